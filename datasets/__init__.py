@@ -1,0 +1,1 @@
+"""From video files, frame folders and public datasets to training triplets."""

@@ -1,0 +1,1 @@
+"""Keras DeepLabv3+: image in, stride-4 features (and semantic logits) out."""

@@ -1,0 +1,1 @@
+"""FEELVOS: semi-supervised video object segmentation in TensorFlow 2."""

@@ -1,0 +1,1 @@
+"""Serving exported FEELVOS models."""
