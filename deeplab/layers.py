@@ -1,0 +1,389 @@
+"""Building blocks: convolutions with batch norm or bias, fixed padding, align-corners resize.
+
+A layer's name is the scope of the original slim variables with '.' for '/', so a variable's
+original name follows from the layer that owns it (see tf1_checkpoint.py).
+"""
+
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# Batch norm's epsilon: 1e-3 in Xception and MobileNet. Elsewhere the original asks for 1e-5,
+# which TF1's fused kernel raises to 1.001e-5.
+EPSILON_BACKBONE = 1e-3
+EPSILON = 1.001e-5
+
+
+def scale_dimension(dimension, scale):
+  """Size of a side after scaling with align_corners: int((dimension - 1) * scale + 1).
+
+  Args:
+    dimension: int or int tensor, side in pixels.
+    scale: float, for example 1 / 4.
+
+  Returns:
+    int, or int32 tensor if `dimension` is one.
+
+  Source: original `deeplab/model.py`, `scale_dimension`.
+  """
+  if isinstance(dimension, (int, np.integer)):
+    return int((float(dimension) - 1.0) * scale + 1.0)
+  return tf.cast((tf.cast(dimension, tf.float32) - 1.0) * scale + 1.0, tf.int32)
+
+
+def resize_bilinear(images, size):
+  """Bilinear resize with aligned corners.
+
+  Args:
+    images: [batch, height, width, channels], any float dtype.
+    size: (height, width), ints or int32 scalars.
+
+  Returns:
+    [batch, size[0], size[1], channels] of the dtype of `images`.
+
+  Source: `tf.image.resize_bilinear(align_corners=True)` of TF1, used all over the original.
+  """
+  resized = tf.raw_ops.ResizeBilinear(images=images, size=size, align_corners=True)
+  return tf.cast(resized, images.dtype)
+
+
+def resize_nearest(labels, size):
+  """Nearest neighbour resize with aligned corners; halves are rounded away from zero.
+
+  Args:
+    labels: [batch, height, width, channels], any dtype.
+    size: (height, width), ints or int32 scalars.
+
+  Returns:
+    [batch, size[0], size[1], channels] of the dtype of `labels`.
+  """
+  return tf.raw_ops.ResizeNearestNeighbor(images=labels, size=size, align_corners=True)
+
+
+def pad_for_kernel(inputs, kernel_size, rate=1):
+  """Zero padding that depends on the kernel alone, not on the input's size.
+
+  Args:
+    inputs: [batch, height, width, channels].
+    kernel_size: int, side of the kernel.
+    rate: int, atrous rate.
+
+  Returns:
+    [batch, height + (kernel_size - 1) * rate, width + (kernel_size - 1) * rate, channels].
+
+  Source: original `deeplab/core/xception.py`, `fixed_padding`.
+  """
+  total = (kernel_size - 1) * rate
+  before = total // 2
+  after = total - before
+  return tf.pad(inputs, [[0, 0], [before, after], [before, after], [0, 0]])
+
+
+@functools.lru_cache(maxsize=None)
+def _native_dilation_is_right():
+  """Whether DepthwiseConv2dNative honours dilations here.
+
+  oneDNN's CPU kernel does, eleven times faster than the space-to-batch route of
+  `tf.nn.depthwise_conv2d`; other kernels ignore the attribute without a word. So it is tried.
+  """
+  if tf.config.list_physical_devices('GPU'):
+    return False
+  with tf.init_scope(), tf.device('CPU:0'):
+    image = tf.reshape(tf.range(2.0 * 9 * 11), [1, 9, 11, 2])
+    kernel = tf.reshape(tf.range(18.0), [3, 3, 2, 1])
+    expected = tf.nn.depthwise_conv2d(image, kernel, [1, 1, 1, 1], 'SAME', dilations=[2, 2])
+    try:
+      got = tf.raw_ops.DepthwiseConv2dNative(
+          input=image, filter=kernel, strides=[1] * 4, padding='SAME', dilations=[1, 2, 2, 1])
+    except tf.errors.OpError:
+      return False
+    return bool(tf.reduce_all(tf.abs(got - expected) <= 1e-4 * tf.abs(expected)))
+
+
+def depthwise_conv2d(inputs, kernel, strides=1, rate=1, padding='SAME'):
+  """Depthwise convolution whose atrous form is fast on CPUs and right everywhere.
+
+  Args:
+    inputs: [batch, height, width, channels].
+    kernel: [kernel height, kernel width, channels, 1], dtype of `inputs`.
+    strides: int; has to be 1 if `rate` is not.
+    rate: int, atrous rate.
+    padding: 'SAME' or 'VALID'.
+
+  Returns:
+    [batch, new height, new width, channels].
+  """
+  def portable(inputs, kernel):
+    return tf.nn.depthwise_conv2d(
+        inputs, kernel, [1, strides, strides, 1], padding, dilations=[rate, rate])
+
+  if rate == 1 or not _native_dilation_is_right():
+    return portable(inputs, kernel)
+
+  @tf.custom_gradient
+  def native(inputs, kernel):
+    outputs = tf.raw_ops.DepthwiseConv2dNative(
+        input=inputs, filter=kernel, strides=[1] * 4, padding=padding,
+        dilations=[1, rate, rate, 1])
+
+    def gradient(upstream):
+      # The native gradient kernels ignore dilations; those of the portable form do not.
+      with tf.GradientTape() as tape:
+        tape.watch([inputs, kernel])
+        value = portable(inputs, kernel)
+      return tape.gradient(value, [inputs, kernel], output_gradients=upstream)
+
+    return outputs, gradient
+
+  return native(inputs, kernel)
+
+
+class _Convolution(keras.layers.Layer):
+  """What the two convolution layers share: batch norm or bias, padding, activation."""
+
+  def __init__(self, kernel_size, strides=1, rate=1, padding='same', epsilon=EPSILON,
+               decay=0.9997, use_batch_norm=True, fine_tune_batch_norm=False, activation=None,
+               kernel_initializer='he_normal', **kwargs):
+    """Creates the layer.
+
+    Args:
+      kernel_size: int.
+      strides: int.
+      rate: int, atrous rate; 1 if `strides` is not.
+      padding: 'same', or 'fixed': symmetric zero padding before a VALID convolution when
+        strided, which differs from 'same' on even sizes.
+      epsilon: float, batch norm's epsilon.
+      decay: float, decay of the moving statistics.
+      use_batch_norm: batch norm with scale and offset; False has a bias instead.
+      fine_tune_batch_norm: use and update batch statistics when called with training=True.
+      activation: None, 'relu' or 'relu6'.
+      kernel_initializer: a Keras initializer.
+      **kwargs: of keras.layers.Layer.
+    """
+    super().__init__(**kwargs)
+    if padding not in ('same', 'fixed'):
+      raise ValueError(f"padding is {padding!r}; expected 'same' or 'fixed'.")
+    self.kernel_size = kernel_size
+    self.strides = strides
+    self.rate = rate
+    self.padding = padding
+    self.epsilon = epsilon
+    self.decay = decay
+    self.use_batch_norm = use_batch_norm
+    self.fine_tune_batch_norm = fine_tune_batch_norm
+    self.activation = keras.activations.get(activation)
+    self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+  def _add_weights(self, kernel_name, kernel_shape, channels):
+    # Weights stay float32 under a mixed policy: batch norm is folded in float32, then cast.
+    add = functools.partial(self.add_weight, autocast=False)
+    self.kernel = add(name=kernel_name, shape=kernel_shape, initializer=self.kernel_initializer)
+    if not self.use_batch_norm:
+      self.bias = add(name='bias', shape=(channels,), initializer='zeros')
+      return
+    self.gamma = add(name='gamma', shape=(channels,), initializer='ones')
+    self.beta = add(name='beta', shape=(channels,), initializer='zeros')
+    self.moving_mean = add(
+        name='moving_mean', shape=(channels,), initializer='zeros', trainable=False,
+        aggregation='mean')
+    self.moving_variance = add(
+        name='moving_variance', shape=(channels,), initializer='ones', trainable=False,
+        aggregation='mean')
+
+  def _convolve(self, inputs, kernel, padding):
+    raise NotImplementedError  # The two subclasses below.
+
+  def _scaled_kernel(self, scale):
+    raise NotImplementedError  # The two subclasses below.
+
+  def call(self, inputs, training=False):
+    padding = 'SAME'
+    if self.padding == 'fixed' and self.strides > 1:
+      inputs = pad_for_kernel(inputs, self.kernel_size, self.rate)
+      padding = 'VALID'
+    if not self.use_batch_norm:
+      outputs = self._convolve(inputs, tf.cast(self.kernel, inputs.dtype), padding)
+      outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, inputs.dtype))
+    elif training and self.fine_tune_batch_norm:
+      outputs = self._convolve(inputs, tf.cast(self.kernel, inputs.dtype), padding)
+      outputs = self._normalize_batch(outputs)
+    else:
+      # With frozen statistics batch norm is linear: folded into the kernel it costs nothing
+      # per pixel, and gamma and beta still get their gradients.
+      scale = self.gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
+      offset = self.beta - self.moving_mean * scale
+      outputs = self._convolve(inputs, tf.cast(self._scaled_kernel(scale), inputs.dtype), padding)
+      outputs = tf.nn.bias_add(outputs, tf.cast(offset, inputs.dtype))
+    return outputs if self.activation is None else self.activation(outputs)
+
+  def _normalize_batch(self, outputs):
+    outputs = tf.cast(outputs, tf.float32)
+    mean, variance = tf.nn.moments(outputs, [0, 1, 2])
+    self.moving_mean.assign(self.decay * self.moving_mean + (1.0 - self.decay) * mean)
+    self.moving_variance.assign(
+        self.decay * self.moving_variance + (1.0 - self.decay) * variance)
+    normalized = tf.nn.batch_normalization(
+        outputs, mean, variance, tf.convert_to_tensor(self.beta),
+        tf.convert_to_tensor(self.gamma), self.epsilon)
+    return tf.cast(normalized, self.compute_dtype)
+
+  def get_config(self):
+    config = super().get_config()
+    for name in ('kernel_size', 'strides', 'rate', 'padding', 'epsilon', 'decay',
+                 'use_batch_norm', 'fine_tune_batch_norm'):
+      config[name] = getattr(self, name)
+    config['activation'] = keras.activations.serialize(self.activation)
+    config['kernel_initializer'] = keras.initializers.serialize(self.kernel_initializer)
+    return config
+
+
+@keras.saving.register_keras_serializable(package='deeplab')
+class Conv2D(_Convolution):
+  """Convolution, then batch norm or bias, then activation.
+
+  Call with [batch, height, width, channels]; returns [batch, new height, new width, filters].
+
+  >>> Conv2D(48, 1, activation='relu')(tf.zeros([1, 5, 7, 256])).shape
+  TensorShape([1, 5, 7, 48])
+
+  Source: `slim.conv2d` with the original's argument scopes.
+  """
+
+  def __init__(self, filters, kernel_size, **kwargs):
+    super().__init__(kernel_size, **kwargs)
+    self.filters = filters
+
+  def build(self, input_shape):
+    shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
+    self._add_weights('kernel', shape, self.filters)
+
+  def _convolve(self, inputs, kernel, padding):
+    return tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=self.rate)
+
+  def _scaled_kernel(self, scale):
+    return self.kernel * scale
+
+  def compute_output_shape(self, input_shape):
+    height, width = (_output_side(side, self.strides) for side in input_shape[1:3])
+    return (input_shape[0], height, width, self.filters)
+
+  def get_config(self):
+    return {**super().get_config(), 'filters': self.filters}
+
+
+@keras.saving.register_keras_serializable(package='deeplab')
+class DepthwiseConv2D(_Convolution):
+  """Depthwise convolution, then batch norm or bias, then activation.
+
+  Call with [batch, height, width, channels]; returns [batch, new height, new width, channels].
+
+  Source: `slim.separable_conv2d(inputs, None, ...)` with the original's argument scopes.
+  """
+
+  def build(self, input_shape):
+    channels = input_shape[-1]
+    shape = (self.kernel_size, self.kernel_size, channels, 1)
+    self._add_weights('depthwise_kernel', shape, channels)
+
+  def _convolve(self, inputs, kernel, padding):
+    return depthwise_conv2d(inputs, kernel, self.strides, self.rate, padding)
+
+  def _scaled_kernel(self, scale):
+    return self.kernel * scale[:, tf.newaxis]
+
+  def compute_output_shape(self, input_shape):
+    height, width = (_output_side(side, self.strides) for side in input_shape[1:3])
+    return (input_shape[0], height, width, input_shape[3])
+
+
+def _output_side(side, strides):
+  # 'same' and 'fixed' with an odd kernel agree: ceil(side / strides).
+  return None if side is None else -(-side // strides)
+
+
+def separable_conv2d(inputs, filters, kernel_size, name, rate=1, strides=1, padding='same',
+                     depthwise_activation='relu', activation='relu', depthwise_initializer=None,
+                     pointwise_initializer=None, **kwargs):
+  """Depthwise convolution `<name>_depthwise`, then 1x1 convolution `<name>_pointwise`.
+
+  Unlike Keras's SeparableConv2D there is batch norm (or bias) and activation in between.
+
+  Args:
+    inputs: [batch, height, width, channels] Keras tensor.
+    filters: int, channels of the result.
+    kernel_size: int.
+    name: str, scope of the pair.
+    rate: int, atrous rate of the depthwise convolution.
+    strides: int, of the depthwise convolution.
+    padding: 'same' or 'fixed'.
+    depthwise_activation: None, 'relu' or 'relu6', after the depthwise convolution.
+    activation: the same after the pointwise convolution.
+    depthwise_initializer: Keras initializer; None takes the original's.
+    pointwise_initializer: Keras initializer; None takes the original's.
+    **kwargs: of both layers.
+
+  Returns:
+    [batch, new height, new width, filters].
+
+  Source: original `deeplab/core/utils.py`, `split_separable_conv2d`.
+  """
+  depthwise = DepthwiseConv2D(
+      kernel_size, strides=strides, rate=rate, padding=padding, activation=depthwise_activation,
+      kernel_initializer=depthwise_initializer or truncated_normal(0.33),
+      name=f'{name}_depthwise', **kwargs)
+  pointwise = Conv2D(
+      filters, 1, activation=activation,
+      kernel_initializer=pointwise_initializer or truncated_normal(0.06),
+      name=f'{name}_pointwise', **kwargs)
+  return pointwise(depthwise(inputs))
+
+
+def truncated_normal(stddev):
+  """Keras initializer: normal of mean 0 cut at two standard deviations, as slim's."""
+  return keras.initializers.TruncatedNormal(mean=0.0, stddev=stddev)
+
+
+@keras.saving.register_keras_serializable(package='deeplab')
+class Preprocess(keras.layers.Layer):
+  """[batch, height, width, 3] with values 0..255 to -1..1: x * 2 / 255 - 1.
+
+  Source: original `feature_extractor._preprocess_zero_mean_unit_range`.
+  """
+
+  def __init__(self, **kwargs):
+    super().__init__(autocast=False, **kwargs)
+
+  def call(self, images):
+    return tf.cast((2.0 / 255.0) * tf.cast(images, tf.float32) - 1.0, self.compute_dtype)
+
+  def compute_output_spec(self, images):
+    return keras.KerasTensor(images.shape, self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable(package='deeplab')
+class ResizeLike(keras.layers.Layer):
+  """Resizes bilinearly, corners aligned, to the size of another tensor times a scale.
+
+  Call with ([batch, height, width, channels], [batch, other height, other width, any]); the
+  result is [batch, scale_dimension(other height), scale_dimension(other width), channels].
+  """
+
+  def __init__(self, scale=1.0, **kwargs):
+    super().__init__(**kwargs)
+    self.scale = scale
+
+  def call(self, inputs, other):
+    return resize_bilinear(inputs, self._size(tf.shape(other)))
+
+  def _size(self, shape):
+    return [scale_dimension(side, self.scale) for side in (shape[1], shape[2])]
+
+  def compute_output_spec(self, inputs, other):
+    size = [None if side is None else scale_dimension(side, self.scale)
+            for side in other.shape[1:3]]
+    return keras.KerasTensor((inputs.shape[0], *size, inputs.shape[3]), self.compute_dtype)
+
+  def get_config(self):
+    return {**super().get_config(), 'scale': self.scale}

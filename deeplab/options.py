@@ -1,0 +1,92 @@
+"""Options of the DeepLabv3+ network, and the presets people mean by a variant's name."""
+
+import dataclasses
+from typing import Optional, Tuple
+
+MODEL_VARIANTS = (
+    'xception_41',
+    'xception_65',
+    'xception_71',
+    'mobilenet_v2',
+    'resnet_v1_50_beta',
+    'resnet_v1_101_beta',
+)
+
+# DeepLabv3+ (arXiv 1802.02611), section 4: rates for output stride 16, doubled for 8.
+ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelOptions:
+  """What decides the shape of the network; the original's `common.ModelOptions`.
+
+  Raises:
+    ValueError: an option has a value the network cannot be built with.
+  """
+
+  # Backbone, one of MODEL_VARIANTS.
+  model_variant: str = 'xception_65'
+  # Input size over feature size of the encoder: 8, 16 or 32.
+  output_stride: int = 16
+  # Rates of the 3x3 branches of ASPP; None takes ATROUS_RATES[output_stride], () has no branch.
+  atrous_rates: Optional[Tuple[int, ...]] = None
+  # Extra rates of the three units (ResNet block4) or convolutions (Xception exit_flow/block2)
+  # of the last block.
+  multi_grid: Optional[Tuple[int, int, int]] = None
+  # Width multiplier; MobileNetV2 only.
+  depth_multiplier: float = 1.0
+  # ASPP's branch with the mean over the whole image.
+  add_image_level_feature: bool = True
+  # Depthwise separable 3x3 convolutions in ASPP / in the decoder.
+  aspp_with_separable_conv: bool = True
+  decoder_use_separable_conv: bool = True
+  # Stride of the decoder's output; None leaves the decoder out.
+  decoder_output_stride: Optional[int] = 4
+  # Number of semantic classes; 0 has no semantic logits.
+  num_classes: int = 0
+  # Update batch norm's statistics in training. The original's default is to freeze them.
+  fine_tune_batch_norm: bool = False
+
+  def __post_init__(self):
+    if self.model_variant not in MODEL_VARIANTS:
+      raise ValueError(
+          f'model_variant is {self.model_variant!r}; expected one of {", ".join(MODEL_VARIANTS)}.')
+    if self.output_stride not in ATROUS_RATES:
+      raise ValueError(f'output_stride is {self.output_stride}; expected 8, 16 or 32.')
+    if self.atrous_rates is None:
+      object.__setattr__(self, 'atrous_rates', ATROUS_RATES[self.output_stride])
+    object.__setattr__(self, 'atrous_rates', tuple(int(rate) for rate in self.atrous_rates))
+    if any(rate < 1 for rate in self.atrous_rates):
+      raise ValueError(f'atrous_rates are {self.atrous_rates}; every rate has to be at least 1.')
+    if self.multi_grid is not None:
+      object.__setattr__(self, 'multi_grid', tuple(int(rate) for rate in self.multi_grid))
+      if len(self.multi_grid) != 3:
+        raise ValueError(f'multi_grid is {self.multi_grid}; expected three rates.')
+      if self.model_variant == 'mobilenet_v2':
+        raise ValueError('multi_grid is not defined for mobilenet_v2; leave it None.')
+    if self.depth_multiplier != 1.0 and self.model_variant != 'mobilenet_v2':
+      raise ValueError(
+          f'depth_multiplier is {self.depth_multiplier}; only mobilenet_v2 takes one other than 1.')
+    if self.decoder_output_stride not in (None, 4):
+      raise ValueError(
+          f'decoder_output_stride is {self.decoder_output_stride}; expected 4 or None.')
+    if self.num_classes < 0:
+      raise ValueError(f'num_classes is {self.num_classes}; expected 0 or more.')
+
+  def to_dict(self):
+    """Returns the options as a JSON-ready dict; `ModelOptions.from_dict` reads it."""
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_dict(cls, values):
+    """Returns the options of a dict made by `to_dict`.
+
+    Raises:
+      ValueError: the dict has a key this version does not know.
+    """
+    known = {field.name for field in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+      raise ValueError(
+          f'unknown model option(s) {", ".join(unknown)}; the file may be from a newer version.')
+    return cls(**values)

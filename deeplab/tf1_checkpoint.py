@@ -1,0 +1,256 @@
+"""The original's TF1 checkpoints: variable names, reading into a model, writing from one.
+
+A variable's original name follows from its layer: the layer's name with '/' for '.', then
+`weights`, `depthwise_weights`, `biases` or `BatchNorm/<statistic>` (slim's names). Nothing is
+matched by order or by shape.
+"""
+
+import dataclasses
+import os
+import re
+from typing import Dict, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+_LEAVES = {'kernel': 'weights', 'depthwise_kernel': 'depthwise_weights', 'bias': 'biases'}
+# What training leaves in a checkpoint beside the weights. The last group is the scratch
+# variables of other optimisers and the moving averages some published checkpoints carry.
+_TRAINING_STATE = re.compile(
+    r'(^|/)(global_step|beta[12]_power)$'
+    r'|/(Momentum|RMSProp|RMSProp_1|Adam|Adam_1|ExponentialMovingAverage)$'
+    r'|^(save_counter|_CHECKPOINTABLE_OBJECT_GRAPH)')
+# Classifier of ImageNet checkpoints; of no use to a segmentation network.
+_CLASSIFIER = re.compile(r'^(xception_\d\d|resnet_v1_\d+|MobilenetV2)/[Ll]ogits/')
+# MobileNetV2 checkpoints of ImageNet hold the layer behind the last one DeepLab uses.
+_UNUSED_BACKBONE = re.compile(r'^MobilenetV2/Conv_1/')
+
+# Scopes outside the backbone, which an initialisation from ImageNet or COCO leaves out unless
+# asked (the original's `--initialize_last_layer`).
+NON_BACKBONE_SCOPES = (
+    'image_pooling', 'aspp', 'concat_projection', 'decoder', 'logits', 'embedding',
+    'embedding_seg',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """What a checkpoint and a model have in common, by the original's variable names.
+
+  `wrong_shape` maps a name to (shape in the checkpoint, shape in the model).
+  """
+
+  loaded: Tuple[str, ...]
+  missing: Tuple[str, ...]
+  left_over: Tuple[str, ...]
+  wrong_shape: Dict[str, Tuple[Tuple[int, ...], Tuple[int, ...]]]
+  training_state: Tuple[str, ...]
+  ignored: Tuple[str, ...]
+
+  @property
+  def complete(self):
+    """Whether every variable on both sides was used."""
+    return not (self.missing or self.left_over or self.wrong_shape)
+
+  def summary(self, limit=10):
+    """Text with every group that has members; at most `limit` names a group (None: all)."""
+    lines = [f'{len(self.loaded)} variables loaded, '
+             f'{len(self.training_state)} of training state recognised.']
+    shapes = [f'{name}: checkpoint {list(ours)}, model {list(theirs)}'
+              for name, (ours, theirs) in self.wrong_shape.items()]
+    groups = (('missing from the checkpoint', self.missing),
+              ('left over in the checkpoint', self.left_over),
+              ('of the wrong shape', shapes),
+              ('of a classifier or unused layer, ignored', self.ignored))
+    for title, names in groups:
+      if names:
+        shown = list(names)[:limit]
+        more = f' and {len(names) - len(shown)} more' if len(names) > len(shown) else ''
+        lines.append(f'{len(names)} {title}: {", ".join(shown)}{more}.')
+    return '\n'.join(lines)
+
+
+def variables_by_name(model):
+  """Maps original variable names to the model's Keras variables.
+
+  Args:
+    model: keras.Model built of this package's layers, at any depth.
+
+  Returns:
+    dict of str to keras.Variable, in the order of creation.
+
+  Raises:
+    ValueError: two variables have the same original name.
+  """
+  named = {}
+  for layer in _leaf_layers(model):
+    scope = layer.name.replace('.', '/')
+    for variable in layer.weights:
+      leaf = _LEAVES.get(variable.name, f'BatchNorm/{variable.name}')
+      name = f'{scope}/{leaf}'
+      if name in named and named[name] is not variable:
+        raise ValueError(f'two variables are called {name}; give their layers different names.')
+      named[name] = variable
+  return named
+
+
+def _leaf_layers(layer):
+  children = getattr(layer, 'layers', None)
+  if not children:
+    if layer.weights:
+      yield layer
+    return
+  for child in children:
+    yield from _leaf_layers(child)
+
+
+def read_checkpoint(path):
+  """Reads every tensor's shape of a TF1 (or TF2, name-based) checkpoint.
+
+  Args:
+    path: prefix such as `model.ckpt-200000`, one of its files, or a folder with a
+      `checkpoint` file.
+
+  Returns:
+    tf.train.CheckpointReader.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint at `path`.
+    ValueError: the checkpoint is truncated or not a checkpoint.
+  """
+  prefix = os.fspath(path)
+  if os.path.isdir(prefix):
+    latest = tf.train.latest_checkpoint(prefix)
+    if latest is None:
+      raise FileNotFoundError(
+          f'{path}: folder without a `checkpoint` file; give the prefix of the checkpoint, '
+          'for example model.ckpt-200000.')
+    prefix = latest
+  prefix = re.sub(r'\.(index|meta|data-\d{5}-of-\d{5})$', '', prefix)
+  if not os.path.exists(f'{prefix}.index') and not os.path.isfile(prefix):
+    raise FileNotFoundError(
+        f'{path}: no checkpoint here; expected {os.path.basename(prefix)}.index beside its '
+        'data files.')
+  try:
+    reader = tf.train.load_checkpoint(prefix)
+    reader.get_variable_to_shape_map()
+  except Exception as error:  # TensorFlow raises several kinds here, RuntimeError among them.
+    raise ValueError(f'{path}: not a readable checkpoint ({_first_line(error)}); '
+                     'copy it again, all files of the prefix.') from error
+  return reader
+
+
+def compare(reader, model, scopes=None, exclude_scopes=()):
+  """Compares the names and shapes of a checkpoint and a model.
+
+  Args:
+    reader: of `read_checkpoint`.
+    model: keras.Model.
+    scopes: names of the top-level scopes to load; None is all.
+    exclude_scopes: top-level scopes that are neither loaded nor reported as missing or left
+      over (for a backbone only: NON_BACKBONE_SCOPES).
+
+  Returns:
+    `Report`; `loaded` holds what `restore` would load.
+  """
+  shapes = reader.get_variable_to_shape_map()
+  wanted = {name: tuple(variable.shape) for name, variable in variables_by_name(model).items()}
+
+  def in_scope(name):
+    top = name.split('/')[0]
+    top = re.sub(r'^aspp\d.*', 'aspp', top)
+    return (scopes is None or top in scopes) and top not in exclude_scopes
+
+  training_state = sorted(name for name in shapes if _TRAINING_STATE.search(name))
+  ignored = sorted(name for name in shapes if name not in wanted and name not in training_state
+                   and (_CLASSIFIER.search(name) or _UNUSED_BACKBONE.search(name)))
+  known = set(training_state) | set(ignored)
+  left_over = sorted(
+      name for name in shapes if name not in wanted and name not in known and in_scope(name))
+  missing = tuple(name for name in wanted if name not in shapes and in_scope(name))
+  common = [name for name in wanted if name in shapes and in_scope(name)]
+  wrong_shape = {name: (tuple(shapes[name]), wanted[name]) for name in common
+                 if tuple(shapes[name]) != wanted[name]}
+  return Report(
+      loaded=tuple(name for name in common if name not in wrong_shape), missing=missing,
+      left_over=tuple(left_over), wrong_shape=wrong_shape,
+      training_state=tuple(training_state), ignored=tuple(ignored))
+
+
+def restore(path, model, allow_incomplete=False, scopes=None, exclude_scopes=()):
+  """Loads a TF1 checkpoint into a model.
+
+  Args:
+    path: see `read_checkpoint`.
+    model: keras.Model whose variables exist.
+    allow_incomplete: load what fits although variables are missing, left over or of the wrong
+      shape.
+    scopes: see `compare`.
+    exclude_scopes: see `compare`.
+
+  Returns:
+    `Report`.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint at `path`.
+    ValueError: the checkpoint is broken, does not fit the model, or fits in nothing. The
+      model is not touched then.
+  """
+  reader = read_checkpoint(path)
+  report = compare(reader, model, scopes, exclude_scopes)
+  if not report.loaded:
+    raise ValueError(f'{path}: no variable fits the model; this is a checkpoint of another '
+                     f'network. {report.summary()}')
+  if not report.complete and not allow_incomplete:
+    raise ValueError(f'{path}: the checkpoint does not fit the model, another variant or other '
+                     f'options? Allow incomplete loading to go on.\n{report.summary()}')
+  try:
+    values = {name: reader.get_tensor(name) for name in report.loaded}
+  except Exception as error:
+    raise ValueError(f'{path}: the checkpoint is truncated ({_first_line(error)}); '
+                     'copy it again.') from error
+  variables = variables_by_name(model)
+  for name, value in values.items():
+    variables[name].assign(value.astype(np.float32))
+  return report
+
+
+def save(path, model, global_step=0, slots=None):
+  """Writes a checkpoint the original code can restore from.
+
+  Args:
+    path: prefix of the files to write, for example `model.ckpt-0`.
+    model: keras.Model.
+    global_step: int.
+    slots: optional dict of original variable name to momentum array.
+
+  Returns:
+    list of the variable names written.
+  """
+  tensors = {name: tf.convert_to_tensor(variable.numpy())
+             for name, variable in variables_by_name(model).items()}
+  for name, value in (slots or {}).items():
+    tensors[f'{name}/Momentum'] = tf.convert_to_tensor(value)
+  tensors['global_step'] = tf.constant(global_step, tf.int64)
+  write_tensors(path, tensors)
+  return sorted(tensors)
+
+
+def write_tensors(path, tensors):
+  """Writes named tensors as a TF1 checkpoint (index and one data file).
+
+  Args:
+    path: prefix of the files to write.
+    tensors: dict of name to array or tensor.
+  """
+  path = os.fspath(path)
+  os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+  names = sorted(tensors)
+  with tf.device('CPU:0'):
+    tf.raw_ops.SaveV2(
+        prefix=path, tensor_names=names, shape_and_slices=[''] * len(names),
+        tensors=[tf.convert_to_tensor(tensors[name]) for name in names])
+
+
+def _first_line(error):
+  return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
