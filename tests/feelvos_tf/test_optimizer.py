@@ -168,7 +168,7 @@ def replica():
 
 tf.function(lambda: strategy.run(replica))()
 print('result', [round(float(v[0]), 5) for v in strategy.experimental_local_results(weight)],
-      int(optimizer.iterations))
+      int(optimizer.iterations.numpy()))
 """
 
 
