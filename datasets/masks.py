@@ -1,0 +1,267 @@
+"""Object masks on disk and on screen: reading, checking, writing and drawing them.
+
+A mask is an indexed image: the value of a pixel is the id of the object there. 0 is background and
+255 is void (a pixel that belongs to nobody and is left out of losses and scores). This is the one
+module that knows palettes and that decides which PNG files are masks.
+"""
+
+import dataclasses
+import io
+import os
+import pathlib
+import struct
+
+import cv2
+import numpy as np
+from PIL import Image
+
+VOID_ID = 255
+MAX_PIXELS = 1 << 26  # 8192 x 8192; a larger header is refused before anything is decoded.
+
+_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_REFUSED_COLOUR_TYPES = {2: 'an RGB colour', 4: 'a grey-with-alpha', 6: 'an RGBA colour'}
+# What an antialiased outline looks like: this many values that never fill a 3x3 block. A palette
+# image that some program made out of colours has more of them.
+_THIN_VALUES_GREY = 3
+_THIN_VALUES_PALETTE = 8
+
+
+def _voc_palette() -> np.ndarray:
+  """The colour map of PASCAL VOC, which DAVIS uses as well: uint8 [256, 3]."""
+  ids = np.arange(256)
+  palette = np.zeros((256, 3), np.uint8)
+  for bit in range(8):
+    for channel in range(3):
+      palette[:, channel] |= (((ids >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+  return palette
+
+
+DAVIS_PALETTE = _voc_palette()
+DAVIS_PALETTE.setflags(write=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+  """Object ids of one frame.
+
+  Attributes:
+    ids: uint8 [height, width]; 0 is background, 255 is void, everything else an object.
+    palette: uint8 [256, 3] RGB colours of the file, or None for a grey file.
+    binary: the file was black and white, and its white (255) was read as object 1.
+  """
+  ids: np.ndarray
+  palette: np.ndarray | None = None
+  binary: bool = False
+
+  @property
+  def object_ids(self) -> tuple[int, ...]:
+    """Sorted ids present, without background (0) and void (255)."""
+    return tuple(int(i) for i in np.flatnonzero(np.bincount(self.ids.ravel(), minlength=256))
+                 if i not in (0, VOID_ID))
+
+
+def read_mask(path, *, require_object: bool = False, grey_255: str = 'auto') -> Mask:
+  """Reads a mask file; see `decode_mask`.
+
+  Args:
+    path: a PNG file.
+    require_object: refuse a mask without any object, as a first frame's mask must have one.
+    grey_255: meaning of the value 255 in a grey file; see `decode_mask`.
+
+  Returns:
+    The Mask.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is not a mask; the message says why.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f'{path}: no such mask file; give a palette or grey PNG')
+  return decode_mask(path.read_bytes(), str(path), require_object=require_object,
+                     grey_255=grey_255)
+
+
+def decode_mask(data: bytes, name: str, *, require_object: bool = False,
+                grey_255: str = 'auto', max_pixels: int = MAX_PIXELS) -> Mask:
+  """Decodes a PNG mask: a palette image or a grey image of 1, 2, 4 or 8 bits.
+
+  The pixel values are the ids, whatever colours the palette gives them. In a palette file 255 is
+  always void. In a grey file it depends: DAVIS 2016 and many drawing programs write white objects
+  on black, other data sets write ids with a void value.
+
+  Args:
+    data: bytes of the PNG file.
+    name: what messages call the file.
+    require_object: refuse a mask without any object.
+    grey_255: what 255 means in a grey file. 'object': object 1. 'void': void. 'auto': object 1
+      if the file holds nothing but 0 and 255, else void. 'auto' is right for a single file. In
+      a sequence whose first mask has other ids, a later frame may hold only background and void:
+      pass 'void' there (`datasets.folder` does).
+    max_pixels: larger images are refused by their header.
+
+  Returns:
+    The Mask.
+
+  Raises:
+    ValueError: not a PNG, colour, 16 bits, antialiased, broken, too large, or (with
+      `require_object`) empty.
+  """
+  if grey_255 not in ('auto', 'object', 'void'):
+    raise ValueError(f'grey_255: {grey_255!r} given, expected auto, object or void')
+  bit_depth, is_palette = _check_header(data, name, max_pixels)
+  values, palette = _decode_pixels(data, name, bit_depth, is_palette)
+  _refuse_antialiased(values, is_palette, name)
+  binary = False
+  if not is_palette:
+    histogram = np.bincount(values.ravel(), minlength=256)
+    only_white = histogram[VOID_ID] > 0 and not histogram[1:VOID_ID].any()
+    binary = grey_255 != 'void' and bool(only_white)
+    if binary or grey_255 == 'object':
+      values[values == VOID_ID] = 1
+  mask = Mask(values, palette, binary)
+  if require_object and not mask.object_ids:
+    raise ValueError(f'{name}: a mask without any object given, expected at least one pixel with '
+                     'an id of 1..254; paint the objects to follow')
+  return mask
+
+
+def encode_mask(ids: np.ndarray, palette: np.ndarray | None = None) -> bytes:
+  """Encodes ids as an 8-bit palette PNG whose palette has all 256 entries.
+
+  Args:
+    ids: integers 0..255 [height, width].
+    palette: uint8 [256, 3]; None for DAVIS_PALETTE.
+
+  Returns:
+    The bytes of the PNG file.
+
+  Raises:
+    ValueError: wrong shape, type or range.
+  """
+  ids = np.asarray(ids)
+  palette = DAVIS_PALETTE if palette is None else np.asarray(palette)
+  if ids.ndim != 2 or ids.dtype.kind not in 'iu' or not ids.size:
+    raise ValueError(f'ids: {ids.dtype} {ids.shape} given, expected integers [height, width]')
+  if ids.dtype != np.uint8 and (ids.min() < 0 or ids.max() > 255):
+    raise ValueError(f'ids: values {ids.min()}..{ids.max()} given, expected 0..255')
+  if palette.shape != (256, 3) or palette.dtype != np.uint8:
+    raise ValueError(
+        f'palette: {palette.dtype} {palette.shape} given, expected uint8 (256, 3)')
+  image = Image.fromarray(ids.astype(np.uint8, copy=False))  # Mode L, turned into P next.
+  image.putpalette(palette.tobytes())
+  stream = io.BytesIO()
+  image.save(stream, format='PNG', bits=8)
+  return stream.getvalue()
+
+
+def write_mask(path, ids: np.ndarray, palette: np.ndarray | None = None) -> None:
+  """Writes `encode_mask(ids, palette)` to `path`: whole or not at all, under a temporary name."""
+  path = pathlib.Path(path)
+  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+  try:
+    temporary.write_bytes(encode_mask(ids, palette))
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def overlay(image: np.ndarray, ids: np.ndarray, palette: np.ndarray | None = None,
+            alpha: float = 0.45) -> np.ndarray:
+  """Draws objects over a frame: a tint inside, the full colour as a contour.
+
+  Args:
+    image: uint8 [height, width, 3] RGB.
+    ids: uint8 [height, width]; 0 and 255 are not drawn.
+    palette: uint8 [256, 3]; None for DAVIS_PALETTE.
+    alpha: weight 0..1 of the tint.
+
+  Returns:
+    A new uint8 [height, width, 3] RGB image.
+
+  Raises:
+    ValueError: the sizes differ.
+  """
+  image, ids = np.asarray(image), np.asarray(ids)
+  if image.shape != ids.shape + (3,):
+    raise ValueError(f'image {image.shape} and ids {ids.shape} given, expected the same size')
+  palette = DAVIS_PALETTE if palette is None else palette
+  ids = np.where(ids == VOID_ID, 0, ids).astype(np.uint8)
+  colours = palette[ids]
+  tinted = cv2.addWeighted(image, 1.0 - alpha, colours, alpha, 0.0)
+  # One more pixel of contour for every 480 lines keeps it visible on large frames.
+  width = 1 + ids.shape[0] // 480
+  kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+  contour = cv2.erode(ids, kernel, borderType=cv2.BORDER_REPLICATE) != ids
+  contour |= cv2.dilate(ids, kernel, borderType=cv2.BORDER_REPLICATE) != ids
+  inside = ids != 0
+  result = np.where(inside[..., None], tinted, image)
+  edge = contour & inside
+  result[edge] = colours[edge]
+  return result
+
+
+def _check_header(data, name, max_pixels):
+  """Returns (bit depth, is palette) of a PNG that may be a mask; raises ValueError otherwise."""
+  if data[:8] != _PNG_SIGNATURE or data[12:16] != b'IHDR' or len(data) < 33:
+    kind = 'a JPEG image' if data[:2] == b'\xff\xd8' else 'not a PNG image'
+    raise ValueError(f'{name}: {kind} given, expected a palette or grey PNG mask; '
+                     'save the mask as an indexed PNG')
+  width, height, bit_depth, colour_type = struct.unpack('>IIBB', data[16:26])
+  if colour_type not in (0, 3):
+    kind = _REFUSED_COLOUR_TYPES.get(colour_type, f'a type {colour_type}')
+    raise ValueError(f'{name}: {kind} image given, expected a palette or grey PNG whose values '
+                     'are the object ids; convert it to indexed colours')
+  if bit_depth > 8:
+    raise ValueError(f'{name}: {bit_depth} bits per pixel given, expected at most 8 (object ids '
+                     '1..254); save the mask as an 8-bit PNG')
+  if not 0 < width * height <= max_pixels:
+    raise ValueError(f'{name}: an image of {height}x{width} given, expected 1 to {max_pixels} '
+                     'pixels; give a mask of the size of the frames')
+  return bit_depth, colour_type == 3
+
+
+def _decode_pixels(data, name, bit_depth, is_palette):
+  """Returns (ids uint8 [height, width], palette uint8 [256, 3] or None)."""
+  try:
+    with Image.open(io.BytesIO(data)) as image:
+      image.load()
+      values = np.array(image, dtype=np.uint8)  # A copy: callers may write to it.
+      colours = image.getpalette('RGB') if is_palette else None
+  # What Pillow raises for damaged chunks, bad checksums and cut-off files.
+  except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    raise ValueError(f'{name}: a damaged PNG given ({error}), expected a readable mask; '
+                     'write the file again') from error
+  if not is_palette:
+    # Pillow stretches 2- and 4-bit grey to 0..255; the ids are the stored values.
+    return values // {2: 85, 4: 17}.get(bit_depth, 1), None
+  palette = DAVIS_PALETTE.copy()  # Entries that a short palette lacks stay visible.
+  colours = np.asarray(colours or [], np.uint8).reshape(-1, 3)
+  palette[:len(colours)] = colours
+  return values, palette
+
+
+def _refuse_antialiased(values, is_palette, name):
+  """Raises ValueError if most values exist on outlines only, as smoothing leaves them.
+
+  A value counts as thin if no 3x3 block of the image is filled with it. Objects of a few pixels
+  are thin as well, so thin values are held against an image only if there are several, they are
+  the majority, and they mostly lie against other objects as the steps of a ramp do.
+  """
+  present = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+  present = present[present != 0]
+  kernel = np.ones((3, 3), np.uint8)
+  low, high = cv2.erode(values, kernel), cv2.dilate(values, kernel)
+  solid = np.unique(values[low == high])
+  thin = np.setdiff1d(present, solid)
+  if len(thin) < (_THIN_VALUES_PALETTE if is_palette else _THIN_VALUES_GREY):
+    return
+  if 2 * len(thin) <= len(present):
+    return
+  on_thin = np.isin(values, thin)
+  # Touching an object with another id: above it, or below it but not background.
+  lowest_object = cv2.erode(np.where(values == 0, 255, values).astype(np.uint8), kernel)
+  touches = (high > values) | (lowest_object < values)
+  if 2 * np.count_nonzero(touches & on_thin) > np.count_nonzero(on_thin):
+    raise ValueError(f'{name}: an antialiased image given ({len(thin)} values only on outlines), '
+                     'expected hard-edged object ids; draw or resize the mask without smoothing')

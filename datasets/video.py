@@ -1,0 +1,147 @@
+"""Video: the frames of a clip and the masks that exist for it, read lazily.
+
+Every source of data (a folder, a video file, DAVIS, YouTube-VOS, stills, made-up clips) yields
+objects of this class; segmentation, evaluation and conversion know nothing else.
+"""
+
+import abc
+import collections.abc
+import pathlib
+import re
+
+import cv2
+import numpy as np
+
+from datasets.masks import Mask
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
+
+
+class Video(abc.ABC):
+  """A clip with masks on none, some or all of its frames.
+
+  Attributes:
+    name: used in messages and for output folders.
+    num_frames: number of frames; None if the source cannot tell. Exact for images on disk; what
+      the container claims for a video file.
+    frame_size: (height, width) of every frame in pixels.
+    frame_names: names for output files, one per frame, without a suffix. Those of a video file
+      go on beyond its claimed length.
+    masked_frames: sorted indices of the frames that have a mask.
+    fps: frames per second, or None for a source without time.
+  """
+  name: str
+  num_frames: int | None
+  frame_size: tuple[int, int]
+  frame_names: collections.abc.Sequence
+  masked_frames: tuple[int, ...] = ()
+  fps: float | None = None
+
+  @abc.abstractmethod
+  def frames(self, start: int = 0) -> collections.abc.Iterator[np.ndarray]:
+    """Yields frames `start`, start + 1, ... one at a time: uint8 [height, width, 3] RGB.
+
+    Raises:
+      ValueError: a frame cannot be read or has another size. The message names the file, and the
+        frames before it have been yielded.
+    """
+
+  def frame(self, index: int) -> np.ndarray:
+    """Frame `index`, uint8 [height, width, 3] RGB; costly for sources that only read forward.
+
+    Raises:
+      IndexError: the video has no such frame.
+      ValueError: the frame cannot be read.
+    """
+    for image in self.frames(index):
+      return image
+    raise IndexError(f'{self.name}: no frame {index}')
+
+  @abc.abstractmethod
+  def mask(self, index: int) -> Mask | None:
+    """The Mask of frame `index`, of the size of the frames; None if it has none.
+
+    Raises:
+      ValueError: the file is not a mask, or its size is not that of the frames.
+    """
+
+  def check_mask_size(self, mask: Mask, where: str) -> Mask:
+    """Returns `mask` if it has the size of the frames, else raises a ValueError about `where`."""
+    if mask.ids.shape != tuple(self.frame_size):
+      raise ValueError(f'{where}: a mask of {_size(mask.ids.shape)} (height x width) given, expected '
+                       f'{_size(self.frame_size)} like the frames of {self.name}; '
+                       'draw the mask on a frame of this video')
+    return mask
+
+
+class NumberedNames(collections.abc.Sequence):
+  """Frame names 00000, 00001, ... of a source whose frames have no names of their own.
+
+  Any index from 0 on has a name; the length is the claimed one (0 if nothing is claimed).
+  """
+
+  def __init__(self, length: int | None):
+    self._length = length or 0
+
+  def __len__(self):
+    return self._length
+
+  def __getitem__(self, index):
+    if isinstance(index, slice):
+      return [self[i] for i in range(*index.indices(self._length))]
+    if index < 0:
+      index += self._length
+    if index < 0:
+      raise IndexError('frame name out of range')
+    return f'{index:05d}'
+
+  def __iter__(self):
+    return (self[i] for i in range(self._length))
+
+
+def natural_key(name: str) -> tuple:
+  """Sort key that puts frame2 before frame10."""
+  parts = re.split(r'(\d+)', str(name))
+  return tuple((0, int(p), p) if p.isdecimal() else (1, p) for p in parts if p)
+
+
+def read_image(path) -> np.ndarray:
+  """Reads an image file as uint8 [height, width, 3] RGB, turned upright as its EXIF data ask.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is not an image or is cut off.
+  """
+  path = pathlib.Path(path)
+  try:
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+  except FileNotFoundError:
+    raise FileNotFoundError(f'{path}: no such image') from None
+  except OSError as error:
+    raise ValueError(f'{path}: unreadable frame ({error.strerror}); check the file') from error
+  try:
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+  except cv2.error as error:
+    raise ValueError(f'{path}: unreadable frame ({error.err}); expected an image') from error
+  if image is None:
+    raise ValueError(f'{path}: unreadable frame ({data.size} bytes that are no complete image); '
+                     'replace the file or remove it')
+  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def list_images(folder) -> list[pathlib.Path]:
+  """Image files of a folder in natural order; hidden files and other kinds are left out.
+
+  Raises:
+    FileNotFoundError: there is no such folder.
+  """
+  folder = pathlib.Path(folder)
+  if not folder.is_dir():
+    raise FileNotFoundError(f'{folder}: no such folder; expected a folder of frames')
+  files = [p for p in folder.iterdir()
+           if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')]
+  return sorted(files, key=lambda p: natural_key(p.name))
+
+
+def _size(shape):
+  return f'{shape[0]}x{shape[1]}'

@@ -1,0 +1,73 @@
+"""Helpers that all video sources share."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets import video
+
+
+def test_natural_order():
+  names = ['frame10.png', 'frame9.png', 'frame1.png', 'a2b10.png', 'a2b9.png', '007.png', '7.png']
+  assert sorted(names, key=video.natural_key) == [
+      '007.png', '7.png', 'a2b9.png', 'a2b10.png', 'frame1.png', 'frame9.png', 'frame10.png']
+
+
+def test_numbered_names_go_on_behind_the_claimed_length():
+  names = video.NumberedNames(3)
+  assert list(names) == ['00000', '00001', '00002']
+  assert len(names) == 3 and names[-1] == '00002' and names[1:] == ['00001', '00002']
+  assert names[123456] == '123456'
+  assert len(video.NumberedNames(None)) == 0
+  with pytest.raises(IndexError):
+    video.NumberedNames(None)[-1]
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.bmp'])
+def test_read_image_is_rgb(tmp_path, rng, suffix):
+  image = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+  cv2.imwrite(str(tmp_path / f'f{suffix}'), image[..., ::-1])
+  np.testing.assert_array_equal(video.read_image(tmp_path / f'f{suffix}'), image)
+
+
+def test_read_image_turns_grey_and_16_bits_into_8_bit_rgb(tmp_path):
+  cv2.imwrite(str(tmp_path / 'g.png'), np.full((4, 5), 128 * 257, np.uint16))
+  image = video.read_image(tmp_path / 'g.png')
+  assert image.shape == (4, 5, 3) and image.dtype == np.uint8 and (image == 128).all()
+
+
+def test_read_image_refuses_what_is_cut_off_or_no_image(tmp_path, rng):
+  good = cv2.imencode('.jpg', rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))[1].tobytes()
+  for data in (good[:len(good) // 2], b'', b'not an image'):
+    (tmp_path / 'f.jpg').write_bytes(data)
+    with pytest.raises(ValueError, match=r'f\.jpg: unreadable frame'):
+      video.read_image(tmp_path / 'f.jpg')
+  with pytest.raises(FileNotFoundError, match='no such image'):
+    video.read_image(tmp_path / 'g.jpg')
+
+
+def test_list_images_leaves_out_other_files(tmp_path):
+  for name in ('2.JPG', '10.jpg', '1.png', 'notes.txt', '.hidden.jpg'):
+    (tmp_path / name).touch()
+  assert [p.name for p in video.list_images(tmp_path)] == ['1.png', '2.JPG', '10.jpg']
+  with pytest.raises(FileNotFoundError, match='no such folder'):
+    video.list_images(tmp_path / 'none')
+
+
+class _Forward(video.Video):
+  name, num_frames, frame_size, frame_names = 'forward', None, (2, 3), ()
+
+  def frames(self, start=0):
+    for value in itertools.islice(range(4), start, None):
+      yield np.full((2, 3, 3), value, np.uint8)
+
+  def mask(self, index):
+    return None
+
+
+def test_frame_of_a_source_that_only_reads_forward():
+  assert (_Forward().frame(2) == 2).all()
+  with pytest.raises(IndexError, match='forward: no frame 4'):
+    _Forward().frame(4)

@@ -1,0 +1,106 @@
+"""Overlay video and contact sheet."""
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets import folder, masks, writers
+
+
+def picture(i, size=(60, 80)):
+  image = np.full(size + (3,), 40, np.uint8)
+  image[..., 2] = 40 + 5 * (i % 40)
+  return image
+
+
+def ids(size=(60, 80)):
+  result = np.zeros(size, np.uint8)
+  result[20:40, 20:50] = 1
+  return result
+
+
+@pytest.mark.parametrize('codec', list(writers.CODECS))
+def test_video_plays_back_what_was_drawn(tmp_path, codec):
+  path = tmp_path / 'overlay.mp4'
+  writer = writers.OverlayVideoWriter(path, fps=10, codec=codec)
+  try:
+    for i in range(6):
+      writer.write(picture(i), ids())
+  except ValueError as error:
+    if codec == 'h264':
+      assert 'no encoder of ffmpeg, avc1' in str(error)
+      pytest.skip('no H.264 encoder on this machine')
+    raise
+  assert not path.exists()  # Under a temporary name until it is whole.
+  writer.close()
+  assert [p.name for p in tmp_path.iterdir()] == ['overlay.mp4']
+  video = folder.open_video(path)
+  assert video.fps == pytest.approx(10) and video.frame_size == (60, 80)
+  read = list(video.frames())
+  assert len(read) == writer.num_frames == 6
+  expected = masks.overlay(picture(3), ids())
+  assert np.abs(read[3].astype(int) - expected).mean() < 6
+
+
+def test_odd_sizes_lose_nothing(tmp_path):
+  size = (61, 83)
+  with writers.OverlayVideoWriter(tmp_path / 'o.mp4', codec='mpeg4') as writer:
+    writer.write_picture(picture(0, size))
+  assert folder.open_video(tmp_path / 'o.mp4').frame_size == (62, 84)
+  assert writer.codec_used == 'mp4v'
+
+
+def test_frames_before_an_exception_are_kept(tmp_path):
+  with pytest.raises(ValueError, match='expected .60, 80. like the first'):
+    with writers.OverlayVideoWriter(tmp_path / 'o.mp4', codec='mpeg4') as writer:
+      writer.write(picture(0), ids())
+      writer.write(picture(1), ids())
+      writer.write(picture(2, (30, 40)), ids((30, 40)))
+  assert len(list(folder.open_video(tmp_path / 'o.mp4').frames())) == 2
+
+
+def test_writer_without_frames_writes_nothing(tmp_path):
+  with writers.OverlayVideoWriter(tmp_path / 'o.mp4'):
+    pass
+  assert not list(tmp_path.iterdir())
+
+
+def test_bad_arguments(tmp_path):
+  with pytest.raises(ValueError, match='codec'):
+    writers.OverlayVideoWriter(tmp_path / 'o.mp4', codec='divx')
+  writer = writers.OverlayVideoWriter(tmp_path / 'no' / 'o.mp4')
+  with pytest.raises(FileNotFoundError, match='no such folder'):
+    writer.write(picture(0), ids())
+  with pytest.raises(ValueError, match='max_tiles 0'):
+    writers.ContactSheet(tmp_path / 's.png', max_tiles=0)
+
+
+@pytest.mark.parametrize('length', [1, 2, 11, 12, 13, 48, 49, 50, 97, 1000, 1537])
+def test_contact_sheet_is_even_and_bounded(tmp_path, length):
+  sheet = writers.ContactSheet(tmp_path / 's.png', tile_width=16)
+  held = 0
+  for i in range(length):
+    sheet.add(picture(i))
+    held = max(held, len(sheet._tiles))
+  indices = sheet.frame_indices()
+  assert held <= 49
+  assert indices[0] == 0 and indices[-1] == length - 1
+  assert len(indices) == min(length, 12)
+  if length > 12:
+    ideal = np.linspace(0, length - 1, 12)
+    assert np.abs(np.array(indices) - ideal).max() <= max(1, length / 48)
+    assert (np.diff(indices) > 0).all()
+
+
+def test_contact_sheet_shows_the_frames_in_order(tmp_path):
+  sheet = writers.ContactSheet(tmp_path / 's.png', tile_width=40)
+  sheet.write()
+  assert not list(tmp_path.iterdir())
+  for i in range(7):
+    sheet.add(np.full((30, 40, 3), 20 * i, np.uint8), '')
+  sheet.write()
+  image = cv2.imread(str(tmp_path / 's.png'))
+  assert image.shape == (2 * 34 + 4, 4 * 44 + 4, 3)
+  for i in range(7):
+    assert image[4 + i // 4 * 34 + 15, 4 + i % 4 * 44 + 20, 0] == 20 * i
+  assert [p.name for p in tmp_path.iterdir()] == ['s.png']
