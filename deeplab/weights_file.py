@@ -1,0 +1,132 @@
+"""Our weights files: HDF5 with one dataset per variable under the original's name.
+
+The names are those of tf1_checkpoint.py, so a file says what it holds, survives refactoring
+and can be read with any HDF5 tool. Options and notes travel in the attribute `metadata` (JSON).
+"""
+
+import json
+import os
+
+import h5py
+import numpy as np
+
+from deeplab import tf1_checkpoint
+
+FORMAT = 'feelvos-tf weights 1'
+
+
+def save(path, model, metadata, dtype='float32'):
+  """Writes all variables of a model; temporary name first, then renamed.
+
+  Args:
+    path: file to write, by custom ending in `.h5`.
+    model: keras.Model built of `deeplab.layers`.
+    metadata: JSON-ready dict, for example {'options': options.to_dict()}.
+    dtype: 'float32' or 'float16' (half the size, values rounded).
+  """
+  save_arrays(path, {name: variable.numpy() for name, variable
+                     in tf1_checkpoint.variables_by_name(model).items()}, metadata, dtype)
+
+
+def save_arrays(path, arrays, metadata, dtype='float32'):
+  """Writes named arrays as `save` does.
+
+  Raises:
+    ValueError: `dtype` is neither float32 nor float16, or a value does not fit float16.
+  """
+  if dtype not in ('float32', 'float16'):
+    raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float16'.")
+  path = os.fspath(path)
+  os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+  temporary = f'{path}.tmp'
+  with h5py.File(temporary, 'w') as file:
+    file.attrs['format'] = FORMAT
+    file.attrs['metadata'] = json.dumps(metadata, sort_keys=True)
+    for name, value in arrays.items():
+      stored = np.asarray(value, dtype)
+      if not np.all(np.isfinite(stored)):
+        raise ValueError(f'{path}: {name} has values that are not finite in {dtype}.')
+      file.create_dataset(name, data=stored, compression='gzip', shuffle=True)
+  os.replace(temporary, path)
+
+
+def read_metadata(path):
+  """Returns the metadata of a weights file.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is not one of ours, or is truncated.
+  """
+  with _open(path) as file:
+    return json.loads(file.attrs['metadata'])
+
+
+def read_arrays(path):
+  """Returns all variables of a weights file as float32 arrays, by name.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is not one of ours, or is truncated.
+  """
+  arrays = {}
+  with _open(path) as file:
+    def visit(name, item):
+      if isinstance(item, h5py.Dataset):
+        arrays[name] = item[()].astype(np.float32)
+    try:
+      file.visititems(visit)
+    except OSError as error:
+      raise ValueError(f'{path}: truncated weights file ({error}); copy it again.') from error
+  return arrays
+
+
+def restore(path, model, allow_incomplete=False):
+  """Loads a weights file into a model.
+
+  Args:
+    path: file written by `save`.
+    model: keras.Model whose variables exist.
+    allow_incomplete: load what fits although something does not.
+
+  Returns:
+    `tf1_checkpoint.Report`.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is broken or does not fit the model; the model is not touched then.
+  """
+  arrays = read_arrays(path)
+  report = tf1_checkpoint.compare(_Arrays(arrays), model)
+  if not report.complete and not allow_incomplete:
+    raise ValueError(f'{path}: the weights do not fit the model, another variant or other '
+                     f'options?\n{report.summary()}')
+  variables = tf1_checkpoint.variables_by_name(model)
+  for name in report.loaded:
+    variables[name].assign(arrays[name])
+  return report
+
+
+class _Arrays:
+  """Arrays with the one method of a checkpoint reader that comparing needs."""
+
+  def __init__(self, arrays):
+    self._arrays = arrays
+
+  def get_variable_to_shape_map(self):
+    return {name: list(value.shape) for name, value in self._arrays.items()}
+
+
+def _open(path):
+  path = os.fspath(path)
+  if not os.path.isfile(path):
+    raise FileNotFoundError(f'{path}: no such weights file.')
+  try:
+    file = h5py.File(path, 'r')
+  except OSError as error:
+    raise ValueError(f'{path}: not a weights file or truncated ({error}).') from error
+  if file.attrs.get('format') != FORMAT:
+    file.close()
+    raise ValueError(f'{path}: not a weights file of this project; expected the attribute '
+                     f'format = {FORMAT!r}. Keras files are converted by '
+                     'tools.convert_checkpoint.')
+  return file

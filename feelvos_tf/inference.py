@@ -1,0 +1,187 @@
+"""The arithmetic of inference as graph functions: extract, initialize, step.
+
+One place for what `VideoSegmenter`, the exported SavedModels and the benchmarks run. The
+functions take and return plain tensors; the state between frames is a `State`.
+
+Source: paper section 3.6; original `research/feelvos/vis_video.py`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import convert_to_constants
+
+from feelvos_tf import matching
+from feelvos_tf import model as model_lib
+
+
+class State(NamedTuple):
+  """What is remembered between frames; its size depends on the frame's size only.
+
+  Attributes:
+    reference: `matching.ReferenceBank` of the reference frame.
+    previous: `model.PreviousFrame`.
+  """
+
+  reference: matching.ReferenceBank
+  previous: model_lib.PreviousFrame
+
+
+def shrink_object_labels(labels, num_objects, size=None):
+  """Smaller labels in which no object has vanished.
+
+  Nearest neighbour sampling misses objects of a few pixels. Such an object gets the one
+  position nearest to the centre of its pixels; it would be lost on the first frame otherwise.
+
+  Args:
+    labels: int32 [height, width], object index.
+    num_objects: int32 scalar.
+    size: (height, width) of the result; None takes stride 4.
+
+  Returns:
+    int32 labels of that size.
+  """
+  small = model_lib.shrink_labels(labels, size)
+  full_counts = tf.math.bincount(tf.reshape(labels, [-1]), minlength=num_objects,
+                                 maxlength=num_objects)
+  small_counts = tf.math.bincount(tf.reshape(small, [-1]), minlength=num_objects,
+                                  maxlength=num_objects)
+  lost = tf.where((full_counts > 0) & (small_counts == 0))[:, 0]
+  if_lost = lambda: _restore_lost(labels, small, tf.cast(lost, tf.int32))
+  return tf.cond(tf.size(lost) > 0, if_lost, lambda: small)
+
+
+def _restore_lost(labels, small, lost):
+  scale = (tf.cast(tf.shape(small), tf.float32) - 1.0) / tf.maximum(
+      tf.cast(tf.shape(labels), tf.float32) - 1.0, 1.0)
+
+  def center(index):
+    pixels = tf.cast(tf.where(labels == index), tf.float32)
+    return tf.cast(tf.round(tf.reduce_mean(pixels, axis=0) * scale), tf.int32)
+
+  centers = tf.map_fn(center, lost, fn_output_signature=tf.TensorSpec([2], tf.int32))
+  return tf.tensor_scatter_nd_update(small, centers, lost)
+
+
+class InferenceGraph:
+  """A model's inference as three graph functions with weights frozen into them.
+
+  Freezing makes the weights constants, so that batch norm is folded into the convolutions once
+  and the runtime can lay weights out for the CPU. Weights changed later are not seen.
+
+  Attributes:
+    options: `FeelvosOptions` of the model.
+  """
+
+  def __init__(self, model, freeze=True):
+    """Traces the model.
+
+    Args:
+      model: `Feelvos`.
+      freeze: bool; False keeps variables (less memory, slower, weights may change).
+    """
+    self.options = model.options
+    self._model = model
+    self._freeze = freeze
+    frame = tf.TensorSpec([None, None, 3], tf.uint8, 'frame')
+    count = tf.TensorSpec([], tf.int32, 'num_objects')
+    labels = tf.TensorSpec([None, None], tf.int32, 'labels')
+    size = tf.TensorSpec([2], tf.int32, 'size')
+    self._extract, (features, embedding) = self._trace(self.trace_extract, frame)
+    self._initialize, state = self._trace(self.trace_initialize, embedding, labels, count)
+    self._step, _ = self._trace(self.trace_step, features, embedding, state, count, size)
+
+  def extract(self, frame):
+    """Features and embedding of a frame.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB.
+
+    Returns:
+      (features float32 [h4, w4, 256], embedding float32 [h4, w4, embedding_dimension]).
+    """
+    return self._extract(frame)
+
+  def initialize(self, embedding, labels, num_objects):
+    """State after the reference frame.
+
+    Args:
+      embedding: [h4, w4, embedding_dimension] of the reference frame.
+      labels: int32 [height, width], object index.
+      num_objects: int32 scalar, background included.
+
+    Returns:
+      `State`.
+    """
+    return self._initialize(embedding, labels, num_objects)
+
+  def step(self, features, embedding, state, num_objects, size):
+    """Segments a frame.
+
+    Args:
+      features: [h4, w4, 256] of the frame.
+      embedding: [h4, w4, embedding_dimension] of the frame.
+      state: `State` after the frame before.
+      num_objects: int32 scalar, background included.
+      size: int32 [2], (height, width) of the labels to return.
+
+    Returns:
+      (labels int32 [height, width] object index, logits float32 [objects, h4, w4],
+      global_distance and local_distance float32 [objects, h4, w4] (empty if not used),
+      `State` after this frame).
+    """
+    return self._step(features, embedding, state, num_objects, size)
+
+  def trace_extract(self, frame):
+    """`extract` for use inside a graph."""
+    features, embedding = self._model.extract(frame[tf.newaxis])
+    return features[0], embedding[0]
+
+  def trace_initialize(self, embedding, labels, num_objects):
+    """`initialize` for use inside a graph."""
+    labels = shrink_object_labels(labels, num_objects)
+    reference = self._model.prepare_reference(embedding, labels, num_objects)
+    return State(reference, self._model.previous_frame(embedding, labels, num_objects))
+
+  def trace_step(self, features, embedding, state, num_objects, size):
+    """`step` for use inside a graph."""
+    maps = self._model.match(embedding, state.reference, state.previous, num_objects)
+    logits = self._model.segment(features, maps)
+    labels = tf.argmax(model_lib.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
+    previous = self._model.previous_frame(
+        embedding, model_lib.shrink_labels(labels, tf.shape(logits)[1:]), num_objects, tf.nn.softmax(logits, axis=0))
+    none = tf.zeros([0, 0, 0])
+    return (labels, logits, none if maps.global_distance is None else maps.global_distance,
+            none if maps.local_distance is None else maps.local_distance,
+            State(state.reference, previous))
+
+  def _trace(self, function, *specs):
+    concrete = tf.function(function).get_concrete_function(*specs)
+    structure = concrete.structured_outputs
+    outputs = tf.nest.map_structure(
+        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), structure)
+    if not self._freeze:
+      return concrete, outputs
+    frozen = convert_to_constants.convert_variables_to_constants_v2(
+        concrete, lower_control_flow=False)
+
+    def call(*args):
+      flat = [tf.convert_to_tensor(value, spec.dtype) for value, spec
+              in zip(tf.nest.flatten(args), tf.nest.flatten(specs))]
+      return tf.nest.pack_sequence_as(structure, frozen(*flat))
+
+    return call, outputs
+
+
+def to_full_probabilities(logits, size):
+  """Softmax over objects of logits at full size.
+
+  Args:
+    logits: float32 [objects, h4, w4].
+    size: (height, width).
+
+  Returns:
+    np.float32 [objects, height, width].
+  """
+  return np.asarray(tf.nn.softmax(model_lib.enlarge_logits(logits, size), axis=0))

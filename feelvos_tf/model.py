@@ -1,0 +1,243 @@
+"""The FEELVOS network: DeepLab features, embeddings, matching, dynamic segmentation head.
+
+Source: Voigtlaender et al., CVPR 2019 (arXiv 1902.09513), figure 2; original
+`research/feelvos/model.py` and `utils/embedding_utils.py`, `get_logits_with_matching`.
+"""
+
+from typing import NamedTuple, Optional
+
+import keras
+import tensorflow as tf
+
+from deeplab import DeepLabV3Plus
+from deeplab import layers
+from deeplab import weights_file
+from feelvos_tf import matching
+from feelvos_tf.embedding import EmbeddingLayer
+from feelvos_tf.options import FeelvosOptions
+from feelvos_tf.segmentation_head import SegmentationHead
+
+
+class PreviousFrame(NamedTuple):
+  """What the head is told of the previous frame, all at stride 4.
+
+  Attributes:
+    embedding: [h4, w4, embedding_dimension].
+    labels: int32 [h4, w4], object index.
+    probabilities: float32 [objects, h4, w4], the previous prediction: one-hot or soft.
+  """
+
+  embedding: tf.Tensor
+  labels: tf.Tensor
+  probabilities: tf.Tensor
+
+
+class Maps(NamedTuple):
+  """The head's inputs beside the features, each float32 [objects, h4, w4] in [0, 1], or None."""
+
+  global_distance: Optional[tf.Tensor]
+  previous_prediction: Optional[tf.Tensor]
+  local_distance: Optional[tf.Tensor]
+
+
+@keras.saving.register_keras_serializable(package='feelvos_tf')
+class Feelvos(keras.Model):
+  """The video model; stateless: what is remembered between frames is passed in and out.
+
+  Parts, for those who build on them: `deeplab` (image to features), `embedding_layer`
+  (features to embeddings), `head` (features and maps to logits).
+
+  >>> model = Feelvos(FeelvosOptions(ModelOptions('mobilenet_v2')))
+  >>> features, embedding = model.extract(tf.zeros([1, 65, 97, 3]))
+  >>> features.shape, embedding.shape
+  (TensorShape([1, 17, 25, 256]), TensorShape([1, 17, 25, 100]))
+  """
+
+  def __init__(self, options=None, name='feelvos', **kwargs):
+    """Creates the network with initial weights.
+
+    Args:
+      options: `FeelvosOptions` (or its dict); None takes the defaults.
+      name: str.
+      **kwargs: of keras.Model, for example dtype='mixed_bfloat16'.
+    """
+    super().__init__(name=name, **kwargs)
+    if isinstance(options, dict):
+      options = FeelvosOptions.from_dict(options)
+    self.options = options = options or FeelvosOptions()
+    self.deeplab = DeepLabV3Plus(options.model)
+    self.embedding_layer = EmbeddingLayer(options.embedding_dimension)
+    self.head = SegmentationHead(
+        object_channels=options.object_channels, dimension=options.head_dimension,
+        num_layers=options.head_layers, kernel_size=options.head_kernel_size,
+        atrous_rates=options.head_atrous_rates)
+    self.built = True
+
+  def extract(self, images, training=False):
+    """Features and embeddings of images.
+
+    Args:
+      images: [batch, height, width, 3], RGB 0..255, uint8 or float32.
+      training: bool, turns dropout (and batch statistics, if fine-tuned) on.
+
+    Returns:
+      (features [batch, h4, w4, 256] float32,
+      embedding [batch, h4, w4, embedding_dimension] float32).
+    """
+    features = self.deeplab(tf.cast(images, tf.float32), training=training)['features']
+    return features, tf.cast(self.embedding_layer(features), tf.float32)
+
+  def prepare_reference(self, embedding, labels, num_objects, max_pixels_per_object=None,
+                        seed=None):
+    """Global matching's view of a reference frame; done once per reference.
+
+    Args:
+      embedding: [h4, w4, embedding_dimension].
+      labels: int32 [h4, w4], object index; indices outside 0..num_objects - 1 are ignored.
+      num_objects: int32 scalar, background included.
+      max_pixels_per_object: int or None; training takes 1,024 (section 4).
+      seed: seed of the choice.
+
+    Returns:
+      `matching.ReferenceBank`.
+    """
+    return matching.prepare_reference(
+        embedding, labels, num_objects, max_pixels_per_object=max_pixels_per_object, seed=seed)
+
+  def match(self, embedding, reference, previous, num_objects):
+    """The maps of the current frame.
+
+    Args:
+      embedding: [h4, w4, embedding_dimension] of the current frame.
+      reference: `matching.ReferenceBank` of the reference frame.
+      previous: `PreviousFrame`.
+      num_objects: int32 scalar, background included.
+
+    Returns:
+      `Maps`.
+    """
+    options = self.options
+    global_distance = local_distance = previous_prediction = None
+    if options.use_first_frame_matching:
+      global_distance = matching.global_matching(
+          embedding, reference, num_objects, k=options.k_nearest_neighbors)
+    if options.previous_prediction != 'none':
+      previous_prediction = previous.probabilities
+    if options.previous_frame_matching == 'local':
+      local_distance = matching.local_matching(
+          embedding, previous.embedding, previous.labels, num_objects,
+          window_radius=options.window_radius)
+    elif options.previous_frame_matching == 'global':
+      bank = matching.prepare_reference(previous.embedding, previous.labels, num_objects)
+      local_distance = matching.global_matching(
+          embedding, bank, num_objects, k=options.k_nearest_neighbors)
+    return Maps(global_distance, previous_prediction, local_distance)
+
+  def segment(self, features, maps):
+    """Logits of the current frame.
+
+    Args:
+      features: [h4, w4, 256] of the current frame.
+      maps: `Maps`.
+
+    Returns:
+      float32 [objects, h4, w4].
+    """
+    stacked = tf.stack([value for value in maps if value is not None], axis=-1)
+    return self.head(features[tf.newaxis], stacked)
+
+  def previous_frame(self, embedding, labels, num_objects, probabilities=None):
+    """Packs what the next frame has to know of this one.
+
+    Args:
+      embedding: [h4, w4, embedding_dimension].
+      labels: int32 [h4, w4], object index.
+      num_objects: int32 scalar.
+      probabilities: float32 [objects, h4, w4]; used if the option `previous_prediction` is
+        'probabilities', else the labels' one-hot map is. None takes the one-hot map.
+
+    Returns:
+      `PreviousFrame`.
+    """
+    if probabilities is None or self.options.previous_prediction != 'probabilities':
+      probabilities = one_hot(labels, num_objects)
+    return PreviousFrame(embedding, labels, probabilities)
+
+  def get_config(self):
+    return {'options': self.options.to_dict(), 'name': self.name}
+
+  @classmethod
+  def from_config(cls, config, custom_objects=None):
+    del custom_objects  # Everything needed is in the options.
+    return cls(**config)
+
+
+def one_hot(labels, num_objects):
+  """One-hot map [objects, h4, w4] float32 of int32 labels [h4, w4]; other labels give zeros."""
+  return tf.cast(labels[tf.newaxis] == tf.range(num_objects)[:, tf.newaxis, tf.newaxis],
+                 tf.float32)
+
+
+def shrink_labels(labels, size=None):
+  """Smaller labels: nearest neighbour, corners aligned.
+
+  Args:
+    labels: int32 [height, width].
+    size: (height, width) of the result; None takes stride 4, that of the embeddings.
+
+  Returns:
+    int32 labels of that size.
+  """
+  if size is None:
+    shape = tf.shape(labels)
+    size = [layers.scale_dimension(shape[0], 0.25), layers.scale_dimension(shape[1], 0.25)]
+  return layers.resize_nearest(labels[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]
+
+
+def enlarge_logits(logits, size):
+  """Logits at full size: bilinear, corners aligned.
+
+  Args:
+    logits: float32 [objects, h4, w4].
+    size: (height, width), int32.
+
+  Returns:
+    float32 [objects, height, width].
+  """
+  return layers.resize_bilinear(logits[..., tf.newaxis], size)[..., 0]
+
+
+def save_model(path, model, notes=None, dtype='float32'):
+  """Writes a model's options and weights to one `.h5` file; `load_model` reads it.
+
+  Args:
+    path: file to write.
+    model: `Feelvos`.
+    notes: optional JSON-ready dict that travels along (data, licence, scores).
+    dtype: storage, 'float32' or 'float16'.
+  """
+  metadata = {'options': model.options.to_dict(), 'notes': notes or {}}
+  weights_file.save(path, model, metadata, dtype)
+
+
+def load_model(path, **overrides):
+  """Builds the model of a weights file.
+
+  Args:
+    path: file written by `save_model`.
+    **overrides: options to change (ablations, for example previous_prediction='none' is not
+      possible when the weights have a channel for it: that is an error).
+
+  Returns:
+    `Feelvos` with the file's weights.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is broken, from a newer version or not a FEELVOS model.
+  """
+  metadata = weights_file.read_metadata(path)
+  if 'options' not in metadata:
+    raise ValueError(f'{path}: weights without model options; expected a file of save_model.')
+  model = Feelvos(FeelvosOptions.from_dict({**metadata['options'], **overrides}))
+  weights_file.restore(path, model)
+  return model

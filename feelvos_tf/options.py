@@ -1,0 +1,91 @@
+"""Options of the video model."""
+
+import dataclasses
+from typing import Optional, Tuple
+
+from deeplab import ModelOptions
+
+PREVIOUS_FRAME_MATCHING = ('local', 'global', 'none')
+PREVIOUS_PREDICTION = ('labels', 'probabilities', 'none')
+
+
+@dataclasses.dataclass(frozen=True)
+class FeelvosOptions:
+  """What decides the network and its arithmetic; defaults are the published model's.
+
+  Paper: arXiv 1902.09513, sections 3 and 4. The original's flag is named where there is one.
+
+  Raises:
+    ValueError: an option has a value the network cannot be built with.
+  """
+
+  # The DeepLabv3+ network under the video model.
+  model: ModelOptions = ModelOptions()
+  # Channels of the embedding (section 4: 100). Flag `embedding_dimension`.
+  embedding_dimension: int = 100
+  # Dynamic segmentation head (section 4: 4 layers, 7x7, 256 channels).
+  # Flags `embedding_seg_feature_dimension`, `_n_layers`, `_kernel_size`, `_atrous_rates`.
+  head_dimension: int = 256
+  head_layers: int = 4
+  head_kernel_size: int = 7
+  head_atrous_rates: Optional[Tuple[int, ...]] = None
+  # Number of neighbours whose distances global matching averages; 1 is the paper's minimum.
+  # Local matching always takes the minimum, as in the original.
+  k_nearest_neighbors: int = 1
+  # Global matching to the reference frame (table 3 of the paper has the model without).
+  use_first_frame_matching: bool = True
+  # Matching to the previous frame: 'local' (the paper), 'global' or 'none'. Flags
+  # `also_attend_to_previous_frame` and `use_local_previous_frame_attention`.
+  previous_frame_matching: str = 'local'
+  # Radius of the local window at stride 4: 15 is a window of 31x31 (section 3.4). Flag
+  # `previous_frame_attention_window_size`.
+  window_radius: int = 15
+  # What the head is told of the previous frame: 'labels' feeds the one-hot map of the previous
+  # labels, 'probabilities' the softmax map the paper speaks of, 'none' nothing. 'labels' is the
+  # default because the published models were trained (one current frame a sample) and evaluated
+  # with one-hot maps: soft maps are out of distribution for them. Flag `use_softmax_feedback`.
+  previous_prediction: str = 'labels'
+
+  def __post_init__(self):
+    if isinstance(self.model, dict):
+      object.__setattr__(self, 'model', ModelOptions.from_dict(self.model))
+    if self.head_atrous_rates is not None:
+      object.__setattr__(self, 'head_atrous_rates', tuple(self.head_atrous_rates))
+      if len(self.head_atrous_rates) != self.head_layers:
+        raise ValueError(f'head_atrous_rates has {len(self.head_atrous_rates)} rates; expected '
+                         f'one for each of the {self.head_layers} layers.')
+    for name, allowed in (('previous_frame_matching', PREVIOUS_FRAME_MATCHING),
+                          ('previous_prediction', PREVIOUS_PREDICTION)):
+      if getattr(self, name) not in allowed:
+        raise ValueError(
+            f'{name} is {getattr(self, name)!r}; expected one of {", ".join(allowed)}.')
+    for name in ('embedding_dimension', 'head_dimension', 'head_layers', 'head_kernel_size',
+                 'k_nearest_neighbors', 'window_radius'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
+    if self.model.decoder_output_stride is None:
+      raise ValueError('FEELVOS needs the decoder: model.decoder_output_stride has to be 4.')
+
+  @property
+  def object_channels(self):
+    """Number of the head's input channels that belong to one object: at most 3."""
+    return (int(self.use_first_frame_matching) + int(self.previous_prediction != 'none')
+            + int(self.previous_frame_matching != 'none'))
+
+  def to_dict(self):
+    """Returns the options as a JSON-ready dict; `FeelvosOptions.from_dict` reads it."""
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_dict(cls, values):
+    """Returns the options of a dict made by `to_dict`.
+
+    Raises:
+      ValueError: the dict has a key this version does not know.
+    """
+    known = {field.name for field in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+      raise ValueError(
+          f'unknown option(s) {", ".join(unknown)}; the file may be from a newer version.')
+    return cls(**values)
