@@ -1,0 +1,297 @@
+"""Global matching: distance of every pixel to the nearest reference pixel of each object.
+
+Paper: arXiv 1902.09513, section 3.3. Original: `nearest_neighbor_features_per_object` in
+research/feelvos/utils/embedding_utils.py.
+
+`prepare_reference` does once per reference what does not depend on the current frame: it sorts
+the pixels by object, pads every object to whole blocks of BLOCK columns and lays them out as the
+right-hand operand of a matrix product. `global_matching` then multiplies a chunk of query pixels
+by SLAB_BLOCKS blocks at a time and reduces the product, still in cache, to one maximum per block.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from feelvos_tf.matching_scores import (
+    NO_MATCH_SCORE, check_compute_dtype, distance_from_squared, extra_channels, query_operand,
+    reference_operand, score_gradients, squared_from_score)
+
+BLOCK = 128
+SLAB_BLOCKS = 4
+SLAB = BLOCK * SLAB_BLOCKS
+DEFAULT_CHUNK_BYTES = 4 * 2**20
+
+
+class ReferenceBank(NamedTuple):
+  """A reference frame, laid out for `global_matching`. Build it with `prepare_reference`.
+
+  A tuple of tensors: it can be an argument of a tf.function, a loop variable or a SavedModel
+  input. Its layout may change between versions: store embeddings and labels, not banks.
+
+  Attributes:
+    columns: [slabs, channels + extra, SLAB] float32 or bfloat16, reference pixels as columns.
+    block_object: int32 [slabs * SLAB_BLOCKS], object index of a block, -1 for a padding block.
+    center: float32 [channels], what was subtracted from the embeddings.
+  """
+  columns: tf.Tensor
+  block_object: tf.Tensor
+  center: tf.Tensor
+
+
+def prepare_reference(embeddings, labels, num_objects, *, max_pixels_per_object=None, seed=None,
+                      compute_dtype=tf.float32):
+  """Lays out reference embeddings for `global_matching`; once per reference frame.
+
+  Differentiable with respect to `embeddings`.
+
+  Args:
+    embeddings: float32 or bfloat16 [..., channels], for example [h4, w4, channels].
+    labels: int [...], object index of every pixel. Pixels whose label is not in
+      0..num_objects-1 (255 for padding) take no part.
+    num_objects: int or int32 scalar tensor, >= 1.
+    max_pixels_per_object: int, scalar tensor or None. At most so many pixels of an object are
+      kept (training in the paper: 1,024). None keeps all.
+    seed: chooses which pixels are kept: None for evenly spaced ones in raster order, which is
+      deterministic; an int or an int [2] tensor for a random choice with that stateless seed.
+    compute_dtype: tf.float32 or tf.bfloat16, operand type of the matrix product.
+
+  Returns:
+    ReferenceBank.
+
+  Raises:
+    ValueError: `max_pixels_per_object` < 1, a compute_dtype that is not supported, or labels
+      whose static shape does not fit the embeddings.
+  """
+  compute_dtype = check_compute_dtype(compute_dtype)
+  if isinstance(max_pixels_per_object, int) and max_pixels_per_object < 1:
+    raise ValueError(f'max_pixels_per_object is {max_pixels_per_object}; give at least 1, or None '
+                     'to keep every pixel')
+  embeddings = tf.convert_to_tensor(embeddings)
+  labels = tf.cast(tf.convert_to_tensor(labels), tf.int32)
+  if not embeddings.shape[:-1].is_compatible_with(labels.shape):
+    raise ValueError(f'labels have shape {labels.shape} and embeddings {embeddings.shape}; labels '
+                     'must have one entry per embedding')
+  channels = tf.shape(embeddings)[-1]
+  rows = tf.reshape(embeddings, [-1, channels])
+  num_objects = tf.cast(num_objects, tf.int32)
+  pixels, kept_labels = _choose_pixels(
+      tf.reshape(labels, [-1]), num_objects, max_pixels_per_object, seed)
+  slots, valid, block_object = _assign_slots(pixels, kept_labels, num_objects)
+  center = _mean_of(tf.gather(rows, pixels))
+  # An empty reference has no row to gather: one row of zeros keeps slot 0 in range.
+  rows = tf.cond(tf.shape(rows)[0] > 0, lambda: rows, lambda: tf.zeros([1, channels], rows.dtype))
+  operand = reference_operand(tf.gather(rows, slots), center, valid, compute_dtype)
+  columns = tf.transpose(
+      tf.reshape(operand, [-1, SLAB, channels + extra_channels(compute_dtype)]), [0, 2, 1])
+  if embeddings.shape[-1] is not None:
+    columns = tf.ensure_shape(
+        columns, [None, embeddings.shape[-1] + extra_channels(compute_dtype), SLAB])
+  return ReferenceBank(columns, block_object, center)
+
+
+def _mean_of(rows):
+  """Mean row, float32, zeros when there is none. A constant to gradients: distances do not
+  depend on it."""
+  rows = tf.stop_gradient(tf.cast(rows, tf.float32))
+  return tf.reduce_sum(rows, axis=0) / tf.cast(tf.maximum(tf.shape(rows)[0], 1), tf.float32)
+
+
+def _choose_pixels(labels, num_objects, max_pixels, seed):
+  """Pixels that take part, sorted by object: (pixel int32 [n], its label int32 [n])."""
+  outside = (labels < 0) | (labels >= num_objects)
+  key = tf.where(outside, num_objects, labels)
+  if max_pixels is None or seed is None:
+    order = tf.argsort(key, stable=True)
+  else:
+    if isinstance(seed, int):
+      seed = [seed, 0]
+    shuffled = tf.argsort(tf.random.stateless_uniform(tf.shape(key), seed))
+    order = tf.gather(shuffled, tf.argsort(tf.gather(key, shuffled), stable=True))
+  counts = tf.math.bincount(key, minlength=num_objects + 1, maxlength=num_objects + 1)
+  order = order[:tf.shape(key)[0] - counts[num_objects]]
+  kept = tf.gather(key, order)
+  if max_pixels is None:
+    return order, kept
+  # In 64 bits: rank * limit passes 2^31 on large frames.
+  starts = tf.math.cumsum(counts, exclusive=True)
+  rank = tf.cast(tf.range(tf.shape(order)[0]) - tf.gather(starts, kept), tf.int64)
+  count = tf.cast(tf.gather(counts, kept), tf.int64)
+  limit = tf.minimum(tf.cast(max_pixels, tf.int64), count)
+  if seed is None:
+    keep = (rank * limit) // count != ((rank - 1) * limit) // count
+  else:
+    keep = rank < limit
+  return tf.boolean_mask(order, keep), tf.boolean_mask(kept, keep)
+
+
+def _assign_slots(pixels, labels, num_objects):
+  """Places pixels, sorted by object, into blocks that hold one object each.
+
+  Returns:
+    (pixel of every slot int32 [slabs * SLAB], bool: the slot is used, int32 object of every
+    block, -1 for none). There is at least one slab.
+  """
+  counts = tf.math.bincount(labels, minlength=num_objects, maxlength=num_objects)
+  blocks = (counts + BLOCK - 1) // BLOCK
+  used_blocks = tf.reduce_sum(blocks)
+  slabs = tf.maximum((used_blocks + SLAB_BLOCKS - 1) // SLAB_BLOCKS, 1)
+  first_slot = tf.math.cumsum(blocks, exclusive=True) * BLOCK
+  first_rank = tf.math.cumsum(counts, exclusive=True)
+  slot = tf.range(tf.shape(labels)[0]) + tf.gather(first_slot - first_rank, labels)
+  filled = tf.scatter_nd(slot[:, tf.newaxis], pixels + 1, [slabs * SLAB])
+  block_object = tf.repeat(tf.range(num_objects), blocks)
+  padding = tf.fill([slabs * SLAB_BLOCKS - used_blocks], -1)
+  return tf.maximum(filled - 1, 0), filled > 0, tf.concat([block_object, padding], axis=0)
+
+
+def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_BYTES,
+                    absent_distance_of_original=False):
+  """Distance of every query pixel to its nearest reference pixel(s) of each object.
+
+  Exact; differentiable with respect to `query` and to the embeddings the bank was made of, with
+  memory bounded by `chunk_bytes` in both directions: the backward pass finds the nearest pixels
+  again instead of keeping the products.
+
+  Args:
+    query: float32 or bfloat16 [h4, w4, channels], embeddings of the current frame.
+    bank: ReferenceBank; its compute_dtype is that of the products.
+    num_objects: int or int32 scalar tensor, as given to `prepare_reference`.
+    k: int >= 1, number of nearest neighbours whose squared distances are averaged. With fewer
+      pixels than k, the farthest real one stands in for the missing ones.
+    chunk_bytes: int, size of one product of query pixels and reference pixels; a few of them
+      are alive at a time. The default is the fastest measured.
+    absent_distance_of_original: the original yields 0 for an object without reference pixels
+      when k > 1 (a defect); True reproduces that.
+
+  Returns:
+    float32 [num_objects, h4, w4] in [0, 1]; 1 for an object without reference pixels.
+
+  Raises:
+    ValueError: k < 1 or chunk_bytes < 1.
+  """
+  if k < 1:
+    raise ValueError(f'k is {k}; give the number of nearest neighbours to average, at least 1')
+  if chunk_bytes < 1:
+    raise ValueError(f'chunk_bytes is {chunk_bytes}; give a positive number of bytes')
+  query = tf.convert_to_tensor(query)
+  shape = tf.shape(query)
+  operand, norm = query_operand(
+      tf.reshape(query, [-1, shape[-1]]), bank.center, bank.columns.dtype)
+  num_objects = tf.cast(num_objects, tf.int32)
+  chunk = max(64, chunk_bytes // (SLAB * bank.columns.dtype.size))
+  scores = _best_scores(operand, bank.columns, bank.block_object, num_objects, k, chunk)
+  squared = squared_from_score(scores, norm[tf.newaxis, :, tf.newaxis])
+  if k > 1:
+    valid = scores > 0.5 * NO_MATCH_SCORE
+    farthest = tf.reduce_max(tf.where(valid, squared, 0.0), axis=-1, keepdims=True)
+    absent = 0.0 if absent_distance_of_original else -2.0 * NO_MATCH_SCORE
+    farthest = tf.where(tf.reduce_any(valid, axis=-1, keepdims=True), farthest, absent)
+    squared = tf.where(valid, squared, farthest)
+  distance = distance_from_squared(tf.reduce_mean(squared, axis=-1))
+  distance = tf.reshape(distance, tf.stack([num_objects, shape[0], shape[1]]))
+  return tf.ensure_shape(distance, [None, query.shape[0], query.shape[1]])
+
+
+def _best_scores(operand, columns, block_object, num_objects, k, chunk):
+  """The k highest scores of every query with every object: float32 [objects, n, k]."""
+
+  @tf.custom_gradient
+  def compute(operand, columns):
+
+    def gradient(upstream):
+      _, chosen = in_chunks(_best_of_objects, (tf.float32, tf.int32))
+      rows = tf.reshape(tf.transpose(columns, [0, 2, 1]), [-1, tf.shape(columns)[1]])
+      rows = tf.ensure_shape(rows, [None, columns.shape[1]])
+      by_query, by_row = score_gradients(upstream, chosen, operand, rows, chunk)
+      by_slab = tf.reshape(by_row, [-1, SLAB, tf.shape(columns)[1]])
+      return by_query, tf.transpose(by_slab, [0, 2, 1])
+
+    def in_chunks(function, types):
+      return _in_chunks(
+          lambda part: function(part, columns, block_object, num_objects, k),
+          operand, chunk, types, k)
+
+    if k == 1:
+      return in_chunks(_best_of_objects_k1, (tf.float32,))[0], gradient
+    return in_chunks(_best_of_objects, (tf.float32, tf.int32))[0], gradient
+
+  return compute(operand, columns)
+
+
+def _in_chunks(function, operand, chunk, types, k):
+  """Applies `function` ([c, channels] -> tensors [objects, c, k]) to chunks of the queries."""
+  steps = (tf.shape(operand)[0] + chunk - 1) // chunk
+
+  def body(step, *arrays):
+    results = function(operand[step * chunk:(step + 1) * chunk])
+    return step + 1, *(array.write(step, tf.transpose(result, [1, 0, 2]))
+                       for array, result in zip(arrays, results))
+
+  arrays = [tf.TensorArray(dtype, size=steps, infer_shape=False, element_shape=[None, None, k])
+            for dtype in types]
+  _, *arrays = tf.while_loop(
+      lambda step, *_: step < steps, body, (0, *arrays), parallel_iterations=1)
+  return [tf.transpose(array.concat(), [1, 0, 2]) for array in arrays]
+
+
+def _best_of_objects_k1(part, columns, block_object, num_objects, k):
+  """Highest score of every query with every object, without its place: (float32 [objects, n, 1],)."""
+  del k
+  maxima = _block_maxima(part, columns)
+  best = tf.cast(tf.math.unsorted_segment_max(maxima, block_object, num_objects), tf.float32)
+  return (tf.maximum(best, NO_MATCH_SCORE)[..., tf.newaxis],)
+
+
+def _block_maxima(part, columns):
+  """Maximum score of every query with every block: [blocks, n]."""
+  slabs = tf.shape(columns)[0]
+
+  def body(slab, found):
+    product = tf.reshape(tf.matmul(part, columns[slab]), [-1, SLAB_BLOCKS, BLOCK])
+    return slab + 1, found.write(slab, tf.reduce_max(product, axis=2))
+
+  found = tf.TensorArray(part.dtype, size=slabs, element_shape=[None, SLAB_BLOCKS])
+  _, found = tf.while_loop(lambda slab, _: slab < slabs, body, (0, found), parallel_iterations=4)
+  maxima = tf.transpose(found.stack(), [0, 2, 1])
+  return tf.reshape(maxima, [slabs * SLAB_BLOCKS, -1])
+
+
+def _best_of_objects(part, columns, block_object, num_objects, k):
+  """k best scores and the columns they come from: float32 and int32 [objects, n, k]."""
+  slabs = tf.shape(columns)[0]
+  offsets = tf.range(SLAB_BLOCKS)[:, tf.newaxis] * BLOCK
+
+  def of_slab(slab, values, places):
+    product = tf.reshape(tf.matmul(part, columns[slab]), [-1, SLAB_BLOCKS, BLOCK])
+    product = tf.cast(product, tf.float32)
+    if k == 1:
+      place = tf.argmax(product, axis=2, output_type=tf.int32)[..., tf.newaxis]
+      value = tf.reduce_max(product, axis=2, keepdims=True)
+    else:
+      value, place = tf.nn.top_k(product, min(k, BLOCK))
+    place += offsets + slab * SLAB
+    return slab + 1, values.write(slab, value), places.write(slab, place)
+
+  per_block = [None, SLAB_BLOCKS, min(k, BLOCK)]
+  state = (0, tf.TensorArray(tf.float32, size=slabs, element_shape=per_block),
+           tf.TensorArray(tf.int32, size=slabs, element_shape=per_block))
+  _, values, places = tf.while_loop(
+      lambda slab, *_: slab < slabs, of_slab, state, parallel_iterations=4)
+  values = tf.transpose(values.stack(), [1, 0, 2, 3])  # [n, slabs, SLAB_BLOCKS, k]
+  places = tf.transpose(places.stack(), [1, 0, 2, 3])
+  flat = [tf.shape(part)[0], tf.shape(block_object)[0] * min(k, BLOCK)]
+  values, places = tf.reshape(values, flat), tf.reshape(places, flat)
+  # Fewer than k candidates in all: fill up so that top_k has something to choose from.
+  values = tf.pad(values, [[0, 0], [0, k]], constant_values=NO_MATCH_SCORE)
+  places = tf.pad(places, [[0, 0], [0, k]])
+  owner = tf.pad(tf.repeat(block_object, min(k, BLOCK)), [[0, k]], constant_values=-1)
+
+  def of_object(index):
+    own = tf.where(owner == index, values, NO_MATCH_SCORE)
+    best, where = tf.nn.top_k(own, k)
+    return best, tf.gather(places, where, batch_dims=1)
+
+  return tf.map_fn(
+      of_object, tf.range(num_objects), parallel_iterations=1,
+      fn_output_signature=(tf.TensorSpec([None, k], tf.float32), tf.TensorSpec([None, k], tf.int32)))

@@ -1,0 +1,147 @@
+"""The algebra shared by global and local matching: from embeddings to GEMM operands and back.
+
+A squared distance is written as a score that one matrix product yields:
+
+  ||q - r||^2 = ||q||^2 - 2 s   with   s = q . r - ||r||^2 / 2,
+
+so the nearest pixel is the one of the highest score, the norm of r is one more channel (the query
+has a 1 there), and the norm of q is added once per query pixel, after the reduction. Distances do
+not change when both sides are moved by the same vector, so both are centred on the mean of the
+reference: the embeddings are >= 0 (they come out of a ReLU), and without their common part the
+cancellation in the formula above is much smaller.
+
+In bfloat16 the product is accumulated in float32 but TensorFlow hands it out rounded to 8 bits.
+There, both norms go into the product, each as three bfloat16 channels (24 bits), so that what is
+rounded is -d^2 / 2 itself: a relative error of 2^-9 of the squared distance, at most 1e-3 of d.
+"""
+
+import tensorflow as tf
+
+# Score of what may never be chosen. Finite, so that 0 * score is 0; far below any real score.
+NO_MATCH_SCORE = -1e30
+
+
+def distance_from_squared(squared_distance):
+  """Maps a squared embedding distance to a distance in [0, 1] (paper, equation 1).
+
+  Args:
+    squared_distance: float tensor of any shape, >= 0 (computed in float32).
+
+  Returns:
+    float32 tensor of the same shape, 1 - 2 / (1 + exp(squared_distance)): 0 for equal
+    embeddings, exactly 1 in float32 from about 17 on.
+  """
+  return 2.0 * (tf.sigmoid(tf.cast(squared_distance, tf.float32)) - 0.5)
+
+
+def check_compute_dtype(compute_dtype):
+  """Returns `compute_dtype` as tf.DType; ValueError unless float32 or bfloat16."""
+  dtype = tf.as_dtype(compute_dtype)
+  if dtype not in (tf.float32, tf.bfloat16):
+    raise ValueError(
+        f'compute_dtype is {dtype.name}; matching computes its products in float32 or bfloat16')
+  return dtype
+
+
+def extra_channels(compute_dtype):
+  """Number of channels that `reference_operand` and `query_operand` append."""
+  return 1 if compute_dtype == tf.float32 else 6
+
+
+def _half_norm(vectors):
+  return -0.5 * tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+
+
+def _split_bfloat16(values):
+  """Three bfloat16 tensors whose sum is `values` to 24 bits."""
+  parts = []
+  rest = values
+  for _ in range(3):
+    part = tf.cast(rest, tf.bfloat16)
+    parts.append(part)
+    rest -= tf.cast(part, tf.float32)
+  return parts
+
+
+def reference_operand(embeddings, center, valid, compute_dtype):
+  """The reference side of the product.
+
+  Args:
+    embeddings: float tensor [..., channels].
+    center: float32 [channels], subtracted from every embedding.
+    valid: bool [...] or None; pixels that are not valid get NO_MATCH_SCORE and zero embeddings.
+    compute_dtype: tf.float32 or tf.bfloat16.
+
+  Returns:
+    compute_dtype tensor [..., channels + extra_channels(compute_dtype)].
+  """
+  vectors = tf.cast(embeddings, tf.float32) - center
+  if valid is None:
+    valid = True
+  else:
+    valid = valid[..., tf.newaxis]
+    vectors = tf.where(valid, vectors, 0.0)
+  if compute_dtype == tf.float32:
+    return tf.concat([vectors, tf.where(valid, _half_norm(vectors), NO_MATCH_SCORE)], axis=-1)
+  rounded = tf.cast(vectors, tf.bfloat16)
+  norm = tf.where(valid, _half_norm(tf.cast(rounded, tf.float32)), NO_MATCH_SCORE)
+  ones = tf.ones_like(norm, tf.bfloat16)
+  return tf.concat([rounded, *_split_bfloat16(norm), ones, ones, ones], axis=-1)
+
+
+def query_operand(embeddings, center, compute_dtype):
+  """The query side of the product; shapes as in `reference_operand`.
+
+  Returns:
+    (operand [..., channels + extra], norm float32 [...]): the squared distance of a query pixel
+    is `norm - 2 * score`.
+  """
+  vectors = tf.cast(embeddings, tf.float32) - center
+  if compute_dtype == tf.float32:
+    half = _half_norm(vectors)
+    return tf.concat([vectors, tf.ones_like(half)], axis=-1), -2.0 * half[..., 0]
+  rounded = tf.cast(vectors, tf.bfloat16)
+  half = _half_norm(tf.cast(rounded, tf.float32))
+  ones = tf.ones_like(half, tf.bfloat16)
+  operand = tf.concat([rounded, ones, ones, ones, *_split_bfloat16(half)], axis=-1)
+  return operand, tf.zeros_like(half[..., 0])
+
+
+def squared_from_score(score, query_norm):
+  """Squared distance, float32, never negative; huge where the score is NO_MATCH_SCORE."""
+  return tf.maximum(query_norm - 2.0 * tf.cast(score, tf.float32), 0.0)
+
+
+def score_gradients(upstream, chosen, query_rows, reference_rows, chunk):
+  """Gradients of chosen scores with respect to both operands.
+
+  The score of query i with its chosen reference j is their dot product, so its gradient is row j
+  for the query and row i for the reference.
+
+  Args:
+    upstream: float32 [objects, n, k], gradient of the loss by the score.
+    chosen: int32 [objects, n, k], row of `reference_rows` that the score came from.
+    query_rows: [n, channels]. reference_rows: [m, channels]. Any float type.
+    chunk: int, queries worked on at a time.
+
+  Returns:
+    ([n, channels], [m, channels]) in the types of the rows, summed in float32.
+  """
+  references = tf.shape(reference_rows)[0]
+  steps = (tf.shape(query_rows)[0] + chunk - 1) // chunk
+  width = query_rows.shape[-1]
+
+  def body(step, parts, total):
+    span = slice(step * chunk, (step + 1) * chunk)
+    weight, index = upstream[:, span, :, tf.newaxis], chosen[:, span]
+    queries = tf.cast(query_rows[span], tf.float32)[tf.newaxis, :, tf.newaxis, :]
+    picked = tf.cast(tf.gather(reference_rows, index), tf.float32)
+    total += tf.math.unsorted_segment_sum(weight * queries, index, references)
+    return step + 1, parts.write(step, tf.reduce_sum(weight * picked, axis=[0, 2])), total
+
+  parts = tf.TensorArray(tf.float32, size=steps, infer_shape=False, element_shape=[None, width])
+  _, parts, total = tf.while_loop(
+      lambda step, *_: step < steps, body,
+      (0, parts, tf.zeros(tf.shape(reference_rows), tf.float32)), parallel_iterations=1,
+      shape_invariants=(tf.TensorShape([]), tf.TensorShape(None), reference_rows.shape))
+  return tf.cast(parts.concat(), query_rows.dtype), tf.cast(total, reference_rows.dtype)
