@@ -55,11 +55,13 @@ class SequenceFiles:
     name: name of the sequence.
     truth: folder of its ground-truth masks.
     results: folder of its results.
+    frames: folder of its images, needed for submissions and pictures only.
   """
 
   name: str
   truth: pathlib.Path
   results: pathlib.Path
+  frames: pathlib.Path
 
   def frame_names(self) -> list[str]:
     """Names of the annotated frames, in order.
@@ -112,7 +114,7 @@ def davis_sequences(
         'check --davis_root and --resolution')
   if names is None:
     names = davis.read_split(root, str(year), split, resolution)
-  return _with_results(annotations, results_dir, names)
+  return _with_results(annotations, root / 'JPEGImages' / resolution, results_dir, names)
 
 
 def youtube_vos_sequences(root, results_dir, names=None) -> list[SequenceFiles]:
@@ -136,7 +138,31 @@ def youtube_vos_sequences(root, results_dir, names=None) -> list[SequenceFiles]:
         'meta.json expected, check --youtube_vos_root')
   if names is None:
     names = sorted(path.name for path in annotations.iterdir() if path.is_dir())
-  return _with_results(annotations, results_dir, names)
+  return _with_results(
+      annotations, pathlib.Path(root) / 'JPEGImages', results_dir, names)
+
+
+def with_ground_truth(
+    sequences: Sequence[SequenceFiles], sparse_masks_given: bool = False
+) -> list[SequenceFiles]:
+  """The sequences that have more masks than those given to a method.
+
+  Args:
+    sequences: what to look at.
+    sparse_masks_given: the first mask of every object is given, wherever it is (YouTube-VOS);
+      then a sequence with masks on less than half of its frames has no ground truth. Otherwise
+      only a sequence with a single mask has none.
+
+  Returns:
+    Those with ground truth; also those with no masks at all, whose scoring tells what is wrong.
+  """
+  def has_truth(files):
+    num_masks = len(_png_names(files.truth))
+    if sparse_masks_given and files.frames.is_dir():
+      return not num_masks or 2 * num_masks >= sum(1 for _ in files.frames.iterdir())
+    return num_masks != 1
+
+  return [files for files in sequences if has_truth(files)]
 
 
 def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
@@ -167,7 +193,14 @@ def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
       table[video, object_id] = entry['category'] in trained
     else:
       return None
-  return lambda video, object_id: table[video, object_id]
+
+  def seen(video, object_id):
+    if (video, object_id) not in table:
+      raise ValueError(f'{meta}: object {object_id} of {video!r} is not listed, every object of '
+                       'the annotations expected')
+    return table[video, object_id]
+
+  return seen
 
 
 def score_files(
@@ -256,8 +289,8 @@ def score_all(
       yield outcome
     else:
       pending.append(files)
-  # The longest first, so that no process ends the run alone.
-  pending.sort(key=lambda files: -len(_png_names(files.truth)))
+  # What has no results fails at once; then the longest, so that no process ends the run alone.
+  pending.sort(key=lambda files: (files.results.is_dir(), -len(_png_names(files.truth))))
   for files, (scores, error) in _run(pending, options):
     if error is not None and options.on_error == 'fail':
       raise error
@@ -364,9 +397,10 @@ def _png_names(folder):
   return sorted(path.stem for path in folder.iterdir() if path.suffix.lower() == '.png')
 
 
-def _with_results(annotations, results_dir, names):
+def _with_results(annotations, frames, results_dir, names):
   results = pathlib.Path(results_dir)
-  return [SequenceFiles(name, annotations / name, results / name) for name in names]
+  return [SequenceFiles(name, annotations / name, results / name, frames / name)
+          for name in names]
 
 
 def _meta_objects(path):

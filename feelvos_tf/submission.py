@@ -44,7 +44,8 @@ def write_submission(path, results_dir, sequences, layout: str = 'davis') -> int
     # PNG files are deflated already.
     with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive:
       for name, frames, given in sequences:
-        for frame, data in _checked_masks(results_dir / name, frames, given):
+        for frame, data in _checked_masks(
+              results_dir / name, frames, _given(given, layout)):
           archive.writestr(zipfile.ZipInfo(f'{LAYOUTS[layout]}{name}/{frame}.png', _DATE), data)
           count += 1
     os.replace(temporary, path)
@@ -58,7 +59,7 @@ def _checked_masks(results, frames, given):
   names = [p.stem for p in video.list_images(frames)]
   if not names:
     raise FileNotFoundError(f'{frames}: no frames found, a folder of images expected')
-  allowed, shape = _given(given)
+  allowed, shape = given
   for name in names:
     file = results / f'{name}.png'
     if not file.is_file():
@@ -78,9 +79,10 @@ def _checked_masks(results, frames, given):
     yield name, file.read_bytes() if is_indexed else masks.encode_mask(mask.ids)
 
 
-def _given(folder):
-  """(ids of all given masks and background, their size)."""
+def _given(folder, layout):
+  """(ids of the given masks and background, their size). DAVIS gives the first one only."""
   files = sorted(pathlib.Path(folder).glob('*.png'))
+  files = files[:1] if layout == 'davis' else files
   if not files:
     raise FileNotFoundError(f'{folder}: no given masks found, at least the first frame\'s expected')
   ids, shape = {0}, None
