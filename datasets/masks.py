@@ -168,7 +168,7 @@ def write_mask(path, ids: np.ndarray, palette: np.ndarray | None = None) -> None
 
 def overlay(image: np.ndarray, ids: np.ndarray, palette: np.ndarray | None = None,
             alpha: float = 0.45) -> np.ndarray:
-  """Draws objects over a frame: a tint inside, the full colour as a contour.
+  """Draws objects over a frame: a tint inside, the colour at full brightness as a contour.
 
   Args:
     image: uint8 [height, width, 3] RGB.
@@ -197,8 +197,14 @@ def overlay(image: np.ndarray, ids: np.ndarray, palette: np.ndarray | None = Non
   inside = ids != 0
   result = np.where(inside[..., None], tinted, image)
   edge = contour & inside
-  result[edge] = colours[edge]
+  result[edge] = _bright(palette)[ids[edge]]
   return result
+
+
+def _bright(palette):
+  """The palette with every colour scaled until its strongest channel is 255: uint8 [256, 3]."""
+  strongest = np.maximum(palette.max(axis=1, keepdims=True), 1).astype(np.float32)
+  return np.round(palette * (255.0 / strongest)).astype(np.uint8)
 
 
 def _check_header(data, name, max_pixels):

@@ -68,8 +68,8 @@ class Video(abc.ABC):
   def check_mask_size(self, mask: Mask, where: str) -> Mask:
     """Returns `mask` if it has the size of the frames, else raises a ValueError about `where`."""
     if mask.ids.shape != tuple(self.frame_size):
-      raise ValueError(f'{where}: a mask of {_size(mask.ids.shape)} (height x width) given, expected '
-                       f'{_size(self.frame_size)} like the frames of {self.name}; '
+      raise ValueError(f'{where}: a mask of {_size(mask.ids.shape)} (height x width) given, '
+                       f'expected {_size(self.frame_size)} like the frames of {self.name}; '
                        'draw the mask on a frame of this video')
     return mask
 

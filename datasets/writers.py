@@ -4,9 +4,10 @@ Both hold a bounded number of frames however long the video is, and both write t
 that is renamed at the end.
 
 Which codec: browsers play H.264 and VP9 in mp4, not MPEG-4 part 2. The OpenCV wheels of PyPI carry
-no H.264 encoder (its licence), but a VP9 one at its slow default: about 0.3 s for a 480p frame,
-where `mp4v` takes 4 ms. An `ffmpeg` program, if there is one, encodes H.264 in about 10 ms, so
-'auto' tries, in this order: ffmpeg with libx264, OpenCV's avc1, OpenCV's vp09, mp4v.
+no H.264 encoder (its licence), but a VP9 one whose speed cannot be set: about 0.3 s for a 480p
+frame of natural video, where `mp4v` takes 4 ms. An ffmpeg program with libx264 (on the PATH, or the
+one of the package imageio-ffmpeg) takes about 10 ms, so 'auto' tries, in this order: ffmpeg,
+OpenCV's avc1, OpenCV's vp09, mp4v.
 """
 
 import os
@@ -269,7 +270,11 @@ def _ffmpeg_with_x264():
   """Path of an ffmpeg program that has libx264, or None."""
   program = shutil.which('ffmpeg')
   if program is None:
-    return None
+    try:
+      import imageio_ffmpeg  # Optional; a package that carries the program.
+      program = imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+      return None
   try:
     listing = subprocess.run([program, '-hide_banner', '-encoders'], capture_output=True, text=True,
                              timeout=30, check=False).stdout

@@ -1,5 +1,7 @@
 """Folders of images and video files as a user has them."""
 
+import pathlib
+
 import cv2
 import numpy as np
 import pytest
@@ -177,3 +179,15 @@ def test_zero_frames_and_missing_paths(tmp_path, frames_folder):
     folder.FolderVideo('v', [])
   with pytest.raises(ValueError, match='a mask for frame 1'):
     folder.FolderVideo('v', [frames_folder / 'f0.png'], {1: 'x.png'})
+
+
+def test_demo_clip():
+  """The bundled clip can be read with its mask, and stays small."""
+  demo = pathlib.Path(__file__).parents[2] / 'assets' / 'demo'
+  video = folder.open_video(demo / 'clip.mp4', demo / 'mask.png')
+  assert video.num_frames == 56 == sum(1 for _ in video.frames())
+  assert video.frame_size == (360, 640) and video.mask(0).object_ids == (1, 2)
+  for value in (1, 2):  # Each object is one piece, and large enough to be followed.
+    pieces, _, stats, _ = cv2.connectedComponentsWithStats((video.mask(0).ids == value).view('u1'))
+    assert pieces == 2 and stats[1, cv2.CC_STAT_AREA] > 5000
+  assert sum(p.stat().st_size for p in demo.iterdir()) < 3_000_000
