@@ -196,7 +196,13 @@ def restore(path, model, allow_incomplete=False, scopes=None, exclude_scopes=())
     ValueError: the checkpoint is broken, does not fit the model, or fits in nothing. The
       model is not touched then.
   """
-  reader = read_checkpoint(path)
+  return restore_from_reader(
+      read_checkpoint(path), path, model, allow_incomplete, scopes, exclude_scopes)
+
+
+def restore_from_reader(reader, path, model, allow_incomplete=False, scopes=None,
+                        exclude_scopes=()):
+  """As `restore`, from an open reader (`get_variable_to_shape_map` and `get_tensor`)."""
   report = compare(reader, model, scopes, exclude_scopes)
   if not report.loaded:
     raise ValueError(f'{path}: no variable fits the model; this is a checkpoint of another '

@@ -95,25 +95,23 @@ def restore(path, model, allow_incomplete=False):
     FileNotFoundError: there is no such file.
     ValueError: the file is broken or does not fit the model; the model is not touched then.
   """
-  arrays = read_arrays(path)
-  report = tf1_checkpoint.compare(_Arrays(arrays), model)
-  if not report.complete and not allow_incomplete:
-    raise ValueError(f'{path}: the weights do not fit the model, another variant or other '
-                     f'options?\n{report.summary()}')
-  variables = tf1_checkpoint.variables_by_name(model)
-  for name in report.loaded:
-    variables[name].assign(arrays[name])
-  return report
+  return tf1_checkpoint.restore_from_reader(
+      Arrays(read_arrays(path)), path, model, allow_incomplete)
 
 
-class _Arrays:
-  """Arrays with the one method of a checkpoint reader that comparing needs."""
+class Arrays:
+  """A dict of arrays with the two methods of a checkpoint reader that loading needs."""
 
   def __init__(self, arrays):
     self._arrays = arrays
 
   def get_variable_to_shape_map(self):
+    """Returns a dict of name to shape."""
     return {name: list(value.shape) for name, value in self._arrays.items()}
+
+  def get_tensor(self, name):
+    """Returns the array of that name."""
+    return self._arrays[name]
 
 
 def _open(path):

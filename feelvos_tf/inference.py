@@ -131,7 +131,7 @@ class InferenceGraph:
       global_distance and local_distance float32 [objects, h4, w4] (empty if not used),
       `State` after this frame).
     """
-    return self._step(features, embedding, state, num_objects, size)
+    return self._step(features, embedding, state, num_objects, tf.constant(size, tf.int32))
 
   def trace_extract(self, frame):
     """`extract` for use inside a graph."""

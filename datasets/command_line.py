@@ -1,0 +1,61 @@
+"""What every absl main shares: one line for what went wrong, and the exit code for it."""
+
+import os
+import sys
+
+from absl import app
+from absl import flags
+
+
+class UsageError(Exception):
+  """Flags that do not fit together; exit code 2."""
+
+
+def run(main):
+  """Runs an absl main; does not return.
+
+  Exit codes: 0 done, 1 wrong data (ValueError, OSError), 2 wrong flags, 130 interrupted. Errors
+  are one `<program>: error: ...` block on standard error; other exceptions are bugs and keep
+  their traceback.
+
+  Args:
+    main: function without arguments; may return an exit code.
+  """
+  app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
+
+
+def program_name():
+  """How the program was started: `feelvos_tf.segment` for `python -m feelvos_tf.segment`."""
+  spec = getattr(sys.modules.get('__main__'), '__spec__', None)
+  if spec is not None and spec.name:
+    return spec.name
+  return os.path.basename(sys.argv[0])
+
+
+def _parse(argv):
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    # absl prints "Flags parsing error" over several lines and exits with 1.
+    _fail(' '.join(str(error).split()), 2)
+
+
+def _guard(main, argv):
+  try:
+    if len(argv) > 1:
+      raise UsageError(f'{argv[1]!r} is not a flag; flags look like --input=clip.mp4.')
+    sys.exit(main() or 0)
+  except UsageError as error:
+    _fail(error, 2)
+  except (ValueError, OSError) as error:
+    _fail(error, 1)
+  except KeyboardInterrupt:
+    _fail('interrupted; what was written so far is valid.', 130)
+
+
+def _fail(error, code):
+  print(f'{program_name()}: error: {error}', file=sys.stderr)
+  if code == 2:
+    print(f'python -m {program_name()} --helpshort lists the flags.', file=sys.stderr)
+  sys.stderr.flush()
+  sys.exit(code)

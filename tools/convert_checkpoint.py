@@ -1,0 +1,183 @@
+r"""Converts weights between the original's TF1 checkpoints, Keras MobileNetV2 files and ours.
+
+  python -m tools.convert_checkpoint --input=model.ckpt-200004 --output=feelvos.h5
+  python -m tools.convert_checkpoint --input=feelvos.h5 --output=export/model.ckpt-0
+  python -m tools.convert_checkpoint --input=mobilenet_v2.weights.h5 --output=initial.h5
+
+An output that ends in .h5 is one of our weights files, any other a TF1 checkpoint with the
+original's variable names. The variant is read off the variable names. Every variable is accounted
+for: what is missing, left over or of the wrong shape is listed and is an error, unless
+--allow_incomplete (keep what fits; the rest has initial values) or --backbone_only. The file
+written is read back and compared, value by value.
+"""
+
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+from absl import flags
+import numpy as np
+
+from datasets import command_line
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('input', None, 'TF1 checkpoint (prefix or folder), our .h5 or a Keras '
+                    'MobileNetV2 .weights.h5.')
+flags.DEFINE_string('output', None, 'File to write: *.h5 for ours, else a TF1 checkpoint prefix.')
+flags.DEFINE_enum('network', 'auto', ['auto', 'feelvos', 'deeplab'], 'The video model, or '
+                  'DeepLab alone; auto: feelvos if the input has an embedding layer.')
+flags.DEFINE_string('model_variant', None, 'Backbone; default: what the variable names say.')
+flags.DEFINE_integer('output_stride', 16, 'Recorded in the options; no variable depends on it.')
+flags.DEFINE_bool('allow_incomplete', False, 'Variables that are missing keep initial values, '
+                  'those left over are dropped.')
+flags.DEFINE_bool('backbone_only', False, 'Take the backbone only; the other layers keep initial '
+                  'values (what the original does unless --initialize_last_layer).')
+flags.DEFINE_integer('seed', 0, 'Seed of initial values.')
+flags.DEFINE_bool('overwrite', False, 'Replace the output if it exists.')
+
+
+def main():
+  """Reads, checks, writes, reads back."""
+  import keras
+
+  _check_flags()
+  keras.utils.set_random_seed(FLAGS.seed)
+  arrays, metadata = read_any(FLAGS.input)
+  model = build_model(arrays, metadata)
+  report = load(model, arrays, FLAGS.input)
+  print(report.summary(limit=None))
+  write(model, FLAGS.output)
+  count = verify(model, FLAGS.output)
+  print(f'{FLAGS.output}: {count} variables written and read back, all equal.')
+
+
+def read_any(path):
+  """Reads any of the three kinds of input.
+
+  Returns:
+    (object with `get_variable_to_shape_map` and `get_tensor`, metadata dict or None).
+
+  Raises:
+    FileNotFoundError, ValueError: see the readers.
+  """
+  from deeplab import keras_weights
+  from deeplab import tf1_checkpoint
+  from deeplab import weights_file
+
+  if not str(path).endswith('.h5'):
+    return tf1_checkpoint.read_checkpoint(path), None
+  try:
+    metadata = weights_file.read_metadata(path)
+  except ValueError:
+    return weights_file.Arrays(keras_weights.read_mobilenet_v2(path)), None
+  return weights_file.Arrays(weights_file.read_arrays(path)), metadata
+
+
+def build_model(arrays, metadata):
+  """The model a checkpoint belongs to, by its metadata or its variable names."""
+  import dataclasses
+
+  from deeplab import DeepLabV3Plus
+  from deeplab import ModelOptions
+  from feelvos_tf.model import Feelvos
+  from feelvos_tf.options import FeelvosOptions
+
+  if metadata and 'options' in metadata and FLAGS.model_variant is None:
+    return Feelvos(FeelvosOptions.from_dict(metadata['options']))
+  shapes = arrays.get_variable_to_shape_map()
+  variant = FLAGS.model_variant or guess_variant(shapes)
+  options = ModelOptions(variant, output_stride=FLAGS.output_stride)
+  with_embedding = any(name.startswith('embedding/') for name in shapes)
+  if FLAGS.network == 'feelvos' or (FLAGS.network == 'auto' and
+                                    (with_embedding or FLAGS.backbone_only)):
+    return Feelvos(FeelvosOptions(options))
+  return DeepLabV3Plus(dataclasses.replace(options, **guess_deeplab_options(shapes, options)))
+
+
+def guess_variant(shapes):
+  """The model variant whose scope the variable names have.
+
+  Args:
+    shapes: dict of variable name to shape.
+
+  Raises:
+    ValueError: no variant's scope is there.
+  """
+  scopes = {name.split('/')[0] for name in shapes}
+  for scope, variant in (('xception_41', 'xception_41'), ('xception_65', 'xception_65'),
+                         ('xception_71', 'xception_71'), ('MobilenetV2', 'mobilenet_v2'),
+                         ('resnet_v1_50', 'resnet_v1_50_beta'),
+                         ('resnet_v1_101', 'resnet_v1_101_beta')):
+    if scope in scopes:
+      return variant
+  raise ValueError('no variable belongs to a known backbone; the checkpoint has the scopes '
+                   f'{", ".join(sorted(scopes)[:10])}. Say which with --model_variant.')
+
+
+def guess_deeplab_options(shapes, options):
+  """Options of a DeepLab checkpoint that show in its variables: classes, branches, decoder."""
+  logits = shapes.get('logits/semantic/weights')
+  branches = [i for i in range(1, 10) if f'aspp{i}_depthwise/depthwise_weights' in shapes
+              or f'aspp{i}/weights' in shapes]
+  return {
+      'num_classes': int(logits[-1]) if logits else 0,
+      'atrous_rates': options.atrous_rates if branches else (),
+      'aspp_with_separable_conv': not any(f'aspp{i}/weights' in shapes for i in branches),
+      'add_image_level_feature': 'image_pooling/weights' in shapes or not logits,
+      'decoder_output_stride':
+          4 if any(name.startswith('decoder/') for name in shapes) or not logits else None,
+  }
+
+
+def load(model, arrays, path):
+  """Loads what was read into the model; returns the `tf1_checkpoint.Report`.
+
+  Raises:
+    ValueError: something does not fit and no flag allows it.
+  """
+  from deeplab import tf1_checkpoint
+
+  exclude = tf1_checkpoint.NON_BACKBONE_SCOPES if FLAGS.backbone_only else ()
+  return tf1_checkpoint.restore_from_reader(
+      arrays, path, model, allow_incomplete=FLAGS.allow_incomplete, exclude_scopes=exclude)
+
+
+def write(model, path):
+  """Writes our file (*.h5) or a TF1 checkpoint."""
+  from deeplab import tf1_checkpoint
+  from deeplab import weights_file
+
+  if path.endswith('.h5'):
+    weights_file.save(path, model, {'options': model.options.to_dict(), 'notes': {
+        'converted_from': os.path.basename(FLAGS.input)}})
+  else:
+    tf1_checkpoint.save(path, model)
+
+
+def verify(model, path):
+  """Reads the file back and compares it with the model; returns the number of variables.
+
+  Raises:
+    ValueError: a value differs.
+  """
+  from deeplab import tf1_checkpoint
+
+  arrays, _ = read_any(path)
+  variables = tf1_checkpoint.variables_by_name(model)
+  for name, variable in variables.items():
+    if not np.array_equal(arrays.get_tensor(name), variable.numpy()):
+      raise ValueError(f'{path}: {name} is not what was written; disk trouble? Try again.')
+  return len(variables)
+
+
+def _check_flags():
+  for flag in ('input', 'output'):
+    if not getattr(FLAGS, flag):
+      raise command_line.UsageError(f'--{flag} is missing.')
+  exists = os.path.exists(FLAGS.output) or os.path.exists(f'{FLAGS.output}.index')
+  if exists and not FLAGS.overwrite:
+    raise ValueError(f'{FLAGS.output} exists; choose another --output or add --overwrite.')
+
+
+if __name__ == '__main__':
+  command_line.run(main)
