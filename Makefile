@@ -1,0 +1,44 @@
+# Two commands need nothing but Python 3.10-3.13:
+#   make demo    segments the bundled clip
+#   make test    runs the tests
+# Both create .venv and install what is missing; run again, they only do what is left to do.
+
+VENV ?= .venv
+# The first Python that this project runs on; override with PYTHON=/path/to/python3.12.
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.10 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
+	>/dev/null 2>&1 && echo $$p && break; done)
+BIN := $(VENV)/bin
+DEMO_OUTPUT ?= demo_output
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-slow clean
+
+demo: $(VENV)/.core-installed
+	$(BIN)/python -m feelvos_tf.segment --input=assets/demo/clip.mp4 --mask=assets/demo/mask.png \
+		--output=$(DEMO_OUTPUT) --overwrite
+	@echo "Look at $(DEMO_OUTPUT)/overview.png and $(DEMO_OUTPUT)/overlay.mp4"
+
+test: $(VENV)/.test-installed
+	$(BIN)/python -m pytest -q
+
+test-slow: $(VENV)/.test-installed
+	$(BIN)/python -m pytest -q -m 'slow or not slow'
+
+clean:
+	rm -rf $(VENV) $(DEMO_OUTPUT) .pytest_cache
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10-3.13 with venv found; install one (Debian:" \
+		"apt-get install python3 python3-venv) or say which: make $(MAKECMDGOALS) PYTHON=..." >&2; \
+		exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core-installed: $(VENV)/bin/python requirements.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test-installed: $(VENV)/.core-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
