@@ -1,9 +1,11 @@
-"""Shared fixtures: golden data of the original code, seeded numpy, quiet TensorFlow."""
+"""Shared fixtures: golden data and models of the original, seeded numpy, quiet TensorFlow."""
 
+import functools
 import gzip
 import json
 import os
 import pathlib
+import subprocess
 import sys
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
@@ -11,7 +13,8 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 import numpy as np
 import pytest
 
-GOLDEN = pathlib.Path(__file__).parent / 'golden'
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / 'tests' / 'golden'
 sys.path.insert(0, str(GOLDEN))  # weight_recipe.py
 
 
@@ -51,3 +54,87 @@ def davis_root():
   if not root or not pathlib.Path(root).is_dir():
     pytest.skip('set DAVIS_ROOT to a DAVIS folder (JPEGImages, Annotations) to run this test')
   return pathlib.Path(root)
+
+
+@pytest.fixture(scope='session')
+def golden_checkpoint(golden, tmp_path_factory):
+  """Function: model variant -> prefix of a TF1 checkpoint with the weight recipe's values.
+
+  The names are those a checkpoint of the original's inference graph holds.
+  """
+  import weight_recipe
+  from deeplab import tf1_checkpoint
+
+  @functools.lru_cache(maxsize=None)
+  def write(variant):
+    prefix = str(tmp_path_factory.mktemp(variant) / 'model.ckpt-7')
+    tf1_checkpoint.write_tensors(prefix, {
+        entry['name']: weight_recipe.value(entry['name'], entry['shape'])
+        for entry in golden.json(f'tf1/vars/{variant}_infer')})
+    return prefix
+
+  return write
+
+
+@pytest.fixture(scope='session')
+def golden_model(golden_checkpoint):
+  """Function: (model variant, output stride) -> Feelvos with the golden checkpoint's weights."""
+  from deeplab import ModelOptions
+  from deeplab import tf1_checkpoint
+  from feelvos_tf.model import Feelvos
+  from feelvos_tf.options import FeelvosOptions
+
+  @functools.lru_cache(maxsize=None)
+  def build(variant='xception_65', output_stride=16):
+    model = Feelvos(FeelvosOptions(ModelOptions(variant, output_stride=output_stride)))
+    report = tf1_checkpoint.restore(golden_checkpoint(variant), model)
+    assert report.complete, report.summary()
+    return model
+
+  return build
+
+
+@pytest.fixture(scope='session')
+def copying_model():
+  """A tiny Feelvos whose logits are 10 times the previous prediction.
+
+  So every mask is the first one at stride 4, whatever the frames show: what goes in and what
+  comes out can be compared exactly.
+  """
+  import keras
+  from deeplab import ModelOptions
+  from feelvos_tf.model import Feelvos
+  from feelvos_tf.options import FeelvosOptions
+
+  keras.utils.set_random_seed(1)
+  model = Feelvos(FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
+      head_dimension=8, head_layers=1, head_kernel_size=3, window_radius=3))
+  depthwise, pointwise, logit = model.head.depthwise[0], model.head.pointwise[0], model.head.logit
+  for layer, index, value in ((depthwise, (1, 1, 257, 0), 1.0), (pointwise, (0, 0, 257, 0), 1.0),
+                              (logit, (0, 0, 0, 0), 10.0)):
+    kernel = layer.weights[0]
+    array = np.zeros(kernel.shape, np.float32)
+    array[index] = value
+    kernel.assign(array)
+    layer.bias.assign(np.zeros(layer.bias.shape, np.float32))
+  return model
+
+
+@pytest.fixture(scope='session')
+def copying_weights(copying_model, tmp_path_factory):
+  """The file of `copying_model`, as `--model` takes it."""
+  from feelvos_tf.model import save_model
+
+  path = tmp_path_factory.mktemp('weights') / 'copying.h5'
+  save_model(path, copying_model)
+  return path
+
+
+@pytest.fixture(scope='session')
+def run_main():
+  """Function: (module, *flags) -> finished process of `python -m module flags`."""
+  def run(module, *flags, **kwargs):
+    return subprocess.run([sys.executable, '-m', module, *map(str, flags)], cwd=ROOT, text=True,
+                          capture_output=True, timeout=300, check=False, **kwargs)
+  return run
