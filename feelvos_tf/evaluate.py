@@ -1,28 +1,43 @@
-r"""Scores a method's masks, or a model, with the numbers of the DAVIS and YouTube-VOS benchmarks.
+r"""Scores masks, or a model, with the numbers of the DAVIS and YouTube-VOS benchmarks.
 
 Masks of any method, as `<results_dir>/<sequence>/<frame>.png`:
 
   python -m feelvos_tf.evaluate --results_dir=masks --davis_root=DAVIS --year=2017 --split=val
 
-Writes to --output_dir the two CSV files of the official tool, summary.json, and the scores of
-every finished sequence, so that an interrupted run goes on where it stopped. Exit code 0: done;
-1: something is wrong with the data; 2: wrong usage.
+A model, which segments the split first:
+
+  python -m feelvos_tf.evaluate --model=pretrained/mobilenet_v2.h5 --davis_root=DAVIS \
+      --year=2016 --split=val --output_dir=runs/mobilenet_v2
+
+Writes to --output_dir the two CSV files of the official tool, summary.json, report.html, and
+what is needed to go on after an interruption. --submission_zip also packs the masks for the
+benchmark's server. Exit code 0: done; 1: something is wrong with the data; 2: wrong usage.
 """
 
+import json
+import os
 import pathlib
-import sys
 
-from absl import app
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
 from absl import flags
 
+from datasets import command_line
+from datasets import folder
 from datasets import progress
+from datasets import video as video_lib
 from feelvos_tf import evaluation
 from feelvos_tf import evaluation_files
+from feelvos_tf import evaluation_model
+from feelvos_tf import evaluation_report
+from feelvos_tf import evaluation_splits
 from feelvos_tf import evaluation_tables
 from feelvos_tf import submission
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('results_dir', None, 'Folder of masks, <sequence>/<frame>.png.')
+flags.DEFINE_string('results_dir', None, 'Folder of masks to score, <sequence>/<frame>.png.')
+flags.DEFINE_string('model', None, 'Weights file of a model to run and score instead; "default" '
+                    'is the one that comes with the project.')
 flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
 flags.DEFINE_string('youtube_vos_root', None,
                     'Folder of a YouTube-VOS split: Annotations, JPEGImages, meta.json.')
@@ -33,89 +48,183 @@ flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.
 flags.DEFINE_enum('protocol', None, list(evaluation.PROTOCOLS),
                   'What counts; by default that of the data: davis2016 (foreground against '
                   'background), davis2017 (every object), youtube_vos.')
-flags.DEFINE_string('output_dir', None, 'Where tables go; default: <results_dir>_evaluation.')
+flags.DEFINE_string('output_dir', None, 'Where everything goes. Default with --results_dir: '
+                    '<results_dir>_evaluation.')
 flags.DEFINE_enum('on_error', 'fail', ['fail', 'skip'],
                   'A bad sequence ends the run, or is left out and listed in the summary.')
 flags.DEFINE_enum('missing_frames', 'error', ['error', 'empty'],
                   'A missing mask makes its sequence bad, or counts as an empty mask.')
-flags.DEFINE_integer('num_workers', 0, 'Processes that score; 0: one per core.')
+flags.DEFINE_integer('num_workers', 0, 'Processes that score; 0: one per core.', lower_bound=0)
 flags.DEFINE_string('submission_zip', None, 'Also pack the masks for the benchmark server.')
 flags.DEFINE_string('train_meta', None,
                     'meta.json of YouTube-VOS train, to tell seen from unseen categories.')
+flags.DEFINE_integer('max_internal_size', None, 'With --model: longer side in pixels at which '
+                     'frames are segmented; masks come out at full size.', lower_bound=32)
+flags.DEFINE_multi_string('model_option', [], 'With --model: an option of the model to change, '
+                          'name=value, for example previous_prediction=probabilities.')
+flags.DEFINE_integer('parallel_clips', 1, 'With --model: videos segmented at the same time.',
+                     lower_bound=1)
+flags.DEFINE_bool('report', True, 'Write report.html.')
+flags.DEFINE_bool('keep_maps', True, 'With --model: keep distance maps and probabilities of every '
+                  'frame (about 50 kB an object) for the report.')
+flags.DEFINE_integer('worst_frames', 3, 'Pictures per sequence in the report.', lower_bound=0)
+flags.DEFINE_integer('map_object', None, 'Object id whose distance maps and probability the '
+                     'report shows; default: the worst object of each picture.')
+flags.DEFINE_string('compare_with', None, 'Output folder of another run over the same sequences, '
+                    'to stand beside this one in the report.')
 
 
-class UsageError(Exception):
-  """Flags that do not fit together."""
-
-
-def main(argv):
-  try:
-    if len(argv) > 1:
-      raise UsageError(f'unexpected argument {argv[1]!r}; every option is a --flag')
-    _check_usage()
-    return _run()
-  except UsageError as error:
-    print(f'evaluate: {error}', file=sys.stderr)
-    return 2
-  except (ValueError, OSError) as error:
-    print(f'evaluate: {error}', file=sys.stderr)
-    return 1
-  except KeyboardInterrupt:
-    print('evaluate: interrupted; run the same command again to go on', file=sys.stderr)
-    return 1
-
-
-def _check_usage():
-  if not FLAGS.results_dir:
-    raise UsageError('--results_dir expected: a folder of masks to score')
-  if bool(FLAGS.davis_root) == bool(FLAGS.youtube_vos_root):
-    raise UsageError('exactly one of --davis_root and --youtube_vos_root expected')
-  if FLAGS.num_workers < 0:
-    raise UsageError(f'--num_workers={FLAGS.num_workers} given, 0 or more expected')
-
-
-def _run():
-  results_dir = pathlib.Path(FLAGS.results_dir)
-  if not results_dir.is_dir():
-    raise FileNotFoundError(f'{results_dir}: no such folder of results; check --results_dir')
-  output_dir = _output_dir(results_dir)
+def main():
+  """Segments if a model is given, scores, writes tables and report, packs."""
+  _check_usage()
+  other = evaluation_tables.read_summary(FLAGS.compare_with) if FLAGS.compare_with else None
+  output_dir, results_dir = _folders()
   sequences = _sequences(results_dir)
-  scorable = evaluation_files.with_ground_truth(sequences, bool(FLAGS.youtube_vos_root))
+  scorable = evaluation_splits.with_ground_truth(sequences, bool(FLAGS.youtube_vos_root))
   if not scorable and not FLAGS.submission_zip:
     raise ValueError(
         f'split {FLAGS.split!r}: none of its {len(sequences)} sequences has ground truth beyond '
         'the given masks, so it cannot be scored; pack it for the server with --submission_zip')
+  output_dir.mkdir(parents=True, exist_ok=True)
+  left_out, timing = _segment(sequences, output_dir) if FLAGS.model else ({}, {})
+  if scorable:
+    scorable = [files for files in scorable if files.name not in left_out]
+    _score(scorable, output_dir, left_out, timing, other)
+  else:
+    print('not scored: the split has no ground truth beyond the given masks')
   if FLAGS.submission_zip:
     _pack(sequences, results_dir)
-  if not scorable:
-    print('not scored: the split has no ground truth beyond the given masks')
-    return 0
-  return _score(sequences, output_dir)
 
 
-def _score(sequences, output_dir):
-  """Scores, writes the tables and prints the result; returns the exit code."""
+def _check_usage():
+  if bool(FLAGS.results_dir) == bool(FLAGS.model):
+    raise command_line.UsageError(
+        'exactly one of --results_dir (masks to score) and --model (weights to run) expected')
+  if bool(FLAGS.davis_root) == bool(FLAGS.youtube_vos_root):
+    raise command_line.UsageError(
+        'exactly one of --davis_root and --youtube_vos_root expected')
+  if FLAGS.model and not FLAGS.output_dir:
+    raise command_line.UsageError('--model needs --output_dir')
+  if not FLAGS.model and (FLAGS.model_option or FLAGS.max_internal_size):
+    raise command_line.UsageError('--model_option and --max_internal_size need --model')
+
+
+def _folders():
+  """(output folder, folder of masks)."""
+  if FLAGS.model:
+    return pathlib.Path(FLAGS.output_dir), pathlib.Path(FLAGS.output_dir) / 'masks'
+  results_dir = pathlib.Path(FLAGS.results_dir)
+  if not results_dir.is_dir():
+    raise FileNotFoundError(f'{results_dir}: no such folder of results; check --results_dir')
+  if FLAGS.output_dir:
+    return pathlib.Path(FLAGS.output_dir), results_dir
+  absolute = results_dir.resolve()
+  return absolute.with_name(f'{absolute.name}_evaluation'), results_dir
+
+
+def _sequences(results_dir):
+  if FLAGS.youtube_vos_root:
+    return evaluation_splits.youtube_vos_sequences(
+        FLAGS.youtube_vos_root, results_dir, FLAGS.sequences)
+  return evaluation_splits.davis_sequences(
+      FLAGS.davis_root, results_dir, FLAGS.year, FLAGS.split, FLAGS.resolution, FLAGS.sequences)
+
+
+def _protocol():
+  if FLAGS.protocol:
+    return FLAGS.protocol
+  return 'youtube_vos' if FLAGS.youtube_vos_root else f'davis{FLAGS.year}'
+
+
+def _model_run():
+  path = evaluation_model.DEFAULT_MODEL if FLAGS.model == 'default' else FLAGS.model
+  if not pathlib.Path(path).is_file():
+    raise FileNotFoundError(f'{path}: no such weights file; check --model')
+  return evaluation_model.ModelRun(
+      str(path), FLAGS.max_internal_size, tuple(_parse_option(o) for o in FLAGS.model_option),
+      late_objects=evaluation.PROTOCOLS[_protocol()].late_objects, keep_maps=FLAGS.keep_maps)
+
+
+def _parse_option(text):
+  """('name', value) of 'name=value', the value as JSON (3, true, null) or else a string."""
+  name, equals, value = text.partition('=')
+  if not equals or not name:
+    raise command_line.UsageError(f'--model_option={text} given, name=value expected')
+  try:
+    return name, json.loads(value)
+  except ValueError:
+    return name, value
+
+
+def _segment(sequences, output_dir):
+  """Runs the model; ({name left out: reason}, {name: seconds per frame})."""
+  run, left_out, timing = _model_run(), {}, {}
+  videos = []
+  for files in sequences:
+    try:
+      videos.append(_video(files))
+    except (OSError, ValueError) as error:
+      if FLAGS.on_error == 'fail':
+        raise
+      left_out[files.name] = str(error)
+  with progress.Progress(len(videos), 'videos', 'segmenting') as line:
+    for clip in evaluation_model.segment_all(
+        videos, run, output_dir, FLAGS.on_error, FLAGS.parallel_clips):
+      timing[clip.name] = clip.seconds_per_frame
+      if clip.error:
+        left_out[clip.name] = clip.error
+      line.advance(note=clip.name)
+  return left_out, timing
+
+
+def _video(files):
+  frames = video_lib.list_images(files.frames)
+  truth = {name: files.truth / f'{name}.png'
+           for name in evaluation_splits.png_names(files.truth)}
+  given = {i: truth[p.stem] for i, p in enumerate(frames) if p.stem in truth}
+  single_object = evaluation.PROTOCOLS[_protocol()].foreground_only
+  return folder.FolderVideo(files.name, frames, given, single_object=single_object)
+
+
+def _score(sequences, output_dir, left_out, timing, other):
+  """Scores, writes tables and report, prints the result."""
   options = evaluation_files.EvaluationOptions(
       protocol=_protocol(), on_error=FLAGS.on_error, missing_frames=FLAGS.missing_frames,
       num_workers=FLAGS.num_workers)
-  output_dir.mkdir(parents=True, exist_ok=True)
-  scored, left_out = _score_with_progress(sequences, options, output_dir / 'scores')
+  scored, bad = _score_with_progress(sequences, options, output_dir / 'scores')
+  left_out = {**left_out, **bad}
   if not scored:
     raise ValueError('no sequence could be scored: ' + '; '.join(left_out.values()))
   seen = None
   if FLAGS.youtube_vos_root:
-    seen = evaluation_files.load_seen(FLAGS.youtube_vos_root, FLAGS.train_meta)
-  settings = {
-      'results_dir': str(FLAGS.results_dir), 'split': FLAGS.split, 'protocol': options.protocol,
-      'missing_frames': options.missing_frames,
-      'data_root': str(FLAGS.davis_root or FLAGS.youtube_vos_root)}
+    seen = evaluation_splits.load_seen(FLAGS.youtube_vos_root, FLAGS.train_meta)
   summary = evaluation_tables.to_summary(
-      scored, left_out, settings,
+      scored, left_out, _settings(sequences, timing),
       evaluation.summarise_seen_unseen(scored, seen) if seen else None)
   paths = evaluation_tables.write_tables(output_dir, FLAGS.split, scored, summary)
+  if FLAGS.report:
+    paths.append(output_dir / 'report.html')
+    pictures = evaluation_report.PictureOptions(
+        per_sequence=FLAGS.worst_frames, map_object=FLAGS.map_object)
+    evaluation_report.write_report(
+        paths[-1], summary, sequences, output_dir if FLAGS.model else None, other, pictures)
   print('\n'.join(evaluation_tables.format_lines(summary)))
   print('written: ' + ', '.join(str(path) for path in paths))
-  return 0
+
+
+def _settings(sequences, timing):
+  """What the summary says about how it was made."""
+  settings = {
+      'results_dir': str(sequences[0].results.parent.resolve()), 'split': FLAGS.split,
+      'protocol': _protocol(), 'missing_frames': FLAGS.missing_frames,
+      'data_root': str(FLAGS.davis_root or FLAGS.youtube_vos_root)}
+  if FLAGS.model:
+    times = [seconds for seconds in timing.values() if seconds]
+    settings.update(
+        model=FLAGS.model, max_internal_size=FLAGS.max_internal_size,
+        model_options=list(FLAGS.model_option), seconds_per_frame_of=timing,
+        seconds_per_frame=sum(times) / len(times) if times else None)
+  return settings
 
 
 def _score_with_progress(sequences, options, state_dir):
@@ -130,26 +239,6 @@ def _score_with_progress(sequences, options, state_dir):
   return scored, {outcome.name: outcome.error for outcome in outcomes if outcome.error}
 
 
-def _protocol():
-  if FLAGS.protocol:
-    return FLAGS.protocol
-  return 'youtube_vos' if FLAGS.youtube_vos_root else f'davis{FLAGS.year}'
-
-
-def _output_dir(results_dir):
-  if FLAGS.output_dir:
-    return pathlib.Path(FLAGS.output_dir)
-  return results_dir.resolve().with_name(f'{results_dir.resolve().name}_evaluation')
-
-
-def _sequences(results_dir):
-  if FLAGS.youtube_vos_root:
-    return evaluation_files.youtube_vos_sequences(
-        FLAGS.youtube_vos_root, results_dir, FLAGS.sequences)
-  return evaluation_files.davis_sequences(
-      FLAGS.davis_root, results_dir, FLAGS.year, FLAGS.split, FLAGS.resolution, FLAGS.sequences)
-
-
 def _pack(sequences, results_dir):
   layout = 'youtube_vos' if FLAGS.youtube_vos_root else 'davis'
   count = submission.write_submission(
@@ -158,14 +247,5 @@ def _pack(sequences, results_dir):
   print(f'written: {FLAGS.submission_zip} with {count} masks')
 
 
-def parse_flags(argv):
-  """Flag errors in one line with exit code 2, where absl prints pages and exits with 1."""
-  try:
-    return FLAGS(argv)
-  except flags.Error as error:
-    print(f'evaluate: {error}; see --helpfull', file=sys.stderr)
-    sys.exit(2)
-
-
 if __name__ == '__main__':
-  app.run(main, flags_parser=parse_flags)
+  command_line.run(main)

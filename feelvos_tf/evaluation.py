@@ -240,15 +240,15 @@ def score_sequence(
         f'{name}: {len(frame_names)} annotated frame(s) given, at least '
         f'{3 if protocol.skip_last else 2} expected: {protocol.name} does not score the first '
         + ('or the last frame' if protocol.skip_last else 'frame'))
-  known = list(_object_ids(_as_protocol(read_truth(0), protocol)))
+  known = list(_object_ids(as_protocol(read_truth(0), protocol)))
   if not known and not protocol.late_objects:
     raise ValueError(
         f'{name}: the ground truth of the first frame ({frame_names[0]}) is empty, at least one '
         'object id expected; leave the sequence out or annotate its first frame')
   rows, late, extra = [], set(), set()
   for index in range(1, stop):
-    truth = _as_protocol(read_truth(index), protocol)
-    prediction = _as_protocol(read_prediction(index), protocol, predicted=True)
+    truth = as_protocol(read_truth(index), protocol)
+    prediction = as_protocol(read_prediction(index), protocol, predicted=True)
     try:
       rows.append(dict(zip(known, zip(*score_frame(prediction, truth, known)))))
     except ValueError as error:
@@ -259,6 +259,25 @@ def score_sequence(
       known += new
     extra.update(i for i in _object_ids(prediction) if i not in known)
   return _collect(name, frame_names[1:stop], known, rows, late, extra, protocol)
+
+
+def as_protocol(ids: np.ndarray, protocol: Protocol, predicted: bool = False) -> np.ndarray:
+  """The ids that a protocol compares.
+
+  Args:
+    ids: uint8 [height, width].
+    protocol: with `foreground_only` every object becomes object 1.
+    predicted: the ids are a method's; void exists in a ground truth only.
+
+  Returns:
+    uint8 [height, width].
+  """
+  if not protocol.foreground_only:
+    return ids
+  merged = (ids != 0).astype(np.uint8)
+  if not predicted:
+    merged[ids == VOID_ID] = VOID_ID
+  return merged
 
 
 def summarise(sequences: Sequence[SequenceScores]) -> dict[str, float]:
@@ -364,16 +383,6 @@ def _score_object(prediction, truth, object_id, radius):
   box = np.s_[max(y - 1, 0):y + height + 1, max(x - 1, 0):x + width + 1]
   prediction, truth = prediction[box] > 0, truth[box] > 0
   return region_similarity(prediction, truth), _contour_score(prediction, truth, radius)
-
-
-def _as_protocol(ids, protocol, predicted=False):
-  """The ids that the protocol compares; void only exists in a ground truth."""
-  if not protocol.foreground_only:
-    return ids
-  merged = (ids != 0).astype(np.uint8)
-  if not predicted:
-    merged[ids == VOID_ID] = VOID_ID
-  return merged
 
 
 def _object_ids(ids):

@@ -1,15 +1,9 @@
-"""From folders of masks to scores: what is compared with what, in parallel, resumable.
-
-Ground truth is a DAVIS root (`Annotations/<resolution>/<sequence>/*.png` and
-`ImageSets/<year>/<split>.txt`) or a YouTube-VOS split (`Annotations/<video>/*.png`, `meta.json`).
-Results of any method are `<results_dir>/<sequence>/<frame>.png`, named as the ground truth.
-"""
+"""From folders of masks to scores: in parallel, resumable, with errors that name the file."""
 
 import concurrent.futures
 from concurrent.futures.process import BrokenProcessPool
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
-import functools
 import hashlib
 import json
 import multiprocessing
@@ -20,9 +14,10 @@ import signal
 import cv2
 import numpy as np
 
-from datasets import davis
 from datasets import masks
 from feelvos_tf import evaluation
+from feelvos_tf import evaluation_splits
+from feelvos_tf.evaluation_splits import SequenceFiles
 
 _STATE_VERSION = 1  # raise it when the same files would be scored differently
 
@@ -48,36 +43,6 @@ class EvaluationOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class SequenceFiles:
-  """One sequence to score.
-
-  Attributes:
-    name: name of the sequence.
-    truth: folder of its ground-truth masks.
-    results: folder of its results.
-    frames: folder of its images, needed for submissions and pictures only.
-  """
-
-  name: str
-  truth: pathlib.Path
-  results: pathlib.Path
-  frames: pathlib.Path
-
-  def frame_names(self) -> list[str]:
-    """Names of the annotated frames, in order.
-
-    Raises:
-      FileNotFoundError: the folder is missing or holds no PNG file.
-    """
-    names = _png_names(self.truth)
-    if not names:
-      raise FileNotFoundError(
-          f'{self.truth}: no ground-truth masks found, a folder of PNG masks expected; '
-          f'check the data root and the sequence name {self.name!r}')
-    return names
-
-
-@dataclasses.dataclass(frozen=True)
 class Outcome:
   """What became of one sequence: its scores, or why it was left out."""
 
@@ -87,120 +52,66 @@ class Outcome:
   resumed: bool = False  # the scores were read back, not computed
 
 
-def davis_sequences(
-    root, results_dir, year='2017', split='val', resolution='480p', names=None
-) -> list[SequenceFiles]:
-  """The sequences of a DAVIS split.
+class SequenceMasks:
+  """The masks of one sequence and of its results, read from files when asked for.
 
-  Args:
-    root: DAVIS root.
-    results_dir: folder of the results.
-    year: '2016' or '2017', which list of sequences is read.
-    split: name of the list: train, val, test-dev, ...
-    resolution: folder under Annotations.
-    names: if given, these sequences instead of a split.
-
-  Returns:
-    SequenceFiles in the order of the list.
-
-  Raises:
-    FileNotFoundError: the list or the annotations are not there.
+  Attributes:
+    names: names of the annotated frames, in order.
+    missing: names of the frames whose result was missing and taken as empty.
   """
-  root = pathlib.Path(root)
-  annotations = root / 'Annotations' / resolution
-  if not annotations.is_dir():
-    raise FileNotFoundError(
-        f'{annotations}: no such folder; a DAVIS root with Annotations/{resolution} expected, '
-        'check --davis_root and --resolution')
-  if names is None:
-    names = davis.read_split(root, str(year), split, resolution)
-  return _with_results(annotations, root / 'JPEGImages' / resolution, results_dir, names)
 
+  def __init__(self, files: SequenceFiles, missing_frames: str = 'error'):
+    """Looks at the folders.
 
-def youtube_vos_sequences(root, results_dir, names=None) -> list[SequenceFiles]:
-  """The videos of a YouTube-VOS split that has ground truth.
+    Args:
+      files: where the masks are.
+      missing_frames: 'error' or 'empty', see `EvaluationOptions`.
 
-  Args:
-    root: folder of the split, with Annotations.
-    results_dir: folder of the results.
-    names: if given, only these videos.
+    Raises:
+      FileNotFoundError: a folder is missing or empty.
+      ValueError: the first mask cannot be read.
+    """
+    self._files, self._missing_frames = files, missing_frames
+    self.names, self.missing = files.frame_names(), []
+    if not files.results.is_dir():
+      raise FileNotFoundError(
+          f'{files.results}: no results for the sequence {files.name!r}, a folder of PNG masks '
+          f'expected ({self.names[0]}.png, ...); check --results_dir')
+    # White in a grey file is an object if the first mask has no other one, else it is void.
+    # Results made from such a mask may call the object 255, as it did.
+    self._binary = masks.read_mask(files.truth / f'{self.names[0]}.png').binary
+    self._last = (-1, None)
 
-  Returns:
-    SequenceFiles, sorted by name.
+  def truth(self, index: int) -> np.ndarray:
+    """uint8 [height, width], ids of the ground truth with 255 for void."""
+    if self._last[0] != index:  # kept, because `prediction` asks for the size
+      path = self._files.truth / f'{self.names[index]}.png'
+      white = 'object' if self._binary else 'void'
+      self._last = index, masks.read_mask(path, grey_255=white).ids
+    return self._last[1]
 
-  Raises:
-    FileNotFoundError: there are no annotations.
-  """
-  annotations = pathlib.Path(root) / 'Annotations'
-  if not annotations.is_dir():
-    raise FileNotFoundError(
-        f'{annotations}: no such folder; the folder of a YouTube-VOS split with Annotations and '
-        'meta.json expected, check --youtube_vos_root')
-  if names is None:
-    names = sorted(path.name for path in annotations.iterdir() if path.is_dir())
-  return _with_results(
-      annotations, pathlib.Path(root) / 'JPEGImages', results_dir, names)
+  def prediction(self, index: int) -> np.ndarray:
+    """uint8 [height, width], ids of the result.
 
-
-def with_ground_truth(
-    sequences: Sequence[SequenceFiles], sparse_masks_given: bool = False
-) -> list[SequenceFiles]:
-  """The sequences that have more masks than those given to a method.
-
-  Args:
-    sequences: what to look at.
-    sparse_masks_given: the first mask of every object is given, wherever it is (YouTube-VOS);
-      then a sequence with masks on less than half of its frames has no ground truth. Otherwise
-      only a sequence with a single mask has none.
-
-  Returns:
-    Those with ground truth; also those with no masks at all, whose scoring tells what is wrong.
-  """
-  def has_truth(files):
-    num_masks = len(_png_names(files.truth))
-    if sparse_masks_given and files.frames.is_dir():
-      return not num_masks or 2 * num_masks >= sum(1 for _ in files.frames.iterdir())
-    return num_masks != 1
-
-  return [files for files in sequences if has_truth(files)]
-
-
-def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
-  """Which objects of a YouTube-VOS split are of categories seen in training.
-
-  An object's entry in `meta.json` may say so itself (`"seen": true`); else its `"category"` is
-  looked up among the categories of the training split.
-
-  Args:
-    root: folder of the split, with meta.json.
-    train_meta: meta.json of the training split; by default `../train/meta.json` if it exists.
-
-  Returns:
-    (sequence name, object id) -> bool; None when the files do not tell for every object.
-  """
-  meta = pathlib.Path(root) / 'meta.json'
-  if not meta.is_file():
-    return None
-  train_meta = pathlib.Path(train_meta or pathlib.Path(root).parent / 'train' / 'meta.json')
-  trained = set()
-  if train_meta.is_file():
-    trained = {entry.get('category') for _, _, entry in _meta_objects(train_meta)} - {None}
-  table = {}
-  for video, object_id, entry in _meta_objects(meta):
-    if 'seen' in entry:
-      table[video, object_id] = bool(entry['seen'])
-    elif trained and 'category' in entry:
-      table[video, object_id] = entry['category'] in trained
-    else:
-      return None
-
-  def seen(video, object_id):
-    if (video, object_id) not in table:
-      raise ValueError(f'{meta}: object {object_id} of {video!r} is not listed, every object of '
-                       'the annotations expected')
-    return table[video, object_id]
-
-  return seen
+    Raises:
+      FileNotFoundError: it is missing.
+      ValueError: it cannot be read or has another size than the ground truth.
+    """
+    path, truth = self._files.results / f'{self.names[index]}.png', self.truth(index)
+    if not path.is_file():
+      if self._missing_frames == 'error':
+        raise FileNotFoundError(
+            f'{path}: no such mask, one for every annotated frame expected; write it, or count '
+            'missing frames as empty masks with --missing_frames=empty')
+      self.missing.append(self.names[index])
+      return np.zeros_like(truth)
+    ids = masks.read_mask(path).ids
+    if ids.shape != truth.shape:
+      raise ValueError(
+          f'{path}: a mask of {ids.shape[1]}x{ids.shape[0]} pixels given, '
+          f'{truth.shape[1]}x{truth.shape[0]} (the ground truth) expected; write the masks at '
+          'the size of the ground truth')
+    return np.where(ids == masks.VOID_ID, np.uint8(1), ids) if self._binary else ids
 
 
 def score_files(
@@ -219,43 +130,13 @@ def score_files(
     FileNotFoundError: the sequence or a frame is missing.
     ValueError: a mask cannot be read or has another size, or nothing can be scored.
   """
-  names = files.frame_names()
-  if not files.results.is_dir():
-    raise FileNotFoundError(
-        f'{files.results}: no results for the sequence {files.name!r}, a folder of PNG masks '
-        f'expected ({names[0]}.png, ...); check --results_dir')
-  missing = []
-  # White in a grey file is an object if the first mask has no other one, else it is void.
-  first = masks.read_mask(files.truth / f'{names[0]}.png')
-  white = 'object' if first.binary else 'void'
-
-  @functools.lru_cache(maxsize=1)  # the reader of the prediction asks for the size
-  def read_truth(index):
-    return masks.read_mask(files.truth / f'{names[index]}.png', grey_255=white).ids
-
-  def read_prediction(index):
-    path = files.results / f'{names[index]}.png'
-    truth = read_truth(index)
-    if not path.is_file():
-      if options.missing_frames == 'error':
-        raise FileNotFoundError(
-            f'{path}: no such mask, one for every annotated frame expected; write it, or count '
-            'missing frames as empty masks with --missing_frames=empty')
-      missing.append(names[index])
-      return np.zeros_like(truth)
-    ids = masks.read_mask(path).ids
-    if ids.shape != truth.shape:
-      raise ValueError(
-          f'{path}: a mask of {ids.shape[1]}x{ids.shape[0]} pixels given, '
-          f'{truth.shape[1]}x{truth.shape[0]} (the ground truth) expected; write the masks at '
-          'the size of the ground truth')
-    return ids
-
+  sequence = SequenceMasks(files, options.missing_frames)
   protocol = evaluation.PROTOCOLS[options.protocol]
   scores = evaluation.score_sequence(
-      files.name, names, read_truth, read_prediction, protocol)
-  if missing:
-    note = f'{len(missing)} missing frame(s) counted as empty, the first is {missing[0]}.png'
+      files.name, sequence.names, sequence.truth, sequence.prediction, protocol)
+  if sequence.missing:
+    note = (f'{len(sequence.missing)} missing frame(s) counted as empty, the first is '
+            f'{sequence.missing[0]}.png')
     scores = dataclasses.replace(scores, notes=scores.notes + (note,))
   return scores
 
@@ -290,7 +171,8 @@ def score_all(
     else:
       pending.append(files)
   # What has no results fails at once; then the longest, so that no process ends the run alone.
-  pending.sort(key=lambda files: (files.results.is_dir(), -len(_png_names(files.truth))))
+  pending.sort(key=lambda files: (
+      files.results.is_dir(), -len(evaluation_splits.png_names(files.truth))))
   for files, (scores, error) in _run(pending, options):
     if error is not None and options.on_error == 'fail':
       raise error
@@ -389,28 +271,3 @@ def _to_json(values):
 
 def _from_json(rows):
   return np.array([[np.nan if v is None else v for v in row] for row in rows], np.float64)
-
-
-def _png_names(folder):
-  if not folder.is_dir():
-    return []
-  return sorted(path.stem for path in folder.iterdir() if path.suffix.lower() == '.png')
-
-
-def _with_results(annotations, frames, results_dir, names):
-  results = pathlib.Path(results_dir)
-  return [SequenceFiles(name, annotations / name, results / name, frames / name)
-          for name in names]
-
-
-def _meta_objects(path):
-  """Yields (video, object id, entry) of a YouTube-VOS meta.json."""
-  try:
-    videos = json.loads(path.read_text(encoding='utf-8'))['videos']
-    found = [(video, int(object_id), entry) for video, content in videos.items()
-             for object_id, entry in content['objects'].items()]
-  except (ValueError, KeyError, TypeError, AttributeError):
-    raise ValueError(
-        f'{path}: not a YouTube-VOS meta file, {{"videos": {{name: {{"objects": {{id: ...}}}}}}}} '
-        'expected') from None
-  return found

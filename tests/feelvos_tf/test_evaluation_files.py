@@ -9,6 +9,7 @@ import pytest
 from datasets import masks
 from feelvos_tf import evaluation
 from feelvos_tf import evaluation_files
+from feelvos_tf import evaluation_splits
 from feelvos_tf import evaluation_tables
 
 SHAPE = (40, 50)
@@ -38,7 +39,7 @@ def data(tmp_path):
 
 def score(data, **options):
   """{name: Outcome} of the made-up data."""
-  sequences = evaluation_files.davis_sequences(*data)
+  sequences = evaluation_splits.davis_sequences(*data)
   options = {'num_workers': 1, **options}
   found = evaluation_files.score_all(sequences, evaluation_files.EvaluationOptions(**options))
   return {outcome.name: outcome for outcome in found}
@@ -148,6 +149,9 @@ def test_black_and_white_files(data):
   for file in (data[1] / 'right').iterdir():
     grey(file, rectangle(5, 5, 255))
   assert score(data)['right'].scores.j.tolist() == [[1, 1, 1]]
+  for file in (data[1] / 'right').iterdir():
+    masks.write_mask(file, rectangle(5, 5, 255))  # a palette file that keeps the user's id 255
+  assert score(data)['right'].scores.j.tolist() == [[1, 1, 1]]
 
 
 def test_white_is_void_where_the_first_mask_has_ids(data):
@@ -158,7 +162,7 @@ def test_white_is_void_where_the_first_mask_has_ids(data):
 
 
 def test_resumes_what_has_not_changed(data, tmp_path, monkeypatch):
-  sequences = evaluation_files.davis_sequences(*data)
+  sequences = evaluation_splits.davis_sequences(*data)
   options = evaluation_files.EvaluationOptions(num_workers=1)
   state = tmp_path / 'state'
 
@@ -184,7 +188,7 @@ def test_resumes_what_has_not_changed(data, tmp_path, monkeypatch):
 
 def test_finished_sequences_survive_a_failure(data, tmp_path):
   (data[1] / 'shifted' / '00002.png').unlink()
-  sequences = evaluation_files.davis_sequences(*data)
+  sequences = evaluation_splits.davis_sequences(*data)
   options = evaluation_files.EvaluationOptions(num_workers=1)
   with pytest.raises(FileNotFoundError):
     list(evaluation_files.score_all(sequences, options, tmp_path / 'state'))
@@ -194,7 +198,7 @@ def test_finished_sequences_survive_a_failure(data, tmp_path):
 def test_late_objects_survive_the_state_file(data, tmp_path):
   truth = data[0] / 'Annotations' / '480p' / 'right' / '00002.png'
   masks.write_mask(truth, rectangle(5, 5) + rectangle(25, 25, 2))
-  files = evaluation_files.davis_sequences(*data, names=['right'])
+  files = evaluation_splits.davis_sequences(*data, names=['right'])
   options = evaluation_files.EvaluationOptions('youtube_vos', num_workers=1)
   first, = evaluation_files.score_all(files, options, tmp_path)
   again, = evaluation_files.score_all(files, options, tmp_path)
@@ -203,14 +207,14 @@ def test_late_objects_survive_the_state_file(data, tmp_path):
 
 
 def test_lists_of_sequences(data, tmp_path):
-  found = evaluation_files.davis_sequences(*data, names=['shifted'])
+  found = evaluation_splits.davis_sequences(*data, names=['shifted'])
   assert [files.name for files in found] == ['shifted']
   with pytest.raises(FileNotFoundError, match='--davis_root'):
-    evaluation_files.davis_sequences(tmp_path / 'nowhere', data[1])
+    evaluation_splits.davis_sequences(tmp_path / 'nowhere', data[1])
   with pytest.raises(FileNotFoundError, match='no such split'):
-    evaluation_files.davis_sequences(*data, split='test')
+    evaluation_splits.davis_sequences(*data, split='test')
   with pytest.raises(FileNotFoundError, match='--youtube_vos_root'):
-    evaluation_files.youtube_vos_sequences(tmp_path / 'nowhere', data[1])
+    evaluation_splits.youtube_vos_sequences(tmp_path / 'nowhere', data[1])
 
 
 def test_options_are_checked():
@@ -223,7 +227,7 @@ def test_options_are_checked():
 def test_sequences_without_ground_truth(data):
   for index in range(1, 5):
     (data[0] / 'Annotations' / '480p' / 'right' / f'{index:05d}.png').unlink()
-  found = evaluation_files.with_ground_truth(evaluation_files.davis_sequences(*data))
+  found = evaluation_splits.with_ground_truth(evaluation_splits.davis_sequences(*data))
   assert [files.name for files in found] == ['shifted']
 
 
@@ -234,20 +238,20 @@ def write_meta(path, objects):
 
 def test_seen_and_unseen_categories(tmp_path):
   split = tmp_path / 'valid'
-  assert evaluation_files.load_seen(split) is None
+  assert evaluation_splits.load_seen(split) is None
   write_meta(split / 'meta.json', {'1': {'category': 'cat'}, '2': {'category': 'yak'}})
-  assert evaluation_files.load_seen(split) is None  # nothing says what was trained on
+  assert evaluation_splits.load_seen(split) is None  # nothing says what was trained on
   write_meta(tmp_path / 'train' / 'meta.json', {'1': {'category': 'cat'}})
-  seen = evaluation_files.load_seen(split)
+  seen = evaluation_splits.load_seen(split)
   assert seen('v', 1) and not seen('v', 2)
   write_meta(split / 'meta.json', {'1': {'seen': False}, '2': {'seen': True}})
-  seen = evaluation_files.load_seen(split)
+  seen = evaluation_splits.load_seen(split)
   assert not seen('v', 1) and seen('v', 2)
   with pytest.raises(ValueError, match="meta.json: object 3 of 'v' is not listed"):
     seen('v', 3)
   (split / 'meta.json').write_text('[]')
   with pytest.raises(ValueError, match='not a YouTube-VOS meta file'):
-    evaluation_files.load_seen(split)
+    evaluation_splits.load_seen(split)
 
 
 def test_tables(data):

@@ -14,6 +14,7 @@ import pytest
 
 from feelvos_tf import evaluation
 from feelvos_tf import evaluation_files
+from feelvos_tf import evaluation_splits
 
 
 @pytest.fixture(scope='module')
@@ -26,7 +27,7 @@ def official(davis_root):
   found = {}
   for protocol, several in (('davis2017', True), ('davis2016', False)):
     names = [name for name, objects in scores['sequences'].items() if (len(objects) > 1) == several]
-    files = evaluation_files.davis_sequences(
+    files = evaluation_splits.davis_sequences(
         davis_root, pathlib.Path(folder, 'results'), names=names)
     options = evaluation_files.EvaluationOptions(protocol)
     found.update({o.name: o.scores for o in evaluation_files.score_all(files, options)})
