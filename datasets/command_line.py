@@ -14,9 +14,9 @@ class UsageError(Exception):
 def run(main):
   """Runs an absl main; does not return.
 
-  Exit codes: 0 done, 1 wrong data (ValueError, OSError), 2 wrong flags, 130 interrupted. Errors
-  are one `<program>: error: ...` block on standard error; other exceptions are bugs and keep
-  their traceback.
+  Exit codes: 0 done, 1 wrong data (ValueError, OSError), 2 wrong flags, 130 interrupted. An error
+  is one line `<program>: error: ...` on standard error; other exceptions are bugs and keep their
+  traceback.
 
   Args:
     main: function without arguments; may return an exit code.
@@ -37,7 +37,7 @@ def _parse(argv):
     return flags.FLAGS(argv)
   except flags.Error as error:
     # absl prints "Flags parsing error" over several lines and exits with 1.
-    _fail(' '.join(str(error).split()), 2)
+    _fail(error, 2)
 
 
 def _guard(main, argv):
@@ -54,8 +54,8 @@ def _guard(main, argv):
 
 
 def _fail(error, code):
-  print(f'{program_name()}: error: {error}', file=sys.stderr)
+  text = ' '.join(str(error).split())
   if code == 2:
-    print(f'python -m {program_name()} --helpshort lists the flags.', file=sys.stderr)
-  sys.stderr.flush()
+    text += f' (python -m {program_name()} --helpshort lists the flags)'
+  print(f'{program_name()}: error: {text}', file=sys.stderr, flush=True)
   sys.exit(code)

@@ -48,25 +48,29 @@ class Mask:
     ids: uint8 [height, width]; 0 is background, 255 is void, everything else an object.
     palette: uint8 [256, 3] RGB colours of the file, or None for a grey file.
     binary: the file was black and white, and its white (255) was read as object 1.
+    void_id: the id that means void; None if every id but 0 is an object.
   """
   ids: np.ndarray
   palette: np.ndarray | None = None
   binary: bool = False
+  void_id: int | None = VOID_ID
 
   @property
   def object_ids(self) -> tuple[int, ...]:
-    """Sorted ids present, without background (0) and void (255)."""
+    """Sorted ids present, without background (0) and void."""
     return tuple(int(i) for i in np.flatnonzero(np.bincount(self.ids.ravel(), minlength=256))
-                 if i not in (0, VOID_ID))
+                 if i not in (0, self.void_id))
 
 
-def read_mask(path, *, require_object: bool = False, grey_255: str = 'auto') -> Mask:
+def read_mask(path, *, require_object: bool = False, grey_255: str = 'auto',
+              void: bool = True) -> Mask:
   """Reads a mask file; see `decode_mask`.
 
   Args:
     path: a PNG file.
     require_object: refuse a mask without any object, as a first frame's mask must have one.
     grey_255: meaning of the value 255 in a grey file; see `decode_mask`.
+    void: whether 255 can mean void; see `decode_mask`.
 
   Returns:
     The Mask.
@@ -79,16 +83,18 @@ def read_mask(path, *, require_object: bool = False, grey_255: str = 'auto') -> 
   if not path.is_file():
     raise FileNotFoundError(f'{path}: no such mask file; give a palette or grey PNG')
   return decode_mask(path.read_bytes(), str(path), require_object=require_object,
-                     grey_255=grey_255)
+                     grey_255=grey_255, void=void)
 
 
 def decode_mask(data: bytes, name: str, *, require_object: bool = False,
-                grey_255: str = 'auto', max_pixels: int = MAX_PIXELS) -> Mask:
+                grey_255: str = 'auto', void: bool = True,
+                max_pixels: int = MAX_PIXELS) -> Mask:
   """Decodes a PNG mask: a palette image or a grey image of 1, 2, 4 or 8 bits.
 
-  The pixel values are the ids, whatever colours the palette gives them. In a palette file 255 is
-  always void. In a grey file it depends: DAVIS 2016 and many drawing programs write white objects
-  on black, other data sets write ids with a void value.
+  The pixel values are the ids, whatever colours the palette gives them. In a palette file of a data
+  set 255 is void. In a grey file it depends: DAVIS 2016 and many drawing programs write white
+  objects on black, other data sets write ids with a void value. In a mask that a user drew to say
+  what to follow there is no void: every value but 0 is an object (`void=False`).
 
   Args:
     data: bytes of the PNG file.
@@ -98,6 +104,8 @@ def decode_mask(data: bytes, name: str, *, require_object: bool = False,
       if the file holds nothing but 0 and 255, else void. 'auto' is right for a single file. In
       a sequence whose first mask has other ids, a later frame may hold only background and void:
       pass 'void' there (`datasets.folder` does).
+    void: False takes 255 as an object id like any other, in palette and grey files, and leaves
+      `grey_255` aside.
     max_pixels: larger images are refused by their header.
 
   Returns:
@@ -113,16 +121,16 @@ def decode_mask(data: bytes, name: str, *, require_object: bool = False,
   values, palette = _decode_pixels(data, name, bit_depth, is_palette)
   _refuse_antialiased(values, is_palette, name)
   binary = False
-  if not is_palette:
+  if void and not is_palette:
     histogram = np.bincount(values.ravel(), minlength=256)
     only_white = histogram[VOID_ID] > 0 and not histogram[1:VOID_ID].any()
     binary = grey_255 != 'void' and bool(only_white)
     if binary or grey_255 == 'object':
       values[values == VOID_ID] = 1
-  mask = Mask(values, palette, binary)
+  mask = Mask(values, palette, binary, VOID_ID if void else None)
   if require_object and not mask.object_ids:
     raise ValueError(f'{name}: a mask without any object given, expected at least one pixel with '
-                     'an id of 1..254; paint the objects to follow')
+                     f'an id of 1..{254 if void else 255}; paint the objects to follow')
   return mask
 
 
@@ -167,14 +175,15 @@ def write_mask(path, ids: np.ndarray, palette: np.ndarray | None = None) -> None
 
 
 def overlay(image: np.ndarray, ids: np.ndarray, palette: np.ndarray | None = None,
-            alpha: float = 0.45) -> np.ndarray:
+            alpha: float = 0.45, void_id: int | None = VOID_ID) -> np.ndarray:
   """Draws objects over a frame: a tint inside, the colour at full brightness as a contour.
 
   Args:
     image: uint8 [height, width, 3] RGB.
-    ids: uint8 [height, width]; 0 and 255 are not drawn.
+    ids: uint8 [height, width]; 0 and `void_id` are not drawn.
     palette: uint8 [256, 3]; None for DAVIS_PALETTE.
     alpha: weight 0..1 of the tint.
+    void_id: the id that is no object; None if every id but 0 is one.
 
   Returns:
     A new uint8 [height, width, 3] RGB image.
@@ -186,7 +195,9 @@ def overlay(image: np.ndarray, ids: np.ndarray, palette: np.ndarray | None = Non
   if image.shape != ids.shape + (3,):
     raise ValueError(f'image {image.shape} and ids {ids.shape} given, expected the same size')
   palette = DAVIS_PALETTE if palette is None else palette
-  ids = np.where(ids == VOID_ID, 0, ids).astype(np.uint8)
+  if void_id is not None:
+    ids = np.where(ids == void_id, 0, ids)
+  ids = ids.astype(np.uint8, copy=False)
   colours = palette[ids]
   tinted = cv2.addWeighted(image, 1.0 - alpha, colours, alpha, 0.0)
   # One more pixel of contour for every 480 lines keeps it visible on large frames.

@@ -205,7 +205,9 @@ class _FfmpegSink:
          '-s', f'{size[1]}x{size[0]}', '-r', f'{fps:g}', '-i', '-', '-an', '-c:v', 'libx264',
          '-preset', 'veryfast', '-crf', '20', '-pix_fmt', 'yuv420p', '-movflags', '+faststart',
          str(path)],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors)
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors,
+        # Ctrl-C goes to a terminal's whole process group; ffmpeg has to live to finish its file.
+        start_new_session=True)
 
   def write(self, picture):
     try:

@@ -206,10 +206,10 @@ def restore_from_reader(reader, path, model, allow_incomplete=False, scopes=None
   report = compare(reader, model, scopes, exclude_scopes)
   if not report.loaded:
     raise ValueError(f'{path}: no variable fits the model; this is a checkpoint of another '
-                     f'network. {report.summary()}')
+                     f'network. {report.summary(limit=3)}')
   if not report.complete and not allow_incomplete:
     raise ValueError(f'{path}: the checkpoint does not fit the model, another variant or other '
-                     f'options? Allow incomplete loading to go on.\n{report.summary()}')
+                     f'options? Allow incomplete loading to go on. {report.summary(limit=3)}')
   try:
     values = {name: reader.get_tensor(name) for name in report.loaded}
   except Exception as error:
@@ -248,14 +248,21 @@ def write_tensors(path, tensors):
   Args:
     path: prefix of the files to write.
     tensors: dict of name to array or tensor.
+
+  Raises:
+    OSError: the files cannot be written.
   """
   path = os.fspath(path)
   os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
   names = sorted(tensors)
-  with tf.device('CPU:0'):
-    tf.raw_ops.SaveV2(
-        prefix=path, tensor_names=names, shape_and_slices=[''] * len(names),
-        tensors=[tf.convert_to_tensor(tensors[name]) for name in names])
+  try:
+    with tf.device('CPU:0'):
+      tf.raw_ops.SaveV2(
+          prefix=path, tensor_names=names, shape_and_slices=[''] * len(names),
+          tensors=[tf.convert_to_tensor(tensors[name]) for name in names])
+  except tf.errors.OpError as error:  # No OSError, so mains would not know it as the user's.
+    raise OSError(f'{path}: the checkpoint cannot be written ({_first_line(error)}); check the '
+                  'folder and the space left.') from error
 
 
 def _first_line(error):

@@ -38,16 +38,21 @@ def save_arrays(path, arrays, metadata, dtype='float32'):
     raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float16'.")
   path = os.fspath(path)
   os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-  temporary = f'{path}.tmp'
-  with h5py.File(temporary, 'w') as file:
-    file.attrs['format'] = FORMAT
-    file.attrs['metadata'] = json.dumps(metadata, sort_keys=True)
-    for name, value in arrays.items():
-      stored = np.asarray(value, dtype)
-      if not np.all(np.isfinite(stored)):
-        raise ValueError(f'{path}: {name} has values that are not finite in {dtype}.')
-      file.create_dataset(name, data=stored, compression='gzip', shuffle=True)
-  os.replace(temporary, path)
+  temporary = f'{path}.{os.getpid()}.tmp'
+  try:
+    with h5py.File(temporary, 'w') as file:
+      file.attrs['format'] = FORMAT
+      file.attrs['metadata'] = json.dumps(metadata, sort_keys=True)
+      for name, value in arrays.items():
+        with np.errstate(over='ignore'):  # Checked next.
+          stored = np.asarray(value, dtype)
+        if not np.all(np.isfinite(stored)):
+          raise ValueError(f'{path}: {name} has values that are not finite in {dtype}.')
+        file.create_dataset(name, data=stored, compression='gzip', shuffle=True)
+    os.replace(temporary, path)
+  finally:
+    if os.path.exists(temporary):
+      os.remove(temporary)
 
 
 def read_metadata(path):

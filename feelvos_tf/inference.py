@@ -150,7 +150,8 @@ class InferenceGraph:
     logits = self._model.segment(features, maps)
     labels = tf.argmax(model_lib.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
     previous = self._model.previous_frame(
-        embedding, model_lib.shrink_labels(labels, tf.shape(logits)[1:]), num_objects, tf.nn.softmax(logits, axis=0))
+        embedding, model_lib.shrink_labels(labels, tf.shape(logits)[1:]), num_objects,
+        tf.nn.softmax(logits, axis=0))
     none = tf.zeros([0, 0, 0])
     return (labels, logits, none if maps.global_distance is None else maps.global_distance,
             none if maps.local_distance is None else maps.local_distance,

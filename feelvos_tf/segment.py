@@ -17,7 +17,6 @@ import pathlib
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 from absl import flags
-import numpy as np
 
 from datasets import background
 from datasets import command_line
@@ -53,7 +52,7 @@ def main():
   jobs = _jobs()
   output = pathlib.Path(FLAGS.output)
   _prepare_output(output)
-  first_masks = [_first_mask(video, mask_path) for video, mask_path, _ in jobs]
+  first_masks = [_first_mask(video, mask_path, bool(name)) for video, mask_path, name in jobs]
   segmenter = _segmenter()
   for (video, _, name), mask in zip(jobs, first_masks):
     count = segment(segmenter, video, mask, output, name, FLAGS.pictures)
@@ -85,7 +84,7 @@ def segment(segmenter, video, first_mask, output, name='', pictures=True):
       progress.Progress(video.num_frames, 'frames', video.name) as bar:
     for index, frame in enumerate(background.prefetch(video.frames())):
       if index == 0:
-        result = segmenter.start(frame, _ids(first_mask))
+        result = segmenter.start(frame, first_mask.ids)
       else:
         result = segmenter.step(frame)
       write(video.frame_names[index], frame, result.mask)
@@ -106,7 +105,7 @@ class Results:
     """Writes frame `name` (str): image uint8 [height, width, 3], ids uint8 [height, width]."""
     masks.write_mask(self._mask_folder / f'{name}.png', ids, self._palette)
     if self._overlay is not None:
-      picture = masks.overlay(frame, ids, self._palette)
+      picture = masks.overlay(frame, ids, self._palette, void_id=None)
       self._overlay.write_picture(picture)
       self._sheet.add(picture, name)
 
@@ -117,11 +116,6 @@ class Results:
     if self._overlay is not None:
       self._overlay.close()
       self._sheet.write()
-
-
-def _ids(mask):
-  # A black and white file is read as object 1; it goes back out as the user wrote it.
-  return np.where(mask.ids == 1, 255, mask.ids).astype(np.uint8) if mask.binary else mask.ids
 
 
 def _jobs():
@@ -155,9 +149,15 @@ def _davis_job(root, images, sequence):
   return video, mask, sequence
 
 
-def _first_mask(video, path):
-  mask = masks.read_mask(path, require_object=True)
+def _first_mask(video, path, of_data_set):
+  """Reads the mask of the first frame; every id but 0 is an object in a user's own mask.
+
+  In a data set's mask 255 is void, and nobody's, unless it is the only value.
+  """
+  mask = masks.read_mask(path, require_object=True, void=False)
   video.check_mask_size(mask, str(path))
+  if of_data_set and ((mask.ids != 0) & (mask.ids != masks.VOID_ID)).any():
+    mask.ids[mask.ids == masks.VOID_ID] = 0
   return mask
 
 

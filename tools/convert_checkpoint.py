@@ -83,7 +83,9 @@ def build_model(arrays, metadata):
   from feelvos_tf.options import FeelvosOptions
 
   if metadata and 'options' in metadata and FLAGS.model_variant is None:
-    return Feelvos(FeelvosOptions.from_dict(metadata['options']))
+    if 'model' in metadata['options']:
+      return Feelvos(FeelvosOptions.from_dict(metadata['options']))
+    return DeepLabV3Plus(ModelOptions.from_dict(metadata['options']))
   shapes = arrays.get_variable_to_shape_map()
   variant = FLAGS.model_variant or guess_variant(shapes)
   options = ModelOptions(variant, output_stride=FLAGS.output_stride)
@@ -133,11 +135,14 @@ def load(model, arrays, path):
   """Loads what was read into the model; returns the `tf1_checkpoint.Report`.
 
   Raises:
-    ValueError: something does not fit and no flag allows it.
+    ValueError: something does not fit and no flag allows it; all of it has been listed then.
   """
   from deeplab import tf1_checkpoint
 
   exclude = tf1_checkpoint.NON_BACKBONE_SCOPES if FLAGS.backbone_only else ()
+  report = tf1_checkpoint.compare(arrays, model, exclude_scopes=exclude)
+  if not report.complete and not FLAGS.allow_incomplete:
+    print(report.summary(limit=None))
   return tf1_checkpoint.restore_from_reader(
       arrays, path, model, allow_incomplete=FLAGS.allow_incomplete, exclude_scopes=exclude)
 
