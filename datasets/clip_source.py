@@ -16,16 +16,18 @@ import mmap
 import pathlib
 import struct
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
 from datasets import masks
+from datasets.video import decode_image
 
 # Keys of the original's SequenceExamples (`build_davis2017_data.py`).
 IMAGE_KEY = 'image/encoded'
 LABEL_KEY = 'segmentation/object/encoded'
 NAME_KEY = 'video_id'
+# Added by `sequence_example`, whose masks always hold ids: there, 255 is void.
+IDS_KEY = 'segmentation/object/ids'
 
 # TFRecord framing: length (8), checksum of it (4), data, checksum of the data (4).
 _LENGTH_BYTES, _CRC_BYTES = 8, 4
@@ -81,7 +83,7 @@ class VideoClip(Clip):
 class RecordClip(Clip):
   """A clip inside a TFRecord file, known by where its encoded frames lie."""
 
-  def __init__(self, path, name, image_spans, label_spans):
+  def __init__(self, path, name, image_spans, label_spans, grey_255=None):
     """Takes the frames with masks.
 
     Args:
@@ -89,6 +91,8 @@ class RecordClip(Clip):
       name: str, name of the video.
       image_spans: list of (first byte, length), one for each frame.
       label_spans: the same for the masks; length 0 where a frame has none.
+      grey_255: meaning of 255 in grey masks, see `masks.decode_mask`; None: the first mask with
+        an object tells, as for folders. It is black and white, or ids and void.
 
     Raises:
       ValueError: if the numbers differ or no frame has a mask.
@@ -105,7 +109,7 @@ class RecordClip(Clip):
     self._frames = np.array(masked)
     self._images = np.array(image_spans, np.int64)[masked]
     self._labels = np.array(label_spans, np.int64)[masked]
-    self._grey_255 = None
+    self._grey_255 = grey_255
 
   def _read(self, span):
     with open(self._path, 'rb') as stream:
@@ -116,12 +120,7 @@ class RecordClip(Clip):
     return f'{self._path}: frame {self._frames[index]} of video {self.name}'
 
   def image(self, index):
-    data = np.frombuffer(self._read(self._images[index]), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-      raise ValueError(f'{self._where(index)} is no readable image ({data.size} bytes); '
-                       'convert the data set again')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return decode_image(self._read(self._images[index]), self._where(index))
 
   def labels(self, index):
     if self._grey_255 is None:
@@ -130,7 +129,6 @@ class RecordClip(Clip):
                              grey_255=self._grey_255).ids
 
   def _meaning_of_255(self):
-    """The first mask with an object decides, as for folders: black and white, or ids and void."""
     for index in range(self.num_frames):
       mask = masks.decode_mask(self._read(self._labels[index]), self._where(index))
       if mask.object_ids:
@@ -203,27 +201,27 @@ class _WireError(Exception):
 
 def _scan_record(path, data, start, end):
   """The RecordClip of the SequenceExample in data[start:end]."""
-  name, spans = None, collections.defaultdict(list)
+  context, spans = {}, collections.defaultdict(list)
   for field, _, first, last in _fields(data, start, end):
     if field == 1:
-      name = _video_name(bytes(data[first:last]))
+      context = _context_features(bytes(data[first:last]))
     elif field == 2:
       for _, _, entry_start, entry_end in _fields(data, first, last):
         key, values = _map_entry(data, entry_start, entry_end)
         if key in (IMAGE_KEY, LABEL_KEY):
           spans[key] = [_first_bytes(data, *feature[2:]) for feature in _fields(data, *values)]
-  if name is None or not spans[IMAGE_KEY]:
+  names = context[NAME_KEY].bytes_list.value if NAME_KEY in context else ()
+  if not names or not spans[IMAGE_KEY]:
     raise _WireError(f'{NAME_KEY} or {IMAGE_KEY} is missing')
-  return RecordClip(path, name, spans[IMAGE_KEY], spans[LABEL_KEY])
+  return RecordClip(path, names[0].decode('utf-8', 'replace'), spans[IMAGE_KEY], spans[LABEL_KEY],
+                    'void' if IDS_KEY in context else None)
 
 
-def _video_name(context):
+def _context_features(data):
   try:
-    features = tf.train.Features.FromString(context).feature
+    return tf.train.Features.FromString(data).feature
   except Exception as error:  # The protobuf library's DecodeError has no public home here.
     raise _WireError('its context cannot be read') from error
-  values = features[NAME_KEY].bytes_list.value if NAME_KEY in features else ()
-  return values[0].decode('utf-8', 'replace') if values else None
 
 
 def _varint(data, position, end):

@@ -41,11 +41,7 @@ def damage_masks(labels, rng, *, shift=True, scale=True, rotate=True, dilate=Tru
   Raises:
     ValueError: if the labels are not a single mask or the interpolation is unknown.
   """
-  labels = np.asarray(labels)
-  mask = labels[..., 0] if labels.ndim == 3 and labels.shape[-1] == 1 else labels
-  if mask.ndim != 2:
-    raise ValueError(f'labels of shape {labels.shape} given; expected [height, width] or '
-                     '[height, width, 1]')
+  mask = _single_mask(labels)
   if interpolation not in (NEAREST, BILINEAR):
     raise ValueError(f"interpolation is {interpolation!r}; choose '{NEAREST}' or '{BILINEAR}'")
   ids = np.setdiff1d(np.unique(mask), [0, 255])
@@ -63,7 +59,17 @@ def damage_masks(labels, rng, *, shift=True, scale=True, rotate=True, dilate=Tru
       piece = dilate_mask(piece)
     damaged[piece] = object_id
   damaged[mask == 255] = 255
-  return damaged.reshape(labels.shape)
+  return damaged.reshape(np.shape(labels))
+
+
+def _single_mask(labels):
+  """[height, width] of labels that may have one channel; ValueError for other shapes."""
+  labels = np.asarray(labels)
+  mask = labels[..., 0] if labels.ndim == 3 and labels.shape[-1] == 1 else labels
+  if mask.ndim != 2:
+    raise ValueError(f'labels of shape {labels.shape} given; expected [height, width] or '
+                     '[height, width, 1]')
+  return mask
 
 
 def _extent(mask):

@@ -261,8 +261,8 @@ class Triplets:
       keep = lambda ids: rng.permutation(ids)[:options.max_objects]
     labels, num_objects = index_labels(
         np.stack(frames.labels), options.decoder_output_stride, keep)
-    sample = {'images': np.stack(frames.images), 'labels': labels, 'num_objects': np.int32(num_objects),
-              'video': frames.name}
+    sample = {'images': np.stack(frames.images), 'labels': labels,
+              'num_objects': np.int32(num_objects), 'video': frames.name}
     if options.damage_initial_previous_frame_mask:
       # Without dilation: the original damages at stride 4, where 5 pixels would be a lot.
       sample['previous_labels'] = mask_damaging.damage_masks(labels[1], rng, dilate=False)
@@ -332,21 +332,26 @@ def make_dataset(triplets, batch_size, *, start=0, stop=None, num_shards=1, shar
     ValueError: for a batch of whole frames, or a shard that does not exist.
   """
   if batch_size < 1 or not 0 <= shard_index < num_shards:
-    raise ValueError(f'batch_size {batch_size}, shard {shard_index} of {num_shards} given; expected '
-                     'at least 1, and a shard below their number')
+    raise ValueError(f'batch_size {batch_size}, shard {shard_index} of {num_shards} given; '
+                     'expected at least 1, and a shard below their number')
   if triplets.options.crop_size is None and batch_size > 1:
     raise ValueError(f'whole frames and a batch of {batch_size} given; frames of different videos '
                      'have different sizes. Set crop_size, or batch_size to 1')
+  indices = _sample_numbers(start, stop, batch_size, num_shards, shard_index)
+  samples = indices.map(lambda n: _as_tensors(triplets, n), deterministic=True,
+                        num_parallel_calls=num_parallel_calls)
+  return samples.batch(batch_size, drop_remainder=True).prefetch(prefetch)
+
+
+def _sample_numbers(start, stop, batch_size, num_shards, shard_index):
+  """Dataset of the numbers of one worker's samples; see `make_dataset`."""
   # Training steps times the batch never reach this.
   stop = 2 ** 62 if stop is None else stop
   # The start of every batch of all workers; then the part of it that is this worker's.
   batches = tf.data.Dataset.range(start, stop, batch_size * num_shards)
   first = shard_index * batch_size
-  indices = batches.flat_map(
+  return batches.flat_map(
       lambda n: tf.data.Dataset.range(n + first, tf.minimum(n + first + batch_size, stop)))
-  samples = indices.map(lambda n: _as_tensors(triplets, n), deterministic=True,
-                        num_parallel_calls=num_parallel_calls)
-  return samples.batch(batch_size, drop_remainder=True).prefetch(prefetch)
 
 
 def element_spec(options):

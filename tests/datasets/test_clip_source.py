@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from datasets.clip_source import (
-    IMAGE_KEY, LABEL_KEY, NAME_KEY, RecordClip, VideoClip, record_clips, video_clips)
+    IDS_KEY, IMAGE_KEY, LABEL_KEY, NAME_KEY, RecordClip, VideoClip, record_clips, video_clips)
 from datasets.masks import encode_mask
 
 # JPEG decoders differ by rounding: OpenCV reads the frames here, TensorFlow did in the original.
@@ -22,7 +22,8 @@ def test_records_of_the_original(golden, folder):
   for clip in clips:
     assert clip.num_frames == 4
     for index in range(4):
-      np.testing.assert_array_equal(clip.labels(index), decoded[f'{clip.name}|label'][index, ..., 0])
+      labels = decoded[f'{clip.name}|label'][index, ..., 0]
+      np.testing.assert_array_equal(clip.labels(index), labels)
       difference = clip.image(index).astype(int) - decoded[f'{clip.name}|image'][index]
       assert np.abs(difference).max() <= DECODER_DIFFERENCE
 
@@ -82,6 +83,13 @@ def test_white_is_an_object_or_void_for_the_whole_clip(tmp_path):
   assert (void.labels(1) == 255).all() and (void.labels(0) == 7).all()
 
 
+def test_records_of_ours_hold_ids_and_void(tmp_path):
+  example = tf.train.SequenceExample.FromString(record([png(1)] * 2, [grey(255), grey(2)]))
+  example.context.feature[IDS_KEY].int64_list.value.append(2)
+  clip, = record_clips([write(tmp_path / 'a', example.SerializeToString())])
+  assert (clip.labels(0) == 255).all() and (clip.labels(1) == 2).all()
+
+
 def test_empty_shards_are_fine_and_an_empty_split_is_not(tmp_path):
   empty = write(tmp_path / 'empty')
   full = write(tmp_path / 'full', record([png(1)], [mask(1)]))
@@ -125,7 +133,7 @@ def test_videos_without_usable_masks_are_refused(tmp_path):
 def test_broken_frames_are_named(tmp_path):
   path = write(tmp_path / 'a', record([b'broken', png(1)], [mask(1), b'broken'], 'sheep'))
   clip, = record_clips([path])
-  with pytest.raises(ValueError, match='frame 0 of video sheep is no readable image'):
+  with pytest.raises(ValueError, match='frame 0 of video sheep'):
     clip.image(0)
   with pytest.raises(ValueError, match='frame 1 of video sheep'):
     clip.labels(1)
