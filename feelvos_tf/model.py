@@ -133,18 +133,19 @@ class Feelvos(keras.Model):
           embedding, bank, num_objects, k=options.k_nearest_neighbors)
     return Maps(global_distance, previous_prediction, local_distance)
 
-  def segment(self, features, maps):
+  def segment(self, features, maps, training=False):
     """Logits of the current frame.
 
     Args:
       features: [h4, w4, 256] of the current frame.
       maps: `Maps`.
+      training: bool; all objects at once, for gradients.
 
     Returns:
       float32 [objects, h4, w4].
     """
     stacked = tf.stack([value for value in maps if value is not None], axis=-1)
-    return self.head(features[tf.newaxis], stacked)
+    return self.head(features[tf.newaxis], stacked, training=training)
 
   def previous_frame(self, embedding, labels, num_objects, probabilities=None):
     """Packs what the next frame has to know of this one.
@@ -236,8 +237,13 @@ def load_model(path, **overrides):
     ValueError: the file is broken, from a newer version or not a FEELVOS model.
   """
   metadata = weights_file.read_metadata(path)
-  if 'options' not in metadata:
-    raise ValueError(f'{path}: weights without model options; expected a file of save_model.')
-  model = Feelvos(FeelvosOptions.from_dict({**metadata['options'], **overrides}))
+  if 'model' not in metadata.get('options', {}):
+    raise ValueError(f'{path}: weights without the options of a video model; expected a file of '
+                     'save_model or of tools.convert_checkpoint --network=feelvos.')
+  try:
+    options = FeelvosOptions.from_dict({**metadata['options'], **overrides})
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+  model = Feelvos(options)
   weights_file.restore(path, model)
   return model

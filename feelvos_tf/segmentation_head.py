@@ -70,11 +70,11 @@ class SegmentationHead(keras.Model):
     self.logit.build((None, None, None, channels))
     self.built = True
 
-  def call(self, features, maps):
+  def call(self, features, maps, training=False):
     dtype = self.compute_dtype
     shared = self._shared_part(tf.cast(features, dtype))
     maps = tf.cast(maps, dtype)
-    if not self.group_bytes:
+    if training or not self.group_bytes:
       return self._logits(shared, maps)
     return self._logits_in_groups(shared, maps)
 
