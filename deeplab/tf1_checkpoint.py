@@ -83,7 +83,7 @@ def variables_by_name(model):
     ValueError: two variables have the same original name.
   """
   named = {}
-  for layer in _leaf_layers(model):
+  for layer in leaf_layers(model):
     scope = layer.name.replace('.', '/')
     for variable in layer.weights:
       leaf = _LEAVES.get(variable.name, f'BatchNorm/{variable.name}')
@@ -94,14 +94,15 @@ def variables_by_name(model):
   return named
 
 
-def _leaf_layers(layer):
+def leaf_layers(layer):
+  """Yields the layers that hold variables, at any depth, in the order of creation."""
   children = getattr(layer, 'layers', None)
   if not children:
     if layer.weights:
       yield layer
     return
   for child in children:
-    yield from _leaf_layers(child)
+    yield from leaf_layers(child)
 
 
 def read_checkpoint(path):

@@ -1,0 +1,145 @@
+"""Losses and gradients of one training batch; knows nothing of files, loops or devices.
+
+Source: paper section 3.6; original `research/feelvos/train.py` and `utils/embedding_utils.py`,
+`get_logits_with_matching`.
+"""
+
+import dataclasses
+from typing import Optional
+
+import tensorflow as tf
+
+from deeplab import tf1_checkpoint
+from feelvos_tf import losses
+from feelvos_tf import model as model_lib
+
+CLASSIFICATION_LOSSES = ('softmax_with_attention', 'triplet')
+
+
+@dataclasses.dataclass(frozen=True)
+class LossOptions:
+  """What is minimised; flags of the original have its names and defaults.
+
+  Raises:
+    ValueError: unknown `classification_loss`.
+  """
+
+  # 'softmax_with_attention': the video model; 'triplet': the embedding alone.
+  classification_loss: str = 'softmax_with_attention'
+  # Reference pixels per object that are matched, chosen at random (section 4); None keeps all.
+  max_neighbors_per_object: Optional[int] = 1024
+  mining: losses.HardMining = losses.HardMining()
+  weight_decay: float = 4e-5
+  # Dropout in ASPP.
+  dropout: bool = True
+  # Seed of what is random inside the step.
+  seed: int = 0
+
+  def __post_init__(self):
+    if self.classification_loss not in CLASSIFICATION_LOSSES:
+      raise ValueError(f'classification_loss is {self.classification_loss!r}; expected one of '
+                       f'{", ".join(CLASSIFICATION_LOSSES)}.')
+
+
+@dataclasses.dataclass
+class VideoResult:
+  """What the model made of one video of a batch.
+
+  Attributes:
+    loss: float32 scalar.
+    logits: float32 [current frames, h4, w4, objects].
+    maps: `model.Maps` of the last current frame.
+  """
+
+  loss: tf.Tensor
+  logits: Optional[tf.Tensor] = None
+  maps: Optional[model_lib.Maps] = None
+
+
+def video_results(model, batch, step, options):
+  """Forward pass and loss of each video.
+
+  Args:
+    model: `Feelvos`.
+    batch: dict of `images` [videos, frames, height, width, 3] 0..255 in the order reference,
+      previous, current, ...; `labels` int [videos, frames, height, width], object index, 255
+      ignored; `num_objects` int32 [videos]; optionally `previous_labels` int [videos, height,
+      width], the damaged labels of the previous frame.
+    step: integer scalar, training step.
+    options: LossOptions.
+
+  Returns:
+    list of VideoResult.
+  """
+  images, labels = batch['images'], tf.cast(batch['labels'], tf.int32)
+  num_videos, num_frames = labels.shape[0], labels.shape[1]
+  flat = tf.reshape(images, tf.concat([[num_videos * num_frames], tf.shape(images)[2:]], 0))
+  features, embeddings = model.extract(flat, training=options.dropout)
+  results = []
+  for video in range(num_videos):
+    part = slice(video * num_frames, (video + 1) * num_frames)
+    seed = tf.stack([tf.cast(step, tf.int32), options.seed * 1024 + video])
+    if options.classification_loss == 'triplet':
+      results.append(VideoResult(losses.triplet_loss(embeddings[part], labels[video], seed=seed)))
+      continue
+    previous = batch.get('previous_labels')
+    logits, maps = _video_logits(
+        model, features[part], embeddings[part], labels[video], batch['num_objects'][video],
+        None if previous is None else previous[video], seed, options)
+    loss = losses.video_cross_entropy(
+        logits, labels[video, 2:], step=step, mining=options.mining)
+    results.append(VideoResult(loss, logits, maps))
+  return results
+
+
+def _video_logits(model, features, embeddings, labels, num_objects, previous_labels, seed,
+                  options):
+  """Logits [frames - 2, h4, w4, objects] of the current frames of one video."""
+  reference = model.prepare_reference(
+      embeddings[0], model_lib.shrink_labels(labels[0]), num_objects,
+      max_pixels_per_object=options.max_neighbors_per_object, seed=seed)
+  if previous_labels is None:
+    previous_labels = labels[1]
+  previous = model.previous_frame(
+      embeddings[1], model_lib.shrink_labels(tf.cast(previous_labels, tf.int32)), num_objects)
+  all_logits = []
+  for frame in range(2, labels.shape[0]):
+    maps = model.match(embeddings[frame], reference, previous, num_objects)
+    logits = model.segment(features[frame], maps, training=True)
+    all_logits.append(logits)
+    # What a later frame is told of this one is data, as at inference: no gradient through it.
+    predicted = tf.stop_gradient(logits)
+    previous = model.previous_frame(
+        embeddings[frame], tf.argmax(predicted, axis=0, output_type=tf.int32), num_objects,
+        tf.nn.softmax(predicted, axis=0))
+  return tf.transpose(tf.stack(all_logits), [0, 2, 3, 1]), maps
+
+
+def trained_variables(model):
+  """The variables that are trained, by the original's names, in the order of creation."""
+  return {name: variable for name, variable in tf1_checkpoint.variables_by_name(model).items()
+          if variable.trainable}
+
+
+def gradients(model, variables, batch, step, options, loss_scale=1.0):
+  """Losses of a batch and their gradients.
+
+  Args:
+    model: `Feelvos`.
+    variables: dict of `trained_variables`.
+    batch: see `video_results`.
+    step: integer scalar.
+    options: LossOptions.
+    loss_scale: float that multiplies the loss (float16, or 1 / replicas).
+
+  Returns:
+    (list of VideoResult, regularization float32 scalar, list of gradients in the order of
+    `variables`, of loss_scale * (sum of the videos' losses + regularization)).
+  """
+  values = [variable.value for variable in variables.values()]
+  with tf.GradientTape() as tape:
+    results = video_results(model, batch, step, options)
+    regularization = losses.l2_loss(variables, options.weight_decay)
+    total = tf.add_n([result.loss for result in results]) + regularization
+    scaled = total * loss_scale
+  return results, regularization, tape.gradient(scaled, values)
