@@ -64,6 +64,8 @@ class ModelOptions:
         raise ValueError(f'multi_grid is {self.multi_grid}; expected three rates.')
       if self.model_variant == 'mobilenet_v2':
         raise ValueError('multi_grid is not defined for mobilenet_v2; leave it None.')
+    if self.depth_multiplier <= 0:
+      raise ValueError(f'depth_multiplier is {self.depth_multiplier}; expected more than 0.')
     if self.depth_multiplier != 1.0 and self.model_variant != 'mobilenet_v2':
       raise ValueError(
           f'depth_multiplier is {self.depth_multiplier}; only mobilenet_v2 takes one other than 1.')
