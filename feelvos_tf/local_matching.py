@@ -19,9 +19,10 @@ from feelvos_tf.matching_scores import (
     NO_MATCH_SCORE, check_compute_dtype, distance_from_squared, query_operand, reference_operand,
     score_gradients, squared_from_score)
 
-TILE_HEIGHT = 8
+STRIP_ROWS = 5
 TILE_WIDTH = 8
-DEFAULT_CHUNK_BYTES = 96 * 2**20
+DEFAULT_CHUNK_BYTES = 16 * 2**20
+PARALLEL_STRIPS = 4
 
 
 def local_matching(query, previous, previous_labels, num_objects, *, window_radius=15,
@@ -56,13 +57,15 @@ def local_matching(query, previous, previous_labels, num_objects, *, window_radi
   _check_arguments(query, previous, labels, window_radius, chunk_bytes)
   num_objects = tf.cast(num_objects, tf.int32)
   labels = tf.where((labels >= 0) & (labels < num_objects), labels, -1)
-  flat = tf.reshape(tf.stop_gradient(tf.cast(previous, tf.float32)), [-1, tf.shape(previous)[-1]])
-  center = tf.reduce_mean(flat, axis=0)
+  # Any centre is exact; a near mean keeps the numbers small. Every fourth row and column will do.
+  some = tf.stop_gradient(tf.cast(previous[::4, ::4], tf.float32))
+  center = tf.reduce_mean(some, axis=[0, 1])
   query_rows, norm = query_operand(query, center, compute_dtype)
   previous_rows = reference_operand(previous, center, None, compute_dtype)
   scores = _best_scores(
       query_rows, previous_rows, labels, num_objects, window_radius, chunk_bytes)
-  distance = distance_from_squared(squared_from_score(scores, norm))
+  distance = distance_from_squared(
+      squared_from_score(tf.maximum(scores, NO_MATCH_SCORE), norm))
   return tf.ensure_shape(distance, [None, query.shape[0], query.shape[1]])
 
 
@@ -87,8 +90,7 @@ def _best_scores(query, previous, labels, num_objects, radius, chunk_bytes):
   def compute(query, previous):
 
     def gradient(upstream):
-      chosen = _sweep(_tile_row_choice, tf.int32, query, previous, labels, num_objects, radius,
-                      chunk_bytes)
+      chosen = _sweep(_strip_choice, query, previous, labels, num_objects, radius, chunk_bytes)[1]
       channels = query.shape[-1]
       chunk = max(256, chunk_bytes // (4096 if channels is None else 16 * channels))
       by_query, by_previous = score_gradients(
@@ -97,8 +99,7 @@ def _best_scores(query, previous, labels, num_objects, radius, chunk_bytes):
           tf.reshape(previous, [-1, channels or tf.shape(query)[-1]]), chunk)
       return tf.reshape(by_query, tf.shape(query)), tf.reshape(by_previous, tf.shape(previous))
 
-    return _sweep(_tile_row_scores, tf.float32, query, previous, labels, num_objects, radius,
-                  chunk_bytes), gradient
+    return _sweep(_strip_scores, query, previous, labels, num_objects, radius, chunk_bytes)[0], gradient
 
   return compute(query, previous)
 
@@ -111,160 +112,211 @@ def _edge_penalty(halo, tile, radius, dtype):
   return tf.where(inside, tf.constant(0, dtype), tf.constant(NO_MATCH_SCORE, dtype))
 
 
-def _sweep(tile_row_function, dtype, query, previous, labels, num_objects, radius, chunk_bytes):
-  """Runs `tile_row_function` over all rows of tiles and assembles its results to [objects, h, w].
+def _sweep(strip_function, query, previous, labels, num_objects, radius, chunk_bytes):
+  """Runs `strip_function` over all strips and assembles [objects, h, w].
 
-  Three loops: over bands of tile columns, so that the product of one row of tiles fits
-  `chunk_bytes`; over bands of tile rows, so that the halo copies do; over the tile rows.
-  """
-  height, width, channels = tf.unstack(tf.shape(query))
-  rows = (height + TILE_HEIGHT - 1) // TILE_HEIGHT
-  columns = (width + TILE_WIDTH - 1) // TILE_WIDTH
-  below, right = rows * TILE_HEIGHT - height, columns * TILE_WIDTH - width
-  margins = [[radius, radius + below], [radius, radius + right]]
-  previous = tf.pad(previous, [*margins, [0, 0]])
-  labels = tf.pad(labels, margins, constant_values=-1)
-  tiles = _query_tiles(query, rows, columns, below, right)
-  halo_width = TILE_WIDTH + 2 * radius
-  halo_bytes = halo_width * (TILE_HEIGHT + 2 * radius) * TILE_HEIGHT * TILE_WIDTH
-  band_columns = tf.clip_by_value(chunk_bytes // (halo_bytes * query.dtype.size), 1, columns)
-  row_bytes = band_columns * halo_width * (channels + TILE_WIDTH) * query.dtype.size * TILE_HEIGHT
-  band_rows = tf.clip_by_value(chunk_bytes // row_bytes - 2 * radius // TILE_HEIGHT, 1, rows)
-
-  def columns_band(first, found):
-    last = tf.minimum(first + band_columns, columns)
-
-    def rows_band(top, found):
-      bottom = tf.minimum(top + band_rows, rows)
-      span = (slice(top * TILE_HEIGHT, bottom * TILE_HEIGHT + 2 * radius),
-              slice(first * TILE_WIDTH, last * TILE_WIDTH + 2 * radius))
-      halo = _halo_of(previous[span], labels[span], last - first, radius)
-      origin = (top * TILE_HEIGHT - radius, first * TILE_WIDTH - radius, height, width)
-
-      def tile_row(row, found):
-        result = tile_row_function(
-            tiles[row, first:last], halo, (row - top) * TILE_HEIGHT, num_objects, radius, origin)
-        return row + 1, found.write(row, result)
-
-      _, found = tf.while_loop(
-          lambda row, _: row < bottom, tile_row, (top, found), parallel_iterations=2)
-      return bottom, found
-
-    rows_found = tf.TensorArray(dtype, size=rows, infer_shape=False)
-    _, rows_found = tf.while_loop(
-        lambda top, _: top < rows, rows_band, (0, rows_found), parallel_iterations=1)
-    # [rows, band columns, objects, tile pixels] with the columns first, to be concatenated.
-    part = tf.transpose(rows_found.stack(), [1, 0, 2, 3])
-    return last, found.write(first // band_columns, part)
-
-  bands = (columns + band_columns - 1) // band_columns
-  found = tf.TensorArray(dtype, size=bands, infer_shape=False, element_shape=[None] * 4)
-  _, found = tf.while_loop(
-      lambda first, _: first < columns, columns_band, (0, found), parallel_iterations=1)
-  result = tf.reshape(
-      found.concat(), tf.stack([columns, rows, num_objects, TILE_HEIGHT, TILE_WIDTH]))
-  result = tf.reshape(tf.transpose(result, [2, 1, 3, 0, 4]),
-                      tf.stack([num_objects, rows * TILE_HEIGHT, columns * TILE_WIDTH]))
-  return result[:, :height, :width]
-
-
-def _query_tiles(query, rows, columns, below, right):
-  """Queries as right-hand operands: [rows, columns, channels + TILE_WIDTH, tile pixels]."""
-  query = tf.pad(query, [[0, below], [0, right], [0, 0]])
-  column = tf.tile(tf.eye(TILE_WIDTH, dtype=query.dtype), [columns, 1])
-  column = tf.broadcast_to(
-      column, tf.stack([rows * TILE_HEIGHT, columns * TILE_WIDTH, TILE_WIDTH]))
-  query = tf.concat([query, column], axis=-1)
-  query = tf.reshape(
-      query, tf.stack([rows, TILE_HEIGHT, columns, TILE_WIDTH, tf.shape(query)[-1]]))
-  tiles = tf.transpose(query, [0, 2, 4, 1, 3])
-  return tf.reshape(
-      tiles, tf.stack([rows, columns, tf.shape(tiles)[2], TILE_HEIGHT * TILE_WIDTH]))
-
-
-def _halo_of(previous, labels, columns, radius):
-  """The halo rows of a band of tiles, copied so that every tile has its own.
-
-  Args:
-    previous: [band rows, band columns, channels], labels: int32 [band rows, band columns].
-    columns: int32 scalar, tiles side by side.
-    radius: int, window radius.
+  Two loops: over bands of tile columns, so that one product fits `chunk_bytes`, and over the
+  strips of STRIP_ROWS previous rows in a band.
 
   Returns:
-    pixels [band rows, tiles, halo width, channels + TILE_WIDTH], labels of the same shape
-    without channels, run_ids int32 of that shape (runs of equal labels in a halo row, counted
-    through the band), runs int32 [runs, 3]: band row, tile, label.
+    List with one tensor [objects, h, w] per result of `strip_function`.
   """
-  width = TILE_WIDTH + 2 * radius
-  index = tf.range(columns)[:, tf.newaxis] * TILE_WIDTH + tf.range(width)
-  pixels = tf.gather(previous, index, axis=1)
-  edges = _edge_penalty(width, TILE_WIDTH, radius, previous.dtype)
-  edges = tf.broadcast_to(edges, tf.concat([tf.shape(pixels)[:3], [TILE_WIDTH]], axis=0))
-  labels = tf.gather(labels, index, axis=1)
+  height, width, _ = tf.unstack(tf.shape(query))
+  strips = (height + STRIP_ROWS - 1) // STRIP_ROWS
+  columns = (width + TILE_WIDTH - 1) // TILE_WIDTH
+  below, right = strips * STRIP_ROWS - height, columns * TILE_WIDTH - width
+  labels = tf.pad(labels, [[0, below], [radius, radius + right]], constant_values=-1)
+  tiles = _query_tiles(query, columns, radius, below, right)
+  product_bytes = (STRIP_ROWS * (TILE_WIDTH + 2 * radius) * (STRIP_ROWS + 2 * radius) * TILE_WIDTH
+                   * query.dtype.size)
+  band = tf.clip_by_value(chunk_bytes // product_bytes, 1, columns)
+  types = _RESULT_TYPES[strip_function]
+
+  def of_band(first, *arrays):
+    last = tf.minimum(first + band, columns)
+    results = _sweep_band(strip_function, types, tiles[first:last], previous, labels,
+                          first, num_objects, radius)
+    return last, *(array.write(first // band, result)
+                   for array, result in zip(arrays, results))
+
+  bands = (columns + band - 1) // band
+  arrays = [tf.TensorArray(dtype, size=bands, infer_shape=False, element_shape=[None] * 4)
+            for dtype in types]
+  _, *arrays = tf.while_loop(
+      lambda first, *_: first < columns, of_band, (0, *arrays), parallel_iterations=1)
+  results = [tf.transpose(array.concat(), [1, 2, 0, 3]) for array in arrays]
+  shape = tf.stack([num_objects, -1, columns * TILE_WIDTH])
+  return [tf.reshape(result, shape)[:, radius:radius + height, :width] for result in results]
+
+
+def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objects, radius):
+  """`_sweep` for the columns of one band.
+
+  Args:
+    tiles: [tiles, channels + TILE_WIDTH, queries], see `_query_tiles`.
+    previous: [h, w, channels]. labels: int32 [strips * STRIP_ROWS, w + margins].
+    first: int32 scalar, index of the first tile in its row. The others: see `_sweep`.
+
+  Returns:
+    List of [tiles, objects, rows, TILE_WIDTH], with `radius` rows above the frame and some below.
+  """
+  height, width, _ = tf.unstack(tf.shape(previous))
+  count = tf.shape(tiles)[0]
+  strips = tf.shape(labels)[0] // STRIP_ROWS
+  halo_width = TILE_WIDTH + 2 * radius
+  column = (first + tf.range(count)[:, tf.newaxis]) * TILE_WIDTH + tf.range(halo_width)
+  labels = tf.gather(labels, column, axis=1)
+  # Beyond the border the labels are -1, so that any pixel will do there.
+  column = tf.clip_by_value(column - radius, 0, width - 1)
+  runs = _label_runs(labels, num_objects)
+  edges = _edge_penalty(halo_width, TILE_WIDTH, radius, previous.dtype)
+  edges = tf.broadcast_to(edges, tf.stack([STRIP_ROWS, count, halo_width, TILE_WIDTH]))
+
+  def of_strip(strip, *arrays):
+    top = strip * STRIP_ROWS
+    row = tf.minimum(tf.range(STRIP_ROWS) + top, height - 1)
+    halo = tf.gather(tf.gather(previous, row), column, axis=1)
+    queries = tiles[:, :, top * TILE_WIDTH:(top + STRIP_ROWS + 2 * radius) * TILE_WIDTH]
+    product = tf.matmul(tf.concat([halo, edges], axis=-1), queries[tf.newaxis])
+    pixels = row[:, tf.newaxis, tf.newaxis] * width + column
+    results = strip_function(
+        product, runs, labels[top:top + STRIP_ROWS], pixels, strip, num_objects, radius)
+    return strip + 1, *(array.write(strip, result) for array, result in zip(arrays, results))
+
+  arrays = [tf.TensorArray(dtype, size=strips, infer_shape=False) for dtype in types]
+  _, *arrays = tf.while_loop(lambda strip, *_: strip < strips, of_strip, (0, *arrays),
+                             parallel_iterations=PARALLEL_STRIPS)
+  parts = [tf.reshape(array.stack(), tf.stack(
+      [strips, count, num_objects, STRIP_ROWS + 2 * radius, TILE_WIDTH])) for array in arrays]
+  return _merge_strips(parts, radius)
+
+
+def _merge_strips(parts, radius):
+  """Maximum over the strips that a query row was compared with.
+
+  Args:
+    parts: list of [strips, tiles, objects, STRIP_ROWS + 2 radius, TILE_WIDTH]: scores first; what
+      follows is taken from the strip of the highest score. Row 0 of strip s is row
+      s * STRIP_ROWS of the result.
+
+  Returns:
+    List of [tiles, objects, (strips + blocks - 1) * STRIP_ROWS, TILE_WIDTH].
+  """
+  blocks = (STRIP_ROWS + 2 * radius + STRIP_ROWS - 1) // STRIP_ROWS
+  missing = blocks * STRIP_ROWS - (STRIP_ROWS + 2 * radius)
+  fill = [NO_MATCH_SCORE] + [0] * (len(parts) - 1)
+  parts = [tf.pad(part, [[0, 0]] * 3 + [[0, missing], [0, 0]], constant_values=value)
+           for part, value in zip(parts, fill)]
+  merged = None
+  for block in range(blocks):
+    rows = slice(block * STRIP_ROWS, (block + 1) * STRIP_ROWS)
+    shifted = [
+        tf.pad(part[..., rows, :], [[block, blocks - 1 - block]] + [[0, 0]] * 4,
+               constant_values=value) for part, value in zip(parts, fill)]
+    if merged is None:
+      merged = shifted
+    elif len(parts) == 1:
+      merged = [tf.maximum(merged[0], shifted[0])]
+    else:
+      better = shifted[0] > merged[0]
+      merged = [tf.where(better, new, old) for new, old in zip(shifted, merged)]
+  merged = [tf.transpose(part, [1, 2, 0, 3, 4]) for part in merged]
+  return [tf.reshape(part, tf.stack([tf.shape(part)[0], tf.shape(part)[1], -1, TILE_WIDTH]))
+          for part in merged]
+
+
+def _query_tiles(query, columns, radius, below, right):
+  """Queries as right-hand operands: [tiles, channels + TILE_WIDTH, (h + margins) * TILE_WIDTH]."""
+  query = tf.pad(query, [[radius, radius + below], [0, right], [0, 0]])
+  rows, channels = tf.shape(query)[0], tf.shape(query)[-1]
+  query = tf.reshape(query, tf.stack([rows, columns, TILE_WIDTH, channels]))
+  tiles = tf.reshape(tf.transpose(query, [1, 3, 0, 2]), tf.stack([columns, channels, -1]))
+  column = tf.tile(tf.eye(TILE_WIDTH, dtype=query.dtype), tf.stack([1, rows]))
+  column = tf.broadcast_to(column, tf.stack([columns, TILE_WIDTH, rows * TILE_WIDTH]))
+  return tf.concat([tiles, column], axis=1)
+
+
+def _label_runs(labels, num_objects):
+  """Runs of equal labels in halo rows.
+
+  Args:
+    labels: int32 [rows, tiles, halo width], -1 for no object.
+    num_objects: int32 scalar.
+
+  Returns:
+    run_of_pixel: int32 [strips, pixels of a strip], run of each pixel, counted in its strip.
+    bounds: int32 [strips + 1], first run of each strip in the next two.
+    row: int32 [runs], row of a run in its strip.
+    owner: int32 [runs], tile * num_objects + label of a run, or -1.
+  """
   starts = tf.concat(
       [tf.ones_like(labels[..., :1], tf.bool), labels[..., 1:] != labels[..., :-1]], axis=-1)
-  run_ids = tf.math.cumsum(tf.cast(tf.reshape(starts, [-1]), tf.int32)) - 1
+  strips = tf.shape(labels)[0] // STRIP_ROWS
+  run = tf.math.cumsum(tf.cast(tf.reshape(starts, [-1]), tf.int32)) - 1
+  total = run[-1] + 1
+  run = tf.reshape(run, tf.stack([strips, -1]))
   places = tf.cast(tf.where(starts), tf.int32)
-  runs = tf.stack([places[:, 0], places[:, 1], tf.boolean_mask(labels, starts)], axis=1)
-  return (tf.concat([pixels, edges], axis=-1), labels,
-          tf.reshape(run_ids, tf.shape(labels)), runs)
+  label = tf.boolean_mask(labels, starts)
+  owner = tf.where(label < 0, -1, places[:, 1] * num_objects + label)
+  bounds = tf.concat([run[:, 0], [total]], axis=0)
+  return run - run[:, :1], bounds, places[:, 0] % STRIP_ROWS, owner
 
 
-def _tile_row_scores(tiles, halo, offset, num_objects, radius, origin):
-  """Highest score per tile, object and query: float32 [tiles, objects, tile pixels].
+def _strip_scores(product, runs, labels, pixels, strip, num_objects, radius):
+  """Highest score of each query with each object in a strip.
 
   Args:
-    tiles: [tiles, channels + TILE_WIDTH, tile pixels], one row of tiles.
-    halo: what `_halo_of` returned for the band.
-    offset: int32 scalar, first halo row of these tiles in the band.
+    product: [STRIP_ROWS, tiles, halo width, queries], scores of all pairs.
+    runs: what `_label_runs` returned.
+    labels, pixels: see `_strip_choice`; not used here.
+    strip: int32 scalar, number of the strip.
     num_objects: int32 scalar. radius: int, window radius.
-    origin: not used here; see `_tile_row_choice`.
-  """
-  del origin
-  pixels, _, run_ids, runs = halo
-  span = slice(offset, offset + TILE_HEIGHT + 2 * radius)
-  product = tf.matmul(pixels[span], tiles[tf.newaxis])
-  run_ids = tf.reshape(run_ids[span], [-1])
-  runs = runs[run_ids[0]:run_ids[-1] + 1]
-  queries = TILE_HEIGHT * TILE_WIDTH
-  maxima = tf.math.segment_max(tf.reshape(product, [-1, queries]), run_ids - run_ids[0])
-  edges = _edge_penalty(TILE_HEIGHT + 2 * radius, TILE_HEIGHT, radius, maxima.dtype)
-  maxima += tf.gather(tf.repeat(edges, TILE_WIDTH, axis=1), runs[:, 0] - offset)
-  count = tf.shape(tiles)[0]
-  owner = tf.where(runs[:, 2] < 0, -1, runs[:, 1] * num_objects + runs[:, 2])
-  best = tf.math.unsorted_segment_max(maxima, owner, count * num_objects)
-  best = tf.maximum(tf.cast(best, tf.float32), NO_MATCH_SCORE)
-  return tf.reshape(best, tf.stack([count, num_objects, queries]))
-
-
-def _tile_row_choice(tiles, halo, offset, num_objects, radius, origin):
-  """Where the scores of `_tile_row_scores` come from, for the gradient.
-
-  Args: as there; origin: (row and column of the band's first halo pixel, height and width of
-  the frame).
 
   Returns:
-    int32 [tiles, objects, tile pixels]: index of the previous pixel in raster order.
+    (float32 [tiles * objects, queries],); NO_MATCH_SCORE or less where there is none.
   """
-  pixels, labels, _, _ = halo
-  span = slice(offset, offset + TILE_HEIGHT + 2 * radius)
-  width, queries = TILE_WIDTH + 2 * radius, TILE_HEIGHT * TILE_WIDTH
-  count = tf.shape(tiles)[0]
-  edges = _edge_penalty(TILE_HEIGHT + 2 * radius, TILE_HEIGHT, radius, tf.float32)
+  del labels, pixels
+  run_of_pixel, bounds, row, owner = runs
+  _, count, _, queries = tf.unstack(tf.shape(product))
+  span = slice(bounds[strip], bounds[strip + 1])
+  maxima = tf.math.segment_max(
+      tf.reshape(product, tf.stack([-1, queries])), run_of_pixel[strip])
+  edges = tf.transpose(
+      _edge_penalty(STRIP_ROWS + 2 * radius, STRIP_ROWS, radius, maxima.dtype))
+  maxima += tf.gather(tf.repeat(edges, TILE_WIDTH, axis=1), row[span])
+  best = tf.math.unsorted_segment_max(maxima, owner[span], count * num_objects)
+  return (tf.cast(best, tf.float32),)
+
+
+def _strip_choice(product, runs, labels, pixels, strip, num_objects, radius):
+  """`_strip_scores` with the previous pixel that each score comes from, for the gradient.
+
+  Args: as there; labels: int32 [STRIP_ROWS, tiles, halo width], object of a previous pixel.
+    pixels: int32 of that shape, index of a previous pixel in raster order.
+
+  Returns:
+    (float32 [objects, tiles, queries], int32 of that shape: index in raster order), reshaped to
+    the layout of `_strip_scores`.
+  """
+  del runs, strip
+  count, queries = tf.shape(labels)[1], tf.shape(product)[-1]
+  edges = tf.transpose(_edge_penalty(STRIP_ROWS + 2 * radius, STRIP_ROWS, radius, tf.float32))
   edges = tf.repeat(edges, TILE_WIDTH, axis=1)[:, tf.newaxis, tf.newaxis]
-  product = tf.cast(tf.matmul(pixels[span], tiles[tf.newaxis]), tf.float32) + edges
-  product = tf.reshape(tf.transpose(product, [1, 3, 0, 2]), tf.stack([count, queries, -1]))
-  owner = tf.reshape(tf.transpose(labels[span], [1, 0, 2]), tf.stack([count, 1, -1]))
+  product = tf.transpose(tf.cast(product, tf.float32) + edges, [1, 3, 0, 2])
+  product = tf.reshape(product, tf.stack([count, queries, -1]))
+  owner = tf.reshape(tf.transpose(labels, [1, 0, 2]), tf.stack([count, 1, -1]))
+  pixels = tf.reshape(tf.transpose(pixels, [1, 0, 2]), tf.stack([count, -1]))
 
   def of_object(index):
     own = tf.where(owner == index, product, NO_MATCH_SCORE)
-    return tf.argmax(own, axis=-1, output_type=tf.int32)
+    place = tf.argmax(own, axis=-1, output_type=tf.int32)
+    return tf.reduce_max(own, axis=-1), tf.gather(pixels, place, batch_dims=1)
 
-  place = tf.map_fn(of_object, tf.range(num_objects), parallel_iterations=1,
-                    fn_output_signature=tf.TensorSpec([None, queries], tf.int32))
-  place = tf.transpose(place, [1, 0, 2])
-  top, left, height, frame_width = origin
-  tile_left = tf.range(count)[:, tf.newaxis, tf.newaxis] * TILE_WIDTH
-  row = tf.clip_by_value(top + offset + place // width, 0, height - 1)
-  column = tf.clip_by_value(left + tile_left + place % width, 0, frame_width - 1)
-  return row * frame_width + column
+  results = tf.map_fn(
+      of_object, tf.range(num_objects), parallel_iterations=1,
+      fn_output_signature=(tf.TensorSpec([None, None], tf.float32),
+                           tf.TensorSpec([None, None], tf.int32)))
+  return tuple(tf.transpose(result, [1, 0, 2]) for result in results)
+
+
+_RESULT_TYPES = {_strip_scores: (tf.float32,), _strip_choice: (tf.float32, tf.int32)}
