@@ -200,6 +200,32 @@ def crop_image(image, view):
   return _finish(crop, view, MEAN_PIXEL)
 
 
+def crop_image_uint8(image, view):
+  """`crop_image` rounded to whole grey levels, several times faster.
+
+  OpenCV samples at the same positions; before version 5 it rounds them to 1/32 of a pixel.
+
+  Args:
+    image: uint8 [height, width, 3].
+    view: View of frames of this size.
+
+  Returns:
+    uint8 [crop height, crop width, 3].
+  """
+  (top, left), (height, width) = view.offset, view.crop_size
+  if view.scaled_size == view.frame_size:
+    crop = image[top:top + height, left:left + width]
+  else:
+    step_y, step_x = ((length - 1) / max(scaled - 1, 1)
+                      for length, scaled in zip(view.frame_size, view.scaled_size))
+    to_frame = np.array([[step_x, 0, left * step_x], [0, step_y, top * step_y]])
+    inside = min(width, view.scaled_size[1] - left), min(height, view.scaled_size[0] - top)
+    crop = cv2.warpAffine(image, to_frame, inside, borderMode=cv2.BORDER_REPLICATE,
+                          flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+  # A crop without padding or flip is a view of the frame, which a caller may want to change.
+  return _finish(crop, view, int(np.rint(MEAN_PIXEL))).copy()
+
+
 def _bilinear(image, view):
   """Part of the view that lies inside the frame: float32 [<= height, <= width, 3]."""
   axes = []
@@ -232,7 +258,10 @@ def _finish(crop, view, padding):
   if crop.shape[:2] != (height, width):
     missing = [(0, height - crop.shape[0]), (0, width - crop.shape[1])]
     crop = np.pad(crop, missing + [(0, 0)] * (crop.ndim - 2), constant_values=padding)
-  return np.ascontiguousarray(crop[:, ::-1]) if view.flip else crop
+  if not view.flip:
+    return crop
+  # OpenCV is faster, but only some types of labels are known to it.
+  return cv2.flip(crop, 1) if crop.ndim == 3 else np.ascontiguousarray(crop[:, ::-1])
 
 
 @dataclasses.dataclass(frozen=True)

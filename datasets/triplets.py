@@ -17,6 +17,7 @@ where the original loses data or makes labels disagree:
 
 import dataclasses
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -205,14 +206,15 @@ class Triplets:
       reference, rest = (augment.random_color_change(rng, self.options.color_strength)
                          for _ in range(2))
       changes = [reference] + [rest] * (len(indices) - 1)
+    crop = (augment.crop_image_uint8 if self.options.image_dtype == 'uint8'
+            else augment.crop_image)
     images = []
     for index, view, change in zip(indices, views, changes):
       image = clip.image(index)
       if image.shape[:2] != view.frame_size:
         raise ValueError(f'{clip.name}: a frame of {image.shape[0]}x{image.shape[1]} has a mask '
                          f'of {view.frame_size[0]}x{view.frame_size[1]}; they must be equal')
-      crop = augment.crop_image(image if change is None else change.apply(image), view)
-      images.append(np.rint(crop).astype(np.uint8) if self.options.image_dtype == 'uint8' else crop)
+      images.append(crop(image if change is None else change.apply(image), view))
     return images
 
   def _check(self, reference):
@@ -249,7 +251,7 @@ class Triplets:
         where = (new_labels == donor_id) & (labels != IGNORE_LABEL)
         if behind:
           where &= labels == 0
-        np.copyto(image, new_image, where=where[..., np.newaxis])
+        cv2.copyTo(new_image, where.astype(np.uint8), image)
         labels[where] = free[0]
       return
 

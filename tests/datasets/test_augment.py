@@ -53,6 +53,19 @@ def test_scaled_and_padded_frames_of_the_original(golden, crop, scale):
   np.testing.assert_array_equal(labels, data[f'{key}_label'][..., 0])
 
 
+def test_uint8_crops_are_the_rounded_float_ones():
+  rows, columns = np.indices((37, 53))
+  image = np.stack([6 * rows, 4 * columns, 3 * rows + 2 * columns], -1).astype(np.uint8)
+  random = np.random.RandomState(2)
+  for scale in (1.0, 0.6, 1.3, 1.9):
+    for _ in range(5):
+      view = augment.random_view(random, (37, 53), (37, 53), scale, (40, 40))
+      exact, fast = augment.crop_image(image, view), augment.crop_image_uint8(image, view)
+      assert fast.dtype == np.uint8 and not np.shares_memory(fast, image)
+      # Half a level of rounding, and up to 1/64 pixel of position in older versions of OpenCV.
+      np.testing.assert_allclose(fast, exact, atol=0.7)
+
+
 def test_a_crop_is_a_part_of_the_whole_scaled_frame(rng):
   image = rng.integers(0, 256, (37, 53, 3)).astype(np.uint8)
   labels = rng.integers(0, 5, (37, 53)).astype(np.uint8)
