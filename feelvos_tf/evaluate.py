@@ -167,13 +167,13 @@ def _segment(sequences, output_dir):
       if FLAGS.on_error == 'fail':
         raise
       left_out[files.name] = str(error)
-  with progress.Progress(len(videos), 'videos', 'segmenting') as line:
+  num_frames = sum(video.num_frames for video in videos)
+  with progress.Progress(num_frames, 'frames', 'segmenting') as line:
     for clip in evaluation_model.segment_all(
-        videos, run, output_dir, FLAGS.on_error, FLAGS.parallel_clips):
+        videos, run, output_dir, FLAGS.on_error, FLAGS.parallel_clips, on_frames=line.advance):
       timing[clip.name] = clip.seconds_per_frame
       if clip.error:
         left_out[clip.name] = clip.error
-      line.advance(note=clip.name)
   return left_out, timing
 
 
@@ -199,7 +199,7 @@ def _score(sequences, output_dir, left_out, timing, other):
   if FLAGS.youtube_vos_root:
     seen = evaluation_splits.load_seen(FLAGS.youtube_vos_root, FLAGS.train_meta)
   summary = evaluation_tables.to_summary(
-      scored, left_out, _settings(sequences, timing),
+      scored, left_out, _settings(sequences, output_dir, timing),
       evaluation.summarise_seen_unseen(scored, seen) if seen else None)
   paths = evaluation_tables.write_tables(output_dir, FLAGS.split, scored, summary)
   if FLAGS.report:
@@ -212,9 +212,10 @@ def _score(sequences, output_dir, left_out, timing, other):
   print('written: ' + ', '.join(str(path) for path in paths))
 
 
-def _settings(sequences, timing):
+def _settings(sequences, output_dir, timing):
   """What the summary says about how it was made."""
   settings = {
+      'run': output_dir.resolve().name,
       'results_dir': str(sequences[0].results.parent.resolve()), 'split': FLAGS.split,
       'protocol': _protocol(), 'missing_frames': FLAGS.missing_frames,
       'data_root': str(FLAGS.davis_root or FLAGS.youtube_vos_root)}

@@ -114,7 +114,7 @@ def segment_video(video, new_segmenter: Callable, late_objects: bool = False) ->
 
 def segment_all(
     videos: Sequence, run: ModelRun, output_dir, on_error: str = 'fail', parallel_clips: int = 1,
-    new_segmenter: Callable | None = None,
+    new_segmenter: Callable | None = None, on_frames: Callable[[int, str], None] | None = None,
 ) -> Iterator[Clip]:
   """Segments videos; those that an earlier run of the same model finished are left as they are.
 
@@ -126,6 +126,7 @@ def segment_all(
     on_error: 'fail' or 'skip'.
     parallel_clips: videos segmented at the same time, in processes that each load the model.
     new_segmenter: instead of loading the model; only without parallel clips.
+    on_frames: told of progress: number of frames done since the last call, video.
 
   Yields:
     Clip, in the order of completion.
@@ -134,14 +135,20 @@ def segment_all(
     FileNotFoundError, ValueError: with on_error='fail', what was wrong.
   """
   output_dir, fingerprint = pathlib.Path(output_dir), run.fingerprint()
+  on_frames = on_frames or (lambda count, name: None)
   pending = []
   for video in videos:
     clip = _finished(video, output_dir, fingerprint)
     if clip:
+      on_frames(video.num_frames, video.name)
       yield clip
     else:
       pending.append(video)
-  for name, (seconds, error) in _run(pending, run, output_dir, parallel_clips, new_segmenter):
+  if parallel_clips <= 1 or len(pending) <= 1:
+    outcomes = _run_here(pending, run, output_dir, new_segmenter, on_frames)
+  else:
+    outcomes = _run_in_processes(pending, run, output_dir, parallel_clips, on_frames)
+  for name, (seconds, error) in outcomes:
     if error is not None and on_error == 'fail':
       raise error
     yield Clip(name, seconds, '' if error is None else str(error))
@@ -225,23 +232,24 @@ def _merge(results):
   return ids
 
 
-def _write_video(video, new_segmenter, run, output_dir, fingerprint):
+def _write_video(video, new_segmenter, run, output_dir, on_frames):
   """Segments a video to files; returns seconds per frame."""
   folder = output_dir / 'masks' / video.name
   folder.mkdir(parents=True, exist_ok=True)
   maps = output_dir / 'maps' / video.name
   if run.keep_maps:
     maps.mkdir(parents=True, exist_ok=True)
-  times, object_ids, num_groups = [], (), 0
+  times, object_ids = [], ()
   for name, ids, result, seconds in segment_video(video, new_segmenter, run.late_objects):
     masks.write_mask(folder / f'{name}.png', ids)
+    on_frames(1, video.name)
     if result is not None:
       object_ids = tuple(int(i) for i in result.object_ids)
     if result is not None and result.stride4_logits is not None:
       times.append(seconds)
       if run.keep_maps:
         write_maps(maps / f'{name}.png', result)
-  state = {'fingerprint': fingerprint, 'object_ids': object_ids,
+  state = {'fingerprint': run.fingerprint(), 'object_ids': object_ids,
            'seconds_per_frame': float(np.median(times)) if times else None}
   path = _state_path(output_dir, video.name)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -250,33 +258,34 @@ def _write_video(video, new_segmenter, run, output_dir, fingerprint):
   return state['seconds_per_frame']
 
 
-def _attempt(video, new_segmenter, run, output_dir, fingerprint):
+def _attempt(video, new_segmenter, run, output_dir, on_frames):
   """(seconds per frame, None) or (None, the error that the user can do something about)."""
   try:
-    return _write_video(video, new_segmenter, run, output_dir, fingerprint), None
+    return _write_video(video, new_segmenter, run, output_dir, on_frames), None
   except (OSError, ValueError) as error:
     return None, error
 
 
-def _run(pending, run, output_dir, parallel_clips, new_segmenter):
+def _run_here(pending, run, output_dir, new_segmenter, on_frames):
+  """Yields (name, (seconds, error)), one video after another."""
+  if pending and new_segmenter is None:
+    new_segmenter = load_segmenters(run)
+  for video in pending:
+    yield video.name, _attempt(video, new_segmenter, run, output_dir, on_frames)
+
+
+def _run_in_processes(pending, run, output_dir, parallel_clips, on_frames):
   """Yields (name, (seconds, error)) as videos finish."""
-  fingerprint = run.fingerprint()
-  if not pending:
-    return
-  if parallel_clips <= 1 or len(pending) == 1:
-    new_segmenter = new_segmenter or load_segmenters(run)
-    for video in pending:
-      yield video.name, _attempt(video, new_segmenter, run, output_dir, fingerprint)
-    return
   workers = min(parallel_clips, len(pending))
   executor = concurrent.futures.ProcessPoolExecutor(
       workers, multiprocessing.get_context('spawn'), _start_worker, (run, workers))
   try:
-    futures = {
-        executor.submit(_attempt_in_worker, video, run, output_dir, fingerprint): video.name
-        for video in pending}
+    futures = {executor.submit(_attempt_in_worker, video, run, output_dir): video
+               for video in pending}
     for future in concurrent.futures.as_completed(futures):
-      yield futures[future], future.result()
+      video = futures[future]
+      on_frames(video.num_frames, video.name)
+      yield video.name, future.result()
   except BrokenProcessPool:
     raise ValueError(
         f'one of {workers} processes that run the model died, probably for lack of memory; run '
@@ -301,10 +310,10 @@ def _start_worker(run, workers):
     _WORKER['error'] = error
 
 
-def _attempt_in_worker(video, run, output_dir, fingerprint):
+def _attempt_in_worker(video, run, output_dir):
   if 'error' in _WORKER:
     return None, _WORKER['error']
-  return _attempt(video, _WORKER['segmenters'], run, output_dir, fingerprint)
+  return _attempt(video, _WORKER['segmenters'], run, output_dir, lambda count, name: None)
 
 
 def _state_path(output_dir, name):

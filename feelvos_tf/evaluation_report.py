@@ -116,30 +116,29 @@ def _text(value):
 
 
 def _number(value):
-  return '–' if value is None else f'{value:.3f}'
+  return '–' if value is None else f'{round(value, 3) + 0.0:.3f}'  # + 0.0: no minus zero
 
 
-def _difference(ours, theirs):
+def _difference(ours, theirs, less_is_better=False):
   """A table cell with the sign and colour of a difference in a score."""
   if ours is None or theirs is None:
     return '<td>–</td>'
   value = ours - theirs
-  kind = 'better' if value > 0.0005 else 'worse' if value < -0.0005 else ''
+  gain = -value if less_is_better else value
+  kind = 'better' if gain > 0.0005 else 'worse' if gain < -0.0005 else ''
   return f'<td class="{kind}" data-value="{value:.6f}">{value:+.3f}</td>'
 
 
 def _run_name(summary):
   settings = summary['settings']
-  source = settings.get('model') or settings.get('results_dir') or 'masks'
-  if source == 'default':
-    return 'the default model'
-  return pathlib.Path(source).name
+  return settings.get('run') or pathlib.Path(settings.get('results_dir', 'masks')).name
 
 
 def _about(summary, other):
   settings = summary['settings']
   facts = [f'{summary["num_sequences"]} sequences, {summary["num_objects"]} objects',
            f'split {settings.get("split")}', f'protocol {settings.get("protocol")}']
+  facts += [f'model {settings["model"]}'] if settings.get('model') else []
   if settings.get('seconds_per_frame'):
     facts.append(f'{settings["seconds_per_frame"]:.3g} s per frame')
   facts += [f'{name} {settings[name]}' for name in ('max_internal_size', 'model_options')
@@ -170,7 +169,9 @@ def _global_table(summary, other):
       + ''.join(f'<td>{_number(run["global"][name])}</td>' for name in names) + '</tr>'
       for label, run in rows)
   if other:
-    cells = ''.join(_difference(summary['global'][n], other['global'][n]) for n in names)
+    cells = ''.join(
+        _difference(summary['global'][n], other['global'][n], less_is_better='Decay' in n)
+        for n in names)
     body += f'<tr><td>difference</td>{cells}</tr>'
   head = ''.join(f'<th>{_text(name)}</th>' for name in names)
   note = ('' if other is None or set(other['sequences']) == set(summary['sequences']) else
@@ -263,7 +264,7 @@ def _legend():
           f'{key(evaluation_pictures.PREDICTION_COLOUR)}prediction. Tints, for the object named '
           f'under the picture:{key(evaluation_pictures.MISSED_COLOUR)}missed'
           f'{key(evaluation_pictures.WRONG_COLOUR)}wrong. Sequences with the worst object come '
-          'first.</p>')
+          'first. Maps of the model: dark is 0, bright is 1.</p>')
 
 
 def _sequence_pictures(name, summary, files, maps_dir, other, options):
@@ -279,8 +280,11 @@ def _sequence_pictures(name, summary, files, maps_dir, other, options):
     if maps_dir is not None:
       figures += [_figure(*pair) for pair in evaluation_pictures.draw_maps(
           pathlib.Path(maps_dir), name, moment, options)]
-    rows.append(f'<div class="row">{"".join(figures)}</div>')
-  return f'<h3>{_text(name)}</h3>{"".join(rows)}'
+    rows.append(''.join(figures))
+  # A line for each moment if there is more to see than the frame itself.
+  rows = rows if other or maps_dir is not None else [''.join(rows)]
+  rows = ''.join(f'<div class="row">{row}</div>' for row in rows)
+  return f'<h3>{_text(name)}</h3>{rows}'
 
 
 def _their_figure(name, moment, files, protocol, other, options):

@@ -1,0 +1,235 @@
+"""The command: results in, tables out; a model in, masks and tables out; what it refuses."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import cv2
+import numpy as np
+from PIL import Image
+import pytest
+
+from datasets import masks
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+SHAPE = (48, 64)
+
+
+def square(x, object_id=1):
+  ids = np.zeros(SHAPE, np.uint8)
+  ids[10:30, x:x + 20] = object_id
+  return ids
+
+
+def write_split(root, annotations, frames, names, count=4):
+  for name in names:
+    (root / annotations / name).mkdir(parents=True)
+    (root / frames / name).mkdir(parents=True)
+    for index in range(count):
+      masks.write_mask(root / annotations / name / f'{index:05d}.png', square(5 + index))
+      image = np.full((*SHAPE, 3), 90, np.uint8)
+      image[square(5 + index) > 0] = (40, 200, 220)
+      cv2.imwrite(str(root / frames / name / f'{index:05d}.jpg'), image)
+
+
+@pytest.fixture
+def davis(tmp_path):
+  """A DAVIS root with sequences 'cow' and 'dog', and the ground truth copied as results."""
+  root = tmp_path / 'DAVIS'
+  write_split(root, 'Annotations/480p', 'JPEGImages/480p', ['cow', 'dog'])
+  (root / 'ImageSets' / '2017').mkdir(parents=True)
+  (root / 'ImageSets' / '2017' / 'val.txt').write_text('cow\ndog\n')
+  write_split(tmp_path, 'results', 'unused', ['cow', 'dog'])
+  return root
+
+
+def command(*arguments):
+  return [sys.executable, '-m', 'feelvos_tf.evaluate', *map(str, arguments)]
+
+
+def evaluate(*arguments):
+  """Runs the command; returns (exit code, standard output, errors without TensorFlow's chat)."""
+  done = subprocess.run(command(*arguments), cwd=REPOSITORY, capture_output=True, text=True)
+  lines = [line for line in done.stderr.splitlines() if 'evaluate: error:' in line]
+  return done.returncode, done.stdout, '\n'.join(lines)
+
+
+def flags(davis, **extra):
+  values = {'davis_root': davis, 'results_dir': davis.parent / 'results',
+            'output_dir': davis.parent / 'out', **extra}
+  return [f'--{name}={value}' for name, value in values.items() if value is not None]
+
+
+def test_results(davis, tmp_path):
+  masks.write_mask(tmp_path / 'results' / 'dog' / '00001.png', np.zeros(SHAPE, np.uint8))
+  code, output, errors = evaluate(*flags(davis, submission_zip=tmp_path / 'submission.zip'))
+  assert (code, errors) == (0, '')
+  assert 'all       0.750  0.750  0.750' in output
+  with open(tmp_path / 'out' / 'per-sequence_results-val.csv', encoding='utf-8') as stream:
+    assert list(csv.reader(stream)) == [
+        ['Sequence', 'J-Mean', 'F-Mean'], ['cow_1', '1.000', '1.000'], ['dog_1', '0.500', '0.500']]
+  with open(tmp_path / 'out' / 'global_results-val.csv', encoding='utf-8') as stream:
+    header, row = csv.reader(stream)
+  assert dict(zip(header, row)) == {
+      'J&F-Mean': '0.750', 'J-Mean': '0.750', 'J-Recall': '0.750', 'J-Decay': '-0.500',
+      'F-Mean': '0.750', 'F-Recall': '0.750', 'F-Decay': '-0.500'}
+  summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+  assert summary['complete'] and summary['sequences']['dog']['objects']['1']['J']['per_frame'] == [
+      0, 1]
+  assert '<h3>dog</h3>' in (tmp_path / 'out' / 'report.html').read_text()
+  with zipfile.ZipFile(tmp_path / 'submission.zip') as archive:
+    assert len(archive.namelist()) == 8
+
+
+def test_default_output_folder_and_no_report(davis, tmp_path):
+  code, output, _ = evaluate(*flags(davis, output_dir=None), '--noreport')
+  assert code == 0 and 'results_evaluation' in output
+  assert sorted(p.name for p in (tmp_path / 'results_evaluation').iterdir()) == [
+      'global_results-val.csv', 'per-sequence_results-val.csv', 'scores', 'summary.json']
+
+
+def test_bad_sequence_fails_or_is_left_out(davis, tmp_path):
+  path = tmp_path / 'results' / 'dog' / '00001.png'
+  Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(path)
+  code, _, errors = evaluate(*flags(davis))
+  assert code == 1 and str(path) in errors and 'RGB' in errors
+  code, output, errors = evaluate(*flags(davis), '--on_error=skip')
+  assert code == 0 and 'LEFT OUT: 1 of 2 sequences' in output and str(path) in output
+  summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+  assert list(summary['left_out']) == ['dog'] and not summary['complete']
+  assert summary['global']['J-Mean'] == 1
+
+
+def test_nothing_could_be_scored(davis, tmp_path):
+  code, _, errors = evaluate(
+      *flags(davis, results_dir=tmp_path / 'unused'), '--on_error=skip')
+  assert code == 1 and 'no sequence could be scored' in errors
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--results_dir=x', '--model=y', '--davis_root=z'], 'exactly one of --results_dir'),
+    (['--results_dir=x'], 'exactly one of --davis_root and --youtube_vos_root'),
+    (['--model=x', '--davis_root=y'], '--model needs --output_dir'),
+    (['--results_dir=x', '--davis_root=y', '--model_option=a=b'], 'need --model'),
+    (['--results_dir=x', '--davis_root=y', '--year=2018'], '2016|2017'),
+    (['--results_dir=x', '--davis_root=y', 'z'], "'z' is not a flag"),
+])
+def test_wrong_usage(arguments, message):
+  code, output, errors = evaluate(*arguments)
+  assert code == 2 and message in errors and not output
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'davis_root': '/nowhere'}, '/nowhere/Annotations/480p: no such folder'),
+    ({'results_dir': '/nowhere'}, '/nowhere: no such folder of results'),
+    ({'split': 'test'}, 'no such split'),
+    ({'compare_with': '/nowhere'}, 'the output folder of an earlier evaluation expected'),
+    ({'results_dir': None, 'model': '/nowhere.h5'}, '/nowhere.h5: no such weights file'),
+])
+def test_wrong_data(davis, change, message):
+  code, output, errors = evaluate(*flags(davis, **change))
+  assert code == 1 and message in errors and 'Traceback' not in errors and not output
+
+
+def test_split_without_ground_truth_is_packed_only(davis, tmp_path):
+  for name in ('cow', 'dog'):
+    for index in (1, 2, 3):
+      (davis / 'Annotations' / '480p' / name / f'{index:05d}.png').unlink()
+  code, _, errors = evaluate(*flags(davis))
+  assert code == 1 and 'pack it for the server with --submission_zip' in errors
+  code, output, _ = evaluate(*flags(davis, submission_zip=tmp_path / 'submission.zip'))
+  assert code == 0 and 'not scored' in output and 'with 8 masks' in output
+
+
+def test_youtube_vos(tmp_path):
+  write_split(tmp_path / 'valid', 'Annotations', 'JPEGImages', ['v1', 'v2'])
+  write_split(tmp_path, 'results', 'unused', ['v1', 'v2'])
+  masks.write_mask(tmp_path / 'results' / 'v2' / '00003.png', np.zeros(SHAPE, np.uint8))
+  for split, categories in (('train', ['cat', 'cat']), ('valid', ['cat', 'yak'])):
+    (tmp_path / split).mkdir(exist_ok=True)
+    (tmp_path / split / 'meta.json').write_text(json.dumps({'videos': {
+        name: {'objects': {'1': {'category': category}}}
+        for name, category in zip(('v1', 'v2'), categories)}}))
+  code, output, _ = evaluate(
+      f'--youtube_vos_root={tmp_path / "valid"}', f'--results_dir={tmp_path / "results"}',
+      f'--submission_zip={tmp_path / "submission.zip"}')
+  assert code == 0
+  assert 'G 0.833  J-Seen 1.000  J-Unseen 0.667  F-Seen 1.000  F-Unseen 0.667' in output
+  with zipfile.ZipFile(tmp_path / 'submission.zip') as archive:
+    assert archive.namelist()[0] == 'Annotations/v1/00000.png'
+
+
+def test_interrupted_run_goes_on(davis, tmp_path):
+  """SIGKILL after the first finished sequence; the second run reads that one back."""
+  names = [f's{i:02d}' for i in range(30)]
+  write_split(davis, 'Annotations/480p', 'JPEGImages/480p', names, 12)
+  write_split(tmp_path, 'results', 'unused', names, 12)
+  arguments = [*flags(davis), '--sequences=' + ','.join(names), '--num_workers=1']
+  state = tmp_path / 'out' / 'scores'
+  with subprocess.Popen(command(*arguments), cwd=REPOSITORY, stderr=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL) as process:
+    while process.poll() is None and not (state.is_dir() and any(state.glob('*.json'))):
+      time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+  before = {path: path.stat().st_mtime_ns for path in state.glob('*.json')}
+  code, _, _ = evaluate(*arguments)
+  assert code == 0 and 0 < len(before) and len(list(state.glob('*.json'))) == len(names)
+  assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+  """A MobileNetV2 model with seeded weights."""
+  import keras
+
+  from deeplab import ModelOptions
+  from feelvos_tf import model
+  from feelvos_tf.options import FeelvosOptions
+
+  keras.utils.set_random_seed(0)
+  path = tmp_path_factory.mktemp('weights') / 'seeded.h5'
+  model.save_model(path, model.Feelvos(FeelvosOptions(ModelOptions('mobilenet_v2'))))
+  return path
+
+
+@pytest.mark.slow
+def test_model(davis, tmp_path, weights):
+  arguments = flags(davis, results_dir=None, model=weights)
+  code, output, errors = evaluate(*arguments)
+  assert (code, errors) == (0, '')
+  for name in ('cow', 'dog'):
+    for index in range(4):
+      assert masks.read_mask(tmp_path / 'out' / 'masks' / name / f'{index:05d}.png').ids.shape == (
+          SHAPE)
+  summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+  assert summary['settings']['seconds_per_frame'] > 0
+  report = (tmp_path / 'out' / 'report.html').read_text()
+  assert 'global distance of object 1' in report and 'head probability of object 1' in report
+  # Two processes give the same masks, and the second run stands beside the first.
+  arguments = flags(davis, results_dir=None, model=weights, output_dir=tmp_path / 'two',
+                    parallel_clips=2, compare_with=tmp_path / 'out')
+  code, _, errors = evaluate(*arguments)
+  assert (code, errors) == (0, '')
+  for path in sorted((tmp_path / 'out' / 'masks').rglob('*.png')):
+    other = tmp_path / 'two' / 'masks' / path.relative_to(tmp_path / 'out' / 'masks')
+    np.testing.assert_array_equal(masks.read_mask(path).ids, masks.read_mask(other).ids)
+  assert 'other run: out' in (tmp_path / 'two' / 'report.html').read_text()
+
+
+@pytest.mark.slow
+def test_model_that_is_none(davis, tmp_path, weights):
+  broken = tmp_path / 'broken.h5'
+  broken.write_bytes(weights.read_bytes()[:1000])
+  for extra in ({}, {'parallel_clips': 2}):
+    code, output, errors = evaluate(
+        *flags(davis, results_dir=None, model=broken, **extra), '--noreport')
+    assert code == 1 and str(broken) in errors and not output
+  code, _, errors = evaluate(
+      *flags(davis, results_dir=None, model=weights), '--model_option=window=3')
+  assert code == 1 and 'unknown option(s) window' in errors
