@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 
 import keras
 
@@ -52,7 +53,10 @@ def read_mobilenet_v2(path):
   model = keras.applications.MobileNetV2(
       include_top=False, weights=None, input_shape=(None, None, 3))
   try:
-    model.load_weights(path)
+    with warnings.catch_warnings():
+      # For a file of another model: a warning per layer, then an error.
+      warnings.simplefilter('ignore')
+      model.load_weights(path)
   except Exception as error:  # Keras and h5py raise several kinds.
     reason = (str(error).strip().splitlines() or [''])[0][:200]
     raise ValueError(f'{path}: not weights of keras.applications.MobileNetV2(include_top=False) '
