@@ -6,10 +6,11 @@ Layout: `JPEGImages/<resolution>/<sequence>/00000.jpg`, `Annotations/<resolution
 mask on the first frame only.
 """
 
+import functools
 import pathlib
 
 from datasets.folder import FolderVideo
-from datasets.video import Video, list_images
+from datasets.video import Video, VideoSource, list_images
 
 YEARS = ('2016', '2017')
 
@@ -33,13 +34,22 @@ def davis_videos(root, year: str = '2016', split: str = 'val', resolution: str =
     FileNotFoundError: no such folder or list.
     ValueError: unknown year or sequence, an empty list, a sequence without frames.
   """
+  return [source.opener() for source in davis_sources(
+      root, year, split, resolution, single_object, sequences)]
+
+
+def davis_sources(root, year: str = '2016', split: str = 'val', resolution: str = '480p',
+                  single_object: bool | None = None, sequences=None) -> list[VideoSource]:
+  """`davis_videos` before any video has been looked at; the same arguments and errors."""
   root, year = pathlib.Path(root), str(year)
   if year not in YEARS:
     raise ValueError(f'year: {year!r} given, expected one of {", ".join(YEARS)}')
   names = _select(read_split(root, year, split, resolution), sequences, split)
   if single_object is None:
     single_object = year == '2016'
-  return [_video(root, resolution, name, single_object) for name in names]
+  required = 'first' if split.startswith('test') else 'every'
+  return [VideoSource(name, functools.partial(_video, root, resolution, name, single_object),
+                      required) for name in names]
 
 
 def read_split(root, year: str, split: str, resolution: str = '480p') -> list[str]:

@@ -5,17 +5,19 @@ sequences are folders of images with folders of masks.
 """
 
 import functools
+import io
 import pathlib
 
 import cv2
-import numpy as np
+from PIL import Image
 
 from datasets import masks as masks_lib
-from datasets.video import (IMAGE_SUFFIXES, NumberedNames, Video, list_images, natural_key,
-                            read_image)
+from datasets.video import (IMAGE_SUFFIXES, NumberedNames, Video, VideoSource, list_images,
+                            natural_key, read_image)
 
 # Containers that store their number of frames, so that a shorter stream means a damaged file.
 _COUNTED_SUFFIXES = ('.mp4', '.mov', '.m4v', '.avi')
+_EXIF_ORIENTATION = 0x0112
 _COUNT_TOLERANCE = 0.9  # Edit lists and dropped frames make honest files a little shorter.
 
 
@@ -73,6 +75,15 @@ class FolderVideo(Video):
   def frames(self, start=0):
     for index in range(start, self.num_frames):
       yield self.frame(index)
+
+  def encoded_frame(self, index):
+    data = self.frame_paths[index].read_bytes()
+    if data[:2] == b'\xff\xd8':
+      # A photo that is to be turned upright cannot be copied: decoders of TensorFlow do not turn.
+      with Image.open(io.BytesIO(data)) as image:
+        return None if image.getexif().get(_EXIF_ORIENTATION, 1) != 1 else (data, 'JPEG')
+    bit_depth_8 = data[:8] == b'\x89PNG\r\n\x1a\n' and data[24:25] == b'\x08'
+    return (data, 'PNG') if bit_depth_8 else None
 
   def mask(self, index):
     path = self.mask_paths.get(index)
@@ -202,6 +213,65 @@ def open_video(path, mask_path=None) -> Video:
   if mask_path is not None and pathlib.Path(mask_path).is_dir():
     raise ValueError(f'{mask_path}: a folder given, expected the mask of the first frame as a PNG')
   return VideoFile(path, mask_path)
+
+
+def folder_sources(root, split: str = 'all', sparse_masks: bool = False) -> list[VideoSource]:
+  """A data set of a user's own: `<video>/frames/*.jpg` with `<video>/masks/*.png`.
+
+  Masks have the names of their frames. Which videos belong to a split: those that
+  `<root>/<split>.txt` names, one a line; else those in the folder `<root>/<split>`; else, where
+  there is neither a list nor a folder for any split, all folders of `root`.
+
+  Args:
+    root: the folder of videos.
+    split: name of the split.
+    sparse_masks: only some frames need masks; else all do.
+
+  Returns:
+    A list of VideoSource in natural order, or in the order of the list.
+
+  Raises:
+    FileNotFoundError: no such folder.
+    ValueError: no such split, or it is empty.
+  """
+  root = pathlib.Path(root)
+  if not root.is_dir():
+    raise FileNotFoundError(f'{root}: no such folder; expected <video>/frames and <video>/masks')
+  names, base = _split_names(root, split)
+  if not names:
+    raise ValueError(f'{base}: an empty split {split!r} given, expected folders <video>/frames '
+                     'and <video>/masks')
+  required = 'some' if sparse_masks else 'every'
+  return [VideoSource(name, functools.partial(_open_data_folder, base / name), required)
+          for name in names]
+
+
+def _split_names(root, split):
+  """(names of the videos, folder they are in)."""
+  listing = root / f'{split}.txt'
+  if listing.is_file():
+    return list(dict.fromkeys(listing.read_text().split())), root
+  base = root / split if (root / split).is_dir() else root
+  names = sorted((p.name for p in base.iterdir() if (p / 'frames').is_dir()), key=natural_key)
+  lists = sorted(p.stem for p in root.glob('*.txt'))
+  if base == root and split != 'all' and (lists or not names):
+    raise ValueError(f'{root}: no split {split!r}, expected a list {split}.txt, a folder {split}/ '
+                     f'or folders <video>/frames; lists found: {", ".join(lists) or "none"}')
+  return names, base
+
+
+def _open_data_folder(path):
+  frames = list_images(path / 'frames')
+  if not frames:
+    raise ValueError(f'{path / "frames"}: a video of 0 frames given, expected images')
+  if not (path / 'masks').is_dir():
+    raise FileNotFoundError(f'{path / "masks"}: no such folder; expected the masks of {path.name}')
+  known = {p.stem for p in frames}
+  stray = sorted(p.name for p in (path / 'masks').glob('*.png') if p.stem not in known)
+  if stray:
+    raise ValueError(f'{path / "masks" / stray[0]}: a mask without a frame given, expected the '
+                     f'name of a frame, for example {frames[0].stem}.png')
+  return FolderVideo(path.name, frames, _masks_by_frame(frames, path / 'masks'))
 
 
 def _masks_by_frame(frames, mask_path):

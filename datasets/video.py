@@ -6,6 +6,7 @@ objects of this class; segmentation, evaluation and conversion know nothing else
 
 import abc
 import collections.abc
+import dataclasses
 import pathlib
 import re
 
@@ -29,6 +30,8 @@ class Video(abc.ABC):
       go on beyond its claimed length.
     masked_frames: sorted indices of the frames that have a mask.
     fps: frames per second, or None for a source without time.
+    object_first_frames: dict from object id to the frame where the object is given, if the data
+      set says so (YouTube-VOS); None: the masks tell.
   """
   name: str
   num_frames: int | None
@@ -36,6 +39,7 @@ class Video(abc.ABC):
   frame_names: collections.abc.Sequence
   masked_frames: tuple[int, ...] = ()
   fps: float | None = None
+  object_first_frames: dict[int, int] | None = None
 
   @abc.abstractmethod
   def frames(self, start: int = 0) -> collections.abc.Iterator[np.ndarray]:
@@ -65,6 +69,11 @@ class Video(abc.ABC):
       ValueError: the file is not a mask, or its size is not that of the frames.
     """
 
+  def encoded_frame(self, index: int) -> tuple[bytes, str] | None:
+    """(file content, 'JPEG' or 'PNG') of a frame that may be copied as it is; else None."""
+    del index
+    return None
+
   def check_mask_size(self, mask: Mask, where: str) -> Mask:
     """Returns `mask` if it has the size of the frames, else raises a ValueError about `where`."""
     if mask.ids.shape != tuple(self.frame_size):
@@ -72,6 +81,20 @@ class Video(abc.ABC):
                        f'expected {_size(self.frame_size)} like the frames of {self.name}; '
                        'draw the mask on a frame of this video')
     return mask
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoSource:
+  """A video that has not been looked at yet, so that a bad one fails alone and in its own process.
+
+  Attributes:
+    name: name of the video.
+    opener: function without arguments that returns the Video; can be pickled.
+    required_masks: which frames must have a mask: 'every', 'first' or 'some' (at least one).
+  """
+  name: str
+  opener: collections.abc.Callable[[], Video]
+  required_masks: str = 'every'
 
 
 class NumberedNames(collections.abc.Sequence):
@@ -114,17 +137,22 @@ def read_image(path) -> np.ndarray:
   """
   path = pathlib.Path(path)
   try:
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    data = path.read_bytes()
   except FileNotFoundError:
     raise FileNotFoundError(f'{path}: no such image') from None
   except OSError as error:
     raise ValueError(f'{path}: unreadable frame ({error.strerror}); check the file') from error
+  return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+  """Decodes an image file's content; `name` is what messages call it. See `read_image`."""
   try:
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
   except cv2.error as error:
-    raise ValueError(f'{path}: unreadable frame ({error.err}); expected an image') from error
+    raise ValueError(f'{name}: unreadable frame ({error.err}); expected an image') from error
   if image is None:
-    raise ValueError(f'{path}: unreadable frame ({data.size} bytes that are no complete image); '
+    raise ValueError(f'{name}: unreadable frame ({len(data)} bytes that are no complete image); '
                      'replace the file or remove it')
   return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 

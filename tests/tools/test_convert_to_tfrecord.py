@@ -1,0 +1,281 @@
+"""Conversion to TFRecords: sharding, resuming, bad videos, and the command line."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets import conversion, folder, masks, records, sequence_example, synthetic
+
+ROOT = pathlib.Path(__file__).parents[2]
+SIZE = (24, 32)
+
+
+def write_video(path, num_frames=3, size=SIZE, ids=(1, 2)):
+  """`<path>/frames` and `<path>/masks` with one square per id."""
+  for part in ('frames', 'masks'):
+    (path / part).mkdir(parents=True)
+  for i in range(num_frames):
+    cv2.imwrite(str(path / 'frames' / f'{i:03d}.jpg'), np.full(size + (3,), 30 * i, np.uint8))
+    values = np.zeros(size, np.uint8)
+    for k, value in enumerate(ids):
+      values[4:12, 4 + 12 * k:12 + 12 * k] = value
+    masks.write_mask(path / 'masks' / f'{i:03d}.png', values)
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+  for name in ('a', 'b', 'c', 'd', 'e'):
+    write_video(tmp_path / 'data' / name)
+  return tmp_path / 'data'
+
+
+def options(output_dir, **changes):
+  return conversion.ConversionOptions(str(output_dir), 'folder', 'train',
+                                      **{'num_shards': 2, 'num_workers': 1, **changes})
+
+
+def convert(data_dir, output_dir, on_video=lambda frames, name: None, **changes):
+  shards = conversion.plan(folder.folder_sources(data_dir), options(output_dir, **changes))
+  return conversion.convert(shards, on_video)
+
+
+def contents(path):
+  """{file name: bytes} of everything in a folder, hidden files too."""
+  return {p.name: p.read_bytes() for p in path.iterdir()}
+
+
+def run(*flags):
+  return subprocess.run(
+      [sys.executable, '-m', 'tools.convert_to_tfrecord', *flags], cwd=ROOT, capture_output=True,
+      text=True, timeout=300, env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}, check=False)
+
+
+@pytest.mark.parametrize('num_shards', [1, 2, 3, 4, 5])
+def test_no_video_is_lost_when_shards_do_not_divide(data_dir, tmp_path, num_shards):
+  """The original drops the last videos in this case."""
+  entry = convert(data_dir, tmp_path / 'out', num_shards=num_shards)
+  sizes = [shard['videos'] for shard in entry['shards']]
+  assert sum(sizes) == 5 and max(sizes) - min(sizes) <= 1 and len(sizes) == num_shards
+  names = [v.name for v in records.record_videos(tmp_path / 'out', 'train')]
+  assert names == ['a', 'b', 'c', 'd', 'e']
+
+
+def test_manifest(data_dir, tmp_path):
+  entry = convert(data_dir, tmp_path / 'out')
+  assert (entry['num_videos'], entry['num_frames'], entry['num_masks'], entry['num_objects']) == (
+      5, 15, 15, 10)
+  assert entry['videos'][1] == {'name': 'b', 'frames': 3, 'masks': 3, 'objects': [1, 2],
+                                'height': 24, 'width': 32}
+  assert json.loads((tmp_path / 'out' / 'manifest.json').read_text())['splits']['train'] == entry
+  assert sorted(contents(tmp_path / 'out')) == [
+      'manifest.json', 'train-00000-of-00002.tfrecord', 'train-00001-of-00002.tfrecord']
+
+
+def test_splits_share_a_folder(data_dir, tmp_path):
+  convert(data_dir, tmp_path / 'out')
+  sources = synthetic.synthetic_sources(2, num_frames=2, frame_size=SIZE)
+  val = conversion.ConversionOptions(str(tmp_path / 'out'), 'synthetic', 'val', num_workers=1)
+  conversion.convert(conversion.plan(sources, val))
+  assert len(sequence_example.list_shards(tmp_path / 'out', 'train')) == 2
+  assert len(sequence_example.list_shards(tmp_path / 'out', 'val')) == 1
+
+
+def test_interrupted_run_ends_with_the_same_bytes(data_dir, tmp_path):
+  convert(data_dir, tmp_path / 'undisturbed', num_shards=3)
+
+  def stop_in_third_shard(frames, name):
+    if name == 'd':
+      raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt):
+    convert(data_dir, tmp_path / 'out', stop_in_third_shard, num_shards=3)
+  assert 'manifest.json' not in contents(tmp_path / 'out')
+  with pytest.raises(ValueError, match='has not finished'):
+    sequence_example.list_shards(tmp_path / 'out', 'train')
+  (tmp_path / 'out' / 'train-00002-of-00003.tfrecord.99.tmp').write_bytes(b'left by a kill')
+  seen = []
+  convert(data_dir, tmp_path / 'out', lambda frames, name: seen.append(name), num_shards=3)
+  assert seen == ['d', 'e']  # Only what was missing.
+  assert contents(tmp_path / 'out') == contents(tmp_path / 'undisturbed')
+
+
+def test_finished_conversion_is_not_done_again(data_dir, tmp_path):
+  convert(data_dir, tmp_path / 'out')
+  before, seen = contents(tmp_path / 'out'), []
+  convert(data_dir, tmp_path / 'out', lambda frames, name: seen.append(name))
+  assert not seen and contents(tmp_path / 'out') == before
+
+
+def test_damaged_shard_is_written_again(data_dir, tmp_path):
+  convert(data_dir, tmp_path / 'out')
+  before, path = contents(tmp_path / 'out'), tmp_path / 'out' / 'train-00001-of-00002.tfrecord'
+  path.write_bytes(path.read_bytes()[:-5])
+  convert(data_dir, tmp_path / 'out')
+  assert contents(tmp_path / 'out') == before
+
+
+def test_another_conversion_in_the_folder_is_refused(data_dir, tmp_path):
+  convert(data_dir, tmp_path / 'out')
+  before = contents(tmp_path / 'out')
+  write_video(data_dir / 'f')
+  for changes in ({}, {'num_shards': 3}):
+    with pytest.raises(ValueError, match='holds another conversion of split .train.'):
+      convert(data_dir, tmp_path / 'out', **changes)
+  shutil.rmtree(data_dir / 'f')
+  with pytest.raises(ValueError, match='holds another conversion'):
+    convert(data_dir, tmp_path / 'out', allow_void=True)
+  assert contents(tmp_path / 'out') == before
+
+
+def _wrong_size(video):
+  cv2.imwrite(str(video / 'frames' / '001.jpg'), np.zeros((20, 32, 3), np.uint8))
+
+
+def _unreadable(video):
+  path = video / 'frames' / '001.jpg'
+  path.write_bytes(path.read_bytes()[:100])
+
+
+def _mask_with(value):
+  def change(video):
+    masks.write_mask(video / 'masks' / '001.png', np.full(SIZE, value, np.uint8))
+  return change
+
+
+def _sixteen_bits(video):
+  cv2.imwrite(str(video / 'masks' / '001.png'), np.full(SIZE, 300, np.uint16))
+
+
+def _mask_size(video):
+  masks.write_mask(video / 'masks' / '001.png', np.ones((10, 10), np.uint8))
+
+
+BAD = {
+    'size': (_wrong_size, r'001.jpg: a frame of 20x32 .* expected 24x32'),
+    'missing_mask': (lambda v: (v / 'masks' / '001.png').unlink(), 'no mask for frame 001'),
+    'no_masks': (lambda v: shutil.rmtree(v / 'masks'), 'masks: no such folder'),
+    'unreadable': (_unreadable, '001.jpg: unreadable frame'),
+    'id_255': (_mask_with(255), 'holds id 255'),
+    'id_300': (_sixteen_bits, '16 bits per pixel'),
+    'mask_size': (_mask_size, 'a mask of 10x10 .* expected 24x32'),
+    'no_frames': (lambda v: [p.unlink() for p in (v / 'frames').iterdir()], 'a video of 0 frames'),
+    'stray_mask': (lambda v: (v / 'masks' / '001.png').rename(v / 'masks' / 'x.png'),
+                   'x.png: a mask without a frame'),
+}
+
+
+@pytest.mark.parametrize('kind', list(BAD))
+def test_bad_video_fails_or_is_skipped_by_name(data_dir, tmp_path, kind):
+  change, message = BAD[kind]
+  change(data_dir / 'c')
+  with pytest.raises(ValueError, match=f'video c: .*{message}'):
+    convert(data_dir, tmp_path / 'fail')
+  assert 'manifest.json' not in contents(tmp_path / 'fail')
+  entry = convert(data_dir, tmp_path / 'skip', on_error='skip')
+  assert [v['name'] for v in entry['videos']] == ['a', 'b', 'd', 'e']
+  (skipped,) = entry['skipped']
+  assert skipped['name'] == 'c' and skipped['reason'].startswith('video c: ')
+  assert sequence_example.list_shards(tmp_path / 'skip', 'train')
+
+
+def test_mended_video_is_taken_up_by_the_next_run(data_dir, tmp_path):
+  convert(data_dir, tmp_path / 'undisturbed')
+  _unreadable(data_dir / 'c')
+  convert(data_dir, tmp_path / 'out', on_error='skip')
+  shutil.rmtree(data_dir / 'c')
+  write_video(data_dir / 'c')
+  convert(data_dir, tmp_path / 'out', on_error='skip')
+  assert contents(tmp_path / 'out') == contents(tmp_path / 'undisturbed')
+
+
+def test_all_videos_bad(data_dir, tmp_path):
+  for video in data_dir.iterdir():
+    _unreadable(video)
+  with pytest.raises(ValueError, match='all 5 videos are bad; the first: video a: '):
+    convert(data_dir, tmp_path / 'out', on_error='skip')
+
+
+def test_bad_plans(data_dir, tmp_path):
+  sources = folder.folder_sources(data_dir)
+  with pytest.raises(ValueError, match="split 'train' is empty"):
+    conversion.plan([], options(tmp_path))
+  with pytest.raises(ValueError, match="'a' is listed twice"):
+    conversion.plan(sources[:1] * 2, options(tmp_path))
+  with pytest.raises(ValueError, match='num_shards: 6 given for 5 videos'):
+    conversion.plan(sources, options(tmp_path, num_shards=6))
+  for changes in (dict(on_error='retry'), dict(num_shards=-1), dict(jpeg_quality=0)):
+    with pytest.raises(ValueError, match='given, expected'):
+      options(tmp_path, **changes)
+  assert len(conversion.plan(sources, options(tmp_path, num_shards=0))) == 5
+
+
+def test_splits_of_a_folder(data_dir):
+  with pytest.raises(ValueError, match='an empty split'):
+    (data_dir / 'empty.txt').write_text('')
+    folder.folder_sources(data_dir, 'empty')
+  (data_dir / 'val.txt').write_text('d\nb\n')
+  assert [s.name for s in folder.folder_sources(data_dir, 'val')] == ['d', 'b']
+  with pytest.raises(ValueError, match="no split 'train'.* lists found: empty, val"):
+    folder.folder_sources(data_dir, 'train')
+  assert len(folder.folder_sources(data_dir, 'all')) == 5
+  write_video(data_dir / 'test' / 'z')
+  assert [s.name for s in folder.folder_sources(data_dir, 'test')] == ['z']
+
+
+def test_command_line(golden, tmp_path):
+  """DAVIS in two processes; the records hold what the original's hold."""
+  out = run('--dataset=davis2017', f'--data_dir={golden.path("tf1/tfrecord/DAVIS")}',
+            '--split=val', f'--output_dir={tmp_path}', '--num_shards=2', '--num_workers=2')
+  assert out.returncode == 0, out.stderr
+  assert '3 videos, 12 frames, 12 masks, 5 objects in 2 shards' in out.stdout
+  assert 'videos/s' in out.stderr  # The progress line.
+  videos = list(records.record_videos(tmp_path, 'val'))
+  theirs = list(records.record_videos(golden.path('tf1/tfrecord/val_1shard'), 'val'))
+  for ours, original in zip(videos, theirs, strict=True):
+    assert ours.name == original.name
+    for i in range(4):
+      np.testing.assert_array_equal(ours.frame(i), original.frame(i))
+      np.testing.assert_array_equal(ours.mask(i).ids, original.mask(i).ids)
+
+
+@pytest.mark.parametrize('flags, code, message', [
+    (['--dataset=imagenet', '--output_dir=x'], 2, '--dataset=imagenet given, expected one of davis2'),
+    (['--dataset=davis2017', '--output_dir=x'], 2, '--data_dir expected'),
+    (['--dataset=synthetic'], 2, '--output_dir expected'),
+    (['--dataset=davis2017', '--data_dir=/nonexistent', '--output_dir=x'], 1,
+     '/nonexistent: no folder JPEGImages/480p'),
+])
+def test_command_line_errors(flags, code, message):
+  out = run(*flags)
+  assert out.returncode == code and message in out.stderr
+  assert 'Traceback' not in out.stderr
+
+
+@pytest.mark.slow
+def test_killed_run_ends_with_the_same_bytes(tmp_path):
+  flags = ['--dataset=synthetic', '--num_videos=24', '--num_frames=12', '--num_shards=8',
+           '--frame_size=240,320', '--num_workers=2']
+  assert run(*flags, f'--output_dir={tmp_path / "undisturbed"}').returncode == 0
+  out = tmp_path / 'out'
+  process = subprocess.Popen(
+      [sys.executable, '-m', 'tools.convert_to_tfrecord', *flags, f'--output_dir={out}'], cwd=ROOT,
+      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+  deadline = time.monotonic() + 120
+  while not list(out.glob('.*.done.json')) and time.monotonic() < deadline:
+    time.sleep(0.02)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  done = len(list(out.glob('.*.done.json')))
+  assert 0 < done < 8 and not (out / 'manifest.json').exists()
+  again = run(*flags, f'--output_dir={out}')
+  assert again.returncode == 0 and 'of 8 shards are done already' in again.stdout
+  assert contents(out) == contents(tmp_path / 'undisturbed')
