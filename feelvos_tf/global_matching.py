@@ -78,7 +78,7 @@ def prepare_reference(embeddings, labels, num_objects, *, max_pixels_per_object=
   pixels, kept_labels = _choose_pixels(
       tf.reshape(labels, [-1]), num_objects, max_pixels_per_object, seed)
   slots, valid, block_object = _assign_slots(pixels, kept_labels, num_objects)
-  center = _mean_of(tf.gather(rows, pixels))
+  center = _mean_of(tf.gather(rows, pixels[::4]))
   # An empty reference has no row to gather: one row of zeros keeps slot 0 in range.
   rows = tf.cond(tf.shape(rows)[0] > 0, lambda: rows, lambda: tf.zeros([1, channels], rows.dtype))
   operand = reference_operand(tf.gather(rows, slots), center, valid, compute_dtype)
@@ -92,7 +92,7 @@ def prepare_reference(embeddings, labels, num_objects, *, max_pixels_per_object=
 
 def _mean_of(rows):
   """Mean row, float32, zeros when there is none. A constant to gradients: distances do not
-  depend on it."""
+  depend on it, and any centre near the mean will do."""
   rows = tf.stop_gradient(tf.cast(rows, tf.float32))
   return tf.reduce_sum(rows, axis=0) / tf.cast(tf.maximum(tf.shape(rows)[0], 1), tf.float32)
 
@@ -168,13 +168,16 @@ def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_
     float32 [num_objects, h4, w4] in [0, 1]; 1 for an object without reference pixels.
 
   Raises:
-    ValueError: k < 1 or chunk_bytes < 1.
+    ValueError: k < 1, chunk_bytes < 1, or another number of channels than the reference has.
   """
   if k < 1:
     raise ValueError(f'k is {k}; give the number of nearest neighbours to average, at least 1')
   if chunk_bytes < 1:
     raise ValueError(f'chunk_bytes is {chunk_bytes}; give a positive number of bytes')
   query = tf.convert_to_tensor(query)
+  if not query.shape[-1:].is_compatible_with(bank.center.shape):
+    raise ValueError(f'query has {query.shape[-1]} channels and the reference '
+                     f'{bank.center.shape[0]}; both must come from the same embedding')
   shape = tf.shape(query)
   operand, norm = query_operand(
       tf.reshape(query, [-1, shape[-1]]), bank.center, bank.columns.dtype)

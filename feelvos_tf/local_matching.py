@@ -160,27 +160,29 @@ def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objec
   Returns:
     List of [tiles, objects, rows, TILE_WIDTH], with `radius` rows above the frame and some below.
   """
-  height, width, _ = tf.unstack(tf.shape(previous))
+  height, width, channels = tf.unstack(tf.shape(previous))
+  previous = tf.reshape(previous, tf.stack([-1, channels]))
   count = tf.shape(tiles)[0]
   strips = tf.shape(labels)[0] // STRIP_ROWS
   halo_width = TILE_WIDTH + 2 * radius
+  pixels_per_halo = STRIP_ROWS * halo_width
   column = (first + tf.range(count)[:, tf.newaxis]) * TILE_WIDTH + tf.range(halo_width)
-  labels = tf.gather(labels, column, axis=1)
+  labels = _halo_labels(tf.gather(labels, column, axis=1))
   # Beyond the border the labels are -1, so that any pixel will do there.
-  column = tf.clip_by_value(column - radius, 0, width - 1)
+  column = tf.clip_by_value(column - radius, 0, width - 1)[:, tf.newaxis]
   runs = _label_runs(labels, num_objects)
   edges = _edge_penalty(halo_width, TILE_WIDTH, radius, previous.dtype)
-  edges = tf.broadcast_to(edges, tf.stack([STRIP_ROWS, count, halo_width, TILE_WIDTH]))
+  edges = tf.broadcast_to(
+      tf.tile(edges, [STRIP_ROWS, 1]), tf.stack([count, pixels_per_halo, TILE_WIDTH]))
 
   def of_strip(strip, *arrays):
     top = strip * STRIP_ROWS
-    row = tf.minimum(tf.range(STRIP_ROWS) + top, height - 1)
-    halo = tf.gather(tf.gather(previous, row), column, axis=1)
+    row = tf.minimum(tf.range(STRIP_ROWS) + top, height - 1)[:, tf.newaxis]
+    pixels = tf.reshape(row * width + column, tf.stack([count, pixels_per_halo]))
+    halo = tf.concat([tf.gather(previous, pixels), edges], axis=-1)
     queries = tiles[:, :, top * TILE_WIDTH:(top + STRIP_ROWS + 2 * radius) * TILE_WIDTH]
-    product = tf.matmul(tf.concat([halo, edges], axis=-1), queries[tf.newaxis])
-    pixels = row[:, tf.newaxis, tf.newaxis] * width + column
     results = strip_function(
-        product, runs, labels[top:top + STRIP_ROWS], pixels, strip, num_objects, radius)
+        tf.matmul(halo, queries), runs, labels[strip], pixels, strip, num_objects, radius)
     return strip + 1, *(array.write(strip, result) for array, result in zip(arrays, results))
 
   arrays = [tf.TensorArray(dtype, size=strips, infer_shape=False) for dtype in types]
@@ -236,11 +238,18 @@ def _query_tiles(query, columns, radius, below, right):
   return tf.concat([tiles, column], axis=1)
 
 
+def _halo_labels(labels):
+  """From [strips * STRIP_ROWS, tiles, halo width] to [strips, tiles, STRIP_ROWS, halo width]."""
+  _, tiles, width = tf.unstack(tf.shape(labels))
+  labels = tf.reshape(labels, tf.stack([-1, STRIP_ROWS, tiles, width]))
+  return tf.transpose(labels, [0, 2, 1, 3])
+
+
 def _label_runs(labels, num_objects):
   """Runs of equal labels in halo rows.
 
   Args:
-    labels: int32 [rows, tiles, halo width], -1 for no object.
+    labels: int32 [strips, tiles, STRIP_ROWS, halo width], -1 for no object.
     num_objects: int32 scalar.
 
   Returns:
@@ -251,22 +260,21 @@ def _label_runs(labels, num_objects):
   """
   starts = tf.concat(
       [tf.ones_like(labels[..., :1], tf.bool), labels[..., 1:] != labels[..., :-1]], axis=-1)
-  strips = tf.shape(labels)[0] // STRIP_ROWS
   run = tf.math.cumsum(tf.cast(tf.reshape(starts, [-1]), tf.int32)) - 1
   total = run[-1] + 1
-  run = tf.reshape(run, tf.stack([strips, -1]))
+  run = tf.reshape(run, tf.stack([tf.shape(labels)[0], -1]))
   places = tf.cast(tf.where(starts), tf.int32)
   label = tf.boolean_mask(labels, starts)
   owner = tf.where(label < 0, -1, places[:, 1] * num_objects + label)
   bounds = tf.concat([run[:, 0], [total]], axis=0)
-  return run - run[:, :1], bounds, places[:, 0] % STRIP_ROWS, owner
+  return run - run[:, :1], bounds, places[:, 2], owner
 
 
 def _strip_scores(product, runs, labels, pixels, strip, num_objects, radius):
   """Highest score of each query with each object in a strip.
 
   Args:
-    product: [STRIP_ROWS, tiles, halo width, queries], scores of all pairs.
+    product: [tiles, STRIP_ROWS * halo width, queries], scores of all pairs.
     runs: what `_label_runs` returned.
     labels, pixels: see `_strip_choice`; not used here.
     strip: int32 scalar, number of the strip.
@@ -277,7 +285,7 @@ def _strip_scores(product, runs, labels, pixels, strip, num_objects, radius):
   """
   del labels, pixels
   run_of_pixel, bounds, row, owner = runs
-  _, count, _, queries = tf.unstack(tf.shape(product))
+  count, _, queries = tf.unstack(tf.shape(product))
   span = slice(bounds[strip], bounds[strip + 1])
   maxima = tf.math.segment_max(
       tf.reshape(product, tf.stack([-1, queries])), run_of_pixel[strip])
@@ -291,21 +299,19 @@ def _strip_scores(product, runs, labels, pixels, strip, num_objects, radius):
 def _strip_choice(product, runs, labels, pixels, strip, num_objects, radius):
   """`_strip_scores` with the previous pixel that each score comes from, for the gradient.
 
-  Args: as there; labels: int32 [STRIP_ROWS, tiles, halo width], object of a previous pixel.
-    pixels: int32 of that shape, index of a previous pixel in raster order.
+  Args: as there; labels: int32 [tiles, STRIP_ROWS, halo width], object of a previous pixel.
+    pixels: int32 [tiles, STRIP_ROWS * halo width], index of a previous pixel in raster order.
 
   Returns:
-    (float32 [objects, tiles, queries], int32 of that shape: index in raster order), reshaped to
-    the layout of `_strip_scores`.
+    (float32 [tiles, objects, queries], int32 of that shape: index in raster order).
   """
   del runs, strip
-  count, queries = tf.shape(labels)[1], tf.shape(product)[-1]
+  count, _, queries = tf.unstack(tf.shape(product))
+  halo_width = TILE_WIDTH + 2 * radius
   edges = tf.transpose(_edge_penalty(STRIP_ROWS + 2 * radius, STRIP_ROWS, radius, tf.float32))
-  edges = tf.repeat(edges, TILE_WIDTH, axis=1)[:, tf.newaxis, tf.newaxis]
-  product = tf.transpose(tf.cast(product, tf.float32) + edges, [1, 3, 0, 2])
-  product = tf.reshape(product, tf.stack([count, queries, -1]))
-  owner = tf.reshape(tf.transpose(labels, [1, 0, 2]), tf.stack([count, 1, -1]))
-  pixels = tf.reshape(tf.transpose(pixels, [1, 0, 2]), tf.stack([count, -1]))
+  edges = tf.repeat(tf.repeat(edges, TILE_WIDTH, axis=1), halo_width, axis=0)
+  product = tf.transpose(tf.cast(product, tf.float32) + edges, [0, 2, 1])
+  owner = tf.reshape(labels, tf.stack([count, 1, -1]))
 
   def of_object(index):
     own = tf.where(owner == index, product, NO_MATCH_SCORE)
