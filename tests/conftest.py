@@ -95,6 +95,22 @@ def golden_model(golden_checkpoint):
 
 
 @pytest.fixture(scope='session')
+def golden_graph(golden_model):
+  """Inference graph of the golden Xception-65 at output stride 16; tracing takes seconds."""
+  from feelvos_tf import inference
+
+  return inference.InferenceGraph(golden_model('xception_65', 16))
+
+
+@pytest.fixture(scope='session')
+def copying_graph(copying_model):
+  """Inference graph of `copying_model`."""
+  from feelvos_tf import inference
+
+  return inference.InferenceGraph(copying_model)
+
+
+@pytest.fixture(scope='session')
 def copying_model():
   """A tiny Feelvos whose logits are 10 times the previous prediction.
 

@@ -1,0 +1,159 @@
+"""Inference graphs: the original's loop tensor by tensor, frozen or not, state of fixed size."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deeplab import ModelOptions
+from feelvos_tf import inference
+from feelvos_tf import model as model_lib
+from feelvos_tf.options import FeelvosOptions
+
+VIDEOS = ['video_xception_65_os16', 'video_xception_65_os16_62x86',
+          'video_xception_65_os16_62x86_corr']
+
+
+@pytest.mark.parametrize('name', VIDEOS)
+def test_every_tensor_of_the_originals_loop(golden, golden_graph, name):
+  tensors = golden.npz(f'tf1/{name}')
+  images, size = tensors['images'], tensors['images'].shape[1:3]
+  features, embedding = golden_graph.extract(images[0])
+  scale = np.max(tensors['embeddings'])
+  np.testing.assert_allclose(embedding, tensors['embeddings'][0], atol=1e-4 * scale)
+  state = golden_graph.initialize(embedding, tensors['gt_labels'][0, ..., 0], 3)
+  for i, image in enumerate(images[1:]):
+    features, embedding = golden_graph.extract(image)
+    np.testing.assert_allclose(embedding, tensors['embeddings'][i + 1], atol=1e-4 * scale)
+    if i == 0:
+      expected = tensors['frame1_decoder'][0]
+      np.testing.assert_allclose(features, expected, atol=1e-4 * np.max(np.abs(expected)))
+    np.testing.assert_array_equal(state.previous.labels, tensors['prev_labels_small'][i])
+    np.testing.assert_array_equal(
+        state.previous.probabilities, tensors['head_in_last3'][i, ..., 1])
+    labels, logits, global_distance, local_distance, state = golden_graph.step(
+        features, embedding, state, 3, size)
+    np.testing.assert_allclose(
+        global_distance, tensors['head_in_last3'][i, ..., 0], atol=1e-3)
+    np.testing.assert_allclose(local_distance, tensors['head_in_last3'][i, ..., 2], atol=1e-3)
+    expected = tensors['logits'][i]
+    np.testing.assert_allclose(logits, expected, atol=1e-3 * np.max(np.abs(expected)))
+    assert np.mean(labels == tensors['labels'][i + 1]) >= 0.999
+
+
+@pytest.fixture(scope='module')
+def tiny_model():
+  keras.utils.set_random_seed(4)
+  return model_lib.Feelvos(FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
+      head_dimension=8, head_layers=1, window_radius=2, previous_prediction='probabilities'))
+
+
+@pytest.fixture(scope='module')
+def frozen(tiny_model):
+  return inference.InferenceGraph(tiny_model)
+
+
+def run(graph, images, labels, objects):
+  """Everything that comes out of a video, flattened."""
+  outputs = []
+  _, embedding = graph.extract(images[0])
+  state = graph.initialize(embedding, labels, objects)
+  for image in images[1:]:
+    features, embedding = graph.extract(image)
+    *results, state = graph.step(features, embedding, state, objects, images[0].shape[:2])
+    outputs += [features, embedding, *results, *tf.nest.flatten(state)]
+  return outputs
+
+
+def test_frozen_equals_unfrozen(tiny_model, frozen, rng):
+  images = rng.integers(0, 256, (3, 33, 49, 3), dtype=np.uint8)
+  labels = rng.integers(0, 3, (33, 49)).astype(np.int32)
+  loose = inference.InferenceGraph(tiny_model, freeze=False)
+  for first, second in zip(run(frozen, images, labels, 3), run(loose, images, labels, 3)):
+    assert first.shape == second.shape
+    if first.dtype.is_floating:
+      np.testing.assert_allclose(first, second, atol=1e-4 * max(1, np.max(np.abs(second))))
+    else:
+      np.testing.assert_array_equal(first, second)
+
+
+def test_one_graph_takes_any_size_and_number_of_objects(frozen, rng):
+  for size, objects in (((33, 49), 2), ((20, 31), 6), ((1, 1), 1), ((2, 3), 2)):
+    images = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    labels = rng.integers(0, objects, size).astype(np.int32)
+    _, _, result, logits, *_ = run(frozen, images, labels, objects)
+    assert result.shape == size
+    assert logits.shape == (objects, (size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1)
+    assert np.all(np.isfinite(logits))
+
+
+def test_state_neither_grows_nor_changes_shape(frozen, rng):
+  images = rng.integers(0, 256, (6, 17, 25, 3), dtype=np.uint8)
+  _, embedding = frozen.extract(images[0])
+  state = frozen.initialize(embedding, np.ones([17, 25], np.int32), 2)
+  shapes = [(t.shape, t.dtype) for t in tf.nest.flatten(state)]
+  for image in images[1:]:
+    features, embedding = frozen.extract(image)
+    *_, state = frozen.step(features, embedding, state, 2, (17, 25))
+    assert [(t.shape, t.dtype) for t in tf.nest.flatten(state)] == shapes
+
+
+def test_probabilities_are_fed_back_when_asked_for(frozen, rng):
+  images = rng.integers(0, 256, (2, 17, 25, 3), dtype=np.uint8)
+  labels = np.zeros([17, 25], np.int32)
+  labels[4:12, 6:16] = 1
+  _, embedding = frozen.extract(images[0])
+  state = frozen.initialize(embedding, labels, 2)
+  features, embedding = frozen.extract(images[1])
+  _, logits, _, _, state = frozen.step(features, embedding, state, 2, (17, 25))
+  np.testing.assert_allclose(
+      state.previous.probabilities, tf.nn.softmax(logits, axis=0), atol=1e-6)
+
+
+def test_unused_distances_are_empty(rng):
+  keras.utils.set_random_seed(4)
+  graph = inference.InferenceGraph(model_lib.Feelvos(FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=4,
+      head_dimension=4, head_layers=1, use_first_frame_matching=False,
+      previous_frame_matching='none')))
+  images = rng.integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
+  outputs = run(graph, images, np.ones([9, 9], np.int32), 2)
+  assert outputs[4].shape == outputs[5].shape == (0, 0, 0)
+
+
+def vanishing(*pixels, size=(33, 49)):
+  labels = np.zeros(size, np.int32)
+  for index, (y, x) in enumerate(pixels, start=1):
+    labels[y, x] = index
+  return labels
+
+
+def test_objects_that_sampling_misses_get_one_position():
+  labels = vanishing((5, 6), (17, 30), (31, 47))
+  assert not np.any(model_lib.shrink_labels(labels))  # What nearest neighbour leaves of them.
+  small = inference.shrink_object_labels(tf.constant(labels), 4).numpy()
+  assert [tuple(np.argwhere(small == i)[0]) for i in (1, 2, 3)] == [(1, 2), (4, 8), (8, 12)]
+  assert np.count_nonzero(small) == 3
+
+
+def test_objects_that_sampling_meets_are_left_alone(rng):
+  labels = tf.constant(rng.integers(0, 3, (33, 49)), tf.int32)
+  np.testing.assert_array_equal(
+      inference.shrink_object_labels(labels, 3), model_lib.shrink_labels(labels))
+
+
+def test_an_object_that_is_not_in_the_mask_stays_absent():
+  labels = np.zeros([9, 9], np.int32)
+  labels[:, 4:] = 1
+  small = inference.shrink_object_labels(tf.constant(labels), 3).numpy()
+  assert set(np.unique(small)) == {0, 1}
+
+
+def test_full_probabilities_sum_to_one_and_agree_with_the_labels(rng):
+  logits = tf.constant(rng.normal(size=(3, 5, 7)), tf.float32)
+  probabilities = inference.to_full_probabilities(logits, (17, 25))
+  assert probabilities.shape == (3, 17, 25)
+  np.testing.assert_allclose(probabilities.sum(0), 1.0, atol=1e-6)
+  np.testing.assert_array_equal(
+      probabilities.argmax(0), np.argmax(model_lib.enlarge_logits(logits, (17, 25)), 0))
