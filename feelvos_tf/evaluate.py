@@ -41,6 +41,8 @@ flags.DEFINE_string('model', None, 'Weights file of a model to run and score ins
 flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
 flags.DEFINE_string('youtube_vos_root', None,
                     'Folder of a YouTube-VOS split: Annotations, JPEGImages, meta.json.')
+flags.DEFINE_string('dataset_dir', None, 'Folder of TFRecords made by tools.convert_to_tfrecord; '
+                    'they are unpacked into the output folder.')
 flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
 flags.DEFINE_string('split', 'val', 'Name of the list of sequences: train, val, test-dev.')
 flags.DEFINE_string('resolution', '480p', 'Folder under Annotations and JPEGImages of DAVIS.')
@@ -79,8 +81,8 @@ def main():
   _check_usage()
   other = evaluation_tables.read_summary(FLAGS.compare_with) if FLAGS.compare_with else None
   output_dir, results_dir = _folders()
-  sequences = _sequences(results_dir)
-  scorable = evaluation_splits.with_ground_truth(sequences, bool(FLAGS.youtube_vos_root))
+  sequences = _sequences(results_dir, output_dir)
+  scorable = evaluation_splits.with_ground_truth(sequences, _protocol() == 'youtube_vos')
   if not scorable and not FLAGS.submission_zip:
     raise ValueError(
         f'split {FLAGS.split!r}: none of its {len(sequences)} sequences has ground truth beyond '
@@ -100,9 +102,9 @@ def _check_usage():
   if bool(FLAGS.results_dir) == bool(FLAGS.model):
     raise command_line.UsageError(
         'exactly one of --results_dir (masks to score) and --model (weights to run) expected')
-  if bool(FLAGS.davis_root) == bool(FLAGS.youtube_vos_root):
+  if len([s for s in (FLAGS.davis_root, FLAGS.youtube_vos_root, FLAGS.dataset_dir) if s]) != 1:
     raise command_line.UsageError(
-        'exactly one of --davis_root and --youtube_vos_root expected')
+        'exactly one of --davis_root, --youtube_vos_root and --dataset_dir expected')
   if FLAGS.model and not FLAGS.output_dir:
     raise command_line.UsageError('--model needs --output_dir')
   if not FLAGS.model and (FLAGS.model_option or FLAGS.max_internal_size):
@@ -122,7 +124,10 @@ def _folders():
   return absolute.with_name(f'{absolute.name}_evaluation'), results_dir
 
 
-def _sequences(results_dir):
+def _sequences(results_dir, output_dir):
+  if FLAGS.dataset_dir:
+    return evaluation_splits.record_sequences(
+        FLAGS.dataset_dir, FLAGS.split, output_dir / 'unpacked', results_dir, FLAGS.sequences)
   if FLAGS.youtube_vos_root:
     return evaluation_splits.youtube_vos_sequences(
         FLAGS.youtube_vos_root, results_dir, FLAGS.sequences)
@@ -218,7 +223,7 @@ def _settings(sequences, output_dir, timing):
       'run': output_dir.resolve().name,
       'results_dir': str(sequences[0].results.parent.resolve()), 'split': FLAGS.split,
       'protocol': _protocol(), 'missing_frames': FLAGS.missing_frames,
-      'data_root': str(FLAGS.davis_root or FLAGS.youtube_vos_root)}
+      'data_root': str(FLAGS.davis_root or FLAGS.youtube_vos_root or FLAGS.dataset_dir)}
   if FLAGS.model:
     times = [seconds for seconds in timing.values() if seconds]
     settings.update(
@@ -241,7 +246,7 @@ def _score_with_progress(sequences, options, state_dir):
 
 
 def _pack(sequences, results_dir):
-  layout = 'youtube_vos' if FLAGS.youtube_vos_root else 'davis'
+  layout = 'youtube_vos' if _protocol() == 'youtube_vos' else 'davis'
   count = submission.write_submission(
       FLAGS.submission_zip, results_dir,
       [(files.name, files.frames, files.truth) for files in sequences], layout)

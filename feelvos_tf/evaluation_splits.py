@@ -8,9 +8,13 @@ Results of any method are `<results_dir>/<sequence>/<frame>.png`, named as the g
 from collections.abc import Callable, Sequence
 import dataclasses
 import json
+import os
 import pathlib
 
+import cv2
+
 from datasets import davis
+from datasets import masks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +102,49 @@ def youtube_vos_sequences(root, results_dir, names=None) -> list[SequenceFiles]:
       annotations, pathlib.Path(root) / 'JPEGImages', results_dir, names)
 
 
+def record_sequences(
+    dataset_dir, split: str, unpack_dir, results_dir, names=None
+) -> list[SequenceFiles]:
+  """The videos of TFRecords written by `tools.convert_to_tfrecord`.
+
+  They are unpacked to files first, once, so that everything else works as with folders.
+
+  Args:
+    dataset_dir: folder of the shards.
+    split: name of the split.
+    unpack_dir: gets `Annotations/<video>/` and `JPEGImages/<video>/`.
+    results_dir: folder of the results.
+    names: if given, only these videos, in this order.
+
+  Returns:
+    SequenceFiles in the order of the records.
+
+  Raises:
+    FileNotFoundError: there are no such shards.
+    ValueError: a record is broken, a name is unknown, or `unpack_dir` holds other records.
+  """
+  from datasets import records  # imports TensorFlow, which scoring folders does not need
+
+  unpack_dir = pathlib.Path(unpack_dir)
+  source, origin = unpack_dir / 'source.txt', f'{pathlib.Path(dataset_dir).resolve()} {split}\n'
+  if source.is_file() and source.read_text(encoding='utf-8') != origin:
+    raise ValueError(f'{unpack_dir}: holds the videos of {source.read_text("utf-8").strip()}; '
+                     'choose another --output_dir for other records')
+  unpack_dir.mkdir(parents=True, exist_ok=True)
+  source.write_text(origin, encoding='utf-8')
+  found = []
+  for video in records.record_videos(dataset_dir, split):
+    found.append(video.name)
+    if names is None or video.name in names:
+      _unpack(video, unpack_dir)
+  unknown = [name for name in names or () if name not in found]
+  if unknown:
+    raise ValueError(f'sequence {unknown[0]!r} given, one of split {split} expected: '
+                     f'{", ".join(found)}')
+  return _with_results(unpack_dir / 'Annotations', unpack_dir / 'JPEGImages', results_dir,
+                       found if names is None else names)
+
+
 def with_ground_truth(
     sequences: Sequence[SequenceFiles], sparse_masks_given: bool = False
 ) -> list[SequenceFiles]:
@@ -164,6 +211,27 @@ def png_names(folder: pathlib.Path) -> list[str]:
   if not folder.is_dir():
     return []
   return sorted(path.stem for path in folder.iterdir() if path.suffix.lower() == '.png')
+
+
+def _unpack(video, folder):
+  """Writes frames and masks of a video, unless they are there; the annotations come last."""
+  frames, truth = folder / 'JPEGImages' / video.name, folder / 'Annotations' / video.name
+  if truth.is_dir():
+    return
+  frames.mkdir(parents=True, exist_ok=True)
+  unfinished = truth.with_name(f'{truth.name}.tmp')
+  unfinished.mkdir(parents=True, exist_ok=True)
+  for index in range(video.num_frames):
+    name, encoded = video.frame_names[index], video.encoded_frame(index)
+    if encoded is None:
+      data = cv2.imencode('.png', cv2.cvtColor(video.frame(index), cv2.COLOR_RGB2BGR))[1]
+      encoded = data.tobytes(), 'PNG'
+    suffix = {'JPEG': 'jpg', 'PNG': 'png'}[encoded[1]]
+    (frames / f'{name}.{suffix}').write_bytes(encoded[0])
+    mask = video.mask(index)
+    if mask is not None:
+      masks.write_mask(unfinished / f'{name}.png', mask.ids, mask.palette)
+  os.replace(unfinished, truth)
 
 
 def _with_results(annotations, frames, results_dir, names):
