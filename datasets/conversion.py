@@ -13,9 +13,10 @@ import json
 import multiprocessing
 import os
 import pathlib
+import signal
 import threading
 
-from datasets import sequence_example
+from datasets import shards as shards_lib
 from datasets.video import VideoSource
 
 ON_ERROR = ('fail', 'skip')
@@ -39,7 +40,7 @@ class ConversionOptions:
   # Accept the id 255 (void) in masks.
   allow_void: bool = False
   # 1..100, for frames that are not stored as they came.
-  jpeg_quality: int = sequence_example.JPEG_QUALITY
+  jpeg_quality: int = 95
 
   def __post_init__(self):
     if self.on_error not in ON_ERROR:
@@ -61,12 +62,12 @@ class Shard:
 
   @property
   def path(self) -> pathlib.Path:
-    name = sequence_example.shard_name(self.options.split, self.index, self.count)
+    name = shards_lib.shard_name(self.options.split, self.index, self.count)
     return pathlib.Path(self.options.output_dir) / name
 
   @property
   def note_path(self) -> pathlib.Path:
-    return self.path.with_name(f'.{self.path.name}.done.json')
+    return self.path.with_name(shards_lib.note_name(self.path.name))
 
 
 class BadVideo(ValueError):
@@ -98,7 +99,7 @@ def plan(sources, options: ConversionOptions, settings: dict | None = None) -> l
   if count > len(names):
     raise ValueError(f'num_shards: {count} given for {len(names)} videos, expected at most one '
                      'shard per video')
-  identity = {'format': sequence_example.MANIFEST_FORMAT, 'dataset': options.dataset,
+  identity = {'format': shards_lib.MANIFEST_FORMAT, 'dataset': options.dataset,
               'split': options.split, 'shards': count, 'videos': names,
               'allow_void': options.allow_void, 'jpeg_quality': options.jpeg_quality,
               'settings': settings or {}}
@@ -143,10 +144,10 @@ def pending(shards: list[Shard]) -> list[Shard]:
   """
   options, folder = shards[0].options, pathlib.Path(shards[0].options.output_dir)
   folder.mkdir(parents=True, exist_ok=True)
-  entry = sequence_example.read_manifest(folder).get('splits', {}).get(options.split)
+  entry = shards_lib.read_manifest(folder).get('splits', {}).get(options.split)
   known = {p.name for shard in shards for p in (shard.path, shard.note_path)}
-  strangers = [p.name for pattern in (f'{options.split}-?????-of-?????.tfrecord',
-                                      f'.{options.split}-?????-of-?????.tfrecord.done.json')
+  pattern = f'{options.split}-?????-of-?????.tfrecord'
+  strangers = [p.name for pattern in (pattern, shards_lib.note_name(pattern))
                for p in folder.glob(pattern) if p.name not in known]
   done = {s: _read_note(s) for s in shards}
   others = [n for n in done.values() if n and n['fingerprint'] != shards[0].fingerprint]
@@ -164,7 +165,7 @@ def pending(shards: list[Shard]) -> list[Shard]:
 
 def convert_shard(shard: Shard, on_video=lambda frames, name: None) -> dict:
   """Writes one shard and its note; see `convert` for the errors. Returns the note."""
-  import tensorflow as tf  # Here, so that planning stays quick.
+  import tensorflow as tf  # Here, so that planning and refusing start quickly.
 
   videos, skipped = [], []
   temporary = shard.path.with_name(f'{shard.path.name}.{os.getpid()}.tmp')
@@ -184,7 +185,7 @@ def convert_shard(shard: Shard, on_video=lambda frames, name: None) -> dict:
         on_video(summary['frames'], source.name)
     note = {'fingerprint': shard.fingerprint,
             'shard': {'name': shard.path.name, 'bytes': temporary.stat().st_size,
-                      'sha256': sequence_example.file_sha256(temporary),
+                      'sha256': shards_lib.file_sha256(temporary),
                       'videos': len(videos), 'frames': sum(v['frames'] for v in videos)},
             'videos': videos, 'skipped': skipped}
     os.replace(temporary, shard.path)
@@ -194,6 +195,11 @@ def convert_shard(shard: Shard, on_video=lambda frames, name: None) -> dict:
     temporary.unlink(missing_ok=True)
 
 
+def leave_error(shard: Shard, error: BadVideo) -> None:
+  """Lets `finish` say why a shard is missing, for workers on other machines."""
+  _write_json(shard.note_path, {'fingerprint': shard.fingerprint, 'error': str(error)})
+
+
 def finish(shards: list[Shard]) -> dict:
   """Turns the notes of all shards into an entry of manifest.json; returns the entry.
 
@@ -201,9 +207,13 @@ def finish(shards: list[Shard]) -> dict:
     ValueError: a shard is not done, or every video was bad.
   """
   options, folder = shards[0].options, pathlib.Path(shards[0].options.output_dir)
-  manifest = sequence_example.read_manifest(folder)
+  manifest = shards_lib.read_manifest(folder)
   old = manifest.get('splits', {}).get(options.split)
   notes = [_read_note(s) or (old and _note_from_manifest(old, s)) for s in shards]
+  for shard, note in zip(shards, notes, strict=True):
+    if note and 'error' in note:
+      shard.note_path.unlink()
+      raise BadVideo(note['error'])
   if not all(notes):
     raise ValueError(f'{folder}: {sum(not n for n in notes)} shards are not written; run the '
                      'conversion again')
@@ -217,10 +227,10 @@ def finish(shards: list[Shard]) -> dict:
            'num_masks': sum(v['masks'] for v in videos),
            'num_objects': sum(len(v['objects']) for v in videos),
            'shards': [n['shard'] for n in notes], 'videos': videos, 'skipped': skipped}
-  manifest['format'] = sequence_example.MANIFEST_FORMAT
+  manifest['format'] = shards_lib.MANIFEST_FORMAT
   manifest.setdefault('splits', {})[options.split] = entry
   manifest['splits'] = dict(sorted(manifest['splits'].items()))
-  _write_json(folder / sequence_example.MANIFEST, manifest)
+  _write_json(folder / shards_lib.MANIFEST, manifest)
   for shard in shards:
     shard.note_path.unlink(missing_ok=True)
   return entry
@@ -228,6 +238,8 @@ def finish(shards: list[Shard]) -> dict:
 
 def _encode(source, options):
   """(record, summary); every reason why a video is bad becomes a BadVideo with its name."""
+  from datasets import sequence_example  # Imports TensorFlow, which planning can do without.
+
   try:
     video = source.opener()
     return sequence_example.encode_video(video, source.required_masks, options.allow_void,
@@ -248,6 +260,10 @@ def _convert_parallel(shards, workers, on_video):
     try:
       for future in concurrent.futures.as_completed(futures):
         future.result()
+    except KeyboardInterrupt:
+      for worker in multiprocessing.active_children():
+        worker.terminate()  # Leaves no shard half written, only temporary files.
+      raise
     except BaseException:
       # Shards in work are finished, so that the next run has less to do.
       executor.shutdown(wait=True, cancel_futures=True)
@@ -268,6 +284,7 @@ _REPORTS = None  # The queue of a worker process.
 def _start_worker(reports):
   global _REPORTS
   _REPORTS = reports
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides about Ctrl-C.
   threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -297,9 +314,9 @@ def _note_from_manifest(entry, shard):
 
 
 def _is_complete(shard, note):
-  return bool(note and not note['skipped'] and shard.path.is_file()
-              and shard.path.stat().st_size == note['shard']['bytes']
-              and sequence_example.file_sha256(shard.path) == note['shard']['sha256'])
+  return bool(note and not note.get('skipped') and 'error' not in note
+              and shard.path.is_file() and shard.path.stat().st_size == note['shard']['bytes']
+              and shards_lib.file_sha256(shard.path) == note['shard']['sha256'])
 
 
 def _write_json(path, value):

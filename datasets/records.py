@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from datasets import masks, sequence_example
+from datasets import masks, sequence_example, shards
 from datasets.video import NumberedNames, Video, decode_image
 
 
@@ -12,15 +12,15 @@ def record_videos(dataset_dir, split: str = 'val', verify: bool = True):
   Args:
     dataset_dir: folder of shards.
     split: name of the split.
-    verify: see `sequence_example.list_shards`.
+    verify: see `shards.list_shards`.
 
   Yields:
     RecordVideo. Only the encoded frames of one video are in memory.
 
   Raises:
-    FileNotFoundError, ValueError: see `sequence_example.list_shards`; or a record is no video.
+    FileNotFoundError, ValueError: see `shards.list_shards`; or a record is no video.
   """
-  for path in sequence_example.list_shards(dataset_dir, split, verify):
+  for path in shards.list_shards(dataset_dir, split, verify):
     try:
       for serialized in tf.data.TFRecordDataset(path):
         yield RecordVideo(serialized.numpy())

@@ -70,7 +70,7 @@ class StillVideo(Video):
     self.frame_names = NumberedNames(num_frames)
     self.masked_frames = tuple(range(num_frames))
     self._image, self._mask = image, self.check_mask_size(mask, name)
-    self._seed, self._motion = seed, motion
+    self._seed, self._motion, self._last = seed, motion, None
 
   def frame(self, index):
     return self._draw(index)[0]
@@ -95,9 +95,9 @@ class StillVideo(Video):
       raise IndexError(f'{self.name}: no frame {index}, expected 0..{self.num_frames - 1}')
     if index == 0:
       return self._image.copy(), self._mask.ids.copy()
-    if getattr(self, '_drawn', (None,))[0] != index:
-      self._drawn = index, self._render(index)
-    image, ids = self._drawn[1]
+    if self._last is None or self._last[0] != index:
+      self._last = index, self._render(index)
+    image, ids = self._last[1]
     return image.copy(), ids.copy()
 
   def _render(self, index):

@@ -34,17 +34,17 @@ class SyntheticVideo(Video):
     self.num_frames, self.frame_size, self.fps = num_frames, tuple(frame_size), 24.0
     self.frame_names = NumberedNames(num_frames)
     self.masked_frames = tuple(range(num_frames))
-    self._seed, self._num_objects = seed, num_objects
+    self._seed, self._num_objects, self._last = seed, num_objects, None
 
   def frame(self, index):
-    return self._draw(index)[0]
+    return self._drawn(index)[0].copy()
 
   def frames(self, start=0):
     for index in range(start, self.num_frames):
       yield self.frame(index)
 
   def mask(self, index):
-    return Mask(self._draw(index)[1], DAVIS_PALETTE)
+    return Mask(self._drawn(index)[1].copy(), DAVIS_PALETTE)
 
   @functools.cached_property
   def _scene(self):
@@ -66,6 +66,12 @@ class SyntheticVideo(Video):
           'speed': rng.normal(0, 0.012, 2) * (width, height), 'turn': rng.normal(0, 0.06),
           'pulse': rng.uniform(0, 0.2), 'phase': rng.uniform(0, 2 * np.pi)})
     return background, objects, rng.uniform(-1, 1, 2)
+
+  def _drawn(self, index):
+    """What `_draw` returns, kept for the second of `frame` and `mask`."""
+    if self._last is None or self._last[0] != index:
+      self._last = index, self._draw(index)
+    return self._last[1]
 
   def _draw(self, index):
     """(image uint8 [height, width, 3], ids uint8 [height, width]) of a frame."""

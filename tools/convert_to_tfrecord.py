@@ -15,7 +15,7 @@ Data sets (--dataset) and what --data_dir is:
 
 Writes <split>-00000-of-00010.tfrecord and so on, and manifest.json with counts and checksums.
 An interrupted run goes on when it is started again and ends with the same bytes. One machine not
-being enough, --runner hands the shards to Apache Beam (pip install apache-beam); --output_dir is
+being enough, --runner hands the shards to Apache Beam (the extra [beam]); --output_dir is
 then a folder that all machines share.
 
 Exit code 0: done; 1: something is wrong with the data; 2: wrong usage.
@@ -29,7 +29,7 @@ from absl import flags
 from datasets import command_line
 from datasets import conversion
 from datasets import progress
-from datasets import sequence_example
+from datasets import shards as shards_lib
 from datasets.davis import davis_sources
 from datasets.folder import folder_sources
 from datasets.static_images import static_image_sources
@@ -131,7 +131,7 @@ def main():
     entry = _convert_here(shards)
   for item in entry['skipped']:
     print(f'skipped: {item["reason"]}')
-  manifest = pathlib.Path(FLAGS.output_dir) / sequence_example.MANIFEST
+  manifest = pathlib.Path(FLAGS.output_dir) / shards_lib.MANIFEST
   print(f'{entry["num_videos"]} videos, {entry["num_frames"]} frames, {entry["num_masks"]} masks, '
         f'{entry["num_objects"]} objects in {len(entry["shards"])} shards; written: {manifest}')
 

@@ -191,3 +191,15 @@ def test_demo_clip():
     pieces, _, stats, _ = cv2.connectedComponentsWithStats((video.mask(0).ids == value).view('u1'))
     assert pieces == 2 and stats[1, cv2.CC_STAT_AREA] > 5000
   assert sum(p.stat().st_size for p in demo.iterdir()) < 3_000_000
+
+
+def test_mp4_that_breaks_off(tmp_path):
+  """The demo clip has its index in front, so that half of the file still plays."""
+  demo = pathlib.Path(__file__).parents[2] / 'assets' / 'demo' / 'clip.mp4'
+  data = demo.read_bytes()
+  (tmp_path / 'half.mp4').write_bytes(data[:len(data) // 2])
+  seen = []
+  with pytest.raises(ValueError, match=r'half\.mp4: the video breaks off after \d+ of 56 frames'):
+    for frame in folder.open_video(tmp_path / 'half.mp4').frames():
+      seen.append(frame.shape)
+  assert 10 < len(seen) < 50

@@ -1,14 +1,13 @@
 """TFRecords: the original's schema, both ways, and what is added to it."""
 
 import json
-import shutil
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from datasets import conversion, davis, folder, masks, sequence_example, synthetic
+from datasets import davis, folder, masks, sequence_example, synthetic
 
 RECORDS = 'tf1/tfrecord'
 ADDED = {'segmentation/object/ids', 'segmentation/object/first_frames',
@@ -177,81 +176,3 @@ def test_void_is_kept_if_allowed(tmp_path):
   assert summary['objects'] == [1]
   _, labels = sequence_example.decode_frames(sequence_example.parse_video(record), [1])
   assert labels[0, 5, 5] == 255
-
-
-@pytest.fixture
-def converted(tmp_path):
-  options = conversion.ConversionOptions(str(tmp_path), 'synthetic', 'train', num_shards=2,
-                                         num_workers=1)
-  sources = synthetic.synthetic_sources(3, num_frames=2, frame_size=(24, 32))
-  conversion.convert(conversion.plan(sources, options))
-  return tmp_path
-
-
-def test_list_shards(converted):
-  paths = sequence_example.list_shards(converted)
-  assert [p.rsplit('/', 1)[1] for p in paths] == [
-      'train-00000-of-00002.tfrecord', 'train-00001-of-00002.tfrecord']
-  assert sum(sequence_example.count_records(p) for p in paths) == 3
-
-
-def test_list_shards_of_the_original(golden):
-  assert len(sequence_example.list_shards(golden.path(f'{RECORDS}/val_2shards'), 'val')) == 2
-
-
-def damage(path, change):
-  data = bytearray(path.read_bytes())
-  path.write_bytes(change(data))
-
-
-def flip(data):
-  data[len(data) // 2] ^= 1
-  return data
-
-
-@pytest.mark.parametrize('change, message', [
-    (lambda data: data[:-10], 'truncated or changed'), (flip, 'the shard is corrupt')])
-def test_damaged_shard(converted, change, message):
-  path = converted / 'train-00001-of-00002.tfrecord'
-  damage(path, change)
-  with pytest.raises(ValueError, match=message) as error:
-    sequence_example.list_shards(converted)
-  assert path.name in str(error.value)
-
-
-@pytest.mark.parametrize('change', [lambda data: data[:-10], flip])
-def test_damaged_shard_without_manifest(converted, change):
-  (converted / 'manifest.json').unlink()
-  assert len(sequence_example.list_shards(converted)) == 2
-  damage(converted / 'train-00000-of-00002.tfrecord', change)
-  with pytest.raises(ValueError, match='train-00000-of-00002.tfrecord: truncated or corrupt after'):
-    sequence_example.list_shards(converted)
-  assert len(sequence_example.list_shards(converted, verify=False)) == 2
-
-
-def test_missing_pieces(converted, tmp_path):
-  with pytest.raises(FileNotFoundError, match="no shards of split 'val'; splits found: train"):
-    sequence_example.list_shards(converted, 'val')
-  with pytest.raises(FileNotFoundError, match='no such folder'):
-    sequence_example.list_shards(converted / 'none')
-  shutil.copytree(converted, tmp_path / 'copy')
-  (tmp_path / 'copy' / 'train-00001-of-00002.tfrecord').unlink()
-  with pytest.raises(ValueError, match='a shard of the manifest is missing'):
-    sequence_example.list_shards(tmp_path / 'copy')
-  (tmp_path / 'copy' / 'manifest.json').unlink()
-  with pytest.raises(ValueError, match='1 shards of split .train. given, expected 2'):
-    sequence_example.list_shards(tmp_path / 'copy')
-
-
-def test_empty_split_without_manifest(tmp_path):
-  (tmp_path / 'val-00000-of-00001.tfrecord').touch()
-  with pytest.raises(ValueError, match="split 'val' is empty"):
-    sequence_example.list_shards(tmp_path, 'val')
-
-
-@pytest.mark.parametrize('text, message', [
-    ('{', 'not a manifest'), ('[]', 'not a manifest'), ('{"format": 99}', 'format 99 given')])
-def test_bad_manifest(tmp_path, text, message):
-  (tmp_path / 'manifest.json').write_text(text)
-  with pytest.raises(ValueError, match=message):
-    sequence_example.list_shards(tmp_path)

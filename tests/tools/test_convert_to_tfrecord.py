@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import conversion, folder, masks, records, sequence_example, synthetic
+from datasets import conversion, folder, masks, records, shards, synthetic
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIZE = (24, 32)
@@ -44,8 +44,8 @@ def options(output_dir, **changes):
 
 
 def convert(data_dir, output_dir, on_video=lambda frames, name: None, **changes):
-  shards = conversion.plan(folder.folder_sources(data_dir), options(output_dir, **changes))
-  return conversion.convert(shards, on_video)
+  plan = conversion.plan(folder.folder_sources(data_dir), options(output_dir, **changes))
+  return conversion.convert(plan, on_video)
 
 
 def contents(path):
@@ -85,8 +85,8 @@ def test_splits_share_a_folder(data_dir, tmp_path):
   sources = synthetic.synthetic_sources(2, num_frames=2, frame_size=SIZE)
   val = conversion.ConversionOptions(str(tmp_path / 'out'), 'synthetic', 'val', num_workers=1)
   conversion.convert(conversion.plan(sources, val))
-  assert len(sequence_example.list_shards(tmp_path / 'out', 'train')) == 2
-  assert len(sequence_example.list_shards(tmp_path / 'out', 'val')) == 1
+  assert len(shards.list_shards(tmp_path / 'out', 'train')) == 2
+  assert len(shards.list_shards(tmp_path / 'out', 'val')) == 1
 
 
 def test_interrupted_run_ends_with_the_same_bytes(data_dir, tmp_path):
@@ -100,7 +100,7 @@ def test_interrupted_run_ends_with_the_same_bytes(data_dir, tmp_path):
     convert(data_dir, tmp_path / 'out', stop_in_third_shard, num_shards=3)
   assert 'manifest.json' not in contents(tmp_path / 'out')
   with pytest.raises(ValueError, match='has not finished'):
-    sequence_example.list_shards(tmp_path / 'out', 'train')
+    shards.list_shards(tmp_path / 'out', 'train')
   (tmp_path / 'out' / 'train-00002-of-00003.tfrecord.99.tmp').write_bytes(b'left by a kill')
   seen = []
   convert(data_dir, tmp_path / 'out', lambda frames, name: seen.append(name), num_shards=3)
@@ -184,7 +184,7 @@ def test_bad_video_fails_or_is_skipped_by_name(data_dir, tmp_path, kind):
   assert [v['name'] for v in entry['videos']] == ['a', 'b', 'd', 'e']
   (skipped,) = entry['skipped']
   assert skipped['name'] == 'c' and skipped['reason'].startswith('video c: ')
-  assert sequence_example.list_shards(tmp_path / 'skip', 'train')
+  assert shards.list_shards(tmp_path / 'skip', 'train')
 
 
 def test_mended_video_is_taken_up_by_the_next_run(data_dir, tmp_path):
@@ -248,7 +248,7 @@ def test_command_line(golden, tmp_path):
 
 
 @pytest.mark.parametrize('flags, code, message', [
-    (['--dataset=imagenet', '--output_dir=x'], 2, '--dataset=imagenet given, expected one of davis2'),
+    (['--dataset=imagenet', '--output_dir=x'], 2, '--dataset=imagenet given, expected one'),
     (['--dataset=davis2017', '--output_dir=x'], 2, '--data_dir expected'),
     (['--dataset=synthetic'], 2, '--output_dir expected'),
     (['--dataset=davis2017', '--data_dir=/nonexistent', '--output_dir=x'], 1,
