@@ -52,21 +52,7 @@ def encode_video(video: Video, required_masks: str = 'every', allow_void: bool =
                                                        allow_void)
   height, width = video.frame_size
   example = tf.train.SequenceExample()
-  context = example.context.feature
-  context['video_id'].bytes_list.value.append(video.name.encode())
-  context['clip/frames'].int64_list.value.append(len(images))
-  context['image/format'].bytes_list.value.append(image_format.encode())
-  context['image/channels'].int64_list.value.append(3)
-  context['segmentation/object/format'].bytes_list.value.append(b'PNG')
-  for prefix in ('image', 'segmentation/object'):
-    context[f'{prefix}/height'].int64_list.value.append(height)
-    context[f'{prefix}/width'].int64_list.value.append(width)
-  names = [str(video.frame_names[i]).encode() for i in range(len(images))]
-  context[_FRAME_NAMES].bytes_list.value.extend(names)
-  context[_OBJECT_IDS].int64_list.value.extend(sorted(first_frames))
-  context[_FIRST_FRAMES].int64_list.value.extend(first_frames[i] for i in sorted(first_frames))
-  if palette is not None:
-    context[_PALETTE].bytes_list.value.append(palette.tobytes())
+  _fill_context(example.context.feature, video, len(images), image_format, first_frames, palette)
   for key, values in ((_IMAGES, images), (_MASKS, encoded_masks)):
     features = example.feature_lists.feature_list[key]
     for value in values:
@@ -78,6 +64,25 @@ def encode_video(video: Video, required_masks: str = 'every', allow_void: bool =
   return example.SerializeToString(deterministic=True), {
       'name': video.name, 'frames': len(images), 'masks': sum(map(bool, encoded_masks)),
       'objects': sorted(first_frames), 'height': height, 'width': width}
+
+
+def _fill_context(context, video, num_frames, image_format, first_frames, palette):
+  """Writes what holds for the whole video into the map `context`."""
+  height, width = video.frame_size
+  context['video_id'].bytes_list.value.append(video.name.encode())
+  context['clip/frames'].int64_list.value.append(num_frames)
+  context['image/format'].bytes_list.value.append(image_format.encode())
+  context['image/channels'].int64_list.value.append(3)
+  context['segmentation/object/format'].bytes_list.value.append(b'PNG')
+  for prefix in ('image', 'segmentation/object'):
+    context[f'{prefix}/height'].int64_list.value.append(height)
+    context[f'{prefix}/width'].int64_list.value.append(width)
+  names = [str(video.frame_names[i]).encode() for i in range(num_frames)]
+  context[_FRAME_NAMES].bytes_list.value.extend(names)
+  context[_OBJECT_IDS].int64_list.value.extend(sorted(first_frames))
+  context[_FIRST_FRAMES].int64_list.value.extend(first_frames[i] for i in sorted(first_frames))
+  if palette is not None:
+    context[_PALETTE].bytes_list.value.append(palette.tobytes())
 
 
 def _encode_images(video, jpeg_quality):
