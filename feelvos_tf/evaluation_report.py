@@ -163,20 +163,47 @@ def _left_out(summary):
 
 def _global_table(summary, other):
   names = evaluation_tables.GLOBAL_COLUMNS
-  rows = [('this run', summary)] + ([('other run', other)] if other else [])
-  body = ''.join(
-      f'<tr><td>{label}: {_text(_run_name(run))}</td>'
-      + ''.join(f'<td>{_number(run["global"][name])}</td>' for name in names) + '</tr>'
-      for label, run in rows)
+  rows = [(f'this run: {_run_name(summary)}', summary['global'])]
+  note = ''
   if other:
-    cells = ''.join(
-        _difference(summary['global'][n], other['global'][n], less_is_better='Decay' in n)
-        for n in names)
+    rows.append((f'other run: {_run_name(other)}', other['global']))
+    ours, theirs = summary['global'], other['global']
+    if _objects(summary) != _objects(other):
+      ours, theirs, count = _common(summary, other)
+      rows += [(f'this run, {count} common objects', ours),
+               (f'other run, {count} common objects', theirs)]
+      note = '<p class="quiet">The two runs are not over the same objects.</p>'
+  body = ''.join(
+      f'<tr><td>{_text(label)}</td>'
+      + ''.join(f'<td>{_number(numbers[name])}</td>' for name in names) + '</tr>'
+      for label, numbers in rows)
+  if other:
+    cells = ''.join(_difference(ours[n], theirs[n], less_is_better='Decay' in n) for n in names)
     body += f'<tr><td>difference</td>{cells}</tr>'
   head = ''.join(f'<th>{_text(name)}</th>' for name in names)
-  note = ('' if other is None or set(other['sequences']) == set(summary['sequences']) else
-          '<p class="quiet">The two runs are not over the same sequences.</p>')
   return f'<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>{note}'
+
+
+def _objects(summary):
+  """Set of (sequence, object id)."""
+  return {(name, i) for name, entry in summary['sequences'].items() for i in entry['objects']}
+
+
+def _common(summary, other):
+  """Global numbers of both runs over the objects that both have, and how many there are."""
+  common = sorted(_objects(summary) & _objects(other))
+  result = []
+  for run in (summary, other):
+    numbers = {}
+    for name in evaluation_tables.GLOBAL_COLUMNS[1:]:
+      measure, statistic = name[0], name[2:].lower()
+      values = [run['sequences'][s]['objects'][i][measure][statistic] for s, i in common]
+      values = [value for value in values if value is not None]
+      numbers[name] = sum(values) / len(values) if values else None
+    j, f = numbers['J-Mean'], numbers['F-Mean']
+    numbers['J&F-Mean'] = None if j is None or f is None else (j + f) / 2
+    result.append(numbers)
+  return (*result, len(common))
 
 
 def _seen_unseen(summary):

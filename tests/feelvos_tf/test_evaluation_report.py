@@ -113,10 +113,11 @@ def test_comparison_of_two_runs(make_run, tmp_path):
   assert 'this run: mine' in text and 'other run: theirs' in text
   assert text.count('class="theirs"') == 2
   assert 'frame 00003, object 1: J 0.143' in text and 'other run: J 1.000' in text
-  assert 'not over the same sequences' not in text
+  assert 'not over the same objects' not in text
   del other['sequences']['dog']
   text = written(tmp_path / 'report.html', summary, sequences, other=other)
-  assert 'not over the same sequences' in text
+  assert 'not over the same objects' in text
+  assert '<td>this run, 1 common objects</td><td>1.000</td>' in text
 
 
 def test_masks_of_the_other_run_are_gone(make_run, tmp_path):
