@@ -237,7 +237,7 @@ def _unpack(video, folder):
 def _with_results(annotations, frames, results_dir, names):
   results = pathlib.Path(results_dir)
   return [SequenceFiles(name, annotations / name, results / name, frames / name)
-          for name in names]
+          for name in dict.fromkeys(names)]  # each once
 
 
 def _meta_objects(path):

@@ -207,7 +207,7 @@ def test_late_objects_survive_the_state_file(data, tmp_path):
 
 
 def test_lists_of_sequences(data, tmp_path):
-  found = evaluation_splits.davis_sequences(*data, names=['shifted'])
+  found = evaluation_splits.davis_sequences(*data, names=['shifted', 'shifted'])
   assert [files.name for files in found] == ['shifted']
   with pytest.raises(FileNotFoundError, match='--davis_root'):
     evaluation_splits.davis_sequences(tmp_path / 'nowhere', data[1])
