@@ -251,13 +251,19 @@ def _block_maxima(part, columns):
   slabs = tf.shape(columns)[0]
 
   def body(slab, found):
-    product = tf.reshape(tf.matmul(part, columns[slab]), [-1, SLAB_BLOCKS, BLOCK])
-    return slab + 1, found.write(slab, tf.reduce_max(product, axis=2))
+    if part.dtype == tf.float32:
+      product = tf.reshape(tf.matmul(part, columns[slab]), [-1, SLAB_BLOCKS, BLOCK])
+      maxima = tf.transpose(tf.reduce_max(product, axis=2))
+    else:
+      # reduce_max has no vector code for bfloat16; pooling has, along the first axis.
+      product = tf.matmul(columns[slab], part, transpose_a=True, transpose_b=True)
+      product = tf.reshape(product, [SLAB_BLOCKS, BLOCK, 1, -1])
+      maxima = tf.nn.max_pool2d(product, [BLOCK, 1], [BLOCK, 1], 'VALID')[:, 0, 0]
+    return slab + 1, found.write(slab, maxima)
 
-  found = tf.TensorArray(part.dtype, size=slabs, element_shape=[None, SLAB_BLOCKS])
+  found = tf.TensorArray(part.dtype, size=slabs, element_shape=[SLAB_BLOCKS, None])
   _, found = tf.while_loop(lambda slab, _: slab < slabs, body, (0, found), parallel_iterations=4)
-  maxima = tf.transpose(found.stack(), [0, 2, 1])
-  return tf.reshape(maxima, [slabs * SLAB_BLOCKS, -1])
+  return found.concat()
 
 
 def _best_of_objects(part, columns, block_object, num_objects, k):

@@ -19,10 +19,10 @@ from feelvos_tf.matching_scores import (
     NO_MATCH_SCORE, check_compute_dtype, distance_from_squared, query_operand, reference_operand,
     score_gradients, squared_from_score)
 
-STRIP_ROWS = 5
+STRIP_ROWS = 6
 TILE_WIDTH = 8
 DEFAULT_CHUNK_BYTES = 16 * 2**20
-PARALLEL_STRIPS = 4
+PARALLEL_STRIPS = 2
 
 
 def local_matching(query, previous, previous_labels, num_objects, *, window_radius=15,
