@@ -1,7 +1,9 @@
 """What every absl main shares: one line for what went wrong, and the exit code for it."""
 
+import contextlib
 import os
 import sys
+import tempfile
 
 from absl import app
 from absl import flags
@@ -30,6 +32,31 @@ def program_name():
   if spec is not None and spec.name:
     return spec.name
   return os.path.basename(sys.argv[0])
+
+
+@contextlib.contextmanager
+def quiet_imports():
+  """Holds back what native libraries print to standard error while they are imported.
+
+  TensorFlow prints six lines that no option of its own turns off; an error line would drown in
+  them. They are printed if the block fails, or at once if TF_CPP_MIN_LOG_LEVEL is 0 or 1.
+  """
+  if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '2') in ('0', '1'):
+    yield
+    return
+  sys.stderr.flush()
+  visible = os.dup(2)
+  with tempfile.TemporaryFile() as held:
+    os.dup2(held.fileno(), 2)
+    try:
+      yield
+    except BaseException:
+      held.seek(0)
+      os.write(visible, held.read())
+      raise
+    finally:
+      os.dup2(visible, 2)
+      os.close(visible)
 
 
 def _parse(argv):

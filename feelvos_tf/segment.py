@@ -178,12 +178,21 @@ def _prepare_output(output):
 
 def _segmenter():
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
-  from deeplab import ModelOptions
-  from feelvos_tf import model as model_lib
-  from feelvos_tf.options import FeelvosOptions
-  from feelvos_tf.segmenter import VideoSegmenter
-  import keras
+  with command_line.quiet_imports():
+    import keras
+    import tensorflow as tf
 
+    from deeplab import MODEL_VARIANTS
+    from deeplab import ModelOptions
+    from feelvos_tf import model as model_lib
+    from feelvos_tf.options import FeelvosOptions
+    from feelvos_tf.segmenter import VideoSegmenter
+
+    tf.config.list_physical_devices()  # Has its say as well.
+
+  if FLAGS.seeded_model and FLAGS.seeded_model not in MODEL_VARIANTS:
+    raise command_line.UsageError(f'--seeded_model is {FLAGS.seeded_model!r}; expected one of '
+                                  f'{", ".join(MODEL_VARIANTS)}.')
   overrides = {}
   if FLAGS.previous_prediction:
     overrides['previous_prediction'] = FLAGS.previous_prediction

@@ -38,9 +38,12 @@ flags.DEFINE_bool('overwrite', False, 'Replace the output if it exists.')
 
 def main():
   """Reads, checks, writes, reads back."""
-  import keras
-
   _check_flags()
+  with command_line.quiet_imports():
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # Has its say as well.
   keras.utils.set_random_seed(FLAGS.seed)
   arrays, metadata = read_any(FLAGS.input)
   model = build_model(arrays, metadata)

@@ -1,0 +1,322 @@
+"""python -m feelvos_tf.segment from end to end, and every kind of bad input."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import folder
+from datasets import masks
+from datasets.video import NumberedNames, Video
+from feelvos_tf import segment
+from feelvos_tf.segmenter import VideoSegmenter
+
+MODULE = 'feelvos_tf.segment'
+SIZE = (33, 49)
+
+
+def write_png(path, array, palette=None, mode=None):
+  """Writes an array as Pillow takes it, with a palette if given; returns the path."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  image = Image.fromarray(array)
+  if mode:
+    image = image.convert(mode)
+  if palette is not None:
+    image.putpalette(palette.tobytes())
+  image.save(path)
+  return path
+
+
+def ids_mask(*ids):
+  mask = np.zeros(SIZE, np.uint8)
+  width = SIZE[1] // len(ids)
+  for i, object_id in enumerate(ids):
+    mask[8:25, i * width + 4:(i + 1) * width - 2] = object_id
+  return mask
+
+
+@pytest.fixture
+def images(rng):
+  """Five smooth frames."""
+  small = rng.integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)
+  return [cv2.resize(image, SIZE[::-1]) for image in small]
+
+
+@pytest.fixture
+def frames(tmp_path, images):
+  """A folder of frames whose natural order is not the alphabetical one."""
+  for i, image in enumerate(images):
+    write_png(tmp_path / 'frames' / f'frame{i + 8}.png', image)
+  return tmp_path / 'frames'
+
+
+@pytest.fixture
+def palette(rng):
+  return rng.integers(0, 256, (256, 3), dtype=np.uint8)
+
+
+def outputs(path):
+  return sorted(str(p.relative_to(path)) for p in path.rglob('*') if p.is_file())
+
+
+def assert_one_line(process, code, *parts):
+  """Nothing but one error line on stderr (and the progress line, if it came that far)."""
+  assert process.returncode == code, process.stderr
+  *progress, line = process.stderr.splitlines()
+  assert all('frames/s' in other for other in progress), process.stderr
+  assert line.startswith(f'{MODULE}: error: ')
+  for part in parts:
+    assert str(part) in line, line
+
+
+# ---- What it makes.
+
+
+def test_folder_of_frames(run_main, frames, tmp_path, copying_weights, palette):
+  mask = ids_mask(3, 17, 255)
+  given = write_png(tmp_path / 'mask.png', mask, palette)
+  out = tmp_path / 'out' / 'deep'
+  process = run_main(MODULE, f'--input={frames}', f'--mask={given}', f'--output={out}',
+                     f'--model={copying_weights}')
+  assert process.returncode == 0, process.stderr
+  assert f'frames: 5 masks in {out}/masks' in process.stdout
+  assert 'frames/s' in process.stderr
+  assert outputs(out) == [*(f'masks/{name}.png' for name in sorted(
+      f'frame{i}' for i in range(8, 13))), 'overlay.mp4', 'overview.png']
+  for name in ('frame8', 'frame12'):
+    written = masks.read_mask(out / 'masks' / f'{name}.png')
+    np.testing.assert_array_equal(written.palette, palette)
+    np.testing.assert_array_equal(written.ids[::4, ::4], mask[::4, ::4])
+  np.testing.assert_array_equal(masks.read_mask(out / 'masks' / 'frame8.png').ids, mask)
+  assert cv2.imread(str(out / 'overview.png')).size
+  with_overlay = folder.open_video(out / 'overlay.mp4')
+  assert sum(1 for _ in with_overlay.frames()) == 5
+
+
+def test_video_file_and_overwrite(run_main, images, tmp_path, copying_weights):
+  clip = str(tmp_path / 'clip.avi')
+  writer = cv2.VideoWriter(clip, cv2.VideoWriter_fourcc(*'MJPG'), 12, (48, 32))
+  for image in images:
+    writer.write(np.ascontiguousarray(image[:32, :48]))
+  writer.release()
+  given = write_png(tmp_path / 'mask.png', ids_mask(255)[:32, :48])  # Black and white.
+  out = tmp_path / 'out'
+  flags = [f'--input={clip}', f'--mask={given}', f'--output={out}', f'--model={copying_weights}',
+           '--max_internal_size=40', '--nopictures']
+  (out / 'masks').mkdir(parents=True)
+  (out / 'masks' / '00000.png').write_text('something older')
+  assert_one_line(run_main(MODULE, *flags), 1, f'{out} is not empty', '--overwrite')
+  assert (out / 'masks' / '00000.png').read_text() == 'something older'
+  process = run_main(MODULE, *flags, '--overwrite', '--previous_prediction=probabilities')
+  assert process.returncode == 0, process.stderr
+  assert outputs(out) == [f'masks/{i:05d}.png' for i in range(5)]
+  with Image.open(out / 'masks' / '00004.png') as image:
+    assert set(np.unique(image)) == {0, 255}
+
+
+@pytest.fixture
+def davis(tmp_path, images, palette):
+  """A root with a palette sequence, a black and white one, and one with a void region."""
+  root = tmp_path / 'DAVIS'
+  void = ids_mask(2, 3)
+  void[:4] = 255
+  for name, mask, colours in (('ducks', ids_mask(1, 5), palette), ('bear', ids_mask(255), None),
+                              ('void', void, palette)):
+    for i, image in enumerate(images[:3]):
+      write_png(root / 'JPEGImages' / '480p' / name / f'{i:05d}.png', image)
+    write_png(root / 'Annotations' / '480p' / name / '00000.png', mask, colours)
+  return root
+
+
+def test_davis_style_root(run_main, davis, tmp_path, copying_weights, palette):
+  out = tmp_path / 'out'
+  process = run_main(MODULE, f'--input={davis}', '--sequence=ducks', '--sequence=bear',
+                     '--sequence=void', f'--output={out}', f'--model={copying_weights}')
+  assert process.returncode == 0, process.stderr
+  names = ('bear', 'ducks', 'void')
+  assert outputs(out) == sorted([f'masks/{name}/{i:05d}.png' for name in names for i in range(3)]
+                                + [f'{name}.{kind}' for name in names
+                                   for kind in ('overlay.mp4', 'overview.png')])
+  last = masks.read_mask(out / 'masks' / 'ducks' / '00002.png')
+  np.testing.assert_array_equal(last.palette, palette)
+  assert set(np.unique(last.ids)) == {0, 1, 5}
+  with Image.open(out / 'masks' / 'bear' / '00002.png') as image:
+    assert set(np.unique(image)) == {0, 255}
+  # Void in a data set's mask is nobody's: no object is made of it.
+  assert set(np.unique(masks.read_mask(out / 'masks' / 'void' / '00002.png').ids)) == {0, 2, 3}
+
+
+def test_unreadable_frame_in_the_middle_keeps_what_was_written(
+    run_main, frames, tmp_path, copying_weights):
+  (frames / 'frame11.png').write_bytes(b'not an image')
+  given = write_png(tmp_path / 'mask.png', ids_mask(1), masks.DAVIS_PALETTE)
+  out = tmp_path / 'out'
+  process = run_main(MODULE, f'--input={frames}', f'--mask={given}', f'--output={out}',
+                     f'--model={copying_weights}')
+  assert_one_line(process, 1, 'frame11.png: unreadable frame', 'replace the file or remove it')
+  assert outputs(out) == ['masks/frame10.png', 'masks/frame8.png', 'masks/frame9.png',
+                          'overlay.mp4', 'overview.png']
+  for name in ('frame8', 'frame10'):
+    assert masks.read_mask(out / 'masks' / f'{name}.png').object_ids == (1,)
+  assert sum(1 for _ in folder.open_video(out / 'overlay.mp4').frames()) == 3
+
+
+def test_seeded_model_says_that_it_is_untrained(run_main, frames, tmp_path):
+  given = write_png(tmp_path / 'mask.png', ids_mask(1), masks.DAVIS_PALETTE)
+  for path in sorted(frames.iterdir())[1:]:
+    path.unlink()  # A video of one frame.
+  process = run_main(MODULE, f'--input={frames}', f'--mask={given}', f'--output={tmp_path / "o"}',
+                     '--seeded_model=mobilenet_v2', '--nopictures')
+  assert process.returncode == 0, process.stderr
+  assert 'Untrained: mobilenet_v2' in process.stdout
+  assert len(outputs(tmp_path / 'o')) == 1
+
+
+def test_interrupt_leaves_valid_files(tmp_path, rng, copying_weights):
+  image = write_png(tmp_path / 'frames' / '00000.png',
+                    rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+  for i in range(1, 3000):
+    os.link(image, tmp_path / 'frames' / f'{i:05d}.png')
+  given = write_png(tmp_path / 'mask.png', ids_mask(1), masks.DAVIS_PALETTE)
+  out = tmp_path / 'out'
+  process = subprocess.Popen(
+      [sys.executable, '-m', MODULE, f'--input={tmp_path / "frames"}', f'--mask={given}',
+       f'--output={out}', f'--model={copying_weights}'], text=True, stderr=subprocess.PIPE,
+      stdout=subprocess.DEVNULL, start_new_session=True)
+  deadline = time.monotonic() + 200
+  while len(list(out.glob('masks/*.png'))) < 5 and time.monotonic() < deadline:
+    assert process.poll() is None, process.stderr.read()
+    time.sleep(0.05)
+  os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to ffmpeg as well.
+  _, stderr = process.communicate(timeout=60)
+  assert process.returncode == 130
+  assert 'Traceback' not in stderr
+  assert 'interrupted; what was written so far is valid' in stderr
+  files = sorted(out.glob('masks/*'))
+  assert 5 <= len(files) < 3000
+  assert all(masks.read_mask(path).object_ids == (1,) for path in files)
+  assert not list(out.rglob('*.tmp*'))
+  assert sum(1 for _ in folder.open_video(out / 'overlay.mp4').frames()) == len(files)
+
+
+# ---- Memory.
+
+
+class CountedFrame(np.ndarray):
+  """A frame that can be counted while it lives."""
+
+
+class EndlessVideo(Video):
+  """Frames made when asked for; knows how many of them were alive at once."""
+
+  def __init__(self, num_frames):
+    self.name, self.num_frames, self.frame_size = 'made up', num_frames, SIZE
+    self.frame_names = NumberedNames(num_frames)
+    self.alive = self.most = 0
+
+  def frames(self, start=0):
+    for i in range(start, self.num_frames):
+      frame = np.full((*SIZE, 3), i % 256, np.uint8).view(CountedFrame)
+      self.alive += 1
+      self.most = max(self.most, self.alive)
+      weakref.finalize(frame, self._died)
+      yield frame
+
+  def _died(self):
+    self.alive -= 1
+
+  def mask(self, index):
+    return None
+
+
+def test_a_long_video_holds_no_more_frames_than_a_short_one(tmp_path, copying_graph):
+  """Reading ahead, the segmenter, writing behind and the pictures hold a few frames each."""
+  most = {}
+  for length in (40, 400):
+    video = EndlessVideo(length)
+    count = segment.segment(VideoSegmenter(copying_graph), video, masks.Mask(ids_mask(1)),
+                            tmp_path / str(length))
+    assert count == length
+    assert len(list((tmp_path / str(length) / 'masks').iterdir())) == length
+    most[length] = video.most
+  assert most[400] <= 16
+  assert most[400] <= most[40] + 2
+
+
+# ---- What it refuses: exit code, one line, no traceback, nothing written.
+
+
+@pytest.fixture
+def refuse(run_main, frames, tmp_path):
+  """Function: runs with good flags but the given ones; checks the line and that nothing came."""
+  good = write_png(tmp_path / 'mask.png', ids_mask(1), masks.DAVIS_PALETTE)
+
+  def refuse(code, *parts, extra=(), **flags):
+    out = tmp_path / 'out'
+    values = {'input': frames, 'mask': good, 'output': out, **flags}
+    process = run_main(MODULE, *(f'--{k}={v}' for k, v in values.items() if v is not None), *extra)
+    assert_one_line(process, code, *parts)
+    assert not out.exists() or not outputs(out)
+
+  return refuse
+
+
+@pytest.mark.parametrize('array, mode, parts', [
+    (np.ones((20, 30), np.uint8), None, ['a mask of 20x30', 'expected 33x49', 'draw the mask']),
+    (np.full((*SIZE, 3), 9, np.uint8), None, ['an RGB colour image', 'convert it to indexed']),
+    (np.full((*SIZE, 4), 9, np.uint8), None, ['an RGBA colour image', 'convert it to indexed']),
+    (np.full(SIZE, 300, np.uint16), None, ['16 bits per pixel', 'save the mask as an 8-bit PNG']),
+    (np.zeros(SIZE, np.uint8), None, ['a mask without any object', 'paint the objects']),
+    (cv2.GaussianBlur(ids_mask(255), (7, 7), 2), None, ['an antialiased image', 'without smooth']),
+])
+def test_masks_that_are_refused(refuse, tmp_path, array, mode, parts):
+  path = write_png(tmp_path / 'bad.png', array, mode=mode)
+  refuse(1, path, *parts, mask=path)
+
+
+def test_files_that_are_refused(refuse, tmp_path):
+  (tmp_path / 'empty').mkdir()
+  (tmp_path / 'text.mp4').write_text('no video')
+  (tmp_path / 'void.mp4').touch()
+  (tmp_path / 'mask.jpg').write_bytes(b'\xff\xd8\xff')
+  refuse(1, 'empty: a folder with 0 frames given', 'expected images', input=tmp_path / 'empty')
+  refuse(1, 'text.mp4: no decodable video stream', input=tmp_path / 'text.mp4')
+  refuse(1, 'void.mp4: no decodable video stream', input=tmp_path / 'void.mp4')
+  refuse(1, 'none: no such file or folder; check --input', input=tmp_path / 'none')
+  refuse(1, 'none.png: no such mask file', mask=tmp_path / 'none.png')
+  refuse(1, 'mask.jpg: a JPEG image given', mask=tmp_path / 'mask.jpg')
+
+
+def test_outputs_that_are_refused(refuse, tmp_path):
+  (tmp_path / 'file').touch()
+  refuse(1, 'file is a file; --output has to be a folder', output=tmp_path / 'file')
+  refuse(1, 'cannot be written to', 'choose another --output', output=tmp_path / 'file' / 'below')
+  refuse(1, 'cannot be written to', output='/proc/none')
+
+
+def test_flags_that_are_refused(refuse, tmp_path, davis):
+  for flag in ('input', 'output', 'mask'):
+    refuse(2, f'--{flag} is missing', '--helpshort lists the flags', **{flag: None})
+  refuse(2, "Unknown command line flag 'colour'", extra=['--colour=red'])
+  refuse(2, "'clip.mp4' is not a flag", extra=['clip.mp4'])
+  refuse(2, '--max_internal_size', '5', extra=['--max_internal_size=5'])
+  refuse(2, '--previous_prediction', extra=['--previous_prediction=hard'])
+  refuse(2, '--mask and --sequence exclude each other', input=davis, extra=['--sequence=bear'])
+  refuse(2, 'is a DAVIS-style root; say which sequence', input=davis)
+  refuse(1, 'no such folder; expected frames of the sequence camel', input=davis, mask=None,
+         extra=['--sequence=camel'])
+  refuse(2, "--seeded_model", extra=['--seeded_model=vgg'])
+
+
+def test_models_that_are_refused(refuse, tmp_path, copying_weights):
+  truncated = tmp_path / 'truncated.h5'
+  truncated.write_bytes(copying_weights.read_bytes()[:100_000])
+  refuse(1, 'none.h5: no such weights file', model=tmp_path / 'none.h5')
+  refuse(1, 'truncated.h5: not a weights file or truncated', model=truncated)
