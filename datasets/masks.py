@@ -267,11 +267,14 @@ def _refuse_antialiased(values, is_palette, name):
   """
   present = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
   present = present[present != 0]
+  enough = _THIN_VALUES_PALETTE if is_palette else _THIN_VALUES_GREY
+  if len(present) < enough:
+    return  # The usual case, before the costly part.
   kernel = np.ones((3, 3), np.uint8)
   low, high = cv2.erode(values, kernel), cv2.dilate(values, kernel)
   solid = np.unique(values[low == high])
   thin = np.setdiff1d(present, solid)
-  if len(thin) < (_THIN_VALUES_PALETTE if is_palette else _THIN_VALUES_GREY):
+  if len(thin) < enough:
     return
   if 2 * len(thin) <= len(present):
     return

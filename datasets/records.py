@@ -66,6 +66,10 @@ class RecordVideo(Video):
     for index in range(start, self.num_frames):
       yield self.frame(index)
 
+  def encoded_frame(self, index):
+    data = self._images[index]
+    return data, 'PNG' if data.startswith(b'\x89PNG') else 'JPEG'
+
   def mask(self, index):
     if not 0 <= index < self.num_frames or not self._masks[index]:
       return None
