@@ -1,6 +1,6 @@
 """The training loop: distribution, checkpoints, exact resume, logs, validation.
 
-Samples, dropout's seeds and the choice of reference pixels are functions of the step; with the
+Samples, dropout's masks and the choice of reference pixels are functions of the step; with the
 weights, the optimizer's slots and the step restored, a run that was killed goes on as if it had
 not been.
 """
@@ -12,14 +12,14 @@ import pathlib
 import time
 from typing import Callable, Optional
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from datasets import progress
 from datasets import triplets as triplets_lib
 from deeplab import tf1_checkpoint
-from feelvos_tf import model as model_lib
+from deeplab import weights_file
+from feelvos_tf import distributed_step
 from feelvos_tf import optimizer as optimizer_lib
 from feelvos_tf import schedule as schedule_lib
 from feelvos_tf import training_step
@@ -46,9 +46,16 @@ class TrainerOptions:
   loss: training_step.LossOptions = training_step.LossOptions()
   # Steps after which the run stops; None takes the schedule's length.
   stop_at_step: Optional[int] = None
+  # Scale the loss, for float16.
+  loss_scaling: bool = False
+  # Losses are added up over the videos of all devices. True averages over devices instead, as
+  # the original does over its clones.
+  average_over_devices: bool = False
   # Steps between log lines, checkpoints and validations; 0 is never.
   log_steps: int = 20
   save_interval_steps: int = 500
+  # Seconds after which a checkpoint is written all the same; 0 is never.
+  save_interval_secs: int = 0
   validation_steps: int = 0
   # Checkpoints kept.
   max_to_keep: int = 3
@@ -59,8 +66,11 @@ class TrainerOptions:
           f'optimizer is {self.optimizer!r}; expected one of {", ".join(OPTIMIZERS)}.')
     if self.batch_size < 1:
       raise ValueError(f'train_batch_size is {self.batch_size}; expected at least 1.')
-    if min(self.log_steps, self.save_interval_steps, self.validation_steps) < 0:
-      raise ValueError('log_steps, save_interval_steps and validation_steps are 0 (never) or more.')
+    for name in ('log_steps', 'save_interval_steps', 'save_interval_secs', 'validation_steps'):
+      if getattr(self, name) < 0:
+        raise ValueError(f'{name} is {getattr(self, name)}; expected 0 (never) or more.')
+    if self.max_to_keep < 1:
+      raise ValueError(f'max_to_keep is {self.max_to_keep}; expected at least 1.')
 
   @property
   def last_step(self):
@@ -77,14 +87,15 @@ class Trainer:
     """Creates optimizer and checkpoint manager; nothing is read or written yet.
 
     Args:
-      model: `Feelvos`, created under the strategy's scope.
+      model: `Feelvos` (or `DeepLabV3Plus` for the loss 'softmax'), created under the strategy's
+        scope.
       triplets: `datasets.triplets.Triplets`.
       options: TrainerOptions.
       strategy: tf.distribute.Strategy; None is one device.
       num_input_shards: int, number of workers.
-      input_shard: int, number of this worker.
+      input_shard: int, number of this worker; worker 0 writes checkpoints and prints.
       input_threads: int, samples made at the same time.
-      summaries: optional object with `write(step, scalars, batch, results)`.
+      summaries: optional `training_summaries.Summaries`.
 
     Raises:
       ValueError: the batch does not divide by the number of replicas.
@@ -100,26 +111,22 @@ class Trainer:
     if options.batch_size % replicas:
       raise ValueError(f'train_batch_size is {options.batch_size}; expected a multiple of the '
                        f'{replicas} devices.')
-    self._variables = training_step.trained_variables(model)
-    with self._strategy.scope():
-      self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name='global_step')
-      if options.optimizer == 'momentum':
-        self._optimizer = optimizer_lib.MomentumOptimizer(
-            self._variables, options.optimizer_options)
-      else:
-        self._optimizer = keras.optimizers.Adam(
-            learning_rate=options.schedule.base_learning_rate, epsilon=1e-8)
-        self._optimizer.build(list(self._variables.values()))
+    self._take_step = distributed_step.DistributedStep(
+        model, options, self._strategy, with_pictures=summaries is not None)
     self._manager = tf.train.CheckpointManager(
         self._checkpoint(), os.path.join(options.train_logdir, 'checkpoints'),
         max_to_keep=options.max_to_keep, checkpoint_name='train')
-    self._train_step = tf.function(self._distributed_step)
     self._best = -1.0
 
   @property
   def step(self):
     """int, number of steps taken."""
-    return int(self._step.numpy())
+    return int(self._take_step.step.numpy())
+
+  @property
+  def is_chief(self):
+    """Whether this process writes and prints."""
+    return self._shards[1] == 0
 
   def resume(self):
     """Restores the newest checkpoint of the run, if there is one.
@@ -142,7 +149,7 @@ class Trainer:
                        'another --train_logdir.') from error
     best = pathlib.Path(self.options.train_logdir) / 'best.json'
     if best.exists():
-      self._best = json.loads(best.read_text())['score']
+      self._best = json.loads(best.read_text(encoding='utf-8'))['score']
     return self.step
 
   def train(self, validate: Optional[Callable] = None):
@@ -156,57 +163,60 @@ class Trainer:
       The last step taken.
 
     Raises:
-      FloatingPointError: the loss is not finite; the checkpoint before stays the newest.
-      ValueError: the data cannot be read.
+      FloatingPointError: the loss or a gradient is not finite; the weights have not been touched
+        by that step, and the last checkpoint stays.
+      ValueError: the data cannot be read, or the memory does not suffice.
     """
-    options = self.options
     iterator = iter(self._dataset())
-    started, first = time.monotonic(), self.step
+    self._logged = self._saved = (time.monotonic(), self.step)
     try:
-      while self.step < options.last_step:
-        batch = self._next(iterator)
-        losses, regularization, rate = self._train_step(batch)
-        step = self.step
-        if options.log_steps and step % options.log_steps == 0 or step == options.last_step:
-          self._check_finite(losses, step)
-          self._log(step, losses, regularization, rate, started, first, batch)
-        if options.save_interval_steps and step % options.save_interval_steps == 0:
-          self._check_finite(losses, step)
-          self.save()
-        if validate is not None and options.validation_steps and (
-            step % options.validation_steps == 0):
-          self._validate(validate, step)
+      while self.step < self.options.last_step:
+        self._one_step(iterator, validate)
     except KeyboardInterrupt:
       self.save()
-      print(f'interrupted at step {self.step}; a checkpoint was written, the same command goes on.')
+      self._print(f'interrupted at step {self.step}; a checkpoint was written, the same command '
+                  'goes on.')
       return self.step
     self.save()
     return self.step
 
   def save(self):
     """Writes a checkpoint (once per step)."""
-    if not str(self._manager.latest_checkpoint).endswith(f'-{self.step}'):
+    if self.is_chief and not str(self._manager.latest_checkpoint).endswith(f'-{self.step}'):
       self._manager.save(checkpoint_number=self.step)
+    self._saved = (time.monotonic(), self.step)
 
   def export_weights(self, path, notes=None, dtype='float32'):
     """Writes the model's weights as `model.save_model` does."""
-    model_lib.save_model(path, self.model, notes, dtype)
+    metadata = {'options': self.model.options.to_dict(), 'notes': notes or {}}
+    weights_file.save(path, self.model, metadata, dtype)
+
+  def _one_step(self, iterator, validate):
+    """A step and whatever is due after it."""
+    options = self.options
+    batch = self._next(iterator)
+    try:
+      outcome = self._take_step(self._split(batch))
+      self._check_finite(outcome)
+    except tf.errors.ResourceExhaustedError as error:
+      raise ValueError(
+          f'the memory does not suffice for a step ({str(error).splitlines()[0][:150]}); lower '
+          '--train_batch_size or --train_crop_size.') from error
+    step = self.step
+    if options.log_steps and step % options.log_steps == 0 or step == options.last_step:
+      self._log(outcome, batch)
+    seconds = time.monotonic() - self._saved[0]
+    if (options.save_interval_steps and step % options.save_interval_steps == 0
+        or options.save_interval_secs and seconds >= options.save_interval_secs):
+      self.save()
+    if validate is not None and options.validation_steps and step % options.validation_steps == 0:
+      self._validate(validate, step)
 
   def _checkpoint(self):
     named = tf1_checkpoint.variables_by_name(self.model)
     return tf.train.Checkpoint(
-        step=self._step, weights={name: variable.value for name, variable in named.items()},
-        optimizer=self._optimizer_state(), dropout=self._dropout_state())
-
-  def _optimizer_state(self):
-    if self.options.optimizer == 'momentum':
-      return {'iterations': self._optimizer.iterations, 'slots': self._optimizer.slots}
-    return {f'{i}_{variable.name}': variable.value
-            for i, variable in enumerate(self._optimizer.variables)}
-
-  def _dropout_state(self):
-    return {variable.path: variable.value for variable in self.model.variables
-            if 'seed_generator' in variable.path}
+        weights={name: variable.value for name, variable in named.items()},
+        **self._take_step.checkpoint_items())
 
   def _dataset(self):
     options = self.options
@@ -221,7 +231,7 @@ class Trainer:
     except tf.errors.OpError as error:
       raise ValueError(triplets_lib.error_message(error)) from error
     batch.pop('video', None)
-    return self._split(batch)
+    return batch
 
   def _split(self, batch):
     """The batch as per-replica values."""
@@ -236,66 +246,51 @@ class Trainer:
 
     return self._strategy.experimental_distribute_values_from_function(part)
 
-  def _distributed_step(self, batch):
-    losses, regularization, rate = self._strategy.run(self._replica_step, args=(batch,))
-    if self._strategy.num_replicas_in_sync > 1:
-      losses = self._strategy.gather(losses, axis=0)
-      regularization = self._strategy.reduce('MEAN', regularization, axis=None)
-      rate = self._strategy.reduce('MEAN', rate, axis=None)
-    self._step.assign_add(1)
-    return losses, regularization, rate
+  def _check_finite(self, outcome):
+    losses, step = np.asarray(outcome.losses), self.step
+    if np.all(np.isfinite(losses)) and (outcome.finite or self._take_step.may_overflow):
+      return
+    what = 'the loss' if not np.all(np.isfinite(losses)) else 'a gradient'
+    raise FloatingPointError(
+        f'{what} is not finite at step {step} (losses {losses.tolist()}); the last good checkpoint '
+        f'is {self._manager.latest_checkpoint or "none, no step was saved"}. Lower '
+        '--base_learning_rate, start slower (--slow_start_step) or look at the data.')
 
-  def _replica_step(self, batch):
-    options = self.options
-    rate = schedule_lib.learning_rate(self._step, options.schedule)
-    replicas = self._strategy.num_replicas_in_sync
-    # As in the original: losses of videos are summed on a clone and averaged over clones.
-    results, regularization, gradients = training_step.gradients(
-        self.model, self._variables, batch, self._step, options.loss, 1.0 / replicas)
-    losses = tf.stack([result.loss for result in results])
-    finite = tf.reduce_all(tf.math.is_finite(losses))
-    # A step that went wrong must not reach the weights before the loop has seen its loss.
-    gradients = [None if g is None else tf.where(finite, g, tf.zeros_like(g)) for g in gradients]
-    if options.optimizer == 'momentum':
-      self._optimizer.apply(gradients, rate)
-    else:
-      self._optimizer.learning_rate.assign(rate)
-      norm = options.optimizer_options.clip_gradient_norm
-      self._optimizer.apply_gradients([
-          (optimizer_lib.clip_by_own_norm(g, norm), v)
-          for g, v in zip(gradients, self._variables.values()) if g is not None])
-    return losses, regularization, rate
+  def _print(self, text):
+    if self.is_chief:
+      print(text, flush=True)
 
-  @staticmethod
-  def _check_finite(losses, step):
-    values = np.asarray(losses)
-    if not np.all(np.isfinite(values)):
-      raise FloatingPointError(
-          f'the loss is not finite at step {step} ({values}); the last checkpoint is good. '
-          'Lower --base_learning_rate or look at the data.')
-
-  def _log(self, step, losses, regularization, rate, started, first, batch):
-    seconds = max(time.monotonic() - started, 1e-9)
-    speed = (step - first) / seconds
+  def _log(self, outcome, batch):
+    step, now = self.step, time.monotonic()
+    speed = (step - self._logged[1]) / max(now - self._logged[0], 1e-9)
+    self._logged = (now, step)
     left = (self.options.last_step - step) / max(speed, 1e-9)
-    mean = float(np.mean(np.asarray(losses)))
-    print(f'step {step}/{self.options.last_step}: loss {mean:.4f}, '
-          f'L2 {float(regularization):.4f}, rate {float(rate):.3g}, {speed:.3g} steps/s, '
-          f'{progress.duration(left)} left', flush=True)
+    scalars = {'loss/cross_entropy': float(np.mean(np.asarray(outcome.losses))),
+               'loss/regularization': float(outcome.regularization),
+               'learning_rate': float(outcome.rate), 'mean_iou': float(outcome.mean_iou),
+               'steps_per_second': speed}
+    if self._take_step.loss_scale is not None:
+      scalars['loss/scale'] = float(self._take_step.loss_scale.scale)
+    self._print(
+        f'step {step}/{self.options.last_step}: loss {scalars["loss/cross_entropy"]:.4f}, '
+        f'L2 {scalars["loss/regularization"]:.4f}, IoU {scalars["mean_iou"]:.3f}, '
+        f'rate {scalars["learning_rate"]:.3g}, {speed:.3g} steps/s, '
+        f'{progress.duration(left)} left')
     if self._summaries is not None:
-      scalars = {'loss/cross_entropy': mean, 'loss/regularization': float(regularization),
-                 'learning_rate': float(rate), 'steps_per_second': speed}
-      self._summaries.write(step, scalars, batch)
+      first = {key: value[0] for key, value in batch.items()}
+      self._summaries.write(step, scalars, first, outcome.pictures)
 
   def _validate(self, validate, step):
+    if not self.is_chief:
+      return
     score = float(validate(self.model))
     print(f'step {step}: validation {score:.4f} (best {max(score, self._best):.4f})', flush=True)
     if self._summaries is not None:
-      self._summaries.write(step, {'validation': score}, None)
+      self._summaries.write(step, {'validation': score})
     if score > self._best:
       self._best = score
       folder = pathlib.Path(self.options.train_logdir)
       self.export_weights(folder / 'best.h5', {'step': step, 'validation': score})
       temporary = folder / 'best.json.tmp'
-      temporary.write_text(json.dumps({'step': step, 'score': score}))
+      temporary.write_text(json.dumps({'step': step, 'score': score}), encoding='utf-8')
       os.replace(temporary, folder / 'best.json')

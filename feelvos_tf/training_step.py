@@ -13,7 +13,7 @@ from deeplab import tf1_checkpoint
 from feelvos_tf import losses
 from feelvos_tf import model as model_lib
 
-CLASSIFICATION_LOSSES = ('softmax_with_attention', 'triplet')
+CLASSIFICATION_LOSSES = ('softmax_with_attention', 'triplet', 'softmax')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +24,15 @@ class LossOptions:
     ValueError: unknown `classification_loss`.
   """
 
-  # 'softmax_with_attention': the video model; 'triplet': the embedding alone.
+  # 'softmax_with_attention': the video model; 'triplet': the embedding alone; 'softmax': the
+  # semantic logits of a `DeepLabV3Plus` model, without any video.
   classification_loss: str = 'softmax_with_attention'
   # Reference pixels per object that are matched, chosen at random (section 4); None keeps all.
   max_neighbors_per_object: Optional[int] = 1024
   mining: losses.HardMining = losses.HardMining()
   weight_decay: float = 4e-5
+  # Compare logits and labels at full size; False shrinks the labels instead.
+  upsample_logits: bool = True
   # Dropout in ASPP.
   dropout: bool = True
   # Seed of what is random inside the step.
@@ -56,17 +59,19 @@ class VideoResult:
   maps: Optional[model_lib.Maps] = None
 
 
-def video_results(model, batch, step, options):
+def video_results(model, batch, step, options, first_video=0):
   """Forward pass and loss of each video.
 
   Args:
-    model: `Feelvos`.
+    model: `Feelvos`; `DeepLabV3Plus` with semantic logits for the loss 'softmax'.
     batch: dict of `images` [videos, frames, height, width, 3] 0..255 in the order reference,
       previous, current, ...; `labels` int [videos, frames, height, width], object index, 255
       ignored; `num_objects` int32 [videos]; optionally `previous_labels` int [videos, height,
       width], the damaged labels of the previous frame.
     step: integer scalar, training step.
     options: LossOptions.
+    first_video: integer scalar, place of the first video in the batch of all devices. What is
+      random depends on it, so that the result does not depend on the number of devices.
 
   Returns:
     list of VideoResult.
@@ -74,11 +79,13 @@ def video_results(model, batch, step, options):
   images, labels = batch['images'], tf.cast(batch['labels'], tf.int32)
   num_videos, num_frames = labels.shape[0], labels.shape[1]
   flat = tf.reshape(images, tf.concat([[num_videos * num_frames], tf.shape(images)[2:]], 0))
+  if options.classification_loss == 'softmax':
+    return _semantic_results(model, flat, labels, step, options)
   features, embeddings = model.extract(flat, training=options.dropout)
   results = []
   for video in range(num_videos):
     part = slice(video * num_frames, (video + 1) * num_frames)
-    seed = tf.stack([tf.cast(step, tf.int32), options.seed * 1024 + video])
+    seed = tf.stack([tf.cast(step, tf.int32), options.seed * 1024 + first_video + video])
     if options.classification_loss == 'triplet':
       results.append(VideoResult(losses.triplet_loss(embeddings[part], labels[video], seed=seed)))
       continue
@@ -87,9 +94,19 @@ def video_results(model, batch, step, options):
         model, features[part], embeddings[part], labels[video], batch['num_objects'][video],
         None if previous is None else previous[video], seed, options)
     loss = losses.video_cross_entropy(
-        logits, labels[video, 2:], step=step, mining=options.mining)
+        logits, labels[video, 2:], step=step, mining=options.mining,
+        upsample_logits=options.upsample_logits)
     results.append(VideoResult(loss, logits, maps))
   return results
+
+
+def _semantic_results(model, images, labels, step, options):
+  """One VideoResult with the loss of DeepLab over all frames of the batch."""
+  logits = model(tf.cast(images, tf.float32), training=options.dropout)['logits']
+  loss = losses.softmax_cross_entropy(
+      logits, tf.reshape(labels, tf.concat([[-1], tf.shape(labels)[2:]], 0)), step=step,
+      mining=options.mining, upsample_logits=options.upsample_logits)
+  return [VideoResult(loss, logits)]
 
 
 def _video_logits(model, features, embeddings, labels, num_objects, previous_labels, seed,
@@ -115,31 +132,66 @@ def _video_logits(model, features, embeddings, labels, num_objects, previous_lab
   return tf.transpose(tf.stack(all_logits), [0, 2, 3, 1]), maps
 
 
+def mean_iou(results, labels):
+  """Mean intersection over union of what the model predicts for the current frames.
+
+  Args:
+    results: list of VideoResult with logits [frames - 2, h4, w4, objects].
+    labels: int [videos, frames, height, width], object index, 255 ignored.
+
+  Returns:
+    float32 scalar: the mean over videos of the mean over objects (background included) that are
+    there or are predicted, at the size of the logits.
+  """
+  return tf.reduce_mean(tf.stack([
+      _video_iou(result.logits, labels[video, 2:]) for video, result in enumerate(results)]))
+
+
+def _video_iou(logits, labels):
+  count = tf.shape(logits)[-1]
+  predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
+  truth = losses.shrink_labels(labels, tf.shape(logits)[1:3])
+  pairs = tf.boolean_mask(truth * count + predicted, truth < count)
+  table = tf.reshape(tf.math.bincount(pairs, minlength=count * count, maxlength=count * count,
+                                      dtype=tf.float32), [count, count])
+  both = tf.linalg.diag_part(table)
+  either = tf.reduce_sum(table, axis=0) + tf.reduce_sum(table, axis=1) - both
+  seen = tf.cast(either > 0, tf.float32)
+  return tf.math.divide_no_nan(
+      tf.reduce_sum(tf.math.divide_no_nan(both, either)), tf.reduce_sum(seen))
+
+
 def trained_variables(model):
   """The variables that are trained, by the original's names, in the order of creation."""
   return {name: variable for name, variable in tf1_checkpoint.variables_by_name(model).items()
           if variable.trainable}
 
 
-def gradients(model, variables, batch, step, options, loss_scale=1.0):
+def gradients(model, variables, batch, step, options, loss_scale=1.0, regularization_scale=None,
+              first_video=0):
   """Losses of a batch and their gradients.
 
   Args:
-    model: `Feelvos`.
+    model: see `video_results`.
     variables: dict of `trained_variables`.
     batch: see `video_results`.
     step: integer scalar.
     options: LossOptions.
-    loss_scale: float that multiplies the loss (float16, or 1 / replicas).
+    loss_scale: float or float32 scalar that multiplies the losses of the videos.
+    regularization_scale: the same for the regularization; None takes `loss_scale`.
+    first_video: see `video_results`.
 
   Returns:
     (list of VideoResult, regularization float32 scalar, list of gradients in the order of
-    `variables`, of loss_scale * (sum of the videos' losses + regularization)).
+    `variables`, of loss_scale * sum of the videos' losses + regularization_scale *
+    regularization). A variable the loss does not depend on has the gradient None.
   """
+  if regularization_scale is None:
+    regularization_scale = loss_scale
   values = [variable.value for variable in variables.values()]
   with tf.GradientTape() as tape:
-    results = video_results(model, batch, step, options)
+    results = video_results(model, batch, step, options, first_video)
     regularization = losses.l2_loss(variables, options.weight_decay)
-    total = tf.add_n([result.loss for result in results]) + regularization
-    scaled = total * loss_scale
+    scaled = (tf.add_n([result.loss for result in results]) * loss_scale
+              + regularization * regularization_scale)
   return results, regularization, tape.gradient(scaled, values)
