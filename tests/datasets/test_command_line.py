@@ -29,7 +29,7 @@ def run(tmp_path):
 @pytest.mark.parametrize('body, args, code, start', [
     ('return None', [], 0, ''),
     ('return 3', [], 3, ''),
-    ('raise ValueError("bad\\\\n  data")', [], 1, 'program.py: error: bad data\n'),
+    ('raise ValueError("bad\\n  data")', [], 1, 'program.py: error: bad data\n'),
     ('raise FileNotFoundError("x: no such file")', [], 1, 'program.py: error: x: no such file\n'),
     ('raise command_line.UsageError("--a is missing")', [], 2,
      'program.py: error: --a is missing (python -m program.py --helpshort lists the flags)\n'),

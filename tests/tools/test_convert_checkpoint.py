@@ -78,13 +78,11 @@ def test_deeplab_alone(convert, tmp_path):
                                 second.get_tensor('logits/semantic/weights'))
 
 
-def test_keras_mobilenet_as_backbone(convert, refuse, tmp_path):
+def test_keras_mobilenet_as_backbone(convert, tmp_path):
   theirs = keras.applications.MobileNetV2(
       include_top=False, weights=None, input_shape=(None, None, 3))
   path = tmp_path / 'mobilenet_v2.weights.h5'
   theirs.save_weights(path)
-  listed = refuse(1, 'does not fit the model', input=path, output=tmp_path / 'a.h5')
-  assert 'missing from the checkpoint: ' in listed
   convert('--backbone_only', input=path, output=tmp_path / 'initial.h5')
   model = model_lib.load_model(tmp_path / 'initial.h5')
   np.testing.assert_array_equal(
@@ -124,7 +122,6 @@ def test_bad_checkpoints(golden_checkpoint, refuse, tmp_path):
   refuse(1, truncated, 'truncated', 'copy it again', input=truncated, output=output)
   refuse(1, 'does not fit the model, another variant', input=good, output=output,
          model_variant='resnet_v1_50_beta')
-  refuse(1, 'no checkpoint here; expected none.index', input=tmp_path / 'none', output=output)
   refuse(1, 'none.h5: no such weights file', input=tmp_path / 'none.h5', output=output)
   (tmp_path / 'text.h5').write_text('text')
   refuse(1, 'text.h5: not', input=tmp_path / 'text.h5', output=output)
@@ -139,9 +136,8 @@ def test_bad_outputs_and_flags(golden_checkpoint, refuse, tmp_path):
   (tmp_path / 'there.h5').write_text('precious')
   refuse(1, 'there.h5 exists', 'add --overwrite', input=good, output=tmp_path / 'there.h5')
   assert (tmp_path / 'there.h5').read_text() == 'precious'
-  refuse(1, 'there.h5', input=good, output=tmp_path / 'there.h5' / 'below.h5')
   refuse(1, 'there.h5', input=good, output=tmp_path / 'there.h5' / 'model.ckpt')
   refuse(2, '--input is missing', output=tmp_path / 'a.h5')
   refuse(2, '--output is missing', input=good)
-  refuse(2, '--model_variant', input=good, output=tmp_path / 'a.h5', model_variant='vgg')
-  refuse(2, '--output_stride', input=good, output=tmp_path / 'a.h5', output_stride=4)
+  refuse(1, "model_variant is 'vgg'; expected one of", input=good, output=tmp_path / 'a.h5',
+         model_variant='vgg')
