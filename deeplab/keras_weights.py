@@ -49,7 +49,7 @@ def read_mobilenet_v2(path):
     ValueError: the file does not fit MobileNetV2.
   """
   if not os.path.isfile(path):
-    raise FileNotFoundError(f'{path}: no such weights file.')
+    raise FileNotFoundError(f'{path}: no such weights file; check the path.')
   model = keras.applications.MobileNetV2(
       include_top=False, weights=None, input_shape=(None, None, 3))
   try:

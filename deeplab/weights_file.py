@@ -122,7 +122,7 @@ class Arrays:
 def _open(path):
   path = os.fspath(path)
   if not os.path.isfile(path):
-    raise FileNotFoundError(f'{path}: no such weights file.')
+    raise FileNotFoundError(f'{path}: no such weights file; check the path.')
   try:
     file = h5py.File(path, 'r')
   except OSError as error:

@@ -178,6 +178,9 @@ def _prepare_output(output):
 
 def _segmenter():
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
+  if not (FLAGS.model or FLAGS.seeded_model or PRETRAINED.is_file()):
+    raise FileNotFoundError(f'{PRETRAINED}: the pretrained model is not there; give --model, or try '
+                            'without trained weights: --seeded_model=mobilenet_v2.')
   with command_line.quiet_imports():
     import keras
     import tensorflow as tf

@@ -208,3 +208,24 @@ def test_overlay_tints_inside_and_leaves_the_rest(rng):
   np.testing.assert_allclose(drawn[20, 30], centre, atol=1)
   with pytest.raises(ValueError, match='expected the same size'):
     masks.overlay(image[:-1], ids)
+
+
+def test_without_void_255_is_an_id_like_any_other():
+  """A user's own first mask: nothing in it is void, and white in a grey file stays 255."""
+  grey = png(disc(255))
+  for data in (masks.encode_mask(disc(255)), grey):
+    mask = masks.decode_mask(data, 'm', require_object=True, void=False)
+    assert mask.object_ids == (255,)
+    assert not mask.binary
+    np.testing.assert_array_equal(mask.ids, disc(255))
+  with pytest.raises(ValueError, match=r'an id of 1\.\.255'):
+    masks.decode_mask(png(disc(0)), 'm', require_object=True, void=False)
+  with pytest.raises(ValueError, match=r'an id of 1\.\.254'):
+    masks.decode_mask(masks.encode_mask(disc(255)), 'm', require_object=True)
+
+
+def test_overlay_draws_255_unless_it_is_void():
+  image = np.full((48, 64, 3), 100, np.uint8)
+  np.testing.assert_array_equal(masks.overlay(image, disc(255)), image)
+  drawn = masks.overlay(image, disc(255), void_id=None)
+  np.testing.assert_array_equal((drawn != image).any(-1), disc(1) == 1)
