@@ -64,7 +64,59 @@ def _restore_lost(labels, small, lost):
   return tf.tensor_scatter_nd_update(small, centers, lost)
 
 
-class InferenceGraph:
+class InferenceFunctions:
+  """A model's inference as plain functions, for use inside a graph of one's own.
+
+  Attributes:
+    options: `FeelvosOptions` of the model.
+  """
+
+  def __init__(self, model):
+    """Takes a `Feelvos`; nothing is traced."""
+    self.options = model.options
+    self._model = model
+
+  def trace_extract(self, frame):
+    """`extract` for use inside a graph."""
+    features, embedding = self._model.extract(frame[tf.newaxis])
+    return features[0], embedding[0]
+
+  def trace_initialize(self, embedding, labels, num_objects):
+    """`initialize` for use inside a graph."""
+    labels = shrink_object_labels(labels, num_objects)
+    reference = self._model.prepare_reference(embedding, labels, num_objects)
+    return State(reference, self._model.previous_frame(embedding, labels, num_objects))
+
+  def trace_restore(self, reference_embedding, reference_labels, previous, num_objects):
+    """State from what was kept of it outside the graph.
+
+    Args:
+      reference_embedding: [h4, w4, embedding_dimension] of the reference frame.
+      reference_labels: int32 [h4, w4], `previous.labels` of the state after `initialize`.
+      previous: `model.PreviousFrame` of the frame before.
+      num_objects: int32 scalar, background included.
+
+    Returns:
+      `State`.
+    """
+    reference = self._model.prepare_reference(reference_embedding, reference_labels, num_objects)
+    return State(reference, self._model.previous_frame(*previous[:2], num_objects, previous[2]))
+
+  def trace_step(self, features, embedding, state, num_objects, size):
+    """`step` for use inside a graph."""
+    maps = self._model.match(embedding, state.reference, state.previous, num_objects)
+    logits = self._model.segment(features, maps)
+    labels = tf.argmax(model_lib.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
+    previous = self._model.previous_frame(
+        embedding, model_lib.shrink_labels(labels, tf.shape(logits)[1:]), num_objects,
+        tf.nn.softmax(logits, axis=0))
+    none = tf.zeros([0, 0, 0])
+    return (labels, logits, none if maps.global_distance is None else maps.global_distance,
+            none if maps.local_distance is None else maps.local_distance,
+            State(state.reference, previous))
+
+
+class InferenceGraph(InferenceFunctions):
   """A model's inference as three graph functions with weights frozen into them.
 
   Freezing makes the weights constants, so that batch norm is folded into the convolutions once
@@ -81,8 +133,7 @@ class InferenceGraph:
       model: `Feelvos`.
       freeze: bool; False keeps variables (less memory, slower, weights may change).
     """
-    self.options = model.options
-    self._model = model
+    super().__init__(model)
     self._freeze = freeze
     frame = tf.TensorSpec([None, None, 3], tf.uint8, 'frame')
     count = tf.TensorSpec([], tf.int32, 'num_objects')
@@ -132,30 +183,6 @@ class InferenceGraph:
       `State` after this frame).
     """
     return self._step(features, embedding, state, num_objects, tf.constant(size, tf.int32))
-
-  def trace_extract(self, frame):
-    """`extract` for use inside a graph."""
-    features, embedding = self._model.extract(frame[tf.newaxis])
-    return features[0], embedding[0]
-
-  def trace_initialize(self, embedding, labels, num_objects):
-    """`initialize` for use inside a graph."""
-    labels = shrink_object_labels(labels, num_objects)
-    reference = self._model.prepare_reference(embedding, labels, num_objects)
-    return State(reference, self._model.previous_frame(embedding, labels, num_objects))
-
-  def trace_step(self, features, embedding, state, num_objects, size):
-    """`step` for use inside a graph."""
-    maps = self._model.match(embedding, state.reference, state.previous, num_objects)
-    logits = self._model.segment(features, maps)
-    labels = tf.argmax(model_lib.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
-    previous = self._model.previous_frame(
-        embedding, model_lib.shrink_labels(labels, tf.shape(logits)[1:]), num_objects,
-        tf.nn.softmax(logits, axis=0))
-    none = tf.zeros([0, 0, 0])
-    return (labels, logits, none if maps.global_distance is None else maps.global_distance,
-            none if maps.local_distance is None else maps.local_distance,
-            State(state.reference, previous))
 
   def _trace(self, function, *specs):
     concrete = tf.function(function).get_concrete_function(*specs)
