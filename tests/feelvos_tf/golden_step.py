@@ -101,23 +101,17 @@ def compute(training, dropmask):
     data = {**batch, 'images': batch['images'] * (1 + change)}
     keep(f'perturbed{number}', run(0, data)[2])
   if not dropmask:
-    perturbed = lambda change: run(1, {**batch, 'images': batch['images'] * (1 + change)})[2]
-    found.update(two_updates(model, momentum, run, perturbed, results, regularization, raw))
+    found.update(two_updates(model, momentum, run, results, regularization, raw))
   return found
 
 
-def two_updates(model, momentum, run, perturbed, results, regularization, raw):
+def two_updates(model, momentum, run, results, regularization, raw):
   """Two momentum steps; the first takes the gradients that are known already."""
   named = tf1_checkpoint.variables_by_name(model)
   found = {f'step0|{name}': variable.numpy() for name, variable in named.items()}
   for step in range(2):
     if step:
       results, regularization, raw = run(step)
-      for number, change in enumerate((1e-6, -1e-6)):
-        found.update({f'later{number}|{name}': np.asarray(value)
-                      for name, value in zip(momentum.names, perturbed(change))})
-      found.update({f'later|{name}': np.asarray(value)
-                    for name, value in zip(momentum.names, raw)})
     found[f'total{step + 1}'] = sum(float(r.loss) for r in results) + float(regularization)
     momentum.apply(raw, schedule.learning_rate(step))
     found.update({f'step{step + 1}|{name}': variable.numpy()

@@ -13,7 +13,6 @@ import pathlib
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -65,10 +64,10 @@ def relative(actual, expected):
   return np.linalg.norm(difference) / max(np.linalg.norm(expected), 1e-12)
 
 
-def tolerances(computed, kind='raw0', perturbed='perturbed'):
+def tolerances(computed):
   """name -> how far a gradient may be off; see the module's docstring."""
-  raw = tapped(computed, kind)
-  moved = [tapped(computed, f'{perturbed}{number}') for number in range(2)]
+  raw = tapped(computed, 'raw0')
+  moved = [tapped(computed, f'perturbed{number}') for number in range(2)]
   return {name: max(GRADIENT_TOLERANCE, *(relative(other[name], value) for other in moved))
           for name, value in raw.items()}
 
@@ -160,9 +159,9 @@ def test_variables_and_slots_after_momentum_steps(golden, training, computed, st
   for name, value in tapped(training, f'step{step}|var').items():
     assert relative(after[name], value) < VALUE_TOLERANCE, name
   if step == 2:
-    # The second gradient adds its own noise, and that of the weights it is taken at.
-    later = tolerances(computed, 'later', 'later')
-    allowed = {name: 2 * (allowed[name] + later[name]) for name in allowed}
+    # The second gradient is taken at weights that carry the noise of the first, which is far
+    # more than 1e-6 and moves more of the ReLUs: measured 0.4 % of norms, 2 % of single values.
+    allowed = dict.fromkeys(allowed, 5e-2)
   for name, value in tapped(training, f'step{step}|momentum').items():
     if name != NO_GRADIENT:
       assert relative(after[f'{name}/Momentum'], value) <= allowed[name], name
@@ -175,7 +174,7 @@ def test_variables_and_slots_after_momentum_steps(golden, training, computed, st
     change = np.linalg.norm(after[name].astype(np.float64) - before.get(name, 0.0))
     # The weights themselves are float32: a change of 1e-4 of them keeps three digits.
     rounding = 0.0 if name not in before else 1e-7 * np.linalg.norm(before[name])
-    assert abs(change - norm) <= allowed.get(variable, 0) * norm + rounding, name
+    assert abs(change - norm) <= (1 if step == 1 else 0.2) * allowed.get(variable, 0) * norm + rounding, name
 
 
 @pytest.mark.slow
@@ -185,3 +184,101 @@ def test_step_with_the_dropout_mask_of_the_original(golden, computed_with_dropou
   check_gradients(training, computed_with_dropout)
   for step in (0, 150000):
     check_norms(golden, computed_with_dropout, f'{GOLDEN}_dropmask', step)
+
+
+@pytest.fixture(scope='module')
+def tiny_model():
+  import keras
+
+  keras.utils.set_random_seed(3)
+  return Feelvos(FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
+      head_dimension=8, head_layers=1, head_kernel_size=3, window_radius=3))
+
+
+def random_batch(rng, videos=2, frames=3, size=33, num_objects=3):
+  labels = np.zeros((videos, frames, size, size), np.int32)
+  labels[:, :, 8:20, 4:18] = 1
+  labels[:, :, 22:, 10:] = 2
+  labels[:, :, :2] = 255
+  return {'images': tf.constant(rng.integers(0, 256, (videos, frames, size, size, 3)), tf.uint8),
+          'labels': tf.constant(labels), 'num_objects': tf.fill([videos], num_objects)}
+
+
+def test_videos_of_a_batch_do_not_touch_each_other(tiny_model, rng):
+  batch = random_batch(rng)
+  options = training_step.LossOptions(dropout=False, max_neighbors_per_object=5)
+  both = training_step.video_results(tiny_model, batch, 4, options)
+  second = training_step.video_results(
+      tiny_model, {key: value[1:] for key, value in batch.items()}, 4, options, first_video=1)
+  np.testing.assert_allclose(both[1].loss, second[0].loss, rtol=1e-5)
+  np.testing.assert_allclose(both[1].logits, second[0].logits, rtol=1e-3, atol=1e-4)
+
+
+def test_more_current_frames_are_told_of_the_prediction_before(tiny_model, rng):
+  result, = training_step.video_results(
+      tiny_model, random_batch(rng, videos=1, frames=5), 0,
+      training_step.LossOptions(dropout=False))
+  assert result.logits.shape == (3, 9, 9, 3)
+  np.testing.assert_array_equal(
+      np.argmax(result.logits[1], axis=-1), np.argmax(result.maps.previous_prediction, axis=0))
+
+
+def test_damaged_previous_labels_reach_the_head_but_not_the_loss(tiny_model, rng):
+  batch = random_batch(rng, videos=1)
+  damaged = {**batch, 'previous_labels': tf.zeros_like(batch['labels'][:, 1])}
+  result, = training_step.video_results(
+      tiny_model, damaged, 0, training_step.LossOptions(dropout=False))
+  np.testing.assert_array_equal(result.maps.previous_prediction[1], 0)
+  assert np.all(np.asarray(result.maps.local_distance[1]) == 1)
+
+
+def test_triplet_loss_trains_no_head(tiny_model, rng):
+  variables = training_step.trained_variables(tiny_model)
+  results, _, gradients = training_step.gradients(
+      tiny_model, variables, random_batch(rng), 0,
+      training_step.LossOptions('triplet', weight_decay=0.0))
+  assert len(results) == 2
+  without = {name for name, gradient in zip(variables, gradients) if gradient is None}
+  assert 'logits/semantic/biases' in without
+  assert not any(name.startswith('embedding/') for name in without)
+
+
+def test_softmax_loss_trains_deeplab_alone(rng):
+  model = DeepLabV3Plus(ModelOptions('mobilenet_v2', depth_multiplier=0.35, num_classes=3))
+  variables = training_step.trained_variables(model)
+  batch = random_batch(rng)
+  options = training_step.LossOptions('softmax', dropout=False)
+  (result,), _, gradients = training_step.gradients(model, variables, batch, 0, options)
+  assert all(gradient is not None for gradient in gradients)
+  labels = tf.reshape(batch['labels'], [-1, 33, 33])
+  expected = losses.softmax_cross_entropy(result.logits, labels, mining=options.mining)
+  np.testing.assert_allclose(result.loss, expected, rtol=1e-6)
+
+
+def test_scales_of_losses_and_regularization(tiny_model, rng):
+  variables = training_step.trained_variables(tiny_model)
+  batch = random_batch(rng, videos=1)
+  options = training_step.LossOptions(dropout=False)
+  run = lambda *scales: training_step.gradients(
+      tiny_model, variables, batch, 0, options, *scales)[2]
+  whole, data, penalty = run(1.0), run(2.0, 0.0), run(0.0, 3.0)
+  for total, doubled, tripled in zip(whole, data, penalty):
+    np.testing.assert_allclose(total, doubled / 2 + (0 if tripled is None else tripled / 3),
+                               rtol=1e-3, atol=1e-5)
+
+
+def test_mean_iou():
+  logits = np.full((1, 2, 2, 3), -1, np.float32)
+  for (row, column), predicted in {(0, 0): 0, (0, 1): 1, (1, 0): 1, (1, 1): 0}.items():
+    logits[0, row, column, predicted] = 1
+  labels = np.array([[[9, 9], [9, 9]], [[9, 9], [9, 9]], [[0, 1], [0, 255]]])
+  result = training_step.VideoResult(tf.constant(0.0), tf.constant(logits))
+  # Background 1 of 2 pixels, object 1 the same; object 2 is nowhere; the last pixel is ignored.
+  np.testing.assert_allclose(
+      training_step.mean_iou([result], tf.constant(labels[np.newaxis], tf.int32)), 0.5)
+
+
+def test_unknown_loss_is_refused():
+  with pytest.raises(ValueError, match='classification_loss'):
+    training_step.LossOptions('hinge')
