@@ -239,7 +239,7 @@ def _in_chunks(function, operand, chunk, types, k):
 
 
 def _best_of_objects_k1(part, columns, block_object, num_objects, k):
-  """Highest score of every query with every object, without its place: (float32 [objects, n, 1],)."""
+  """Highest score of every query with every object: (float32 [objects, n, 1],)."""
   del k
   maxima = _block_maxima(part, columns)
   best = tf.cast(tf.math.unsorted_segment_max(maxima, block_object, num_objects), tf.float32)
@@ -301,6 +301,6 @@ def _best_of_objects(part, columns, block_object, num_objects, k):
     best, where = tf.nn.top_k(own, k)
     return best, tf.gather(places, where, batch_dims=1)
 
+  signature = (tf.TensorSpec([None, k], tf.float32), tf.TensorSpec([None, k], tf.int32))
   return tf.map_fn(
-      of_object, tf.range(num_objects), parallel_iterations=1,
-      fn_output_signature=(tf.TensorSpec([None, k], tf.float32), tf.TensorSpec([None, k], tf.int32)))
+      of_object, tf.range(num_objects), parallel_iterations=1, fn_output_signature=signature)

@@ -4,13 +4,16 @@ Paper: arXiv 1902.09513, section 3.4. Original: `local_pairwise_distances` and
 `local_previous_frame_nearest_neighbor_features_per_object` in
 research/feelvos/utils/embedding_utils.py.
 
-The current frame is cut into tiles. The queries of a tile, all at once, are multiplied by the
-rows of previous pixels that their windows touch (the halo). One small product per (halo row,
-tile), batched; the result is laid out [halo row, tile, halo column, query], so that segment_max
-over runs of equal labels along a halo row reduces it at memory speed for all objects at once.
+A strip of STRIP_ROWS rows of the previous frame is compared with all queries whose windows reach
+it. Strip and queries are cut into tiles of TILE_WIDTH query columns; a tile needs the previous
+pixels up to `radius` further left and right (its halo, copied per tile). One batched product per
+strip, laid out [tile, halo pixel, query]: segment_max over runs of equal labels along a halo row
+then reduces it at memory speed, for all objects at once.
 - A window's left and right edge is part of the product: TILE_WIDTH more channels, one-hot in the
   query's column and a large penalty on the other side.
 - Its upper and lower edge, and the object, are decided per run, after the reduction along x.
+- A query's results with the strips it was compared with are merged at the end.
+The figures behind these choices are in matching.py.
 """
 
 import tensorflow as tf
@@ -19,7 +22,7 @@ from feelvos_tf.matching_scores import (
     NO_MATCH_SCORE, check_compute_dtype, distance_from_squared, query_operand, reference_operand,
     score_gradients, squared_from_score)
 
-STRIP_ROWS = 6
+STRIP_ROWS = 6  # with radius 15: (6 + 30) * 8 = 288 queries, a multiple of the vector length
 TILE_WIDTH = 8
 DEFAULT_CHUNK_BYTES = 16 * 2**20
 PARALLEL_STRIPS = 2
@@ -39,8 +42,8 @@ def local_matching(query, previous, previous_labels, num_objects, *, window_radi
       0..num_objects-1 belong to no object.
     num_objects: int or int32 scalar tensor, >= 1.
     window_radius: int >= 0; 15 means a window of 31 x 31 pixels at stride 4.
-    chunk_bytes: int, bound on the larger temporary tensors, whatever the size of the frame (a
-      strip of TILE_HEIGHT rows is the least that is worked on).
+    chunk_bytes: int, bound on one product, whatever the size of the frame (one tile of a strip
+      is the least that is worked on); a few of them are alive at a time.
     compute_dtype: tf.float32 or tf.bfloat16, operand type of the matrix product.
 
   Returns:
@@ -99,7 +102,8 @@ def _best_scores(query, previous, labels, num_objects, radius, chunk_bytes):
           tf.reshape(previous, [-1, channels or tf.shape(query)[-1]]), chunk)
       return tf.reshape(by_query, tf.shape(query)), tf.reshape(by_previous, tf.shape(previous))
 
-    return _sweep(_strip_scores, query, previous, labels, num_objects, radius, chunk_bytes)[0], gradient
+    scores, = _sweep(_strip_scores, query, previous, labels, num_objects, radius, chunk_bytes)
+    return scores, gradient
 
   return compute(query, previous)
 

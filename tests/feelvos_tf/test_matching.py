@@ -49,9 +49,8 @@ def naive_local(query, previous, labels, objects, radius):
 
 
 def run_global(query, reference, labels, objects, k=1, **options):
-  bank_options = {key: options.pop(key) for key in ('max_pixels_per_object', 'seed', 'compute_dtype')
-                  if key in options}
-  bank = prepare_reference(reference, labels, objects, **bank_options)
+  dtype = options.pop('compute_dtype', tf.float32)
+  bank = prepare_reference(reference, labels, objects, compute_dtype=dtype)
   return global_matching(query, bank, objects, k=k, **options).numpy()
 
 
@@ -308,8 +307,9 @@ def naive_tf_local(query, previous, labels, objects, radius):
   height, width, _ = query.shape
   ys, xs = np.mgrid[:height, :width].reshape(2, -1)
   inside = ((np.abs(ys[:, None] - ys) <= radius) & (np.abs(xs[:, None] - xs) <= radius))
-  squared = tf.reduce_sum(tf.math.squared_difference(
-      tf.reshape(query, [height * width, 1, -1]), tf.reshape(previous, [1, height * width, -1])), -1)
+  query = tf.reshape(query, [height * width, 1, -1])
+  previous = tf.reshape(previous, [1, height * width, -1])
+  squared = tf.reduce_sum(tf.math.squared_difference(query, previous), -1)
   maps = []
   for index in range(objects):
     own = tf.where(inside & (labels.reshape(-1) == index), squared, 1e6)
