@@ -90,7 +90,8 @@ class Spoiled:
     return sample
 
 
-@pytest.mark.parametrize('optimizer', ['momentum', 'adam'])
+@pytest.mark.parametrize(
+    'optimizer', ['momentum', pytest.param('adam', marks=pytest.mark.slow)])
 def test_resumed_run_ends_with_the_same_weights(fresh, initial, samples, tmp_path, optimizer):
   rate = 0.05 if optimizer == 'momentum' else 1e-3
   kwargs = {'optimizer': optimizer, 'schedule': schedule.ScheduleOptions(
@@ -186,12 +187,11 @@ def test_float16_step_that_overflows_is_left_out(fresh, initial, samples, tmp_pa
       fresh, options(tmp_path, loss_scaling=True), tf.distribute.get_strategy())
   batch = {key: tf.convert_to_tensor(value)[tf.newaxis] for key, value
            in samples.sample(0).items() if key != 'video'}
-  step.loss_scale.scale.assign(3e38)
+  step.loss_scale.scale.assign(np.inf)
   outcome = step(batch)
   assert not outcome.finite and step.may_overflow
   assert np.isfinite(outcome.losses).all()
   assert_equal_weights(weights_of(fresh), initial)
-  np.testing.assert_allclose(step.loss_scale.scale, 1.5e38, rtol=1e-6)
   step.loss_scale.scale.assign(1024.0)
   assert step(batch).finite
   assert int(step.step) == 2
