@@ -169,8 +169,14 @@ class VideoFile(Video):
     return self.check_mask_size(masks_lib.read_mask(self.mask_path), str(self.mask_path))
 
   def _open(self):
-    # FFmpeg first: other back ends read images or printf patterns out of a file name.
-    capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+    # OpenCV warns on stderr about what it cannot open; our error says it.
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+      # FFmpeg only: other back ends read images or printf patterns out of a file name.
+      capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+    finally:
+      cv2.utils.logging.setLogLevel(level)
     if not capture.isOpened():
       raise ValueError(f'{self.path}: no decodable video stream; expected a video file that FFmpeg '
                        'reads, for example H.264 in mp4, or a folder of frames')
