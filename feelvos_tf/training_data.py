@@ -5,7 +5,7 @@ import pathlib
 
 from datasets import clip_source
 from datasets import records
-from datasets import sequence_example
+from datasets import shards
 from datasets import triplet_options
 from datasets.davis import davis_sources
 from datasets.folder import folder_sources
@@ -64,7 +64,7 @@ def clips(data_set):
     FileNotFoundError, ValueError: the data are not there, broken or empty.
   """
   if data_set.records:
-    return clip_source.record_clips(sequence_example.list_shards(
+    return clip_source.record_clips(shards.list_shards(
         data_set.records, data_set.split, data_set.verify))
   return clip_source.video_clips([source.opener() for source in _sources(data_set)])
 

@@ -54,7 +54,7 @@ def test_two_devices_equal_one(tmp_path, optimizer):
   before, one = trained(tmp_path, 'one')
   _, mirrored = trained(tmp_path, 'mirrored')
   change = {name: np.linalg.norm(one[name] - before[name]) for name in one}
-  assert sum(value > 1e-5 for value in change.values()) > 100
+  assert sum(value > 1e-5 for value in change.values()) > 50
   for name in one:
     # Sums in another order; Adam divides by the root of squares that may be tiny.
     allowed = {'momentum': 1e-3, 'adam': 5e-2}[optimizer] * change[name]
