@@ -162,13 +162,21 @@ def list_images(folder) -> list[pathlib.Path]:
 
   Raises:
     FileNotFoundError: there is no such folder.
+    ValueError: two files differ in the suffix only; their masks would have one name.
   """
   folder = pathlib.Path(folder)
   if not folder.is_dir():
     raise FileNotFoundError(f'{folder}: no such folder; expected a folder of frames')
   files = [p for p in folder.iterdir()
            if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')]
-  return sorted(files, key=lambda p: natural_key(p.name))
+  files.sort(key=lambda p: natural_key(p.name))
+  stems = {}
+  for path in files:
+    if path.stem in stems:
+      raise ValueError(f'{folder}: both {stems[path.stem]} and {path.name} given, expected one '
+                       'frame of a name; move one of them away')
+    stems[path.stem] = path.name
+  return files
 
 
 def _size(shape):

@@ -185,7 +185,8 @@ class InferenceGraph(InferenceFunctions):
     return self._step(features, embedding, state, num_objects, tf.constant(size, tf.int32))
 
   def _trace(self, function, *specs):
-    concrete = tf.function(function).get_concrete_function(*specs)
+    # No Python control flow on tensors inside: AutoGraph would only double the time to trace.
+    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
     structure = concrete.structured_outputs
     outputs = tf.nest.map_structure(
         lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), structure)

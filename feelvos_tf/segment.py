@@ -33,7 +33,8 @@ flags.DEFINE_string('mask', None, 'PNG with the masks of the objects on the firs
 flags.DEFINE_multi_string('sequence', [], 'Sequence of a DAVIS-style root; may be repeated.')
 flags.DEFINE_string('resolution', '480p', 'Folder of the DAVIS-style root to take.')
 flags.DEFINE_string('output', None, 'Folder to write to.')
-flags.DEFINE_bool('overwrite', False, 'Write to a folder that is not empty.')
+flags.DEFINE_bool('overwrite', False, 'Write to a folder that is not empty; masks of an earlier '
+                  'run in it are removed.')
 flags.DEFINE_string('model', None, 'Weights file of save_model; default: the pretrained model '
                     'that comes with the project.')
 flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
@@ -77,6 +78,8 @@ def segment(segmenter, video, first_mask, output, name='', pictures=True):
   output = pathlib.Path(output)
   mask_folder = output / 'masks' / name
   mask_folder.mkdir(parents=True, exist_ok=True)
+  for old in mask_folder.glob('*.png'):  # Of a longer video, they would pass for this one's.
+    old.unlink()
   prefix = f'{name}.' if name else ''
   with Results(mask_folder, output / f'{prefix}overlay.mp4', output / f'{prefix}overview.png',
                first_mask, video.fps, pictures) as results, \

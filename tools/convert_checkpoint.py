@@ -91,7 +91,8 @@ def build_model(arrays, metadata):
     return DeepLabV3Plus(ModelOptions.from_dict(metadata['options']))
   shapes = arrays.get_variable_to_shape_map()
   variant = FLAGS.model_variant or guess_variant(shapes)
-  options = ModelOptions(variant, output_stride=FLAGS.output_stride)
+  options = ModelOptions(variant, output_stride=FLAGS.output_stride,
+                         depth_multiplier=guess_depth_multiplier(shapes, variant))
   with_embedding = any(name.startswith('embedding/') for name in shapes)
   if FLAGS.network == 'feelvos' or (FLAGS.network == 'auto' and
                                     (with_embedding or FLAGS.backbone_only)):
@@ -117,6 +118,12 @@ def guess_variant(shapes):
       return variant
   raise ValueError('no variable belongs to a known backbone; the checkpoint has the scopes '
                    f'{", ".join(sorted(scopes)[:10])}. Say which with --model_variant.')
+
+
+def guess_depth_multiplier(shapes, variant):
+  """Width multiplier of a MobileNetV2 checkpoint, by the last layer's 320 channels; else 1."""
+  last = shapes.get('MobilenetV2/expanded_conv_16/project/weights')
+  return last[-1] / 320 if variant == 'mobilenet_v2' and last else 1.0
 
 
 def guess_deeplab_options(shapes, options):

@@ -71,3 +71,10 @@ def test_frame_of_a_source_that_only_reads_forward():
   assert (_Forward().frame(2) == 2).all()
   with pytest.raises(IndexError, match='forward: no frame 4'):
     _Forward().frame(4)
+
+
+def test_two_frames_of_one_name_are_refused(tmp_path):
+  for name in ('a.jpg', 'a.png', 'b.jpg'):
+    (tmp_path / name).touch()
+  with pytest.raises(ValueError, match='both a.jpg and a.png given, expected one frame of a name'):
+    video.list_images(tmp_path)

@@ -62,7 +62,7 @@ def test_deeplab_alone(convert, tmp_path):
   """A published kind of model: no decoder, one ASPP branch, semantic logits; both ways."""
   keras.utils.set_random_seed(0)
   options = ModelOptions('mobilenet_v2', atrous_rates=(), decoder_output_stride=None,
-                         num_classes=5)
+                         num_classes=5, depth_multiplier=0.5)
   model = DeepLabV3Plus(options)
   prefix = tmp_path / 'model.ckpt-30000'
   tf1_checkpoint.save(prefix, model, global_step=30000)
