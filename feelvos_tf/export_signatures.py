@@ -58,8 +58,8 @@ class Signatures:
     features = tf.TensorSpec([None, None, 256], tf.float32)
     embedding = tf.TensorSpec([None, None, channels], tf.float32)
     self._frame, self._labels, self._count = frame, labels, count
-    state = tf.function(self._functions.trace_initialize).get_concrete_function(
-        embedding, labels, count).structured_outputs
+    state = _concrete(
+        self._functions.trace_initialize, embedding, labels, count).structured_outputs
     self._state_spec = tf.nest.map_structure(
         lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), state)
     self._extract = frozen_graph.freeze(self._functions.trace_extract, [frame], jit_compile)

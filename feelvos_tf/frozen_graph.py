@@ -31,7 +31,7 @@ def freeze(function, specs, jit_compile=False):
   Returns:
     Function with the signature and the result of `function`, for use in graphs of any number.
   """
-  concrete = tf.function(function).get_concrete_function(*specs)
+  concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
   structure = concrete.structured_outputs
   frozen = convert_to_constants.convert_variables_to_constants_v2(
       concrete, lower_control_flow=False)

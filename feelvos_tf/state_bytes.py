@@ -10,7 +10,7 @@ Layout, version 1, little endian, no padding:
   palette   a whole PLTE chunk of a PNG
   labels    uint8 [h4, w4] of the reference frame, then of the previous one; object index
   embedding bfloat16 [h4, w4, channels] of the reference frame, then of the previous one
-  soft map  bfloat16 [objects, h4, w4], previous prediction, only if the model wants it soft
+  soft map  float32 [objects, h4, w4], previous prediction, only if the model wants it soft
   8 bytes   FarmHash64 of everything before
 
 Embeddings are rounded to bfloat16: a resumed video may differ from an undisturbed one in a few
@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from deeplab import tf1_checkpoint
 from feelvos_tf import png_in_graph
 
 VERSION = 1
@@ -63,8 +62,7 @@ class VideoState(NamedTuple):
 def model_key(model):
   """8 bytes that tell models apart: a hash of the options and all weights of a `Feelvos`."""
   digest = hashlib.sha256(json.dumps(model.options.to_dict(), sort_keys=True).encode())
-  for name, variable in sorted(tf1_checkpoint.variables_by_name(model).items()):
-    digest.update(name.encode())
+  for variable in model.weights:
     digest.update(variable.numpy().astype('<f4').tobytes())
   return digest.digest()[:_KEY_BYTES]
 
@@ -88,10 +86,10 @@ def pack(state, key, with_probabilities):
   parts = [_MAGIC, key, _to_bytes(numbers), _to_bytes(state.object_ids), state.palette]
   parts += [_to_bytes(tf.cast(labels, tf.uint8))
             for labels in (state.reference_labels, state.previous_labels)]
-  floats = [state.reference_embedding, state.previous_embedding]
+  parts += [_to_bytes(tf.cast(values, tf.bfloat16))
+            for values in (state.reference_embedding, state.previous_embedding)]
   if with_probabilities:
-    floats.append(state.probabilities)
-  parts += [_to_bytes(tf.cast(values, tf.bfloat16)) for values in floats]
+    parts.append(_to_bytes(state.probabilities))
   body = tf.strings.join(parts)
   return tf.strings.join([body, _to_bytes(_checksum(body))])
 
@@ -177,7 +175,7 @@ def _check_numbers(numbers, length, channels, with_probabilities, max_pixels):
       tf.cast(numbers, tf.float64))
   at_stride_4 = lambda side: tf.floor((side - 1.0) / 4.0) + 1.0
   expected = (_HEADER_BYTES + _CHECKSUM_BYTES + objects + palette
-              + h4 * w4 * (2.0 + 4.0 * dimension + 2.0 * objects * int(with_probabilities)))
+              + h4 * w4 * (2.0 + 4.0 * dimension + 4.0 * objects * int(with_probabilities)))
   fits = ((height >= 1.0) & (width >= 1.0) & (height * width <= max_pixels)
           & tf.equal(h4, at_stride_4(height)) & tf.equal(w4, at_stride_4(width))
           & tf.equal(dimension, channels) & (objects >= 1.0) & (objects <= 256.0)
@@ -209,7 +207,7 @@ def _parse(data, numbers, channels, with_probabilities):
   embeddings = [tf.cast(take_tensor([h4, w4, channels], tf.bfloat16), tf.float32)
                 for _ in range(2)]
   if with_probabilities:
-    probabilities = tf.cast(take_tensor([objects, h4, w4], tf.bfloat16), tf.float32)
+    probabilities = take_tensor([objects, h4, w4], tf.float32)
   else:
     index = tf.range(objects)[:, tf.newaxis, tf.newaxis]
     probabilities = tf.cast(labels[1][tf.newaxis] == index, tf.float32)

@@ -1,0 +1,141 @@
+r"""Exports a model for TensorFlow Serving: the whole video path as one SavedModel.
+
+  python -m feelvos_tf.export --model=weights.h5 --output_dir=models --name=feelvos --version=1
+
+Writes models/feelvos/1/ with the graph, model.json, a README and warm-up requests. docs/export.md
+says what the signatures take and return.
+"""
+
+import os
+import pathlib
+import re
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+from absl import flags
+from absl import logging
+
+from datasets import command_line
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('model', None, 'Weights file of save_model; default: the pretrained model '
+                    'that comes with the project.')
+flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
+                    'untrained weights. For measuring time; the masks mean nothing.')
+flags.DEFINE_string('output_dir', None, 'Folder of models; <name>/<version>/ appears in it.')
+flags.DEFINE_string('name', 'feelvos', 'Name of the model.')
+flags.DEFINE_integer('version', 1, 'Version number; servers take the highest.', lower_bound=1)
+flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16', 'float16'], 'Type the network '
+                  'computes in; distances are always computed in float32. bfloat16 is fast on CPUs '
+                  'with AMX or AVX512-BF16 and on GPUs, float16 on GPUs only.')
+flags.DEFINE_bool('jit_compile', False, 'Compile features and embedding with XLA: for GPUs. Every '
+                  'size of frames is compiled when it is first met. Slow on CPUs.')
+flags.DEFINE_string('warmup_size', '480x854', 'Height and width of the frames in the warm-up '
+                    'requests; empty writes none.')
+
+PRETRAINED = pathlib.Path(__file__).resolve().parent.parent / 'pretrained' / 'mobilenet_v2.h5'
+_POLICIES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
+
+
+def main():
+  """Checks flags and files, then exports."""
+  folder, warmup_size = _check_flags()
+  # TensorFlow takes seconds to import; wrong flags and files are reported before.
+  with command_line.quiet_imports():
+    import tensorflow as tf
+
+    from feelvos_tf import export_files
+
+    tf.config.list_physical_devices()  # Has its say as well.
+  logging.set_verbosity(logging.WARNING)  # Writing a SavedModel reports every step otherwise.
+  export_files.check_folder(folder)
+  if warmup_size is not None:
+    try:
+      export_files.serving_protos()
+    except ImportError:
+      print("No warm-up requests: tensorflow-serving-api is missing (pip install '.[serving]').")
+      warmup_size = None
+  model, notes = _load()
+  signatures, info = build(model, FLAGS.name, FLAGS.version, FLAGS.precision, FLAGS.jit_compile,
+                           notes)
+  export_files.write_version(folder, signatures, info, warmup_size)
+  print(f'{folder}: {", ".join(signatures)}')
+
+
+def build(model, name='feelvos', version=1, precision='float32', jit_compile=False, notes=None):
+  """Builds what `export_files.write_version` writes.
+
+  Args:
+    model: `Feelvos`, made under the Keras policy of `precision` (see `with_precision`).
+    name: str. version: int. precision: str, for the description.
+    jit_compile: bool, see the flag.
+    notes: notes of the weights file.
+
+  Returns:
+    (dict of signature name to concrete function, description dict).
+  """
+  from feelvos_tf import export_files
+  from feelvos_tf import export_signatures
+
+  signatures = export_signatures.Signatures(model, jit_compile).build()
+  return signatures, export_files.describe(
+      name, version, precision, jit_compile, model, signatures, notes)
+
+
+def with_precision(precision, make_model):
+  """Calls `make_model()` under the Keras policy of a precision; returns its result."""
+  import keras
+
+  before = keras.config.dtype_policy()
+  keras.config.set_dtype_policy(_POLICIES[precision])
+  try:
+    return make_model()
+  finally:
+    keras.config.set_dtype_policy(before)
+
+
+def _check_flags():
+  """(version folder, warm-up size or None) of the flags."""
+  if not FLAGS.output_dir:
+    raise command_line.UsageError('--output_dir is missing.')
+  if FLAGS.model and FLAGS.seeded_model:
+    raise command_line.UsageError('--model and --seeded_model exclude each other.')
+  if not re.fullmatch(r'[A-Za-z0-9][\w.-]*', FLAGS.name):
+    raise command_line.UsageError(
+        f'--name is {FLAGS.name!r}; expected letters, digits, ".", "_" and "-".')
+  size = None
+  if FLAGS.warmup_size:
+    match = re.fullmatch(r'(\d+)x(\d+)', FLAGS.warmup_size)
+    size = tuple(map(int, match.groups())) if match else (0, 0)
+    if not 1 <= size[0] * size[1] <= 2**26 or max(size) > 2**16 - 1:
+      raise command_line.UsageError(f'--warmup_size is {FLAGS.warmup_size!r}; expected '
+                                    'HEIGHTxWIDTH, for example 480x854.')
+  return pathlib.Path(FLAGS.output_dir) / FLAGS.name / str(FLAGS.version), size
+
+
+def _load():
+  """(model, notes of its file)."""
+  import keras
+
+  from deeplab import MODEL_VARIANTS
+  from deeplab import ModelOptions
+  from deeplab import weights_file
+  from feelvos_tf import model as model_lib
+  from feelvos_tf.options import FeelvosOptions
+
+  if not FLAGS.seeded_model:
+    path = FLAGS.model or PRETRAINED
+    model = with_precision(FLAGS.precision, lambda: model_lib.load_model(path))
+    return model, weights_file.read_metadata(path).get('notes')
+  if FLAGS.seeded_model not in MODEL_VARIANTS:
+    raise command_line.UsageError(f'--seeded_model is {FLAGS.seeded_model!r}; expected one of '
+                                  f'{", ".join(MODEL_VARIANTS)}.')
+  print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
+  keras.utils.set_random_seed(0)
+  options = FeelvosOptions(ModelOptions(FLAGS.seeded_model))
+  notes = {'weights': 'seeded, untrained; the masks mean nothing'}
+  return with_precision(FLAGS.precision, lambda: model_lib.Feelvos(options)), notes
+
+
+if __name__ == '__main__':
+  command_line.run(main)
