@@ -425,9 +425,10 @@ def build_runner(path):
   """Compiles tests/cpp/run_track.cc against the TensorFlow that is installed."""
   home = pathlib.Path(tf.sysconfig.get_lib())
   libraries = [str(home / f'libtensorflow_{part}.so.2') for part in ('cc', 'framework')]
+  # Kernels and sessions register themselves when libtensorflow_cc is loaded; no symbol asks for it.
   subprocess.run(['g++', *tf.sysconfig.get_compile_flags(), '-O0', '-w',
-                  str(ROOT / 'tests' / 'cpp' / 'run_track.cc'), '-o', str(path), *libraries,
-                  f'-Wl,-rpath,{home}'], check=True)
+                  str(ROOT / 'tests' / 'cpp' / 'run_track.cc'), '-o', str(path),
+                  '-Wl,--no-as-needed', *libraries, f'-Wl,-rpath,{home}'], check=True)
 
 
 @pytest.mark.slow
