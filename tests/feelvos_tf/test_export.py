@@ -374,33 +374,68 @@ def test_a_missing_model_file_is_one_line(run_main, tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
-def region_similarity(found, expected):
-  """Mean J of all objects and frames after the first."""
-  scores = []
-  for a, b in zip(found[1:], expected[1:], strict=True):
-    for id_ in IDS[1:]:
-      union = np.count_nonzero((a == id_) | (b == id_))
-      scores.append(np.count_nonzero((a == id_) & (b == id_)) / union if union else 1.0)
-  return np.mean(scores)
+@pytest.mark.slow
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+def test_half_precisions_stay_near_float32(tmp_path, model, video, encoded, precision):
+  half = export.with_precision(precision, lambda: Feelvos(model.options))
+  half.set_weights(model.get_weights())
+  half_signatures = tf.saved_model.load(str(write(half, tmp_path / '1'))).signatures
+  found = half_signatures['embed'](image_bytes=encoded[0][2])['embedding'].numpy()
+  expected = model.extract(video[0][2][None])[1][0].numpy()
+  assert found.dtype == np.float32
+  assert np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected)
+  assert not np.array_equal(found, expected)  # It did compute in another type.
+  result = half_signatures['track'](image_bytes=encoded[0], mask_bytes=encoded[1])
+  assert np.all(np.isfinite(result['confidence']))
+
+
+def pretrained(precision='float32'):
+  from feelvos_tf.model import load_model
+
+  if not export.PRETRAINED.exists():
+    pytest.skip('needs pretrained/mobilenet_v2.h5: masks of untrained weights are noise')
+  return export.with_precision(precision, lambda: load_model(export.PRETRAINED))
+
+
+def track(path, frames, mask):
+  """Masks of an exported model."""
+  result = tf.saved_model.load(str(path)).signatures['track'](
+      image_bytes=tf.constant([png(frame) for frame in frames]),
+      mask_bytes=tf.constant(masks.encode_mask(mask)))
+  return [decode(data).ids for data in result['masks_bytes'].numpy()]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('precision, least', [
     ('float32', 0.9999), ('bfloat16', 0.99), ('float16', 0.99)])
 def test_the_default_model_in_every_precision(tmp_path, precision, least):
-  """Against the float32 segmenter, on the demo clip with the trained weights."""
-  if not export.PRETRAINED.exists():
-    pytest.skip('needs pretrained/mobilenet_v2.h5: untrained masks are noise, and so is their J')
-  from feelvos_tf.model import load_model
-
+  """Against the float32 segmenter, on the demo clip."""
   frames, mask = demo_video(NUM_FRAMES, (180, 320))
-  expected = segment(load_model(export.PRETRAINED), frames, mask)
-  model = export.with_precision(precision, lambda: load_model(export.PRETRAINED))
-  track = tf.saved_model.load(str(write(model, tmp_path / '1'))).signatures['track']
-  result = track(image_bytes=tf.constant([png(frame) for frame in frames]),
-                 mask_bytes=tf.constant(masks.encode_mask(mask)))
-  found = [decode(data).ids for data in result['masks_bytes'].numpy()]
+  expected = segment(pretrained(), frames, mask)
+  found = track(write(pretrained(precision), tmp_path / '1'), frames, mask)
   assert share_of_equal_pixels(found, expected) >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+def test_half_precisions_keep_region_similarity(tmp_path, davis_root, precision):
+  """J against the annotations of a DAVIS sequence changes by at most 0.005."""
+  def read(kind, name):
+    return sorted((davis_root / kind / '480p' / name).iterdir())[:20]
+
+  size = (427, 240)
+  frames = [cv2.resize(cv2.imread(str(path))[..., ::-1], size, interpolation=cv2.INTER_AREA)
+            for path in read('JPEGImages', 'blackswan')]
+  truth = [cv2.resize(masks.read_mask(path).ids, size, interpolation=cv2.INTER_NEAREST)
+           for path in read('Annotations', 'blackswan')]
+
+  def mean_j(found):
+    return np.mean([np.sum((a > 0) & (b > 0)) / np.sum((a > 0) | (b > 0))
+                    for a, b in zip(found[1:], truth[1:], strict=True)])
+
+  exact = mean_j(segment(pretrained(), frames, truth[0]))
+  half = mean_j(track(write(pretrained(precision), tmp_path / '1'), frames, truth[0]))
+  assert abs(half - exact) <= 0.005
 
 
 @pytest.mark.slow
