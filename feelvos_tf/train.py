@@ -65,7 +65,7 @@ flags.DEFINE_enum('slow_start_burnin_type', 'none', ['none', 'linear'],
                   'Constant, or climbing to the base rate.')
 flags.DEFINE_enum('optimizer', 'momentum', ['momentum', 'adam'], 'The original has momentum.')
 flags.DEFINE_float('momentum', 0.9, 'Momentum.')
-flags.DEFINE_float('clip_gradient_norm', 5.0, 'Norm that no gradient of a variable exceeds; 0: any.')
+flags.DEFINE_float('clip_gradient_norm', 5.0, 'Norm that no gradient exceeds; 0: any.')
 flags.DEFINE_float('last_layer_gradient_multiplier', 1.0, 'Multiplies gradients of last layers.')
 flags.DEFINE_bool('last_layers_contain_logits_only', False, 'Only logits count as last layers.')
 flags.DEFINE_float('weight_decay', 0.00004, 'L2 factor.')
@@ -188,8 +188,8 @@ def _check_usage():
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} expected: {what}.')
   if FLAGS.dataset_dir and FLAGS.data_dir:
-    raise command_line.UsageError('--dataset_dir (TFRecords) and --data_dir (folders) given; choose '
-                                  'one, converting data sets with tools.convert_to_tfrecord.')
+    raise command_line.UsageError('--dataset_dir (TFRecords) and --data_dir (folders) given; '
+                                  'choose one; tools.convert_to_tfrecord converts.')
   folders = FLAGS.dataset_dir or FLAGS.data_dir
   if len(folders) != len(FLAGS.dataset) and FLAGS.dataset != ['synthetic']:
     raise command_line.UsageError(f'{len(FLAGS.dataset)} --dataset and {len(folders)} folders '

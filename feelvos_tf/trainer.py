@@ -202,6 +202,11 @@ class Trainer:
       raise ValueError(
           f'the memory does not suffice for a step ({str(error).splitlines()[0][:150]}); lower '
           '--train_batch_size or --train_crop_size.') from error
+    except tf.errors.UnimplementedError as error:
+      lines = [line.strip() for line in str(error).splitlines()]
+      reason = [line for line in lines if line and not line.startswith('[[')][-1][:150]
+      raise ValueError(f'this device cannot compute a step in the chosen precision ({reason}); '
+                       'use --precision=bfloat16 or float32.') from error
     step = self.step
     if options.log_steps and step % options.log_steps == 0 or step == options.last_step:
       self._log(outcome, batch)

@@ -38,8 +38,8 @@ def check(model_variant, samples, videos):
   free = available_bytes()
   if free is not None and needed > free:
     raise ValueError(
-        f'a step of {videos} videos with {samples.num_frames} crops of {height}x{width} needs about '
-        f'{needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; lower --train_crop_size or '
+        f'a step of {videos} videos with {samples.num_frames} crops of {height}x{width} needs '
+        f'about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; lower --train_crop_size or '
         '--train_batch_size.')
 
 
