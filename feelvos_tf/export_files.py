@@ -139,7 +139,8 @@ def readme(info):
       'up to 8 bits.', '',
       '| signature | inputs | outputs |', '|---|---|---|']
   for key, value in info['signatures'].items():
-    cells = [', '.join(f'`{name}` {spec["dtype"]} {spec["shape"]}' for name, spec in part.items())
+    cells = [', '.join(f'`{name}` {spec["dtype"]} {spec["shape"]}'
+                       for name, spec in part.items())
              for part in (value['inputs'], value['outputs'])]
     lines.append(f'| `{key}` | {cells[0]} | {cells[1]} |')
   lines += ['', 'Over REST every input that ends in `_bytes` is `{"b64": "..."}`; send `inputs`, not '

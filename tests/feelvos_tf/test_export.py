@@ -37,7 +37,8 @@ def small_model(**overrides):
   keras.utils.set_random_seed(4)
   values = dict(embedding_dimension=16, head_dimension=16, head_layers=2, window_radius=5)
   return Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35, num_classes=5), **{**values, **overrides}))
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35, num_classes=5),
+      **{**values, **overrides}))
 
 
 def demo_video(count=NUM_FRAMES, size=SIZE):
