@@ -143,8 +143,8 @@ def readme(info):
                        for name, spec in part.items())
              for part in (value['inputs'], value['outputs'])]
     lines.append(f'| `{key}` | {cells[0]} | {cells[1]} |')
-  lines += ['', 'Over REST every input that ends in `_bytes` is `{"b64": "..."}`; send `inputs`, not '
-            '`instances`:', '',
+  lines += ['', 'Over REST every input that ends in `_bytes` is `{"b64": "..."}`; send `inputs`, '
+            'not `instances`:', '',
             '    {"signature_name": "track", "inputs": {"image_bytes": [{"b64": "..."}, ...], '
             '"mask_bytes": {"b64": "..."}}}', '',
             'gRPC clients have to raise the limit of 4 MB on messages: '

@@ -8,15 +8,16 @@ import subprocess
 import sys
 
 import cv2
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+import weight_recipe
 
 from datasets import folder
 from datasets import masks
 from deeplab import ModelOptions
+from deeplab import tf1_checkpoint
 from feelvos_tf import export
 from feelvos_tf import export_files
 from feelvos_tf import inference
@@ -33,12 +34,15 @@ PALETTE = masks.DAVIS_PALETTE[::-1].copy()
 
 
 def small_model(**overrides):
-  """A model of a second or two whose masks depend on the frames."""
-  keras.utils.set_random_seed(4)
+  """A small model with weights that keep embeddings and distances in sensible ranges."""
   values = dict(embedding_dimension=16, head_dimension=16, head_layers=2, window_radius=5)
-  return Feelvos(FeelvosOptions(
+  model = Feelvos(FeelvosOptions(
       ModelOptions('mobilenet_v2', depth_multiplier=0.35, num_classes=5),
       **{**values, **overrides}))
+  for part in (model.deeplab, model.embedding_layer, model.head):
+    for name, variable in tf1_checkpoint.variables_by_name(part).items():
+      variable.assign(weight_recipe.value(name, variable.shape))
+  return model
 
 
 def demo_video(count=NUM_FRAMES, size=SIZE):
@@ -189,14 +193,15 @@ def test_initialize_and_step_equal_the_inference_graph(signatures, graph, video)
   previous = {k: v for k, v in exported.items() if k.startswith('previous')}
   for frame in frames[1:4]:
     features, embedding = graph.extract(frame)
-    expected, logits, _, _, state = graph.step(features, embedding, state, 3, SIZE)
+    expected, logits, far, near, state = graph.step(features, embedding, state, 3, SIZE)
+    assert np.std(far) > 0.01 and np.std(near) > 0.01  # Matching takes part.
     result = signatures['step'](
         image=tf.constant(frame), num_objects=tf.constant(3), **reference, **previous)
     assert np.mean(result['labels'] == expected) >= 0.9999
     np.testing.assert_allclose(
         result['probabilities'], tf.nn.softmax(logits, axis=0), atol=1e-4)
     previous = {k: v for k, v in result.items() if k.startswith('previous')}
-    np.testing.assert_allclose(previous['previous_embedding'], embedding, atol=1e-4)
+    np.testing.assert_allclose(previous['previous_embedding'], embedding, atol=1e-3)
 
 
 def test_embed_and_segment_image_equal_the_model(signatures, model, video):
