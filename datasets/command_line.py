@@ -13,7 +13,7 @@ class UsageError(Exception):
   """Flags that do not fit together; exit code 2."""
 
 
-def run(main):
+def run(main, define_flags=None):
   """Runs an absl main; does not return.
 
   Exit codes: 0 done, 1 wrong data (ValueError, OSError), 2 wrong flags, 130 interrupted. An error
@@ -22,7 +22,10 @@ def run(main):
 
   Args:
     main: function without arguments; may return an exit code.
+    define_flags: optional function that defines the program's flags.
   """
+  if define_flags is not None:
+    define_flags()
   app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
 
 

@@ -81,6 +81,11 @@ def pad_for_kernel(inputs, kernel_size, rate=1):
   return tf.pad(inputs, [[0, 0], [before, after], [before, after], [0, 0]])
 
 
+# Up to this rate oneDNN's atrous kernel beats space-to-batch (measured at 30x54: 1.8 ms against
+# 5 ms at rate 2 to 6 with 2,048 channels); at rate 12 it loses by 4 to 1.
+_MAX_NATIVE_RATE = 6
+
+
 @functools.lru_cache(maxsize=None)
 def _native_dilation_is_right():
   """Whether DepthwiseConv2dNative honours dilations here.
@@ -119,7 +124,9 @@ def depthwise_conv2d(inputs, kernel, strides=1, rate=1, padding='SAME'):
     return tf.nn.depthwise_conv2d(
         inputs, kernel, [1, strides, strides, 1], padding, dilations=[rate, rate])
 
-  if rate == 1 or not _native_dilation_is_right():
+  # There is no native kernel for float16 with dilations on CPUs.
+  if (rate == 1 or rate > _MAX_NATIVE_RATE or inputs.dtype == tf.float16
+      or not _native_dilation_is_right()):
     return portable(inputs, kernel)
 
   @tf.custom_gradient

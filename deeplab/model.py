@@ -42,12 +42,14 @@ class DeepLabV3Plus(keras.Model):
   TensorShape([1, 17, 25, 256])
   """
 
-  def __init__(self, options=None, name='deeplab', **kwargs):
+  def __init__(self, options=None, name='deeplab', logits_scope='logits', **kwargs):
     """Creates the network with initial weights.
 
     Args:
       options: `ModelOptions`; None takes the defaults (Xception-65, output stride 16).
       name: str, name of the model.
+      logits_scope: str, scope of the semantic logits' variables. The original has 'logits' for
+        semantic classes in DeepLab and for objects in FEELVOS; a network with both needs two.
       **kwargs: of keras.Model.
     """
     # === Layers ===
@@ -72,16 +74,19 @@ class DeepLabV3Plus(keras.Model):
     if options.num_classes:
       logits = layers.Conv2D(
           options.num_classes, 1, use_batch_norm=False, dtype='float32',
-          kernel_initializer=layers.truncated_normal(0.01), name='logits.semantic')(net)
+          kernel_initializer=layers.truncated_normal(0.01), 
+          name=f'{logits_scope}.semantic')(net)
       outputs['logits'] = end_points['logits'] = logits
     super().__init__(inputs=images, outputs=outputs, name=name, **kwargs)
 
     # === Config ===
     self.options = options
+    self.logits_scope = logits_scope
     self.end_points = end_points
 
   def get_config(self):
-    return {'options': self.options.to_dict(), 'name': self.name}
+    return {'options': self.options.to_dict(), 'name': self.name,
+            'logits_scope': self.logits_scope}
 
   @classmethod
   def from_config(cls, config, custom_objects=None):

@@ -28,8 +28,8 @@ _UNUSED_BACKBONE = re.compile(r'^MobilenetV2/Conv_1/')
 # Scopes outside the backbone, which an initialisation from ImageNet or COCO leaves out unless
 # asked (the original's `--initialize_last_layer`).
 NON_BACKBONE_SCOPES = (
-    'image_pooling', 'aspp', 'concat_projection', 'decoder', 'logits', 'embedding',
-    'embedding_seg',
+    'image_pooling', 'aspp', 'concat_projection', 'decoder', 'logits', 'semantic_logits',
+    'embedding', 'embedding_seg',
 )
 
 

@@ -35,45 +35,49 @@ from feelvos_tf import evaluation_tables
 from feelvos_tf import submission
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('results_dir', None, 'Folder of masks to score, <sequence>/<frame>.png.')
-flags.DEFINE_string('model', None, 'Weights file of a model to run and score instead; "default" '
-                    'is the one that comes with the project.')
-flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
-flags.DEFINE_string('youtube_vos_root', None,
-                    'Folder of a YouTube-VOS split: Annotations, JPEGImages, meta.json.')
-flags.DEFINE_string('dataset_dir', None, 'Folder of TFRecords made by tools.convert_to_tfrecord; '
-                    'they are unpacked into the output folder.')
-flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
-flags.DEFINE_string('split', 'val', 'Name of the list of sequences: train, val, test-dev.')
-flags.DEFINE_string('resolution', '480p', 'Folder under Annotations and JPEGImages of DAVIS.')
-flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
-flags.DEFINE_enum('protocol', None, list(evaluation.PROTOCOLS),
-                  'What counts; by default that of the data: davis2016 (foreground against '
-                  'background), davis2017 (every object), youtube_vos.')
-flags.DEFINE_string('output_dir', None, 'Where everything goes. Default with --results_dir: '
-                    '<results_dir>_evaluation.')
-flags.DEFINE_enum('on_error', 'fail', ['fail', 'skip'],
-                  'A bad sequence ends the run, or is left out and listed in the summary.')
-flags.DEFINE_enum('missing_frames', 'error', ['error', 'empty'],
-                  'A missing mask makes its sequence bad, or counts as an empty mask.')
-flags.DEFINE_integer('num_workers', 0, 'Processes that score; 0: one per core.', lower_bound=0)
-flags.DEFINE_string('submission_zip', None, 'Also pack the masks for the benchmark server.')
-flags.DEFINE_string('train_meta', None,
-                    'meta.json of YouTube-VOS train, to tell seen from unseen categories.')
-flags.DEFINE_integer('max_internal_size', None, 'With --model: longer side in pixels at which '
-                     'frames are segmented; masks come out at full size.', lower_bound=32)
-flags.DEFINE_multi_string('model_option', [], 'With --model: an option of the model to change, '
-                          'name=value, for example previous_prediction=probabilities.')
-flags.DEFINE_integer('parallel_clips', 1, 'With --model: videos segmented at the same time.',
-                     lower_bound=1)
-flags.DEFINE_bool('report', True, 'Write report.html.')
-flags.DEFINE_bool('keep_maps', True, 'With --model: keep distance maps and probabilities of every '
-                  'frame (about 50 kB an object) for the report.')
-flags.DEFINE_integer('worst_frames', 3, 'Pictures per sequence in the report.', lower_bound=0)
-flags.DEFINE_integer('map_object', None, 'Object id whose distance maps and probability the '
-                     'report shows; default: the worst object of each picture.')
-flags.DEFINE_string('compare_with', None, 'Output folder of another run over the same sequences, '
-                    'to stand beside this one in the report.')
+
+
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_string('results_dir', None, 'Folder of masks to score, <sequence>/<frame>.png.')
+  flags.DEFINE_string('model', None, 'Weights file of a model to run and score instead; "default" '
+                      'is the one that comes with the project.')
+  flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
+  flags.DEFINE_string('youtube_vos_root', None,
+                      'Folder of a YouTube-VOS split: Annotations, JPEGImages, meta.json.')
+  flags.DEFINE_string('dataset_dir', None, 'Folder of TFRecords made by tools.convert_to_tfrecord; '
+                      'they are unpacked into the output folder.')
+  flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
+  flags.DEFINE_string('split', 'val', 'Name of the list of sequences: train, val, test-dev.')
+  flags.DEFINE_string('resolution', '480p', 'Folder under Annotations and JPEGImages of DAVIS.')
+  flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
+  flags.DEFINE_enum('protocol', None, list(evaluation.PROTOCOLS),
+                    'What counts; by default that of the data: davis2016 (foreground against '
+                    'background), davis2017 (every object), youtube_vos.')
+  flags.DEFINE_string('output_dir', None, 'Where everything goes. Default with --results_dir: '
+                      '<results_dir>_evaluation.')
+  flags.DEFINE_enum('on_error', 'fail', ['fail', 'skip'],
+                    'A bad sequence ends the run, or is left out and listed in the summary.')
+  flags.DEFINE_enum('missing_frames', 'error', ['error', 'empty'],
+                    'A missing mask makes its sequence bad, or counts as an empty mask.')
+  flags.DEFINE_integer('num_workers', 0, 'Processes that score; 0: one per core.', lower_bound=0)
+  flags.DEFINE_string('submission_zip', None, 'Also pack the masks for the benchmark server.')
+  flags.DEFINE_string('train_meta', None,
+                      'meta.json of YouTube-VOS train, to tell seen from unseen categories.')
+  flags.DEFINE_integer('max_internal_size', None, 'With --model: longer side in pixels at which '
+                       'frames are segmented; masks come out at full size.', lower_bound=32)
+  flags.DEFINE_multi_string('model_option', [], 'With --model: an option of the model to change, '
+                            'name=value, for example previous_prediction=probabilities.')
+  flags.DEFINE_integer('parallel_clips', 1, 'With --model: videos segmented at the same time.',
+                       lower_bound=1)
+  flags.DEFINE_bool('report', True, 'Write report.html.')
+  flags.DEFINE_bool('keep_maps', True, 'With --model: keep distance maps and probabilities of '
+                    'every frame (about 50 kB an object) for the report.')
+  flags.DEFINE_integer('worst_frames', 3, 'Pictures per sequence in the report.', lower_bound=0)
+  flags.DEFINE_integer('map_object', None, 'Object id whose distance maps and probability the '
+                       'report shows; default: the worst object of each picture.')
+  flags.DEFINE_string('compare_with', None, 'Output folder of another run over the same sequences, '
+                      'to stand beside this one in the report.')
 
 
 def main():
@@ -254,4 +258,4 @@ def _pack(sequences, results_dir):
 
 
 if __name__ == '__main__':
-  command_line.run(main)
+  command_line.run(main, define_flags)

@@ -18,20 +18,25 @@ from absl import logging
 from datasets import command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('model', None, 'Weights file of save_model; default: the pretrained model '
-                    'that comes with the project.')
-flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
-                    'untrained weights. For measuring time; the masks mean nothing.')
-flags.DEFINE_string('output_dir', None, 'Folder of models; <name>/<version>/ appears in it.')
-flags.DEFINE_string('name', 'feelvos', 'Name of the model.')
-flags.DEFINE_integer('version', 1, 'Version number; servers take the highest.', lower_bound=1)
-flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16', 'float16'], 'Type the network '
-                  'computes in; distances are always computed in float32. bfloat16 is fast on CPUs '
-                  'with AMX or AVX512-BF16 and on GPUs, float16 on GPUs only.')
-flags.DEFINE_bool('jit_compile', False, 'Compile features and embedding with XLA: for GPUs. Every '
-                  'size of frames is compiled when it is first met. Slow on CPUs.')
-flags.DEFINE_string('warmup_size', '480x854', 'Height and width of the frames in the warm-up '
-                    'requests; empty writes none.')
+
+
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_string('model', None, 'Weights file of save_model; default: the pretrained model '
+                      'that comes with the project.')
+  flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
+                      'untrained weights. For measuring time; the masks mean nothing.')
+  flags.DEFINE_string('output_dir', None, 'Folder of models; <name>/<version>/ appears in it.')
+  flags.DEFINE_string('name', 'feelvos', 'Name of the model.')
+  flags.DEFINE_integer('version', 1, 'Version number; servers take the highest.', lower_bound=1)
+  flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16', 'float16'], 'Type the network '
+                    'computes in; distances are always computed in float32. bfloat16 is fast on '
+                    'CPUs with AMX or AVX512-BF16 and on GPUs, float16 on GPUs only.')
+  flags.DEFINE_bool('jit_compile', False, 'Compile features and embedding with XLA: for GPUs. '
+                    'Every size of frames is compiled when it is first met. Slow on CPUs.')
+  flags.DEFINE_string('warmup_size', '480x854', 'Height and width of the frames in the warm-up '
+                      'requests; empty writes none.')
+
 
 PRETRAINED = pathlib.Path(__file__).resolve().parent.parent / 'pretrained' / 'mobilenet_v2.h5'
 _POLICIES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
@@ -138,4 +143,4 @@ def _load():
 
 
 if __name__ == '__main__':
-  command_line.run(main)
+  command_line.run(main, define_flags)

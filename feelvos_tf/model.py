@@ -65,7 +65,7 @@ class Feelvos(keras.Model):
     if isinstance(options, dict):
       options = FeelvosOptions.from_dict(options)
     self.options = options = options or FeelvosOptions()
-    self.deeplab = DeepLabV3Plus(options.model)
+    self.deeplab = DeepLabV3Plus(options.model, logits_scope='semantic_logits')
     self.embedding_layer = EmbeddingLayer(options.embedding_dimension)
     self.head = SegmentationHead(
         object_channels=options.object_channels, dimension=options.head_dimension,

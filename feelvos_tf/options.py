@@ -64,8 +64,9 @@ class FeelvosOptions:
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
     if not self.object_channels:
-      raise ValueError('nothing tells one object from another: first-frame matching, previous-frame '
-                       'matching and the previous prediction are all off; keep one of them.')
+      raise ValueError('nothing tells one object from another: first-frame matching, '
+                       'previous-frame matching and the previous prediction are all off; '
+                       'keep one of them.')
     if self.model.decoder_output_stride is None:
       raise ValueError('FEELVOS needs the decoder: model.decoder_output_stride has to be 4.')
 

@@ -26,24 +26,29 @@ from datasets import progress
 from datasets import writers
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('input', None, 'Video file, folder of frames, or DAVIS-style root with '
-                    '--sequence.')
-flags.DEFINE_string('mask', None, 'PNG with the masks of the objects on the first frame: palette '
-                    'or grey, pixel values are object ids. DAVIS roots bring their own.')
-flags.DEFINE_multi_string('sequence', [], 'Sequence of a DAVIS-style root; may be repeated.')
-flags.DEFINE_string('resolution', '480p', 'Folder of the DAVIS-style root to take.')
-flags.DEFINE_string('output', None, 'Folder to write to.')
-flags.DEFINE_bool('overwrite', False, 'Write to a folder that is not empty; masks of an earlier '
-                  'run in it are removed.')
-flags.DEFINE_string('model', None, 'Weights file of save_model; default: the pretrained model '
-                    'that comes with the project.')
-flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
-                    'untrained weights. For measuring time; the masks mean nothing.')
-flags.DEFINE_integer('max_internal_size', None, 'Longer side in pixels at which frames are '
-                     'segmented; masks come out at full size.', lower_bound=32)
-flags.DEFINE_enum('previous_prediction', None, ['labels', 'probabilities'], 'What the head is '
-                  'told of the previous frame; default: the option of the model.')
-flags.DEFINE_bool('pictures', True, 'Write the overlay video and the contact sheet.')
+
+
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_string('input', None, 'Video file, folder of frames, or DAVIS-style root with '
+                      '--sequence.')
+  flags.DEFINE_string('mask', None, 'PNG with the masks of the objects on the first frame: palette '
+                      'or grey, pixel values are object ids. DAVIS roots bring their own.')
+  flags.DEFINE_multi_string('sequence', [], 'Sequence of a DAVIS-style root; may be repeated.')
+  flags.DEFINE_string('resolution', '480p', 'Folder of the DAVIS-style root to take.')
+  flags.DEFINE_string('output', None, 'Folder to write to.')
+  flags.DEFINE_bool('overwrite', False, 'Write to a folder that is not empty; masks of an earlier '
+                    'run in it are removed.')
+  flags.DEFINE_string('model', None, 'Weights file of save_model; default: the pretrained model '
+                      'that comes with the project.')
+  flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
+                      'untrained weights. For measuring time; the masks mean nothing.')
+  flags.DEFINE_integer('max_internal_size', None, 'Longer side in pixels at which frames are '
+                       'segmented; masks come out at full size.', lower_bound=32)
+  flags.DEFINE_enum('previous_prediction', None, ['labels', 'probabilities'], 'What the head is '
+                    'told of the previous frame; default: the option of the model.')
+  flags.DEFINE_bool('pictures', True, 'Write the overlay video and the contact sheet.')
+
 
 PRETRAINED = pathlib.Path(__file__).resolve().parent.parent / 'pretrained' / 'mobilenet_v2.h5'
 
@@ -182,8 +187,8 @@ def _prepare_output(output):
 def _segmenter():
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
   if not (FLAGS.model or FLAGS.seeded_model or PRETRAINED.is_file()):
-    raise FileNotFoundError(f'{PRETRAINED}: the pretrained model is not there; give --model, or try '
-                            'without trained weights: --seeded_model=mobilenet_v2.')
+    raise FileNotFoundError(f'{PRETRAINED}: the pretrained model is not there; give --model, or '
+                            'try without trained weights: --seeded_model=mobilenet_v2.')
   with command_line.quiet_imports():
     import keras
     import tensorflow as tf
@@ -212,4 +217,4 @@ def _segmenter():
 
 
 if __name__ == '__main__':
-  command_line.run(main)
+  command_line.run(main, define_flags)

@@ -27,136 +27,140 @@ from deeplab.options import MODEL_VARIANTS, ModelOptions
 from feelvos_tf.options import FeelvosOptions
 
 FLAGS = flags.FLAGS
+_SAMPLES = TripletOptions()
 PRECISIONS = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
 # The run.
-flags.DEFINE_string('train_logdir', None, 'Folder of checkpoints and logs.')
-flags.DEFINE_integer('log_steps', 10, 'Steps between log lines.', lower_bound=0)
-flags.DEFINE_integer('save_interval_secs', 1200, 'Seconds between checkpoints.', lower_bound=0)
-flags.DEFINE_integer('save_interval_steps', 500, 'Steps between checkpoints; whichever of the two '
-                     'is due first.', lower_bound=0)
-flags.DEFINE_integer('save_summaries_secs', 600, 'Seconds between pictures for TensorBoard.',
-                     lower_bound=0)
-flags.DEFINE_integer('max_to_keep', 3, 'Checkpoints kept.', lower_bound=1)
-flags.DEFINE_string('export', None, 'Weights file written at the end; default: final.h5 in '
-                    '--train_logdir.')
-flags.DEFINE_enum('strategy', 'one', ['one', 'mirrored', 'multi_worker'],
-                  'One device, all GPUs of this machine, or the processes in TF_CONFIG.')
-flags.DEFINE_bool('average_over_devices', False, 'Average losses over devices, as the original '
-                  'does over clones, instead of adding all videos up.')
-flags.DEFINE_enum('precision', 'float32', list(PRECISIONS), 'Type of activations; weights, losses '
-                  'and matching distances are float32. float16 scales the loss.')
-flags.DEFINE_integer('seed', 0, 'Seed of samples, initial values and dropout.', lower_bound=0)
-flags.DEFINE_bool('deterministic', False, 'Only ops whose result does not depend on timing; '
-                  'slower. Needed for bitwise equal runs on GPUs.')
 
-# Optimisation.
-flags.DEFINE_enum('learning_policy', 'poly', ['poly', 'step', 'cosine'], 'Learning rate policy.')
-flags.DEFINE_float('base_learning_rate', 0.0007, 'Learning rate.')
-flags.DEFINE_float('learning_rate_decay_factor', 0.1, 'Factor of the step policy.')
-flags.DEFINE_integer('learning_rate_decay_step', 2000, 'Steps between its decays.')
-flags.DEFINE_float('learning_power', 0.9, 'Exponent of the poly policy.')
-flags.DEFINE_float('end_learning_rate', 0.0, 'Rate at the end of the poly policy.')
-flags.DEFINE_integer('training_number_of_steps', 200000, 'Steps of the training.')
-flags.DEFINE_integer('stop_at_step', None, 'Stop there, with the schedule of the whole training.',
-                     lower_bound=1)
-flags.DEFINE_integer('slow_start_step', 0, 'Steps with the slow start rate.')
-flags.DEFINE_float('slow_start_learning_rate', 1e-4, 'Rate of the slow start.')
-flags.DEFINE_enum('slow_start_burnin_type', 'none', ['none', 'linear'],
-                  'Constant, or climbing to the base rate.')
-flags.DEFINE_enum('optimizer', 'momentum', ['momentum', 'adam'], 'The original has momentum.')
-flags.DEFINE_float('momentum', 0.9, 'Momentum.')
-flags.DEFINE_float('clip_gradient_norm', 5.0, 'Norm that no gradient exceeds; 0: any.')
-flags.DEFINE_float('last_layer_gradient_multiplier', 1.0, 'Multiplies gradients of last layers.')
-flags.DEFINE_bool('last_layers_contain_logits_only', False, 'Only logits count as last layers.')
-flags.DEFINE_float('weight_decay', 0.00004, 'L2 factor.')
-flags.DEFINE_integer('train_batch_size', 6, 'Videos per step, over all devices and workers.')
-flags.DEFINE_float('top_k_percent_pixels', 0.15, 'Part of the pixels that counts in the end.')
-flags.DEFINE_integer('hard_example_mining_step', 100000, 'Steps until only that part counts.')
-flags.DEFINE_bool('upsample_logits', True, 'Compare at full size.')
-flags.DEFINE_enum('classification_loss', 'softmax_with_attention',
-                  ['softmax', 'triplet', 'softmax_with_attention'], 'softmax: DeepLab alone, on '
-                  '--num_classes; triplet: the embedding; softmax_with_attention: FEELVOS.')
-flags.DEFINE_integer('num_classes', 2, 'Classes of the loss softmax.', lower_bound=2)
-flags.DEFINE_integer('train_max_neighbors_per_object', 1024, 'Reference pixels per object that are '
-                     'matched, chosen at random; 0 takes all.', lower_bound=0)
 
-# The model.
-flags.DEFINE_enum('model_variant', 'mobilenet_v2', list(MODEL_VARIANTS), 'Backbone.')
-flags.DEFINE_integer('output_stride', 8, '8, 16 or 32.')
-flags.DEFINE_multi_integer('atrous_rates', None, 'Rates of ASPP; default: the usual ones of the '
-                           'output stride.')
-flags.DEFINE_multi_integer('multi_grid', None, 'Rates of the last block.')
-flags.DEFINE_float('depth_multiplier', 1.0, 'Width of mobilenet_v2.')
-flags.DEFINE_bool('add_image_level_feature', True, "ASPP's branch of the whole image.")
-flags.DEFINE_bool('aspp_with_separable_conv', True, 'Depthwise separable ASPP.')
-flags.DEFINE_bool('decoder_use_separable_conv', True, 'Depthwise separable decoder.')
-flags.DEFINE_integer('decoder_output_stride', 4, 'Stride of the embedding: 4.')
-flags.DEFINE_bool('fine_tune_batch_norm', False, 'Use and update batch statistics.')
-flags.DEFINE_integer('embedding_dimension', 100, 'Channels of the embedding.')
-flags.DEFINE_integer('embedding_seg_feature_dimension', 256, 'Channels of the head.')
-flags.DEFINE_integer('embedding_seg_n_layers', 4, 'Layers of the head.')
-flags.DEFINE_integer('embedding_seg_kernel_size', 7, 'Kernel size of the head.')
-flags.DEFINE_multi_integer('embedding_seg_atrous_rates', [], 'Atrous rates of the head.')
-flags.DEFINE_integer('k_nearest_neighbors', 1, 'Neighbours averaged in global matching.')
-flags.DEFINE_bool('use_first_frame_matching', True, 'Global matching to the reference frame.')
-flags.DEFINE_bool('also_attend_to_previous_frame', True, 'Matching to the previous frame.')
-flags.DEFINE_bool('use_local_previous_frame_attention', True, 'It is local.')
-flags.DEFINE_integer('previous_frame_attention_window_size', 15, 'Radius of its window.')
-flags.DEFINE_bool('use_softmax_feedback', True, 'Tell the head the previous prediction.')
-flags.DEFINE_enum('previous_prediction', None, ['labels', 'probabilities'], 'With '
-                  '--use_softmax_feedback: one-hot labels (default, as published) or soft map.')
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_string('train_logdir', None, 'Folder of checkpoints and logs.')
+  flags.DEFINE_integer('log_steps', 10, 'Steps between log lines.', lower_bound=0)
+  flags.DEFINE_integer('save_interval_secs', 1200, 'Seconds between checkpoints.', lower_bound=0)
+  flags.DEFINE_integer('save_interval_steps', 500, 'Steps between checkpoints; whichever of the '
+                       'two is due first.', lower_bound=0)
+  flags.DEFINE_integer('save_summaries_secs', 600, 'Seconds between pictures for TensorBoard.',
+                       lower_bound=0)
+  flags.DEFINE_integer('max_to_keep', 3, 'Checkpoints kept.', lower_bound=1)
+  flags.DEFINE_string('export', None, 'Weights file written at the end; default: final.h5 in '
+                      '--train_logdir.')
+  flags.DEFINE_enum('strategy', 'one', ['one', 'mirrored', 'multi_worker'],
+                    'One device, all GPUs of this machine, or the processes in TF_CONFIG.')
+  flags.DEFINE_bool('average_over_devices', False, 'Average losses over devices, as the original '
+                    'does over clones, instead of adding all videos up.')
+  flags.DEFINE_enum('precision', 'float32', list(PRECISIONS), 'Type of activations; weights, '
+                    'losses and matching distances are float32. float16 scales the loss.')
+  flags.DEFINE_integer('seed', 0, 'Seed of samples, initial values and dropout.', lower_bound=0)
+  flags.DEFINE_bool('deterministic', False, 'Only ops whose result does not depend on timing; '
+                    'slower. Needed for bitwise equal runs on GPUs.')
 
-# Initial weights.
-flags.DEFINE_string('tf_initial_checkpoint', None, 'TF1 checkpoint, our .h5, or a Keras '
-                    'MobileNetV2 .weights.h5.')
-flags.DEFINE_bool('initialize_last_layer', False, 'Also load ASPP, decoder and logits from it.')
-flags.DEFINE_integer('calibrate_statistics', 0, 'Batches that set the statistics of batch norm in '
-                     'ASPP and decoder when a training starts; 0 leaves them. Useful when these '
-                     'layers start from scratch and stay frozen.', lower_bound=0)
+  # Optimisation.
+  flags.DEFINE_enum('learning_policy', 'poly', ['poly', 'step', 'cosine'], 'Learning rate policy.')
+  flags.DEFINE_float('base_learning_rate', 0.0007, 'Learning rate.')
+  flags.DEFINE_float('learning_rate_decay_factor', 0.1, 'Factor of the step policy.')
+  flags.DEFINE_integer('learning_rate_decay_step', 2000, 'Steps between its decays.')
+  flags.DEFINE_float('learning_power', 0.9, 'Exponent of the poly policy.')
+  flags.DEFINE_float('end_learning_rate', 0.0, 'Rate at the end of the poly policy.')
+  flags.DEFINE_integer('training_number_of_steps', 200000, 'Steps of the training.')
+  flags.DEFINE_integer('stop_at_step', None, 'Stop there, with the schedule of the whole training.',
+                       lower_bound=1)
+  flags.DEFINE_integer('slow_start_step', 0, 'Steps with the slow start rate.')
+  flags.DEFINE_float('slow_start_learning_rate', 1e-4, 'Rate of the slow start.')
+  flags.DEFINE_enum('slow_start_burnin_type', 'none', ['none', 'linear'],
+                    'Constant, or climbing to the base rate.')
+  flags.DEFINE_enum('optimizer', 'momentum', ['momentum', 'adam'], 'The original has momentum.')
+  flags.DEFINE_float('momentum', 0.9, 'Momentum.')
+  flags.DEFINE_float('clip_gradient_norm', 5.0, 'Norm that no gradient exceeds; 0: any.')
+  flags.DEFINE_float('last_layer_gradient_multiplier', 1.0, 'Multiplies gradients of last layers.')
+  flags.DEFINE_bool('last_layers_contain_logits_only', False, 'Only logits count as last layers.')
+  flags.DEFINE_float('weight_decay', 0.00004, 'L2 factor.')
+  flags.DEFINE_integer('train_batch_size', 6, 'Videos per step, over all devices and workers.')
+  flags.DEFINE_float('top_k_percent_pixels', 0.15, 'Part of the pixels that counts in the end.')
+  flags.DEFINE_integer('hard_example_mining_step', 100000, 'Steps until only that part counts.')
+  flags.DEFINE_bool('upsample_logits', True, 'Compare at full size.')
+  flags.DEFINE_enum('classification_loss', 'softmax_with_attention',
+                    ['softmax', 'triplet', 'softmax_with_attention'], 'softmax: DeepLab alone, on '
+                    '--num_classes; triplet: the embedding; softmax_with_attention: FEELVOS.')
+  flags.DEFINE_integer('num_classes', 2, 'Classes of the loss softmax.', lower_bound=2)
+  flags.DEFINE_integer('train_max_neighbors_per_object', 1024, 'Reference pixels per object that '
+                       'are matched, chosen at random; 0 takes all.', lower_bound=0)
 
-# Data.
-flags.DEFINE_multi_string('dataset', [], 'Data set; may be repeated, each with its folder.')
-flags.DEFINE_multi_string('dataset_dir', [], 'Folder of its TFRecords.')
-flags.DEFINE_multi_string('data_dir', [], 'Instead of --dataset_dir: folder as downloaded.')
-flags.DEFINE_bool('verify_data', True, 'Compare the checksums of TFRecords once at the start.')
-flags.DEFINE_string('train_split', 'train', 'Split.')
-flags.DEFINE_multi_float('dataset_sampling_probabilities', [], 'One for each; default: equal.')
-flags.DEFINE_multi_integer('first_frame_finetuning', [0], 'For each data set: the reference is the '
-                           'first frame; its split is val, as in the original.')
-flags.DEFINE_bool('sample_only_first_frame_for_finetuning', False, 'Then: no other frame at all.')
-flags.DEFINE_multi_integer('three_frame_dataset', [0], 'For each data set: videos are triplets.')
-flags.DEFINE_multi_integer('train_crop_size', [465, 465], 'Height and width, or both in one; 0: '
-                           'whole frames.')
-flags.DEFINE_integer('train_num_frames_per_video', 3, 'Reference, previous, current frame(s).')
-flags.DEFINE_float('min_scale_factor', 1.0, 'Random scale, from.')
-flags.DEFINE_float('max_scale_factor', 1.3, 'Random scale, to.')
-flags.DEFINE_float('scale_factor_step_size', 0, 'Steps between scales; 0: any.')
-flags.DEFINE_integer('min_resize_value', None, 'Shorter side before the random scale.')
-flags.DEFINE_integer('max_resize_value', None, 'Limit of the longer side.')
-flags.DEFINE_integer('resize_factor', None, 'Sides are a multiple of it plus one.')
-flags.DEFINE_bool('damage_initial_previous_frame_mask', False, 'Damage the previous mask.')
-flags.DEFINE_integer('batch_num_threads', 2, 'Samples made at the same time.', lower_bound=1)
-_SAMPLES = TripletOptions()
-flags.DEFINE_enum('image_dtype', _SAMPLES.image_dtype, list(IMAGE_DTYPES), 'Type of crops; uint8 '
-                  'is faster and rounds.')
-flags.DEFINE_float('flip_probability', _SAMPLES.flip_probability, 'Mirrored samples.')
-flags.DEFINE_float('paste_probability', 0.0, 'Samples with a pasted object of another video.')
-flags.DEFINE_integer('max_pasted_objects', 1, 'How many at most.')
-flags.DEFINE_integer('max_frame_gap', 1, 'Frames between neighbours of a sample, at most.')
-flags.DEFINE_float('reverse_probability', 0.0, 'Samples that run backwards.')
-flags.DEFINE_float('object_crop_probability', 0.0, 'Crops that are made to show an object.')
-flags.DEFINE_float('color_strength', 0.0, 'Random colours, 0 to 1.')
-flags.DEFINE_integer('max_objects', None, 'Objects of a sample, at most.', lower_bound=1)
+  # The model.
+  flags.DEFINE_enum('model_variant', 'mobilenet_v2', list(MODEL_VARIANTS), 'Backbone.')
+  flags.DEFINE_integer('output_stride', 8, '8, 16 or 32.')
+  flags.DEFINE_multi_integer('atrous_rates', None, 'Rates of ASPP; default: the usual ones of the '
+                             'output stride.')
+  flags.DEFINE_multi_integer('multi_grid', None, 'Rates of the last block.')
+  flags.DEFINE_float('depth_multiplier', 1.0, 'Width of mobilenet_v2.')
+  flags.DEFINE_bool('add_image_level_feature', True, "ASPP's branch of the whole image.")
+  flags.DEFINE_bool('aspp_with_separable_conv', True, 'Depthwise separable ASPP.')
+  flags.DEFINE_bool('decoder_use_separable_conv', True, 'Depthwise separable decoder.')
+  flags.DEFINE_integer('decoder_output_stride', 4, 'Stride of the embedding: 4.')
+  flags.DEFINE_bool('fine_tune_batch_norm', False, 'Use and update batch statistics.')
+  flags.DEFINE_integer('embedding_dimension', 100, 'Channels of the embedding.')
+  flags.DEFINE_integer('embedding_seg_feature_dimension', 256, 'Channels of the head.')
+  flags.DEFINE_integer('embedding_seg_n_layers', 4, 'Layers of the head.')
+  flags.DEFINE_integer('embedding_seg_kernel_size', 7, 'Kernel size of the head.')
+  flags.DEFINE_multi_integer('embedding_seg_atrous_rates', [], 'Atrous rates of the head.')
+  flags.DEFINE_integer('k_nearest_neighbors', 1, 'Neighbours averaged in global matching.')
+  flags.DEFINE_bool('use_first_frame_matching', True, 'Global matching to the reference frame.')
+  flags.DEFINE_bool('also_attend_to_previous_frame', True, 'Matching to the previous frame.')
+  flags.DEFINE_bool('use_local_previous_frame_attention', True, 'It is local.')
+  flags.DEFINE_integer('previous_frame_attention_window_size', 15, 'Radius of its window.')
+  flags.DEFINE_bool('use_softmax_feedback', True, 'Tell the head the previous prediction.')
+  flags.DEFINE_enum('previous_prediction', None, ['labels', 'probabilities'], 'With '
+                    '--use_softmax_feedback: one-hot labels (default, as published) or soft map.')
 
-# Validation.
-flags.DEFINE_integer('validation_steps', 0, 'Steps between validations; 0: none.', lower_bound=0)
-flags.DEFINE_string('validation_dataset', None, 'Data set to validate on; default: the first.')
-flags.DEFINE_string('validation_dir', None, 'Its folder, of the same kind as for training.')
-flags.DEFINE_string('validation_split', 'val', 'Its split.')
-flags.DEFINE_integer('validation_clips', 4, 'Videos.', lower_bound=1)
-flags.DEFINE_integer('validation_frames', 16, 'Frames of each.', lower_bound=2)
-flags.DEFINE_integer('validation_max_size', None, 'Longer side in pixels to segment at.',
-                     lower_bound=32)
+  # Initial weights.
+  flags.DEFINE_string('tf_initial_checkpoint', None, 'TF1 checkpoint, our .h5, or a Keras '
+                      'MobileNetV2 .weights.h5.')
+  flags.DEFINE_bool('initialize_last_layer', False, 'Also load ASPP, decoder and logits from it.')
+  flags.DEFINE_integer('calibrate_statistics', 0, 'Batches that set the statistics of batch norm '
+                       'in ASPP and decoder when a training starts; 0 leaves them. Useful when '
+                       'these layers start from scratch and stay frozen.', lower_bound=0)
+
+  # Data.
+  flags.DEFINE_multi_string('dataset', [], 'Data set; may be repeated, each with its folder.')
+  flags.DEFINE_multi_string('dataset_dir', [], 'Folder of its TFRecords.')
+  flags.DEFINE_multi_string('data_dir', [], 'Instead of --dataset_dir: folder as downloaded.')
+  flags.DEFINE_bool('verify_data', True, 'Compare the checksums of TFRecords once at the start.')
+  flags.DEFINE_string('train_split', 'train', 'Split.')
+  flags.DEFINE_multi_float('dataset_sampling_probabilities', [], 'One for each; default: equal.')
+  flags.DEFINE_multi_integer('first_frame_finetuning', [0], 'For each data set: the reference is '
+                             'the first frame; its split is val, as in the original.')
+  flags.DEFINE_bool('sample_only_first_frame_for_finetuning', False, 'Then: no other frame at all.')
+  flags.DEFINE_multi_integer('three_frame_dataset', [0], 'For each data set: videos are triplets.')
+  flags.DEFINE_multi_integer('train_crop_size', [465, 465], 'Height and width, or both in one; 0: '
+                             'whole frames.')
+  flags.DEFINE_integer('train_num_frames_per_video', 3, 'Reference, previous, current frame(s).')
+  flags.DEFINE_float('min_scale_factor', 1.0, 'Random scale, from.')
+  flags.DEFINE_float('max_scale_factor', 1.3, 'Random scale, to.')
+  flags.DEFINE_float('scale_factor_step_size', 0, 'Steps between scales; 0: any.')
+  flags.DEFINE_integer('min_resize_value', None, 'Shorter side before the random scale.')
+  flags.DEFINE_integer('max_resize_value', None, 'Limit of the longer side.')
+  flags.DEFINE_integer('resize_factor', None, 'Sides are a multiple of it plus one.')
+  flags.DEFINE_bool('damage_initial_previous_frame_mask', False, 'Damage the previous mask.')
+  flags.DEFINE_integer('batch_num_threads', 2, 'Samples made at the same time.', lower_bound=1)
+  flags.DEFINE_enum('image_dtype', _SAMPLES.image_dtype, list(IMAGE_DTYPES), 'Type of crops; uint8 '
+                    'is faster and rounds.')
+  flags.DEFINE_float('flip_probability', _SAMPLES.flip_probability, 'Mirrored samples.')
+  flags.DEFINE_float('paste_probability', 0.0, 'Samples with a pasted object of another video.')
+  flags.DEFINE_integer('max_pasted_objects', 1, 'How many at most.')
+  flags.DEFINE_integer('max_frame_gap', 1, 'Frames between neighbours of a sample, at most.')
+  flags.DEFINE_float('reverse_probability', 0.0, 'Samples that run backwards.')
+  flags.DEFINE_float('object_crop_probability', 0.0, 'Crops that are made to show an object.')
+  flags.DEFINE_float('color_strength', 0.0, 'Random colours, 0 to 1.')
+  flags.DEFINE_integer('max_objects', None, 'Objects of a sample, at most.', lower_bound=1)
+
+  # Validation.
+  flags.DEFINE_integer('validation_steps', 0, 'Steps between validations; 0: none.', lower_bound=0)
+  flags.DEFINE_string('validation_dataset', None, 'Data set to validate on; default: the first.')
+  flags.DEFINE_string('validation_dir', None, 'Its folder, of the same kind as for training.')
+  flags.DEFINE_string('validation_split', 'val', 'Its split.')
+  flags.DEFINE_integer('validation_clips', 4, 'Videos.', lower_bound=1)
+  flags.DEFINE_integer('validation_frames', 16, 'Frames of each.', lower_bound=2)
+  flags.DEFINE_integer('validation_max_size', None, 'Longer side in pixels to segment at.',
+                       lower_bound=32)
 
 
 def main():
@@ -324,4 +328,4 @@ def _initial_weights():
 
 
 if __name__ == '__main__':
-  command_line.run(main)
+  command_line.run(main, define_flags)

@@ -15,15 +15,15 @@ import json
 import os
 import platform
 import resource
-import sys
 import time
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-from absl import app, flags
+from absl import flags
 import numpy as np
 import tensorflow as tf
 
+from datasets import command_line
 from feelvos_tf.matching import global_matching, local_matching, prepare_reference
 from tools.reference_matching import original_global_matching, original_local_matching
 
@@ -178,19 +178,22 @@ def check_choices(given, known, flag):
 
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list('parts', sorted(PARTS), 'Parts to measure.')
-flags.DEFINE_list('precision', ['float32'], 'Operand types: float32, bfloat16.')
-flags.DEFINE_list('objects', ['3'], 'Numbers of objects, background included.')
-flags.DEFINE_integer('height', 480, 'Height of the frame in pixels.', lower_bound=1)
-flags.DEFINE_integer('width', 854, 'Width of the frame in pixels.', lower_bound=1)
-flags.DEFINE_integer('repeats', 5, 'Repetitions; the median is given.', lower_bound=1)
-flags.DEFINE_bool('baseline', True, "Also time the original's algorithm, side by side.")
-flags.DEFINE_string('json', None, 'File to write machine and rows to.')
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f'unknown argument {argv[1]!r}')
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_list('parts', sorted(PARTS), 'Parts to measure.')
+  flags.DEFINE_list('precision', ['float32'], 'Operand types: float32, bfloat16.')
+  flags.DEFINE_list('objects', ['3'], 'Numbers of objects, background included.')
+  flags.DEFINE_integer('height', 480, 'Height of the frame in pixels.', lower_bound=1)
+  flags.DEFINE_integer('width', 854, 'Width of the frame in pixels.', lower_bound=1)
+  flags.DEFINE_integer('repeats', 5, 'Repetitions; the median is given.', lower_bound=1)
+  flags.DEFINE_bool('baseline', True, "Also time the original's algorithm, side by side.")
+  flags.DEFINE_string('json', None, 'File to write machine and rows to.')
+
+
+def main():
+  """Measures what the flags ask for and prints a row for each."""
   try:
     parts = check_choices(FLAGS.parts, sorted(PARTS), 'parts')
     precisions = check_choices(FLAGS.precision, ['float32', 'bfloat16'], 'precision')
@@ -198,8 +201,7 @@ def main(argv):
     if min(counts) < 1:
       raise ValueError(f'--objects: {min(counts)} is too few; give at least 1')
   except ValueError as error:
-    print(f'benchmark: {error}', file=sys.stderr)
-    return 2
+    raise command_line.UsageError(error) from error
   about = machine()
   print(', '.join(f'{key} {value}' for key, value in about.items()))
   rows = []
@@ -218,4 +220,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_line.run(main, define_flags)

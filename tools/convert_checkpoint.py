@@ -21,19 +21,23 @@ import numpy as np
 from datasets import command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('input', None, 'TF1 checkpoint (prefix or folder), our .h5 or a Keras '
-                    'MobileNetV2 .weights.h5.')
-flags.DEFINE_string('output', None, 'File to write: *.h5 for ours, else a TF1 checkpoint prefix.')
-flags.DEFINE_enum('network', 'auto', ['auto', 'feelvos', 'deeplab'], 'The video model, or '
-                  'DeepLab alone; auto: feelvos if the input has an embedding layer.')
-flags.DEFINE_string('model_variant', None, 'Backbone; default: what the variable names say.')
-flags.DEFINE_integer('output_stride', 16, 'Recorded in the options; no variable depends on it.')
-flags.DEFINE_bool('allow_incomplete', False, 'Variables that are missing keep initial values, '
-                  'those left over are dropped.')
-flags.DEFINE_bool('backbone_only', False, 'Take the backbone only; the other layers keep initial '
-                  'values (what the original does unless --initialize_last_layer).')
-flags.DEFINE_integer('seed', 0, 'Seed of initial values.')
-flags.DEFINE_bool('overwrite', False, 'Replace the output if it exists.')
+
+
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_string('input', None, 'TF1 checkpoint (prefix or folder), our .h5 or a Keras '
+                      'MobileNetV2 .weights.h5.')
+  flags.DEFINE_string('output', None, 'File to write: *.h5 for ours, else a TF1 checkpoint prefix.')
+  flags.DEFINE_enum('network', 'auto', ['auto', 'feelvos', 'deeplab'], 'The video model, or '
+                    'DeepLab alone; auto: feelvos if the input has an embedding layer.')
+  flags.DEFINE_string('model_variant', None, 'Backbone; default: what the variable names say.')
+  flags.DEFINE_integer('output_stride', 16, 'Recorded in the options; no variable depends on it.')
+  flags.DEFINE_bool('allow_incomplete', False, 'Variables that are missing keep initial values, '
+                    'those left over are dropped.')
+  flags.DEFINE_bool('backbone_only', False, 'Take the backbone only; the other layers keep initial '
+                    'values (what the original does unless --initialize_last_layer).')
+  flags.DEFINE_integer('seed', 0, 'Seed of initial values.')
+  flags.DEFINE_bool('overwrite', False, 'Replace the output if it exists.')
 
 
 def main():
@@ -195,4 +199,4 @@ def _check_flags():
 
 
 if __name__ == '__main__':
-  command_line.run(main)
+  command_line.run(main, define_flags)

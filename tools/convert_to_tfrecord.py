@@ -37,31 +37,35 @@ from datasets.synthetic import synthetic_sources
 from datasets.youtube_vos import youtube_vos_sources
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('dataset', None, 'Kind of data set, see above.')
-flags.DEFINE_string('data_dir', None, 'Folder of the data set.')
-flags.DEFINE_string('split', 'train', 'Split of the data set: train, val, test-dev, valid, ...')
-flags.DEFINE_string('output_dir', None, 'Folder for the shards and manifest.json.')
-flags.DEFINE_integer('num_shards', 0, 'Number of shards; 0: 10 for train, 1 for other splits, '
-                     'no more than videos.', lower_bound=0)
-flags.DEFINE_integer('num_workers', 0, 'Processes; 0: one per core.', lower_bound=0)
-flags.DEFINE_enum('on_error', 'fail', list(conversion.ON_ERROR),
-                  'A bad video ends the run, or is left out and listed in the manifest.')
-flags.DEFINE_bool('allow_void', False, 'Accept the id 255 in masks, as void.')
-flags.DEFINE_list('sequences', None, 'Only these videos (DAVIS and YouTube-VOS).')
-flags.DEFINE_string('resolution', '480p', 'Folder below JPEGImages of DAVIS.')
-flags.DEFINE_bool('all_frames', False, 'YouTube-VOS: take <split>_all_frames, with the frames '
-                  'between the masks.')
-flags.DEFINE_bool('sparse_masks', False, 'folder: accept frames without masks.')
-flags.DEFINE_integer('num_videos', 20, 'synthetic: number of videos.', lower_bound=1)
-flags.DEFINE_integer('num_frames', 8, 'synthetic, static_images: frames of a video.',
-                     lower_bound=1)
-flags.DEFINE_integer('num_objects', 2, 'synthetic: objects of a video.', lower_bound=1)
-flags.DEFINE_list('frame_size', ['120', '214'], 'synthetic: height,width.')
-flags.DEFINE_integer('seed', 0, 'synthetic, static_images: seed.', lower_bound=0)
-flags.DEFINE_string('runner', None, 'Apache Beam runner, for example DirectRunner; arguments for '
-                    'it come with --beam_options.')
-flags.DEFINE_multi_string('beam_options', [], 'An argument for Apache Beam such as '
-                          '--direct_num_workers=2; may be repeated.')
+
+
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_string('dataset', None, 'Kind of data set, see above.')
+  flags.DEFINE_string('data_dir', None, 'Folder of the data set.')
+  flags.DEFINE_string('split', 'train', 'Split of the data set: train, val, test-dev, valid, ...')
+  flags.DEFINE_string('output_dir', None, 'Folder for the shards and manifest.json.')
+  flags.DEFINE_integer('num_shards', 0, 'Number of shards; 0: 10 for train, 1 for other splits, '
+                       'no more than videos.', lower_bound=0)
+  flags.DEFINE_integer('num_workers', 0, 'Processes; 0: one per core.', lower_bound=0)
+  flags.DEFINE_enum('on_error', 'fail', list(conversion.ON_ERROR),
+                    'A bad video ends the run, or is left out and listed in the manifest.')
+  flags.DEFINE_bool('allow_void', False, 'Accept the id 255 in masks, as void.')
+  flags.DEFINE_list('sequences', None, 'Only these videos (DAVIS and YouTube-VOS).')
+  flags.DEFINE_string('resolution', '480p', 'Folder below JPEGImages of DAVIS.')
+  flags.DEFINE_bool('all_frames', False, 'YouTube-VOS: take <split>_all_frames, with the frames '
+                    'between the masks.')
+  flags.DEFINE_bool('sparse_masks', False, 'folder: accept frames without masks.')
+  flags.DEFINE_integer('num_videos', 20, 'synthetic: number of videos.', lower_bound=1)
+  flags.DEFINE_integer('num_frames', 8, 'synthetic, static_images: frames of a video.',
+                       lower_bound=1)
+  flags.DEFINE_integer('num_objects', 2, 'synthetic: objects of a video.', lower_bound=1)
+  flags.DEFINE_list('frame_size', ['120', '214'], 'synthetic: height,width.')
+  flags.DEFINE_integer('seed', 0, 'synthetic, static_images: seed.', lower_bound=0)
+  flags.DEFINE_string('runner', None, 'Apache Beam runner, for example DirectRunner; arguments for '
+                      'it come with --beam_options.')
+  flags.DEFINE_multi_string('beam_options', [], 'An argument for Apache Beam such as '
+                            '--direct_num_workers=2; may be repeated.')
 
 
 def _davis(year):
@@ -159,4 +163,4 @@ def _convert_with_beam(shards):
 
 
 if __name__ == '__main__':
-  command_line.run(main)
+  command_line.run(main, define_flags)

@@ -177,3 +177,15 @@ def test_config_round_trip():
   copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
   assert copy.options == model.options
   assert [v.shape for v in copy.weights] == [v.shape for v in model.weights]
+
+
+def test_semantic_logits_beside_the_heads(tmp_path):
+  """The original calls both 'logits/semantic'; a network with both keeps them apart."""
+  model = Feelvos(FeelvosOptions(ModelOptions('mobilenet_v2', depth_multiplier=0.25, num_classes=5)))
+  model_lib.save_model(tmp_path / 'both.h5', model)
+  again = model_lib.load_model(tmp_path / 'both.h5')
+  variables = tf1_checkpoint.variables_by_name(again)
+  assert tuple(variables['semantic_logits/semantic/weights'].shape) == (1, 1, 256, 5)
+  assert tuple(variables['logits/semantic/weights'].shape) == (1, 1, 256, 1)
+  image = tf.zeros([1, 33, 49, 3])
+  np.testing.assert_array_equal(model.deeplab(image)['logits'], again.deeplab(image)['logits'])
