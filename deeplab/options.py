@@ -16,8 +16,30 @@ MODEL_VARIANTS = (
 ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
 
 
+class JsonOptions:
+  """Base of option dataclasses that travel in files as JSON."""
+
+  def to_dict(self):
+    """Returns the options as a JSON-ready dict; `from_dict` reads it."""
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_dict(cls, values):
+    """Returns the options of a dict made by `to_dict`.
+
+    Raises:
+      ValueError: the dict has a key this version does not know, or a value that is refused.
+    """
+    known = {field.name for field in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+      raise ValueError(
+          f'unknown option(s) {", ".join(unknown)}; the file may be from a newer version.')
+    return cls(**values)
+
+
 @dataclasses.dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(JsonOptions):
   """What decides the shape of the network; the original's `common.ModelOptions`.
 
   Raises:
@@ -74,21 +96,3 @@ class ModelOptions:
           f'decoder_output_stride is {self.decoder_output_stride}; expected 4 or None.')
     if self.num_classes < 0:
       raise ValueError(f'num_classes is {self.num_classes}; expected 0 or more.')
-
-  def to_dict(self):
-    """Returns the options as a JSON-ready dict; `ModelOptions.from_dict` reads it."""
-    return dataclasses.asdict(self)
-
-  @classmethod
-  def from_dict(cls, values):
-    """Returns the options of a dict made by `to_dict`.
-
-    Raises:
-      ValueError: the dict has a key this version does not know.
-    """
-    known = {field.name for field in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-      raise ValueError(
-          f'unknown model option(s) {", ".join(unknown)}; the file may be from a newer version.')
-    return cls(**values)

@@ -32,6 +32,7 @@ from feelvos_tf import evaluation_model
 from feelvos_tf import evaluation_report
 from feelvos_tf import evaluation_splits
 from feelvos_tf import evaluation_tables
+from feelvos_tf import pretrained
 from feelvos_tf import submission
 
 FLAGS = flags.FLAGS
@@ -146,7 +147,7 @@ def _protocol():
 
 
 def _model_run():
-  path = evaluation_model.DEFAULT_MODEL if FLAGS.model == 'default' else FLAGS.model
+  path = pretrained.model_path(None if FLAGS.model == 'default' else FLAGS.model)
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(f'{path}: no such weights file; check --model')
   return evaluation_model.ModelRun(

@@ -23,8 +23,6 @@ from datasets import background
 from datasets import masks
 from datasets import video as video_lib
 
-DEFAULT_MODEL = pathlib.Path(__file__).resolve().parent.parent / 'pretrained' / 'mobilenet_v2.h5'
-
 
 @dataclasses.dataclass(frozen=True)
 class ModelRun:

@@ -16,6 +16,7 @@ from absl import flags
 from absl import logging
 
 from datasets import command_line
+from feelvos_tf import pretrained
 
 FLAGS = flags.FLAGS
 
@@ -38,7 +39,6 @@ def define_flags():
                       'requests; empty writes none.')
 
 
-PRETRAINED = pathlib.Path(__file__).resolve().parent.parent / 'pretrained' / 'mobilenet_v2.h5'
 _POLICIES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
 
 
@@ -120,26 +120,16 @@ def _check_flags():
 
 def _load():
   """(model, notes of its file)."""
-  import keras
-
-  from deeplab import MODEL_VARIANTS
-  from deeplab import ModelOptions
   from deeplab import weights_file
   from feelvos_tf import model as model_lib
-  from feelvos_tf.options import FeelvosOptions
 
   if not FLAGS.seeded_model:
-    path = FLAGS.model or PRETRAINED
+    path = pretrained.model_path(FLAGS.model)
     model = with_precision(FLAGS.precision, lambda: model_lib.load_model(path))
     return model, weights_file.read_metadata(path).get('notes')
-  if FLAGS.seeded_model not in MODEL_VARIANTS:
-    raise command_line.UsageError(f'--seeded_model is {FLAGS.seeded_model!r}; expected one of '
-                                  f'{", ".join(MODEL_VARIANTS)}.')
+  model = with_precision(FLAGS.precision, lambda: model_lib.seeded_model(FLAGS.seeded_model))
   print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
-  keras.utils.set_random_seed(0)
-  options = FeelvosOptions(ModelOptions(FLAGS.seeded_model))
-  notes = {'weights': 'seeded, untrained; the masks mean nothing'}
-  return with_precision(FLAGS.precision, lambda: model_lib.Feelvos(options)), notes
+  return model, {'weights': 'seeded, untrained; the masks mean nothing'}
 
 
 if __name__ == '__main__':

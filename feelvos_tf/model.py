@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from deeplab import DeepLabV3Plus
+from deeplab import ModelOptions
 from deeplab import layers
 from deeplab import weights_file
 from feelvos_tf import matching
@@ -206,6 +207,24 @@ def enlarge_logits(logits, size):
     float32 [objects, height, width].
   """
   return layers.resize_bilinear(logits[..., tf.newaxis], size)[..., 0]
+
+
+def seeded_model(model_variant, seed=0, **overrides):
+  """A model with seeded, untrained weights: for measuring time; its masks mean nothing.
+
+  Args:
+    model_variant: str, see `ModelOptions`.
+    seed: int.
+    **overrides: other `FeelvosOptions`.
+
+  Returns:
+    `Feelvos`.
+
+  Raises:
+    ValueError: unknown variant.
+  """
+  keras.utils.set_random_seed(seed)
+  return Feelvos(FeelvosOptions(ModelOptions(model_variant), **overrides))
 
 
 def save_model(path, model, notes=None, dtype='float32'):

@@ -4,13 +4,14 @@ import dataclasses
 from typing import Optional, Tuple
 
 from deeplab import ModelOptions
+from deeplab.options import JsonOptions
 
 PREVIOUS_FRAME_MATCHING = ('local', 'global', 'none')
 PREVIOUS_PREDICTION = ('labels', 'probabilities', 'none')
 
 
 @dataclasses.dataclass(frozen=True)
-class FeelvosOptions:
+class FeelvosOptions(JsonOptions):
   """What decides the network and its arithmetic; defaults are the published model's.
 
   Paper: arXiv 1902.09513, sections 3 and 4. The original's flag is named where there is one.
@@ -75,21 +76,3 @@ class FeelvosOptions:
     """Number of the head's input channels that belong to one object: at most 3."""
     return (int(self.use_first_frame_matching) + int(self.previous_prediction != 'none')
             + int(self.previous_frame_matching != 'none'))
-
-  def to_dict(self):
-    """Returns the options as a JSON-ready dict; `FeelvosOptions.from_dict` reads it."""
-    return dataclasses.asdict(self)
-
-  @classmethod
-  def from_dict(cls, values):
-    """Returns the options of a dict made by `to_dict`.
-
-    Raises:
-      ValueError: the dict has a key this version does not know.
-    """
-    known = {field.name for field in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-      raise ValueError(
-          f'unknown option(s) {", ".join(unknown)}; the file may be from a newer version.')
-    return cls(**values)

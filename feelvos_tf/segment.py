@@ -24,6 +24,7 @@ from datasets import folder
 from datasets import masks
 from datasets import progress
 from datasets import writers
+from feelvos_tf import pretrained
 
 FLAGS = flags.FLAGS
 
@@ -48,9 +49,6 @@ def define_flags():
   flags.DEFINE_enum('previous_prediction', None, ['labels', 'probabilities'], 'What the head is '
                     'told of the previous frame; default: the option of the model.')
   flags.DEFINE_bool('pictures', True, 'Write the overlay video and the contact sheet.')
-
-
-PRETRAINED = pathlib.Path(__file__).resolve().parent.parent / 'pretrained' / 'mobilenet_v2.h5'
 
 
 def main():
@@ -186,33 +184,23 @@ def _prepare_output(output):
 
 def _segmenter():
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
-  if not (FLAGS.model or FLAGS.seeded_model or PRETRAINED.is_file()):
-    raise FileNotFoundError(f'{PRETRAINED}: the pretrained model is not there; give --model, or '
-                            'try without trained weights: --seeded_model=mobilenet_v2.')
+  path = None if FLAGS.seeded_model else pretrained.model_path(FLAGS.model)
   with command_line.quiet_imports():
-    import keras
     import tensorflow as tf
 
-    from deeplab import MODEL_VARIANTS
-    from deeplab import ModelOptions
     from feelvos_tf import model as model_lib
-    from feelvos_tf.options import FeelvosOptions
     from feelvos_tf.segmenter import VideoSegmenter
 
     tf.config.list_physical_devices()  # Has its say as well.
 
-  if FLAGS.seeded_model and FLAGS.seeded_model not in MODEL_VARIANTS:
-    raise command_line.UsageError(f'--seeded_model is {FLAGS.seeded_model!r}; expected one of '
-                                  f'{", ".join(MODEL_VARIANTS)}.')
   overrides = {}
   if FLAGS.previous_prediction:
     overrides['previous_prediction'] = FLAGS.previous_prediction
   if FLAGS.seeded_model:
+    model = model_lib.seeded_model(FLAGS.seeded_model, **overrides)
     print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
-    keras.utils.set_random_seed(0)
-    model = model_lib.Feelvos(FeelvosOptions(ModelOptions(FLAGS.seeded_model), **overrides))
   else:
-    model = model_lib.load_model(FLAGS.model or PRETRAINED, **overrides)
+    model = model_lib.load_model(path, **overrides)
   return VideoSegmenter(model, FLAGS.max_internal_size)
 
 

@@ -44,5 +44,5 @@ def test_impossible_options_are_refused(wrong, message):
 
 
 def test_unknown_keys_are_named():
-  with pytest.raises(ValueError, match=r'unknown model option\(s\) colour; .*newer version'):
+  with pytest.raises(ValueError, match=r'unknown option\(s\) colour; .*newer version'):
     ModelOptions.from_dict({**ModelOptions().to_dict(), 'colour': 1})

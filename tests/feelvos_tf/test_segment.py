@@ -312,7 +312,7 @@ def test_flags_that_are_refused(refuse, tmp_path, davis):
   refuse(2, 'is a DAVIS-style root; say which sequence', input=davis)
   refuse(1, 'no such folder; expected frames of the sequence camel', input=davis, mask=None,
          extra=['--sequence=camel'])
-  refuse(2, "--seeded_model", extra=['--seeded_model=vgg'])
+  refuse(1, "model_variant is 'vgg'; expected one of", extra=['--seeded_model=vgg'])
 
 
 def test_models_that_are_refused(refuse, tmp_path, copying_weights):
