@@ -21,9 +21,9 @@ from deeplab import tf1_checkpoint
 from feelvos_tf import export
 from feelvos_tf import export_files
 from feelvos_tf import inference
-from feelvos_tf import pretrained
 from feelvos_tf.model import Feelvos
 from feelvos_tf.options import FeelvosOptions
+from feelvos_tf.pretrained import DEFAULT_MODEL
 from feelvos_tf.segmenter import VideoSegmenter
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -399,9 +399,9 @@ def test_half_precisions_stay_near_float32(tmp_path, model, video, encoded, prec
 def pretrained(precision='float32'):
   from feelvos_tf.model import load_model
 
-  if not pretrained.DEFAULT_MODEL.exists():
+  if not DEFAULT_MODEL.exists():
     pytest.skip('needs pretrained/mobilenet_v2.h5: masks of untrained weights are noise')
-  return export.with_precision(precision, lambda: load_model(pretrained.DEFAULT_MODEL))
+  return export.with_precision(precision, lambda: load_model(DEFAULT_MODEL))
 
 
 def track(path, frames, mask):

@@ -31,6 +31,7 @@ from absl import flags
 from datasets import command_line
 from feelvos_tf import train, training_run
 captured = []
+train.define_flags()
 training_run.run = lambda options, placement: captured.append(options)
 for case in json.load(sys.stdin):
   flags.FLAGS.unparse_flags()

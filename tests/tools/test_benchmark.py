@@ -39,5 +39,6 @@ def test_unknown_part_is_a_one_line_usage_error():
                        capture_output=True, text=True, check=False)
   assert run.returncode == 2
   assert run.stderr.strip().splitlines()[-1] == (
-      "benchmark: --parts: 'locl' is not known; choose from global, local")
+      "tools.benchmark: error: --parts: 'locl' is not known; choose from global, local "
+      '(python -m tools.benchmark --helpshort lists the flags)')
   assert 'Traceback' not in run.stderr
