@@ -14,6 +14,8 @@ import dataclasses
 
 import tensorflow as tf
 
+from deeplab import layers
+
 IGNORE_LABEL = 255
 
 # L2 factor of the pointwise weights of embedding and head. The original leaves the weight
@@ -95,8 +97,7 @@ def _match_sizes(logits, labels, upsample_logits):
   if labels.shape.rank == 4:
     labels = tf.squeeze(labels, axis=-1)
   if upsample_logits:
-    logits = tf.raw_ops.ResizeBilinear(
-        images=logits, size=tf.shape(labels)[1:3], align_corners=True)
+    logits = layers.resize_bilinear(logits, tf.shape(labels)[1:3])
   else:
     labels = shrink_labels(labels, tf.shape(logits)[1:3])
   return logits, labels
@@ -104,8 +105,7 @@ def _match_sizes(logits, labels, upsample_logits):
 
 def shrink_labels(labels, size):
   """Labels by nearest neighbour with align_corners: int [n, H, W] to int32 [n, *size]."""
-  resized = tf.raw_ops.ResizeNearestNeighbor(
-      images=tf.cast(labels, tf.int32)[..., tf.newaxis], size=size, align_corners=True)
+  resized = layers.resize_nearest(tf.cast(labels, tf.int32)[..., tf.newaxis], size)
   return tf.squeeze(resized, axis=-1)
 
 
