@@ -123,6 +123,15 @@ class VideoSegmenter:
     """Ids of the objects with a channel, background 0 first; None before `start`."""
     return self._object_ids
 
+  @property
+  def memory_bytes(self) -> int:
+    """Bytes of the state between two frames."""
+    if self._state is None:
+      return 0
+    tensors = tf.nest.flatten((self._state, self._references))
+    return sum(tensor.nbytes if isinstance(tensor, np.ndarray)
+               else tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors)
+
   def start(self, frame, mask) -> SegmentedFrame:
     """Begins a video (or begins again) with the frame whose masks are given.
 
