@@ -22,19 +22,22 @@ class Services:
     stopping: bool, the server finishes what it has and takes nothing new.
   """
 
-  def __init__(self, options, clock=time.monotonic):
+  def __init__(self, options, clock=time.monotonic, models=None):
     """Loads the models.
 
     Args:
       options: `ServingOptions`.
       clock: function that gives seconds, for idle times.
+      models: a loaded `ModelStore` to use instead of loading one.
 
     Raises:
       ValueError: there is no model, or one cannot be loaded.
     """
     self.options = options
-    self.models = model_store.ModelStore(options.model_dir, options.enable_model_warmup)
-    self.models.load()
+    if models is None:
+      models = model_store.ModelStore(options.model_dir, options.enable_model_warmup)
+      models.load()
+    self.models = models
     self.workers = worker_pool.WorkerPool(options.workers, options.max_waiting)
     self.decoder = images.ImageDecoder(options.max_pixels, options.max_objects)
     self.metrics = metrics_lib.Metrics()
