@@ -158,10 +158,10 @@ def status(services, name, number):
 
 
 def _spec(request):
-  """(name, version or None) of a request's ModelSpec."""
+  """(name, version or None) of a request's ModelSpec; version 0 is how ovmsclient says "latest"."""
   if not request.HasField('model_spec'):
     raise errors.invalid('Missing ModelSpec')
   spec = request.model_spec
   if spec.version_label:
     raise errors.invalid(f'Unrecognized servable version label: {spec.version_label}')
-  return spec.name, spec.version.value if spec.HasField('version') else None
+  return spec.name, spec.version.value or None
