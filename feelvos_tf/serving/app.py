@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import overlay_route
+from feelvos_tf.serving import overlay_stream_route
 from feelvos_tf.serving import page_routes
 from feelvos_tf.serving import rest_routes
 from feelvos_tf.serving import session_routes
@@ -68,7 +69,9 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
   for router in (session_routes.build_router(services), overlay_route.build_router(services),
                  rest_routes.build_router(services), page_routes.build_metrics_router(services)):
     app.include_router(router, dependencies=[fastapi.Depends(need_token)])
-  app.include_router(stream_route.build_router(services))
+  for router in (stream_route.build_router(services),
+                 overlay_stream_route.build_router(services)):  # They check the token themselves.
+    app.include_router(router)
   return app
 
 

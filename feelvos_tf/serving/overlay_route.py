@@ -25,7 +25,7 @@ def build_router(services):
     """Form with `frames` and `masks`, as many of one as of the other: an mp4 with H.264 or VP9."""
     async with request.form(max_files=2 * _MOST_FRAMES, max_fields=8,
                             max_part_size=_MOST_FIELD_BYTES) as form:
-      rate = _frames_per_second(form.get('frames_per_second'))
+      rate = read_rate(form.get('frames_per_second'))
       frames, given = form.getlist('frames'), form.getlist('masks')
       if not frames or len(frames) != len(given):
         raise errors.invalid(f'{len(frames)} frames and {len(given)} masks given; expected one '
@@ -38,13 +38,41 @@ def build_router(services):
   return router
 
 
-def _frames_per_second(text):
+def read_rate(value):
+  """Frames per second of a request: a number, its text, or None for the default.
+
+  Raises:
+    RequestError: no number, or none that makes sense.
+  """
   with contextlib.suppress(TypeError, ValueError):
-    rate = float(text) if text else writers.DEFAULT_FPS
+    rate = float(value) if value else writers.DEFAULT_FPS
     if 0 < rate <= _MOST_FRAMES_PER_SECOND:
       return rate
   raise errors.invalid(f'frames_per_second: expected a number above 0, at most '
                        f'{_MOST_FRAMES_PER_SECOND:g}.')
+
+
+def draw(decoder, frame, mask):
+  """Draws a mask over its frame.
+
+  Args:
+    decoder: `ImageDecoder`.
+    frame: bytes of a JPEG or PNG.
+    mask: bytes of a palette or grey PNG of the same size.
+
+  Returns:
+    uint8 [height, width, 3] RGB.
+
+  Raises:
+    RequestError, ValueError, tf.errors.InvalidArgumentError: wrong input.
+  """
+  decoded = decoder.mask(mask)
+  image = decoder.frame(frame)
+  if image.shape[:2] != decoded.ids.shape:
+    raise errors.invalid(f'mask: {decoded.ids.shape} pixels given for a frame of '
+                         f'{image.shape[:2]}.')
+  palette = decoded.palette if decoded.palette is not None else masks.DAVIS_PALETTE
+  return masks.overlay(image, decoded.ids, palette, void_id=None)
 
 
 def _write(decoder, frames, given, rate):
@@ -53,11 +81,5 @@ def _write(decoder, frames, given, rate):
     path = pathlib.Path(folder) / 'overlay.mp4'
     with writers.OverlayVideoWriter(path, rate) as writer:
       for frame, mask in zip(frames, given):
-        decoded = decoder.mask(mask.file.read())
-        image = decoder.frame(frame.file.read())
-        if image.shape[:2] != decoded.ids.shape:
-          raise errors.invalid(f'mask: {decoded.ids.shape} pixels given for a frame of '
-                               f'{image.shape[:2]}.')
-        palette = decoded.palette if decoded.palette is not None else masks.DAVIS_PALETTE
-        writer.write_picture(masks.overlay(image, decoded.ids, palette, void_id=None))
+        writer.write_picture(draw(decoder, frame.file.read(), mask.file.read()))
     return path.read_bytes()
