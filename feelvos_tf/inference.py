@@ -84,7 +84,7 @@ class InferenceFunctions:
   def trace_initialize(self, embedding, labels, num_objects):
     """`initialize` for use inside a graph."""
     labels = shrink_object_labels(labels, num_objects)
-    reference = self._model.prepare_reference(embedding, labels, num_objects)
+    reference = self._prepare_reference(embedding, labels, num_objects)
     return State(reference, self._model.previous_frame(embedding, labels, num_objects))
 
   def trace_restore(self, reference_embedding, reference_labels, previous, num_objects):
@@ -99,8 +99,12 @@ class InferenceFunctions:
     Returns:
       `State`.
     """
-    reference = self._model.prepare_reference(reference_embedding, reference_labels, num_objects)
+    reference = self._prepare_reference(reference_embedding, reference_labels, num_objects)
     return State(reference, self._model.previous_frame(*previous[:2], num_objects, previous[2]))
+
+  def _prepare_reference(self, embedding, labels, num_objects):
+    return self._model.prepare_reference(
+        embedding, labels, num_objects, self.options.max_reference_pixels_per_object)
 
   def trace_step(self, features, embedding, state, num_objects, size):
     """`step` for use inside a graph."""

@@ -46,6 +46,10 @@ class FeelvosOptions(JsonOptions):
   # default because the published models were trained (one current frame a sample) and evaluated
   # with one-hot maps: soft maps are out of distribution for them. Flag `use_softmax_feedback`.
   previous_prediction: str = 'labels'
+  # At inference, match with at most so many reference pixels of each object (and of the
+  # background), evenly spaced; None takes all, as the paper does. Global matching's time is
+  # proportional to their sum. The same for training: `LossOptions.max_neighbors_per_object`.
+  max_reference_pixels_per_object: Optional[int] = None
 
   def __post_init__(self):
     if isinstance(self.model, dict):
@@ -64,6 +68,10 @@ class FeelvosOptions(JsonOptions):
                  'k_nearest_neighbors', 'window_radius'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
+    cap = self.max_reference_pixels_per_object
+    if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
+      raise ValueError(f'max_reference_pixels_per_object is {cap!r}; expected a number of at '
+                       'least 1, or None for all pixels.')
     if not self.object_channels:
       raise ValueError('nothing tells one object from another: first-frame matching, '
                        'previous-frame matching and the previous prediction are all off; '
