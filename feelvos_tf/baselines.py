@@ -7,8 +7,6 @@ from deeplab import layers
 from feelvos_tf import matching
 from feelvos_tf.segmenter import SegmentedFrame
 
-NAMES = ('copy_first_mask', 'global_matching')
-
 
 class CopyFirstMask:
   """Has `start` and `step` of `VideoSegmenter`; every mask is the first one."""

@@ -63,9 +63,9 @@ def define_flags():
   flags.DEFINE_integer('max_reference_pixels_per_object', None, 'Match with at most so many pixels '
                        'of each object on the first frame, instead of all: faster, less exact.',
                        lower_bound=1)
-  flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16', 'float16'], 'Type the network '
-                    'computes in; distances are always computed in float32. bfloat16 is fast on '
-                    'CPUs with AMX or AVX512-BF16 and on GPUs, float16 on GPUs only.')
+  flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Type the network computes '
+                    'in; distances are always computed in float32. bfloat16 is fast on CPUs with '
+                    'AMX or AVX512-BF16 and on GPUs, and slow on others.')
 
 
 def from_flags():
