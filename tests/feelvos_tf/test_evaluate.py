@@ -270,8 +270,8 @@ def assert_equal_but_for_rounding(one, other):
 
 @pytest.mark.slow
 def test_ways_to_run_a_model(davis, tmp_path):
-  """Flags reach the model: every way gives masks of its own, and is named in its summary."""
-  found = {}
+  """Flags reach the model: every way gives maps of its own, and is named in its summary."""
+  found, maps = {}, {}
   for name, extra in {
       'plain': [], 'global': ['--baseline=global_matching'],
       'views': ['--flip', '--image_pyramid=1,1.5', '--merge_method=avg'],
@@ -279,13 +279,16 @@ def test_ways_to_run_a_model(davis, tmp_path):
       'capped': ['--max_reference_pixels_per_object=3'], 'half': ['--precision=bfloat16']}.items():
     arguments = flags(davis, results_dir=None, output_dir=tmp_path / name, sequences='cow',
                       model=None if name == 'global' else 'default')
-    code, _, errors = evaluate(*arguments, '--noreport', '--nokeep_maps', *extra)
+    code, _, errors = evaluate(*arguments, '--noreport', *extra)
     assert (code, errors) == (0, ''), name
     settings = json.loads((tmp_path / name / 'summary.json').read_text())['settings']
     found[name] = settings['options']
     assert settings['seconds_per_frame'] > 0
     state = json.loads((tmp_path / name / 'segmented' / 'cow.json').read_text())
     assert state['matmul_gflops'] > 0
+    path = tmp_path / name / 'maps' / 'cow' / '00002.png'
+    maps[name] = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).tobytes()
+  assert len(set(maps.values())) == len(maps)
   assert found == {
       'plain': {}, 'global': {'baseline': 'global_matching'},
       'views': {'flip': True, 'image_pyramid': ['1', '1.5'], 'merge_method': 'avg'},
