@@ -171,6 +171,24 @@ class InferenceGraph(InferenceFunctions):
     """
     return self._initialize(embedding, labels, num_objects)
 
+  def begin(self, frame, labels, num_objects):
+    """State after the reference frame: `extract`, then `initialize`.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB.
+      labels: int32 [height, width], object index.
+      num_objects: int32 scalar, background included.
+
+    Returns:
+      `State`.
+    """
+    _, embedding = self.extract(frame)
+    return self.initialize(embedding, labels, num_objects)
+
+  def advance(self, frame, state, num_objects, size):
+    """Segments a frame: `extract`, then `step`, which says what is taken and returned."""
+    return self.step(*self.extract(frame), state, num_objects, size)
+
   def step(self, features, embedding, state, num_objects, size):
     """Segments a frame.
 

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 
 from feelvos_tf import inference
+from feelvos_tf import views
+from feelvos_tf.segmenter_options import SegmenterOptions
 
 
 class SegmentedFrame:
@@ -56,21 +58,27 @@ class VideoSegmenter:
   >>> masks = [segmenter.step(frame).mask for frame in frames[1:]]
   """
 
-  def __init__(self, model, max_internal_size: Optional[int] = None):
+  def __init__(self, model, max_internal_size: Optional[int] = None, image_pyramid=(1.0,),
+               merge_method='max', flip=False):
     """Prepares a segmenter; takes seconds, once per model.
 
     Args:
-      model: `Feelvos`, or an `inference.InferenceGraph` to share between segmenters.
+      model: `Feelvos`, or something with `begin` and `advance` of `inference.InferenceGraph` to
+        share between segmenters.
       max_internal_size: longer side in pixels at which frames are segmented; larger frames
         are scaled down and masks come out at full size. None segments at full size.
+      image_pyramid: scales at which every frame is segmented.
+      merge_method: 'max' or 'avg', how the logits of the scales are merged.
+      flip: bool, also segment every frame mirrored. See `views` for all three.
 
     Raises:
-      ValueError: `max_internal_size` is too small.
+      ValueError: `SegmenterOptions` refuses a value.
     """
-    if max_internal_size is not None and max_internal_size < 32:
-      raise ValueError(f'max_internal_size is {max_internal_size}; expected at least 32.')
-    self._graph = (model if isinstance(model, inference.InferenceGraph)
-                   else inference.InferenceGraph(model))
+    options = SegmenterOptions(max_internal_size, image_pyramid, merge_method, flip)
+    self._graph = model if hasattr(model, 'advance') else inference.InferenceGraph(model)
+    self._shown_to = self._graph
+    if options.flip or options.image_pyramid != (1.0,):
+      self._shown_to = views.Views(self._graph, options.image_pyramid, merge_method, flip)
     self._max_internal_size = max_internal_size
     self._state = None
     self._size = None
@@ -109,8 +117,8 @@ class VideoSegmenter:
     labels = index_of_id[mask]
     if internal != self._size:
       labels = inference.shrink_object_labels(labels, len(self._object_ids), internal)
-    _, embedding = self._graph.extract(self._resize(frame, internal))
-    self._state = self._graph.initialize(embedding, labels, len(self._object_ids))
+    self._state = self._shown_to.begin(
+        self._resize(frame, internal), labels, len(self._object_ids))
     return SegmentedFrame(mask.copy(), self._object_ids)
 
   def step(self, frame) -> SegmentedFrame:
@@ -134,9 +142,8 @@ class VideoSegmenter:
           f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first frame was '
           f'{self._size[1]}x{self._size[0]}; frames of a video may not change size. Resize '
           'them, or start again with a mask.')
-    features, embedding = self._graph.extract(self._resize(frame, self._internal_size()))
-    labels, logits, global_distance, local_distance, self._state = self._graph.step(
-        features, embedding, self._state, len(self._object_ids), self._size)
+    labels, logits, global_distance, local_distance, self._state = self._shown_to.advance(
+        self._resize(frame, self._internal_size()), self._state, len(self._object_ids), self._size)
     ids = np.asarray(self._object_ids, np.uint8)
     return SegmentedFrame(
         ids[np.asarray(labels)], self._object_ids, logits, _numpy_or_none(global_distance),
