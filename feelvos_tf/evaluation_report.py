@@ -141,8 +141,9 @@ def _about(summary, other):
   facts += [f'model {settings["model"]}'] if settings.get('model') else []
   if settings.get('seconds_per_frame'):
     facts.append(f'{settings["seconds_per_frame"]:.3g} s per frame')
-  facts += [f'{name} {settings[name]}' for name in ('max_internal_size', 'model_options')
-            if settings.get(name)]
+  for name, value in settings.get('options', {}).items():
+    value = ', '.join(map(str, value)) if isinstance(value, list) else value
+    facts.append(name if value is True else f'{name} {value}')
   lines = [', '.join(_text(fact) for fact in facts)]
   if other:
     lines.append(f'Compared with {_text(_run_name(other))}: differences are this run minus that; '

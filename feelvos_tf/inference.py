@@ -112,13 +112,13 @@ class InferenceFunctions:
   def trace_initialize(self, embedding, labels, num_objects):
     """`initialize` for use inside a graph."""
     labels = shrink_object_labels(labels, num_objects)
-    reference = self._model.prepare_reference(embedding, labels, num_objects)
+    reference = self._prepare_reference(embedding, labels, num_objects)
     return State(reference, self._model.previous_frame(embedding, labels, num_objects))
 
   def trace_correct(self, embedding, labels, num_objects, references):
     """`correct` for use inside a graph."""
     labels = shrink_object_labels(labels, num_objects)
-    reference = self._model.prepare_reference(
+    reference = self._prepare_reference(
         tf.concat([references.embeddings, embedding[tf.newaxis]], axis=0),
         tf.concat([references.labels, labels[tf.newaxis]], axis=0), num_objects)
     return State(reference, self._model.previous_frame(embedding, labels, num_objects))
@@ -135,8 +135,12 @@ class InferenceFunctions:
     Returns:
       `State`.
     """
-    reference = self._model.prepare_reference(*references, num_objects)
+    reference = self._prepare_reference(*references, num_objects)
     return State(reference, self._model.previous_frame(*previous[:2], num_objects, previous[2]))
+
+  def _prepare_reference(self, embedding, labels, num_objects):
+    return self._model.prepare_reference(
+        embedding, labels, num_objects, self.options.max_reference_pixels_per_object)
 
   def trace_step(self, features, embedding, state, num_objects, size):
     """`step` for use inside a graph."""

@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf import inference
+from feelvos_tf import views
+from feelvos_tf.segmenter_options import SegmenterOptions
 
 # Reference frames kept: the first and the latest corrections. Global matching's time, a good half
 # of a frame's, is proportional to their number.
@@ -87,7 +89,8 @@ class VideoSegmenter:
   >>> masks = [segmenter.step(frame).mask for frame in frames[1:]]
   """
 
-  def __init__(self, model, max_internal_size: Optional[int] = None):
+  def __init__(self, model, max_internal_size: Optional[int] = None, image_pyramid=(1.0,),
+               merge_method='max', flip=False):
     """Prepares a segmenter; takes seconds, once per model.
 
     Args:
@@ -95,13 +98,18 @@ class VideoSegmenter:
         share between segmenters (`exported_model.ExportedModel` is another one).
       max_internal_size: longer side in pixels at which frames are segmented; larger frames
         are scaled down and masks come out at full size. None segments at full size.
+      image_pyramid: scales at which every frame is segmented.
+      merge_method: 'max' or 'avg', how the logits of the scales are merged.
+      flip: bool, also segment every frame mirrored. See `views` for all three.
 
     Raises:
-      ValueError: `max_internal_size` is too small.
+      ValueError: `SegmenterOptions` refuses a value.
     """
-    if max_internal_size is not None and max_internal_size < 32:
-      raise ValueError(f'max_internal_size is {max_internal_size}; expected at least 32.')
+    options = SegmenterOptions(max_internal_size, image_pyramid, merge_method, flip)
     self._graph = model if hasattr(model, 'advance') else inference.InferenceGraph(model)
+    self._shown_to = self._graph
+    if options.flip or options.image_pyramid != (1.0,):
+      self._shown_to = views.Views(self._graph, options.image_pyramid, merge_method, flip)
     self._max_internal_size = max_internal_size
     self._state = None
     self._size = None
@@ -202,7 +210,7 @@ class VideoSegmenter:
     internal = self._internal_size(size)
     if internal != size:
       labels = inference.shrink_object_labels(labels, len(ids), internal)
-    state = self._graph.begin(
+    state = self._shown_to.begin(
         self._resize(frame, internal), labels, len(ids), _stack(references))
     newest = (state.previous.embedding, np.asarray(state.previous.labels))
     self._state, self._size, self._object_ids = state, size, ids
@@ -223,7 +231,7 @@ class VideoSegmenter:
       ValueError: a wrong shape or dtype, or another size than the first frame's.
     """
     frame = self._check_next(frame)
-    labels, logits, global_distance, local_distance, self._state = self._graph.advance(
+    labels, logits, global_distance, local_distance, self._state = self._shown_to.advance(
         self._resize(frame, self._internal_size(self._size)), self._state,
         len(self._object_ids), self._size)
     ids = np.asarray(self._object_ids, np.uint8)

@@ -21,6 +21,7 @@ from feelvos_tf.serving import stream_route
 
 _CLIENT_WENT_AWAY = 499
 _EVICTION_SECONDS = 5.0
+_METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH')
 _log = logging.getLogger(__name__)
 
 
@@ -88,8 +89,9 @@ class _Outermost:
 
     async def counting_send(message):
       if message['type'] == 'http.response.start':
-        self._services.metrics.requests.labels(
-            'http', scope['method'], str(message['status'])).inc()
+        # Any word may stand where the method does; labels have to be few.
+        method = scope['method'] if scope['method'] in _METHODS else 'other'
+        self._services.metrics.requests.labels('http', method, str(message['status'])).inc()
       await send(message)
 
     length = dict(scope['headers']).get(b'content-length', b'')

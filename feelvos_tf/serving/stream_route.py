@@ -1,12 +1,14 @@
 """Sessions over a WebSocket: one message per frame in, one mask per message out, in order."""
 
 import asyncio
+import logging
 
 import fastapi
 
 from feelvos_tf.serving import errors
 
 _INTERNAL_ERROR, _GONE, _RESTARTING = 1011, 4410, 1012
+_log = logging.getLogger(__name__)
 
 
 class Streams:
@@ -72,19 +74,26 @@ class _Stream:
     """Puts messages into the queue; None at the end of the connection, or of the server."""
     stop = asyncio.ensure_future(self._services.streams.stopping.wait())
     try:
-      while True:
-        receive = asyncio.ensure_future(self._websocket.receive())
-        await asyncio.wait({receive, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if not receive.done():
-          receive.cancel()
-          break
-        message = receive.result()
-        if message['type'] == 'websocket.disconnect':
-          break
-        await self._queue.put(message)
+      await self._take_until(stop)
+    except Exception:  # The answers have to come to an end as well.
+      _log.exception('reading a stream failed')
     finally:
       stop.cancel()
-      await self._queue.put(None)
+    await self._queue.put(None)
+
+  async def _take_until(self, stop):
+    while True:
+      receive = asyncio.ensure_future(self._websocket.receive())
+      try:
+        await asyncio.wait({receive, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not receive.done():
+          return
+      finally:
+        receive.cancel()
+      message = receive.result()
+      if message['type'] == 'websocket.disconnect':
+        return
+      await self._queue.put(message)
 
   async def _answer(self):
     try:

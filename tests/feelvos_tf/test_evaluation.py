@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from feelvos_tf import evaluation
+from feelvos_tf import evaluation_summary
 
 
 def literal_j(prediction, truth, void):
@@ -237,7 +238,7 @@ def test_made_up_dataset_by_hand():
   # 1..2, the last 3..4. One frame: no decay.
   j_means = [(1 + 90 / 110 + 0.5) / 4, 0.5, 1, 0.75, 90 / 110]
   f_means = [(2 + 2 / 3) / 4, 0.5, 1, 0.75, 1]
-  summary = evaluation.summarise([a, b, c])
+  summary = evaluation_summary.summarise([a, b, c])
   assert summary['J-Mean'] == pytest.approx(sum(j_means) / 5)
   assert summary['F-Mean'] == pytest.approx(sum(f_means) / 5)
   assert summary['J&F-Mean'] == pytest.approx((sum(j_means) + sum(f_means)) / 10)
@@ -301,12 +302,12 @@ def test_late_object_is_scored_after_its_first_frame_for_youtube_vos():
 
 def test_seen_and_unseen_by_hand():
   sequences = [score(*sequence) for sequence in made_up_dataset()]
-  found = evaluation.summarise_seen_unseen(sequences, lambda name, i: (name, i) != ('b', 9))
+  found = evaluation_summary.summarise_seen_unseen(sequences, lambda name, i: (name, i) != ('b', 9))
   assert found['J-Unseen'] == found['F-Unseen'] == 0.75
   a1 = (1 + 90 / 110 + 1 / 2) / 4
   assert found['J-Seen'] == pytest.approx((a1 + 0.5 + 1 + 90 / 110) / 4)
   assert found['G'] == pytest.approx(np.mean([found[k] for k in found if k != 'G']))
-  everything_seen = evaluation.summarise_seen_unseen(sequences, lambda name, i: True)
+  everything_seen = evaluation_summary.summarise_seen_unseen(sequences, lambda name, i: True)
   assert np.isnan(everything_seen['J-Unseen'])
   assert everything_seen['G'] == pytest.approx(
       (everything_seen['J-Seen'] + everything_seen['F-Seen']) / 2)

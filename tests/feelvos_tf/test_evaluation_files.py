@@ -10,6 +10,7 @@ from datasets import masks
 from feelvos_tf import evaluation
 from feelvos_tf import evaluation_files
 from feelvos_tf import evaluation_splits
+from feelvos_tf import evaluation_summary
 from feelvos_tf import evaluation_tables
 
 SHAPE = (40, 50)
@@ -261,7 +262,7 @@ def test_tables(data):
   # and 2 of one upright side come within a pixel of the other ring: F = 16/40.
   assert evaluation_tables.per_sequence_csv(sequences).splitlines() == [
       'Sequence,J-Mean,F-Mean', 'right_1,1.000,1.000', 'shifted_1,0.333,0.400']
-  summary = evaluation.summarise(sequences)
+  summary = evaluation_summary.summarise(sequences)
   assert evaluation_tables.global_csv(summary).splitlines()[0] == (
       'J&F-Mean,J-Mean,J-Recall,J-Decay,F-Mean,F-Recall,F-Decay')
   assert evaluation_tables.global_csv(summary).splitlines()[1].startswith('0.683,0.667,0.500,0.000')

@@ -7,7 +7,9 @@ import pytest
 
 from datasets import folder
 from datasets import masks
+from feelvos_tf import evaluation_methods
 from feelvos_tf import evaluation_model
+from feelvos_tf.segmenter_options import SegmenterOptions
 
 SHAPE = (16, 24)
 
@@ -82,7 +84,7 @@ def squares(places):
 def run(tmp_path):
   weights = tmp_path / 'weights.h5'
   weights.write_bytes(b'weights')
-  return evaluation_model.ModelRun(str(weights))
+  return evaluation_methods.ModelRun(str(weights))
 
 
 def segment(videos, run, output_dir, **kwargs):
@@ -145,7 +147,7 @@ def test_resumes_whole_videos_of_the_same_model(make_video, run, tmp_path):
   (tmp_path / 'masks' / 'a' / '00002.png').unlink()
   again = segment(videos, run, tmp_path)
   assert not again['a'].resumed and again['b'].resumed
-  other = evaluation_model.ModelRun(run.model, max_internal_size=64)
+  other = evaluation_methods.ModelRun(run.model, SegmenterOptions(max_internal_size=64))
   assert not any(clip.resumed for clip in segment(videos, other, tmp_path).values())
 
 
@@ -169,7 +171,7 @@ def test_unreadable_frame_leaves_the_video_unfinished(make_video, run, tmp_path)
 
 
 def test_maps_round_trip(make_video, run, tmp_path):
-  keeping = evaluation_model.ModelRun(run.model, keep_maps=True)
+  keeping = evaluation_methods.ModelRun(run.model, keep_maps=True)
   segment([make_video('a', {0: {2: (4, 4), 9: (10, 4)}})], keeping, tmp_path)
   assert json.loads((tmp_path / 'segmented' / 'a.json').read_text())['object_ids'] == [0, 2, 9]
   found = evaluation_model.read_maps(tmp_path / 'maps' / 'a' / '00001.png', 3)

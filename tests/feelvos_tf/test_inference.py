@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from deeplab import ModelOptions
 from feelvos_tf import inference
+from feelvos_tf import matching
 from feelvos_tf import model as model_lib
 from feelvos_tf.options import FeelvosOptions
 
@@ -109,6 +110,32 @@ def test_probabilities_are_fed_back_when_asked_for(frozen, rng):
   _, logits, _, _, state = frozen.step(features, embedding, state, 2, (17, 25))
   np.testing.assert_allclose(
       state.previous.probabilities, tf.nn.softmax(logits, axis=0), atol=1e-6)
+
+
+def test_a_cap_on_reference_pixels_is_that_of_matching(rng):
+  keras.utils.set_random_seed(4)
+  model = model_lib.Feelvos(FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
+      head_dimension=8, head_layers=1, max_reference_pixels_per_object=5))
+  embeddings = tf.constant(rng.random([2, 9, 13, 8]), tf.float32)
+  labels = np.zeros([33, 49], np.int32)
+  labels[8:25, 8:33] = 1
+  functions = inference.InferenceFunctions(model)
+  state = functions.trace_initialize(embeddings[0], labels, 2)
+  small = model_lib.shrink_labels(labels)
+  expected = [model.prepare_reference(embeddings[0], small, 2, cap) for cap in (5, None)]
+  distances = [matching.global_matching(embeddings[1], bank, 2).numpy()
+               for bank in (state.reference, *expected)]
+  np.testing.assert_array_equal(distances[0], distances[1])
+  assert np.max(distances[0] - distances[2]) > 1e-2
+  restored = functions.trace_restore(embeddings[0], small, state.previous, 2)
+  np.testing.assert_array_equal(restored.reference.columns, state.reference.columns)
+
+
+@pytest.mark.parametrize('cap', [0, -3, 2.5, True, 'many'])
+def test_a_cap_that_is_no_number_of_pixels_is_refused(cap):
+  with pytest.raises(ValueError, match='max_reference_pixels_per_object is .*at least 1'):
+    FeelvosOptions(max_reference_pixels_per_object=cap)
 
 
 def test_unused_distances_are_empty(rng):

@@ -114,7 +114,8 @@ def test_video_file_and_overwrite(run_main, images, tmp_path, copying_weights):
   (out / 'masks' / '00000.png').write_text('something older')
   assert_one_line(run_main(MODULE, *flags), 1, f'{out} is not empty', '--overwrite')
   assert (out / 'masks' / '00000.png').read_text() == 'something older'
-  process = run_main(MODULE, *flags, '--overwrite', '--previous_prediction=probabilities')
+  process = run_main(MODULE, *flags, '--overwrite', '--previous_prediction=probabilities',
+                     '--max_reference_pixels_per_object=50')
   assert process.returncode == 0, process.stderr
   assert outputs(out) == [f'masks/{i:05d}.png' for i in range(5)]
   with Image.open(out / 'masks' / '00004.png') as image:
