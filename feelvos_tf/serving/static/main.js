@@ -196,7 +196,8 @@ find('follow').addEventListener('change', () => {
   if (find('follow').checked && workspace.running) workspace.show(workspace.clip.last);
 });
 document.addEventListener('keydown', (event) => {
-  if (!(event.ctrlKey || event.metaKey) || event.target.matches('input:not([type="range"], [type="radio"])')) return;
+  const isTyping = event.target.matches('input:not([type="range"], [type="radio"])');
+  if (!(event.ctrlKey || event.metaKey) || isTyping) return;
   const key = event.key.toLowerCase();
   const step = key === 'y' || (key === 'z' && event.shiftKey) ? 'redo' : key === 'z' ? 'undo' : '';
   if (!step) return;

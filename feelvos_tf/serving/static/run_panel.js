@@ -15,10 +15,10 @@ export class RunPanel {
    */
   constructor(api, workspace, server, onChange) {
     const find = (id) => document.getElementById(id);
-    Object.assign(this, {api, workspace, server, onChange, tracking: null, pace: null, stopping: false,
-      summary: '', runButton: find('run'), stopButton: find('stop'), overButton: find('start-over'),
-      note: find('run-note'), follow: find('follow'), row: find('progress-row'),
-      bar: find('progress'), text: find('progress-text')});
+    Object.assign(this, {api, workspace, server, onChange, tracking: null, pace: null,
+      stopping: false, summary: '', runButton: find('run'), stopButton: find('stop'),
+      overButton: find('start-over'), note: find('run-note'), follow: find('follow'),
+      row: find('progress-row'), bar: find('progress'), text: find('progress-text')});
     this.runButton.addEventListener('click', () => this.run());
     this.stopButton.addEventListener('click', () => this.stop());
     this.overButton.addEventListener('click', () => this.startOver());
@@ -94,7 +94,8 @@ export class RunPanel {
     const seconds = formatSeconds(this.pace.elapsed());
     const frames = this.pace.frames;
     this.summary = `${frames} ${frames === 1 ? 'frame' : 'frames'} in ${seconds}`;
-    say(clip.last === clip.count - 1 ? `Done: ${this.summary}.` : `Stopped at frame ${clip.last + 1}.`);
+    const isDone = clip.last === clip.count - 1;
+    say(isDone ? `Done: ${this.summary}.` : `Stopped at frame ${clip.last + 1}.`);
   }
 
   fail(error, clip) {
