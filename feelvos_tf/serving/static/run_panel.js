@@ -11,11 +11,12 @@ export class RunPanel {
    * @param {Api} api
    * @param {Workspace} workspace
    * @param {ServerPanel} server
+   * @param {function(string): boolean} mayDrop whether masks that were not saved may be lost.
    * @param {function()} onChange called when a run starts, ends or gets a frame.
    */
-  constructor(api, workspace, server, onChange) {
+  constructor(api, workspace, server, mayDrop, onChange) {
     const find = (id) => document.getElementById(id);
-    Object.assign(this, {api, workspace, server, onChange, tracking: null, pace: null,
+    Object.assign(this, {api, workspace, server, mayDrop, onChange, tracking: null, pace: null,
       stopping: false, summary: '', runButton: find('run'), stopButton: find('stop'),
       overButton: find('start-over'), note: find('run-note'), follow: find('follow'),
       row: find('progress-row'), bar: find('progress'), text: find('progress-text')});
@@ -73,6 +74,7 @@ export class RunPanel {
   async startOver() {
     const {workspace} = this;
     await workspace.settled();
+    if (!this.mayDrop('Start over')) return;
     this.forget();
     workspace.clip.startOver();
     await workspace.show(workspace.clip.start);
