@@ -82,12 +82,16 @@ def video_results(model, batch, step, options, first_video=0):
   if options.classification_loss == 'softmax':
     return _semantic_results(model, flat, labels, step, options)
   features, embeddings = model.extract(flat, training=options.dropout)
+  # Not slices: the gradient of each would be a tensor of the whole batch, nearly all zeros.
+  features, embeddings = (
+      tf.unstack(value, num_videos * num_frames) for value in (features, embeddings))
   results = []
   for video in range(num_videos):
     part = slice(video * num_frames, (video + 1) * num_frames)
     seed = tf.stack([tf.cast(step, tf.int32), options.seed * 1024 + first_video + video])
     if options.classification_loss == 'triplet':
-      results.append(VideoResult(losses.triplet_loss(embeddings[part], labels[video], seed=seed)))
+      results.append(VideoResult(losses.triplet_loss(
+          tf.stack(embeddings[part]), labels[video], seed=seed)))
       continue
     previous = batch.get('previous_labels')
     logits, maps = _video_logits(

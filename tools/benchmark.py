@@ -182,7 +182,8 @@ FLAGS = flags.FLAGS
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_list('parts', sorted(PARTS), 'Parts to measure.')
+  flags.DEFINE_list('parts', sorted(PARTS), 'Parts to measure; serving, which is not among the '
+                    'defaults, is tools/benchmark_serving.py.')
   flags.DEFINE_list('precision', ['float32'], 'Operand types: float32, bfloat16.')
   flags.DEFINE_list('objects', ['3'], 'Numbers of objects, background included.')
   flags.DEFINE_integer('height', 480, 'Height of the frame in pixels.', lower_bound=1)
@@ -195,7 +196,7 @@ def define_flags():
 def main():
   """Measures what the flags ask for and prints a row for each."""
   try:
-    parts = check_choices(FLAGS.parts, sorted(PARTS), 'parts')
+    parts = check_choices(FLAGS.parts, [*sorted(PARTS), 'serving'], 'parts')
     precisions = check_choices(FLAGS.precision, ['float32', 'bfloat16'], 'precision')
     counts = [int(text) for text in FLAGS.objects]
     if min(counts) < 1:
@@ -205,7 +206,13 @@ def main():
   about = machine()
   print(', '.join(f'{key} {value}' for key, value in about.items()))
   rows = []
-  for part in parts:
+  if 'serving' in parts:
+    from tools import benchmark_serving
+
+    rows.append(benchmark_serving.measure_overhead(
+        benchmark_serving.ServingBenchmarkOptions(FLAGS.height, FLAGS.width)))
+    print(benchmark_serving.format_row(rows[-1]), flush=True)
+  for part in [part for part in parts if part in PARTS]:
     for objects in counts:
       for precision in precisions:
         rows.append(measure(part, BenchmarkOptions(

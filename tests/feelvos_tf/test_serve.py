@@ -1,0 +1,82 @@
+"""The command: what it refuses, and how it ends."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import httpx
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize('code, message, flags', [
+    (2, '--model_dir is missing', []),
+    (2, 'max_objects is 256; a mask holds 255 at most', ['--model_dir=x', '--max_objects=256']),
+    (2, 'workers', ['--model_dir=x', '--workers=0']),
+    (2, 'idle_seconds is 0.0; expected more than 0', ['--model_dir=x', '--idle_seconds=0']),
+    (1, 'no such token file', ['--model_dir=x', '--token_file=nowhere'])])
+def test_wrong_flags_are_one_line(run_main, code, message, flags):
+  done = run_main('feelvos_tf.serve', *flags)
+  assert (done.returncode, done.stderr.count('\n')) == (code, 1), done.stderr
+  assert message in done.stderr
+
+
+def test_a_token_file_holds_a_token(run_main, tmp_path):
+  path = tmp_path / 'token'
+  for text in ('', 'two words', 'gr\u00fc\u00df'):
+    path.write_text(text)
+    done = run_main('feelvos_tf.serve', '--model_dir=x', f'--token_file={path}')
+    assert (done.returncode, done.stderr.count('\n')) == (1, 1)
+    assert 'expected one line with a token' in done.stderr
+
+
+SAVE_HALF = '''
+import sys, time
+import tensorflow as tf
+@tf.function(input_signature=[tf.TensorSpec([None], tf.float32, 'x')])
+def slow(x):
+  # Long enough to be running when the server is told to stop.
+  return {'y': tf.while_loop(lambda i, y: i < 200000, lambda i, y: (i + 1, y), (0, x / 2 + 2))[1]}
+tf.saved_model.save(tf.Module(), sys.argv[1], {'serving_default': slow.get_concrete_function()})
+'''
+
+
+def test_sigterm_finishes_what_is_running(tmp_path):
+  environment = {**os.environ, 'FEELVOS_TOKEN': 'sesame', 'TF_CPP_MIN_LOG_LEVEL': '3'}
+  subprocess.run([sys.executable, '-c', SAVE_HALF, str(tmp_path / 'half' / '1')], check=True,
+                 env=environment, capture_output=True)
+  server = subprocess.Popen(
+      [sys.executable, '-m', 'feelvos_tf.serve', f'--model_dir={tmp_path}', '--port=0',
+       '--grpc_port=0'], cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE)
+  try:
+    line = server.stdout.readline()
+    url, = re.findall(r'^Serving half 1 at (http://127\.0\.0\.1:\d+) and gRPC at', line)
+    headers = {'Authorization': 'Bearer sesame'}
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(httpx.post(
+        f'{url}/v1/models/half:predict', json={'inputs': [1.0]}, headers=headers, timeout=60)))
+    thread.start()
+    pending = lambda: re.search(r'^feelvos_pending_requests (\S+)', httpx.get(
+        f'{url}/metrics', headers=headers).text, re.M).group(1)
+    while pending() == '0.0' and not answers:
+      pass
+    assert not answers  # It runs.
+    server.send_signal(signal.SIGTERM)
+    _, errors = server.communicate(timeout=60)
+    thread.join(60)
+    assert (answers[0].status_code, answers[0].json()) == (200, {'outputs': [2.5]})
+    assert server.returncode == -signal.SIGTERM and errors == ''
+  finally:
+    server.kill()
+
+
+def test_no_model_and_an_address_in_use_are_one_line(run_main, tmp_path):
+  done = run_main('feelvos_tf.serve', f'--model_dir={tmp_path}')
+  assert (done.returncode, done.stderr.count('\n')) == (1, 1), done.stderr
+  assert 'no <name>/<version>/saved_model.pb in it' in done.stderr
