@@ -89,8 +89,9 @@ def _options():
     raise command_line.UsageError('--model_dir is missing.')
   values = {name: FLAGS[name].value for name in
             ('model_dir', 'enable_model_warmup', *_NUMBERS, *_SECONDS)}
+  token = _token()
   try:
-    return dataclasses.replace(_DEFAULTS, token=_token(), **values)
+    return dataclasses.replace(_DEFAULTS, token=token, **values)
   except ValueError as error:
     raise command_line.UsageError(f'--{error}') from error
 
@@ -101,7 +102,7 @@ def _token():
   path = pathlib.Path(FLAGS.token_file)
   if not path.is_file():
     raise FileNotFoundError(f'{path}: no such token file.')
-  token = path.read_text().strip()
+  token = path.read_text(errors='replace').strip()
   if not token or not token.isascii() or any(c.isspace() for c in token):
     raise ValueError(f'{path}: expected one line with a token of ASCII letters and digits.')
   return token

@@ -136,7 +136,9 @@ class WebSocketSession(HttpSession):
 
   def __init__(self, address, frame, mask):
     super().__init__(address, frame, mask)
-    self._stream = websockets.connect(f'ws://{address}{self.url}/stream', compression=None)
+    self._open = contextlib.ExitStack()
+    self._stream = self._open.enter_context(
+        websockets.connect(f'ws://{address}{self.url}/stream', compression=None))
 
   def step(self, frame):
     self._stream.send(frame)
@@ -146,7 +148,7 @@ class WebSocketSession(HttpSession):
     return answer
 
   def close(self):
-    self._stream.close()
+    self._open.close()
     super().close()
 
 

@@ -50,11 +50,11 @@ def _match(pattern, request):
 
 
 def _spec(match):
-  """(name, version or None) of a path."""
+  """(name, version or None) of a path; version 0 is how ovmsclient says "latest"."""
   number = match['version']
   if number is not None and int(number) > _LARGEST_VERSION:
     raise errors.invalid(f'Failed to convert version: {number} to numeric.')
-  return urllib.parse.unquote(match['name']), None if number is None else int(number)
+  return urllib.parse.unquote(match['name']), int(number or 0) or None
 
 
 def _describe(services, match):
