@@ -19,6 +19,7 @@ from absl import logging
 
 from datasets import command_line
 from feelvos_tf.serving import options as options_lib
+from feelvos_tf.serving import version_folders
 
 FLAGS = flags.FLAGS
 TOKEN_VARIABLE = 'FEELVOS_TOKEN'
@@ -60,7 +61,8 @@ def define_flags():
 def main():
   """Checks flags, loads models, serves until SIGTERM or SIGINT."""
   options = _options()
-  # TensorFlow takes seconds to import; wrong flags are reported before.
+  version_folders.find_versions(options.model_dir)
+  # TensorFlow takes seconds to import; wrong flags and folders are reported before.
   with command_line.quiet_imports():
     try:
       from feelvos_tf.serving import run

@@ -179,10 +179,11 @@ def measure_overhead(options):
       _, http_address, grpc_address), grpc.insecure_channel(grpc_address, [
           ('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]) as channel:
     for repeat in range(options.repeats + 1):
+      count = len(frames) if repeat else 2  # The first pass warms up.
       segmenter.start(frames[0], mask)
       sessions = [kind(http_address, encoded[0], mask) for kind in (HttpSession, WebSocketSession)]
       found = []
-      for frame, data in zip(frames[1:], encoded[1:]):
+      for frame, data in zip(frames[1:count], encoded[1:count]):
         times, results = zip(seconds(lambda image: segmenter.step(image).mask, frame),
                              *(seconds(session.step, data) for session in sessions))
         found.append(times)
@@ -190,10 +191,10 @@ def measure_overhead(options):
           check_mask(result, results[0])
       for session in sessions:
         session.close()
-      tracked = [seconds(track, encoded, mask)[0] for track in (
+      tracked = [seconds(track, encoded[:count], mask)[0] for track in (
           lambda *given: track_grpc(channel, *given),
           lambda *given: track_rest(http_address, *given))]
-      if repeat:  # The first pass warms up.
+      if repeat:
         rows += found
         # The clip's first frame is extracted, not segmented: it is left out on both sides.
         track_rows.append([np.sum(found, axis=0)[0], *tracked])
