@@ -13,7 +13,8 @@ from feelvos_tf.serving import grpc_service
 from feelvos_tf.serving import predict
 from feelvos_tf.serving import tensor_json
 
-_MODEL = r'(?i:/v1/models)/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?'
+_MODEL = (r'(?i:/v1/models)/(?P<name>[^/:]+)'
+          r'(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?')
 _ACTION = re.compile(_MODEL + r':(?P<method>classify|regress|predict)')
 _QUERY = re.compile(_MODEL + r'(?P<metadata>/metadata)?')
 _LARGEST_VERSION = 2**63 - 1
