@@ -4,6 +4,8 @@ A layer's name is the scope of the original slim variables with '.' for '/', so 
 original name follows from the layer that owns it (see tf1_checkpoint.py).
 """
 
+import contextlib
+import contextvars
 import functools
 
 import keras
@@ -14,6 +16,40 @@ import tensorflow as tf
 # which TF1's fused kernel raises to 1.001e-5.
 EPSILON_BACKBONE = 1e-3
 EPSILON = 1.001e-5
+
+
+_FOLDING = contextvars.ContextVar('folding', default=False)
+
+
+@contextlib.contextmanager
+def folded_weights():
+  """Functions that are traced inside take the layers' weights as they are now.
+
+  What is computed of weights alone (batch norm folded into kernels, casts) is computed once,
+  outside of the graph, which captures the results. So the graph is small and traced fast, the
+  folded weights exist once in memory, and later changes of the variables are not seen. For
+  inference: the results have no gradients.
+  """
+  token = _FOLDING.set(True)
+  try:
+    yield
+  finally:
+    _FOLDING.reset(token)
+
+
+def from_weights(compute):
+  """Calls a function of a layer's weights; layers get what they compute of weights through this.
+
+  Args:
+    compute: function without arguments, returns a tensor or a nest of tensors.
+
+  Returns:
+    What `compute` returns, as constants inside `folded_weights`.
+  """
+  if not _FOLDING.get():
+    return compute()
+  with tf.init_scope():
+    return tf.nest.map_structure(tf.convert_to_tensor, compute())
 
 
 def scale_dimension(dimension, scale):
@@ -213,20 +249,22 @@ class _Convolution(keras.layers.Layer):
     if self.padding == 'fixed' and self.strides > 1:
       inputs = pad_for_kernel(inputs, self.kernel_size, self.rate)
       padding = 'VALID'
-    if not self.use_batch_norm:
-      outputs = self._convolve(inputs, tf.cast(self.kernel, inputs.dtype), padding)
-      outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, inputs.dtype))
-    elif training and self.fine_tune_batch_norm:
+    if self.use_batch_norm and training and self.fine_tune_batch_norm:
       outputs = self._convolve(inputs, tf.cast(self.kernel, inputs.dtype), padding)
       outputs = self._normalize_batch(outputs)
     else:
+      kernel, offset = from_weights(lambda: self._kernel_and_offset(inputs.dtype))
+      outputs = tf.nn.bias_add(self._convolve(inputs, kernel, padding), offset)
+    return outputs if self.activation is None else self.activation(outputs)
+
+  def _kernel_and_offset(self, dtype):
+    kernel, offset = self.kernel, None if self.use_batch_norm else self.bias
+    if self.use_batch_norm:
       # With frozen statistics batch norm is linear: folded into the kernel it costs nothing
       # per pixel, and gamma and beta still get their gradients.
       scale = self.gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
-      offset = self.beta - self.moving_mean * scale
-      outputs = self._convolve(inputs, tf.cast(self._scaled_kernel(scale), inputs.dtype), padding)
-      outputs = tf.nn.bias_add(outputs, tf.cast(offset, inputs.dtype))
-    return outputs if self.activation is None else self.activation(outputs)
+      kernel, offset = self._scaled_kernel(scale), self.beta - self.moving_mean * scale
+    return tf.cast(kernel, dtype), tf.cast(offset, dtype)
 
   def _normalize_batch(self, outputs):
     outputs = tf.cast(outputs, tf.float32)

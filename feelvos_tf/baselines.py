@@ -56,8 +56,7 @@ class GlobalMatching:
 
   def begin(self, frame, labels, num_objects, references=None):
     """State after the reference frame; see `inference.InferenceGraph.begin`."""
-    more = () if references is None else (references,)
-    return self._graph.begin(frame, labels, num_objects, *more)
+    return self._graph.begin(frame, labels, num_objects, references)
 
   def advance(self, frame, state, num_objects, size):
     """Segments a frame; takes and returns what `inference.InferenceGraph.advance` does.

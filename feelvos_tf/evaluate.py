@@ -110,12 +110,24 @@ def main():
   output_dir.mkdir(parents=True, exist_ok=True)
   left_out, clips = _segment(sequences, output_dir) if _runs() else ({}, [])
   if scorable:
-    scorable = [files for files in scorable if files.name not in left_out]
+    left_out = {**_without_ground_truth(sequences, scorable), **left_out}
+    scorable = [files for files in sequences if files.name not in left_out]
     _score(scorable, output_dir, left_out, clips, other)
   else:
     print('not scored: the split has no ground truth beyond the given masks')
   if FLAGS.submission_zip:
     _pack(sequences, results_dir)
+
+
+def _without_ground_truth(sequences, scorable):
+  """{name: reason} of sequences that have only the given masks, in a split where others have more.
+
+  A single mask is what a DAVIS sequence of one frame has: scoring it says what is wrong.
+  """
+  if _protocol() != 'youtube_vos':
+    return {}
+  reason = 'has no ground truth beyond the given masks'
+  return {files.name: f'{files.truth}: {reason}' for files in sequences if files not in scorable}
 
 
 def _check_usage():

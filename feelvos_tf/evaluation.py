@@ -218,15 +218,17 @@ def score_sequence(
     read_truth: Callable[[int], np.ndarray],
     read_prediction: Callable[[int], np.ndarray],
     protocol: Protocol = PROTOCOLS['davis2017'],
+    where: str = '',
 ) -> SequenceScores:
   """Scores a sequence, holding one frame at a time.
 
   Args:
-    name: name of the sequence, for messages.
+    name: name of the sequence.
     frame_names: names of the annotated frames, in order.
     read_truth: frame index -> uint8 [height, width] ids, 0 background, 255 void.
     read_prediction: frame index -> uint8 [height, width] ids. Called for scored frames only.
     protocol: what counts.
+    where: where the ground truth is, for messages; by default `name`.
 
   Returns:
     SequenceScores.
@@ -237,14 +239,14 @@ def score_sequence(
   stop = len(frame_names) - (1 if protocol.skip_last else 0)
   if stop < 2:
     raise ValueError(
-        f'{name}: {len(frame_names)} annotated frame(s) given, at least '
+        f'{where or name}: {len(frame_names)} annotated frame(s) given, at least '
         f'{3 if protocol.skip_last else 2} expected: {protocol.name} does not score the first '
         + ('or the last frame' if protocol.skip_last else 'frame'))
   known = list(_object_ids(as_protocol(read_truth(0), protocol)))
   if not known and not protocol.late_objects:
     raise ValueError(
-        f'{name}: the ground truth of the first frame ({frame_names[0]}) is empty, at least one '
-        'object id expected; leave the sequence out or annotate its first frame')
+        f'{where or name}: the ground truth of the first frame ({frame_names[0]}) is empty, at '
+        'least one object id expected; leave the sequence out or annotate its first frame')
   rows, late, extra = [], set(), set()
   for index in range(1, stop):
     truth = as_protocol(read_truth(index), protocol)
@@ -252,7 +254,7 @@ def score_sequence(
     try:
       rows.append(dict(zip(known, zip(*score_frame(prediction, truth, known)))))
     except ValueError as error:
-      raise ValueError(f'{name}, frame {frame_names[index]}: {error}') from None
+      raise ValueError(f'{where or name}, frame {frame_names[index]}: {error}') from None
     new = [i for i in _object_ids(truth) if i not in known]
     late.update(new)
     if protocol.late_objects:

@@ -6,12 +6,13 @@ functions take and return plain tensors; the state between frames is a `State`.
 Source: paper section 3.6; original `research/feelvos/vis_video.py`.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework import convert_to_constants
 
+from deeplab import layers
 from feelvos_tf import matching
 from feelvos_tf import model as model_lib
 
@@ -157,10 +158,11 @@ class InferenceFunctions:
 
 
 class InferenceGraph(InferenceFunctions):
-  """A model's inference as three graph functions with weights frozen into them.
+  """A model's inference as three graph functions with weights folded outside of them.
 
-  Freezing makes the weights constants, so that batch norm is folded into the convolutions once
-  and the runtime can lay weights out for the CPU. Weights changed later are not seen.
+  Batch norm is folded into the convolutions once; the graphs capture the results as tensors.
+  Constants inside the graphs would be as fast, but each step of freezing and optimising such a
+  graph copies all of them: Xception-65 took 3.8 GB. Weights changed later are not seen.
 
   Attributes:
     options: `FeelvosOptions` of the model.
@@ -171,7 +173,7 @@ class InferenceGraph(InferenceFunctions):
 
     Args:
       model: `Feelvos`.
-      freeze: bool; False keeps variables (less memory, slower, weights may change).
+      freeze: bool; False keeps variables (slower, but weights may change).
     """
     super().__init__(model)
     self._freeze = freeze
@@ -267,21 +269,11 @@ class InferenceGraph(InferenceFunctions):
 
   def _trace(self, function, *specs):
     # No Python control flow on tensors inside: AutoGraph would only double the time to trace.
-    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
-    structure = concrete.structured_outputs
+    with layers.folded_weights() if self._freeze else contextlib.nullcontext():
+      concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
     outputs = tf.nest.map_structure(
-        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), structure)
-    if not self._freeze:
-      return concrete, outputs
-    frozen = convert_to_constants.convert_variables_to_constants_v2(
-        concrete, lower_control_flow=False)
-
-    def call(*args):
-      flat = [tf.convert_to_tensor(value, spec.dtype) for value, spec
-              in zip(tf.nest.flatten(args), tf.nest.flatten(specs))]
-      return tf.nest.pack_sequence_as(structure, frozen(*flat))
-
-    return call, outputs
+        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), concrete.structured_outputs)
+    return concrete, outputs
 
 
 def to_full_probabilities(logits, size):

@@ -99,24 +99,29 @@ class SegmentationHead(keras.Model):
   def _shared_part(self, features):
     """The features' share of the first layer before its last ReLU, [1, h4, w4, dimension]."""
     depthwise, pointwise = self.depthwise[0], self.pointwise[0]
-    split = self.feature_channels
-    net = layers.depthwise_conv2d(
-        features, tf.cast(depthwise.kernel[:, :, :split], features.dtype), rate=depthwise.rate)
-    net = tf.nn.relu(tf.nn.bias_add(net, tf.cast(depthwise.bias[:split], net.dtype)))
-    net = tf.nn.conv2d(net, tf.cast(pointwise.kernel[:, :, :split], net.dtype), 1, 'SAME')
-    return tf.nn.bias_add(net, tf.cast(pointwise.bias, net.dtype))
+    part = slice(self.feature_channels)
+    kernel, offset, mixing = self._first_layer(part, features.dtype)
+    net = layers.depthwise_conv2d(features, kernel, rate=depthwise.rate)
+    net = tf.nn.conv2d(tf.nn.relu(tf.nn.bias_add(net, offset)), mixing, 1, 'SAME')
+    return tf.nn.bias_add(
+        net, layers.from_weights(lambda: tf.cast(pointwise.bias, features.dtype)))
+
+  def _first_layer(self, part, dtype):
+    """The first layer's depthwise kernel and bias and 1x1 kernel of some input channels."""
+    depthwise, pointwise = self.depthwise[0], self.pointwise[0]
+    return layers.from_weights(lambda: (
+        tf.cast(depthwise.kernel[:, :, part], dtype), tf.cast(depthwise.bias[part], dtype),
+        tf.cast(pointwise.kernel[:, :, part], dtype)))
 
   def _logits(self, shared, maps):
     """Logits [objects, h4, w4] of some objects from the shared part and their maps."""
     net = shared
     if self.object_channels:
-      depthwise, pointwise = self.depthwise[0], self.pointwise[0]
-      split = self.feature_channels
-      own = layers.depthwise_conv2d(
-          maps, tf.cast(depthwise.kernel[:, :, split:], maps.dtype), rate=depthwise.rate)
-      own = tf.nn.relu(tf.nn.bias_add(own, tf.cast(depthwise.bias[split:], own.dtype)))
-      net = shared + tf.nn.conv2d(
-          own, tf.cast(pointwise.kernel[:, :, split:], own.dtype), 1, 'SAME')
+      kernel, offset, mixing = self._first_layer(
+          slice(self.feature_channels, None), maps.dtype)
+      own = layers.depthwise_conv2d(maps, kernel, rate=self.depthwise[0].rate)
+      own = tf.nn.relu(tf.nn.bias_add(own, offset))
+      net = shared + tf.nn.conv2d(own, mixing, 1, 'SAME')
     net = tf.nn.relu(net)
     for depthwise, pointwise in zip(self.depthwise[1:], self.pointwise[1:]):
       net = pointwise(depthwise(net))

@@ -19,6 +19,7 @@ from absl import logging
 
 from datasets import command_line
 from feelvos_tf.serving import options as options_lib
+from feelvos_tf.serving import version_folders
 
 FLAGS = flags.FLAGS
 TOKEN_VARIABLE = 'FEELVOS_TOKEN'
@@ -60,7 +61,8 @@ def define_flags():
 def main():
   """Checks flags, loads models, serves until SIGTERM or SIGINT."""
   options = _options()
-  # TensorFlow takes seconds to import; wrong flags are reported before.
+  version_folders.find_versions(options.model_dir)
+  # TensorFlow takes seconds to import; wrong flags and folders are reported before.
   with command_line.quiet_imports():
     try:
       from feelvos_tf.serving import run
@@ -89,8 +91,9 @@ def _options():
     raise command_line.UsageError('--model_dir is missing.')
   values = {name: FLAGS[name].value for name in
             ('model_dir', 'enable_model_warmup', *_NUMBERS, *_SECONDS)}
+  token = _token()
   try:
-    return dataclasses.replace(_DEFAULTS, token=_token(), **values)
+    return dataclasses.replace(_DEFAULTS, token=token, **values)
   except ValueError as error:
     raise command_line.UsageError(f'--{error}') from error
 
@@ -101,7 +104,7 @@ def _token():
   path = pathlib.Path(FLAGS.token_file)
   if not path.is_file():
     raise FileNotFoundError(f'{path}: no such token file.')
-  token = path.read_text().strip()
+  token = path.read_text(errors='replace').strip()
   if not token or not token.isascii() or any(c.isspace() for c in token):
     raise ValueError(f'{path}: expected one line with a token of ASCII letters and digits.')
   return token

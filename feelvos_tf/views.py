@@ -63,7 +63,13 @@ class Views:
       image_pyramid: scales, see `SegmenterOptions`.
       merge_method: 'max' or 'avg', how the logits of the scales are merged.
       flip: bool, mirrored views too.
+
+    Raises:
+      ValueError: `graph` is an exported model, which segments frames as they are.
     """
+    if not isinstance(graph, inference.InferenceGraph):
+      raise ValueError('an exported model cannot segment at several scales or mirrored; load the '
+                       'weights it was exported from.')
     self._graph = graph
     self._pyramid = tuple(image_pyramid)
     self._mirrorings = (False, True) if flip else (False,)

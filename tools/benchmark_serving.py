@@ -136,7 +136,9 @@ class WebSocketSession(HttpSession):
 
   def __init__(self, address, frame, mask):
     super().__init__(address, frame, mask)
-    self._stream = websockets.connect(f'ws://{address}{self.url}/stream', compression=None)
+    self._open = contextlib.ExitStack()
+    self._stream = self._open.enter_context(
+        websockets.connect(f'ws://{address}{self.url}/stream', compression=None))
 
   def step(self, frame):
     self._stream.send(frame)
@@ -146,7 +148,7 @@ class WebSocketSession(HttpSession):
     return answer
 
   def close(self):
-    self._stream.close()
+    self._open.close()
     super().close()
 
 
@@ -163,8 +165,6 @@ def measure_overhead(options):
   Returns:
     dict of plain numbers.
   """
-  import grpc
-
   from feelvos_tf.model import load_model
   from feelvos_tf.segmenter import VideoSegmenter
 
@@ -172,43 +172,56 @@ def measure_overhead(options):
   encoded = [jpeg(frame) for frame in frames]
   frames = [decoded(data) for data in encoded]
   segmenter = VideoSegmenter(load_model(pretrained.model_path(None)))
-  rows, track_rows = [], []
+  rows, tracked = [], []
   with exported(options) as model_dir, served(model_dir, '--max_body_bytes=200000000') as (
-      _, http_address, grpc_address), grpc.insecure_channel(grpc_address, [
-          ('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]) as channel:
-    for repeat in range(options.repeats + 1):
-      segmenter.start(frames[0], mask)
-      sessions = [kind(http_address, encoded[0], mask) for kind in (HttpSession, WebSocketSession)]
-      found = []
-      for frame, data in zip(frames[1:], encoded[1:]):
-        times, results = zip(seconds(lambda image: segmenter.step(image).mask, frame),
-                             *(seconds(session.step, data) for session in sessions))
-        found.append(times)
-        for result in results[1:]:
-          check_mask(result, results[0])
-      for session in sessions:
-        session.close()
-      tracked = [seconds(track, encoded, mask)[0] for track in (
-          lambda *given: track_grpc(channel, *given),
-          lambda *given: track_rest(http_address, *given))]
-      if repeat:  # The first pass warms up.
-        rows += found
-        # The clip's first frame is extracted, not segmented: it is left out on both sides.
-        track_rows.append([np.sum(found, axis=0)[0], *tracked])
-  times, tracked = np.array(rows), np.array(track_rows) / (options.frames - 1)
+      _, http_address, grpc_address):
+    pass_over = lambda count: timed_pass(
+        segmenter, http_address, grpc_address, frames[:count], encoded[:count], mask)
+    pass_over(2)  # Warms up.
+    for _ in range(options.repeats):
+      times, track_times = pass_over(options.frames)
+      rows += times
+      # The first frame is extracted, not segmented: it is left out on both sides.
+      tracked.append(np.array([np.sum(times, axis=0)[0], *track_times]) / (options.frames - 1))
+  times, tracked = np.array(rows), np.array(tracked)
   over = np.median(times[:, 1:] - times[:, :1], axis=0)
+  shares = np.median(tracked[:, 1:] / tracked[:, :1], axis=0) - 1
   return dict(
       part='serving', height=options.height, width=options.width, frames=len(times),
       in_process_seconds=float(np.median(times[:, 0])),
       http_overhead_seconds=float(over[0]), websocket_overhead_seconds=float(over[1]),
       track_grpc_seconds=float(np.median(tracked[:, 1])),
       track_rest_seconds=float(np.median(tracked[:, 2])),
-      track_grpc_share=float(np.median(tracked[:, 1] / tracked[:, 0]) - 1),
-      track_rest_share=float(np.median(tracked[:, 2] / tracked[:, 0]) - 1))
+      track_grpc_share=float(shares[0]), track_rest_share=float(shares[1]))
 
 
-def track_grpc(channel, encoded, mask):
+def timed_pass(segmenter, http_address, grpc_address, frames, encoded, mask):
+  """One pass over a clip: every frame in process, over HTTP, over a WebSocket; then `track`.
+
+  Returns:
+    (list of three seconds per frame after the first, seconds of `track` over gRPC and REST).
+
+  Raises:
+    ValueError: a mask differs from the one in process.
+  """
+  segmenter.start(frames[0], mask)
+  sessions = [kind(http_address, encoded[0], mask) for kind in (HttpSession, WebSocketSession)]
+  rows = []
+  for frame, data in zip(frames[1:], encoded[1:]):
+    times, results = zip(seconds(lambda image: segmenter.step(image).mask, frame),
+                         *(seconds(session.step, data) for session in sessions))
+    rows.append(times)
+    for result in results[1:]:
+      check_mask(result, results[0])
+  for session in sessions:
+    session.close()
+  return rows, (seconds(track_grpc, grpc_address, encoded, mask)[0],
+                seconds(track_rest, http_address, encoded, mask)[0])
+
+
+def track_grpc(address, encoded, mask):
   """Masks of a clip by `track` over gRPC."""
+  import grpc
   import tensorflow as tf
   from tensorflow_serving.apis import predict_pb2
   from tensorflow_serving.apis import prediction_service_pb2_grpc
@@ -217,8 +230,10 @@ def track_grpc(channel, encoded, mask):
   request.model_spec.name = 'feelvos'
   request.inputs['image_bytes'].CopyFrom(tf.make_tensor_proto(encoded))
   request.inputs['mask_bytes'].CopyFrom(tf.make_tensor_proto(masks.encode_mask(mask)))
-  stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-  return list(stub.Predict(request, timeout=600).outputs['masks_bytes'].string_val)
+  options = [('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]
+  with grpc.insecure_channel(address, options) as channel:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    return list(stub.Predict(request, timeout=600).outputs['masks_bytes'].string_val)
 
 
 def track_rest(address, encoded, mask):
@@ -343,10 +358,12 @@ def format_row(row):
             f'sessions left; memory {row["memory_after_warmup_bytes"] / 2**20:.0f} MB after '
             f'warm-up, {row["memory_at_end_bytes"] / 2**20:.0f} MB at the end, peak '
             f'{row["memory_peak_bytes"] / 2**20:.0f} MB')
-  return (f'serving {row["height"]}x{row["width"]}: {1e3 * row["in_process_seconds"]:.0f} ms a '
-          f'frame in process; over it HTTP {1e3 * row["http_overhead_seconds"]:+.1f} ms, WebSocket '
+  return (f'serving {row["height"]}x{row["width"]}, {row["frames"]} frames: '
+          f'{1e3 * row["in_process_seconds"]:.0f} ms a frame in process; over it HTTP '
+          f'{1e3 * row["http_overhead_seconds"]:+.1f} ms, WebSocket '
           f'{1e3 * row["websocket_overhead_seconds"]:+.1f} ms; track over gRPC '
-          f'{100 * row["track_grpc_share"]:+.1f} %, over REST {100 * row["track_rest_share"]:+.1f} %')
+          f'{100 * row["track_grpc_share"]:+.1f} %, over REST '
+          f'{100 * row["track_rest_share"]:+.1f} %')
 
 
 FLAGS = flags.FLAGS
@@ -358,7 +375,8 @@ def define_flags():
   flags.DEFINE_integer('height', defaults.height, 'Height of the clip in pixels.', 16)
   flags.DEFINE_integer('width', defaults.width, 'Width of the clip in pixels.', 16)
   flags.DEFINE_integer('frames', defaults.frames, 'Frames of the clip.', 2)
-  flags.DEFINE_integer('repeats', defaults.repeats, 'Passes over the clip, after one to warm up.', 1)
+  flags.DEFINE_integer('repeats', defaults.repeats, 'Passes over the clip, after a short one to '
+                       'warm up.', 1)
   flags.DEFINE_string('model_dir', None, 'An export of the default model, named feelvos; default: '
                       'it is exported first.')
   flags.DEFINE_float('soak_seconds', 0.0, 'Soak for so long instead of measuring overhead.', 0.0)

@@ -36,26 +36,9 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
   Returns:
     `fastapi.FastAPI`.
   """
-  @contextlib.asynccontextmanager
-  async def lifespan(app):
-    del app
-    tasks = [asyncio.ensure_future(_watch_models(services)),
-             asyncio.ensure_future(_evict(services))]
-    if grpc_server is not None:
-      grpc_server.start()
-    try:
-      yield
-    finally:
-      services.stopping = True
-      for task in tasks:
-        task.cancel()
-      if grpc_server is not None:
-        await asyncio.to_thread(grpc_server.stop(grpc_grace).wait)
-      await services.sessions.close_all()
-      await asyncio.to_thread(services.workers.close)
-
   # The documentation pages of FastAPI load scripts from elsewhere.
-  app = fastapi.FastAPI(title='FEELVOS', docs_url=None, redoc_url=None, lifespan=lifespan)
+  app = fastapi.FastAPI(title='FEELVOS', docs_url=None, redoc_url=None,
+                        lifespan=_lifespan(services, grpc_server, grpc_grace))
   app.state.services = services
   app.add_middleware(body_limit.RequestBodyLimitMiddleware,
                      max_body_size=services.options.max_body_bytes)
@@ -74,6 +57,29 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
                  overlay_stream_route.build_router(services)):  # They check the token themselves.
     app.include_router(router)
   return app
+
+
+def _lifespan(services, grpc_server, grpc_grace):
+  """What runs beside the routes, and the order in which everything ends."""
+  @contextlib.asynccontextmanager
+  async def lifespan(app):
+    del app
+    tasks = [asyncio.ensure_future(_watch_models(services)),
+             asyncio.ensure_future(_evict(services))]
+    if grpc_server is not None:
+      grpc_server.start()
+    try:
+      yield
+    finally:
+      services.stopping = True
+      for task in tasks:
+        task.cancel()
+      if grpc_server is not None:
+        await asyncio.to_thread(grpc_server.stop(grpc_grace).wait)
+      await services.sessions.close_all()
+      await asyncio.to_thread(services.workers.close)
+
+  return lifespan
 
 
 class _Outermost:

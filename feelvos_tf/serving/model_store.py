@@ -3,13 +3,13 @@
 import contextlib
 import gc
 import logging
-import pathlib
 import threading
 
 import grpc
 
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import exported_model
+from feelvos_tf.serving import version_folders
 from feelvos_tf.serving import warmup
 
 # States of a version, named as TensorFlow Serving names them.
@@ -47,36 +47,6 @@ class Lease:
       release()
 
 
-def find_versions(model_dir):
-  """Versions below a folder.
-
-  Args:
-    model_dir: folder of <name>/<version>/saved_model.pb, or one <name> folder.
-
-  Returns:
-    dict of model name to dict of version number to path.
-
-  Raises:
-    ValueError: there is no such folder, or no version in it.
-  """
-  root = pathlib.Path(model_dir).resolve()
-  if not root.is_dir():
-    raise ValueError(f'{model_dir}: no such folder; write one with python -m feelvos_tf.export.')
-  own = _versions_in(root)
-  found = {root.name: own} if own else {
-      folder.name: versions for folder in sorted(root.iterdir())
-      if folder.is_dir() and (versions := _versions_in(folder))}
-  if not found:
-    raise ValueError(f'{model_dir}: no <name>/<version>/saved_model.pb in it; write one with '
-                     'python -m feelvos_tf.export --output_dir.')
-  return found
-
-
-def _versions_in(folder):
-  return {int(path.name): path for path in folder.iterdir()
-          if path.name.isdecimal() and (path / 'saved_model.pb').is_file()}
-
-
 class ModelStore:
   """Keeps the highest version of every model loaded.
 
@@ -99,7 +69,7 @@ class ModelStore:
     Raises:
       ValueError: no model, or one that cannot be loaded.
     """
-    for name, numbers in find_versions(self._model_dir).items():
+    for name, numbers in version_folders.find_versions(self._model_dir).items():
       version = self._load(name, max(numbers), numbers[max(numbers)])
       if version.error:
         raise ValueError(version.error)
@@ -108,7 +78,7 @@ class ModelStore:
     """Looks for new versions and loads them; returns the versions that took over."""
     with self._refreshing:
       try:
-        found = find_versions(self._model_dir)
+        found = version_folders.find_versions(self._model_dir)
       except ValueError:  # Everything gone: what is loaded goes on.
         return []
       loaded = []

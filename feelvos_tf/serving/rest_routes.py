@@ -13,7 +13,8 @@ from feelvos_tf.serving import grpc_service
 from feelvos_tf.serving import predict
 from feelvos_tf.serving import tensor_json
 
-_MODEL = r'(?i:/v1/models)/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?'
+_MODEL = (r'(?i:/v1/models)/(?P<name>[^/:]+)'
+          r'(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?')
 _ACTION = re.compile(_MODEL + r':(?P<method>classify|regress|predict)')
 _QUERY = re.compile(_MODEL + r'(?P<metadata>/metadata)?')
 _LARGEST_VERSION = 2**63 - 1
@@ -50,11 +51,11 @@ def _match(pattern, request):
 
 
 def _spec(match):
-  """(name, version or None) of a path."""
+  """(name, version or None) of a path; version 0 is how ovmsclient says "latest"."""
   number = match['version']
   if number is not None and int(number) > _LARGEST_VERSION:
     raise errors.invalid(f'Failed to convert version: {number} to numeric.')
-  return urllib.parse.unquote(match['name']), None if number is None else int(number)
+  return urllib.parse.unquote(match['name']), int(number or 0) or None
 
 
 def _describe(services, match):

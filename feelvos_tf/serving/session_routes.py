@@ -13,14 +13,19 @@ _MOST_PARTS = 8
 def build_router(services):
   """The routes below /v1/sessions; `services` is the server's `Services`."""
   router = fastapi.APIRouter(prefix='/v1/sessions')
-  store = services.sessions
+  _add_life(router, services.sessions, services.models)
+  _add_frames(router, services.sessions)
+  return router
 
+
+def _add_life(router, store, models):
+  """Opening, looking at, saving and closing sessions."""
   @router.post('', status_code=201)
   async def open_session(request: fastapi.Request):
     """Opens a session: form with `frame` and `mask`, or with `state`."""
     async with request.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS,
                             max_part_size=_MOST_FIELD_BYTES) as form:
-      name, number = _model_of(form, services.models)
+      name, number = _model_of(form, models)
       if 'state' in form:
         if 'frame' in form or 'mask' in form:
           raise errors.invalid('give either state, or frame and mask.')
@@ -31,6 +36,26 @@ def build_router(services):
             name, number, await _file(form, 'frame'), await _file(form, 'mask'))
     return session.describe()
 
+  @router.get('/{session_id}')
+  async def describe(session_id: str):
+    """What the session is, and how long nobody has used it."""
+    idle = store.idle_seconds(session_id)
+    return {**store.get(session_id).describe(), 'idle_seconds': round(idle, 3)}
+
+  @router.get('/{session_id}/state')
+  async def state(session_id: str):
+    """State bytes to go on from, here or elsewhere."""
+    return fastapi.Response(await store.state(store.get(session_id)),
+                            media_type='application/octet-stream')
+
+  @router.delete('/{session_id}', status_code=204)
+  async def close(session_id: str):
+    """Closes the session."""
+    await store.close(store.get(session_id))
+
+
+def _add_frames(router, store):
+  """Frames and corrections."""
   @router.post('/{session_id}/frames')
   async def send_frame(session_id: str, request: fastapi.Request):
     """Segments the next frame; the body is the encoded frame, the answer the mask PNG."""
@@ -52,25 +77,6 @@ def build_router(services):
                             max_part_size=_MOST_FIELD_BYTES) as form:
       return await store.correct(session, await _file(form, 'frame'), await _file(form, 'mask'),
                                  _number(form, 'frame_index'))
-
-  @router.get('/{session_id}')
-  async def describe(session_id: str):
-    """What the session is, and how long nobody has used it."""
-    idle = store.idle_seconds(session_id)
-    return {**store.get(session_id).describe(), 'idle_seconds': round(idle, 3)}
-
-  @router.get('/{session_id}/state')
-  async def state(session_id: str):
-    """State bytes to go on from, here or elsewhere."""
-    return fastapi.Response(await store.state(store.get(session_id)),
-                            media_type='application/octet-stream')
-
-  @router.delete('/{session_id}', status_code=204)
-  async def close(session_id: str):
-    """Closes the session."""
-    await store.close(store.get(session_id))
-
-  return router
 
 
 def _model_of(form, models):

@@ -1,8 +1,9 @@
 """Tensors as JSON, the way TensorFlow Serving's REST API has them: rows and columns.
 
 Row format: `instances` is a list with one element per row of the batch, an element is a value or
-an object with all named inputs; the answer is `predictions`. Column format: `inputs` is the value of
-the only input or an object of named inputs; the answer is `outputs`. Bytes are `{"b64": "..."}`.
+an object with all named inputs; the answer is `predictions`. Column format: `inputs` is the value
+of the only input or an object of named inputs; the answer is `outputs`. Bytes are
+`{"b64": "..."}`.
 
 Source: https://www.tensorflow.org/tfx/serving/api_rest. The messages are TensorFlow Serving's.
 """

@@ -51,7 +51,8 @@ class ColourGraph:
     embedding = tf.cast(frame[::4, ::4], tf.float32) / 100
     return None, tf.pad(embedding, [[0, 0], [0, 0], [0, self.options.embedding_dimension - 3]])
 
-  def begin(self, frame, labels, num_objects):
+  def begin(self, frame, labels, num_objects, references=None):
+    assert references is None
     return self._graph.initialize(self.extract(frame)[1], labels, num_objects)
 
 

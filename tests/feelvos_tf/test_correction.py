@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from feelvos_tf import inference
-from feelvos_tf import matching
 from feelvos_tf import segmenter as segmenter_lib
 from feelvos_tf.segmenter import VideoSegmenter
 
@@ -23,24 +21,6 @@ def blocks(*ids):
   for i, object_id in enumerate(ids):
     mask[8:25, i * width + 2:(i + 1) * width - 2] = object_id
   return mask
-
-
-def test_distance_is_the_smallest_to_any_reference(copying_graph, rng):
-  images = frames(rng)
-  given = [blocks(5, 9), blocks(9, 5, 0)]
-  segmenter = VideoSegmenter(copying_graph)
-  segmenter.start(images[0], given[0])
-  segmenter.step(images[1])
-  segmenter.correct(images[1], given[1])
-  found = segmenter.step(images[2]).global_distance
-  query = copying_graph.extract(images[2])[1]
-  distances = []
-  for image, mask in zip(images, given):
-    labels = inference.shrink_object_labels(np.searchsorted((0, 5, 9), mask).astype(np.int32), 3)
-    bank = matching.prepare_reference(copying_graph.extract(image)[1], labels, 3)
-    distances.append(matching.global_matching(query, bank, 3))
-  assert np.abs(distances[0] - distances[1]).max() > 0.01  # Both references take part.
-  np.testing.assert_allclose(found, np.minimum(*distances), atol=1e-5)
 
 
 def test_the_corrected_frame_is_the_previous_frame(copying_graph, rng):

@@ -106,6 +106,37 @@ def test_bad_sequence_fails_or_is_left_out(davis, tmp_path):
   assert summary['global']['J-Mean'] == 1
 
 
+def test_everything_bad_at_once_is_left_out_and_named(davis, tmp_path):
+  """Another resolution, RGB, missing, empty ground truth, one frame: the rest is still scored."""
+  bad = ['empty', 'large', 'missing', 'rgb', 'short']
+  write_split(davis, 'Annotations/480p', 'JPEGImages/480p', bad)
+  write_split(tmp_path, 'results', 'unused', [name for name in bad if name != 'missing'])
+  truth, results = davis / 'Annotations' / '480p', tmp_path / 'results'
+  masks.write_mask(truth / 'empty' / '00000.png', np.zeros(SHAPE, np.uint8))
+  masks.write_mask(results / 'large' / '00002.png', np.zeros((96, 128), np.uint8))
+  Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(results / 'rgb' / '00001.png')
+  for index in (1, 2, 3):
+    (truth / 'short' / f'{index:05d}.png').unlink()
+  arguments = [*flags(davis), '--sequences=cow,dog,' + ','.join(bad)]
+  code, output, errors = evaluate(*arguments)
+  assert code == 1 and len(errors.splitlines()) == 1 and 'written' not in output
+  code, output, errors = evaluate(*arguments, '--on_error=skip')
+  assert (code, errors) == (0, '') and 'LEFT OUT' in output
+  summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+  assert list(summary['sequences']) == ['cow', 'dog'] and summary['global']['J-Mean'] == 1
+  expected = {
+      'empty': f'{truth / "empty"}: the ground truth of the first frame (00000) is empty',
+      'large': f'{results / "large" / "00002.png"}: a mask of 128x96 pixels given, 64x48',
+      'missing': f'{results / "missing"}: no results for the sequence',
+      'rgb': str(results / 'rgb' / '00001.png'),
+      'short': f'{truth / "short"}: 1 annotated frame(s) given, at least 3 expected'}
+  assert list(summary['left_out']) == bad
+  report = (tmp_path / 'out' / 'report.html').read_text()
+  for name, message in expected.items():
+    assert summary['left_out'][name].startswith(message) and message in output
+    assert str(message).split(':')[0] in report
+
+
 def test_nothing_could_be_scored(davis, tmp_path):
   code, _, errors = evaluate(
       *flags(davis, results_dir=tmp_path / 'unused'), '--on_error=skip')

@@ -122,13 +122,14 @@ def test_empty_ground_truth(data):
   folder = data[0] / 'Annotations' / '480p' / 'right'
   for file in folder.iterdir():
     masks.write_mask(file, np.zeros(SHAPE, np.uint8))
-  assert 'right: the ground truth of the first frame (00000) is empty' in error_of(data)
+  assert f'{folder}: the ground truth of the first frame (00000) is empty' in error_of(data)
 
 
 def test_sequence_with_one_frame(data):
+  folder = data[0] / 'Annotations' / '480p' / 'right'
   for index in range(1, 5):
-    (data[0] / 'Annotations' / '480p' / 'right' / f'{index:05d}.png').unlink()
-  assert 'right: 1 annotated frame(s) given' in error_of(data)
+    (folder / f'{index:05d}.png').unlink()
+  assert f'{folder}: 1 annotated frame(s) given' in error_of(data)
 
 
 def test_no_ground_truth(data):

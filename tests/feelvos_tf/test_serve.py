@@ -10,6 +10,9 @@ import threading
 
 import httpx
 import pytest
+import tensorflow as tf
+
+from feelvos_tf.serving import run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -35,21 +38,19 @@ def test_a_token_file_holds_a_token(run_main, tmp_path):
     assert 'expected one line with a token' in done.stderr
 
 
-SAVE_HALF = '''
-import sys, time
-import tensorflow as tf
-@tf.function(input_signature=[tf.TensorSpec([None], tf.float32, 'x')])
-def slow(x):
-  # Long enough to be running when the server is told to stop.
-  return {'y': tf.while_loop(lambda i, y: i < 200000, lambda i, y: (i + 1, y), (0, x / 2 + 2))[1]}
-tf.saved_model.save(tf.Module(), sys.argv[1], {'serving_default': slow.get_concrete_function()})
-'''
+def save_slow_model(path):
+  """Writes a model that takes long enough to be running when the server is told to stop."""
+  @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, 'x')])
+  def slow(x):
+    step = lambda i, y: (i + 1, y)
+    return {'y': tf.while_loop(lambda i, _: i < 200000, step, (0, x / 2 + 2))[1]}
+
+  tf.saved_model.save(tf.Module(), str(path), {'serving_default': slow.get_concrete_function()})
 
 
 def test_sigterm_finishes_what_is_running(tmp_path):
   environment = {**os.environ, 'FEELVOS_TOKEN': 'sesame', 'TF_CPP_MIN_LOG_LEVEL': '3'}
-  subprocess.run([sys.executable, '-c', SAVE_HALF, str(tmp_path / 'half' / '1')], check=True,
-                 env=environment, capture_output=True)
+  save_slow_model(tmp_path / 'half' / '1')
   server = subprocess.Popen(
       [sys.executable, '-m', 'feelvos_tf.serve', f'--model_dir={tmp_path}', '--port=0',
        '--grpc_port=0'], cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
@@ -76,7 +77,18 @@ def test_sigterm_finishes_what_is_running(tmp_path):
     server.kill()
 
 
-def test_no_model_and_an_address_in_use_are_one_line(run_main, tmp_path):
-  done = run_main('feelvos_tf.serve', f'--model_dir={tmp_path}')
-  assert (done.returncode, done.stderr.count('\n')) == (1, 1), done.stderr
-  assert 'no <name>/<version>/saved_model.pb in it' in done.stderr
+def test_nothing_to_serve_is_one_line(run_main, tmp_path):
+  for folder, message in ((tmp_path, 'no <name>/<version>/saved_model.pb in it'),
+                          (tmp_path / 'none', 'no such folder')):
+    done = run_main('feelvos_tf.serve', f'--model_dir={folder}')
+    assert (done.returncode, done.stderr.count('\n')) == (1, 1), done.stderr
+    assert message in done.stderr
+
+
+def test_an_address_in_use():
+  with run.bind('127.0.0.1', 0) as taken:
+    port = taken.getsockname()[1]
+    with pytest.raises(ValueError, match=f'127.0.0.1:{port}: cannot listen there .*in use'):
+      run.bind('127.0.0.1', port)
+  with pytest.raises(ValueError, match='cannot listen there'):
+    run.bind('256.0.0.1', 0)

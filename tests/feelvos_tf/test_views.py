@@ -151,10 +151,23 @@ def test_soft_maps_are_those_of_the_merged_result(copying_model, rng):
   assert 0 < told[0].min() and told[0].max() < 1
 
 
-def test_a_video_of_several_views_cannot_be_corrected(copying_graph):
+def test_a_video_of_several_views_cannot_be_corrected(copying_graph, rng):
+  segmenter = VideoSegmenter(copying_graph, flip=True)
+  images = rng.integers(0, 256, (3, 33, 49, 3), dtype=np.uint8)
+  mask = np.zeros((33, 49), np.uint8)
+  mask[8:24, 8:24] = 4
+  segmenter.start(images[0], mask)
   with pytest.raises(ValueError, match='cannot be corrected; leave image_pyramid and flip'):
-    views.Views(copying_graph, flip=True).begin(
-        np.zeros([9, 9, 3], np.uint8), np.ones([9, 9], np.int32), 2, references=())
+    segmenter.correct(images[1], mask)
+  np.testing.assert_array_equal(segmenter.step(images[2]).mask[::4, ::4], mask[::4, ::4])
+
+
+def test_exported_models_have_one_view():
+  class Exported:
+    advance = begin = None
+
+  with pytest.raises(ValueError, match='an exported model cannot segment at several scales'):
+    VideoSegmenter(Exported(), image_pyramid=(0.5, 1))
 
 
 @pytest.mark.parametrize('values, message', [

@@ -72,7 +72,8 @@ def goes_on(open_session, video):
     ({'mask': BOMB}, 'an RGB colour image given'),
     ({'mask': ids_png(np.zeros(SIZE))}, r'background \(0\) only; mark at least one object'),
     ({'mask': ids_png(one_object((30, 49)))}, 'the mask is 49x30, the frame is 49x33'),
-    ({'mask': ids_png(np.repeat(np.arange(33), 49).reshape(SIZE) % 8)}, '7 objects given, at most 6'),
+    ({'mask': ids_png(np.repeat(np.arange(33), 49).reshape(SIZE) % 8)},
+     '7 objects given, at most 6'),
     ({}, 'mask: missing; send multipart/form-data'),
     ({'mask': ids_png(one_object()), 'state': b'x'}, 'give either state, or frame and mask'),
 ])

@@ -6,6 +6,7 @@ import pytest
 
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import model_store
+from feelvos_tf.serving import version_folders
 
 from .conftest import halves_and_two
 
@@ -92,7 +93,7 @@ def test_a_model_folder_itself_and_folders_that_are_none(add, tmp_path):
   (tmp_path / 'half' / '3').mkdir()  # Nothing in it yet.
   (tmp_path / 'notes.txt').touch()
   for root in (tmp_path, tmp_path / 'half'):
-    assert model_store.find_versions(root) == {'half': {1: tmp_path / 'half' / '1'}}
+    assert version_folders.find_versions(root) == {'half': {1: tmp_path / 'half' / '1'}}
 
 
 def test_nothing_to_serve(tmp_path):

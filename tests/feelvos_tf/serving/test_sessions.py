@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 
 from datasets import masks
+from feelvos_tf import inference
+from feelvos_tf import matching
 from feelvos_tf.segmenter import VideoSegmenter
 
 from .conftest import SessionClient, ids_of, png
@@ -54,6 +56,24 @@ def test_a_correction_with_a_new_object(open_session, segmenter, video):
     assert close_enough(ids_of(reply.content), segmenter.step(frame).mask)
     assert reply.headers['x-object-ids'] == '0,3,50,200'
   assert reply.headers['x-frame-index'] == '11'
+
+
+def test_distance_is_the_smallest_to_any_reference(small_graph, video):
+  frames, mask = video
+  given = [mask, np.roll(mask, 9, axis=1)]
+  segmenter = VideoSegmenter(small_graph)
+  segmenter.start(frames[0], given[0])
+  segmenter.step(frames[1])
+  segmenter.correct(frames[1], given[1])
+  found = segmenter.step(frames[2]).global_distance
+  query = small_graph.extract(frames[2])[1]
+  distances = []
+  for image, one in zip(frames, given):
+    labels = inference.shrink_object_labels(np.searchsorted((0, 3, 200), one).astype(np.int32), 3)
+    bank = matching.prepare_reference(small_graph.extract(image)[1], labels, 3)
+    distances.append(np.asarray(matching.global_matching(query, bank, 3)))
+  assert np.abs(distances[0] - distances[1]).max() > 0.01  # Both references take part.
+  np.testing.assert_allclose(found, np.minimum(*distances), atol=1e-4)
 
 
 def test_a_correction_may_show_that_nothing_is_visible(open_session, video):

@@ -1,8 +1,11 @@
 """Sessions over a WebSocket: answers in order, errors as text, an orderly end."""
 
 import json
+import socket
+import threading
 import time
 
+import httpx
 import numpy as np
 import pytest
 from websockets import exceptions
@@ -45,9 +48,9 @@ def test_the_session_goes_on_after_an_error(server, open_session, video):
 def test_a_disconnected_stream_leaves_its_session(server, open_session, video):
   session = open_session()
   for _ in range(2):
-    stream = connect(server, session)
-    stream.send(png(video[0][1]))
-    stream.socket.close()  # Without a closing handshake, while the frame is segmented.
+    with connect(server, session) as stream:
+      stream.send(png(video[0][1]))
+      stream.socket.shutdown(socket.SHUT_RDWR)  # No closing handshake; the frame is segmented.
   assert session.send(video[0][2]).status_code == 200
 
 
@@ -64,7 +67,8 @@ def test_a_session_that_is_closed_ends_its_stream(server, client, open_session, 
 
 def refusal(server, path, **kwargs):
   with pytest.raises(exceptions.InvalidStatus) as refused:
-    websockets.connect(f'{server.websocket_url}{path}', **kwargs)
+    with websockets.connect(f'{server.websocket_url}{path}', **kwargs):
+      pass
   response = refused.value.response
   return response.status_code, json.loads(response.body)['error']
 
@@ -80,7 +84,6 @@ def test_unknown_session_and_wrong_token(server, video):
     assert refusal(guarded, path, subprotocols=['bearer.sesame'])[0] == 404
     assert refusal(guarded, path,
                    additional_headers={'Authorization': 'Bearer sesame'})[0] == 404
-    import httpx
     with httpx.Client(base_url=guarded.url, timeout=60,
                       headers={'Authorization': 'Bearer sesame'}) as client:
       session = SessionClient(client, video[0][0], video[1])
@@ -100,20 +103,24 @@ def test_a_message_too_large_closes_the_stream(server, open_session, video):
   assert session.send(video[0][1]).status_code == 200
 
 
-def test_a_stopping_server_answers_what_it_has_taken(server, video):
-  import httpx
+def test_a_stopping_server_answers_what_it_has_taken(server, video, monkeypatch):
   with running(ServingOptions(max_pixels=64 * 64), server.services.models) as stopping:
     with httpx.Client(base_url=stopping.url, timeout=60) as client:
       session = SessionClient(client, video[0][0], video[1])
-      stream = connect(stopping, session)
-      stream.send(png(video[0][1]))
-      stream.send(png(video[0][2]))
-      while stopping.services.workers.pending == 0:
-        time.sleep(0.001)
-      time.sleep(0.02)
-      stopping._server.should_exit = True
-      answers = []
-      with pytest.raises(exceptions.ConnectionClosed) as closed:
-        while True:
-          answers.append(ids_of(stream.recv(timeout=60)))
-      assert len(answers) == 2 and closed.value.rcvd.code == 1012
+      with connect(stopping, session) as stream, monkeypatch.context() as patch:
+        go_on = threading.Event()
+        decode = stopping.services.decoder.frame
+        patch.setattr(stopping.services.decoder, 'frame',
+                      lambda data: go_on.wait(60) and decode(data))
+        stream.send(png(video[0][1]))
+        while stopping.services.workers.pending == 0:
+          time.sleep(0.001)
+        stopping._server.should_exit = True
+        while not stopping.services.stopping:
+          time.sleep(0.001)
+        go_on.set()
+        answers = []
+        with pytest.raises(exceptions.ConnectionClosed) as closed:
+          while True:
+            answers.append(ids_of(stream.recv(timeout=60)))
+      assert len(answers) == 1 and closed.value.rcvd.code == 1012
