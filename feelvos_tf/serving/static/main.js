@@ -137,7 +137,7 @@ async function open(load) {
     objects.reset([]);
     find('welcome').hidden = true;
     await workspace.open(source);
-    if (mask) await workspace.loadMask(mask, server.limits.max_objects);
+    if (mask) await takeMask(mask);
     say(`${source.name} is open: ${source.count} frames.`);
     view.surface.focus({preventScroll: true});
   } catch (error) {
@@ -155,7 +155,14 @@ async function loadMask(file) {
     return;
   }
   hideError();
-  await workspace.loadMask(file, server.limits.max_objects).catch(showError);
+  await takeMask(file).catch(showError);
+}
+
+/** Takes the mask in a file; before a run the objects are those of the mask. */
+async function takeMask(file) {
+  const ids = await workspace.loadMask(file, server.limits.max_objects);
+  if (!workspace.clip.hasResults) objects.reset(ids);
+  refresh();
 }
 
 async function demo() {

@@ -167,6 +167,32 @@ def test_stop_and_run_on(page, page_server, frames, frame_files):
   check_masks(page, {0: expected[0]})
 
 
+def test_objects_leave_and_enter(page, page_server, frames, frame_files):
+  """A corrected frame without objects, then one with another object; both are kept in a rerun."""
+  page.open(*frame_files)
+  page.find('#mask-file').send_keys(str(write_mask(page, frames)))
+  page.settle()
+  page.run()
+  nothing = np.zeros((HEIGHT, WIDTH), np.uint8)
+  entered = stroke(nothing.copy(), 1, 24, (60, 60))
+  for index, places in ((4, [(60, 60)]), (2, [])):
+    page.go_to(index)
+    page.click('#clear-frame')
+    page.settle()
+    if places:
+      page.click('#add-object')
+      page.mouse(*places)
+  assert page.text('#run-note').startswith('Runs on from frame 3.')
+  page.run()
+  with Reference(page_server, frames[0], mask_of_file(frames)) as session:
+    expected = {0: mask_of_file(frames), 1: session.send(frames[1]), 2: nothing}
+    session.correct(frames[2], nothing)
+    expected.update({3: session.send(frames[3]), 4: entered})
+    session.correct(frames[4], entered)
+    expected[5] = session.send(frames[5])
+  check_masks(page, expected)
+
+
 def mask_of_file(frames):
   mask = np.zeros(frames[0].shape[:2], np.uint8)
   mask[10:50, 20:60], mask[30:80, 90:130] = 7, 200
