@@ -171,6 +171,11 @@ def test_wrong_usage(arguments, message):
   assert code == 2 and message in errors and not output
 
 
+def test_help_lists_the_flags_that_mains_share():
+  done = subprocess.run(command('--helpshort'), cwd=REPOSITORY, capture_output=True, text=True)
+  assert '--image_pyramid' in done.stdout and '--ablation' in done.stdout
+
+
 @pytest.mark.parametrize('change, message', [
     ({'davis_root': '/nowhere'}, '/nowhere/Annotations/480p: no such folder'),
     ({'results_dir': '/nowhere'}, '/nowhere: no such folder of results'),
