@@ -60,7 +60,7 @@ def define_flags():
 
 def main():
   """Checks flags, loads models, serves until SIGTERM or SIGINT."""
-  options = _options()
+  options = read_options()
   version_folders.find_versions(options.model_dir)
   # TensorFlow takes seconds to import; wrong flags and folders are reported before.
   with command_line.quiet_imports():
@@ -80,13 +80,18 @@ def main():
   host = f'[{FLAGS.host}]' if ':' in FLAGS.host else FLAGS.host
   print(f'Serving {names} at http://{host}:{port}'
         + (f' and gRPC at {host}:{grpc_port}' if grpc_port else ''), flush=True)
-  if not options.token and not _is_loopback(FLAGS.host):
+  if not options.token and not is_loopback(FLAGS.host):
     print(f'Everybody who reaches {FLAGS.host} may use this server: it has no token '
           '(--token_file).', flush=True)
   server.run(sockets)
 
 
-def _options():
+def read_options():
+  """`ServingOptions` of the flags.
+
+  Raises:
+    UsageError, ValueError, FileNotFoundError: a flag or the token file is wrong.
+  """
   if not FLAGS.model_dir:
     raise command_line.UsageError('--model_dir is missing.')
   values = {name: FLAGS[name].value for name in
@@ -110,7 +115,8 @@ def _token():
   return token
 
 
-def _is_loopback(host):
+def is_loopback(host):
+  """Whether an address or name is reached from this machine only."""
   try:
     return ipaddress.ip_address(host).is_loopback
   except ValueError:

@@ -38,6 +38,8 @@ class ServingOptions:
   enable_model_warmup: bool = True
   # Frames of one stream that are taken before the answer of the first.
   stream_queue: int = 4
+  # Name of this server among several behind one router; the ids of its sessions begin with it.
+  replica: str = ''
 
   def __post_init__(self):
     for name in ('max_body_bytes', 'max_pixels', 'max_objects', 'max_sessions', 'max_state_bytes',

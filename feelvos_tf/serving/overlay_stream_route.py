@@ -1,9 +1,9 @@
 """Frames and their masks to a video over a WebSocket: for clips that do not fit one body.
 
-The client sends `{"frames_per_second": 25}`, then a frame and its mask as two binary messages, again
-and again; each pair is answered with `{"frames": n}`. After `{"end": true}` the server sends the mp4
-in binary messages and `{"done": true}`. What goes wrong is told as `{"error": "..."}`, then the
-connection ends. The video is a temporary file that lives as long as the connection.
+The client sends `{"frames_per_second": 25}`, then a frame and its mask as two binary messages,
+again and again; each pair is answered with `{"frames": n}`. After `{"end": true}` the server sends
+the mp4 in binary messages and `{"done": true}`. What goes wrong is told as `{"error": "..."}`, then
+the connection ends. The video is a temporary file that lives as long as the connection.
 """
 
 import asyncio

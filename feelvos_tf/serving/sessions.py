@@ -20,15 +20,16 @@ class Session:
   """One video. Everything that changes it runs under its lock, one after the other.
 
   Attributes:
-    id: str, unguessable.
+    id: str, unguessable; `<replica>.<random>` where the server has a name among several.
     segmenter: `VideoSegmenter`.
     palette: uint8 [256, 3] of the masks that come out.
     frame_index: number of the last frame, 0 for the first.
     last_used: time of the store's clock.
   """
 
-  def __init__(self, lease, segmenter, palette, frame_index, now):
-    self.id = secrets.token_urlsafe(16)
+  def __init__(self, lease, segmenter, palette, frame_index, now, replica=''):
+    token = secrets.token_urlsafe(16)
+    self.id = f'{replica}.{token}' if replica else token
     self.segmenter, self.palette, self.frame_index = segmenter, palette, frame_index
     self.last_used = now
     self.lock = asyncio.Lock()
@@ -123,6 +124,12 @@ class SessionStore:
           grpc.StatusCode.NOT_FOUND,
           f'the session expired after {self._options.idle_seconds:g} seconds without a request; '
           'open another one.', 410)
+    holder = replica_of(session_id)
+    if self._options.replica and holder and holder != self._options.replica:
+      raise errors.RequestError(
+          grpc.StatusCode.NOT_FOUND,
+          'the replica that held this session is gone; go on with POST /v1/sessions and the state '
+          'bytes last taken (field state), or with a frame and its mask.', 410)
     raise errors.RequestError(
         grpc.StatusCode.NOT_FOUND, 'no such session; it was closed, or the id is wrong.')
 
@@ -212,7 +219,8 @@ class SessionStore:
       raise
     finally:
       self._opening -= 1
-    session = Session(lease, segmenter, palette, frame_index, self._clock())
+    session = Session(lease, segmenter, palette, frame_index, self._clock(),
+                      self._options.replica)
     self._sessions[session.id] = session
     self._metrics.sessions_opened.inc()
     return session
@@ -250,6 +258,11 @@ class SessionStore:
     if self._sessions.pop(session.id, None) is not None:
       session.open = False
       session.lease.release()
+
+
+def replica_of(session_id):
+  """Name of the replica that a session's id begins with; '' if there is none."""
+  return session_id.rpartition('.')[0]
 
 
 def confidence_text(confidence):

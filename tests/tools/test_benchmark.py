@@ -8,37 +8,75 @@ import numpy as np
 import pytest
 
 from tools import benchmark
+from tools import benchmark_cases
+from tools import benchmark_curves
+from tools import benchmark_measure
+
+SMALL = dict(height=33, width=49, repeats=1, crop=65, batch=1)
+WITH_BASELINE = ('backbone', 'global', 'local', 'head', 'end_to_end')
 
 
-@pytest.mark.parametrize('part', ['global', 'local'])
+def test_the_flag_knows_every_part():
+  assert set(benchmark.PARTS) == set(benchmark_cases.PARTS)
+  assert set(benchmark.CURVES) == set(benchmark_curves.CURVES)
+
+
+@pytest.mark.parametrize('part', benchmark.PARTS)
 def test_a_row_is_complete(part):
-  row = benchmark.measure(part, benchmark.BenchmarkOptions(height=33, width=49, repeats=1))
+  row = benchmark.measure(part, SMALL)
   assert row['part'] == part and row['objects'] == 3
   numbers = [value for value in row.values() if isinstance(value, float)]
-  assert len(numbers) >= 8 and np.all(np.isfinite(numbers)) and min(numbers) >= 0
+  assert len(numbers) >= 3 and np.all(np.isfinite(numbers)) and min(numbers) >= 0
+  assert ('times_faster' in row) == (part in WITH_BASELINE)
+  assert ('samples_per_second' in row) == (part in ('input', 'train_step'))
   json.dumps(row)
-  assert part in benchmark.format_row(row)
+  assert part in benchmark_measure.format_row(row)
 
 
-def test_both_sides_of_a_case_compute_the_same():
-  options = benchmark.BenchmarkOptions(height=33, width=49)
-  for make in (benchmark.global_case, benchmark.local_case):
-    case = make(options)
-    np.testing.assert_allclose(case.run(), case.baseline(), atol=1e-5)
+@pytest.mark.parametrize('part', ['backbone', 'global', 'local', 'head', 'end_to_end'])
+def test_both_sides_of_a_case_compute_the_same(part):
+  case = benchmark_cases.PARTS[part](benchmark_cases.BenchmarkOptions(height=65, width=81))
+  ours, original = case.run(), case.baseline()
+  if part == 'end_to_end':
+    assert np.mean(ours.mask == np.asarray(original)) > 0.99
+    return
+  if part == 'backbone':
+    ours, original = ours[1], original[1]
+  np.testing.assert_allclose(ours, original, atol=1e-4 * max(1, np.max(np.abs(original))))
 
 
 def test_local_flop_counts_pairs_inside_window_and_image():
-  case = benchmark.local_case(benchmark.BenchmarkOptions(height=73, width=85))  # 19 x 22
+  case = benchmark_cases.local_case(
+      benchmark_cases.BenchmarkOptions(height=73, width=85))  # 19 x 22
   ys, xs = np.mgrid[:19, :22].reshape(2, -1)
   pairs = np.sum((np.abs(ys[:, None] - ys) <= 15) & (np.abs(xs[:, None] - xs) <= 15))
   assert case.flop == 2 * 100 * pairs
 
 
-def test_unknown_part_is_a_one_line_usage_error():
-  run = subprocess.run([sys.executable, '-m', 'tools.benchmark', '--parts=locl'],
+def test_head_and_backbone_flop():
+  options = benchmark_cases.BenchmarkOptions(height=65, width=65, objects=2)
+  per_object = 3 * (49 + 256) + 3 * 256 * (49 + 256) + 256
+  assert benchmark_cases.head_flop(options) == 2 * 17 ** 2 * (256 * (49 + 256) + 2 * per_object)
+  assert 1e8 < benchmark_cases.backbone_flop(options) < 1e9  # 33 x 33 x 27 x 32 is the first layer.
+
+
+def test_a_curve_is_a_picture(tmp_path):
+  pytest.importorskip('matplotlib')
+  rows = [dict(part='length', model_variant='mobilenet_v2', precision='float32', frames=frames,
+               seconds=0.1 + frames / 1e5, quartiles=[0.1, 0.2]) for frames in (50, 1000)]
+  benchmark_curves.plot('length', rows, tmp_path / 'length.png')
+  assert (tmp_path / 'length.png').read_bytes()[:4] == b'\x89PNG'
+
+
+@pytest.mark.parametrize('flag, message', [
+    ('--parts=locl', "--parts: 'locl' is not known; choose from backbone, global, local, head, "
+     'end_to_end, end_to_end_io, input, train_step'),
+    ('--size=480', "--size: '480' is no size; give HEIGHTxWIDTH, like 480x854")])
+def test_wrong_flags_are_one_line(flag, message):
+  run = subprocess.run([sys.executable, '-m', 'tools.benchmark', flag],
                        capture_output=True, text=True, check=False)
   assert run.returncode == 2
   assert run.stderr.strip().splitlines()[-1] == (
-      "tools.benchmark: error: --parts: 'locl' is not known; choose from global, local "
+      f'tools.benchmark: error: {message} '
       '(python -m tools.benchmark --helpshort lists the flags)')
   assert 'Traceback' not in run.stderr

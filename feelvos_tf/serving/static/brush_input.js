@@ -126,7 +126,8 @@ export class BrushInput {
       b: () => this.set({tool: 'brush'}), e: () => this.set({tool: 'eraser'}),
       f: () => this.set({tool: 'fill'}), '[': () => this.set({size: this.size - this.sizeStep()}),
       ']': () => this.set({size: this.size + this.sizeStep()}),
-      '+': () => this.view.zoomBy(1), '=': () => this.view.zoomBy(1), '-': () => this.view.zoomBy(-1)};
+      '+': () => this.view.zoomBy(1), '=': () => this.view.zoomBy(1),
+      '-': () => this.view.zoomBy(-1)};
     if (moves[key]) this.move(...moves[key]);
     else if (commands[key.toLowerCase()] ?? commands[key]) {
       (commands[key.toLowerCase()] ?? commands[key])();
@@ -141,7 +142,8 @@ export class BrushInput {
   move(byX, byY) {
     const {width, height} = this.view;
     const {x, y} = this.place ?? {x: width / 2, y: height / 2};
-    this.place = {x: Math.min(width, Math.max(0, x + byX)), y: Math.min(height, Math.max(0, y + byY))};
+    const clamp = (value, most) => Math.min(most, Math.max(0, value));
+    this.place = {x: clamp(x + byX, width), y: clamp(y + byY, height)};
     if (this.down === 'key') this.actions.editor().strokeTo(this.place.x, this.place.y);
     this.showCursor();
     this.view.cursor.scrollIntoView({block: 'nearest', inline: 'nearest'});

@@ -93,6 +93,7 @@ export class Clip {
     this.masks.clear();
     this.corrections.clear();
     this.unsent.clear();
+    this.unsaved = false;
     if (first) this.setCorrection(this.start, first);
   }
 

@@ -25,7 +25,8 @@ export class DownloadPanel {
         [`${clip.source.stem(index)}.png`, clip.masks.get(index)]));
       const link = saveFile(zip, `${this.baseName()}_masks.zip`);
       clip.unsaved = false;
-      this.tell(`${indices.length} ${indices.length === 1 ? 'mask' : 'masks'} in the zip file.`, link);
+      const noun = indices.length === 1 ? 'mask' : 'masks';
+      this.tell(`${indices.length} ${noun} in the zip file.`, link);
     } catch (error) {
       showError(error);
     }

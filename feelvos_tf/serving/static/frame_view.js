@@ -22,7 +22,9 @@ export class FrameView {
     find('zoom-in').addEventListener('click', () => this.zoomBy(1));
     find('zoom-out').addEventListener('click', () => this.zoomBy(-1));
     this.viewport.addEventListener('wheel', (event) => this.wheel(event), {passive: false});
-    new ResizeObserver(() => this.fit()).observe(this.viewport);
+    const observer = new ResizeObserver(() => this.fit());
+    observer.observe(this.viewport);
+    observer.observe(find('alert')); // It moves the frame down.
     window.addEventListener('resize', () => this.fit());
   }
 

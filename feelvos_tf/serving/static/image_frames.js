@@ -54,8 +54,8 @@ class ImageFrames {
     }
     try {
       if (this.width && (bitmap.width !== this.width || bitmap.height !== this.height)) {
-        throw new FrameSourceError(`${file.name} has ${bitmap.width} x ${bitmap.height} pixels, the ` +
-          `frame before ${this.width} x ${this.height}. Give frames of one size.`);
+        throw new FrameSourceError(`${file.name} has ${bitmap.width} x ${bitmap.height} pixels, ` +
+          `the first frame ${this.width} x ${this.height}. Give frames of one size.`);
       }
       return await use(bitmap);
     } finally {

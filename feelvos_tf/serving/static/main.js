@@ -44,7 +44,7 @@ const brush = new BrushInput(view, {
   key: shortcut,
   say,
 });
-const runs = new RunPanel(api, workspace, server, refresh);
+const runs = new RunPanel(api, workspace, server, mayDrop, refresh);
 const downloads = new DownloadPanel(api, workspace, server);
 const clipPanel = new ClipPanel(workspace, {
   resized: (longSide) => { runs.forget(); workspace.setLongSide(longSide).catch(showError); },
@@ -115,12 +115,19 @@ function shortcut({key}) {
   return true;
 }
 
+/** Asks before masks of a run are lost. */
+function mayDrop(what) {
+  return !workspace.clip?.unsaved ||
+    window.confirm(`The masks are not downloaded. ${what} without them?`);
+}
+
 /** Opens what `load` gives ({source, mask}); a message says what goes wrong. */
 async function open(load) {
   if (workspace.running) {
     showError('Stop the run before opening another clip.');
     return;
   }
+  if (!mayDrop('Open another clip')) return;
   hideError();
   timeline.pause();
   find('busy').hidden = false;
@@ -196,7 +203,8 @@ find('follow').addEventListener('change', () => {
   if (find('follow').checked && workspace.running) workspace.show(workspace.clip.last);
 });
 document.addEventListener('keydown', (event) => {
-  if (!(event.ctrlKey || event.metaKey) || event.target.matches('input:not([type="range"], [type="radio"])')) return;
+  const isTyping = event.target.matches('input:not([type="range"], [type="radio"])');
+  if (!(event.ctrlKey || event.metaKey) || isTyping) return;
   const key = event.key.toLowerCase();
   const step = key === 'y' || (key === 'z' && event.shiftKey) ? 'redo' : key === 'z' ? 'undo' : '';
   if (!step) return;

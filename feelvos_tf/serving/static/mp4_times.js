@@ -1,6 +1,6 @@
 /**
- * When each frame of an MP4 or MOV file is shown: a video element can seek, but does not say how many
- * frames there are or when they begin. Reads only the boxes that say so (ISO/IEC 14496-12).
+ * When each frame of an MP4 or MOV file is shown: a video element can seek, but does not say how
+ * many frames there are or when they begin. Reads only the boxes that say so (ISO/IEC 14496-12).
  */
 
 const MAX_INDEX_BYTES = 64 << 20;
@@ -8,12 +8,13 @@ const MAX_FRAGMENTS = 20000;
 const CONTAINERS = ['moov', 'trak', 'mdia', 'minf', 'stbl', 'edts'];
 // Flags of a fragment's boxes: which optional fields there are.
 const TFHD = {dataOffset: 1, description: 2, duration: 8};
-const TRUN = {dataOffset: 1, firstFlags: 4, duration: 0x100, size: 0x200, flags: 0x400, offset: 0x800};
+const TRUN = {dataOffset: 1, firstFlags: 4, duration: 0x100, size: 0x200, flags: 0x400,
+  offset: 0x800};
 
 /**
  * @param {Blob} file any file.
- * @returns {Promise<{times: number[], codec: string} | null>} seconds at which each frame begins, in
- *   order, with the end of the last one appended; null for a file that does not say it this way.
+ * @returns {Promise<{times: number[], codec: string} | null>} seconds at which each frame begins,
+ *   in order, with the end of the last one appended; null for a file that does not say it this way.
  */
 export async function readMp4Times(file) {
   const {index, fragments} = await findIndex(file);
@@ -82,12 +83,12 @@ function readTrack(view, trak) {
   const visit = (box) => {
     const at = box.start;
     if (CONTAINERS.includes(box.type)) boxesIn(view, at, box.end).forEach(visit);
-    else if (box.type === 'tkhd') track.id = view.getUint32(at + (view.getUint8(at) ? 20 : 12));
+    else if (box.type === 'tkhd') track.id = view.getUint32(at + idOffset(view, at));
     else if (box.type === 'hdlr') track.handler ||= text(view, at + 8); // The first is the media's.
-    else if (box.type === 'mdhd') track.timescale = view.getUint32(at + (view.getUint8(at) ? 20 : 12));
+    else if (box.type === 'mdhd') track.timescale = view.getUint32(at + idOffset(view, at));
     else if (box.type === 'stsd') track.codec = text(view, at + 12);
-    else if (box.type === 'stts') track.durations = runs(view, at, (place) => view.getUint32(place));
-    else if (box.type === 'ctts') track.offsets = runs(view, at, (place) => view.getInt32(place));
+    else if (box.type === 'stts') track.durations = runs(view, at);
+    else if (box.type === 'ctts') track.offsets = runs(view, at);
     else if (box.type === 'elst') track.shift = editShift(view, at);
   };
   visit(trak);
@@ -112,11 +113,13 @@ function readFragment(view, track) {
     const header = boxes.find(({type}) => type === 'tfhd').start;
     if (view.getUint32(header + 4) !== track.id) continue;
     const flags = view.getUint32(header) & 0xffffff;
-    const place = header + 8 + (flags & TFHD.dataOffset ? 8 : 0) + (flags & TFHD.description ? 4 : 0);
+    const place = header + 8 + (flags & TFHD.dataOffset ? 8 : 0) +
+      (flags & TFHD.description ? 4 : 0);
     const duration = flags & TFHD.duration ? view.getUint32(place) : track.duration;
     const time = boxes.find(({type}) => type === 'tfdt')?.start;
     if (time !== undefined) {
-      track.end = view.getUint8(time) ? Number(view.getBigUint64(time + 4)) : view.getUint32(time + 4);
+      const isLong = view.getUint8(time) === 1;
+      track.end = isLong ? Number(view.getBigUint64(time + 4)) : view.getUint32(time + 4);
     }
     for (const {type, start} of boxes) if (type === 'trun') readRun(view, start, duration, track);
   }
@@ -143,14 +146,19 @@ function text(view, at) {
   return String.fromCharCode(...[0, 1, 2, 3].map((i) => view.getUint8(at + i)));
 }
 
-/** A run-length coded table of (count, value), written out. */
-function runs(view, at, read) {
+/** Where the field after two dates is, which are longer in a box of version 1. */
+function idOffset(view, at) {
+  return view.getUint8(at) ? 20 : 12;
+}
+
+/** A run-length coded table of (count, signed value), written out. */
+function runs(view, at) {
   const values = [];
   const entries = view.getUint32(at + 4);
   for (let i = 0, place = at + 8; i < entries; i++, place += 8) {
     const count = view.getUint32(place);
     if (values.length + count > MAX_INDEX_BYTES) throw new RangeError('too many frames');
-    const value = read(place + 4);
+    const value = view.getInt32(place + 4);
     for (let j = 0; j < count; j++) values.push(value);
   }
   return values;

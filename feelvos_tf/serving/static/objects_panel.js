@@ -12,7 +12,8 @@ export class ObjectsPanel {
    *   refuse(text): says why something cannot be.
    */
   constructor(actions) {
-    Object.assign(this, {actions, ids: [1], selected: 1, fixed: new Set(), enabled: true, counts: []});
+    Object.assign(this, {actions, ids: [1], selected: 1, fixed: new Set(), enabled: true,
+      counts: []});
     this.list = document.getElementById('objects');
     this.rows = new Map();
     this.render();

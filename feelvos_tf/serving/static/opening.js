@@ -14,8 +14,10 @@ const IMAGE_NAMES = /\.(png|jpe?g|webp|bmp|gif|avif)$/i;
  * @throws {FrameSourceError} neither, or not decodable here.
  */
 export function openFiles(files) {
-  const videos = files.filter((file) => file.type.startsWith('video/') || VIDEO_NAMES.test(file.name));
-  const images = files.filter((file) => file.type.startsWith('image/') || IMAGE_NAMES.test(file.name));
+  const those = (kind, names) => files.filter(({type, name}) =>
+    type.startsWith(kind) || names.test(name));
+  const videos = those('video/', VIDEO_NAMES);
+  const images = those('image/', IMAGE_NAMES);
   if (videos.length === 1 && files.length === 1) return openVideo(files[0], files[0].name);
   if (images.length && images.length === files.length) return openImages(images);
   const given = files.length === 1 ? `${files[0].name} is neither.`
@@ -38,7 +40,9 @@ export function acceptDrops(zone, {hasClip, clip, mask}) {
   };
   document.addEventListener('dragenter', (event) => { if (hasFiles(event)) mark(1); });
   document.addEventListener('dragleave', (event) => { if (hasFiles(event)) mark(-1); });
-  document.addEventListener('dragover', (event) => { if (hasFiles(event)) event.preventDefault(); });
+  document.addEventListener('dragover', (event) => {
+    if (hasFiles(event)) event.preventDefault();
+  });
   document.addEventListener('drop', (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();

@@ -1,4 +1,4 @@
-/** Draws object ids over a frame as datasets/masks.py does: a tint inside, the colour as contour. */
+/** Draws object ids over a frame as datasets/masks.py does: a tint inside, a contour around it. */
 
 import {BRIGHT, PALETTE} from './palette.js';
 

@@ -84,8 +84,8 @@ async function postOverlay(api, clip, indices, maxBytes, onProgress, signal) {
     masks.push(clip.masks.get(index));
     bytes += blob.size + masks.at(-1).size + 400; // The form's text between them.
     if (bytes > maxBytes) {
-      throw new ServerError('The clip is longer than the server takes in one request, and it has no ' +
-        'WebSocket here. Download the masks, or make the overlay with feelvos_tf.segment.', 413);
+      throw new ServerError('The clip is longer than the server takes in one request, and it has ' +
+        'no WebSocket here. Download the masks, or make the overlay with feelvos_tf.segment.', 413);
     }
     onProgress(frames.length);
   }

@@ -1,6 +1,6 @@
 /**
  * Masks as PNG files. The pixel values are the object ids, whatever colours the palette gives them,
- * so the file is read here: a browser would turn the indices into colours, and two ids may share one.
+ * so the file is read here: a browser would turn the indices into colours, which ids may share.
  */
 
 import {crc32} from './checksums.js';
@@ -122,8 +122,8 @@ function readHeader(view, at) {
   const bitDepth = view.getUint8(at + 8);
   if (colourType !== 0 && colourType !== 3) {
     const kind = REFUSED_COLOUR_TYPES[colourType] ?? `a type ${colourType}`;
-    throw new MaskFileError(`This is ${kind} image. A mask is a palette or grey PNG whose values are ` +
-      'the object ids. Convert it to indexed colours.');
+    throw new MaskFileError(`This is ${kind} image. A mask is a palette or grey PNG whose values ` +
+      'are the object ids. Convert it to indexed colours.');
   }
   if (bitDepth > 8) {
     throw new MaskFileError(`The mask has ${bitDepth} bits a pixel. Save it with 8 bits or less.`);

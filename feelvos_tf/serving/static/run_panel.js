@@ -11,14 +11,15 @@ export class RunPanel {
    * @param {Api} api
    * @param {Workspace} workspace
    * @param {ServerPanel} server
+   * @param {function(string): boolean} mayDrop whether masks that were not saved may be lost.
    * @param {function()} onChange called when a run starts, ends or gets a frame.
    */
-  constructor(api, workspace, server, onChange) {
+  constructor(api, workspace, server, mayDrop, onChange) {
     const find = (id) => document.getElementById(id);
-    Object.assign(this, {api, workspace, server, onChange, tracking: null, pace: null, stopping: false,
-      summary: '', runButton: find('run'), stopButton: find('stop'), overButton: find('start-over'),
-      note: find('run-note'), follow: find('follow'), row: find('progress-row'),
-      bar: find('progress'), text: find('progress-text')});
+    Object.assign(this, {api, workspace, server, mayDrop, onChange, tracking: null, pace: null,
+      stopping: false, summary: '', runButton: find('run'), stopButton: find('stop'),
+      overButton: find('start-over'), note: find('run-note'), follow: find('follow'),
+      row: find('progress-row'), bar: find('progress'), text: find('progress-text')});
     this.runButton.addEventListener('click', () => this.run());
     this.stopButton.addEventListener('click', () => this.stop());
     this.overButton.addEventListener('click', () => this.startOver());
@@ -73,6 +74,7 @@ export class RunPanel {
   async startOver() {
     const {workspace} = this;
     await workspace.settled();
+    if (!this.mayDrop('Start over')) return;
     this.forget();
     workspace.clip.startOver();
     await workspace.show(workspace.clip.start);
@@ -94,7 +96,8 @@ export class RunPanel {
     const seconds = formatSeconds(this.pace.elapsed());
     const frames = this.pace.frames;
     this.summary = `${frames} ${frames === 1 ? 'frame' : 'frames'} in ${seconds}`;
-    say(clip.last === clip.count - 1 ? `Done: ${this.summary}.` : `Stopped at frame ${clip.last + 1}.`);
+    const isDone = clip.last === clip.count - 1;
+    say(isDone ? `Done: ${this.summary}.` : `Stopped at frame ${clip.last + 1}.`);
   }
 
   fail(error, clip) {

@@ -8,7 +8,7 @@ export class ServerPanel {
   /** @param {function()} onChange called when limits, model or token changed. */
   constructor(api, onChange) {
     const find = (id) => document.getElementById(id);
-    Object.assign(this, {api, onChange, limits: DEFAULTS, answered: false, facts: find('server-facts'),
+    Object.assign(this, {api, onChange, limits: DEFAULTS, facts: find('server-facts'),
       details: find('server'), model: find('model'), token: find('token')});
     this.token.value = api.token = sessionStorage.getItem(TOKEN_KEY) ?? '';
     this.token.addEventListener('change', () => this.setToken());
@@ -18,7 +18,6 @@ export class ServerPanel {
   /** Asks the server for its limits; throws ServerError if it does not answer. */
   async load() {
     this.limits = {...DEFAULTS, ...await this.api.limits()};
-    this.answered = true;
     const {models, max_pixels: pixels, max_objects: objects, idle_seconds: idle} = this.limits;
     const choices = models.flatMap(({name, versions}) =>
       versions.map((version) => ({name, version})).sort((a, b) => b.version - a.version));

@@ -6,8 +6,9 @@ export class Timeline {
    */
   constructor(onMove) {
     const find = (id) => document.getElementById(id);
-    Object.assign(this, {onMove, root: find('timeline'), slider: find('frame'), marks: find('marks'),
-      value: find('frame-value'), playButton: find('play'), clip: null, index: 0, playing: false});
+    Object.assign(this, {onMove, root: find('timeline'), slider: find('frame'),
+      marks: find('marks'), value: find('frame-value'), playButton: find('play'), clip: null,
+      index: 0, playing: false});
     this.slider.addEventListener('input', () => this.user(Number(this.slider.value) - 1));
     find('previous').addEventListener('click', () => this.user(this.index - 1));
     find('next').addEventListener('click', () => this.user(this.index + 1));
@@ -46,7 +47,8 @@ export class Timeline {
     this.setPlaying(true);
     let index = this.index >= end ? (clip.hasResults ? clip.start : 0) : this.index;
     for (; this.playing && index <= end && clip === this.clip; index++) {
-      const pause = new Promise((done) => { setTimeout(done, 1000 / clip.source.framesPerSecond); });
+      const milliseconds = 1000 / clip.source.framesPerSecond;
+      const pause = new Promise((done) => { setTimeout(done, milliseconds); });
       await this.onMove(index);
       await pause;
     }

@@ -9,8 +9,8 @@ const FRAMES_UNDER_WAY = 3;
 /**
  * Runs a clip through the server.
  *
- * The session's references are the masks that the user made up to its position. A run that goes back
- * behind one of them, or whose session is gone, builds a new session from those masks.
+ * The session's references are the masks that the user made up to its position. A run that goes
+ * back behind one of them, or whose session is gone, builds a new session from those masks.
  */
 export class Tracking {
   /**
@@ -58,7 +58,8 @@ export class Tracking {
   /** The error itself, or that the session is gone if that is why. */
   async explain(error) {
     if (!(error instanceof ServerError) || !this.session) return error;
-    const found = await this.api.describeSession(this.session.id).then(() => null, (other) => other);
+    const found = await this.api.describeSession(this.session.id)
+      .then(() => null, (other) => other);
     if (!found?.sessionGone) return error;
     return new ServerError('The session is gone: it was idle too long, or the server was started ' +
       'again. The masks on this page are still here.', found.status);

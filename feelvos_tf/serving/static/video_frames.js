@@ -3,7 +3,8 @@
 import {readMp4Times} from './mp4_times.js';
 import {readWebmTimes} from './webm_times.js';
 
-const COMMON_RATES = [12, 15, 24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 120];
+const COMMON_RATES = [12, 15, 24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60,
+  120];
 const ASSUMED_RATE = 25;
 const SEEK_SECONDS = 20;
 const PICTURE_MS = 120;
@@ -101,8 +102,9 @@ class VideoFrames {
   }
 
   /**
-   * Brings a frame into the video element. A browser can take a frame of a variable rate for shorter
-   * or longer than it is, so the time of the picture that comes decides whether to seek again.
+   * Brings a frame into the video element. A browser can take a frame of a variable rate for
+   * shorter or longer than it is, so the time of the picture that comes decides whether to seek
+   * again.
    *
    * @returns {Promise<boolean>} whether it is there.
    */
@@ -111,8 +113,8 @@ class VideoFrames {
     this.shown = -1;
     const [start, end] = [times[index], times[index + 1]];
     const afterwards = (times[index + 2] ?? end) - end;
-    const places = this.exact ? [(start + end) / 2, end + afterwards / 4, end + (3 * afterwards) / 4,
-      start + (end - start) / 8] : [(start + end) / 2];
+    const places = this.exact ? [(start + end) / 2, end + afterwards / 4,
+      end + (3 * afterwards) / 4, start + (end - start) / 8] : [(start + end) / 2];
     for (const place of places) {
       const watch = new PictureWatch(video, start, this.tolerance(index));
       video.currentTime = Math.min(place, video.duration || place);

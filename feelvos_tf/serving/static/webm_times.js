@@ -1,5 +1,5 @@
 /**
- * When each frame of a WebM or Matroska file is shown, from the time stamps of its blocks (RFC 9559).
+ * When each frame of a WebM or Matroska file is shown, by the time stamps of its blocks (RFC 9559).
  * The file is read from start to end in pieces; only the headers of its elements are looked at.
  */
 
@@ -97,13 +97,17 @@ class Cursor {
 
   unsigned(size) {
     let value = 0;
-    for (let i = 0; i < Math.min(size, 8); i++) value = value * 256 + this.view.getUint8(this.at + i);
+    for (let i = 0; i < Math.min(size, 8); i++) value = value * 256 + this.byte(i);
     return value;
   }
 
   text(size) {
-    const codes = Array.from({length: Math.min(size, MOST_READ_BYTES)}, (_, i) => this.view.getUint8(this.at + i));
-    return String.fromCharCode(...codes);
+    const length = Math.min(size, MOST_READ_BYTES);
+    return String.fromCharCode(...Array.from({length}, (_, i) => this.byte(i)));
+  }
+
+  byte(offset) {
+    return this.view.getUint8(this.at + offset);
   }
 
   skip(size) {

@@ -37,7 +37,8 @@ export class Workspace {
     clip.setLongSide(longSide, this.maxPixels);
     clip.startOver();
     if (first) {
-      const ids = resizeIds({width, height, ids: (await decodeIds(first)).ids}, clip.width, clip.height);
+      const {ids: old} = await decodeIds(first);
+      const ids = resizeIds({width, height, ids: old}, clip.width, clip.height);
       clip.setCorrection(clip.start, await encodeIds(ids, clip.width, clip.height));
     }
     await this.useSize();
@@ -150,7 +151,8 @@ export class Workspace {
     const ids = [...new Set(mask.ids)].filter(Boolean).sort((a, b) => a - b);
     if (!ids.length) throw new MaskFileError('The mask holds no object: every pixel is 0.');
     if (ids.length > maxObjects) {
-      throw new MaskFileError(`The mask holds ${ids.length} objects. The server takes ${maxObjects}.`);
+      throw new MaskFileError(
+        `The mask holds ${ids.length} objects. The server takes ${maxObjects}.`);
     }
     this.editor.replace(resizeIds(mask, clip.width, clip.height));
     await this.keep();

@@ -1,10 +1,12 @@
-"""Headless Chromium for tests of the page."""
+"""Headless Chromium for tests of the page, and the fixtures that start it."""
 
 import json
 import shutil
 import time
 
 import pytest
+
+from feelvos_tf.serving.options import ServingOptions
 
 SIZE = (1280, 900)
 
@@ -138,7 +140,7 @@ class Page:
     found = self.run_js(
         'const all = {}; for (const [index, blob] of workspace.clip.masks) '
         'all[index] = [...new Uint8Array(await blob.arrayBuffer())]; return all;')
-    return {int(index): bytes(data) for index, data in sorted(found.items(), key=lambda i: int(i[0]))}
+    return {int(index): bytes(data) for index, data in found.items()}
 
   def downloaded(self, ending, seconds=30):
     """The finished download with a name that ends so."""
@@ -164,3 +166,44 @@ class Page:
         if not url.startswith(own):
           found.append(url)
     return found
+
+
+@pytest.fixture(scope='session')
+def page_server(model_root):
+  """A server with one model and the default limits."""
+  from .conftest import running  # Which imports this module.
+
+  options = ServingOptions(str(model_root / 'small'), enable_model_warmup=False)
+  with running(options) as server:
+    yield server
+
+
+@pytest.fixture(scope='session')
+def driver(tmp_path_factory):
+  driver = start(tmp_path_factory.mktemp('downloads'))
+  yield driver
+  driver.quit()
+
+
+@pytest.fixture
+def open_page(driver, tmp_path):
+  """Function that opens the page of a server; afterwards nothing may have gone wrong in it."""
+  pages = []
+
+  def open_page(server):
+    driver.execute_cdp_cmd('Browser.setDownloadBehavior', {
+        'behavior': 'allow', 'downloadPath': str(tmp_path / 'downloads')})
+    (tmp_path / 'downloads').mkdir(exist_ok=True)
+    pages.append(Page(driver, server.url + '/', tmp_path / 'downloads'))
+    return pages[-1]
+
+  yield open_page
+  for page in pages[-1:]:
+    assert page.problems() == []
+    assert page.foreign_requests() == []
+    driver.get('about:blank')  # Closes the session.
+
+
+@pytest.fixture
+def page(open_page, page_server):
+  return open_page(page_server)

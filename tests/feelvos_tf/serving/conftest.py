@@ -24,6 +24,8 @@ from feelvos_tf.serving import run
 from feelvos_tf.serving import services as services_lib
 from feelvos_tf.serving.options import ServingOptions
 
+from .browser import driver, open_page, page, page_server  # Fixtures of the page's tests.
+
 SIZE = (33, 49)
 
 

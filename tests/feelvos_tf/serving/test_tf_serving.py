@@ -274,18 +274,20 @@ import sys
 import numpy as np
 import ovmsclient
 grpc, http, *files = sys.argv[1:]
-frames = np.array([open(name, 'rb').read() for name in files[1:]], object)
-mask = open(files[0], 'rb').read()
+frames = np.array([open(name, 'rb').read() for name in files[1:]])
+mask = np.array(open(files[0], 'rb').read())  # bytes alone would become a tensor of shape [1].
 for client in (ovmsclient.make_grpc_client(grpc), ovmsclient.make_http_client(http)):
   assert client.get_model_status('small')[1]['state'] == 'AVAILABLE'
-  inputs = client.get_model_metadata('small')['inputs']
-  assert inputs['image_bytes']['dtype'] == 'DT_STRING', inputs
+# Over HTTP it reads OpenVINO's spelling of metadata, which is not TensorFlow Serving's.
+inputs = ovmsclient.make_grpc_client(grpc).get_model_metadata('small')['inputs']
+assert inputs['image_bytes']['dtype'] == 'DT_STRING', inputs
 result = ovmsclient.make_grpc_client(grpc).predict(
-    {'image_bytes': list(frames), 'mask_bytes': mask}, 'small')
+    {'image_bytes': frames, 'mask_bytes': mask}, 'small', timeout=100)
 assert result['object_ids'].tolist() == [0, 3, 200]
 assert result['masks_bytes'].shape == (len(frames),)
 assert bytes(result['masks_bytes'][0])[:4] == b'\\x89PNG'
-x = ovmsclient.make_http_client(http).predict({'x': np.array([1, 2], np.float32)}, 'half')
+x = ovmsclient.make_http_client(http).predict(
+    {'x': np.array([1, 2], np.float32)}, 'half', timeout=100)
 assert x.tolist() == [2.5, 3.0]
 print('fine')
 '''

@@ -1,0 +1,111 @@
+"""Times cases beside this machine's matmul peak, and says what the machine is."""
+
+import dataclasses
+import os
+import platform
+import resource
+import time
+
+import numpy as np
+import tensorflow as tf
+
+PEAK_SIZE = 2048
+
+
+def timed(function):
+  """(wall seconds, processor seconds) of one call."""
+  wall, processor = time.perf_counter(), time.process_time()
+  function()
+  return time.perf_counter() - wall, time.process_time() - processor
+
+
+def measure(part, options, case):
+  """Times one case.
+
+  Every repetition times the float32 matmul peak, the case and its baseline one after the other, so
+  that a ratio compares the same moment of a noisy machine.
+
+  Args:
+    part: str, name for the row.
+    options: `benchmark_cases.BenchmarkOptions`.
+    case: `benchmark_cases.Case`.
+
+  Returns:
+    Dict of plain numbers, strings and lists: one row of the table. Times are medians over
+    `options.repeats`; `quartiles` are the spread. `share_of_peak` is missing where the case has no
+    number of operations, `times_faster` where it has no baseline.
+  """
+  square = tf.random.stateless_normal([PEAK_SIZE, PEAK_SIZE], [0, 0])
+  calls = [lambda: tf.matmul(square, square), case.run]
+  if options.baseline and case.baseline:
+    calls.append(case.baseline)
+  for call in calls:
+    call()
+  times = np.array([[timed(call) for call in calls] for _ in range(options.repeats)])
+  row = dict(part=part, **dataclasses.asdict(options))
+  row.update(_ours(times / np.array([1, case.units, 1][:len(calls)])[:, np.newaxis], case))
+  if len(calls) > 2:
+    ratio = times[:, 2] / (times[:, 1] / case.units)
+    row.update(baseline_seconds=float(np.median(times[:, 2, 0])),
+               times_faster=float(np.median(ratio[:, 0])),
+               processor_times_faster=float(np.median(ratio[:, 1])))
+  if case.samples:
+    row['samples_per_second'] = case.samples / row['seconds']
+  row['peak_memory_bytes'] = peak_memory()
+  return row
+
+
+def _ours(times, case):
+  peak = 2 * PEAK_SIZE ** 3 / times[:, 0]
+  seconds = float(np.median(times[:, 1, 0]))
+  row = dict(seconds=seconds, quartiles=np.quantile(times[:, 1, 0], [0.25, 0.75]).tolist(),
+             processor_seconds=float(np.median(times[:, 1, 1])),
+             float32_peak_gflops=float(np.median(peak[:, 0]) / 1e9))
+  if case.flop:
+    share = np.median(case.flop / times[:, 1] / peak, axis=0)
+    row.update(gflops=case.flop / seconds / 1e9, share_of_peak=float(share[0]),
+               processor_share_of_peak=float(share[1]))
+  return row
+
+
+def peak_memory():
+  """Most bytes this process has had in memory so far."""
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def machine():
+  """What the figures depend on besides the code: a dict of plain values."""
+  return dict(
+      platform=platform.platform(), processor=_processor_name(), cores=os.cpu_count(),
+      threads=tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+      onednn=os.environ.get('TF_ENABLE_ONEDNN_OPTS', 'default'),
+      python=platform.python_version(), tensorflow=tf.__version__, numpy=np.__version__,
+      load_average=os.getloadavg()[0], gpus=len(tf.config.list_physical_devices('GPU')))
+
+
+def _processor_name():
+  try:
+    with open('/proc/cpuinfo', encoding='utf-8') as stream:
+      return next(line.split(':')[1].strip() for line in stream if line.startswith('model name'))
+  except (OSError, StopIteration):
+    return platform.processor()
+
+
+def format_row(row):
+  """One line of the table."""
+  low, high = row['quartiles']
+  text = (f'{row["part"]:13s} {row["model_variant"]:12s} {row["height"]}x{row["width"]} objects '
+          f'{row["objects"]} {row["precision"]:8s} {1e3 * row["seconds"]:8.1f} ms '
+          f'({1e3 * low:.1f}-{1e3 * high:.1f}), processor {1e3 * row["processor_seconds"]:.1f}')
+  if 'gflops' in row:
+    text += (f', {row["gflops"]:.1f} GFLOP/s, share of float32 peak '
+             f'({row["float32_peak_gflops"]:.0f}) {row["share_of_peak"]:.2f} '
+             f'(processor {row["processor_share_of_peak"]:.2f})')
+  else:
+    text += f', float32 peak {row["float32_peak_gflops"]:.0f} GFLOP/s'
+  if 'times_faster' in row:
+    text += (f', original {1e3 * row["baseline_seconds"]:.0f} ms: {row["times_faster"]:.1f} times '
+             f'(processor {row["processor_times_faster"]:.1f})')
+  if 'samples_per_second' in row:
+    text += f', {row["samples_per_second"]:.1f} samples/s'
+  return text + f', memory {row["peak_memory_bytes"] / 2**30:.2f} GB'
