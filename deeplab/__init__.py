@@ -6,8 +6,15 @@ import os
 # they are 1.3 (training) to several times faster, too. Read when TensorFlow is imported.
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 
-from deeplab.model import DeepLabV3Plus
 from deeplab.options import MODEL_VARIANTS
 from deeplab.options import ModelOptions
 
 __all__ = ['DeepLabV3Plus', 'MODEL_VARIANTS', 'ModelOptions']
+
+
+def __getattr__(name):
+  # On first use: mains read options and report wrong flags before TensorFlow's seconds.
+  if name == 'DeepLabV3Plus':
+    from deeplab.model import DeepLabV3Plus
+    return DeepLabV3Plus
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

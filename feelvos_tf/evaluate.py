@@ -9,6 +9,8 @@ A model, which segments the split first:
   python -m feelvos_tf.evaluate --model=pretrained/mobilenet_v2.h5 --davis_root=DAVIS \
       --year=2016 --split=val --output_dir=runs/mobilenet_v2
 
+Several options side by side: `python -m tools.evaluate_options`.
+
 Writes to --output_dir the two CSV files of the official tool, summary.json, report.html, and
 what is needed to go on after an interruption. --submission_zip also packs the masks for the
 benchmark's server. Exit code 0: done; 1: something is wrong with the data; 2: wrong usage.
@@ -28,14 +30,24 @@ from datasets import progress
 from datasets import video as video_lib
 from feelvos_tf import evaluation
 from feelvos_tf import evaluation_files
+from feelvos_tf import evaluation_methods
 from feelvos_tf import evaluation_model
 from feelvos_tf import evaluation_report
 from feelvos_tf import evaluation_splits
+from feelvos_tf import evaluation_summary
 from feelvos_tf import evaluation_tables
 from feelvos_tf import pretrained
+from feelvos_tf import segmenter_options
 from feelvos_tf import submission
 
 FLAGS = flags.FLAGS
+# Flags that say how a model is run, and those of them that a baseline knows.
+_MODEL_FLAGS = ('max_internal_size', 'image_pyramid', 'merge_method', 'flip', 'precision',
+                'max_reference_pixels_per_object', 'model_option', 'ablation', 'baseline')
+_BASELINE_FLAGS = {
+    'copy_first_mask': ('baseline',),
+    'global_matching': ('baseline', 'max_internal_size', 'precision', 'model_option',
+                        'max_reference_pixels_per_object')}
 
 
 def define_flags():
@@ -65,8 +77,11 @@ def define_flags():
   flags.DEFINE_string('submission_zip', None, 'Also pack the masks for the benchmark server.')
   flags.DEFINE_string('train_meta', None,
                       'meta.json of YouTube-VOS train, to tell seen from unseen categories.')
-  flags.DEFINE_integer('max_internal_size', None, 'With --model: longer side in pixels at which '
-                       'frames are segmented; masks come out at full size.', lower_bound=32)
+  segmenter_options.define_flags()
+  flags.DEFINE_enum('baseline', None, evaluation_methods.BASELINES, 'Instead of the whole model: '
+                    'copy the first mask, or global matching alone with the model\'s embedding.')
+  flags.DEFINE_multi_enum('ablation', [], list(evaluation_methods.ABLATIONS), 'With --model: take '
+                          'a part away; may be repeated.')
   flags.DEFINE_multi_string('model_option', [], 'With --model: an option of the model to change, '
                             'name=value, for example previous_prediction=probabilities.')
   flags.DEFINE_integer('parallel_clips', 1, 'With --model: videos segmented at the same time.',
@@ -82,7 +97,7 @@ def define_flags():
 
 
 def main():
-  """Segments if a model is given, scores, writes tables and report, packs."""
+  """Segments if a method is given, scores, writes tables and report, packs."""
   _check_usage()
   other = evaluation_tables.read_summary(FLAGS.compare_with) if FLAGS.compare_with else None
   output_dir, results_dir = _folders()
@@ -93,32 +108,63 @@ def main():
         f'split {FLAGS.split!r}: none of its {len(sequences)} sequences has ground truth beyond '
         'the given masks, so it cannot be scored; pack it for the server with --submission_zip')
   output_dir.mkdir(parents=True, exist_ok=True)
-  left_out, timing = _segment(sequences, output_dir) if FLAGS.model else ({}, {})
+  left_out, clips = _segment(sequences, output_dir) if _runs() else ({}, [])
   if scorable:
-    scorable = [files for files in scorable if files.name not in left_out]
-    _score(scorable, output_dir, left_out, timing, other)
+    left_out = {**_without_ground_truth(sequences, scorable), **left_out}
+    scorable = [files for files in sequences if files.name not in left_out]
+    _score(scorable, output_dir, left_out, clips, other)
   else:
     print('not scored: the split has no ground truth beyond the given masks')
   if FLAGS.submission_zip:
     _pack(sequences, results_dir)
 
 
+def _without_ground_truth(sequences, scorable):
+  """{name: reason} of sequences that have only the given masks, in a split where others have more.
+
+  A single mask is what a DAVIS sequence of one frame has: scoring it says what is wrong.
+  """
+  if _protocol() != 'youtube_vos':
+    return {}
+  reason = 'has no ground truth beyond the given masks'
+  return {files.name: f'{files.truth}: {reason}' for files in sequences if files not in scorable}
+
+
 def _check_usage():
-  if bool(FLAGS.results_dir) == bool(FLAGS.model):
+  if bool(FLAGS.results_dir) == _runs():
     raise command_line.UsageError(
-        'exactly one of --results_dir (masks to score) and --model (weights to run) expected')
+        'exactly one of --results_dir (masks to score) and --model (weights to run) or --baseline '
+        'expected')
   if len([s for s in (FLAGS.davis_root, FLAGS.youtube_vos_root, FLAGS.dataset_dir) if s]) != 1:
     raise command_line.UsageError(
         'exactly one of --davis_root, --youtube_vos_root and --dataset_dir expected')
-  if FLAGS.model and not FLAGS.output_dir:
-    raise command_line.UsageError('--model needs --output_dir')
-  if not FLAGS.model and (FLAGS.model_option or FLAGS.max_internal_size):
-    raise command_line.UsageError('--model_option and --max_internal_size need --model')
+  if _runs() and not FLAGS.output_dir:
+    raise command_line.UsageError('--model and --baseline need --output_dir')
+  changed = _changed_flags()
+  if FLAGS.results_dir and changed:
+    raise command_line.UsageError(f'--{changed[0]} needs --model')
+  unfit = [name for name in changed if name not in _BASELINE_FLAGS.get(FLAGS.baseline, changed)]
+  if unfit:
+    raise command_line.UsageError(f'--baseline={FLAGS.baseline} has no use for --{unfit[0]}')
+  if FLAGS.baseline == 'copy_first_mask' and FLAGS.model:
+    raise command_line.UsageError('--baseline=copy_first_mask has no use for --model')
+  segmenter_options.from_flags()
+  _overrides()
+
+
+def _changed_flags():
+  """Names of _MODEL_FLAGS that are not at their defaults."""
+  return [name for name in _MODEL_FLAGS if FLAGS[name].value != FLAGS[name].default]
+
+
+def _runs():
+  """Whether there is a method to run, and not only masks to score."""
+  return bool(FLAGS.model or FLAGS.baseline)
 
 
 def _folders():
   """(output folder, folder of masks)."""
-  if FLAGS.model:
+  if _runs():
     return pathlib.Path(FLAGS.output_dir), pathlib.Path(FLAGS.output_dir) / 'masks'
   results_dir = pathlib.Path(FLAGS.results_dir)
   if not results_dir.is_dir():
@@ -147,12 +193,25 @@ def _protocol():
 
 
 def _model_run():
-  path = pretrained.model_path(None if FLAGS.model == 'default' else FLAGS.model)
-  if not pathlib.Path(path).is_file():
-    raise FileNotFoundError(f'{path}: no such weights file; check --model')
-  return evaluation_model.ModelRun(
-      str(path), FLAGS.max_internal_size, tuple(_parse_option(o) for o in FLAGS.model_option),
-      late_objects=evaluation.PROTOCOLS[_protocol()].late_objects, keep_maps=FLAGS.keep_maps)
+  path = ''
+  if FLAGS.baseline != 'copy_first_mask':
+    path = pretrained.model_path(None if FLAGS.model in (None, 'default') else FLAGS.model)
+    if not pathlib.Path(path).is_file():
+      raise FileNotFoundError(f'{path}: no such weights file; check --model')
+  return evaluation_methods.ModelRun(
+      str(path), segmenter_options.from_flags(), FLAGS.precision, tuple(_overrides().items()),
+      FLAGS.baseline or '', late_objects=evaluation.PROTOCOLS[_protocol()].late_objects,
+      keep_maps=FLAGS.keep_maps)
+
+
+def _overrides():
+  """dict of the model's options to change."""
+  try:
+    ablations = evaluation_methods.ablation_overrides(FLAGS.ablation)
+  except ValueError as error:
+    raise command_line.UsageError(f'--ablation: {error}') from None
+  return {**segmenter_options.model_overrides(), **ablations,
+          **dict(_parse_option(text) for text in FLAGS.model_option)}
 
 
 def _parse_option(text):
@@ -167,8 +226,8 @@ def _parse_option(text):
 
 
 def _segment(sequences, output_dir):
-  """Runs the model; ({name left out: reason}, {name: seconds per frame})."""
-  run, left_out, timing = _model_run(), {}, {}
+  """Runs the method; ({name left out: reason}, list of `evaluation_model.Clip`)."""
+  run, left_out, clips = _model_run(), {}, []
   videos = []
   for files in sequences:
     try:
@@ -181,10 +240,10 @@ def _segment(sequences, output_dir):
   with progress.Progress(num_frames, 'frames', 'segmenting') as line:
     for clip in evaluation_model.segment_all(
         videos, run, output_dir, FLAGS.on_error, FLAGS.parallel_clips, on_frames=line.advance):
-      timing[clip.name] = clip.seconds_per_frame
+      clips.append(clip)
       if clip.error:
         left_out[clip.name] = clip.error
-  return left_out, timing
+  return left_out, clips
 
 
 def _video(files):
@@ -196,7 +255,7 @@ def _video(files):
   return folder.FolderVideo(files.name, frames, given, single_object=single_object)
 
 
-def _score(sequences, output_dir, left_out, timing, other):
+def _score(sequences, output_dir, left_out, clips, other):
   """Scores, writes tables and report, prints the result."""
   options = evaluation_files.EvaluationOptions(
       protocol=_protocol(), on_error=FLAGS.on_error, missing_frames=FLAGS.missing_frames,
@@ -209,33 +268,39 @@ def _score(sequences, output_dir, left_out, timing, other):
   if FLAGS.youtube_vos_root:
     seen = evaluation_splits.load_seen(FLAGS.youtube_vos_root, FLAGS.train_meta)
   summary = evaluation_tables.to_summary(
-      scored, left_out, _settings(sequences, output_dir, timing),
-      evaluation.summarise_seen_unseen(scored, seen) if seen else None)
+      scored, left_out, _settings(sequences, output_dir, clips),
+      evaluation_summary.summarise_seen_unseen(scored, seen) if seen else None)
   paths = evaluation_tables.write_tables(output_dir, FLAGS.split, scored, summary)
   if FLAGS.report:
     paths.append(output_dir / 'report.html')
     pictures = evaluation_report.PictureOptions(
         per_sequence=FLAGS.worst_frames, map_object=FLAGS.map_object)
     evaluation_report.write_report(
-        paths[-1], summary, sequences, output_dir if FLAGS.model else None, other, pictures)
+        paths[-1], summary, sequences, output_dir if _runs() else None, other, pictures)
   print('\n'.join(evaluation_tables.format_lines(summary)))
   print('written: ' + ', '.join(str(path) for path in paths))
 
 
-def _settings(sequences, output_dir, timing):
+def _settings(sequences, output_dir, clips):
   """What the summary says about how it was made."""
   settings = {
       'run': output_dir.resolve().name,
       'results_dir': str(sequences[0].results.parent.resolve()), 'split': FLAGS.split,
       'protocol': _protocol(), 'missing_frames': FLAGS.missing_frames,
       'data_root': str(FLAGS.davis_root or FLAGS.youtube_vos_root or FLAGS.dataset_dir)}
-  if FLAGS.model:
-    times = [seconds for seconds in timing.values() if seconds]
+  if _runs():
+    times = {clip.name: clip.seconds_per_frame for clip in clips}
     settings.update(
-        model=FLAGS.model, max_internal_size=FLAGS.max_internal_size,
-        model_options=list(FLAGS.model_option), seconds_per_frame_of=timing,
-        seconds_per_frame=sum(times) / len(times) if times else None)
+        model=FLAGS.model, options={name: FLAGS[name].value for name in _changed_flags()},
+        seconds_per_frame_of=times, seconds_per_frame=_mean(times.values()),
+        matmul_gflops=_mean(clip.matmul_gflops for clip in clips))
   return settings
+
+
+def _mean(values):
+  """Mean of those that are not None; None if there are none."""
+  values = [value for value in values if value is not None]
+  return sum(values) / len(values) if values else None
 
 
 def _score_with_progress(sequences, options, state_dir):

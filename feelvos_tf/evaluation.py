@@ -1,7 +1,7 @@
 """Region similarity J and contour accuracy F, with the definitions of the DAVIS benchmark.
 
 Everything here works on arrays: no files, no processes, no TensorFlow. `evaluation_files`
-feeds it from folders, `evaluation_tables` writes what comes out.
+feeds it from folders, `evaluation_summary` makes global numbers of many sequences.
 
 Sources: F. Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
 Segmentation" (CVPR 2016), sections 4.1 and 4.2, for the measures; J. Pont-Tuset et al., "The
@@ -218,15 +218,17 @@ def score_sequence(
     read_truth: Callable[[int], np.ndarray],
     read_prediction: Callable[[int], np.ndarray],
     protocol: Protocol = PROTOCOLS['davis2017'],
+    where: str = '',
 ) -> SequenceScores:
   """Scores a sequence, holding one frame at a time.
 
   Args:
-    name: name of the sequence, for messages.
+    name: name of the sequence.
     frame_names: names of the annotated frames, in order.
     read_truth: frame index -> uint8 [height, width] ids, 0 background, 255 void.
     read_prediction: frame index -> uint8 [height, width] ids. Called for scored frames only.
     protocol: what counts.
+    where: where the ground truth is, for messages; by default `name`.
 
   Returns:
     SequenceScores.
@@ -237,14 +239,14 @@ def score_sequence(
   stop = len(frame_names) - (1 if protocol.skip_last else 0)
   if stop < 2:
     raise ValueError(
-        f'{name}: {len(frame_names)} annotated frame(s) given, at least '
+        f'{where or name}: {len(frame_names)} annotated frame(s) given, at least '
         f'{3 if protocol.skip_last else 2} expected: {protocol.name} does not score the first '
         + ('or the last frame' if protocol.skip_last else 'frame'))
   known = list(_object_ids(as_protocol(read_truth(0), protocol)))
   if not known and not protocol.late_objects:
     raise ValueError(
-        f'{name}: the ground truth of the first frame ({frame_names[0]}) is empty, at least one '
-        'object id expected; leave the sequence out or annotate its first frame')
+        f'{where or name}: the ground truth of the first frame ({frame_names[0]}) is empty, at '
+        'least one object id expected; leave the sequence out or annotate its first frame')
   rows, late, extra = [], set(), set()
   for index in range(1, stop):
     truth = as_protocol(read_truth(index), protocol)
@@ -252,7 +254,7 @@ def score_sequence(
     try:
       rows.append(dict(zip(known, zip(*score_frame(prediction, truth, known)))))
     except ValueError as error:
-      raise ValueError(f'{name}, frame {frame_names[index]}: {error}') from None
+      raise ValueError(f'{where or name}, frame {frame_names[index]}: {error}') from None
     new = [i for i in _object_ids(truth) if i not in known]
     late.update(new)
     if protocol.late_objects:
@@ -278,54 +280,6 @@ def as_protocol(ids: np.ndarray, protocol: Protocol, predicted: bool = False) ->
   if not predicted:
     merged[ids == VOID_ID] = VOID_ID
   return merged
-
-
-def summarise(sequences: Sequence[SequenceScores]) -> dict[str, float]:
-  """Global numbers: every object of every sequence counts once.
-
-  Args:
-    sequences: scored sequences.
-
-  Returns:
-    dict with the official table's columns: 'J&F-Mean', 'J-Mean', 'J-Recall', 'J-Decay',
-    'F-Mean', 'F-Recall', 'F-Decay'; NaN when there is no object.
-  """
-  result = {}
-  for measure in ('J', 'F'):
-    found = [s for scores in sequences for s in scores.statistics(measure)]
-    for field in ('mean', 'recall', 'decay'):
-      values = [getattr(s, field) for s in found]
-      values = [value for value in values if not np.isnan(value)]
-      result[f'{measure}-{field.title()}'] = float(np.mean(values)) if values else float('nan')
-  return {'J&F-Mean': (result['J-Mean'] + result['F-Mean']) / 2, **result}
-
-
-def summarise_seen_unseen(sequences, seen: Callable[[str, int], bool]) -> dict[str, float]:
-  """YouTube-VOS: J and F over objects of seen and of unseen categories, and their mean G.
-
-  Args:
-    sequences: SequenceScores.
-    seen: (sequence name, object id) -> whether the object's category is in the training set.
-
-  Returns:
-    dict 'G', 'J-Seen', 'J-Unseen', 'F-Seen', 'F-Unseen'; a group without objects is NaN and G
-    is the mean of the others.
-  """
-  groups = {}
-  for scores in sequences:
-    for row, object_id in enumerate(scores.object_ids):
-      group = 'Seen' if seen(scores.name, object_id) else 'Unseen'
-      for measure in ('J', 'F'):
-        mean = scores.statistics(measure)[row].mean
-        groups.setdefault(f'{measure}-{group}', []).append(mean)
-  names = ('J-Seen', 'J-Unseen', 'F-Seen', 'F-Unseen')
-  result = {name: _nanmean(groups.get(name, ())) for name in names}
-  return {'G': _nanmean(result.values()), **result}
-
-
-def _nanmean(values):
-  values = [value for value in values if not np.isnan(value)]
-  return float(np.mean(values)) if values else float('nan')
 
 
 def _size(array):

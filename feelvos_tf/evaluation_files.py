@@ -133,7 +133,8 @@ def score_files(
   sequence = SequenceMasks(files, options.missing_frames)
   protocol = evaluation.PROTOCOLS[options.protocol]
   scores = evaluation.score_sequence(
-      files.name, sequence.names, sequence.truth, sequence.prediction, protocol)
+      files.name, sequence.names, sequence.truth, sequence.prediction, protocol,
+      str(files.truth))
   if sequence.missing:
     note = (f'{len(sequence.missing)} missing frame(s) counted as empty, the first is '
             f'{sequence.missing[0]}.png')

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 import concurrent.futures
 from concurrent.futures.process import BrokenProcessPool
 import dataclasses
-import hashlib
 import json
 import multiprocessing
 import os
@@ -22,23 +21,7 @@ import numpy as np
 from datasets import background
 from datasets import masks
 from datasets import video as video_lib
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelRun:
-  """A model and how it is run."""
-
-  model: str  # weights file of save_model
-  max_internal_size: int | None = None  # longer side in pixels at which frames are segmented
-  overrides: tuple[tuple[str, object], ...] = ()  # options of the model to change
-  late_objects: bool = False  # take up objects that are annotated later (YouTube-VOS)
-  keep_maps: bool = False  # keep distance maps and probabilities of every frame for the report
-
-  def fingerprint(self) -> str:
-    """Changes when the weights file or an option changes."""
-    stat = os.stat(self.model)
-    text = f'{self} {stat.st_size} {stat.st_mtime_ns}'
-    return hashlib.sha256(text.encode()).hexdigest()
+from feelvos_tf import evaluation_methods
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,29 +33,14 @@ class Clip:
     seconds_per_frame: median time of a step, or None.
     error: why it was not segmented, or ''.
     resumed: an earlier run had done it.
+    matmul_gflops: what the machine reached in float32 matrix products just before, or None.
   """
 
   name: str
   seconds_per_frame: float | None = None
   error: str = ''
   resumed: bool = False
-
-
-def load_segmenters(run: ModelRun) -> Callable:
-  """Loads the model; returns a function that makes `VideoSegmenter`s of it.
-
-  This is the one place where evaluation meets the model. TensorFlow is imported here, because
-  scoring masks does not need it.
-
-  Raises:
-    FileNotFoundError, ValueError: the weights file or an option is wrong.
-  """
-  from feelvos_tf import inference
-  from feelvos_tf import model as model_lib
-  from feelvos_tf import segmenter
-
-  graph = inference.InferenceGraph(model_lib.load_model(run.model, **dict(run.overrides)))
-  return lambda: segmenter.VideoSegmenter(graph, run.max_internal_size)
+  matmul_gflops: float | None = None
 
 
 def segment_video(video, new_segmenter: Callable, late_objects: bool = False) -> Iterator:
@@ -111,8 +79,9 @@ def segment_video(video, new_segmenter: Callable, late_objects: bool = False) ->
 
 
 def segment_all(
-    videos: Sequence, run: ModelRun, output_dir, on_error: str = 'fail', parallel_clips: int = 1,
-    new_segmenter: Callable | None = None, on_frames: Callable[[int, str], None] | None = None,
+    videos: Sequence, run: evaluation_methods.ModelRun, output_dir, on_error: str = 'fail',
+    parallel_clips: int = 1, new_segmenter: Callable | None = None,
+    on_frames: Callable[[int, str], None] | None = None,
 ) -> Iterator[Clip]:
   """Segments videos; those that an earlier run of the same model finished are left as they are.
 
@@ -146,10 +115,10 @@ def segment_all(
     outcomes = _run_here(pending, run, output_dir, new_segmenter, on_frames)
   else:
     outcomes = _run_in_processes(pending, run, output_dir, parallel_clips, on_frames)
-  for name, (seconds, error) in outcomes:
+  for name, (clip, error) in outcomes:
     if error is not None and on_error == 'fail':
       raise error
-    yield Clip(name, seconds, '' if error is None else str(error))
+    yield Clip(name, error=str(error)) if error is not None else clip
 
 
 def write_maps(path, result) -> None:
@@ -231,13 +200,14 @@ def _merge(results):
 
 
 def _write_video(video, new_segmenter, run, output_dir, on_frames):
-  """Segments a video to files; returns seconds per frame."""
+  """Segments a video to files; returns its Clip."""
   folder = output_dir / 'masks' / video.name
   folder.mkdir(parents=True, exist_ok=True)
   maps = output_dir / 'maps' / video.name
   if run.keep_maps:
     maps.mkdir(parents=True, exist_ok=True)
   times, object_ids = [], ()
+  speed = getattr(new_segmenter, 'matmul_gflops', lambda: None)()
   for name, ids, result, seconds in segment_video(video, new_segmenter, run.late_objects):
     masks.write_mask(folder / f'{name}.png', ids)
     on_frames(1, video.name)
@@ -248,16 +218,17 @@ def _write_video(video, new_segmenter, run, output_dir, on_frames):
       if run.keep_maps:
         write_maps(maps / f'{name}.png', result)
   state = {'fingerprint': run.fingerprint(), 'object_ids': object_ids,
-           'seconds_per_frame': float(np.median(times)) if times else None}
+           'seconds_per_frame': float(np.median(times)) if times else None,
+           'matmul_gflops': speed}
   path = _state_path(output_dir, video.name)
   path.parent.mkdir(parents=True, exist_ok=True)
   path.with_suffix('.tmp').write_text(json.dumps(state), encoding='utf-8')
   os.replace(path.with_suffix('.tmp'), path)
-  return state['seconds_per_frame']
+  return Clip(video.name, state['seconds_per_frame'], matmul_gflops=speed)
 
 
 def _attempt(video, new_segmenter, run, output_dir, on_frames):
-  """(seconds per frame, None) or (None, the error that the user can do something about)."""
+  """(Clip, None) or (None, the error that the user can do something about)."""
   try:
     return _write_video(video, new_segmenter, run, output_dir, on_frames), None
   except (OSError, ValueError) as error:
@@ -265,15 +236,15 @@ def _attempt(video, new_segmenter, run, output_dir, on_frames):
 
 
 def _run_here(pending, run, output_dir, new_segmenter, on_frames):
-  """Yields (name, (seconds, error)), one video after another."""
+  """Yields (name, (Clip, error)), one video after another."""
   if pending and new_segmenter is None:
-    new_segmenter = load_segmenters(run)
+    new_segmenter = evaluation_methods.Segmenters(run)
   for video in pending:
     yield video.name, _attempt(video, new_segmenter, run, output_dir, on_frames)
 
 
 def _run_in_processes(pending, run, output_dir, parallel_clips, on_frames):
-  """Yields (name, (seconds, error)) as videos finish."""
+  """Yields (name, (Clip, error)) as videos finish."""
   workers = min(parallel_clips, len(pending))
   executor = concurrent.futures.ProcessPoolExecutor(
       workers, multiprocessing.get_context('spawn'), _start_worker, (run, workers))
@@ -303,7 +274,7 @@ def _start_worker(run, workers):
   tf.config.threading.set_intra_op_parallelism_threads(threads)
   tf.config.threading.set_inter_op_parallelism_threads(1)
   try:
-    _WORKER['segmenters'] = load_segmenters(run)
+    _WORKER['segmenters'] = evaluation_methods.Segmenters(run)
   except (OSError, ValueError) as error:  # an exception here would only break the pool
     _WORKER['error'] = error
 
@@ -327,4 +298,5 @@ def _finished(video, output_dir, fingerprint):
   written = {p.stem for p in video_lib.list_images(folder)} if folder.is_dir() else set()
   if not set(video.frame_names) <= written:
     return None
-  return Clip(video.name, state.get('seconds_per_frame'), resumed=True)
+  return Clip(video.name, state.get('seconds_per_frame'), resumed=True,
+              matmul_gflops=state.get('matmul_gflops'))

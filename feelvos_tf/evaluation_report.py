@@ -28,7 +28,8 @@ th:first-child, td:first-child { text-align: left; }
 .worse { color: #b3261e; } .better { color: #146c2e; }
 .warning { background: #fff1d6; border-left: 4px solid #e09b00; padding: .6em 1em; }
 .row { display: flex; flex-wrap: wrap; gap: 8px; margin-bottom: 12px; }
-figure { margin: 0; } figcaption { font-size: 12px; color: #5b6875; } img { display: block; }
+figure { margin: 0; max-width: 100%; } figcaption { font-size: 12px; color: #5b6875; }
+img { display: block; max-width: 100%; height: auto; }
 .key { display: inline-block; width: 1em; height: 1em; vertical-align: -2px; margin: 0 .3em 0 1em;
   border: 1px solid #889; }
 svg { display: block; } .ours { fill: none; stroke: #0b57a4; stroke-width: 1.5; }
@@ -71,6 +72,7 @@ def write_report(
   body = '\n'.join(head)
   body += _pictures(summary, sequences, maps_dir, other, options, MAX_BYTES - len(body.encode()))
   page = ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+          '<meta name="viewport" content="width=device-width, initial-scale=1">'
           f'<title>{_text(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n'
           f'<script>{_SCRIPT}</script></body></html>\n')
   evaluation_tables.write_text(path, page)
@@ -134,19 +136,28 @@ def _run_name(summary):
   return settings.get('run') or pathlib.Path(settings.get('results_dir', 'masks')).name
 
 
+def _facts(summary):
+  """What a run was made with: model, time, options that are not at their defaults."""
+  settings = summary['settings']
+  facts = [f'model {settings["model"]}'] if settings.get('model') else []
+  if settings.get('seconds_per_frame'):
+    facts.append(f'{settings["seconds_per_frame"]:.3g} s per frame')
+  for name, value in settings.get('options', {}).items():
+    value = ', '.join(map(str, value)) if isinstance(value, list) else value
+    facts.append(name if value is True else f'{name} {value}')
+  return facts
+
+
 def _about(summary, other):
   settings = summary['settings']
   facts = [f'{summary["num_sequences"]} sequences, {summary["num_objects"]} objects',
            f'split {settings.get("split")}', f'protocol {settings.get("protocol")}']
-  facts += [f'model {settings["model"]}'] if settings.get('model') else []
-  if settings.get('seconds_per_frame'):
-    facts.append(f'{settings["seconds_per_frame"]:.3g} s per frame')
-  facts += [f'{name} {settings[name]}' for name in ('max_internal_size', 'model_options')
-            if settings.get(name)]
-  lines = [', '.join(_text(fact) for fact in facts)]
+  lines = [', '.join(_text(fact) for fact in facts + _facts(summary))]
   if other:
-    lines.append(f'Compared with {_text(_run_name(other))}: differences are this run minus that; '
-                 'its curve is orange.')
+    made_with = ', '.join(_facts(other))
+    made_with = f' ({made_with})' if made_with else ''
+    lines.append(f'Compared with {_text(_run_name(other) + made_with)}: differences are this run '
+                 'minus that; its curve is orange.')
     if other['settings'].get('protocol') != settings.get('protocol'):
       lines.append('<b>The two runs were scored with different protocols.</b>')
   return f'<p class="quiet">{"<br>".join(lines)}</p>'

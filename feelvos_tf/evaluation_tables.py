@@ -10,6 +10,7 @@ import os
 import pathlib
 
 from feelvos_tf import evaluation
+from feelvos_tf import evaluation_summary
 
 # Columns of the two files that the DAVIS 2017 evaluation writes; three decimals, as there.
 GLOBAL_COLUMNS = ('J&F-Mean', 'J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall', 'F-Decay')
@@ -18,7 +19,7 @@ SUMMARY_NAME = 'summary.json'
 
 
 def global_csv(summary: dict[str, float]) -> str:
-  """The official table of global numbers, from `evaluation.summarise`."""
+  """The official table of global numbers, from `evaluation_summary.summarise`."""
   return _csv([GLOBAL_COLUMNS, [f'{summary[name]:.3f}' for name in GLOBAL_COLUMNS]])
 
 
@@ -43,7 +44,7 @@ def to_summary(
     sequences: the scored sequences.
     left_out: sequence name -> why it could not be scored.
     settings: how the run was made (protocol, folders, ...); taken over as they are.
-    seen_unseen: numbers of `evaluation.summarise_seen_unseen`.
+    seen_unseen: numbers of `evaluation_summary.summarise_seen_unseen`.
 
   Returns:
     dict that JSON can hold, NaN turned to None: 'settings', 'global', 'complete', 'left_out' and
@@ -51,7 +52,7 @@ def to_summary(
   """
   return _without_nan({
       'settings': settings,
-      'global': evaluation.summarise(sequences),
+      'global': evaluation_summary.summarise(sequences),
       'seen_unseen': seen_unseen,
       'num_sequences': len(sequences),
       'num_objects': sum(len(scores.object_ids) for scores in sequences),
@@ -75,7 +76,7 @@ def write_tables(output_dir, split: str, sequences, summary: dict) -> list[pathl
   """
   output_dir = pathlib.Path(output_dir)
   contents = {
-      f'global_results-{split}.csv': global_csv(evaluation.summarise(sequences)),
+      f'global_results-{split}.csv': global_csv(evaluation_summary.summarise(sequences)),
       f'per-sequence_results-{split}.csv': per_sequence_csv(sequences),
       SUMMARY_NAME: json.dumps(summary, indent=1, allow_nan=False) + '\n',
   }

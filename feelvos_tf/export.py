@@ -17,6 +17,7 @@ from absl import logging
 
 from datasets import command_line
 from feelvos_tf import pretrained
+from feelvos_tf.precision import with_precision
 
 FLAGS = flags.FLAGS
 
@@ -37,9 +38,6 @@ def define_flags():
                     'Every size of frames is compiled when it is first met. Slow on CPUs.')
   flags.DEFINE_string('warmup_size', '480x854', 'Height and width of the frames in the warm-up '
                       'requests; empty writes none.')
-
-
-_POLICIES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
 
 
 def main():
@@ -71,7 +69,7 @@ def build(model, name='feelvos', version=1, precision='float32', jit_compile=Fal
   """Builds what `export_files.write_version` writes.
 
   Args:
-    model: `Feelvos`, made under the Keras policy of `precision` (see `with_precision`).
+    model: `Feelvos`, made under the Keras policy of `precision` (see `precision.with_precision`).
     name: str. version: int. precision: str, for the description.
     jit_compile: bool, see the flag.
     notes: notes of the weights file.
@@ -85,18 +83,6 @@ def build(model, name='feelvos', version=1, precision='float32', jit_compile=Fal
   signatures = export_signatures.Signatures(model, jit_compile).build()
   return signatures, export_files.describe(
       name, version, precision, jit_compile, model, signatures, notes)
-
-
-def with_precision(precision, make_model):
-  """Calls `make_model()` under the Keras policy of a precision; returns its result."""
-  import keras
-
-  before = keras.config.dtype_policy()
-  keras.config.set_dtype_policy(_POLICIES[precision])
-  try:
-    return make_model()
-  finally:
-    keras.config.set_dtype_policy(before)
 
 
 def _check_flags():

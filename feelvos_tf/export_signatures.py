@@ -18,6 +18,7 @@ from feelvos_tf import state_bytes as state_bytes_lib
 _STATE_NAMES = ('reference_columns', 'reference_block_object', 'reference_center',
                 'previous_embedding', 'previous_labels', 'previous_probabilities')
 _PREVIOUS_NAMES = _STATE_NAMES[3:]
+_REFERENCE_NAMES = ('reference_embeddings', 'reference_labels')
 
 
 class _Video(NamedTuple):
@@ -75,13 +76,22 @@ class Signatures:
     packed = tf.TensorSpec([], tf.string, 'state_bytes')
     state = [tf.TensorSpec(spec.shape, spec.dtype, name)
              for spec, name in zip(tf.nest.flatten(self._state_spec), _STATE_NAMES)]
+    references = [
+        tf.TensorSpec([None, None, None, self._channels], tf.float32, _REFERENCE_NAMES[0]),
+        tf.TensorSpec([None, None, None], tf.int32, _REFERENCE_NAMES[1])]
     track = _concrete(self.track, images, mask)
     signatures = {
         'serving_default': track,
         'track': track,
         'track_resume': _concrete(self.track_resume, images, mask, packed),
         'initialize': _concrete(self.initialize, self._frame, self._labels, self._count),
+        'correct': _concrete(self.correct, self._frame, self._labels, self._count, *references),
         'step': _concrete(self.step, self._frame, self._count, *state),
+        'save_state': _concrete(
+            self.save_state, tf.TensorSpec([2], tf.int32, 'size'),
+            tf.TensorSpec([None], tf.int32, 'object_ids'),
+            tf.TensorSpec([], tf.string, 'palette_bytes'), *references, *state[3:]),
+        'restore_state': _concrete(self.restore_state, packed),
         'embed': _concrete(self.embed, image),
     }
     if self._model.options.model.num_classes:
@@ -143,17 +153,66 @@ class Signatures:
     Returns:
       dict of the tensors that `step` takes.
     """
-    fits = tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(labels)))
-    known = tf.reduce_all((labels >= 0) & (labels < num_objects))
-    with tf.control_dependencies([
-        tf.debugging.Assert(fits, ['image and labels have to be of one size, given:',
-                                   tf.shape(image), tf.shape(labels)]),
-        tf.debugging.Assert(known, ['labels have to be 0 to num_objects - 1; num_objects given:',
-                                    num_objects])]):
+    with tf.control_dependencies(_check_labels(image, labels, num_objects)):
       labels = tf.identity(labels)
     _, embedding = self._extract(image)
     state = self._functions.trace_initialize(embedding, labels, num_objects)
     return dict(zip(_STATE_NAMES, tf.nest.flatten(state)))
+
+  def correct(self, image, labels, num_objects, *references):
+    """State after a frame whose mask is given in the middle of a video.
+
+    Args:
+      image, labels, num_objects: as of `initialize`.
+      *references: `reference_embeddings` float32 [references, h4, w4, channels] and
+        `reference_labels` int32 [references, h4, w4]: `previous_embedding` and `previous_labels`
+        that `initialize` and `correct` returned for the reference frames to keep. Where objects
+        are new, labels have to be given with the indices that the objects have now.
+
+    Returns:
+      dict of the tensors that `step` takes.
+    """
+    references = inference.References(*references)
+    checks = _check_labels(image, labels, num_objects) + _check_references(
+        references, tf.shape(image)[:2])
+    with tf.control_dependencies(checks):
+      labels = tf.identity(labels)
+    _, embedding = self._extract(image)
+    state = self._functions.trace_correct(embedding, labels, num_objects, references)
+    return dict(zip(_STATE_NAMES, tf.nest.flatten(state)))
+
+  def save_state(self, size, object_ids, palette_bytes, *tensors):
+    """The state of a video as `track_resume` takes it.
+
+    Args:
+      size: int32 [2], height and width of the frames.
+      object_ids: int32 [objects], background 0 first, ascending.
+      palette_bytes: string scalar, PLTE chunk of the masks to write.
+      *tensors: the references as of `correct`, then `previous_*` of the last step.
+
+    Returns:
+      dict: `state_bytes` string scalar.
+    """
+    references, previous = inference.References(*tensors[:2]), model_lib.PreviousFrame(*tensors[2:])
+    kept = state_bytes_lib.VideoState(
+        size, tf.cast(object_ids, tf.uint8), palette_bytes, references.labels, previous.labels,
+        references.embeddings, previous.embedding, previous.probabilities)
+    with tf.control_dependencies(_check_references(references, size)):
+      kept = kept._replace(size=tf.identity(size))
+    return {'state_bytes': state_bytes_lib.pack(kept, self._key, self._soft)}
+
+  def restore_state(self, state_bytes):
+    """The tensors of a state, string scalar of `save_state` or `track_resume`.
+
+    Returns:
+      dict: what `save_state` takes, and the tensors that `step` takes.
+    """
+    video = self._resume(state_bytes)
+    kept = video.kept
+    return {'size': kept.size, 'object_ids': tf.cast(kept.object_ids, tf.int32),
+            'palette_bytes': kept.palette,
+            **dict(zip(_REFERENCE_NAMES, (kept.reference_embeddings, kept.reference_labels))),
+            **dict(zip(_STATE_NAMES, tf.nest.flatten(video.state)))}
 
   def step(self, image, num_objects, *state):
     """Segments a frame.
@@ -173,7 +232,7 @@ class Signatures:
       features, embedding = self._extract(tf.identity(image))
     labels, logits, _, _, state = self._step(features, embedding, state, num_objects, size)
     return {'labels': labels, 'probabilities': tf.nn.softmax(logits, axis=0),
-            'confidence': _confidence(logits, num_objects),
+            'confidence': inference.mean_confidence(logits),
             **dict(zip(_PREVIOUS_NAMES, state.previous))}
 
   def embed(self, image_bytes):
@@ -209,8 +268,8 @@ class Signatures:
     _, embedding = self._extract(frame)
     state = self._functions.trace_initialize(embedding, labels, count)
     kept = state_bytes_lib.VideoState(
-        size, object_ids, mask.palette, state.previous.labels, state.previous.labels, embedding,
-        embedding, state.previous.probabilities)
+        size, object_ids, mask.palette, state.previous.labels[tf.newaxis], state.previous.labels,
+        embedding[tf.newaxis], embedding, state.previous.probabilities)
     confidence = tf.cast(tf.gather(present, tf.cast(object_ids, tf.int32)), tf.float32)
     png = png_in_graph.encode_mask(mask.ids, mask.palette)
     return _Video(kept, state, png[tf.newaxis], confidence[tf.newaxis])
@@ -222,8 +281,8 @@ class Signatures:
     count = tf.size(kept.object_ids)
     previous = model_lib.PreviousFrame(
         kept.previous_embedding, kept.previous_labels, kept.probabilities)
-    state = self._functions.trace_restore(
-        kept.reference_embedding, kept.reference_labels, previous, count)
+    references = inference.References(kept.reference_embeddings, kept.reference_labels)
+    state = self._functions.trace_restore(references, previous, count)
     return _Video(kept, state, tf.zeros([0], tf.string), tf.zeros([0, count]))
 
   def _run(self, image_bytes, video):
@@ -245,7 +304,7 @@ class Signatures:
       png = png_in_graph.encode_mask(
           tf.gather(video.kept.object_ids, labels), video.kept.palette)
       return (i + 1, state.previous, masks.write(i, png),
-              confidence.write(i, _confidence(logits, count)))
+              confidence.write(i, inference.mean_confidence(logits)))
 
     masks = tf.TensorArray(tf.string, total, element_shape=[])
     confidence = tf.TensorArray(tf.float32, total, element_shape=[None])
@@ -275,12 +334,24 @@ def _first(image_bytes):
     return tf.identity(image_bytes)[0]
 
 
-def _confidence(logits, count):
-  """Mean probability of the positions each object won: float32 [objects]."""
-  probabilities = tf.nn.softmax(logits, axis=0)
-  winner = tf.argmax(logits, axis=0, output_type=tf.int32)
-  return tf.math.unsorted_segment_mean(
-      tf.reshape(tf.reduce_max(probabilities, axis=0), [-1]), tf.reshape(winner, [-1]), count)
+def _check_labels(image, labels, num_objects):
+  fits = tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(labels)))
+  known = tf.reduce_all((labels >= 0) & (labels < num_objects))
+  return [
+      tf.debugging.Assert(fits, ['image and labels have to be of one size, given:',
+                                 tf.shape(image), tf.shape(labels)]),
+      tf.debugging.Assert(known, ['labels have to be 0 to num_objects - 1; num_objects given:',
+                                  num_objects])]
+
+
+def _check_references(references, size):
+  h4w4 = (size - 1) // 4 + 1
+  shape = tf.shape(references.labels)
+  fits = (tf.reduce_all(tf.equal(shape[1:], h4w4))
+          & tf.reduce_all(tf.equal(tf.shape(references.embeddings)[:3], shape)))
+  return [tf.debugging.Assert(fits, [
+      'reference_embeddings and reference_labels have to be of frames of the size given; shape of '
+      'the labels, then h4 and w4 expected:', shape, h4w4])]
 
 
 def _check_first_mask(ids, size, present):

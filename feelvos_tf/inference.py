@@ -20,12 +20,40 @@ class State(NamedTuple):
   """What is remembered between frames; its size depends on the frame's size only.
 
   Attributes:
-    reference: `matching.ReferenceBank` of the reference frame.
+    reference: `matching.ReferenceBank` of the reference frames.
     previous: `model.PreviousFrame`.
   """
 
   reference: matching.ReferenceBank
   previous: model_lib.PreviousFrame
+
+
+class References(NamedTuple):
+  """Frames whose masks were given, as they are kept to build a bank of them and later ones.
+
+  Attributes:
+    embeddings: float32 [references, h4, w4, embedding_dimension].
+    labels: int32 [references, h4, w4], object index.
+  """
+
+  embeddings: tf.Tensor
+  labels: tf.Tensor
+
+
+def mean_confidence(logits):
+  """Mean probability of the positions that each object won; 0 if it won none.
+
+  Args:
+    logits: float32 [objects, h4, w4].
+
+  Returns:
+    float32 [objects].
+  """
+  probabilities = tf.nn.softmax(logits, axis=0)
+  winner = tf.argmax(logits, axis=0, output_type=tf.int32)
+  return tf.math.unsorted_segment_mean(
+      tf.reshape(tf.reduce_max(probabilities, axis=0), [-1]), tf.reshape(winner, [-1]),
+      tf.shape(logits)[0])
 
 
 def shrink_object_labels(labels, num_objects, size=None):
@@ -87,19 +115,27 @@ class InferenceFunctions:
     reference = self._prepare_reference(embedding, labels, num_objects)
     return State(reference, self._model.previous_frame(embedding, labels, num_objects))
 
-  def trace_restore(self, reference_embedding, reference_labels, previous, num_objects):
+  def trace_correct(self, embedding, labels, num_objects, references):
+    """`correct` for use inside a graph."""
+    labels = shrink_object_labels(labels, num_objects)
+    reference = self._prepare_reference(
+        tf.concat([references.embeddings, embedding[tf.newaxis]], axis=0),
+        tf.concat([references.labels, labels[tf.newaxis]], axis=0), num_objects)
+    return State(reference, self._model.previous_frame(embedding, labels, num_objects))
+
+  def trace_restore(self, references, previous, num_objects):
     """State from what was kept of it outside the graph.
 
     Args:
-      reference_embedding: [h4, w4, embedding_dimension] of the reference frame.
-      reference_labels: int32 [h4, w4], `previous.labels` of the state after `initialize`.
+      references: `References`; their labels are `previous.labels` of the state after
+        `initialize` or `correct`.
       previous: `model.PreviousFrame` of the frame before.
       num_objects: int32 scalar, background included.
 
     Returns:
       `State`.
     """
-    reference = self._prepare_reference(reference_embedding, reference_labels, num_objects)
+    reference = self._prepare_reference(*references, num_objects)
     return State(reference, self._model.previous_frame(*previous[:2], num_objects, previous[2]))
 
   def _prepare_reference(self, embedding, labels, num_objects):
@@ -147,6 +183,9 @@ class InferenceGraph(InferenceFunctions):
     self._extract, (features, embedding) = self._trace(self.trace_extract, frame)
     self._initialize, state = self._trace(self.trace_initialize, embedding, labels, count)
     self._step, _ = self._trace(self.trace_step, features, embedding, state, count, size)
+    references = References(tf.TensorSpec([None, *embedding.shape], tf.float32),
+                            tf.TensorSpec([None, None, None], tf.int32))
+    self._correct, _ = self._trace(self.trace_correct, embedding, labels, count, references)
 
   def extract(self, frame):
     """Features and embedding of a frame.
@@ -171,6 +210,44 @@ class InferenceGraph(InferenceFunctions):
       `State`.
     """
     return self._initialize(embedding, labels, num_objects)
+
+  def correct(self, embedding, labels, num_objects, references):
+    """State after a frame whose mask is given in the middle of a video.
+
+    The frame is the previous frame of the next one, and it is matched globally beside the
+    reference frames before it: the distance to an object is the smallest one to any of them.
+
+    Args:
+      embedding: [h4, w4, embedding_dimension] of the frame.
+      labels: int32 [height, width], object index.
+      num_objects: int32 scalar, background included.
+      references: `References` to keep, with the same object indices.
+
+    Returns:
+      `State`.
+    """
+    return self._correct(embedding, labels, num_objects, references)
+
+  def begin(self, frame, labels, num_objects, references=None):
+    """State after a frame whose mask is given: `extract`, then `initialize` or `correct`.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB.
+      labels: int32 [height, width], object index.
+      num_objects: int32 scalar, background included.
+      references: `References`; None for the first frame of a video.
+
+    Returns:
+      `State`; its `previous` is the frame's own embedding and labels.
+    """
+    _, embedding = self.extract(frame)
+    if references is None:
+      return self.initialize(embedding, labels, num_objects)
+    return self.correct(embedding, labels, num_objects, references)
+
+  def advance(self, frame, state, num_objects, size):
+    """Segments a frame: `extract`, then `step`, which says what is taken and returned."""
+    return self.step(*self.extract(frame), state, num_objects, size)
 
   def step(self, features, embedding, state, num_objects, size):
     """Segments a frame.

@@ -19,6 +19,14 @@ from feelvos_tf.options import FeelvosOptions
 from feelvos_tf.segmentation_head import SegmentationHead
 
 
+# What the head is told by an input that is neutral (`FeelvosOptions.neutral_inputs`): what it is
+# told of an object that is nowhere. Distances: the value of an object without pixels to match, to
+# which the original pads as well. Previous prediction: `get_logits_with_matching` of the original
+# starts from zeros where it knows nothing.
+NO_DISTANCE = 1.0
+NO_PREDICTION = 0.0
+
+
 class PreviousFrame(NamedTuple):
   """What the head is told of the previous frame, all at stride 4.
 
@@ -118,21 +126,30 @@ class Feelvos(keras.Model):
       `Maps`.
     """
     options = self.options
-    global_distance = local_distance = previous_prediction = None
-    if options.use_first_frame_matching:
-      global_distance = matching.global_matching(
-          embedding, reference, num_objects, k=options.k_nearest_neighbors)
-    if options.previous_prediction != 'none':
-      previous_prediction = previous.probabilities
+    shape = tf.concat([[num_objects], tf.shape(embedding)[:2]], axis=0)
+    values = dict.fromkeys(Maps._fields)
+    for name in options.object_inputs:
+      if name in options.neutral_inputs:
+        values[name] = tf.fill(
+            shape, NO_PREDICTION if name == 'previous_prediction' else NO_DISTANCE)
+      elif name == 'global_distance':
+        values[name] = matching.global_matching(
+            embedding, reference, num_objects, k=options.k_nearest_neighbors)
+      elif name == 'previous_prediction':
+        values[name] = previous.probabilities
+      else:
+        values[name] = self._match_previous(embedding, previous, num_objects)
+    return Maps(**values)
+
+  def _match_previous(self, embedding, previous, num_objects):
+    options = self.options
     if options.previous_frame_matching == 'local':
-      local_distance = matching.local_matching(
+      return matching.local_matching(
           embedding, previous.embedding, previous.labels, num_objects,
           window_radius=options.window_radius)
-    elif options.previous_frame_matching == 'global':
-      bank = matching.prepare_reference(previous.embedding, previous.labels, num_objects)
-      local_distance = matching.global_matching(
-          embedding, bank, num_objects, k=options.k_nearest_neighbors)
-    return Maps(global_distance, previous_prediction, local_distance)
+    bank = matching.prepare_reference(previous.embedding, previous.labels, num_objects)
+    return matching.global_matching(
+        embedding, bank, num_objects, k=options.k_nearest_neighbors)
 
   def segment(self, features, maps, training=False):
     """Logits of the current frame.

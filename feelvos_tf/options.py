@@ -8,6 +8,7 @@ from deeplab.options import JsonOptions
 
 PREVIOUS_FRAME_MATCHING = ('local', 'global', 'none')
 PREVIOUS_PREDICTION = ('labels', 'probabilities', 'none')
+NEUTRAL_INPUTS = ('global_distance', 'previous_prediction', 'local_distance')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,10 @@ class FeelvosOptions(JsonOptions):
   # background), evenly spaced; None takes all, as the paper does. Global matching's time is
   # proportional to their sum. The same for training: `LossOptions.max_neighbors_per_object`.
   max_reference_pixels_per_object: Optional[int] = None
+  # Ablations at inference, of NEUTRAL_INPUTS: these inputs of the head tell nothing, for every
+  # object and pixel the same. The head keeps its shape, so weights trained with them load. The
+  # values are those of an object that is not there (`model.NO_DISTANCE`, `NO_PREDICTION`).
+  neutral_inputs: Tuple[str, ...] = ()
 
   def __post_init__(self):
     if isinstance(self.model, dict):
@@ -72,6 +77,7 @@ class FeelvosOptions(JsonOptions):
     if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
       raise ValueError(f'max_reference_pixels_per_object is {cap!r}; expected a number of at '
                        'least 1, or None for all pixels.')
+    self._check_neutral_inputs()
     if not self.object_channels:
       raise ValueError('nothing tells one object from another: first-frame matching, '
                        'previous-frame matching and the previous prediction are all off; '
@@ -79,8 +85,24 @@ class FeelvosOptions(JsonOptions):
     if self.model.decoder_output_stride is None:
       raise ValueError('FEELVOS needs the decoder: model.decoder_output_stride has to be 4.')
 
+  def _check_neutral_inputs(self):
+    object.__setattr__(self, 'neutral_inputs', tuple(self.neutral_inputs))
+    for name in self.neutral_inputs:
+      if name not in self.object_inputs:
+        raise ValueError(f'neutral_inputs has {name!r}; expected names of inputs that the head '
+                         f'has: {", ".join(self.object_inputs)}.')
+    if self.object_inputs and set(self.neutral_inputs) == set(self.object_inputs):
+      raise ValueError('neutral_inputs has every input that tells one object from another; '
+                       'leave one out.')
+
+  @property
+  def object_inputs(self):
+    """Names of the head's inputs that belong to one object, in the order of their channels."""
+    used = (self.use_first_frame_matching, self.previous_prediction != 'none',
+            self.previous_frame_matching != 'none')
+    return tuple(name for name, is_used in zip(NEUTRAL_INPUTS, used) if is_used)
+
   @property
   def object_channels(self):
     """Number of the head's input channels that belong to one object: at most 3."""
-    return (int(self.use_first_frame_matching) + int(self.previous_prediction != 'none')
-            + int(self.previous_frame_matching != 'none'))
+    return len(self.object_inputs)

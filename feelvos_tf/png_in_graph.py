@@ -43,7 +43,20 @@ def _chunk(kind, data):
           + zlib.crc32(kind + data).to_bytes(4, 'big'))
 
 
-DAVIS_PALETTE_CHUNK = _chunk(b'PLTE', masks.DAVIS_PALETTE.tobytes())
+def palette_chunk(palette):
+  """The PLTE chunk, bytes, of a palette uint8 [256, 3]."""
+  return _chunk(b'PLTE', palette.tobytes())
+
+
+def palette_of_chunk(chunk):
+  """The palette uint8 [256, 3] of a PLTE chunk; entries it lacks are those of the DAVIS palette."""
+  palette = masks.DAVIS_PALETTE.copy()
+  colours = np.frombuffer(chunk[8:-4], np.uint8)
+  palette[:len(colours) // 3] = colours[:len(colours) // 3 * 3].reshape(-1, 3)
+  return palette
+
+
+DAVIS_PALETTE_CHUNK = palette_chunk(masks.DAVIS_PALETTE)
 _IEND = _chunk(b'IEND', b'')
 
 

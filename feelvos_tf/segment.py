@@ -11,6 +11,7 @@ writes result/masks/bear/*.png, result/bear.overlay.mp4, result/bear.overview.pn
 folder that `python -m feelvos_tf.evaluate --results_dir=result/masks` takes.
 """
 
+import dataclasses
 import os
 import pathlib
 
@@ -25,6 +26,7 @@ from datasets import masks
 from datasets import progress
 from datasets import writers
 from feelvos_tf import pretrained
+from feelvos_tf import segmenter_options
 
 FLAGS = flags.FLAGS
 
@@ -44,8 +46,7 @@ def define_flags():
                       'that comes with the project.')
   flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
                       'untrained weights. For measuring time; the masks mean nothing.')
-  flags.DEFINE_integer('max_internal_size', None, 'Longer side in pixels at which frames are '
-                       'segmented; masks come out at full size.', lower_bound=32)
+  segmenter_options.define_flags()
   flags.DEFINE_enum('previous_prediction', None, ['labels', 'probabilities'], 'What the head is '
                     'told of the previous frame; default: the option of the model.')
   flags.DEFINE_integer('max_reference_pixels_per_object', None, 'Match with at most so many pixels '
@@ -57,6 +58,7 @@ def define_flags():
 def main():
   """Checks flags and files, then segments one video after another."""
   jobs = _jobs()
+  segmenter_options.from_flags()  # Before anything is written.
   output = pathlib.Path(FLAGS.output)
   _prepare_output(output)
   first_masks = [_first_mask(video, mask_path, bool(name)) for video, mask_path, name in jobs]
@@ -188,25 +190,27 @@ def _prepare_output(output):
 def _segmenter():
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
   path = None if FLAGS.seeded_model else pretrained.model_path(FLAGS.model)
+  options = dataclasses.asdict(segmenter_options.from_flags())
   with command_line.quiet_imports():
     import tensorflow as tf
 
     from feelvos_tf import model as model_lib
+    from feelvos_tf import precision
     from feelvos_tf.segmenter import VideoSegmenter
 
     tf.config.list_physical_devices()  # Has its say as well.
 
-  overrides = {}
+  overrides = segmenter_options.model_overrides()
   if FLAGS.previous_prediction:
     overrides['previous_prediction'] = FLAGS.previous_prediction
   if FLAGS.max_reference_pixels_per_object:
     overrides['max_reference_pixels_per_object'] = FLAGS.max_reference_pixels_per_object
   if FLAGS.seeded_model:
-    model = model_lib.seeded_model(FLAGS.seeded_model, **overrides)
+    make_model = lambda: model_lib.seeded_model(FLAGS.seeded_model, **overrides)
     print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
   else:
-    model = model_lib.load_model(path, **overrides)
-  return VideoSegmenter(model, FLAGS.max_internal_size)
+    make_model = lambda: model_lib.load_model(path, **overrides)
+  return VideoSegmenter(precision.with_precision(FLAGS.precision, make_model), **options)
 
 
 if __name__ == '__main__':

@@ -1,15 +1,15 @@
 """The state of a video between two calls as one string, packed and checked inside a graph.
 
-Layout, version 1, little endian, no padding:
+Layout, version 2, little endian, no padding:
 
   8 bytes   magic
   8 bytes   key of the model (`model_key`): states of other weights are refused
-  9 int32   version; height, width of the frames; h4, w4 of the embeddings; channels; number of
-            objects; length of the palette; 1 if probabilities follow, else 0
+  10 int32  version; height, width of the frames; h4, w4 of the embeddings; channels; number of
+            objects; length of the palette; 1 if probabilities follow, else 0; number of references
   ids       uint8 [objects], background 0 first, ascending
   palette   a whole PLTE chunk of a PNG
-  labels    uint8 [h4, w4] of the reference frame, then of the previous one; object index
-  embedding bfloat16 [h4, w4, channels] of the reference frame, then of the previous one
+  labels    uint8 [h4, w4] of every reference frame, then of the previous one; object index
+  embedding bfloat16 [h4, w4, channels] of every reference frame, then of the previous one
   soft map  float32 [objects, h4, w4], previous prediction, only if the model wants it soft
   8 bytes   FarmHash64 of everything before
 
@@ -26,10 +26,11 @@ import tensorflow as tf
 
 from feelvos_tf import png_in_graph
 
-VERSION = 1
+VERSION = 2
+MAX_REFERENCES = 16
 _MAGIC = b'FEELVOS\x00'
 _KEY_BYTES = 8
-_NUMBERS = 9
+_NUMBERS = 10
 _HEADER_BYTES = len(_MAGIC) + _KEY_BYTES + 4 * _NUMBERS
 _CHECKSUM_BYTES = 8
 _LONGEST_PALETTE = 768 + 12
@@ -42,9 +43,9 @@ class VideoState(NamedTuple):
     size: int32 [2], height and width of the frames.
     object_ids: uint8 [objects], background 0 first.
     palette: string scalar, PLTE chunk for the masks to write.
-    reference_labels: int32 [h4, w4], object index.
+    reference_labels: int32 [references, h4, w4], object index.
     previous_labels: int32 [h4, w4], object index.
-    reference_embedding: float32 [h4, w4, channels].
+    reference_embeddings: float32 [references, h4, w4, channels].
     previous_embedding: float32 [h4, w4, channels].
     probabilities: float32 [objects, h4, w4], the previous prediction.
   """
@@ -54,7 +55,7 @@ class VideoState(NamedTuple):
   palette: tf.Tensor
   reference_labels: tf.Tensor
   previous_labels: tf.Tensor
-  reference_embedding: tf.Tensor
+  reference_embeddings: tf.Tensor
   previous_embedding: tf.Tensor
   probabilities: tf.Tensor
 
@@ -79,15 +80,16 @@ def pack(state, key, with_probabilities):
   Returns:
     string scalar.
   """
-  shape = tf.shape(state.reference_embedding)
+  shape = tf.shape(state.reference_embeddings)
   numbers = tf.stack([
-      VERSION, state.size[0], state.size[1], shape[0], shape[1], shape[2],
-      tf.size(state.object_ids), tf.strings.length(state.palette), int(with_probabilities)])
+      VERSION, state.size[0], state.size[1], shape[1], shape[2], shape[3],
+      tf.size(state.object_ids), tf.strings.length(state.palette), int(with_probabilities),
+      shape[0]])
   parts = [_MAGIC, key, _to_bytes(numbers), _to_bytes(state.object_ids), state.palette]
   parts += [_to_bytes(tf.cast(labels, tf.uint8))
             for labels in (state.reference_labels, state.previous_labels)]
   parts += [_to_bytes(tf.cast(values, tf.bfloat16))
-            for values in (state.reference_embedding, state.previous_embedding)]
+            for values in (state.reference_embeddings, state.previous_embedding)]
   if with_probabilities:
     parts.append(_to_bytes(state.probabilities))
   body = tf.strings.join(parts)
@@ -171,16 +173,18 @@ def _check_envelope(data, key):
 
 def _check_numbers(numbers, length, channels, with_probabilities, max_pixels):
   """The numbers fit each other, the model and the length."""
-  _, height, width, h4, w4, dimension, objects, palette, soft = tf.unstack(
+  _, height, width, h4, w4, dimension, objects, palette, soft, references = tf.unstack(
       tf.cast(numbers, tf.float64))
   at_stride_4 = lambda side: tf.floor((side - 1.0) / 4.0) + 1.0
   expected = (_HEADER_BYTES + _CHECKSUM_BYTES + objects + palette
-              + h4 * w4 * (2.0 + 4.0 * dimension + 4.0 * objects * int(with_probabilities)))
+              + h4 * w4 * ((references + 1.0) * (1.0 + 2.0 * dimension)
+                           + 4.0 * objects * int(with_probabilities)))
   fits = ((height >= 1.0) & (width >= 1.0) & (height * width <= max_pixels)
           & tf.equal(h4, at_stride_4(height)) & tf.equal(w4, at_stride_4(width))
           & tf.equal(dimension, channels) & (objects >= 1.0) & (objects <= 256.0)
           & (palette >= 0.0) & (palette <= _LONGEST_PALETTE)
           & tf.equal(soft, float(with_probabilities))
+          & (references >= 1.0) & (references <= MAX_REFERENCES)
           & tf.equal(expected, tf.cast(length, tf.float64)))
   return _refuse_unless(fits, 'sizes that do not fit each other; start the video again with '
                         'mask_bytes.')
@@ -188,7 +192,7 @@ def _check_numbers(numbers, length, channels, with_probabilities, max_pixels):
 
 def _parse(data, numbers, channels, with_probabilities):
   """`VideoState` of checked bytes."""
-  _, height, width, h4, w4, _, objects, palette_length, _ = tf.unstack(numbers)
+  _, height, width, h4, w4, _, objects, palette_length, _, references = tf.unstack(numbers)
   position = _HEADER_BYTES
 
   def take(count):
@@ -203,9 +207,10 @@ def _parse(data, numbers, channels, with_probabilities):
 
   object_ids = take_tensor([objects], tf.uint8)
   palette = take(palette_length)
-  labels = [tf.cast(take_tensor([h4, w4], tf.uint8), tf.int32) for _ in range(2)]
-  embeddings = [tf.cast(take_tensor([h4, w4, channels], tf.bfloat16), tf.float32)
-                for _ in range(2)]
+  labels = [tf.cast(take_tensor(shape, tf.uint8), tf.int32)
+            for shape in ([references, h4, w4], [h4, w4])]
+  embeddings = [tf.cast(take_tensor(shape, tf.bfloat16), tf.float32)
+                for shape in ([references, h4, w4, channels], [h4, w4, channels])]
   if with_probabilities:
     probabilities = take_tensor([objects, h4, w4], tf.float32)
   else:
@@ -222,7 +227,7 @@ def _check_values(state):
   good = tf.equal(ids[0], 0) & tf.reduce_all(ids[1:] > ids[:-1])
   for labels in (state.reference_labels, state.previous_labels):
     good &= tf.reduce_all(labels < count)
-  for values in (state.reference_embedding, state.previous_embedding, state.probabilities):
+  for values in (state.reference_embeddings, state.previous_embedding, state.probabilities):
     good &= tf.reduce_all(tf.math.is_finite(values))
   good &= tf.strings.substr(tf.strings.join([state.palette, bytes(8)]), 4, 4) == b'PLTE'
   return _refuse_unless(good, 'values that no state can have; start the video again with '

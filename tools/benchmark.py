@@ -3,6 +3,7 @@
   python -m tools.benchmark --parts=global,local --precision=float32,bfloat16 --json=out.json
   python -m tools.benchmark --parts=end_to_end,end_to_end_io --model_variant=mobilenet_v2,xception_65
   python -m tools.benchmark --parts=input,train_step
+  python -m tools.benchmark --parts=serving
   python -m tools.benchmark --parts= --curves=objects,pixels,length --plots_dir=plots
 
 Every repetition times the float32 matmul peak, ours and the baseline (where a part has one), one
@@ -29,13 +30,15 @@ from deeplab.options import MODEL_VARIANTS
 
 PARTS = ('backbone', 'global', 'local', 'head', 'end_to_end', 'end_to_end_io', 'input',
          'train_step')
+SERVING = 'serving'  # A server and its clients: tools/benchmark_serving.py.
 CURVES = ('objects', 'pixels', 'length')
 FLAGS = flags.FLAGS
 
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_list('parts', ['global', 'local'], f'Parts to measure: {", ".join(PARTS)}.')
+  flags.DEFINE_list('parts', ['global', 'local'], f'Parts to measure: {", ".join(PARTS)}, '
+                    f'{SERVING}.')
   flags.DEFINE_list('model_variant', ['mobilenet_v2'], 'Networks of the parts that have one.')
   flags.DEFINE_list('precision', ['float32'], 'Operand types: float32, bfloat16.')
   flags.DEFINE_list('objects', ['3'], 'Numbers of objects, background included.')
@@ -60,6 +63,8 @@ def main():
   about = benchmark_measure.machine()
   print(', '.join(f'{key} {value}' for key, value in about.items()), flush=True)
   rows = []
+  if SERVING in FLAGS.parts:
+    rows.append(_serving())
   for part, values in jobs:
     rows.append(_isolated(part, values) if FLAGS.isolate else measure(part, values))
     print(benchmark_measure.format_row(rows[-1]), flush=True)
@@ -80,6 +85,15 @@ def measure(part, values):
     from tools import benchmark_cases, benchmark_measure
   options = benchmark_cases.BenchmarkOptions(**values)
   return benchmark_measure.measure(part, options, benchmark_cases.PARTS[part](options))
+
+
+def _serving():
+  """Row of the server's overhead; prints it."""
+  from tools import benchmark_serving
+  row = benchmark_serving.measure_overhead(benchmark_serving.ServingBenchmarkOptions(
+      height=_sizes()[0][0], width=_sizes()[0][1]))
+  print(benchmark_serving.format_row(row), flush=True)
+  return row
 
 
 def _isolated(part, values):
@@ -108,12 +122,12 @@ def _curve(name, benchmark_curves):
 def _jobs():
   """List of (part, options as a dict) that the flags ask for; UsageError for wrong ones."""
   try:
-    parts = check_choices([part for part in FLAGS.parts if part], PARTS, 'parts')
+    parts = check_choices([part for part in FLAGS.parts if part], (*PARTS, SERVING), 'parts')
     check_choices(FLAGS.curves, CURVES, 'curves')
     check_choices(FLAGS.model_variant, MODEL_VARIANTS, 'model_variant')
     check_choices(FLAGS.precision, ('float32', 'bfloat16'), 'precision')
     counts, sizes = [int(text) for text in FLAGS.objects], _sizes()
-    if min(counts) < 2 and set(parts) - {'global', 'local', 'head', 'backbone'}:
+    if min(counts) < 2 and set(parts) - {'global', 'local', 'head', 'backbone', SERVING}:
       raise ValueError('--objects: whole frames and training need at least 2, the background '
                        'and an object')
     if min(counts) < 1:
@@ -121,7 +135,8 @@ def _jobs():
   except ValueError as error:
     raise command_line.UsageError(error) from error
   return [(part, _values(variant, precision, count, size))
-          for part in parts for variant in FLAGS.model_variant for size in sizes
+          for part in parts if part != SERVING
+          for variant in FLAGS.model_variant for size in sizes
           for count in counts for precision in FLAGS.precision]
 
 

@@ -1,1 +1,1 @@
-"""Serving exported FEELVOS models."""
+"""The embedded server: TensorFlow Serving's REST and gRPC, sessions, the page."""

@@ -1,11 +1,17 @@
 """J and F against a slow, literal reading of the definitions, and numbers worked out by hand."""
 
 import math
+import os
+import pathlib
 
 import numpy as np
 import pytest
 
+from datasets import masks
 from feelvos_tf import evaluation
+from feelvos_tf import evaluation_summary
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def literal_j(prediction, truth, void):
@@ -111,6 +117,37 @@ def test_score_frame_equals_literal_implementation(rng):
     for row, i in enumerate(ids):
       assert j[row] == pytest.approx(literal_j(prediction == i, truth == i, void), abs=1e-12)
       assert f[row] == pytest.approx(literal_f(prediction == i, truth == i, void), abs=1e-12)
+
+
+def assert_equal_to_literal(prediction, truth):
+  ids = [int(i) for i in np.unique(truth) if i not in (0, 255)]
+  void = truth == 255
+  j, f = evaluation.score_frame(prediction, truth, ids)
+  for row, i in enumerate(ids):
+    assert j[row] == pytest.approx(literal_j(prediction == i, truth == i, void), abs=1e-6)
+    assert f[row] == pytest.approx(literal_f(prediction == i, truth == i, void), abs=1e-6)
+  return f
+
+
+def test_drawn_masks_equal_literal_implementation():
+  """The demo's mask, moved and with a hole: contours as people draw them, at 320x180."""
+  truth = masks.read_mask(ROOT / 'assets' / 'demo' / 'mask.png').ids[::2, ::2]
+  prediction = np.roll(truth, (2, 5), (0, 1))
+  prediction[100:130, 150:190] = 0
+  f = assert_equal_to_literal(prediction, truth)
+  assert len(f) == 2 and np.all((0.1 < f) & (f < 0.95))
+
+
+@pytest.mark.slow
+def test_real_masks_equal_literal_implementation(davis_root):
+  """A frame of every other sequence whose predictions are in FEELVOS_EVALUATION_GOLDEN."""
+  folder = os.environ.get('FEELVOS_EVALUATION_GOLDEN')
+  if not folder or not pathlib.Path(folder, 'results').is_dir():
+    pytest.skip('set FEELVOS_EVALUATION_GOLDEN to a folder with predictions in results/')
+  for results in sorted(pathlib.Path(folder, 'results').iterdir())[::2]:
+    path = sorted(results.iterdir())[10]
+    truth = davis_root / 'Annotations' / '480p' / results.name / path.name
+    assert_equal_to_literal(masks.read_mask(path).ids, masks.read_mask(truth, grey_255='void').ids)
 
 
 def test_an_object_at_each_border_and_corner_equals_literal():
@@ -237,7 +274,7 @@ def test_made_up_dataset_by_hand():
   # 1..2, the last 3..4. One frame: no decay.
   j_means = [(1 + 90 / 110 + 0.5) / 4, 0.5, 1, 0.75, 90 / 110]
   f_means = [(2 + 2 / 3) / 4, 0.5, 1, 0.75, 1]
-  summary = evaluation.summarise([a, b, c])
+  summary = evaluation_summary.summarise([a, b, c])
   assert summary['J-Mean'] == pytest.approx(sum(j_means) / 5)
   assert summary['F-Mean'] == pytest.approx(sum(f_means) / 5)
   assert summary['J&F-Mean'] == pytest.approx((sum(j_means) + sum(f_means)) / 10)
@@ -301,12 +338,12 @@ def test_late_object_is_scored_after_its_first_frame_for_youtube_vos():
 
 def test_seen_and_unseen_by_hand():
   sequences = [score(*sequence) for sequence in made_up_dataset()]
-  found = evaluation.summarise_seen_unseen(sequences, lambda name, i: (name, i) != ('b', 9))
+  found = evaluation_summary.summarise_seen_unseen(sequences, lambda name, i: (name, i) != ('b', 9))
   assert found['J-Unseen'] == found['F-Unseen'] == 0.75
   a1 = (1 + 90 / 110 + 1 / 2) / 4
   assert found['J-Seen'] == pytest.approx((a1 + 0.5 + 1 + 90 / 110) / 4)
   assert found['G'] == pytest.approx(np.mean([found[k] for k in found if k != 'G']))
-  everything_seen = evaluation.summarise_seen_unseen(sequences, lambda name, i: True)
+  everything_seen = evaluation_summary.summarise_seen_unseen(sequences, lambda name, i: True)
   assert np.isnan(everything_seen['J-Unseen'])
   assert everything_seen['G'] == pytest.approx(
       (everything_seen['J-Seen'] + everything_seen['F-Seen']) / 2)

@@ -10,6 +10,7 @@ from datasets import masks
 from feelvos_tf import evaluation
 from feelvos_tf import evaluation_files
 from feelvos_tf import evaluation_splits
+from feelvos_tf import evaluation_summary
 from feelvos_tf import evaluation_tables
 
 SHAPE = (40, 50)
@@ -121,13 +122,14 @@ def test_empty_ground_truth(data):
   folder = data[0] / 'Annotations' / '480p' / 'right'
   for file in folder.iterdir():
     masks.write_mask(file, np.zeros(SHAPE, np.uint8))
-  assert 'right: the ground truth of the first frame (00000) is empty' in error_of(data)
+  assert f'{folder}: the ground truth of the first frame (00000) is empty' in error_of(data)
 
 
 def test_sequence_with_one_frame(data):
+  folder = data[0] / 'Annotations' / '480p' / 'right'
   for index in range(1, 5):
-    (data[0] / 'Annotations' / '480p' / 'right' / f'{index:05d}.png').unlink()
-  assert 'right: 1 annotated frame(s) given' in error_of(data)
+    (folder / f'{index:05d}.png').unlink()
+  assert f'{folder}: 1 annotated frame(s) given' in error_of(data)
 
 
 def test_no_ground_truth(data):
@@ -261,7 +263,7 @@ def test_tables(data):
   # and 2 of one upright side come within a pixel of the other ring: F = 16/40.
   assert evaluation_tables.per_sequence_csv(sequences).splitlines() == [
       'Sequence,J-Mean,F-Mean', 'right_1,1.000,1.000', 'shifted_1,0.333,0.400']
-  summary = evaluation.summarise(sequences)
+  summary = evaluation_summary.summarise(sequences)
   assert evaluation_tables.global_csv(summary).splitlines()[0] == (
       'J&F-Mean,J-Mean,J-Recall,J-Decay,F-Mean,F-Recall,F-Decay')
   assert evaluation_tables.global_csv(summary).splitlines()[1].startswith('0.683,0.667,0.500,0.000')

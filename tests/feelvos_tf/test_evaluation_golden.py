@@ -15,6 +15,7 @@ import pytest
 from feelvos_tf import evaluation
 from feelvos_tf import evaluation_files
 from feelvos_tf import evaluation_splits
+from feelvos_tf import evaluation_summary
 
 
 @pytest.fixture(scope='module')
@@ -56,7 +57,7 @@ def test_statistics_equal_the_official_code(official):
 
 def test_global_numbers_equal_the_official_code(official):
   scores, found = official
-  summary = evaluation.summarise(list(found.values()))
+  summary = evaluation_summary.summarise(list(found.values()))
   assert summary['J-Mean'] == pytest.approx(scores['global_']['J_mean'], abs=1e-9)
   assert summary['F-Mean'] == pytest.approx(scores['global_']['F_mean'], abs=1e-9)
   assert summary['J&F-Mean'] == pytest.approx(scores['global_']['JF'], abs=1e-9)
@@ -79,5 +80,5 @@ def test_equals_vos_benchmark(davis_root, official, tmp_path):
       for row, object_id in enumerate(scores.object_ids):
         assert 100 * scores.statistics(measure)[row].mean == pytest.approx(
             theirs[object_id], abs=1e-6)
-  summary = evaluation.summarise(list(official[1].values()))
+  summary = evaluation_summary.summarise(list(official[1].values()))
   assert (100 * summary['J-Mean'], 100 * summary['F-Mean']) == pytest.approx((j[0], f[0]), abs=1e-6)

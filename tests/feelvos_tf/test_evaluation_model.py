@@ -2,12 +2,16 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 from datasets import folder
 from datasets import masks
+from feelvos_tf import evaluation_methods
 from feelvos_tf import evaluation_model
+from feelvos_tf import evaluation_pictures
+from feelvos_tf.segmenter_options import SegmenterOptions
 
 SHAPE = (16, 24)
 
@@ -82,7 +86,7 @@ def squares(places):
 def run(tmp_path):
   weights = tmp_path / 'weights.h5'
   weights.write_bytes(b'weights')
-  return evaluation_model.ModelRun(str(weights))
+  return evaluation_methods.ModelRun(str(weights))
 
 
 def segment(videos, run, output_dir, **kwargs):
@@ -145,7 +149,7 @@ def test_resumes_whole_videos_of_the_same_model(make_video, run, tmp_path):
   (tmp_path / 'masks' / 'a' / '00002.png').unlink()
   again = segment(videos, run, tmp_path)
   assert not again['a'].resumed and again['b'].resumed
-  other = evaluation_model.ModelRun(run.model, max_internal_size=64)
+  other = evaluation_methods.ModelRun(run.model, SegmenterOptions(max_internal_size=64))
   assert not any(clip.resumed for clip in segment(videos, other, tmp_path).values())
 
 
@@ -169,7 +173,7 @@ def test_unreadable_frame_leaves_the_video_unfinished(make_video, run, tmp_path)
 
 
 def test_maps_round_trip(make_video, run, tmp_path):
-  keeping = evaluation_model.ModelRun(run.model, keep_maps=True)
+  keeping = evaluation_methods.ModelRun(run.model, keep_maps=True)
   segment([make_video('a', {0: {2: (4, 4), 9: (10, 4)}})], keeping, tmp_path)
   assert json.loads((tmp_path / 'segmented' / 'a.json').read_text())['object_ids'] == [0, 2, 9]
   found = evaluation_model.read_maps(tmp_path / 'maps' / 'a' / '00001.png', 3)
@@ -179,6 +183,28 @@ def test_maps_round_trip(make_video, run, tmp_path):
   np.testing.assert_array_equal(found[:, 2, 0, 0], np.round(expected * 255))
   with pytest.raises(FileNotFoundError, match='run the model again'):
     evaluation_model.read_maps(tmp_path / 'maps' / 'a' / '00000.png', 3)  # the given frame
+
+
+def test_maps_of_one_chosen_object_are_drawn(make_video, run, tmp_path):
+  """Global distance, local distance and probability of the object asked for, not of the worst."""
+  keeping = evaluation_methods.ModelRun(run.model, keep_maps=True)
+  segment([make_video('a', {0: {2: (4, 4), 9: (10, 4)}})], keeping, tmp_path)
+  moment = evaluation_pictures.Moment('00001', 2, 0.5)
+  shown = {}
+  for chosen in (None, 9):
+    options = evaluation_pictures.PictureOptions(map_object=chosen, jpeg_quality=100)
+    shown[chosen] = evaluation_pictures.draw_maps(tmp_path, 'a', moment, options)
+  titles = ('global distance', 'local distance', 'head probability')
+  assert [t for t, _ in shown[None]] == [f'{title} of object 2' for title in titles]
+  assert [t for t, _ in shown[9]] == [f'{title} of object 9' for title in titles]
+  probability = np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum()
+  for channel, (_, encoded) in ((1, shown[None][2]), (2, shown[9][2])):
+    picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    level = np.full((1, 1), round(255 * probability[channel]), np.uint8)
+    colour = cv2.applyColorMap(level, cv2.COLORMAP_VIRIDIS)[0, 0].astype(int)
+    assert picture.shape == (160, 240, 3) and np.abs(picture - colour).max() <= 8
+  absent = evaluation_pictures.PictureOptions(map_object=77)
+  assert evaluation_pictures.draw_maps(tmp_path, 'a', moment, absent) == []
 
 
 def test_nothing_is_known_of_an_unfinished_video(tmp_path):

@@ -291,6 +291,32 @@ def test_step_refuses_a_state_of_another_size(signatures):
                              labels=tf.fill([9, 9], 2))
 
 
+def test_corrections_equal_the_segmenter(signatures, graph, video):
+  """Told by tensors: a second reference frame, and an object that is new in it."""
+  frames, mask = video
+  corrected = np.roll(mask, 5, axis=1)
+  corrected[60:80, 5:30] = 100
+  segmenter = VideoSegmenter(graph)
+  segmenter.start(frames[0], mask)
+  segmenter.correct(frames[2], corrected)
+  expected = segmenter.step(frames[3]).mask
+  ids = np.array([0, 3, 100, 200], np.uint8)
+  state = signatures['initialize'](
+      image=tf.constant(frames[0]), num_objects=tf.constant(4),
+      labels=tf.constant(np.searchsorted(ids, mask).astype(np.int32)))
+  given = dict(
+      image=tf.constant(frames[2]), num_objects=tf.constant(4),
+      labels=tf.constant(np.searchsorted(ids, corrected).astype(np.int32)),
+      reference_embeddings=state['previous_embedding'][tf.newaxis],
+      reference_labels=state['previous_labels'][tf.newaxis])
+  state = signatures['correct'](**given)
+  result = signatures['step'](image=tf.constant(frames[3]), num_objects=tf.constant(4), **state)
+  assert np.mean(ids[result['labels']] == expected) >= 0.9999
+  given['reference_labels'] = given['reference_labels'][:, 1:]
+  with pytest.raises(tf.errors.InvalidArgumentError, match='reference_embeddings and reference_'):
+    signatures['correct'](**given)
+
+
 def test_model_json_and_readme_describe_the_model(exported, model):
   info = json.loads((exported / 'model.json').read_text())
   assert FeelvosOptions.from_dict(info['options']) == model.options

@@ -13,17 +13,20 @@ from feelvos_tf import state_bytes
 KEY = b'12345678'
 CHANNELS = 6
 H4, W4 = 3, 4
-HEADER = 8 + 8 + 9 * 4
+HEADER = 8 + 8 + 10 * 4
+REFERENCES = 2
 
 
 @pytest.fixture
 def state(rng):
-  labels = rng.integers(0, 3, (2, H4, W4)).astype(np.int32)
-  embeddings = rng.uniform(0, 4, (2, H4, W4, CHANNELS)).astype(np.float32)
+  labels = rng.integers(0, 3, (REFERENCES + 1, H4, W4)).astype(np.int32)
+  embeddings = rng.uniform(0, 4, (REFERENCES + 1, H4, W4, CHANNELS)).astype(np.float32)
   return state_bytes.VideoState(
       tf.constant([10, 16]), tf.constant([0, 7, 255], tf.uint8),
-      tf.constant(png_in_graph.DAVIS_PALETTE_CHUNK), *map(tf.constant, labels),
-      *map(tf.constant, embeddings), tf.constant(rng.uniform(0, 1, (3, H4, W4)), tf.float32))
+      tf.constant(png_in_graph.DAVIS_PALETTE_CHUNK),
+      tf.constant(labels[:REFERENCES]), tf.constant(labels[REFERENCES]),
+      tf.constant(embeddings[:REFERENCES]), tf.constant(embeddings[REFERENCES]),
+      tf.constant(rng.uniform(0, 1, (3, H4, W4)), tf.float32))
 
 
 def pack(state, soft=False):
@@ -48,7 +51,7 @@ def test_round_trip(state, unpack):
   found = unpack(pack(state))
   for name in ('size', 'object_ids', 'palette', 'reference_labels', 'previous_labels'):
     assert np.array_equal(getattr(found, name), getattr(state, name)), name
-  for name in ('reference_embedding', 'previous_embedding'):
+  for name in ('reference_embeddings', 'previous_embedding'):
     np.testing.assert_array_equal(
         getattr(found, name), tf.cast(tf.cast(getattr(state, name), tf.bfloat16), tf.float32))
   one_hot = state.previous_labels.numpy() == np.arange(3)[:, None, None]
@@ -65,15 +68,15 @@ def test_layout_is_as_documented(state):
   data = pack(state)
   assert data[:16] == b'FEELVOS\x00' + KEY
   palette = png_in_graph.DAVIS_PALETTE_CHUNK
-  assert struct.unpack('<9i', data[16:HEADER]) == (
-      state_bytes.VERSION, 10, 16, H4, W4, CHANNELS, 3, len(palette), 0)
+  assert struct.unpack('<10i', data[16:HEADER]) == (
+      state_bytes.VERSION, 10, 16, H4, W4, CHANNELS, 3, len(palette), 0, REFERENCES)
   assert data[HEADER:HEADER + 3] == bytes([0, 7, 255])
   assert data[HEADER + 3:HEADER + 3 + len(palette)] == palette
   start = HEADER + 3 + len(palette)
   np.testing.assert_array_equal(
-      np.frombuffer(data[start:start + H4 * W4], np.uint8).reshape(H4, W4),
+      np.frombuffer(data[start:start + REFERENCES * H4 * W4], np.uint8).reshape(-1, H4, W4),
       state.reference_labels)
-  assert len(data) == start + H4 * W4 * (2 + 4 * CHANNELS) + 8
+  assert len(data) == start + (REFERENCES + 1) * H4 * W4 * (1 + 2 * CHANNELS) + 8
   assert sign(data[:-8]) == data
 
 
@@ -102,7 +105,7 @@ def test_what_is_wrong_is_named(state, unpack, change, message):
 
 @pytest.mark.parametrize('index, value', [
     (1, 2**31 - 1), (1, -5), (2, 0), (3, 4), (4, 2**30), (5, CHANNELS + 1), (6, 0), (6, 257),
-    (7, -1), (7, 10**9), (8, 1)])
+    (7, -1), (7, 10**9), (8, 1), (9, 0), (9, 3), (9, -1), (9, 10**6)])
 def test_made_up_sizes_are_refused(state, unpack, index, value):
   data = pack(state)
   position = 16 + 4 * index
@@ -120,7 +123,7 @@ def test_made_up_values_are_refused(state, unpack):
   bad_embedding[0, 0, 0] = np.nan
   for changes in (
       {'previous_labels': tf.fill([H4, W4], 3)},
-      {'reference_labels': tf.fill([H4, W4], 3)},
+      {'reference_labels': tf.fill([REFERENCES, H4, W4], 3)},
       {'object_ids': tf.constant([0, 9, 9], tf.uint8)},
       {'object_ids': tf.constant([1, 2, 3], tf.uint8)},
       {'palette': tf.constant(b'\0' * 40)},

@@ -1,0 +1,127 @@
+r"""Serves exported models: TensorFlow Serving's REST and gRPC, sessions, and a page to try them.
+
+  python -m feelvos_tf.export --output_dir=models
+  python -m feelvos_tf.serve --model_dir=models
+
+listens on 127.0.0.1, port 8501 for HTTP and 8500 for gRPC. docs/serving.md describes the API.
+"""
+
+import dataclasses
+import ipaddress
+import os
+import pathlib
+
+# What the runtime logs of a wrong request is in the answer to that request.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+from absl import flags
+from absl import logging
+
+from datasets import command_line
+from feelvos_tf.serving import options as options_lib
+from feelvos_tf.serving import version_folders
+
+FLAGS = flags.FLAGS
+TOKEN_VARIABLE = 'FEELVOS_TOKEN'
+_DEFAULTS = options_lib.ServingOptions()
+_NUMBERS = {
+    'max_body_bytes': 'Largest body of a request, message of a WebSocket and gRPC message.',
+    'max_pixels': 'Largest frame, in pixels.',
+    'max_objects': 'Most objects of a video.',
+    'max_sessions': 'Most sessions at a time.',
+    'max_state_bytes': "Most memory of all sessions' states.",
+    'workers': 'Threads that run models.',
+    'max_waiting': 'Most requests that wait for one of them.',
+    'stream_queue': 'Frames of a WebSocket that are taken before the first is answered.',
+}
+_SECONDS = {
+    'idle_seconds': 'A session that is not used for so long is closed.',
+    'file_system_poll_wait_seconds': 'Time between two looks for new versions.',
+}
+
+
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_string('model_dir', None, 'Folder of <name>/<version>/ exports, or one <name> '
+                      'folder.')
+  flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for all.')
+  flags.DEFINE_integer('port', 8501, 'Port for HTTP; 0 takes a free one.', 0, 65535)
+  flags.DEFINE_integer('grpc_port', 8500, 'Port for gRPC; 0 takes a free one, -1 has no gRPC.',
+                       -1, 65535)
+  flags.DEFINE_string('token_file', None, 'File with the bearer token that requests have to bring; '
+                      f'default: the environment variable {TOKEN_VARIABLE}, or no token.')
+  flags.DEFINE_float('grace_seconds', 30.0, 'Time that running requests get after SIGTERM.', 0.0)
+  flags.DEFINE_bool('enable_model_warmup', True, 'Replay the warm-up requests of an export.')
+  for name, text in _NUMBERS.items():
+    flags.DEFINE_integer(name, getattr(_DEFAULTS, name), text, 1)
+  for name, text in _SECONDS.items():
+    flags.DEFINE_float(name, getattr(_DEFAULTS, name), text, 0.0)
+
+
+def main():
+  """Checks flags, loads models, serves until SIGTERM or SIGINT."""
+  options = read_options()
+  version_folders.find_versions(options.model_dir)
+  # TensorFlow takes seconds to import; wrong flags and folders are reported before.
+  with command_line.quiet_imports():
+    try:
+      from feelvos_tf.serving import run
+    except ImportError as error:
+      raise ValueError(f"{error.name} is missing; install it with pip install '.[serving]'."
+                       ) from error
+    from feelvos_tf.serving import services as services_lib
+
+  logging.set_verbosity(logging.WARNING)
+  services = services_lib.Services(options)
+  server, sockets, port, grpc_port = run.build_server(
+      services, FLAGS.host, FLAGS.port, None if FLAGS.grpc_port < 0 else FLAGS.grpc_port,
+      FLAGS.grace_seconds)
+  names = ', '.join(f'{name} {number}' for name, number in services.models.names().items())
+  host = f'[{FLAGS.host}]' if ':' in FLAGS.host else FLAGS.host
+  print(f'Serving {names} at http://{host}:{port}'
+        + (f' and gRPC at {host}:{grpc_port}' if grpc_port else ''), flush=True)
+  if not options.token and not is_loopback(FLAGS.host):
+    print(f'Everybody who reaches {FLAGS.host} may use this server: it has no token '
+          '(--token_file).', flush=True)
+  server.run(sockets)
+
+
+def read_options():
+  """`ServingOptions` of the flags.
+
+  Raises:
+    UsageError, ValueError, FileNotFoundError: a flag or the token file is wrong.
+  """
+  if not FLAGS.model_dir:
+    raise command_line.UsageError('--model_dir is missing.')
+  values = {name: FLAGS[name].value for name in
+            ('model_dir', 'enable_model_warmup', *_NUMBERS, *_SECONDS)}
+  token = _token()
+  try:
+    return dataclasses.replace(_DEFAULTS, token=token, **values)
+  except ValueError as error:
+    raise command_line.UsageError(f'--{error}') from error
+
+
+def _token():
+  if FLAGS.token_file is None:
+    return os.environ.get(TOKEN_VARIABLE) or None
+  path = pathlib.Path(FLAGS.token_file)
+  if not path.is_file():
+    raise FileNotFoundError(f'{path}: no such token file.')
+  token = path.read_text(errors='replace').strip()
+  if not token or not token.isascii() or any(c.isspace() for c in token):
+    raise ValueError(f'{path}: expected one line with a token of ASCII letters and digits.')
+  return token
+
+
+def is_loopback(host):
+  """Whether an address or name is reached from this machine only."""
+  try:
+    return ipaddress.ip_address(host).is_loopback
+  except ValueError:
+    return host == 'localhost'
+
+
+if __name__ == '__main__':
+  command_line.run(main, define_flags)

@@ -1,0 +1,66 @@
+r"""Serves exported models with several replicas, by Ray Serve.
+
+  pip install '.[ray]'
+  python -m feelvos_tf.export --output_dir=models
+  python -m feelvos_tf.serve_ray --model_dir=models --replicas=2
+
+listens on 127.0.0.1, port 8501, HTTP only. docs/serving_scale_out.md describes what differs from
+feelvos_tf.serve, whose flags this program has, too.
+"""
+
+import os
+import signal
+import threading
+
+# What the runtime logs of a wrong request is in the answer to that request.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+from absl import flags
+
+from datasets import command_line
+from feelvos_tf import serve
+from feelvos_tf.serving import version_folders
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  serve.define_flags()
+  flags.DEFINE_integer('replicas', 2, 'Processes that serve; each has all models and sessions of '
+                       'its own, and the limits are those of each.', 1)
+  flags.DEFINE_float('cpus_per_replica', 1.0, 'CPUs that Ray sets aside for a replica. TensorFlow '
+                     'uses all there are.', 0.0)
+
+
+def main():
+  """Checks flags, starts Ray and the replicas, serves until SIGTERM or SIGINT."""
+  if FLAGS['grpc_port'].present:
+    raise command_line.UsageError('--grpc_port: replicas have no gRPC; use feelvos_tf.serve.')
+  options = serve.read_options()
+  versions = version_folders.find_versions(options.model_dir)
+  try:
+    from feelvos_tf.serving import ray_app
+  except ImportError as error:
+    raise ValueError(f"{error.name} is missing; install it with pip install '.[ray]'.") from error
+
+  # Ray's workers are other programs with other folders.
+  options = ray_app.with_absolute_folder(options)
+  application = ray_app.deployment(
+      options, FLAGS.replicas, FLAGS.grace_seconds, FLAGS.cpus_per_replica)
+  cpus = max(os.cpu_count(), round(FLAGS.replicas * FLAGS.cpus_per_replica + 0.5))
+  with ray_app.running(application, FLAGS.host, FLAGS.port, cpus) as port:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+      signal.signal(number, lambda *_: stop.set())
+    names = ', '.join(f'{name} {max(numbers)}' for name, numbers in versions.items())
+    host = f'[{FLAGS.host}]' if ':' in FLAGS.host else FLAGS.host
+    print(f'Serving {names} with {FLAGS.replicas} replicas at http://{host}:{port}', flush=True)
+    if not options.token and not serve.is_loopback(FLAGS.host):
+      print(f'Everybody who reaches {FLAGS.host} may use this server: it has no token '
+            '(--token_file).', flush=True)
+    stop.wait()
+
+
+if __name__ == '__main__':
+  command_line.run(main, define_flags)

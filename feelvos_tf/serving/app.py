@@ -1,0 +1,165 @@
+"""The HTTP application: routes, errors as one line of JSON, limits, and what runs beside them."""
+
+import asyncio
+import contextlib
+import logging
+
+import fastapi
+from fastapi import exceptions
+from fastapi import responses
+from starlette import exceptions as starlette_exceptions
+from starlette.middleware import body_limit
+from starlette.requests import ClientDisconnect
+
+from feelvos_tf.serving import errors
+from feelvos_tf.serving import overlay_route
+from feelvos_tf.serving import overlay_stream_route
+from feelvos_tf.serving import page_routes
+from feelvos_tf.serving import rest_routes
+from feelvos_tf.serving import session_routes
+from feelvos_tf.serving import stream_route
+
+_CLIENT_WENT_AWAY = 499
+_EVICTION_SECONDS = 5.0
+_METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH')
+_log = logging.getLogger(__name__)
+
+
+def create_app(services, grpc_server=None, grpc_grace=30.0):
+  """Builds the application.
+
+  Args:
+    services: `Services`.
+    grpc_server: bound `grpc.Server`; started and stopped with the application.
+    grpc_grace: seconds that running gRPC calls get to finish when the application stops.
+
+  Returns:
+    `fastapi.FastAPI`.
+  """
+  # The documentation pages of FastAPI load scripts from elsewhere.
+  app = fastapi.FastAPI(title='FEELVOS', docs_url=None, redoc_url=None,
+                        lifespan=_lifespan(services, grpc_server, grpc_grace))
+  app.state.services = services
+  app.add_middleware(body_limit.RequestBodyLimitMiddleware,
+                     max_body_size=services.options.max_body_bytes)
+  app.add_middleware(_Outermost, services=services)
+  _add_error_handlers(app)
+  app.include_router(page_routes.build_open_router(services))
+  page_routes.mount_static(app)
+
+  def need_token(request: fastapi.Request):
+    services.token.check(request.headers.get('authorization'))
+
+  for router in (session_routes.build_router(services), overlay_route.build_router(services),
+                 rest_routes.build_router(services), page_routes.build_metrics_router(services)):
+    app.include_router(router, dependencies=[fastapi.Depends(need_token)])
+  for router in (stream_route.build_router(services),
+                 overlay_stream_route.build_router(services)):  # They check the token themselves.
+    app.include_router(router)
+  return app
+
+
+def _lifespan(services, grpc_server, grpc_grace):
+  """What runs beside the routes, and the order in which everything ends."""
+  @contextlib.asynccontextmanager
+  async def lifespan(app):
+    del app
+    tasks = [asyncio.ensure_future(_watch_models(services)),
+             asyncio.ensure_future(_evict(services))]
+    if grpc_server is not None:
+      grpc_server.start()
+    try:
+      yield
+    finally:
+      services.stopping = True
+      for task in tasks:
+        task.cancel()
+      if grpc_server is not None:
+        await asyncio.to_thread(grpc_server.stop(grpc_grace).wait)
+      await services.sessions.close_all()
+      await asyncio.to_thread(services.workers.close)
+
+  return lifespan
+
+
+class _Outermost:
+  """Counts answers, and refuses bodies that say that they are too large before they are read."""
+
+  def __init__(self, app, services):
+    self._app, self._services = app, services
+
+  async def __call__(self, scope, receive, send):
+    if scope['type'] != 'http':
+      await self._app(scope, receive, send)
+      return
+
+    async def counting_send(message):
+      if message['type'] == 'http.response.start':
+        # Any word may stand where the method does; labels have to be few.
+        method = scope['method'] if scope['method'] in _METHODS else 'other'
+        self._services.metrics.requests.labels('http', method, str(message['status'])).inc()
+      await send(message)
+
+    length = dict(scope['headers']).get(b'content-length', b'')
+    if length.isdigit() and int(length) > self._services.options.max_body_bytes:
+      await _error(_too_large(self._services), 413)(scope, receive, counting_send)
+    else:
+      await self._app(scope, receive, counting_send)
+
+
+def _too_large(services):
+  return (f'the body is larger than {services.options.max_body_bytes} bytes; send less at a time, '
+          'or start the server with a higher --max_body_bytes.')
+
+
+def _error(message, status, headers=None):
+  return responses.JSONResponse({'error': errors.one_line(message)}, status, headers)
+
+
+def _add_error_handlers(app):
+  services = app.state.services
+
+  async def on_http_exception(request, error):
+    del request
+    message = _too_large(services) if error.status_code == 413 else error.detail
+    return _error(message, error.status_code, getattr(error, 'headers', None))
+
+  async def on_invalid_request(request, error):
+    del request
+    return _error('; '.join(f'{".".join(map(str, problem["loc"]))}: {problem["msg"]}'
+                            for problem in error.errors()), 400)
+
+  async def on_disconnect(request, error):
+    del request, error
+    return fastapi.Response(status_code=_CLIENT_WENT_AWAY)  # Nobody reads it; it is counted.
+
+  async def on_exception(request, error):
+    known = errors.of_exception(error)
+    if known is None:
+      _log.error('%s %s failed', request.method, request.url.path, exc_info=error)
+      return _error("internal error; see the server's log.", 500)
+    headers = {'WWW-Authenticate': 'Bearer'} if known.status == 401 else None
+    return _error(known, known.status, headers)
+
+  app.add_exception_handler(starlette_exceptions.HTTPException, on_http_exception)
+  app.add_exception_handler(exceptions.RequestValidationError, on_invalid_request)
+  app.add_exception_handler(ClientDisconnect, on_disconnect)
+  for kind in (errors.RequestError, ValueError, *errors.OF_TENSORFLOW, MemoryError, Exception):
+    app.add_exception_handler(kind, on_exception)
+
+
+async def _watch_models(services):
+  """Loads new versions as they appear, in a thread."""
+  while True:
+    await asyncio.sleep(services.options.file_system_poll_wait_seconds)
+    try:
+      await asyncio.to_thread(services.models.refresh)
+    except Exception:
+      _log.exception('looking for new versions failed')
+
+
+async def _evict(services):
+  """Closes sessions that nobody uses."""
+  while True:
+    await asyncio.sleep(min(_EVICTION_SECONDS, services.options.idle_seconds / 4))
+    services.sessions.evict_idle()

@@ -1,0 +1,72 @@
+"""Who may talk to the server: a bearer token, compared in constant time."""
+
+import hmac
+
+import grpc
+
+from feelvos_tf.serving import errors
+
+_SUBPROTOCOL = 'bearer.'
+
+
+class TokenCheck:
+  """Checks the token of requests; lets everybody in if there is none.
+
+  Attributes:
+    needed: bool.
+  """
+
+  def __init__(self, token):
+    """Args: str or None."""
+    self._token = token.encode() if token else None
+    self.needed = self._token is not None
+
+  def check(self, authorization):
+    """Checks the value of an Authorization header (str or None).
+
+    Raises:
+      RequestError: UNAUTHENTICATED.
+    """
+    scheme, _, given = (authorization or '').partition(' ')
+    self._compare(given.strip() if scheme.lower() == 'bearer' else None)
+
+  def check_websocket(self, authorization, subprotocols):
+    """`check` for a WebSocket, whose token may come as the subprotocol `bearer.TOKEN`.
+
+    Returns:
+      The subprotocol to accept with, or None.
+    """
+    offered = next((name for name in subprotocols if name.startswith(_SUBPROTOCOL)), None)
+    if offered is None:
+      self.check(authorization)
+    else:
+      self._compare(offered[len(_SUBPROTOCOL):])
+    return offered
+
+  def _compare(self, given):
+    if not self.needed:
+      return
+    if given is None:
+      raise errors.RequestError(grpc.StatusCode.UNAUTHENTICATED,
+                                'this server needs a token: send "Authorization: Bearer TOKEN".')
+    if not hmac.compare_digest(given.encode('utf-8', 'replace'), self._token):
+      raise errors.RequestError(grpc.StatusCode.UNAUTHENTICATED, 'wrong token.')
+
+
+class TokenInterceptor(grpc.ServerInterceptor):
+  """`TokenCheck` for gRPC, where the header is the metadata `authorization`."""
+
+  def __init__(self, check):
+    """Args: `TokenCheck`."""
+    self._check = check
+
+  def intercept_service(self, continuation, handler_call_details):
+    """Passes the call on, or answers it with UNAUTHENTICATED."""
+    metadata = dict(handler_call_details.invocation_metadata)
+    try:
+      self._check.check(metadata.get('authorization'))
+    except errors.RequestError as error:
+      message = str(error)
+      return grpc.unary_unary_rpc_method_handler(
+          lambda request, context: context.abort(grpc.StatusCode.UNAUTHENTICATED, message))
+    return continuation(handler_call_details)

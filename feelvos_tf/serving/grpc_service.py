@@ -1,0 +1,167 @@
+"""TensorFlow Serving's gRPC services."""
+
+from concurrent import futures
+import functools
+import logging
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import get_model_metadata_pb2
+from tensorflow_serving.apis import get_model_status_pb2
+from tensorflow_serving.apis import model_service_pb2_grpc
+from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from feelvos_tf.serving import auth
+from feelvos_tf.serving import errors
+from feelvos_tf.serving import predict
+
+_SIGNATURE_DEF = 'signature_def'
+_THREADS = 16
+_log = logging.getLogger(__name__)
+
+
+def build_server(services, address):
+  """A gRPC server that is bound and has to be started.
+
+  Args:
+    services: `Services`.
+    address: 'host:port'; port 0 takes a free one.
+
+  Returns:
+    (`grpc.Server`, port).
+
+  Raises:
+    ValueError: the address cannot be bound.
+  """
+  limit = services.options.max_body_bytes
+  server = grpc.server(
+      futures.ThreadPoolExecutor(_THREADS, thread_name_prefix='grpc'),
+      interceptors=[auth.TokenInterceptor(services.token)],
+      options=[('grpc.max_receive_message_length', limit), ('grpc.max_send_message_length', -1),
+               ('grpc.so_reuseport', 0)],
+      maximum_concurrent_rpcs=_THREADS + services.options.max_waiting)
+  prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+      PredictionService(services), server)
+  model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(services), server)
+  try:
+    return server, server.add_insecure_port(address)
+  except RuntimeError as error:
+    raise ValueError(f'{address}: gRPC cannot listen there; choose another --grpc_port.'
+                     ) from error
+
+
+def _answers(method):
+  """Turns exceptions of a method into gRPC statuses and counts its calls."""
+  @functools.wraps(method)
+  def call(self, request, context):
+    code, message = grpc.StatusCode.OK, ''
+    try:
+      return method(self, request)
+    except Exception as error:
+      known = errors.of_exception(error)
+      if known is None:
+        _log.exception('%s failed', method.__name__)
+        known = errors.RequestError(grpc.StatusCode.INTERNAL, "see the server's log.")
+      code, message = known.code, str(known)
+    finally:
+      self.services.metrics.requests.labels('grpc', method.__name__, code.name).inc()
+    context.abort(code, message)
+  return call
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+  """Predict and GetModelMetadata; Classify, Regress and MultiInference are UNIMPLEMENTED."""
+
+  def __init__(self, services):
+    self.services = services
+
+  @_answers
+  def Predict(self, request):
+    """See tensorflow_serving/apis/prediction_service.proto."""
+    services = self.services
+    with services.models.leased(*_spec(request)) as version:
+      outputs = services.workers.run_blocking(self._run, version, request)
+      response = predict_pb2.PredictResponse()
+      response.model_spec.name = version.name
+      response.model_spec.version.value = version.number
+      response.model_spec.signature_name = (
+          request.model_spec.signature_name or predict.DEFAULT_SIGNATURE)
+      for name, value in outputs.items():
+        response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+      return response
+
+  def _run(self, version, request):
+    predictor = self.services.predictor
+    inputs = {name: self._to_array(name, proto) for name, proto in request.inputs.items()}
+    return predictor.run(
+        version, request.model_spec.signature_name, inputs, request.output_filter)
+
+  def _to_array(self, name, proto):
+    try:
+      dtype = tf.as_dtype(proto.dtype)
+      shape = [dim.size for dim in proto.tensor_shape.dim]
+      self.services.predictor.check_size(shape, dtype.size or 1)
+      return np.asarray(tf.make_ndarray(proto))
+    except (TypeError, ValueError) as error:
+      raise errors.invalid(f'input {name}: not a tensor that can be read ({error}).') from error
+
+  @_answers
+  def GetModelMetadata(self, request):
+    """See tensorflow_serving/apis/get_model_metadata.proto."""
+    if not request.metadata_field:
+      raise errors.invalid('GetModelMetadataRequest must specify at least one metadata_field')
+    for field in request.metadata_field:
+      if field != _SIGNATURE_DEF:
+        raise errors.invalid(f'Metadata field {field} is not supported')
+    return metadata(self.services, *_spec(request))
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+  """GetModelStatus; HandleReloadConfigRequest is UNIMPLEMENTED: --model_dir is watched instead."""
+
+  def __init__(self, services):
+    self.services = services
+
+  @_answers
+  def GetModelStatus(self, request):
+    """See tensorflow_serving/apis/get_model_status.proto."""
+    return status(self.services, *_spec(request))
+
+
+def metadata(services, name, number):
+  """`GetModelMetadataResponse` with the signatures of a version; also what REST answers with."""
+  with services.models.leased(name, number) as version:
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = version.name
+    response.model_spec.version.value = version.number
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for key, definition in version.model.signature_defs.items():
+      signatures.signature_def[key].CopyFrom(definition)
+    response.metadata[_SIGNATURE_DEF].Pack(signatures)
+    return response
+
+
+def status(services, name, number):
+  """`GetModelStatusResponse` of a model; also what REST answers with."""
+  response = get_model_status_pb2.GetModelStatusResponse()
+  for version in services.models.status(name, number):
+    entry = response.model_version_status.add()
+    entry.version = version.number
+    entry.state = get_model_status_pb2.ModelVersionStatus.State.Value(version.state)
+    entry.status.SetInParent()  # TensorFlow Serving always gives it.
+    if version.error:
+      entry.status.error_code = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+      entry.status.error_message = version.error
+  return response
+
+
+def _spec(request):
+  """(name, version or None) of a request's ModelSpec; version 0 is how ovmsclient says "latest"."""
+  if not request.HasField('model_spec'):
+    raise errors.invalid('Missing ModelSpec')
+  spec = request.model_spec
+  if spec.version_label:
+    raise errors.invalid(f'Unrecognized servable version label: {spec.version_label}')
+  return spec.name, spec.version.value or None

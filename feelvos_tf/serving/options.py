@@ -1,0 +1,53 @@
+"""Options of the server."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class ServingOptions:
+  """What a server serves and what it refuses.
+
+  Raises:
+    ValueError: a limit below its least sensible value.
+  """
+
+  # Folder of <name>/<version>/ exports, or one <name> folder.
+  model_dir: str = 'models'
+  # Bearer token that requests have to bring; None lets everybody in.
+  token: str | None = None
+  # Largest body of a request, message of a WebSocket and gRPC message, in bytes.
+  max_body_bytes: int = 64 * 2**20
+  # Largest frame. 2^21 takes 1920x1080; memory and time grow with it.
+  max_pixels: int = 2**21
+  # Most objects of a video, background not counted.
+  max_objects: int = 32
+  # Most sessions at a time.
+  max_sessions: int = 64
+  # Most memory of the sessions' states together, in bytes. One of 480x854 takes 31 MB, 21 MB more
+  # for every correction kept.
+  max_state_bytes: int = 2 * 2**30
+  # A session that is not used for so many seconds is closed.
+  idle_seconds: float = 600.0
+  # Threads that run models. TensorFlow spreads every one over all cores.
+  workers: int = 2
+  # Most requests that wait for a worker; more are refused.
+  max_waiting: int = 64
+  # Seconds between two looks at model_dir for new versions. Flag of TensorFlow Serving.
+  file_system_poll_wait_seconds: float = 1.0
+  # Replay the warm-up requests of an export before it is used. Flag of TensorFlow Serving.
+  enable_model_warmup: bool = True
+  # Frames of one stream that are taken before the answer of the first.
+  stream_queue: int = 4
+  # Name of this server among several behind one router; the ids of its sessions begin with it.
+  replica: str = ''
+
+  def __post_init__(self):
+    for name in ('max_body_bytes', 'max_pixels', 'max_objects', 'max_sessions', 'max_state_bytes',
+                 'workers', 'max_waiting', 'stream_queue'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
+    for name in ('idle_seconds', 'file_system_poll_wait_seconds'):
+      if not getattr(self, name) > 0:
+        raise ValueError(f'{name} is {getattr(self, name)}; expected more than 0.')
+    if self.max_objects > 255:
+      raise ValueError(f'max_objects is {self.max_objects}; a mask holds 255 at most.')

@@ -1,0 +1,131 @@
+"""Frames and their masks to a video over a WebSocket: for clips that do not fit one body.
+
+The client sends `{"frames_per_second": 25}`, then a frame and its mask as two binary messages,
+again and again; each pair is answered with `{"frames": n}`. After `{"end": true}` the server sends
+the mp4 in binary messages and `{"done": true}`. What goes wrong is told as `{"error": "..."}`, then
+the connection ends. The video is a temporary file that lives as long as the connection.
+"""
+
+import asyncio
+import json
+import pathlib
+import tempfile
+
+import fastapi
+import grpc
+
+from datasets import writers
+from feelvos_tf.serving import errors
+from feelvos_tf.serving import overlay_route
+
+_MOST_AT_ONCE = 8  # Each one has an encoder.
+_MOST_VIDEO_BYTES = 2 * 2**30
+_PIECE_BYTES = 2**20
+_POLICY_VIOLATION, _INTERNAL_ERROR = 1008, 1011
+
+
+def build_router(services):
+  """The route /v1/overlay/stream; `services` is the server's `Services`."""
+  router = fastapi.APIRouter()
+  running = set()
+
+  @router.websocket('/v1/overlay/stream')
+  async def stream(websocket: fastapi.WebSocket):
+    try:
+      subprotocol = services.token.check_websocket(
+          websocket.headers.get('authorization'), websocket.scope.get('subprotocols', []))
+      if len(running) >= _MOST_AT_ONCE:
+        raise errors.RequestError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f'{_MOST_AT_ONCE} videos are being made; try again later.')
+    except errors.RequestError as error:
+      await websocket.send_denial_response(
+          fastapi.responses.JSONResponse({'error': str(error)}, error.status))
+      return
+    running.add(websocket)
+    try:
+      await websocket.accept(subprotocol)
+      await _serve(services, websocket)
+    finally:
+      running.discard(websocket)
+
+  return router
+
+
+async def _serve(services, websocket):
+  """Makes one video; tells the client what is wrong if something is."""
+  try:
+    with tempfile.TemporaryDirectory() as folder:
+      await _make_video(services, websocket, pathlib.Path(folder) / 'overlay.mp4')
+  except fastapi.WebSocketDisconnect:
+    pass  # Nobody wants the video any more.
+  except TimeoutError:
+    await _refuse(websocket, f'nothing came for {services.options.idle_seconds:g} seconds.')
+  except Exception as error:
+    known = errors.of_exception(error)
+    if known is None:
+      await _refuse(websocket, "internal error; see the server's log.", _INTERNAL_ERROR)
+      raise
+    await _refuse(websocket, str(known))
+
+
+async def _make_video(services, websocket, path):
+  rate = _fields(await _receive(services, websocket)).get('frames_per_second')
+  writer = writers.OverlayVideoWriter(path, overlay_route.read_rate(rate))
+
+  def write(frame, mask):
+    writer.write_picture(overlay_route.draw(services.decoder, frame, mask))
+
+  try:
+    while isinstance(frame := await _receive(services, websocket), bytes):
+      mask = await _receive(services, websocket)
+      if not isinstance(mask, bytes):
+        raise errors.invalid('a frame without its mask given; send both as binary messages.')
+      await services.workers.run(write, frame, mask)
+      await websocket.send_json({'frames': writer.num_frames})
+      _check_size(path.parent)
+    if not _fields(frame).get('end'):
+      raise errors.invalid('a text message given that is not {"end": true}.')
+    if not writer.num_frames:
+      raise errors.invalid('no frame given; send frames and masks before {"end": true}.')
+  finally:
+    await asyncio.shield(services.workers.run(writer.close))
+  with path.open('rb') as video:
+    while piece := video.read(_PIECE_BYTES):
+      await websocket.send_bytes(piece)
+  await websocket.send_json({'done': True})
+  await websocket.close()
+
+
+async def _receive(services, websocket):
+  """The next message: bytes or str."""
+  message = await asyncio.wait_for(websocket.receive(), services.options.idle_seconds)
+  if message['type'] == 'websocket.disconnect':
+    raise fastapi.WebSocketDisconnect(message.get('code', 1006))
+  return message['text'] if message.get('text') is not None else message['bytes']
+
+
+def _fields(message):
+  """The dict in a text message."""
+  try:
+    fields = json.loads(message) if isinstance(message, str) else None
+  except ValueError:
+    fields = None
+  if not isinstance(fields, dict):
+    raise errors.invalid('expected a JSON object as a text message, such as '
+                         '{"frames_per_second": 25}.')
+  return fields
+
+
+def _check_size(folder):
+  size = sum(path.stat().st_size for path in folder.iterdir())
+  if size > _MOST_VIDEO_BYTES:
+    raise errors.invalid(f'the video is larger than {_MOST_VIDEO_BYTES} bytes.')
+
+
+async def _refuse(websocket, message, code=_POLICY_VIOLATION):
+  try:
+    await websocket.send_json({'error': message})
+    await websocket.close(code)
+  except (fastapi.WebSocketDisconnect, RuntimeError):
+    pass  # It went away.

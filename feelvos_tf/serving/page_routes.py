@@ -1,0 +1,78 @@
+"""What needs no token: the page with its demo clip, limits, health and readiness. And metrics."""
+
+import pathlib
+
+import fastapi
+from fastapi import responses
+from starlette.staticfiles import StaticFiles
+
+_STATIC = pathlib.Path(__file__).resolve().parent / 'static'
+_DEMO = pathlib.Path(__file__).resolve().parents[2] / 'assets' / 'demo'
+
+
+def build_open_router(services):
+  """Routes for everybody; `services` is the server's `Services`."""
+  router = fastapi.APIRouter()
+  options = services.options
+
+  @router.get('/healthz')
+  async def health():
+    """Whether the process answers."""
+    return {'status': 'ok'}
+
+  @router.get('/readyz')
+  async def ready():
+    """Whether requests should be sent here: models are loaded and the server is not stopping."""
+    if services.stopping or not services.models.names():
+      return responses.JSONResponse(
+          {'error': 'stopping' if services.stopping else 'no model is loaded'}, 503)
+    return {'status': 'ready'}
+
+  @router.get('/v1/limits')
+  async def limits():
+    """What the server takes and what it has."""
+    return {
+        'max_pixels': options.max_pixels, 'max_objects': options.max_objects,
+        'max_body_bytes': options.max_body_bytes, 'max_sessions': options.max_sessions,
+        'idle_seconds': options.idle_seconds,
+        'models': [{'name': name, 'versions': [number]}
+                   for name, number in services.models.names().items()],
+        'needs_token': services.token.needed}
+
+  @router.get('/', include_in_schema=False)
+  async def page():
+    return _file(_STATIC / 'index.html')
+
+  @router.get('/v1/demo/{name}', include_in_schema=False)
+  async def demo(name: str):
+    if name not in ('clip.mp4', 'mask.png'):
+      raise fastapi.HTTPException(404, 'the demo has clip.mp4 and mask.png.')
+    return _file(_DEMO / name)
+
+  return router
+
+
+def mount_static(app):
+  """Serves the page's files under /static, if they are there."""
+  if _STATIC.is_dir():
+    app.mount('/static', StaticFiles(directory=_STATIC), 'static')
+
+
+def build_metrics_router(services):
+  """The route for Prometheus."""
+  router = fastapi.APIRouter()
+
+  @router.get('/metrics')
+  async def metrics():
+    """Metrics in Prometheus's text format."""
+    services.metrics.set_versions(services.models.names())
+    body, content_type = services.metrics.page()
+    return fastapi.Response(body, headers={'Content-Type': content_type})
+
+  return router
+
+
+def _file(path):
+  if not path.is_file():
+    raise fastapi.HTTPException(404, f'{path.name} is not installed with this server.')
+  return responses.FileResponse(path)

@@ -1,0 +1,112 @@
+"""Stateless requests: a signature of a version, tensors in, tensors out. For REST and for gRPC."""
+
+import grpc
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf.serving import errors
+
+DEFAULT_SIGNATURE = 'serving_default'
+
+
+class Predictor:
+  """Runs signatures; checks names, types and shapes as TensorFlow Serving does, and the limits."""
+
+  def __init__(self, options, models, decoder, metrics):
+    """Args: `ServingOptions`, `ModelStore`, `ImageDecoder`, `Metrics`."""
+    self._options, self._models = options, models
+    self._decoder, self._metrics = decoder, metrics
+
+  def signature(self, version, name):
+    """`SignatureDef` of a version.
+
+    Raises:
+      RequestError: FAILED_PRECONDITION, there is none of that name.
+    """
+    name = name or DEFAULT_SIGNATURE
+    if name not in version.model.signature_defs:
+      raise errors.RequestError(grpc.StatusCode.FAILED_PRECONDITION,
+                                f'Serving signature key "{name}" not found.')
+    return version.model.signature_defs[name]
+
+  def run(self, version, signature_name, inputs, output_filter=()):
+    """Runs a signature.
+
+    Args:
+      version: leased `Version`.
+      signature_name: str; '' takes the default.
+      inputs: dict of name to np array (object dtype for strings).
+      output_filter: names of outputs wanted; none means all.
+
+    Returns:
+      dict of name to np array.
+
+    Raises:
+      RequestError: names, types, shapes or sizes do not fit the signature or the limits.
+      tf.errors.InvalidArgumentError: the graph refuses the values.
+    """
+    signature = self.signature(version, signature_name)
+    _check_names(signature, inputs)
+    wanted = _outputs(signature, output_filter)
+    tensors = {name: _tensor(name, inputs[name], info) for name, info in signature.inputs.items()}
+    if version.model.keeps_state:
+      self._check_limits(inputs)
+    name = signature_name or DEFAULT_SIGNATURE
+    with self._metrics.predict_seconds.labels(version.name, name).time():
+      results = version.model.signatures[name](**tensors)
+      return {key: results[key].numpy() for key in wanted}
+
+  def check_size(self, shape, item_bytes):
+    """Refuses a tensor before memory for it is taken.
+
+    A message of a few bytes can ask for any shape: one value is repeated to fill it.
+    """
+    size = float(np.prod(np.asarray(shape, np.float64))) * item_bytes
+    if size > self._options.max_body_bytes or any(side < 0 for side in shape):
+      raise errors.invalid(f'a tensor of shape {list(shape)} given, at most '
+                           f'{self._options.max_body_bytes} bytes are taken.')
+
+  def _check_limits(self, inputs):
+    """The limits for the inputs of this project's exports, by name."""
+    for name in ('image_bytes', 'mask_bytes'):
+      for data in np.ravel(inputs.get(name, [])):
+        if data:  # track_resume takes '' for the mask that is not given.
+          self._decoder.check(data, name, is_mask=name == 'mask_bytes')
+    if 'image' in inputs:
+      self._decoder.check_size(*inputs['image'].shape[:2], 'image')
+    count = inputs.get('num_objects')
+    if count is not None and not 1 <= count <= self._options.max_objects + 1:
+      raise errors.invalid(f'num_objects: {count} given, expected 1 to '
+                           f'{self._options.max_objects + 1}, background included.')
+
+
+def _check_names(signature, inputs):
+  sent, known = set(inputs), set(signature.inputs)
+  if sent != known:
+    join = lambda names: ','.join(sorted(names))
+    raise errors.invalid(
+        f'input size does not match signature: {len(sent)}!={len(known)} len({{{join(sent)}}}) != '
+        f'len({{{join(known)}}}). Sent extra: {{{join(sent - known)}}}. Missing but required: '
+        f'{{{join(known - sent)}}}.')
+
+
+def _outputs(signature, output_filter):
+  wanted = list(output_filter) or sorted(signature.outputs)
+  for name in wanted:
+    if name not in signature.outputs:
+      raise errors.invalid(f'output tensor alias not found in signature: {name} Outputs expected '
+                           f'to be in the set {{{",".join(sorted(signature.outputs))}}}.')
+  return wanted
+
+
+def _tensor(name, value, info):
+  dtype = tf.as_dtype(info.dtype)
+  given = tf.as_dtype(np.asarray(value).dtype)
+  if given != dtype:
+    raise errors.invalid(
+        f'input {name}: expects to be {dtype.name} but {given.name} is provided.')
+  shape = tf.TensorShape(info.tensor_shape)
+  if not shape.is_compatible_with(np.shape(value)):
+    raise errors.invalid(f'input {name}: a tensor of shape {list(np.shape(value))} given, '
+                         f'expected {shape}.')
+  return tf.constant(value, dtype)

@@ -1,0 +1,92 @@
+"""TensorFlow Serving's REST API under /v1/models."""
+
+import json
+import re
+import urllib.parse
+
+import fastapi
+from google.protobuf import json_format
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from feelvos_tf.serving import errors
+from feelvos_tf.serving import grpc_service
+from feelvos_tf.serving import predict
+from feelvos_tf.serving import tensor_json
+
+_MODEL = (r'(?i:/v1/models)/(?P<name>[^/:]+)'
+          r'(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?')
+_ACTION = re.compile(_MODEL + r':(?P<method>classify|regress|predict)')
+_QUERY = re.compile(_MODEL + r'(?P<metadata>/metadata)?')
+_LARGEST_VERSION = 2**63 - 1
+
+
+def build_router(services):
+  """The routes; `services` is the server's `Services`."""
+  router = fastapi.APIRouter()
+
+  @router.get('/v1/models/{rest:path}', include_in_schema=False)
+  async def query(request: fastapi.Request):
+    match = _match(_QUERY, request)
+    return _json(_describe(services, match))
+
+  @router.post('/v1/models/{rest:path}', include_in_schema=False)
+  async def act(request: fastapi.Request):
+    match = _match(_ACTION, request)
+    if match['method'] != 'predict':
+      raise errors.invalid(f'{match["method"]}: the models of this server have only predict.')
+    body = await request.body()
+    return _json(await services.workers.run(_predict, services, *_spec(match), body))
+
+  return router
+
+
+def _match(pattern, request):
+  path = request.url.path
+  match = pattern.fullmatch(path)
+  if match is None:
+    raise errors.invalid(f'Malformed request: {request.method} {path}')
+  if match['label']:
+    raise errors.invalid(f'Unrecognized servable version label: {match["label"]}')
+  return match
+
+
+def _spec(match):
+  """(name, version or None) of a path; version 0 is how ovmsclient says "latest"."""
+  number = match['version']
+  if number is not None and int(number) > _LARGEST_VERSION:
+    raise errors.invalid(f'Failed to convert version: {number} to numeric.')
+  return urllib.parse.unquote(match['name']), int(number or 0) or None
+
+
+def _describe(services, match):
+  """JSON text of a model's status or metadata."""
+  if not match['metadata']:
+    return json_format.MessageToJson(
+        grpc_service.status(services, *_spec(match)), preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True)
+  response = grpc_service.metadata(services, *_spec(match))
+  signatures = get_model_metadata_pb2.SignatureDefMap()
+  response.metadata['signature_def'].Unpack(signatures)
+  to_dict = lambda message: json_format.MessageToDict(
+      message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+  return json.dumps({'model_spec': to_dict(response.model_spec),
+                     'metadata': {'signature_def': to_dict(signatures)}}, indent=1)
+
+
+def _predict(services, name, number, body):
+  """JSON text of the answer to a predict request; runs in a worker."""
+  document = tensor_json.parse(body)
+  signature_name = document.get('signature_name', '') or predict.DEFAULT_SIGNATURE
+  with services.models.leased(name, number) as version:
+    definition = version.model.signature_defs.get(signature_name)
+    if definition is None:
+      raise errors.invalid(
+          f'Serving signature name: "{signature_name}" not found in signature def')
+    inputs, rows = tensor_json.inputs_of(
+        document, dict(definition.inputs), services.predictor.check_size)
+    outputs = services.predictor.run(version, signature_name, inputs)
+  return tensor_json.answer(outputs, rows)
+
+
+def _json(text):
+  return fastapi.Response(text, media_type='application/json')

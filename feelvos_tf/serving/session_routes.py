@@ -1,0 +1,110 @@
+"""Sessions over HTTP: open, send frames, correct, look, save, close."""
+
+import fastapi
+from starlette.datastructures import UploadFile
+
+from feelvos_tf.serving import errors
+from feelvos_tf.serving import sessions
+
+_MOST_FIELD_BYTES = 4096
+_MOST_PARTS = 8
+
+
+def build_router(services):
+  """The routes below /v1/sessions; `services` is the server's `Services`."""
+  router = fastapi.APIRouter(prefix='/v1/sessions')
+  _add_life(router, services.sessions, services.models)
+  _add_frames(router, services.sessions)
+  return router
+
+
+def _add_life(router, store, models):
+  """Opening, looking at, saving and closing sessions."""
+  @router.post('', status_code=201)
+  async def open_session(request: fastapi.Request):
+    """Opens a session: form with `frame` and `mask`, or with `state`."""
+    async with request.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS,
+                            max_part_size=_MOST_FIELD_BYTES) as form:
+      name, number = _model_of(form, models)
+      if 'state' in form:
+        if 'frame' in form or 'mask' in form:
+          raise errors.invalid('give either state, or frame and mask.')
+        session = await store.resume(
+            name, number, await _file(form, 'state'), _number(form, 'frame_index') or 0)
+      else:
+        session = await store.create(
+            name, number, await _file(form, 'frame'), await _file(form, 'mask'))
+    return session.describe()
+
+  @router.get('/{session_id}')
+  async def describe(session_id: str):
+    """What the session is, and how long nobody has used it."""
+    idle = store.idle_seconds(session_id)
+    return {**store.get(session_id).describe(), 'idle_seconds': round(idle, 3)}
+
+  @router.get('/{session_id}/state')
+  async def state(session_id: str):
+    """State bytes to go on from, here or elsewhere."""
+    return fastapi.Response(await store.state(store.get(session_id)),
+                            media_type='application/octet-stream')
+
+  @router.delete('/{session_id}', status_code=204)
+  async def close(session_id: str):
+    """Closes the session."""
+    await store.close(store.get(session_id))
+
+
+def _add_frames(router, store):
+  """Frames and corrections."""
+  @router.post('/{session_id}/frames')
+  async def send_frame(session_id: str, request: fastapi.Request):
+    """Segments the next frame; the body is the encoded frame, the answer the mask PNG."""
+    session = store.get(session_id)
+    frame = await request.body()
+    if not frame:
+      raise errors.invalid('the body is empty; send the bytes of a JPEG or PNG frame.')
+    reply = await store.step(session, frame)
+    return fastapi.Response(reply.png, media_type='image/png', headers={
+        'X-Frame-Index': str(reply.frame_index),
+        'X-Object-Ids': ','.join(map(str, reply.object_ids)),
+        'X-Confidence': sessions.confidence_text(reply.confidence)})
+
+  @router.post('/{session_id}/mask')
+  async def correct(session_id: str, request: fastapi.Request):
+    """Takes the right mask of a frame; new ids become new objects."""
+    session = store.get(session_id)
+    async with request.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS,
+                            max_part_size=_MOST_FIELD_BYTES) as form:
+      return await store.correct(session, await _file(form, 'frame'), await _file(form, 'mask'),
+                                 _number(form, 'frame_index'))
+
+
+def _model_of(form, models):
+  """(name, version or None) that a form asks for; the only model if it names none."""
+  name = form.get('model')
+  if name is None:
+    names = list(models.names())
+    if len(names) != 1:
+      raise errors.invalid(f'this server has the models {", ".join(names)}; say which with the '
+                           'field model.')
+    name = names[0]
+  if not isinstance(name, str):
+    raise errors.invalid('model: a file given, expected a name.')
+  return name, _number(form, 'version')
+
+
+def _number(form, key):
+  value = form.get(key)
+  if value is None or value == '':
+    return None
+  if not isinstance(value, str) or not value.isdecimal() or len(value) > 18:
+    raise errors.invalid(f'{key}: expected a number of at least 0.')
+  return int(value)
+
+
+async def _file(form, key):
+  value = form.get(key)
+  if not isinstance(value, UploadFile):
+    raise errors.invalid(f'{key}: missing; send multipart/form-data with the file in the field '
+                         f'{key}.')
+  return await value.read()

@@ -1,0 +1,270 @@
+"""Sessions: videos whose state stays on the server between two requests."""
+
+import asyncio
+import collections
+import secrets
+import time
+
+import grpc
+import numpy as np
+
+from datasets import masks
+from feelvos_tf import png_in_graph
+from feelvos_tf.segmenter import VideoSegmenter
+from feelvos_tf.serving import errors
+
+_REMEMBERED = 10000  # Ids of expired sessions, to tell "expired" from "unknown".
+
+
+class Session:
+  """One video. Everything that changes it runs under its lock, one after the other.
+
+  Attributes:
+    id: str, unguessable; `<replica>.<random>` where the server has a name among several.
+    segmenter: `VideoSegmenter`.
+    palette: uint8 [256, 3] of the masks that come out.
+    frame_index: number of the last frame, 0 for the first.
+    last_used: time of the store's clock.
+  """
+
+  def __init__(self, lease, segmenter, palette, frame_index, now, replica=''):
+    token = secrets.token_urlsafe(16)
+    self.id = f'{replica}.{token}' if replica else token
+    self.segmenter, self.palette, self.frame_index = segmenter, palette, frame_index
+    self.last_used = now
+    self.lock = asyncio.Lock()
+    self.lease = lease
+    self.open = True
+
+  def describe(self):
+    """JSON-ready dict of the API's answers."""
+    height, width = self.segmenter.size
+    return {'session_id': self.id, 'model': self.lease.version.name,
+            'version': self.lease.version.number,
+            'object_ids': list(self.segmenter.object_ids), 'height': height, 'width': width,
+            'frame_index': self.frame_index}
+
+
+class SegmentedReply:
+  """What a frame is answered with: PNG bytes, frame index, object ids, their confidence."""
+
+  def __init__(self, png, frame_index, object_ids, confidence):
+    self.png, self.frame_index = png, frame_index
+    self.object_ids, self.confidence = object_ids, confidence
+
+
+class SessionStore:
+  """All sessions of a server.
+
+  Not for threads: its coroutines belong to one event loop, models run in the worker pool. A
+  session is reached by its id only, and nothing of one is kept elsewhere: no reply can hold what
+  belongs to another session.
+  """
+
+  def __init__(self, options, models, workers, decoder, metrics, clock=time.monotonic):
+    """Args: `ServingOptions`, `ModelStore`, `WorkerPool`, `ImageDecoder`, `Metrics`, seconds."""
+    self._options, self._models, self._workers = options, models, workers
+    self._decoder, self._metrics, self._clock = decoder, metrics, clock
+    self._sessions = {}
+    self._opening = 0
+    self._expired = collections.OrderedDict()
+    self._running = set()  # Tasks, so that they are not collected.
+    metrics.watch_sessions(lambda: len(self._sessions), self.memory_bytes)
+
+  def __len__(self):
+    return len(self._sessions)
+
+  def memory_bytes(self):
+    """Bytes of the states of all sessions."""
+    return sum(session.segmenter.memory_bytes for session in list(self._sessions.values()))
+
+  async def create(self, name, number, frame, mask):
+    """Opens a session.
+
+    Args:
+      name: model, number: its version or None.
+      frame: bytes of a JPEG or PNG. mask: bytes of a PNG.
+
+    Returns:
+      `Session`.
+
+    Raises:
+      RequestError: unknown model, or too many sessions.
+      ValueError, tf.errors.InvalidArgumentError: frame or mask are wrong.
+    """
+    def start(segmenter):
+      given = self._decoder.mask(mask)
+      segmenter.start(self._decoder.frame(frame), given.ids)
+      return given.palette if given.palette is not None else masks.DAVIS_PALETTE
+
+    return await self._shielded(self._open(name, number, start, 0))
+
+  async def resume(self, name, number, state_bytes, frame_index=0):
+    """Opens a session with the state of another one or of `track_resume`; see `create`."""
+    def start(segmenter):
+      snapshot, chunk = segmenter.graph.restore(state_bytes)
+      self._decoder.check_size(*snapshot.size, 'state')
+      segmenter.restore(snapshot)
+      return png_in_graph.palette_of_chunk(chunk)
+
+    return await self._shielded(self._open(name, number, start, frame_index))
+
+  def get(self, session_id):
+    """The session of an id; it counts as used.
+
+    Raises:
+      RequestError: 410 if it expired, 404 if there never was one or it was closed.
+    """
+    session = self._sessions.get(session_id)
+    if session is not None:
+      session.last_used = self._clock()
+      return session
+    if session_id in self._expired:
+      raise errors.RequestError(
+          grpc.StatusCode.NOT_FOUND,
+          f'the session expired after {self._options.idle_seconds:g} seconds without a request; '
+          'open another one.', 410)
+    holder = replica_of(session_id)
+    if self._options.replica and holder and holder != self._options.replica:
+      raise errors.RequestError(
+          grpc.StatusCode.NOT_FOUND,
+          'the replica that held this session is gone; go on with POST /v1/sessions and the state '
+          'bytes last taken (field state), or with a frame and its mask.', 410)
+    raise errors.RequestError(
+        grpc.StatusCode.NOT_FOUND, 'no such session; it was closed, or the id is wrong.')
+
+  def idle_seconds(self, session_id):
+    """Seconds since a session was used; does not count as use."""
+    session = self._sessions.get(session_id)
+    return 0.0 if session is None else self._clock() - session.last_used
+
+  async def step(self, session, frame):
+    """Segments the next frame of a session: bytes of a JPEG or PNG to `SegmentedReply`."""
+    def run():
+      with self._metrics.frame_seconds.time():
+        result = session.segmenter.step(self._decoder.frame(frame))
+        session.frame_index += 1
+        png = masks.encode_mask(result.mask, session.palette)
+        return SegmentedReply(png, session.frame_index, result.object_ids, result.confidence)
+
+    return await self._use(session, run)
+
+  async def correct(self, session, frame, mask, frame_index=None):
+    """Takes the right mask of a frame (both bytes), see `VideoSegmenter.correct`.
+
+    Returns:
+      `Session.describe()` after it.
+    """
+    def run():
+      given = self._decoder.mask(mask)
+      ids = {*session.segmenter.object_ids, *given.object_ids}
+      if len(ids) - 1 > self._options.max_objects:
+        raise errors.invalid(f'{len(ids) - 1} objects with those of this mask, at most '
+                             f'{self._options.max_objects} are taken.')
+      session.segmenter.correct(self._decoder.frame(frame), given.ids)
+      if given.palette is not None:
+        session.palette = given.palette
+      if frame_index is not None:
+        session.frame_index = frame_index
+      return session.describe()
+
+    return await self._use(session, run)
+
+  async def state(self, session):
+    """State bytes of a session."""
+    return await self._use(session, lambda: session.segmenter.graph.save(
+        session.segmenter.snapshot(), png_in_graph.palette_chunk(session.palette)))
+
+  async def close(self, session):
+    """Closes a session after what runs in it."""
+    async with session.lock:
+      self._forget(session)
+
+  def evict_idle(self):
+    """Closes sessions that were not used for too long; returns their number."""
+    oldest = self._clock() - self._options.idle_seconds
+    idle = [session for session in self._sessions.values()
+            if session.last_used < oldest and not session.lock.locked()]
+    for session in idle:
+      self._forget(session)
+      self._expired[session.id] = None
+      while len(self._expired) > _REMEMBERED:
+        self._expired.popitem(last=False)
+    self._metrics.sessions_expired.inc(len(idle))
+    return len(idle)
+
+  async def close_all(self):
+    """Closes all sessions, each after what runs in it."""
+    for session in list(self._sessions.values()):
+      await self.close(session)
+
+  async def _open(self, name, number, start, frame_index):
+    self._check_room()
+    lease = self._models.lease(name, number)
+    self._opening += 1
+    try:
+      if not lease.version.model.keeps_state:
+        raise errors.invalid(f'model {name} has no signatures for sessions; write it with '
+                             'python -m feelvos_tf.export.')
+      segmenter = VideoSegmenter(lease.version.model)
+      palette = await self._workers.run(start, segmenter)
+      used = self.memory_bytes() + segmenter.memory_bytes
+      if used > self._options.max_state_bytes:
+        raise errors.RequestError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f'the states of {len(self)} sessions and this one take {used} bytes, at most '
+            f'{self._options.max_state_bytes} are allowed; close one, or send smaller frames.')
+    except BaseException:
+      lease.release()
+      raise
+    finally:
+      self._opening -= 1
+    session = Session(lease, segmenter, palette, frame_index, self._clock(),
+                      self._options.replica)
+    self._sessions[session.id] = session
+    self._metrics.sessions_opened.inc()
+    return session
+
+  def _check_room(self):
+    if len(self._sessions) + self._opening >= self._options.max_sessions:
+      self.evict_idle()
+    if len(self._sessions) + self._opening >= self._options.max_sessions:
+      raise errors.RequestError(
+          grpc.StatusCode.RESOURCE_EXHAUSTED,
+          f'{self._options.max_sessions} sessions are open, no more are allowed; close one, or '
+          'wait until an unused one expires.')
+
+  async def _use(self, session, function):
+    """Result of a function that runs in the pool while nothing else uses the session."""
+    async def run():
+      async with session.lock:
+        if not session.open:
+          self.get(session.id)  # Raises.
+        try:
+          return await self._workers.run(function)
+        finally:
+          session.last_used = self._clock()
+
+    return await self._shielded(run())
+
+  async def _shielded(self, coroutine):
+    """Awaits it; it goes on to its end, and lets go of locks, if the caller is cancelled."""
+    task = asyncio.ensure_future(coroutine)
+    self._running.add(task)
+    task.add_done_callback(self._running.discard)
+    return await asyncio.shield(task)
+
+  def _forget(self, session):
+    if self._sessions.pop(session.id, None) is not None:
+      session.open = False
+      session.lease.release()
+
+
+def replica_of(session_id):
+  """Name of the replica that a session's id begins with; '' if there is none."""
+  return session_id.rpartition('.')[0]
+
+
+def confidence_text(confidence):
+  """`X-Confidence`: numbers of three decimals, separated by commas."""
+  return ','.join(f'{value:.3f}' for value in np.asarray(confidence))

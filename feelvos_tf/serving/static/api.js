@@ -1,0 +1,112 @@
+/** The server's sessions API over HTTP. Every failure is a ServerError that says what happened. */
+
+/** A request that failed. `status` is the HTTP code, 0 if the server did not answer. */
+export class ServerError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+
+  /** Whether the session that was asked for does not exist (any more). */
+  get sessionGone() {
+    return this.status === 404 || this.status === 410;
+  }
+}
+
+/** Requests to the server the page came from; paths are relative, so a proxy's prefix is kept. */
+export class Api {
+  constructor(base = document.baseURI) {
+    this.base = base;
+    this.token = '';
+  }
+
+  async limits() {
+    return (await this.request('GET', 'v1/limits')).json();
+  }
+
+  /** Bytes of the demo: 'clip.mp4' or 'mask.png'. */
+  async demo(name) {
+    return (await this.request('GET', `v1/demo/${name}`)).blob();
+  }
+
+  /** Opens a session with a frame and its mask; returns the server's description of it. */
+  async createSession({frame, mask, model, version}) {
+    const fields = {frame, mask, ...(model ? {model} : {}), ...(version ? {version} : {})};
+    return (await this.request('POST', 'v1/sessions', form(fields))).json();
+  }
+
+  /** The server's description of a session. */
+  async describeSession(id) {
+    return (await this.request('GET', `v1/sessions/${id}`)).json();
+  }
+
+  /** Gives a session the right mask of a frame, whose number is `index`. */
+  async correct(id, frame, mask, index) {
+    const path = `v1/sessions/${id}/mask`;
+    return (await this.request('POST', path, form({frame, mask, frame_index: index}))).json();
+  }
+
+  /** Sends a frame; returns its mask. */
+  async step(id, frame) {
+    return (await this.request('POST', `v1/sessions/${id}/frames`, frame)).blob();
+  }
+
+  /** Closes a session, also while the page is being left. Errors do not matter any more. */
+  closeSession(id) {
+    return this.request('DELETE', `v1/sessions/${id}`, undefined, {keepalive: true})
+      .catch(() => {});
+  }
+
+  /** Makes a video of a short clip's frames and masks. */
+  async overlay(frames, masks, framesPerSecond) {
+    const body = new FormData();
+    frames.forEach((blob, i) => body.append('frames', blob, `${i}.jpg`));
+    masks.forEach((blob, i) => body.append('masks', blob, `${i}.png`));
+    body.append('frames_per_second', framesPerSecond);
+    return (await this.request('POST', 'v1/overlay', body)).blob();
+  }
+
+  /** A WebSocket; browsers cannot give it headers, so the token is its subprotocol. */
+  socket(path) {
+    const url = new URL(path, this.base);
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    const socket = new WebSocket(url, this.token ? [`bearer.${this.token}`] : []);
+    socket.binaryType = 'blob';
+    return socket;
+  }
+
+  async request(method, path, body, options = {}) {
+    const headers = this.token ? {Authorization: `Bearer ${this.token}`} : {};
+    let response;
+    try {
+      response = await fetch(new URL(path, this.base), {method, body, headers, ...options});
+    } catch (error) {
+      throw new ServerError('The server does not answer. Check that it runs, then try again.', 0);
+    }
+    if (response.ok) return response;
+    throw new ServerError(await describe(response), response.status);
+  }
+}
+
+function form(fields) {
+  const body = new FormData();
+  for (const [name, value] of Object.entries(fields)) {
+    if (value instanceof Blob) body.append(name, value, `${name}.${value.type.split('/')[1]}`);
+    else body.append(name, value);
+  }
+  return body;
+}
+
+async function describe(response) {
+  if (response.status === 401 || response.status === 403) {
+    return 'The server wants a token. Type it under Server, then try again.';
+  }
+  const text = await response.text().catch(() => '');
+  try {
+    const {error} = JSON.parse(text);
+    if (error) return `The server says: ${error}`;
+  } catch {
+    // A proxy's page; its code has to do.
+  }
+  return `The server answered with code ${response.status} ${response.statusText}`.trim() + '.';
+}

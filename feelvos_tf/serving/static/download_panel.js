@@ -1,0 +1,77 @@
+/** Masks as a zip, the overlay as an mp4. */
+
+import {say, showError} from './notices.js';
+import {makeOverlayVideo} from './overlay_video.js';
+import {saveFile} from './save_file.js';
+import {zipFiles} from './zip.js';
+
+export class DownloadPanel {
+  constructor(api, workspace, server) {
+    const find = (id) => document.getElementById(id);
+    Object.assign(this, {api, workspace, server, work: null, masks: find('save-masks'),
+      overlay: find('save-overlay'), cancel: find('cancel-overlay'), note: find('download-note')});
+    this.masks.addEventListener('click', () => this.saveMasks());
+    this.overlay.addEventListener('click', () => this.saveOverlay());
+    this.cancel.addEventListener('click', () => this.work?.abort());
+  }
+
+  async saveMasks() {
+    const {workspace} = this;
+    await workspace.settled();
+    const {clip} = workspace;
+    const indices = [...clip.masks.keys()].sort((a, b) => a - b);
+    try {
+      const zip = await zipFiles(indices.map((index) =>
+        [`${clip.source.stem(index)}.png`, clip.masks.get(index)]));
+      const link = saveFile(zip, `${this.baseName()}_masks.zip`);
+      clip.unsaved = false;
+      const noun = indices.length === 1 ? 'mask' : 'masks';
+      this.tell(`${indices.length} ${noun} in the zip file.`, link);
+    } catch (error) {
+      showError(error);
+    }
+  }
+
+  async saveOverlay() {
+    const {api, workspace, server} = this;
+    await workspace.settled();
+    const {clip} = workspace;
+    const indices = Array.from({length: clip.last - clip.start + 1}, (_, i) => clip.start + i);
+    this.work = new AbortController();
+    this.update();
+    this.cancel.focus();
+    try {
+      const video = await makeOverlayVideo(api, clip, indices, server.limits.max_body_bytes,
+        (done) => { this.note.textContent = `${done} of ${indices.length} frames drawn.`; },
+        this.work.signal);
+      const link = saveFile(video, `${this.baseName()}_overlay.mp4`);
+      this.tell(`${indices.length} frames in the video.`, link);
+    } catch (error) {
+      if (error.name === 'AbortError') this.tell('No video was made.');
+      else showError(error, {label: 'Try again', run: () => this.saveOverlay()});
+    } finally {
+      this.work = null;
+      this.update();
+      if (document.activeElement === document.body) this.overlay.focus({preventScroll: true});
+    }
+  }
+
+  tell(text, link = '') {
+    this.note.replaceChildren(`${text} `, link);
+    say(text);
+  }
+
+  baseName() {
+    return this.workspace.clip.source.name.replace(/\.[^.]*$/, '').replace(/[^\w.-]+/g, '_');
+  }
+
+  update() {
+    const {clip, running} = this.workspace;
+    const nothing = !clip?.masks.size;
+    this.masks.disabled = nothing;
+    this.overlay.disabled = nothing || running || Boolean(this.work);
+    this.overlay.hidden = Boolean(this.work);
+    this.cancel.hidden = !this.work;
+    if (nothing) this.note.textContent = 'A mask is a PNG file. The value of a pixel is the id.';
+  }
+}

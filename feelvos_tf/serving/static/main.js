@@ -1,0 +1,218 @@
+/** Puts the parts of the page together. */
+
+import {Api} from './api.js';
+import {BrushInput} from './brush_input.js';
+import {ClipPanel} from './clip_panel.js';
+import {DownloadPanel} from './download_panel.js';
+import {FrameView} from './frame_view.js';
+import {hideError, say, showError} from './notices.js';
+import {ObjectsPanel} from './objects_panel.js';
+import {acceptDrops, openFiles} from './opening.js';
+import {RunPanel} from './run_panel.js';
+import {ServerPanel} from './server_panel.js';
+import {Timeline} from './timeline.js';
+import {openVideo} from './video_frames.js';
+import {Workspace} from './workspace.js';
+
+const find = (id) => document.getElementById(id);
+const api = new Api();
+const view = new FrameView();
+
+export const workspace = new Workspace(view, refresh);
+const server = new ServerPanel(api, () => {
+  workspace.maxPixels = server.limits.max_pixels;
+  if (!workspace.running) runs?.forget();
+  refresh();
+});
+const timeline = new Timeline((index) => {
+  find('follow').checked = workspace.running && index === workspace.clip.last;
+  timeline.set(index);
+  return workspace.show(index).catch(showError);
+});
+const objects = new ObjectsPanel({
+  selected: () => brush.showCursor(),
+  renamed: (from, to) => changeIds(from, to),
+  removed: (id) => changeIds(id, 0),
+  refuse: showError,
+});
+const brush = new BrushInput(view, {
+  mayPaint,
+  editor: () => workspace.editor,
+  objectId: () => objects.selected,
+  painted: () => workspace.keep(),
+  toolChanged: showTool,
+  key: shortcut,
+  say,
+});
+const runs = new RunPanel(api, workspace, server, mayDrop, refresh);
+const downloads = new DownloadPanel(api, workspace, server);
+const clipPanel = new ClipPanel(workspace, {
+  resized: (longSide) => { runs.forget(); workspace.setLongSide(longSide).catch(showError); },
+  rated: (rate) => {
+    workspace.clip.source.setRate(rate);
+    timeline.open(workspace.clip);
+    workspace.show(0).catch(showError);
+  },
+});
+
+/** Brings every part up to date with the workspace. */
+function refresh() {
+  const {clip, editor, index} = workspace;
+  for (const panel of [clipPanel, runs, downloads]) panel.update();
+  const ready = Boolean(clip) && workspace.mayPaint;
+  for (const id of ['load-mask', 'clear-frame', 'add-object']) find(id).disabled = !ready;
+  find('undo').disabled = !ready || !editor.canUndo;
+  find('redo').disabled = !ready || !editor.canRedo;
+  for (const id of ['zoom-in', 'zoom-out', 'size']) find(id).disabled = !clip;
+  for (const input of document.querySelectorAll('[name="tool"]')) input.disabled = !clip;
+  if (!clip) return;
+  const counts = editor.counts();
+  objects.include(counts.flatMap((count, id) => (id && count ? [id] : [])));
+  objects.setState({counts, enabled: ready,
+    fixed: clip.hasResults ? runs.tracking?.objectIds ?? new Set(objects.ids) : new Set()});
+  view.surface.classList.toggle('look', !ready);
+  view.surface.setAttribute('aria-label', `Frame ${index + 1} of ${clip.count}`);
+  find('hint').textContent = workspace.running ? '' : workspace.whyNotPaint();
+  find('legend').hidden = !clip.masks.size;
+  if (timeline.clip !== clip) timeline.open(clip);
+  if (workspace.wanted === null) timeline.set(index);
+}
+
+function mayPaint() {
+  const reason = workspace.whyNotPaint();
+  if (reason) {
+    find('hint').textContent = reason;
+    say(reason);
+  }
+  return workspace.mayPaint;
+}
+
+function changeIds(from, to) {
+  if (!workspace.clip || !workspace.editor.ids.includes(from)) return;
+  workspace.editor.rename(from, to);
+  workspace.keep();
+}
+
+function history(step) {
+  if (!workspace.clip || !mayPaint()) return;
+  workspace.editor[step]();
+  workspace.keep();
+}
+
+function showTool() {
+  document.querySelector(`[name="tool"][value="${brush.tool}"]`).checked = true;
+  find('size').value = find('size-value').textContent = brush.size;
+}
+
+/** Keys of the frame that are not the brush's. Returns whether there is such a key. */
+function shortcut({key}) {
+  const step = {',': -1, '.': 1}[key];
+  if (step) timeline.user(workspace.index + step);
+  else if (/^[1-9]$/.test(key)) objects.select(objects.ids[key - 1]);
+  else if (key.toLowerCase() === 'n') find('add-object').click();
+  else if (key.toLowerCase() === 'r') (workspace.running ? find('stop') : find('run')).click();
+  else return false;
+  return true;
+}
+
+/** Asks before masks of a run are lost. */
+function mayDrop(what) {
+  return !workspace.clip?.unsaved ||
+    window.confirm(`The masks are not downloaded. ${what} without them?`);
+}
+
+/** Opens what `load` gives ({source, mask}); a message says what goes wrong. */
+async function open(load) {
+  if (workspace.running) {
+    showError('Stop the run before opening another clip.');
+    return;
+  }
+  if (!mayDrop('Open another clip')) return;
+  hideError();
+  timeline.pause();
+  find('busy').hidden = false;
+  try {
+    const {source, mask} = await load();
+    runs.forget();
+    objects.reset([]);
+    find('welcome').hidden = true;
+    await workspace.open(source);
+    if (mask) await workspace.loadMask(mask, server.limits.max_objects);
+    say(`${source.name} is open: ${source.count} frames.`);
+    view.surface.focus({preventScroll: true});
+  } catch (error) {
+    if (error.status === 401) server.askForToken();
+    showError(error.status === 404 ? 'This server has no demo clip. Choose a file.' : error);
+  } finally {
+    find('busy').hidden = true;
+    refresh();
+  }
+}
+
+async function loadMask(file) {
+  if (!mayPaint()) {
+    showError(workspace.whyNotPaint());
+    return;
+  }
+  hideError();
+  await workspace.loadMask(file, server.limits.max_objects).catch(showError);
+}
+
+async function demo() {
+  const [clip, mask] = await Promise.all([api.demo('clip.mp4'), api.demo('mask.png')]);
+  return {source: await openVideo(clip, 'demo.mp4'), mask};
+}
+
+function whenChosen(input, use) {
+  input.addEventListener('change', () => {
+    const files = [...input.files];
+    input.value = '';
+    if (files.length) use(files);
+  });
+}
+
+async function connect() {
+  try {
+    await server.load();
+  } catch (error) {
+    showError(error, {label: 'Try again', run: connect});
+  }
+}
+
+for (const button of document.querySelectorAll('[data-open]')) {
+  button.addEventListener('click', () =>
+    (button.dataset.open === 'demo' ? open(demo) : find('clip-file').click()));
+}
+whenChosen(find('clip-file'), (files) => open(async () => ({source: await openFiles(files)})));
+whenChosen(find('mask-file'), ([file]) => loadMask(file));
+acceptDrops(view.viewport, {hasClip: () => Boolean(workspace.clip), mask: loadMask,
+  clip: (files) => open(async () => ({source: await openFiles(files)}))});
+find('load-mask').addEventListener('click', () => find('mask-file').click());
+find('clear-frame').addEventListener('click', () => {
+  workspace.editor.replace(new Uint8Array(workspace.editor.ids.length));
+  workspace.keep();
+});
+find('add-object').addEventListener('click', () => objects.add(server.limits.max_objects));
+find('undo').addEventListener('click', () => history('undo'));
+find('redo').addEventListener('click', () => history('redo'));
+find('size').addEventListener('input', () => brush.set({size: Number(find('size').value)}));
+for (const input of document.querySelectorAll('[name="tool"]')) {
+  input.addEventListener('change', () => brush.set({tool: input.value}));
+}
+find('follow').addEventListener('change', () => {
+  if (find('follow').checked && workspace.running) workspace.show(workspace.clip.last);
+});
+document.addEventListener('keydown', (event) => {
+  const isTyping = event.target.matches('input:not([type="range"], [type="radio"])');
+  if (!(event.ctrlKey || event.metaKey) || isTyping) return;
+  const key = event.key.toLowerCase();
+  const step = key === 'y' || (key === 'z' && event.shiftKey) ? 'redo' : key === 'z' ? 'undo' : '';
+  if (!step) return;
+  event.preventDefault();
+  history(step);
+});
+window.addEventListener('beforeunload', (event) => {
+  if (workspace.running || workspace.clip?.unsaved) event.preventDefault();
+});
+refresh();
+connect();

@@ -1,0 +1,168 @@
+/** Run, stop, progress: the one place that starts and ends runs. */
+
+import {hideError, say, showError} from './notices.js';
+import {Pace, formatSeconds} from './pace.js';
+import {Tracking} from './tracking.js';
+
+const SPOKEN_STEPS = 4; // A screen reader hears every quarter.
+
+export class RunPanel {
+  /**
+   * @param {Api} api
+   * @param {Workspace} workspace
+   * @param {ServerPanel} server
+   * @param {function(string): boolean} mayDrop whether masks that were not saved may be lost.
+   * @param {function()} onChange called when a run starts, ends or gets a frame.
+   */
+  constructor(api, workspace, server, mayDrop, onChange) {
+    const find = (id) => document.getElementById(id);
+    Object.assign(this, {api, workspace, server, mayDrop, onChange, tracking: null, pace: null,
+      stopping: false, summary: '', runButton: find('run'), stopButton: find('stop'),
+      overButton: find('start-over'), note: find('run-note'), follow: find('follow'),
+      row: find('progress-row'), bar: find('progress'), text: find('progress-text')});
+    this.runButton.addEventListener('click', () => this.run());
+    this.stopButton.addEventListener('click', () => this.stop());
+    this.overButton.addEventListener('click', () => this.startOver());
+    window.addEventListener('pagehide', () => this.forget());
+  }
+
+  get running() {
+    return this.workspace.running;
+  }
+
+  /** Closes the session: another clip, model or size. */
+  forget() {
+    this.tracking?.close();
+    this.tracking = null;
+    this.summary = '';
+  }
+
+  async run() {
+    const {workspace} = this;
+    if (this.running || this.whyNot()) return;
+    workspace.running = true;
+    this.stopping = false;
+    this.summary = '';
+    this.follow.checked = true;
+    hideError();
+    this.onChange();
+    this.stopButton.focus();
+    const {clip} = workspace;
+    try {
+      await workspace.settled();
+      this.pace = new Pace();
+      this.tracking ??= new Tracking(this.api, clip, this.server.settings(),
+        (index, canvas) => this.frameDone(index, canvas));
+      say(`Run started after frame ${clip.from + 1}.`);
+      await this.tracking.run();
+      this.finish(clip);
+    } catch (error) {
+      this.fail(error, clip);
+    } finally {
+      workspace.running = false;
+      this.onChange();
+      if (document.activeElement === document.body) this.focusNext();
+    }
+  }
+
+  stop() {
+    this.stopping = true;
+    this.tracking?.stop();
+    this.onChange();
+  }
+
+  async startOver() {
+    const {workspace} = this;
+    await workspace.settled();
+    if (!this.mayDrop('Start over')) return;
+    this.forget();
+    workspace.clip.startOver();
+    await workspace.show(workspace.clip.start);
+    say('The masks of the run are gone. The first mask is still here.');
+  }
+
+  async frameDone(index, canvas) {
+    const {clip} = this.workspace;
+    this.pace.mark();
+    if (this.follow.checked) await this.workspace.present(index, canvas);
+    else this.onChange();
+    const part = Math.ceil((clip.count - clip.start) / SPOKEN_STEPS);
+    if ((index - clip.start + 1) % part === 0) {
+      say(`Frame ${index + 1} of ${clip.count}. ${this.pace.describe(clip.count - 1 - index)}`);
+    }
+  }
+
+  finish(clip) {
+    const seconds = formatSeconds(this.pace.elapsed());
+    const frames = this.pace.frames;
+    this.summary = `${frames} ${frames === 1 ? 'frame' : 'frames'} in ${seconds}`;
+    const isDone = clip.last === clip.count - 1;
+    say(isDone ? `Done: ${this.summary}.` : `Stopped at frame ${clip.last + 1}.`);
+  }
+
+  fail(error, clip) {
+    console.info(error);
+    this.summary = 'ended early';
+    if (error.status === 401 || error.status === 403) this.server.askForToken();
+    const label = clip.hasResults ? `Go on from frame ${clip.from + 1}` : 'Try again';
+    showError(error, {label, run: () => this.run()});
+  }
+
+  focusNext() {
+    (this.runButton.disabled ? this.workspace.view.surface : this.runButton)
+      .focus({preventScroll: true});
+  }
+
+  /** Why there is nothing to run; empty if there is. */
+  whyNot() {
+    const {clip} = this.workspace;
+    if (!clip) return 'Open a clip.';
+    if (!clip.masks.size) return 'Paint an object on a frame, or load a mask.';
+    if (this.server.lacksToken) return 'Type the token under Server.';
+    if (clip.from === clip.count - 1 && !clip.unsent.size) {
+      return 'All frames have masks. Paint on a frame to correct it and run on from there.';
+    }
+    if (clip.count === 1) return 'The clip has one frame.';
+    return '';
+  }
+
+  update() {
+    const {clip} = this.workspace;
+    const {running} = this;
+    this.runButton.hidden = running;
+    this.stopButton.hidden = !running;
+    this.stopButton.disabled = this.stopping;
+    this.stopButton.textContent = this.stopping ? 'Stopping' : 'Stop';
+    document.getElementById('follow-row').hidden = !running;
+    this.overButton.hidden = running || !clip?.hasResults;
+    this.runButton.disabled = Boolean(this.whyNot());
+    this.runButton.textContent = clip?.hasResults ? 'Run on' : 'Run';
+    this.note.textContent = running ? '' : this.whyNot() || this.whatNext();
+    this.note.hidden = !this.note.textContent;
+    this.row.hidden = !running && !clip?.hasResults;
+    if (!this.row.hidden) this.showProgress();
+  }
+
+  whatNext() {
+    const {clip} = this.workspace;
+    const frame = clip.from + 1;
+    if (!clip.hasResults) {
+      return clip.start ? `Starts with frame ${frame}. The frames before it get no masks.`
+        : 'Starts with frame 1.';
+    }
+    return clip.from < clip.last
+      ? `Runs on from frame ${frame}. The frames after it are computed again.`
+      : `Runs on from frame ${frame}.`;
+  }
+
+  showProgress() {
+    const {clip} = this.workspace;
+    const total = clip.count - clip.start;
+    const done = clip.last - clip.start + 1;
+    this.bar.max = total;
+    this.bar.value = done;
+    const pace = this.running ? this.pace?.describe(total - done) || 'waiting for the first mask'
+      : this.summary;
+    this.text.textContent = [`${done} of ${total} frames`, pace].filter(Boolean).join(', ');
+  }
+}

@@ -1,0 +1,90 @@
+/** Moves between frames; a bar shows which have masks and which the user corrected. */
+
+export class Timeline {
+  /**
+   * @param {function(number)} onMove called with the frame (from 0) that the user wants to see.
+   */
+  constructor(onMove) {
+    const find = (id) => document.getElementById(id);
+    Object.assign(this, {onMove, root: find('timeline'), slider: find('frame'),
+      marks: find('marks'), value: find('frame-value'), playButton: find('play'), clip: null,
+      index: 0, playing: false});
+    this.slider.addEventListener('input', () => this.user(Number(this.slider.value) - 1));
+    find('previous').addEventListener('click', () => this.user(this.index - 1));
+    find('next').addEventListener('click', () => this.user(this.index + 1));
+    this.playButton.addEventListener('click', () => (this.playing ? this.pause() : this.play()));
+    new ResizeObserver(() => this.draw()).observe(this.marks);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
+  }
+
+  open(clip) {
+    this.pause();
+    this.clip = clip;
+    this.slider.max = clip.count;
+    this.root.hidden = false;
+    this.set(0);
+  }
+
+  /** Shows that a frame is the one on the page. */
+  set(index) {
+    this.index = index;
+    this.slider.value = index + 1;
+    const text = `${index + 1} of ${this.clip.count}`;
+    this.value.textContent = text;
+    this.slider.setAttribute('aria-valuetext', `Frame ${text}`);
+    this.draw();
+  }
+
+  user(index) {
+    this.pause();
+    if (this.clip && index >= 0 && index < this.clip.count) this.onMove(index);
+  }
+
+  /** Goes through the frames that have masks, or all if none has, no faster than the clip. */
+  async play() {
+    const {clip} = this;
+    const end = clip.hasResults ? clip.last : clip.count - 1;
+    this.setPlaying(true);
+    let index = this.index >= end ? (clip.hasResults ? clip.start : 0) : this.index;
+    for (; this.playing && index <= end && clip === this.clip; index++) {
+      const milliseconds = 1000 / clip.source.framesPerSecond;
+      const pause = new Promise((done) => { setTimeout(done, milliseconds); });
+      await this.onMove(index);
+      await pause;
+    }
+    this.setPlaying(false);
+  }
+
+  pause() {
+    this.setPlaying(false);
+  }
+
+  setPlaying(playing) {
+    this.playing = playing;
+    const label = playing ? 'Pause' : 'Play';
+    this.playButton.setAttribute('aria-label', label);
+    this.playButton.title = label;
+    this.playButton.querySelector('use').setAttribute('href', playing ? '#i-pause' : '#i-play');
+  }
+
+  draw() {
+    const {clip, marks} = this;
+    const ratio = window.devicePixelRatio || 1;
+    const width = Math.round(marks.clientWidth * ratio);
+    const height = Math.round(marks.clientHeight * ratio);
+    if (!clip || !width || !height) return;
+    Object.assign(marks, {width, height});
+    const style = getComputedStyle(marks);
+    const colour = (name) => style.getPropertyValue(name);
+    const context = marks.getContext('2d');
+    const step = width / Math.max(1, clip.count - 1); // The thumb stands in the middle of a frame.
+    const bar = (first, last, name, least = 0) => {
+      context.fillStyle = colour(name);
+      const half = Math.max(step, least) / 2;
+      context.fillRect(first * step - half, 0, (last - first) * step + 2 * half, height);
+    };
+    bar(0, clip.count - 1, '--line');
+    if (clip.last >= 0) bar(clip.start, clip.last, '--accent');
+    for (const index of clip.corrections) bar(index, index, '--mark', 5 * ratio);
+  }
+}

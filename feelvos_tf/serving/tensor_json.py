@@ -1,0 +1,217 @@
+"""Tensors as JSON, the way TensorFlow Serving's REST API has them: rows and columns.
+
+Row format: `instances` is a list with one element per row of the batch, an element is a value or
+an object with all named inputs; the answer is `predictions`. Column format: `inputs` is the value
+of the only input or an object of named inputs; the answer is `outputs`. Bytes are
+`{"b64": "..."}`.
+
+Source: https://www.tensorflow.org/tfx/serving/api_rest. The messages are TensorFlow Serving's.
+"""
+
+import base64
+import binascii
+import json
+
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf.serving import errors
+
+_BYTES_SUFFIX = '_bytes'
+_MOST_DIMENSIONS = 16
+
+
+def parse(body):
+  """The object of a request's body.
+
+  Raises:
+    RequestError: no JSON, or no object.
+  """
+  if not body:
+    raise errors.invalid('JSON Parse error: The document is empty')
+  try:
+    document = json.loads(body)
+  except (ValueError, RecursionError) as error:
+    raise errors.invalid(f'JSON Parse error: {error}') from error
+  if not isinstance(document, dict):
+    raise errors.invalid('JSON Value: Is not object')
+  name = document.get('signature_name', '')
+  if not isinstance(name, str):
+    raise errors.invalid("'signature_name' key must be a string value.")
+  return document
+
+
+def inputs_of(document, infos, check_size):
+  """The input tensors of a request.
+
+  Args:
+    document: dict of `parse`.
+    infos: dict of input name to `TensorInfo`.
+    check_size: function of (shape, bytes per item) that refuses tensors that are too large.
+
+  Returns:
+    (dict of name to np array, whether it is the row format).
+
+  Raises:
+    RequestError: not formatted as the API says.
+  """
+  if 'instances' in document and 'inputs' in document:
+    raise errors.invalid("Not formatted correctly expecting only one of 'inputs' or 'instances' "
+                         'keys to exist')
+  if 'instances' in document:
+    return _of_rows(document['instances'], infos, check_size), True
+  if 'inputs' in document:
+    return _of_columns(document['inputs'], infos, check_size), False
+  raise errors.invalid("Missing 'inputs' or 'instances' key")
+
+
+def answer(outputs, rows):
+  """The JSON text of an answer.
+
+  Args:
+    outputs: dict of name to np array.
+    rows: bool, whether the request was in the row format.
+
+  Raises:
+    RequestError: row format, and the outputs have no common first dimension.
+  """
+  if not rows:
+    columns = {name: _to_json(value, name) for name, value in outputs.items()}
+    return json.dumps({'outputs': columns if len(columns) > 1 else next(iter(columns.values()))})
+  _check_batch(outputs)
+  columns = {name: _to_json(value, name) for name, value in outputs.items()}
+  if len(columns) == 1:
+    return json.dumps({'predictions': next(iter(columns.values()))})
+  return json.dumps({'predictions': [
+      dict(zip(columns, row)) for row in zip(*columns.values())]})
+
+
+def _of_rows(instances, infos, check_size):
+  if not isinstance(instances, list):
+    raise errors.invalid("Excepting 'instances' to be an list/array")  # So in TensorFlow Serving.
+  if not instances:
+    raise errors.invalid("No values in 'instances' array")
+  named = _is_named(instances[0])
+  if not named:
+    if len(infos) > 1:
+      raise errors.invalid('instances is a plain list, but expecting list of objects as multiple '
+                           'input tensors required as per tensorinfo_map')
+    instances = [{next(iter(infos)): value} for value in instances]
+  columns = {name: [] for name in infos}
+  for index, row in enumerate(instances):
+    if not _is_named(row):
+      raise errors.invalid(
+          f'Expecting object but got list at item {index} of input list')
+    if set(row) != set(infos):
+      raise errors.invalid(f"Failed to process element: {index} of 'instances' list. JSON object "
+                           f'keys must be equal to: {",".join(sorted(infos))}')
+    for name in infos:
+      columns[name].append(row[name])
+  return {name: _to_array(columns[name], name, info, check_size) for name, info in infos.items()}
+
+
+def _of_columns(inputs, infos, check_size):
+  if not _is_named(inputs):
+    if len(infos) > 1:
+      raise errors.invalid('inputs is a plain value/list, but expecting an object as multiple '
+                           'input tensors required as per tensorinfo_map')
+    inputs = {next(iter(infos)): inputs}
+  for name in infos:
+    if name not in inputs:
+      raise errors.invalid(f"Missing named input: {name} in 'inputs' object.")
+  return {name: _to_array(inputs[name], name, info, check_size) for name, info in infos.items()}
+
+
+def _is_named(value):
+  return isinstance(value, dict) and not _is_base64(value)
+
+
+def _is_base64(value):
+  return len(value) == 1 and isinstance(value.get('b64'), str)
+
+
+def _to_array(value, name, info, check_size):
+  """np array of nested lists of one shape."""
+  dtype = tf.as_dtype(info.dtype)
+  shape, first = [], value
+  while isinstance(first, list):
+    shape.append(len(first))
+    if not first:
+      break
+    first = first[0]
+  if len(shape) > _MOST_DIMENSIONS:
+    raise errors.invalid(f'JSON Value of input {name}: lists nested deeper than '
+                         f'{_MOST_DIMENSIONS} given.')
+  check_size(shape, dtype.size or 1)
+  values = []
+  _flatten(value, shape, 0, values, name)
+  if dtype == tf.string:
+    array = np.empty(len(values), object)
+    array[:] = [_to_bytes(item, name) for item in values]
+    return array.reshape(shape)
+  kinds = {bool: 'Bool'} if dtype != tf.bool else {int: 'Number', float: 'Number'}
+  kinds.update({str: 'String', dict: 'Object', type(None): 'Null'})
+  if dtype.is_integer:
+    kinds[float] = 'Number'
+  wrong = next((item for item in values if type(item) in kinds), None)
+  if wrong is not None or any(item is None for item in values):
+    raise errors.invalid(f'JSON Value: {json.dumps(wrong)[:80]} Type: {kinds[type(wrong)]} is not '
+                         f'of expected type: {dtype.name} (input {name})')
+  try:
+    return np.array(values, dtype.as_numpy_dtype).reshape(shape)
+  except (OverflowError, ValueError) as error:
+    raise errors.invalid(f'JSON Value of input {name} is not of expected type: {dtype.name} '
+                         f'({error})') from error
+
+
+def _flatten(value, shape, level, values, name):
+  if not isinstance(value, list):
+    if level != len(shape):
+      raise errors.invalid(f'JSON Value of input {name} found at incorrect level: {level + 1} in '
+                           f'the JSON DOM. Expected at level: {len(shape)}')
+    values.append(value)
+    return
+  if level >= len(shape):
+    raise errors.invalid(f'Encountered list at unexpected level: {level} expected < {len(shape)} '
+                         f'(input {name})')
+  if len(value) != shape[level]:
+    raise errors.invalid(f'Encountered list at unexpected size: {len(value)} at level: {level} '
+                         f'expected size: {shape[level]} (input {name})')
+  for item in value:
+    _flatten(item, shape, level + 1, values, name)
+
+
+def _to_bytes(value, name):
+  if isinstance(value, str):
+    return value.encode()
+  if not isinstance(value, dict) or not _is_base64(value):
+    raise errors.invalid(f'JSON Value of input {name} not formatted correctly for base64 data')
+  try:
+    return base64.b64decode(value['b64'], validate=True)
+  except (binascii.Error, ValueError) as error:
+    raise errors.invalid(f'Unable to base64 decode (input {name}: {error})') from error
+
+
+def _check_batch(outputs):
+  size = None
+  for name, value in outputs.items():
+    if not np.ndim(value):
+      raise errors.invalid(f'Tensor name: {name} has no shape information')
+    if size not in (None, len(value)):
+      raise errors.invalid(f'Tensor name: {name} has inconsistent batch size: {len(value)} '
+                           f"expecting: {size} (ask with 'inputs' instead of 'instances')")
+    size = len(value)
+
+
+def _to_json(value, name):
+  """Nested lists of an array; bytes of tensors named so as `{"b64": ...}`, others as text."""
+  value = np.asarray(value)
+  if value.dtype != object:
+    return value.astype(np.float32).tolist() if value.dtype.kind == 'V' else value.tolist()
+  if name.endswith(_BYTES_SUFFIX):
+    encode = lambda item: {'b64': base64.b64encode(item).decode()}
+  else:
+    encode = lambda item: item.decode('utf-8', 'replace')
+  flat = np.empty(value.size, object)
+  flat[:] = [encode(item) for item in value.ravel()]
+  return flat.reshape(value.shape).tolist() if value.ndim else flat[0]

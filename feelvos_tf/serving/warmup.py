@@ -1,0 +1,35 @@
+"""First requests of a version: TensorFlow optimizes a graph when it runs for the first time."""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf import export_files
+from feelvos_tf.segmenter import VideoSegmenter
+
+_FRAME_SIZE = (65, 97)
+
+
+def run(model, folder):
+  """Replays the warm-up requests of an export and runs a tiny session.
+
+  Args:
+    model: `ExportedModel`.
+    folder: its version folder.
+  """
+  path = pathlib.Path(folder) / export_files.WARMUP_PATH
+  if path.is_file():
+    prediction_log_pb2 = export_files.serving_protos()[1]
+    for record in tf.data.TFRecordDataset(str(path)):
+      request = prediction_log_pb2.PredictionLog.FromString(
+          record.numpy()).predict_log.request
+      model.signatures[request.model_spec.signature_name](
+          **{key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()})
+  if model.keeps_state:
+    frame = np.zeros((*_FRAME_SIZE, 3), np.uint8)
+    mask = np.zeros(_FRAME_SIZE, np.uint8)
+    mask[20:40, 20:60] = 1
+    segmenter = VideoSegmenter(model)
+    segmenter.start(frame, mask)
+    segmenter.step(frame)

@@ -1,0 +1,287 @@
+"""Wrong input: the documented code and one line of JSON; the server and other sessions go on."""
+
+import http.client
+import json
+import re
+import socket
+import struct
+import zlib
+
+import httpx
+import numpy as np
+import pytest
+
+from datasets import masks
+from feelvos_tf.serving.options import ServingOptions
+
+from .conftest import SIZE, png, running
+
+
+def error_of(reply, status):
+  """The one line that a reply says."""
+  assert reply.status_code == status, reply.text
+  assert reply.headers['content-type'] == 'application/json'
+  document = reply.json()
+  assert list(document) == ['error'] and document['error']
+  assert '\n' not in document['error'] and 'Traceback' not in document['error']
+  return document['error']
+
+
+def png_header(width, height, bit_depth=8, colour_type=2):
+  """A PNG that says it is that large; its pixels are zeros, of which it has few."""
+  def chunk(kind, data):
+    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+  header = struct.pack('>IIBBBBB', width, height, bit_depth, colour_type, 0, 0, 0)
+  return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
+          + chunk(b'IDAT', zlib.compress(bytes(1000))) + chunk(b'IEND', b''))
+
+
+BOMB = png_header(20000, 20000)
+BOMB_MASK = png_header(20000, 20000, colour_type=0)
+
+
+def ids_png(ids):
+  return masks.encode_mask(np.asarray(ids, np.uint8))
+
+
+def one_object(size=SIZE):
+  ids = np.zeros(size, np.uint8)
+  ids[4:20, 4:20] = 1
+  return ids
+
+
+@pytest.fixture
+def frame(video):
+  return png(video[0][0])
+
+
+@pytest.fixture
+def goes_on(open_session, video):
+  """A session opened before the test that has to work after it."""
+  session = open_session()
+  yield session
+  assert session.send(video[0][1]).status_code == 200
+
+
+@pytest.mark.parametrize('files, message', [
+    ({'frame': b'hello', 'mask': ids_png(one_object())}, 'not a JPEG or PNG image given'),
+    ({'frame': b'', 'mask': ids_png(one_object())}, 'not a JPEG or PNG image given'),
+    ({'frame': BOMB, 'mask': ids_png(one_object())}, 'at|scale it down'),
+    ({'mask': b'\xff\xd8hello'}, 'a JPEG image given, expected a palette or grey PNG'),
+    ({'mask': BOMB_MASK}, 'an image of 20000x20000 given'),
+    ({'mask': BOMB}, 'an RGB colour image given'),
+    ({'mask': ids_png(np.zeros(SIZE))}, r'background \(0\) only; mark at least one object'),
+    ({'mask': ids_png(one_object((30, 49)))}, 'the mask is 49x30, the frame is 49x33'),
+    ({'mask': ids_png(np.repeat(np.arange(33), 49).reshape(SIZE) % 8)},
+     '7 objects given, at most 6'),
+    ({}, 'mask: missing; send multipart/form-data'),
+    ({'mask': ids_png(one_object()), 'state': b'x'}, 'give either state, or frame and mask'),
+])
+def test_what_opens_no_session(client, goes_on, frame, files, message):
+  reply = client.post('/v1/sessions', data={'model': 'small'}, files={'frame': frame, **files})
+  assert re.search(message, error_of(reply, 400))
+
+
+@pytest.mark.parametrize('data, status, message', [
+    ({}, 400, 'this server has the models half, small; say which'),
+    ({'model': 'nobody'}, 404, 'Servable not found for request: Latest(nobody)'),
+    ({'model': 'small', 'version': '7'}, 404, 'Servable not found for request: Specific(small, 7)'),
+    ({'model': 'small', 'version': 'x'}, 400, 'version: expected a number'),
+    ({'model': 'half'}, 400, 'model half has no signatures for sessions'),
+])
+def test_models_that_open_no_session(client, frame, data, status, message):
+  reply = client.post('/v1/sessions', data=data,
+                      files={'frame': frame, 'mask': ids_png(one_object())})
+  assert message in error_of(reply, status)
+
+
+def test_a_body_that_is_no_form(client, goes_on):
+  url = f'{goes_on.url}/mask'
+  assert 'frame: missing' in error_of(client.post(url, content=b'hello'), 400)
+  for kind in ('multipart/form-data', 'multipart/form-data; boundary=x'):
+    error_of(client.post(url, content=b'hello', headers={'Content-Type': kind}), 400)
+
+
+@pytest.mark.parametrize('body, message', [
+    (b'hello', 'not a JPEG or PNG image given'), (b'', 'the body is empty'),
+    (BOMB, 'an image of 1 to 4096 pixels expected'),
+    (png(np.zeros((30, 49, 3), np.uint8)), 'the frame is 49x30, the first frame was 49x33'),
+    (png(np.zeros((33, 49, 3), np.uint8))[:-30], 'Invalid PNG data'),
+])
+def test_wrong_frames(client, open_session, video, body, message):
+  session = open_session()
+  assert message in error_of(client.post(f'{session.url}/frames', content=body), 400)
+  reply = session.send(video[0][1])  # It goes on, and the wrong one is not counted.
+  assert (reply.status_code, reply.headers['x-frame-index']) == (200, '1')
+
+
+def test_wrong_corrections(client, open_session, video):
+  frames, mask = video
+  session = open_session()
+  reply = session.correct(frames[1], mask[:20])
+  assert 'the mask is 49x20' in error_of(reply, 400)
+  many = np.repeat(np.arange(11, dtype=np.uint8), 3)[:, np.newaxis].repeat(49, axis=1)
+  assert 'at most 6' in error_of(session.correct(frames[1], many), 400)
+  two_more = [np.where(mask == 3, i, 0).astype(np.uint8) for i in range(20, 25)]
+  replies = [session.correct(frames[1], one) for one in two_more]
+  assert [reply.status_code for reply in replies] == [200] * 4 + [400]
+  assert '7 objects with those of this mask, at most 6' in error_of(replies[-1], 400)
+  assert session.send(frames[1]).headers['x-object-ids'] == '0,3,20,21,22,23,200'
+
+
+def test_unknown_session(client, goes_on):
+  for method, path in (('GET', ''), ('DELETE', ''), ('POST', '/frames'), ('POST', '/mask'),
+                       ('GET', '/state')):
+    reply = client.request(method, f'/v1/sessions/nobody{path}', content=b'x')
+    assert 'no such session' in error_of(reply, 404)
+
+
+def test_expired_session(client, server, open_session, video):
+  session, other = open_session(), open_session()
+  server.clock.advance(60)
+  other.mask_of(video[0][1])
+  server.clock.advance(60)  # 100 seconds are allowed.
+  server.services.sessions.evict_idle()
+  reply = session.send(video[0][1])
+  assert 'the session expired after 100 seconds without a request' in error_of(reply, 410)
+  assert other.send(video[0][2]).status_code == 200
+
+
+@pytest.fixture(scope='module')
+def token_server(server):
+  options = ServingOptions(token='sesame', max_pixels=64 * 64)
+  with running(options, server.services.models) as with_token:
+    yield with_token
+
+
+@pytest.mark.parametrize('headers, message', [
+    ({}, 'this server needs a token'), ({'Authorization': 'Bearer sesam'}, 'wrong token'),
+    ({'Authorization': 'Basic sesame'}, 'this server needs a token'),
+    ({'Authorization': 'Bearer'}, 'wrong token'),
+    ({'Authorization': b'Bearer \xff'}, 'wrong token')])
+def test_wrong_token(token_server, headers, message):
+  with httpx.Client(base_url=token_server.url, headers=headers) as client:
+    for method, path in (('POST', '/v1/sessions'), ('GET', '/v1/sessions/x'), ('GET', '/metrics'),
+                         ('POST', '/v1/models/small:predict'), ('GET', '/v1/models/small'),
+                         ('POST', '/v1/overlay')):
+      reply = client.request(method, path)
+      assert message in error_of(reply, 401)
+      assert reply.headers['www-authenticate'] == 'Bearer'
+    assert client.get('/v1/limits').json()['needs_token'] is True
+    assert client.get('/healthz').status_code == client.get('/readyz').status_code == 200
+
+
+def test_right_token(token_server):
+  headers = {'Authorization': 'Bearer sesame'}
+  assert httpx.get(f'{token_server.url}/v1/models/small', headers=headers).status_code == 200
+
+
+def test_a_body_too_large(client, goes_on):
+  """The length is refused before anything is read; without a length it is counted."""
+  for path in (f'{goes_on.url}/frames', '/v1/models/small:predict'):
+    for body in (bytes(2**20 + 1), iter([bytes(2**19)] * 3)):  # An iterator has no length.
+      try:
+        reply = client.post(path, content=body)
+      except (httpx.WriteError, httpx.ReadError):
+        continue  # The server closed while the client was still sending.
+      assert 'larger than 1048576 bytes' in error_of(reply, 413)
+
+
+def test_the_answer_to_a_large_length_comes_before_the_body(server):
+  connection = http.client.HTTPConnection(server.url.removeprefix('http://'), timeout=20)
+  connection.putrequest('POST', '/v1/sessions')
+  connection.putheader('Content-Length', str(2**40))
+  connection.endheaders()
+  reply = connection.getresponse()
+  assert reply.status == 413
+  assert 'larger than 1048576 bytes' in json.loads(reply.read())['error']
+  connection.close()
+
+
+def test_a_client_that_disconnects_mid_frame(client, server, open_session, video):
+  session = open_session()
+  body = png(video[0][1])
+  host, port = server.url.removeprefix('http://').split(':')
+  for half in (len(body) // 2, len(body)):  # In the middle of sending, and of waiting.
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(f'POST {session.url}/frames HTTP/1.1\r\nHost: x\r\n'
+                       f'Content-Length: {len(body)}\r\n\r\n'.encode() + body[:half])
+    connection.close()
+  reply = session.send(video[0][2])
+  assert reply.status_code == 200
+  assert reply.headers['x-frame-index'] in ('1', '2')  # The whole frame may have been taken.
+
+
+def test_a_thousand_opened_and_abandoned_sessions(client, server, open_session, video):
+  before = len(server.services.sessions)
+  body = {'data': {'model': 'small'},
+          'files': {'frame': png(video[0][0]), 'mask': masks.encode_mask(video[1])}}
+  replies = [client.post('/v1/sessions', **body) for _ in range(1000)]
+  opened = [reply for reply in replies if reply.status_code == 201]
+  assert len(opened) == 12 - before
+  assert all('12 sessions are open, no more are allowed' in error_of(reply, 429)
+             for reply in replies if reply.status_code != 201)
+  held = server.services.sessions.memory_bytes()
+  server.clock.advance(101)
+  assert open_session().send(video[0][1]).status_code == 200
+  assert len(server.services.sessions) == 1
+  assert 0 < server.services.sessions.memory_bytes() < held / 10
+  with server.services.models.leased('small') as version:
+    assert version.leases == 2  # That of the session, and this one.
+
+
+def test_memory_of_states_is_limited(server, video):
+  models = server.services.models
+  options = ServingOptions(max_pixels=64 * 64, max_state_bytes=250_000)
+  body = {'data': {'model': 'small'},
+          'files': {'frame': png(video[0][0]), 'mask': masks.encode_mask(video[1])}}
+  with running(options, models) as small, httpx.Client(base_url=small.url, timeout=60) as client:
+    replies = [client.post('/v1/sessions', **body) for _ in range(20)]
+    codes = [reply.status_code for reply in replies]
+    assert codes == sorted(codes) and set(codes) == {201, 429}
+    assert 'close one, or send smaller frames' in error_of(replies[-1], 429)
+    assert small.services.sessions.memory_bytes() <= 250_000
+
+
+def changed(state, position, value):
+  return state[:position] + value + state[position + len(value):]
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda state: b'', 'not the state of a video'),
+    (lambda state: b'hello', 'not the state of a video'),
+    (lambda state: changed(state, 16, struct.pack('<i', 1)), 'another version given'),
+    (lambda state: changed(state, 8, b'otherkey'), 'damaged or changed'),
+    (lambda state: changed(state, len(state) // 2, b'\x01\x02\x03'), 'damaged or changed'),
+    (lambda state: state[:-9], 'damaged or changed')])
+def test_wrong_states(client, goes_on, change, message):
+  state = client.get(f'{goes_on.url}/state').content
+  reply = client.post('/v1/sessions', data={'model': 'small'}, files={'state': change(state)})
+  assert message in error_of(reply, 400)
+
+
+def test_a_state_of_larger_frames_than_allowed(server, client, open_session):
+  state = client.get(f'{open_session().url}/state').content
+  with running(ServingOptions(max_pixels=100), server.services.models) as small:
+    reply = httpx.post(f'{small.url}/v1/sessions', data={'model': 'small'}, files={'state': state})
+  assert 'state: 33x49 pixels given, at most 100 are taken' in error_of(reply, 400)
+
+
+def test_unknown_paths_and_methods(client):
+  assert error_of(client.get('/nowhere'), 404) == 'Not Found'
+  assert error_of(client.put('/v1/sessions'), 405) == 'Method Not Allowed'
+  assert 'the demo has' in error_of(client.get('/v1/demo/secret'), 404)
+
+
+@pytest.mark.parametrize('files, rate, message', [
+    ([], None, '0 frames and 0 masks given'),
+    ([('frames', b'x')], None, '1 frames and 0 masks given'),
+    ([('frames', b'x'), ('masks', ids_png(one_object()))], None, 'not a JPEG or PNG'),
+    ([('frames', png(np.zeros((9, 9, 3), np.uint8))), ('masks', ids_png(one_object()))], None,
+     'pixels given for a frame of'),
+    ([('frames', b'x'), ('masks', b'x')], 'nan', 'frames_per_second: expected a number above 0'),
+])
+def test_wrong_overlays(client, files, rate, message):
+  data = {'frames_per_second': rate} if rate else {'other': 'field'}
+  reply = client.post('/v1/overlay', data=data, files=files)
+  assert message in error_of(reply, 400)

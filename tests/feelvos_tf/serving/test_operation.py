@@ -1,0 +1,177 @@
+"""What operators rely on: health while models run, bounded waiting, metrics, new versions."""
+
+import os
+import re
+import shutil
+import threading
+import time
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from datasets import masks
+from feelvos_tf.serving import errors
+from feelvos_tf.serving import worker_pool
+from feelvos_tf.serving.options import ServingOptions
+
+from .conftest import SessionClient, ids_of, png, running
+from .test_bad_input import error_of
+
+
+@pytest.fixture
+def blocked(server, monkeypatch):
+  """(event that is set when a frame is being decoded, event that lets it go on)."""
+  begun, go_on = threading.Event(), threading.Event()
+  decode = server.services.decoder.frame
+
+  def wait(data):
+    begun.set()
+    assert go_on.wait(60)
+    return decode(data)
+
+  monkeypatch.setattr(server.services.decoder, 'frame', wait)
+  yield begun, go_on
+  go_on.set()
+
+
+def test_the_server_answers_while_models_run(client, server, open_session, video, blocked):
+  begun, go_on = blocked
+  go_on.set()
+  session, other = open_session(), open_session()
+  go_on.clear()
+  begun.clear()
+  replies = []
+  threads = [threading.Thread(target=lambda: replies.append(session.send(video[0][1])))
+             for _ in range(3)]
+  for thread in threads:
+    thread.start()
+  assert begun.wait(60)
+  assert client.get('/healthz').json() == {'status': 'ok'}
+  assert client.get('/readyz').json() == {'status': 'ready'}
+  assert client.get(other.url).status_code == 200
+  assert not replies
+  assert server.services.sessions.evict_idle() == 0
+  server.clock.advance(101)
+  server.services.sessions.evict_idle()  # Not the one that is used.
+  go_on.set()
+  for thread in threads:
+    thread.join(60)
+  assert sorted(reply.headers['x-frame-index'] for reply in replies) == ['1', '2', '3']
+  error_of(other.send(video[0][1]), 410)
+
+
+def test_closing_waits_for_the_running_frame(client, open_session, video, blocked):
+  begun, go_on = blocked
+  go_on.set()
+  session = open_session()
+  go_on.clear()
+  begun.clear()
+  replies = []
+  sender = threading.Thread(target=lambda: replies.append(session.send(video[0][1])))
+  sender.start()
+  assert begun.wait(60)
+  closer = threading.Thread(target=lambda: replies.append(client.delete(session.url)))
+  closer.start()
+  go_on.set()
+  sender.join(60)
+  closer.join(60)
+  assert sorted(reply.status_code for reply in replies) == [200, 204]
+
+
+def test_waiting_is_bounded():
+  pool = worker_pool.WorkerPool(1, 1)
+  go_on = threading.Event()
+  threads = [threading.Thread(target=pool.run_blocking, args=(go_on.wait, 60)) for _ in range(2)]
+  for thread in threads:
+    thread.start()
+  while pool.pending < 2:
+    time.sleep(0.001)
+  with pytest.raises(errors.RequestError, match='2 requests are running or waiting') as refused:
+    pool.run_blocking(lambda: None)
+  assert refused.value.status == 429
+  go_on.set()
+  for thread in threads:
+    thread.join(60)
+  assert pool.run_blocking(lambda: 7) == 7 and pool.pending == 0
+  with pytest.raises(ZeroDivisionError):
+    pool.run_blocking(lambda: 1 / 0)
+  assert pool.pending == 0
+  pool.close()
+  with pytest.raises(errors.RequestError, match='stopping'):
+    pool.run_blocking(lambda: None)
+
+
+def value(text, name):
+  return float(re.search(rf'^{re.escape(name)} (\S+)$', text, re.M).group(1))
+
+
+def test_metrics(client, open_session, video):
+  session = open_session()
+  before = client.get('/metrics')
+  assert before.headers['content-type'].startswith('text/plain')
+  session.mask_of(video[0][1])
+  client.request('BREW', '/v1/limits')
+  client.post('/v1/models/half:predict', json={'instances': [1.0]})
+  after = client.get('/metrics').text
+  for name, change in (
+      ('feelvos_frame_seconds_count', 1), ('feelvos_sessions', 0),
+      ('feelvos_requests_total{code="200",method="POST",protocol="http"}', 2)):
+    assert value(after, name) - value(before.text, name) == change, name
+  assert value(after, 'feelvos_requests_total{code="405",method="other",protocol="http"}') >= 1
+  assert value(after, 'feelvos_model_version{model="small"}') == 1
+  assert value(after, 'feelvos_session_bytes') > 10000
+  assert value(
+      after, 'feelvos_predict_seconds_count{model="half",signature="serving_default"}') >= 1
+
+
+def test_limits_and_demo(client):
+  limits = client.get('/v1/limits').json()
+  assert limits == {
+      'max_pixels': 4096, 'max_objects': 6, 'max_body_bytes': 2**20, 'max_sessions': 12,
+      'idle_seconds': 100.0, 'needs_token': False,
+      'models': [{'name': 'half', 'versions': [3]}, {'name': 'small', 'versions': [1]}]}
+  reply = client.get('/v1/demo/mask.png')
+  assert reply.headers['content-type'] == 'image/png' and ids_of(reply.content).any()
+
+
+def test_overlay(client, video, tmp_path):
+  frames, mask = video
+  files = [('frames', png(frame)) for frame in frames]
+  files += [('masks', masks.encode_mask(mask))] * len(frames)
+  reply = client.post('/v1/overlay', data={'frames_per_second': 12}, files=files)
+  assert (reply.status_code, reply.headers['content-type']) == (200, 'video/mp4')
+  path = tmp_path / 'overlay.mp4'
+  path.write_bytes(reply.content)
+  capture = cv2.VideoCapture(str(path))
+  shown = []
+  while (result := capture.read())[0]:
+    shown.append(result[1][:33, :49, ::-1])
+  assert len(shown) == len(frames)
+  expected = masks.overlay(frames[0], mask, void_id=None)
+  assert np.abs(shown[0].astype(int) - expected).mean() < 20  # It is compressed.
+
+
+def test_a_new_version_takes_over_and_sessions_go_on(model_root, tmp_path, video):
+  exported = model_root / 'small' / '1'
+  shutil.copytree(exported, tmp_path / 'small' / '1')
+  options = ServingOptions(str(tmp_path), max_pixels=64 * 64, enable_model_warmup=False,
+                           file_system_poll_wait_seconds=0.05)
+  with running(options) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    old = SessionClient(client, video[0][0], video[1])
+    shutil.copytree(exported, tmp_path / '.2.tmp')
+    os.rename(tmp_path / '.2.tmp', tmp_path / 'small' / '2')
+    while client.get('/v1/limits').json()['models'][0]['versions'] != [2]:
+      time.sleep(0.05)
+      old_mask = old.mask_of(video[0][1])  # While the new one is loaded, too.
+    new = SessionClient(client, video[0][0], video[1])
+    assert (old.info['version'], new.info['version']) == (1, 2)
+    np.testing.assert_array_equal(new.mask_of(video[0][1]).shape, old_mask.shape)
+    assert old.send(video[0][2]).status_code == 200
+    states = lambda: {item['version']: item['state'] for item in
+                      client.get('/v1/models/small').json()['model_version_status']}
+    assert states() == {'2': 'AVAILABLE', '1': 'UNLOADING'}
+    client.delete(old.url)
+    assert states() == {'2': 'AVAILABLE', '1': 'END'}
+    assert new.send(video[0][2]).status_code == 200

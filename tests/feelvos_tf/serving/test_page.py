@@ -1,0 +1,327 @@
+"""The page, driven in headless Chromium against the server with a small model."""
+
+import zipfile
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from datasets import masks as masks_lib
+from feelvos_tf.serving.options import ServingOptions
+
+from .conftest import ids_of, png, running
+
+HEIGHT, WIDTH, COUNT = 96, 160, 6
+
+
+@pytest.fixture(scope='module')
+def frames():
+  """RGB frames of a scene that moves to the left: uint8 [height, width, 3] each."""
+  base = np.random.default_rng(7).integers(0, 256, (12, 24, 3), dtype=np.uint8)
+  base = cv2.resize(base, (WIDTH + 4 * COUNT, HEIGHT), interpolation=cv2.INTER_CUBIC)
+  return [np.ascontiguousarray(base[:, 4 * i:4 * i + WIDTH]) for i in range(COUNT)]
+
+
+@pytest.fixture(scope='module')
+def frame_files(frames, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('frames')
+  for i, frame in enumerate(frames):
+    (folder / f'shot_{i + 8}.png').write_bytes(png(frame))  # 8, 9, 10, ...: not in text order.
+  return [folder / f'shot_{i + 8}.png' for i in range(COUNT)]
+
+
+def stroke(ids, value, size, *places):
+  """Paints a stroke into ids, by the definition in mask_editor.js."""
+  y, x = np.mgrid[:ids.shape[0], :ids.shape[1]] + 0.5
+  for (x0, y0), (x1, y1) in zip([places[0], *places], places):
+    dx, dy = x1 - x0, y1 - y0
+    along = ((x - x0) * dx + (y - y0) * dy) / max(dx * dx + dy * dy, 1e-9)
+    along = np.clip(along, 0, 1)
+    ids[(x - x0 - along * dx) ** 2 + (y - y0 - along * dy) ** 2 <= (size / 2) ** 2] = value
+  return ids
+
+
+class Reference:
+  """The same session as the page's, by the API alone."""
+
+  def __init__(self, server, frame, mask):
+    self.client = httpx.Client(base_url=server.url, timeout=60)
+    reply = self.client.post('/v1/sessions', files={
+        'frame': png(frame), 'mask': masks_lib.encode_mask(mask)})
+    assert reply.status_code == 201, reply.text
+    self.url = f'/v1/sessions/{reply.json()["session_id"]}'
+
+  def send(self, frame):
+    return ids_of(self.client.post(f'{self.url}/frames', content=png(frame)).content)
+
+  def correct(self, frame, mask):
+    assert self.client.post(f'{self.url}/mask', files={
+        'frame': png(frame), 'mask': masks_lib.encode_mask(mask)}).status_code == 200
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *unused_exception):
+    self.client.delete(self.url)
+    self.client.close()
+
+
+def type_into(field, text):
+  """Replaces what stands in a field."""
+  from selenium.webdriver.common.keys import Keys
+
+  field.send_keys(Keys.CONTROL + 'a' + Keys.NULL, text, Keys.ENTER)
+
+
+def check_masks(page, expected):
+  found = {index: ids_of(data) for index, data in page.masks().items()}
+  assert sorted(found) == sorted(expected)
+  for index, ids in expected.items():
+    np.testing.assert_array_equal(found[index], ids, err_msg=f'frame {index}')
+
+
+def paint_two_objects(page):
+  """Paints objects 1 and 2 with the mouse; returns the mask that this has to give."""
+  page.set_size(30)
+  page.mouse((40, 40))
+  page.click('#add-object')
+  page.set_size(21)
+  page.mouse((100, 50), (120, 60), (120, 75))
+  mask = stroke(np.zeros((HEIGHT, WIDTH), np.uint8), 1, 30, (40, 40))
+  return stroke(mask, 2, 21, (100, 50), (120, 60), (120, 75))
+
+
+def test_paint_run_correct_and_download(page, page_server, frames, frame_files):
+  page.open(*frame_files[::-1])
+  mask = paint_two_objects(page)
+  np.testing.assert_array_equal(page.ids(), mask)
+
+  page.run()
+  with Reference(page_server, frames[0], mask) as session:
+    expected = {0: mask, **{i: session.send(frames[i]) for i in range(1, COUNT)}}
+    check_masks(page, expected)
+    assert page.text('#progress-text').startswith(f'{COUNT} of {COUNT} frames')
+    assert page.find('#run').get_property('disabled')
+
+    page.go_to(3)
+    page.click('[value=eraser]')
+    page.mouse((100, 50), (125, 55))
+    page.click('#add-object')
+    page.click('[value=brush]')
+    page.mouse((20, 80))
+    correction = stroke(expected[3].copy(), 0, 21, (100, 50), (125, 55))
+    correction = stroke(correction, 3, 21, (20, 80))
+    np.testing.assert_array_equal(page.ids(), correction)
+    assert page.text('#run-note').startswith('Runs on from frame 4.')
+    page.run()
+    session.correct(frames[3], correction)
+    expected.update({3: correction, **{i: session.send(frames[i]) for i in range(4, COUNT)}})
+  check_masks(page, expected)
+
+  page.click('#save-masks')
+  with zipfile.ZipFile(page.downloaded('.zip')) as archive:
+    assert archive.testzip() is None
+    assert archive.namelist() == [f'shot_{i + 8}.png' for i in range(COUNT)]
+    for i, name in enumerate(archive.namelist()):
+      np.testing.assert_array_equal(ids_of(archive.read(name)), expected[i])
+
+  page.click('#save-overlay')
+  capture = cv2.VideoCapture(str(page.downloaded('.mp4')))
+  pictures = [capture.read()[1] for _ in range(COUNT)]
+  assert not capture.read()[0]
+  wanted = masks_lib.overlay(frames[3], correction)[..., ::-1].astype(int)
+  assert np.abs(pictures[3] - wanted).mean() < 12  # H.264 or VP9 with half the colours' size.
+  assert np.abs(pictures[3] - frames[3][..., ::-1].astype(int)).mean() > 12
+
+
+def test_stop_and_run_on(page, page_server, frames, frame_files):
+  """Frames under way are still taken; the run goes on where it ended. Over HTTP this time."""
+  page.driver.execute_script("""
+    window.WebSocket = class { constructor() { throw new Error('none here'); } };
+    const {fetch} = window;
+    window.fetch = async (...args) => {
+      const response = await fetch(...args);
+      if (String(args[0]).endsWith('/frames')) {
+        document.getElementById('stop').click();
+        window.fetch = fetch;
+      }
+      return response;
+    };""")
+  page.open(*frame_files)
+  page.find('#mask-file').send_keys(str(write_mask(page, frames)))
+  page.settle()
+  page.run()
+  assert 2 <= len(page.masks()) < COUNT
+  assert page.text('#run') == 'Run on'
+  page.run()
+  with Reference(page_server, frames[0], mask_of_file(frames)) as session:
+    check_masks(page, {0: mask_of_file(frames),
+                       **{i: session.send(frames[i]) for i in range(1, COUNT)}})
+
+
+def mask_of_file(frames):
+  mask = np.zeros(frames[0].shape[:2], np.uint8)
+  mask[10:50, 20:60], mask[30:80, 90:130] = 7, 200
+  return mask
+
+
+def write_mask(page, frames):
+  path = page.downloads.parent / 'mask.png'
+  masks_lib.write_mask(path, mask_of_file(frames), np.full((256, 3), 99, np.uint8))
+  return path
+
+
+def test_session_expires(page, page_server, frames, frame_files):
+  page.open(*frame_files)
+  mask = paint_two_objects(page)
+  page.run()
+  page.go_to(2)
+  page.click('#add-object')
+  page.mouse((40, 40))
+  correction = np.array(page.ids(), np.uint8)
+  page_server.clock.advance(1000)
+  page_server.services.sessions.evict_idle()
+  page.click('#run')
+  page.wait("return !document.getElementById('alert').hidden")
+  assert 'The session is gone' in page.text('#alert-text')
+  assert page.text('#alert-action') == 'Go on from frame 3'
+  page.click('#alert-action')
+  page.wait("return document.getElementById('stop').hidden")
+  assert not page.find('#alert').is_displayed()
+  with Reference(page_server, frames[0], mask) as session:
+    expected = {0: mask, 1: session.send(frames[1]), 2: correction}
+    session.correct(frames[2], correction)
+    expected.update({i: session.send(frames[i]) for i in range(3, COUNT)})
+  # The page's new session never saw frame 1; what it knows is the same from the correction on.
+  check_masks(page, expected)
+
+
+def test_keyboard_alone(page, frame_files):
+  from selenium.webdriver.common.keys import Keys
+
+  page.open(*frame_files)
+  page.driver.execute_script("document.querySelector('.skip').focus()")
+  page.driver.switch_to.active_element.send_keys(Keys.ENTER)
+  surface = page.driver.switch_to.active_element
+  assert surface.get_attribute('id') == 'surface'
+  surface.send_keys(']', ' ')  # 24 becomes 27, at the centre.
+  mask = stroke(np.zeros((HEIGHT, WIDTH), np.uint8), 1, 27, (80, 48))
+  page.settle()
+  np.testing.assert_array_equal(page.ids(), mask)
+
+  surface.send_keys('n', Keys.ARROW_RIGHT * 3, Keys.ENTER, Keys.ARROW_DOWN, Keys.ARROW_DOWN,
+                    Keys.ENTER, Keys.SHIFT + Keys.ARROW_LEFT)
+  mask = stroke(mask, 2, 27, (107, 48), (107, 57), (107, 66))
+  page.settle()
+  np.testing.assert_array_equal(page.ids(), mask)
+
+  surface.send_keys(Keys.CONTROL + 'z')
+  page.settle()
+  assert set(np.unique(page.ids())) == {0, 1}
+  surface.send_keys(Keys.CONTROL + 'y')
+  page.settle()
+  surface.send_keys('f', ' ')  # Fills the object under the brush, 106, 66, with object 2.
+  page.settle()
+  np.testing.assert_array_equal(page.ids(), mask)
+
+  surface.send_keys('.')
+  page.wait("return document.getElementById('frame').value === '2'")
+  page.settle()
+  surface.send_keys(' ')
+  assert page.text('#hint') == 'The mask is on frame 1. Go there to paint, or clear it.'
+  surface.send_keys('r')
+  page.wait("return document.getElementById('progress').value === document."
+            "getElementById('progress').max && document.getElementById('stop').hidden")
+
+
+def test_phone(page, frame_files):
+  metrics = {'width': 360, 'height': 740, 'deviceScaleFactor': 2, 'mobile': True}
+  page.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', metrics)
+  page.driver.execute_cdp_cmd('Emulation.setTouchEmulationEnabled', {'enabled': True})
+  fits = 'return document.documentElement.scrollWidth <= innerWidth && innerWidth === 360'
+  try:
+    assert page.driver.execute_script(fits)
+    page.open(*frame_files)
+    page.driver.execute_script(
+        "for (const details of document.querySelectorAll('details')) details.open = true;")
+    page.set_size(20)
+    page.touch((50, 50), (70, 50))
+    mask = stroke(np.zeros((HEIGHT, WIDTH), np.uint8), 1, 20, (50, 50), (70, 50))
+    assert np.count_nonzero(np.array(page.ids()) != mask) < 20  # Chromium rounds touch places.
+    page.run()
+    assert page.driver.execute_script(fits)
+  finally:
+    page.driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+    page.driver.execute_cdp_cmd('Emulation.setTouchEmulationEnabled', {'enabled': False})
+
+
+def test_objects(page, frame_files):
+  page.open(*frame_files)
+  paint_two_objects(page)
+  type_into(page.find('#objects li:nth-child(2) .id'), '77')
+  page.settle()
+  assert set(np.unique(page.ids())) == {0, 1, 77}
+  assert page.text('#objects li:nth-child(2) .label') == 'Object 77'
+  type_into(page.find('#objects li:nth-child(1) .id'), '77')
+  assert page.text('#alert-text') == 'Object 77 is there already.'
+  page.click('#alert-close')
+  assert page.find('#objects li:nth-child(1) .id').get_property('value') == '1'
+  page.click('#objects li:nth-child(1) button')
+  page.settle()
+  assert set(np.unique(page.ids())) == {0, 77}
+  page.click('#clear-frame')
+  page.settle()
+  assert page.masks() == {}
+  assert page.text('#run-note') == 'Paint an object on a frame, or load a mask.'
+  page.click('#undo')
+  page.settle()
+  assert set(np.unique(page.ids())) == {0, 77}
+
+
+def test_token(open_page, page_server, frame_files):
+  options = ServingOptions(page_server.services.options.model_dir, token='s3cret-token')
+  with running(options, page_server.services.models) as server:
+    page = open_page(server)
+    page.open(*frame_files)
+    page.mouse((40, 40))
+    assert page.text('#run-note') == 'Type the token under Server.'
+    type_into(page.find('#token'), 'wrong')
+    page.click('#run')
+    page.wait("return !document.getElementById('alert').hidden")
+    assert 'token' in page.text('#alert-text')
+    type_into(page.find('#token'), 's3cret-token')
+    page.click('#alert-action')
+    page.wait("return document.getElementById('stop').hidden")
+    assert len(page.masks()) == COUNT
+    page.click('#save-overlay')
+    assert page.downloaded('.mp4').stat().st_size > 1000
+    page.driver.execute_script('sessionStorage.clear()')
+
+
+def test_wrong_files(page, frame_files, tmp_path):
+  wrong = {'noise.mp4': b'no video' * 100, 'noise.png': b'no image', 'notes.txt': b'text'}
+  for name, data in wrong.items():
+    (tmp_path / name).write_bytes(data)
+  for name, message in (('noise.mp4', 'This browser cannot decode noise.mp4.'),
+                        ('noise.png', 'noise.png is not an image that this browser can decode.'),
+                        ('notes.txt', 'Give one video, or images only. notes.txt is neither.')):
+    page.open(tmp_path / name)
+    assert page.text('#alert-text').startswith(message)
+    page.click('#alert-close')
+
+  page.open(*frame_files)
+  small, colour = tmp_path / 'small.png', tmp_path / 'colour.png'
+  masks_lib.write_mask(small, np.ones((20, 30), np.uint8))
+  cv2.imwrite(str(colour), np.full((HEIGHT, WIDTH, 3), 200, np.uint8))
+  empty = tmp_path / 'empty.png'
+  masks_lib.write_mask(empty, np.zeros((HEIGHT, WIDTH), np.uint8))
+  for path, message in ((small, 'The mask has 30 x 20 pixels, the clip 160 x 96.'),
+                        (colour, 'This is an RGB colour image.'),
+                        (tmp_path / 'noise.png', 'This is not a PNG file.'),
+                        (empty, 'The mask holds no object')):
+    page.find('#mask-file').send_keys(str(path))
+    page.wait("return !document.getElementById('alert').hidden")
+    assert page.text('#alert-text').startswith(message)
+    page.click('#alert-close')
+  assert page.masks() == {}

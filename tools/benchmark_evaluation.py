@@ -1,0 +1,97 @@
+r"""Times scoring beside the public package vos-benchmark, on the same masks.
+
+  python -m tools.benchmark_evaluation --davis_root=DAVIS --results_dir=masks
+
+Scores every sequence of --results_dir with both, one after the other, --repeats times, and prints
+seconds (median, fastest, slowest) and J&F of each. Needs `pip install vos-benchmark`. The package
+counts every id of every ground-truth frame; where objects appear late the scores differ.
+"""
+
+import pathlib
+import tempfile
+import time
+
+from absl import flags
+import numpy as np
+
+from datasets import command_line
+from feelvos_tf import evaluation_files
+from feelvos_tf import evaluation_splits
+from feelvos_tf import evaluation_summary
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_string('davis_root', None, 'DAVIS folder with Annotations.')
+  flags.DEFINE_string('resolution', '480p', 'Folder under Annotations.')
+  flags.DEFINE_string('results_dir', None, 'Folder of masks, <sequence>/<frame>.png.')
+  flags.DEFINE_integer('num_workers', 1, 'Processes that score.', lower_bound=1)
+  flags.DEFINE_integer('repeats', 3, 'Repetitions; the median is given.', lower_bound=1)
+
+
+def main():
+  """Checks flags and files, measures and prints a line for each."""
+  for flag in ('davis_root', 'results_dir'):
+    if not getattr(FLAGS, flag):
+      raise command_line.UsageError(f'--{flag} is missing.')
+  try:
+    from vos_benchmark import benchmark
+  except ImportError:
+    raise ValueError('the package vos-benchmark is missing; pip install vos-benchmark') from None
+  results = pathlib.Path(FLAGS.results_dir)
+  if not results.is_dir():
+    raise FileNotFoundError(f'{results}: no such folder of results; check --results_dir')
+  names = sorted(path.name for path in results.iterdir() if path.is_dir())
+  sequences = evaluation_splits.davis_sequences(
+      FLAGS.davis_root, results, resolution=FLAGS.resolution, names=names)
+  with tempfile.TemporaryDirectory() as folder:
+    links = _link(sequences, pathlib.Path(folder))
+    theirs = lambda: benchmark.benchmark(
+        [str(links / 'truth')], [str(links / 'results')], num_processes=FLAGS.num_workers,
+        verbose=False)[0][0]
+    times = measure({'vos-benchmark': theirs, 'feelvos_tf': lambda: _score(sequences)},
+                    FLAGS.repeats)
+  for name, (seconds, score) in times.items():
+    print(f'{name:14s} {np.median(seconds):6.2f} s ({min(seconds):.2f} to {max(seconds):.2f})  '
+          f'J&F {score:.3f}')
+
+
+def measure(functions, repeats):
+  """Calls functions in turn.
+
+  Args:
+    functions: dict of name to function without arguments.
+    repeats: int, rounds.
+
+  Returns:
+    dict of name to (list of seconds, what the function returned last).
+  """
+  seconds, results = {name: [] for name in functions}, {}
+  for _ in range(repeats):
+    for name, function in functions.items():
+      start = time.perf_counter()
+      results[name] = function()
+      seconds[name].append(time.perf_counter() - start)
+  return {name: (seconds[name], results[name]) for name in functions}
+
+
+def _score(sequences):
+  """J&F in percent."""
+  options = evaluation_files.EvaluationOptions(num_workers=FLAGS.num_workers)
+  scores = [outcome.scores for outcome in evaluation_files.score_all(sequences, options)]
+  return 100 * evaluation_summary.summarise(scores)['J&F-Mean']
+
+
+def _link(sequences, folder):
+  """Links to the masks: vos-benchmark writes its table into the folder of results."""
+  for kind in ('truth', 'results'):
+    (folder / kind).mkdir()
+    for files in sequences:
+      (folder / kind / files.name).symlink_to(getattr(files, kind).resolve())
+  return folder
+
+
+if __name__ == '__main__':
+  command_line.run(main, define_flags)
