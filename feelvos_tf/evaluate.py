@@ -78,6 +78,7 @@ def define_flags():
   flags.DEFINE_string('train_meta', None,
                       'meta.json of YouTube-VOS train, to tell seen from unseen categories.')
   segmenter_options.define_flags()
+  flags.adopt_module_key_flags(segmenter_options)  # So that --helpshort lists them.
   flags.DEFINE_enum('baseline', None, evaluation_methods.BASELINES, 'Instead of the whole model: '
                     'copy the first mask, or global matching alone with the model\'s embedding.')
   flags.DEFINE_multi_enum('ablation', [], list(evaluation_methods.ABLATIONS), 'With --model: take '

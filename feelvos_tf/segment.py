@@ -47,11 +47,9 @@ def define_flags():
   flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
                       'untrained weights. For measuring time; the masks mean nothing.')
   segmenter_options.define_flags()
+  flags.adopt_module_key_flags(segmenter_options)  # So that --helpshort lists them.
   flags.DEFINE_enum('previous_prediction', None, ['labels', 'probabilities'], 'What the head is '
                     'told of the previous frame; default: the option of the model.')
-  flags.DEFINE_integer('max_reference_pixels_per_object', None, 'Match with at most so many pixels '
-                       'of each object on the first frame, instead of all: faster, less exact.',
-                       lower_bound=1)
   flags.DEFINE_bool('pictures', True, 'Write the overlay video and the contact sheet.')
 
 
@@ -203,8 +201,6 @@ def _segmenter():
   overrides = segmenter_options.model_overrides()
   if FLAGS.previous_prediction:
     overrides['previous_prediction'] = FLAGS.previous_prediction
-  if FLAGS.max_reference_pixels_per_object:
-    overrides['max_reference_pixels_per_object'] = FLAGS.max_reference_pixels_per_object
   if FLAGS.seeded_model:
     make_model = lambda: model_lib.seeded_model(FLAGS.seeded_model, **overrides)
     print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')

@@ -171,6 +171,11 @@ def test_wrong_usage(arguments, message):
   assert code == 2 and message in errors and not output
 
 
+def test_help_lists_the_flags_that_mains_share():
+  done = subprocess.run(command('--helpshort'), cwd=REPOSITORY, capture_output=True, text=True)
+  assert '--image_pyramid' in done.stdout and '--ablation' in done.stdout
+
+
 @pytest.mark.parametrize('change, message', [
     ({'davis_root': '/nowhere'}, '/nowhere/Annotations/480p: no such folder'),
     ({'results_dir': '/nowhere'}, '/nowhere: no such folder of results'),
@@ -283,11 +288,12 @@ def test_model(davis, tmp_path):
 def assert_equal_but_for_rounding(one, other):
   """Masks and maps of two runs with different numbers of threads.
 
-  A process of several has fewer threads, and matrix products that are split differently round
-  differently: logits move by about 3e-7 of their range (the same number of threads gives the same
-  bits, in another process too). So maps may move by one of 255 steps, and a pixel may change
-  sides where two objects are as likely as each other to seven digits. A model with untrained
-  weights has whole areas like that and would turn a digit into a different video.
+  A process of several has fewer threads, and some kernels split their sums by that number. Measured
+  with one and two threads: without oneDNN logits move by 3e-7 of their range and one pixel of four
+  million changed sides; with oneDNN (AVX2) not a bit; the same number of threads gives the same
+  bits in any process. So maps may move by one of 255 steps, and single pixels may change sides. A
+  model with untrained weights has whole areas where two objects are equally likely to seven digits,
+  and what it makes of them is fed back: there a digit becomes another video.
   """
   paths = sorted(path.relative_to(one) for path in one.glob('maps/*/*.png'))
   assert len(paths) == 6  # of every frame but the given ones

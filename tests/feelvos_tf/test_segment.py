@@ -115,7 +115,7 @@ def test_video_file_and_overwrite(run_main, images, tmp_path, copying_weights):
   assert_one_line(run_main(MODULE, *flags), 1, f'{out} is not empty', '--overwrite')
   assert (out / 'masks' / '00000.png').read_text() == 'something older'
   process = run_main(MODULE, *flags, '--overwrite', '--previous_prediction=probabilities',
-                     '--max_reference_pixels_per_object=50')
+                     '--max_reference_pixels_per_object=50', '--flip', '--image_pyramid=0.75,1')
   assert process.returncode == 0, process.stderr
   assert outputs(out) == [f'masks/{i:05d}.png' for i in range(5)]
   with Image.open(out / 'masks' / '00004.png') as image:
@@ -308,6 +308,9 @@ def test_flags_that_are_refused(refuse, tmp_path, davis):
   refuse(2, "Unknown command line flag 'colour'", extra=['--colour=red'])
   refuse(2, "'clip.mp4' is not a flag", extra=['clip.mp4'])
   refuse(2, '--max_internal_size', '5', extra=['--max_internal_size=5'])
+  refuse(2, '--image_pyramid=1,big given', extra=['--image_pyramid=1,big'])
+  refuse(2, '--image_pyramid has the scale 0', extra=['--image_pyramid=0'])
+  refuse(2, '--merge_method', extra=['--merge_method=min'])
   refuse(2, '--previous_prediction', extra=['--previous_prediction=hard'])
   refuse(2, '--mask and --sequence exclude each other', input=davis, extra=['--sequence=bear'])
   refuse(2, 'is a DAVIS-style root; say which sequence', input=davis)
