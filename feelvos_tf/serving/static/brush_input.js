@@ -100,6 +100,12 @@ export class BrushInput {
     this.showCursor();
   }
 
+  /** Forgets the place: the frames have another size. */
+  reset() {
+    this.place = null;
+    this.hide();
+  }
+
   hide() {
     this.view.showCursor(null);
   }

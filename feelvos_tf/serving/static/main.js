@@ -47,7 +47,11 @@ const brush = new BrushInput(view, {
 const runs = new RunPanel(api, workspace, server, mayDrop, refresh);
 const downloads = new DownloadPanel(api, workspace, server);
 const clipPanel = new ClipPanel(workspace, {
-  resized: (longSide) => { runs.forget(); workspace.setLongSide(longSide).catch(showError); },
+  resized: (longSide) => {
+    runs.forget();
+    brush.reset();
+    workspace.setLongSide(longSide).catch(showError);
+  },
   rated: (rate) => {
     workspace.clip.source.setRate(rate);
     timeline.open(workspace.clip);
@@ -134,6 +138,7 @@ async function open(load) {
   try {
     const {source, mask} = await load();
     runs.forget();
+    brush.reset();
     objects.reset([]);
     find('welcome').hidden = true;
     await workspace.open(source);

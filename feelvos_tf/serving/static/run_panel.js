@@ -119,10 +119,11 @@ export class RunPanel {
     if (!clip) return 'Open a clip.';
     if (!clip.masks.size) return 'Paint an object on a frame, or load a mask.';
     if (this.server.lacksToken) return 'Type the token under Server.';
-    if (clip.from === clip.count - 1 && !clip.unsent.size) {
-      return 'All frames have masks. Paint on a frame to correct it and run on from there.';
+    if (clip.from === clip.count - 1) {
+      return clip.hasResults
+        ? 'All frames have masks. Paint on a frame to correct it and run on from there.'
+        : 'The mask is on the last frame. Put one on a frame before it.';
     }
-    if (clip.count === 1) return 'The clip has one frame.';
     return '';
   }
 
