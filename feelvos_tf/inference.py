@@ -6,13 +6,12 @@ functions take and return plain tensors; the state between frames is a `State`.
 Source: paper section 3.6; original `research/feelvos/vis_video.py`.
 """
 
-import contextlib
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from deeplab import layers
+from feelvos_tf import frozen_graph
 from feelvos_tf import matching
 from feelvos_tf import model as model_lib
 
@@ -268,8 +267,9 @@ class InferenceGraph(InferenceFunctions):
     return self._step(features, embedding, state, num_objects, tf.constant(size, tf.int32))
 
   def _trace(self, function, *specs):
-    # No Python control flow on tensors inside: AutoGraph would only double the time to trace.
-    with layers.folded_weights() if self._freeze else contextlib.nullcontext():
+    if self._freeze:
+      concrete = frozen_graph.trace(function, specs)
+    else:
       concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
     outputs = tf.nest.map_structure(
         lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), concrete.structured_outputs)

@@ -9,6 +9,7 @@ feelvos_tf.serve, whose flags this program has, too.
 """
 
 import os
+import secrets
 import signal
 import threading
 
@@ -39,6 +40,7 @@ def main():
     raise command_line.UsageError('--grpc_port: replicas have no gRPC; use feelvos_tf.serve.')
   options = serve.read_options()
   versions = version_folders.find_versions(options.model_dir)
+  _close_ray_to_others()
   try:
     from feelvos_tf.serving import ray_app
   except ImportError as error:
@@ -60,6 +62,16 @@ def main():
       print(f'Everybody who reaches {FLAGS.host} may use this server: it has no token '
             '(--token_file).', flush=True)
     stop.wait()
+
+
+def _close_ray_to_others():
+  """Gives Ray a token of its own, which is read when ray is imported.
+
+  Ray listens on all addresses with ports of its own and runs what it is told there.
+  """
+  os.environ.setdefault('RAY_AUTH_MODE', 'token')
+  if 'RAY_AUTH_TOKEN_PATH' not in os.environ:
+    os.environ.setdefault('RAY_AUTH_TOKEN', secrets.token_hex(32))
 
 
 if __name__ == '__main__':

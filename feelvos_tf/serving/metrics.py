@@ -10,6 +10,7 @@ class Metrics:
     registry: `prometheus_client.CollectorRegistry`.
     requests: counter by protocol, method and code.
     frame_seconds: histogram, time a frame of a session takes in a worker.
+    segment_seconds: histogram, the model's part of it.
     predict_seconds: histogram by model and signature.
     sessions_opened, sessions_expired: counters.
   """
@@ -25,6 +26,9 @@ class Metrics:
     self.frame_seconds = prometheus_client.Histogram(
         'feelvos_frame_seconds', 'Seconds from encoded frame to encoded mask, without waiting.',
         buckets=buckets, registry=registry)
+    self.segment_seconds = prometheus_client.Histogram(
+        'feelvos_segment_seconds', "The model's part of feelvos_frame_seconds.", buckets=buckets,
+        registry=registry)
     self.predict_seconds = prometheus_client.Histogram(
         'feelvos_predict_seconds', 'Seconds a stateless request runs.', ['model', 'signature'],
         buckets=buckets, registry=registry)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import socket
 
@@ -17,6 +18,7 @@ from feelvos_tf.serving import ray_router
 from feelvos_tf.serving import version_folders
 
 NAME = 'feelvos'
+_QUIET = {'log_level': 'WARNING', 'enable_access_log': False}
 _OBJECT_STORE_BYTES = 100 * 2**20  # Requests and answers do not go through it.
 
 
@@ -109,15 +111,15 @@ def running(application, host, port, cpus):
     ValueError: the address cannot be bound, or the replicas do not start.
   """
   port = _free_port(host, port)
+  logging.getLogger('ray.serve').setLevel(logging.WARNING)
   ray.init(address='local', num_cpus=cpus, object_store_memory=_OBJECT_STORE_BYTES,
            include_dashboard=False, log_to_driver=False, logging_level='ERROR',
            _node_ip_address='127.0.0.1')
   try:
     serve.start(proxy_location='HeadOnly', http_options={'host': host, 'port': port},
-                logging_config={'log_level': 'WARNING', 'enable_access_log': False})
+                logging_config=_QUIET)
     try:
-      serve.run(application, name=NAME, route_prefix='/', logging_config={
-          'log_level': 'WARNING', 'enable_access_log': False})
+      serve.run(application, name=NAME, route_prefix='/', logging_config=_QUIET)
     except RuntimeError as error:
       raise ValueError(f'the replicas did not start: {error}') from error
     yield port

@@ -142,7 +142,9 @@ class SessionStore:
     """Segments the next frame of a session: bytes of a JPEG or PNG to `SegmentedReply`."""
     def run():
       with self._metrics.frame_seconds.time():
-        result = session.segmenter.step(self._decoder.frame(frame))
+        image = self._decoder.frame(frame)
+        with self._metrics.segment_seconds.time():
+          result = session.segmenter.step(image)
         session.frame_index += 1
         png = masks.encode_mask(result.mask, session.palette)
         return SegmentedReply(png, session.frame_index, result.object_ids, result.confidence)

@@ -4,20 +4,21 @@ import numpy as np
 import pytest
 
 from datasets import masks
-from tools import benchmark_serving
+from tools import serving_clients
+from tools import soak_serving
 
 
 def test_a_wrong_mask_is_found():
   expected = np.zeros((40, 50), np.uint8)
   expected[10:20, 10:20] = 7
-  benchmark_serving.check_mask(masks.encode_mask(expected), expected)
+  serving_clients.check_mask(masks.encode_mask(expected), expected)
   for other in (expected[1:], np.where(expected == 7, 8, 0), np.roll(expected, 1)):
     with pytest.raises(ValueError, match='differs'):
-      benchmark_serving.check_mask(masks.encode_mask(other), expected)
+      serving_clients.check_mask(masks.encode_mask(other), expected)
 
 
 def test_videos_of_the_soak_cannot_be_taken_for_each_other():
-  videos = benchmark_serving.soak_videos(4)
+  videos = soak_serving.soak_videos(4)
   assert len({mask.shape for _, mask, _ in videos}) == 4
   ids = [set(np.unique(mask)) | set(np.unique(correction)) for _, mask, correction in videos]
   for i, one in enumerate(ids):

@@ -156,8 +156,15 @@ def test_stop_and_run_on(page, page_server, frames, frame_files):
   assert page.text('#run') == 'Run on'
   page.run()
   with Reference(page_server, frames[0], mask_of_file(frames)) as session:
-    check_masks(page, {0: mask_of_file(frames),
-                       **{i: session.send(frames[i]) for i in range(1, COUNT)}})
+    expected = {0: mask_of_file(frames), **{i: session.send(frames[i]) for i in range(1, COUNT)}}
+  check_masks(page, expected)
+  page.click('#start-over')  # Asks, for nothing was downloaded.
+  page.driver.switch_to.alert.dismiss()
+  check_masks(page, expected)
+  page.click('#start-over')
+  page.driver.switch_to.alert.accept()
+  page.settle()
+  check_masks(page, {0: expected[0]})
 
 
 def mask_of_file(frames):
