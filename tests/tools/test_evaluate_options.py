@@ -54,7 +54,7 @@ def test_baseline_and_failure(davis, tmp_path, run_main):
   assert rows['copy_first_mask']['num_sequences'] == 2
   assert 'none.h5: no such weights file' in rows['default']['error']
   text = (tmp_path / 'out' / 'table.md').read_text()
-  assert '| Baseline: the first mask on every frame | `--baseline=copy_first_mask` | 0.861 |' in text
+  assert '| Baseline: the first mask on every frame | `--baseline=copy_first_mask` | 0.861' in text
   assert 'failed: ' in text and text in process.stdout
 
 
