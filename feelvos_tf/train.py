@@ -143,6 +143,8 @@ def define_flags():
   flags.DEFINE_integer('batch_num_threads', 2, 'Samples made at the same time.', lower_bound=1)
   flags.DEFINE_enum('image_dtype', _SAMPLES.image_dtype, list(IMAGE_DTYPES), 'Type of crops; uint8 '
                     'is faster and rounds.')
+  flags.DEFINE_float('drop_previous_probability', 0.0, 'Samples that are told nothing of the '
+                     'previous frame.', lower_bound=0, upper_bound=1)
   flags.DEFINE_float('flip_probability', _SAMPLES.flip_probability, 'Mirrored samples.')
   flags.DEFINE_float('paste_probability', 0.0, 'Samples with a pasted object of another video.')
   flags.DEFINE_integer('max_pasted_objects', 1, 'How many at most.')
@@ -270,7 +272,8 @@ def _trainer_options():
       training_step.LossOptions(
           FLAGS.classification_loss, FLAGS.train_max_neighbors_per_object or None,
           losses.HardMining(FLAGS.top_k_percent_pixels, FLAGS.hard_example_mining_step),
-          FLAGS.weight_decay, FLAGS.upsample_logits, seed=FLAGS.seed),
+          FLAGS.weight_decay, FLAGS.upsample_logits, FLAGS.drop_previous_probability,
+          seed=FLAGS.seed),
       stop_at_step=FLAGS.stop_at_step, loss_scaling=FLAGS.precision == 'float16',
       average_over_devices=FLAGS.average_over_devices, log_steps=FLAGS.log_steps,
       save_interval_steps=FLAGS.save_interval_steps,

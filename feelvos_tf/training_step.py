@@ -33,12 +33,20 @@ class LossOptions:
   weight_decay: float = 4e-5
   # Compare logits and labels at full size; False shrinks the labels instead.
   upsample_logits: bool = True
+  # Probability that a video's first current frame is told nothing of the previous frame: all local
+  # distances 1, all previous predictions 0, as of objects that are nowhere. Not in the original.
+  # In a short training the head learns to copy the true mask of the previous frame and ignores
+  # the reference frame (then global matching alone beats the model); this makes it look there.
+  drop_previous_probability: float = 0.0
   # Dropout in ASPP.
   dropout: bool = True
   # Seed of what is random inside the step.
   seed: int = 0
 
   def __post_init__(self):
+    if not 0 <= self.drop_previous_probability <= 1:
+      raise ValueError(f'drop_previous_probability is {self.drop_previous_probability}; expected '
+                       '0 to 1.')
     if self.classification_loss not in CLASSIFICATION_LOSSES:
       raise ValueError(f'classification_loss is {self.classification_loss!r}; expected one of '
                        f'{", ".join(CLASSIFICATION_LOSSES)}.')
@@ -121,8 +129,12 @@ def _video_logits(model, features, embeddings, labels, num_objects, previous_lab
       max_pixels_per_object=options.max_neighbors_per_object, seed=seed)
   if previous_labels is None:
     previous_labels = labels[1]
-  previous = model.previous_frame(
-      embeddings[1], model_lib.shrink_labels(tf.cast(previous_labels, tf.int32)), num_objects)
+  previous_labels = model_lib.shrink_labels(tf.cast(previous_labels, tf.int32))
+  if options.drop_previous_probability:
+    # Another stream than the reference pixels': the same seed would tie one to the other.
+    drop = tf.random.stateless_uniform([], seed + [0, 1 << 20]) < options.drop_previous_probability
+    previous_labels = tf.where(drop, losses.IGNORE_LABEL, previous_labels)
+  previous = model.previous_frame(embeddings[1], previous_labels, num_objects)
   all_logits = []
   for frame in range(2, labels.shape[0]):
     maps = model.match(embeddings[frame], reference, previous, num_objects)

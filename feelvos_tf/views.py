@@ -17,7 +17,8 @@ What decided otherwise:
   (`create_predictions_fast`), or computes the first and the previous frame again for every frame
   (`create_predictions`). The latter is what its code means; it is what is computed here, once.
 - Probabilities are averaged at stride 4, not at full size, so that logits at stride 4 (the
-  logarithm of the mean) are all there is to know of a frame. It moves few pixels of contours.
+  logarithm of the mean) are all there is to know of a frame. With `flip` that decides one pixel in
+  9,000 otherwise (measured on ten frames of 240x427 of two DAVIS sequences).
 - Scaled frames are rounded to 8 bits, which the rest of inference takes.
 - Soft maps (`previous_prediction='probabilities'`), which the original does not have for several
   scales, are scaled bilinearly.

@@ -178,7 +178,8 @@ def markdown(rows, about):
   size = f', frames of {about["max_internal_size"]} pixels' if about['max_internal_size'] else ''
   counts = sorted({row['num_sequences'] for row in rows if not row['error']})
   lines = [f'Model {about["model"]}, DAVIS {about["year"]} {about["split"]}, '
-           f'{" or ".join(map(str, counts)) or "no"} sequences{size}, {about["cores"]} cores. '
+           f'{" or ".join(map(str, counts)) or "no"} sequence{"" if counts == [1] else "s"}{size}, '
+           f'{about["cores"]} cores. '
            'Difference: of J&F with the model as it is. GFLOP/s: float32 matrix products in the '
            'same run.', '', f'| option | flags | {" | ".join(_COLUMNS)} |',
            '|---' * 2 + '|--:' * len(_COLUMNS) + '|']
@@ -198,7 +199,8 @@ def markdown(rows, about):
 
 
 def _number(value, form):
-  return '–' if value is None else format(value, form)
+  # Rounded first, and + 0.0: no minus zero.
+  return '–' if value is None else format(round(value, 3) + 0.0, form)
 
 
 if __name__ == '__main__':

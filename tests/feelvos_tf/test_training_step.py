@@ -234,6 +234,34 @@ def test_damaged_previous_labels_reach_the_head_but_not_the_loss(tiny_model, rng
   assert np.all(np.asarray(result.maps.local_distance[1]) == 1)
 
 
+def test_dropped_previous_frame_tells_the_head_nothing(tiny_model, rng):
+  options = training_step.LossOptions(dropout=False, drop_previous_probability=1.0)
+  batch = random_batch(rng, videos=1)
+  maps = training_step.video_results(tiny_model, batch, 0, options)[0].maps
+  np.testing.assert_array_equal(maps.local_distance, 1.0)
+  np.testing.assert_array_equal(maps.previous_prediction, 0.0)
+  assert np.min(maps.global_distance) < 1.0
+
+
+def test_previous_frame_is_dropped_as_often_as_asked(tiny_model, rng):
+  options = training_step.LossOptions(dropout=False, drop_previous_probability=0.3)
+  batch = random_batch(rng, videos=1)
+
+  @tf.function
+  def dropped(step):
+    return tf.reduce_max(training_step.video_results(
+        tiny_model, batch, step, options)[0].maps.previous_prediction) == 0.0
+
+  count = sum(bool(dropped(tf.constant(step))) for step in range(60))
+  assert 8 <= count <= 30  # 18 expected; each bound more than 2.5 standard deviations away.
+
+
+@pytest.mark.parametrize('probability', [-0.1, 1.1])
+def test_impossible_probability_is_refused(probability):
+  with pytest.raises(ValueError, match=f'drop_previous_probability is {probability}'):
+    training_step.LossOptions(drop_previous_probability=probability)
+
+
 def test_triplet_loss_trains_no_head(tiny_model, rng):
   variables = training_step.trained_variables(tiny_model)
   results, _, gradients = training_step.gradients(

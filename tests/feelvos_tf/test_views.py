@@ -174,7 +174,7 @@ def test_exported_models_have_one_view():
     (dict(max_internal_size=31), 'max_internal_size is 31; expected at least 32'),
     (dict(merge_method='mean'), "merge_method is 'mean'; expected one of max, avg"),
     (dict(image_pyramid=()), 'image_pyramid is empty'),
-    (dict(image_pyramid=(1, 0)), 'image_pyramid has the scale 0; expected more than 0 and at most 4'),
+    (dict(image_pyramid=(1, 0)), 'has the scale 0; expected more than 0 and at most 4'),
     (dict(image_pyramid=(-1,)), 'has the scale -1'),
     (dict(image_pyramid=(75,)), 'has the scale 75'),
     (dict(image_pyramid=(float('nan'),)), 'has the scale nan'),
