@@ -55,11 +55,13 @@ class RunDirectory:
       stream.flush()
       yield self
 
-  def register(self, options):
+  def register(self, options, defaults=None):
     """Writes `run.json`, or compares it with the options of the run that resumes.
 
     Args:
       options: JSON-ready dict with at least the keys FIXED.
+      defaults: like `options`: what an option was that the file does not know, because it was
+        written before there was such an option.
 
     Returns:
       List of 'name: old -> new' of options that changed and may change. They are written down.
@@ -71,7 +73,8 @@ class RunDirectory:
     known = self._read()
     changes = []
     if known is not None:
-      before, after = _flat(known['options']), _flat(options)
+      before = {**_flat(json.loads(json.dumps(defaults or {}))), **_flat(known['options'])}
+      after = _flat(options)
       changed = [(name, before.get(name), after.get(name))
                  for name in sorted(before.keys() | after.keys())
                  if before.get(name) != after.get(name)]

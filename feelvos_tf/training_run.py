@@ -93,7 +93,8 @@ def run(options, placement):
         options.samples)
     validate = _validation(options) if placement.is_chief else None
     if directory is not None:
-      for change in directory.register(options.to_dict()):
+      for change in directory.register(
+          options.to_dict(), {'model': FeelvosOptions().to_dict()}):
         print(f'changed since the last start: {change}')
     with placement.strategy.scope():
       model = build_model(options)

@@ -49,6 +49,17 @@ def test_same_options_resume_and_others_are_reported(tmp_path):
   assert directory.register(changed) == []
 
 
+def test_options_younger_than_the_run_had_their_defaults(tmp_path):
+  directory = RunDirectory(tmp_path)
+  directory.register(OPTIONS)
+  defaults = {'model': {'neutral_inputs': []}}
+  now = {**OPTIONS, 'model': {**OPTIONS['model'], 'neutral_inputs': []}}
+  assert directory.register(now, defaults) == []
+  with pytest.raises(ValueError, match='model.neutral_inputs'):
+    RunDirectory(tmp_path).register(
+        {**now, 'model': {**now['model'], 'neutral_inputs': ['local']}}, defaults)
+
+
 @pytest.mark.parametrize('wrong, match', [
     ({'model': {'head_layers': 4, 'model': {'model_variant': 'mobilenet_v2'}}},
      'model.model.model_variant "xception_65" -> "mobilenet_v2"'),
