@@ -134,12 +134,14 @@ def decode_mask(data: bytes, name: str, *, require_object: bool = False,
   return mask
 
 
-def encode_mask(ids: np.ndarray, palette: np.ndarray | None = None) -> bytes:
+def encode_mask(ids: np.ndarray, palette: np.ndarray | None = None,
+                compress_level: int = 6) -> bytes:
   """Encodes ids as an 8-bit palette PNG whose palette has all 256 entries.
 
   Args:
     ids: integers 0..255 [height, width].
     palette: uint8 [256, 3]; None for DAVIS_PALETTE.
+    compress_level: 0..9 of zlib; 1 takes a quarter of the time of 6 and twice the bytes.
 
   Returns:
     The bytes of the PNG file.
@@ -159,7 +161,7 @@ def encode_mask(ids: np.ndarray, palette: np.ndarray | None = None) -> bytes:
   image = Image.fromarray(ids.astype(np.uint8, copy=False))  # Mode L, turned into P next.
   image.putpalette(palette.tobytes())
   stream = io.BytesIO()
-  image.save(stream, format='PNG', bits=8)
+  image.save(stream, format='PNG', bits=8, compress_level=compress_level)
   return stream.getvalue()
 
 

@@ -49,7 +49,14 @@ class SegmentedFrame:
     """
     if self._logits is None:
       return np.isin(self.object_ids, self.mask).astype(np.float32)
-    return np.asarray(inference.mean_confidence(self._logits))
+    # `inference.mean_confidence` in numpy: a fifth of the time of its operations one by one.
+    logits = np.asarray(self._logits)
+    exponential = np.exp(logits - logits.max(axis=0))
+    best = 1.0 / exponential.sum(axis=0)  # The winner's exponential is 1.
+    winner = logits.argmax(axis=0).ravel()
+    counts = np.bincount(winner, minlength=len(logits))
+    sums = np.bincount(winner, best.ravel(), len(logits))
+    return (sums / np.maximum(counts, 1)).astype(np.float32)
 
   @property
   def stride4_logits(self):

@@ -13,6 +13,7 @@ from feelvos_tf import png_in_graph
 from feelvos_tf.segmenter import VideoSegmenter
 from feelvos_tf.serving import errors
 
+_COMPRESS_LEVEL = 1  # A client waits for the mask.
 _REMEMBERED = 10000  # Ids of expired sessions, to tell "expired" from "unknown".
 
 
@@ -146,7 +147,7 @@ class SessionStore:
         with self._metrics.segment_seconds.time():
           result = session.segmenter.step(image)
         session.frame_index += 1
-        png = masks.encode_mask(result.mask, session.palette)
+        png = masks.encode_mask(result.mask, session.palette, _COMPRESS_LEVEL)
         return SegmentedReply(png, session.frame_index, result.object_ids, result.confidence)
 
     return await self._use(session, run)
