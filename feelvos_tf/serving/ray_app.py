@@ -122,7 +122,10 @@ def running(application, host, port, cpus):
       serve.run(application, name=NAME, route_prefix='/', logging_config=_QUIET)
     except RuntimeError as error:
       raise ValueError(f'the replicas did not start: {error}') from error
-    yield port
+    try:
+      yield port
+    finally:
+      serve.delete(NAME)  # Running requests end; `shutdown` alone ends Ray's proxy first.
   finally:
     serve.shutdown()
     ray.shutdown()

@@ -15,6 +15,7 @@ import pytest
 from websockets.sync import client as websocket_client
 
 from datasets import masks
+from feelvos_tf import png_in_graph
 from feelvos_tf.segmenter import VideoSegmenter
 from feelvos_tf.serving import exported_model
 from feelvos_tf.serving.options import ServingOptions
@@ -151,7 +152,8 @@ def in_process(model_root):
     for index, frame in enumerate(frames[1:], 1):
       segmented.append(segmenter.step(frame).mask)
       if index == resumed_after:
-        state = model.save(segmenter.snapshot(), b'')
+        state = model.save(segmenter.snapshot(), png_in_graph.palette_chunk(
+            masks.DAVIS_PALETTE))
         segmenter = VideoSegmenter(model)
         segmenter.restore(model.restore(state)[0])
     return segmented
