@@ -104,7 +104,9 @@ def test_waiting_is_bounded():
 
 
 def value(text, name):
-  return float(re.search(rf'^{re.escape(name)} (\S+)$', text, re.M).group(1))
+  """Value of a metric; 0 for labels that nothing was counted for yet."""
+  found = re.search(rf'^{re.escape(name)} (\S+)$', text, re.M)
+  return float(found.group(1)) if found else 0.0
 
 
 def test_metrics(client, open_session, video):
