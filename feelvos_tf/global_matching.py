@@ -14,8 +14,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from feelvos_tf.matching_scores import (
-    NO_MATCH_SCORE, check_compute_dtype, distance_from_squared, extra_channels, query_operand,
-    reference_operand, score_gradients, squared_from_score)
+    NO_MATCH_SCORE, center_of, check_compute_dtype, distance_from_squared, extra_channels,
+    query_operand, reference_operand, score_gradients, squared_from_score, used_channels)
 
 BLOCK = 128
 SLAB_BLOCKS = 4
@@ -78,7 +78,8 @@ def prepare_reference(embeddings, labels, num_objects, *, max_pixels_per_object=
   pixels, kept_labels = _choose_pixels(
       tf.reshape(labels, [-1]), num_objects, max_pixels_per_object, seed)
   slots, valid, block_object = _assign_slots(pixels, kept_labels, num_objects)
-  center = _mean_of(tf.gather(rows, pixels[::4]))
+  chosen = tf.gather(rows, pixels)
+  center = center_of(chosen, chosen[::4])
   # An empty reference has no row to gather: one row of zeros keeps slot 0 in range.
   rows = tf.cond(tf.shape(rows)[0] > 0, lambda: rows, lambda: tf.zeros([1, channels], rows.dtype))
   operand = reference_operand(tf.gather(rows, slots), center, valid, compute_dtype)
@@ -88,13 +89,6 @@ def prepare_reference(embeddings, labels, num_objects, *, max_pixels_per_object=
     columns = tf.ensure_shape(
         columns, [None, embeddings.shape[-1] + extra_channels(compute_dtype), SLAB])
   return ReferenceBank(columns, block_object, center)
-
-
-def _mean_of(rows):
-  """Mean row, float32, zeros when there is none. A constant to gradients: distances do not
-  depend on it, and any centre near the mean will do."""
-  rows = tf.stop_gradient(tf.cast(rows, tf.float32))
-  return tf.reduce_sum(rows, axis=0) / tf.cast(tf.maximum(tf.shape(rows)[0], 1), tf.float32)
 
 
 def _choose_pixels(labels, num_objects, max_pixels, seed):
@@ -146,7 +140,7 @@ def _assign_slots(pixels, labels, num_objects):
 
 
 def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_BYTES,
-                    absent_distance_of_original=False):
+                    absent_distance_of_original=False, skip_constant_channels=False):
   """Distance of every query pixel to its nearest reference pixel(s) of each object.
 
   Exact; differentiable with respect to `query` and to the embeddings the bank was made of, with
@@ -163,6 +157,9 @@ def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_
       are alive at a time. The default is the fastest measured.
     absent_distance_of_original: the original yields 0 for an object without reference pixels
       when k > 1 (a defect); True reproduces that.
+    skip_constant_channels: leave channels that have one value in all reference pixels out of the
+      products, see `matching_scores.used_channels`: the same distances, but no gradients with
+      respect to those channels of the reference.
 
   Returns:
     float32 [num_objects, h4, w4] in [0, 1]; 1 for an object without reference pixels.
@@ -181,9 +178,13 @@ def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_
   shape = tf.shape(query)
   operand, norm = query_operand(
       tf.reshape(query, [-1, shape[-1]]), bank.center, bank.columns.dtype)
+  columns = bank.columns
+  if skip_constant_channels:
+    used = used_channels(columns, [0, 2])
+    operand, columns = tf.gather(operand, used, axis=1), tf.gather(columns, used, axis=1)
   num_objects = tf.cast(num_objects, tf.int32)
   chunk = max(64, chunk_bytes // (SLAB * bank.columns.dtype.size))
-  scores = _best_scores(operand, bank.columns, bank.block_object, num_objects, k, chunk)
+  scores = _best_scores(operand, columns, bank.block_object, num_objects, k, chunk)
   squared = squared_from_score(scores, norm[tf.newaxis, :, tf.newaxis])
   if k > 1:
     valid = scores > 0.5 * NO_MATCH_SCORE

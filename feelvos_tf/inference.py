@@ -144,7 +144,8 @@ class InferenceFunctions:
 
   def trace_step(self, features, embedding, state, num_objects, size):
     """`step` for use inside a graph."""
-    maps = self._model.match(embedding, state.reference, state.previous, num_objects)
+    maps = self._model.match(
+        embedding, state.reference, state.previous, num_objects, inference=True)
     logits = self._model.segment(features, maps)
     labels = tf.argmax(model_lib.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
     previous = self._model.previous_frame(

@@ -19,8 +19,8 @@ The figures behind these choices are in matching.py.
 import tensorflow as tf
 
 from feelvos_tf.matching_scores import (
-    NO_MATCH_SCORE, check_compute_dtype, distance_from_squared, query_operand, reference_operand,
-    score_gradients, squared_from_score)
+    NO_MATCH_SCORE, center_of, check_compute_dtype, distance_from_squared, query_operand,
+    reference_operand, score_gradients, squared_from_score, used_channels)
 
 STRIP_ROWS = 6  # with radius 15: (6 + 30) * 8 = 288 queries, a multiple of the vector length
 TILE_WIDTH = 8
@@ -29,7 +29,8 @@ PARALLEL_STRIPS = 2
 
 
 def local_matching(query, previous, previous_labels, num_objects, *, window_radius=15,
-                   chunk_bytes=DEFAULT_CHUNK_BYTES, compute_dtype=tf.float32):
+                   chunk_bytes=DEFAULT_CHUNK_BYTES, compute_dtype=tf.float32,
+                   skip_constant_channels=False):
   """Distance of every pixel to the nearest previous pixel of each object inside a window.
 
   Exact; differentiable with respect to `query` and `previous`; the backward pass finds the nearest
@@ -45,6 +46,9 @@ def local_matching(query, previous, previous_labels, num_objects, *, window_radi
     chunk_bytes: int, bound on one product, whatever the size of the frame (one tile of a strip
       is the least that is worked on); a few of them are alive at a time.
     compute_dtype: tf.float32 or tf.bfloat16, operand type of the matrix product.
+    skip_constant_channels: leave channels that have one value in all of `previous` out of the
+      products, see `matching_scores.used_channels`: the same distances, but no gradients with
+      respect to those channels of `previous`.
 
   Returns:
     float32 [num_objects, h4, w4] in [0, 1]; 1 where the window, cut at the image's border, has no
@@ -60,11 +64,16 @@ def local_matching(query, previous, previous_labels, num_objects, *, window_radi
   _check_arguments(query, previous, labels, window_radius, chunk_bytes)
   num_objects = tf.cast(num_objects, tf.int32)
   labels = tf.where((labels >= 0) & (labels < num_objects), labels, -1)
-  # Any centre is exact; a near mean keeps the numbers small. Every fourth row and column will do.
-  some = tf.stop_gradient(tf.cast(previous[::4, ::4], tf.float32))
-  center = tf.reduce_mean(some, axis=[0, 1])
+  channels = previous.shape[-1] or tf.shape(previous)[-1]
+  # Every fourth row and column will do for a mean.
+  center = center_of(tf.reshape(previous, [-1, channels]),
+                     tf.reshape(previous[::4, ::4], [-1, channels]))
   query_rows, norm = query_operand(query, center, compute_dtype)
   previous_rows = reference_operand(previous, center, None, compute_dtype)
+  if skip_constant_channels:
+    used = used_channels(previous_rows, [0, 1])
+    query_rows, previous_rows = (
+        tf.gather(rows, used, axis=2) for rows in (query_rows, previous_rows))
   scores = _best_scores(
       query_rows, previous_rows, labels, num_objects, window_radius, chunk_bytes)
   distance = distance_from_squared(

@@ -48,6 +48,39 @@ def extra_channels(compute_dtype):
   return 1 if compute_dtype == tf.float32 else 6
 
 
+def center_of(rows, some):
+  """What to subtract from embeddings before they are compared.
+
+  Any vector is exact; one near the mean keeps the numbers small. A channel that has the same value
+  everywhere gets that value, so that `reference_operand` is exactly 0 there.
+
+  Args:
+    rows: float tensor [n, channels], all reference embeddings.
+    some: [m, channels], enough of them for a mean; zeros stand in for the mean of none.
+
+  Returns:
+    float32 [channels], a constant to gradients: distances do not depend on it.
+  """
+  rows, some = tf.stop_gradient(rows), tf.stop_gradient(tf.cast(some, tf.float32))
+  mean = tf.reduce_sum(some, axis=0) / tf.cast(tf.maximum(tf.shape(some)[0], 1), tf.float32)
+  least, most = tf.reduce_min(rows, axis=0), tf.reduce_max(rows, axis=0)
+  return tf.where(least == most, tf.cast(least, tf.float32), mean)
+
+
+def used_channels(reference, axes):
+  """Numbers (int32 [used]) of the channels in which a reference operand is not 0 everywhere.
+
+  The others add 0 * q to every score and may be left out of the product on both sides: not a bound
+  but the same sum with fewer zeros. What they add to a distance is in the query's norm. Not for
+  training: a gradient flows into channels that happen to be constant, too.
+
+  Args:
+    reference: operand made by `reference_operand`.
+    axes: all axes but that of the channels.
+  """
+  return tf.cast(tf.where(tf.reduce_any(reference != 0, axis=axes))[:, 0], tf.int32)
+
+
 def _half_norm(vectors):
   return -0.5 * tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
 

@@ -113,7 +113,7 @@ class Feelvos(keras.Model):
     return matching.prepare_reference(
         embedding, labels, num_objects, max_pixels_per_object=max_pixels_per_object, seed=seed)
 
-  def match(self, embedding, reference, previous, num_objects):
+  def match(self, embedding, reference, previous, num_objects, inference=False):
     """The maps of the current frame.
 
     Args:
@@ -121,6 +121,7 @@ class Feelvos(keras.Model):
       reference: `matching.ReferenceBank` of the reference frame.
       previous: `PreviousFrame`.
       num_objects: int32 scalar, background included.
+      inference: bool; True skips what only gradients need.
 
     Returns:
       `Maps`.
@@ -134,7 +135,8 @@ class Feelvos(keras.Model):
             shape, NO_PREDICTION if name == 'previous_prediction' else NO_DISTANCE)
       elif name == 'global_distance':
         values[name] = matching.global_matching(
-            embedding, reference, num_objects, k=options.k_nearest_neighbors)
+            embedding, reference, num_objects, k=options.k_nearest_neighbors,
+          skip_constant_channels=inference)
       elif name == 'previous_prediction':
         values[name] = previous.probabilities
       else:
@@ -146,7 +148,7 @@ class Feelvos(keras.Model):
     if options.previous_frame_matching == 'local':
       return matching.local_matching(
           embedding, previous.embedding, previous.labels, num_objects,
-          window_radius=options.window_radius)
+          window_radius=options.window_radius, skip_constant_channels=inference)
     bank = matching.prepare_reference(previous.embedding, previous.labels, num_objects)
     return matching.global_matching(
         embedding, bank, num_objects, k=options.k_nearest_neighbors)

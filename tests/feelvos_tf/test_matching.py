@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from feelvos_tf import matching_scores
 from feelvos_tf.matching import (
     ReferenceBank, distance_from_squared, global_matching, local_matching, prepare_reference)
 
@@ -458,3 +459,32 @@ def test_bad_input_is_named(rng):
     local_matching(query[1:], reference, labels, 2)
   with pytest.raises(ValueError, match='one label per pixel of the previous'):
     local_matching(query, reference, labels[1:], 2)
+
+
+@pytest.mark.parametrize('dtype', [tf.float32, tf.bfloat16])
+@pytest.mark.parametrize('values', [(), (0.0,), (0.0, 0.37, -2.5), tuple(np.linspace(-1, 1, 12))])
+def test_constant_channels_change_nothing_when_skipped(rng, dtype, values):
+  """Channels in which the reference has one value, and the query may have any."""
+  query, other = (0.4 * rng.random([2, 11, 14, 12])).astype(np.float32)
+  for channel, value in enumerate(values):
+    other[..., 3 * channel % 12 + channel // 4] = value
+  labels = rng.integers(0, 3, [11, 14]).astype(np.int32)
+  bank = prepare_reference(other, labels, 4, compute_dtype=dtype)
+  atol = 1e-6 if dtype == tf.float32 else 4e-3
+  for k in (1, 3):
+    far = [tf.function(lambda skip=skip: global_matching(
+        query, bank, 4, k=k, skip_constant_channels=skip))() for skip in (False, True)]
+    np.testing.assert_allclose(far[1], far[0], atol=atol)
+  near = [tf.function(lambda skip=skip: local_matching(
+      query, other, labels, 4, window_radius=2, compute_dtype=dtype,
+      skip_constant_channels=skip))() for skip in (False, True)]
+  np.testing.assert_allclose(near[1], near[0], atol=atol)
+
+
+def test_constant_channels_are_left_out_of_the_product():
+  other = np.zeros([5, 6, 20], np.float32)
+  other[..., 7] = 0.1
+  other[..., 11] = np.arange(30).reshape(5, 6)
+  bank = prepare_reference(other, np.zeros([5, 6], np.int32), 1)
+  used = matching_scores.used_channels(bank.columns, [0, 2])
+  np.testing.assert_array_equal(used, [11, 20])  # 20 is the channel of the norm.
