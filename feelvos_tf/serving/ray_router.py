@@ -1,8 +1,8 @@
 """Which replica of a Ray Serve deployment a request goes to. Knows no TensorFlow.
 
 Ray's `ConsistentHashRouter` sends all requests with one value of the header `X-Session-Id` to one
-replica, as long as the set of replicas stays as it is: when a killed replica is replaced, about
-half of the keys of the living one move to the new one, and sessions that are alive would not be
+replica, as long as the set of replicas stays as it is: when one of two is killed and replaced, a
+third of the keys of the living one move to the new one, and sessions that are alive would not be
 found. So the replica that opens a session puts its name into the session's id, and requests that
 name a living replica go there; all others are hashed.
 """
