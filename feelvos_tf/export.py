@@ -10,7 +10,7 @@ import os
 import pathlib
 import re
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 from absl import logging

@@ -136,14 +136,14 @@ class Feelvos(keras.Model):
       elif name == 'global_distance':
         values[name] = matching.global_matching(
             embedding, reference, num_objects, k=options.k_nearest_neighbors,
-          skip_constant_channels=inference)
+            skip_constant_channels=inference)
       elif name == 'previous_prediction':
         values[name] = previous.probabilities
       else:
-        values[name] = self._match_previous(embedding, previous, num_objects)
+        values[name] = self._match_previous(embedding, previous, num_objects, inference)
     return Maps(**values)
 
-  def _match_previous(self, embedding, previous, num_objects):
+  def _match_previous(self, embedding, previous, num_objects, inference):
     options = self.options
     if options.previous_frame_matching == 'local':
       return matching.local_matching(
@@ -151,7 +151,8 @@ class Feelvos(keras.Model):
           window_radius=options.window_radius, skip_constant_channels=inference)
     bank = matching.prepare_reference(previous.embedding, previous.labels, num_objects)
     return matching.global_matching(
-        embedding, bank, num_objects, k=options.k_nearest_neighbors)
+        embedding, bank, num_objects, k=options.k_nearest_neighbors,
+        skip_constant_channels=inference)
 
   def segment(self, features, maps, training=False):
     """Logits of the current frame.

@@ -17,7 +17,7 @@ numbers; 2: wrong usage.
 import os
 import signal
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 

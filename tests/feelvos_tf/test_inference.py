@@ -128,7 +128,8 @@ def test_a_cap_on_reference_pixels_is_that_of_matching(rng):
                for bank in (state.reference, *expected)]
   np.testing.assert_array_equal(distances[0], distances[1])
   assert np.max(distances[0] - distances[2]) > 1e-2
-  restored = functions.trace_restore(embeddings[0], small, state.previous, 2)
+  references = inference.References(embeddings[:1], small[tf.newaxis])
+  restored = functions.trace_restore(references, state.previous, 2)
   np.testing.assert_array_equal(restored.reference.columns, state.reference.columns)
 
 

@@ -70,7 +70,7 @@ def test_a_curve_is_a_picture(tmp_path):
 
 @pytest.mark.parametrize('flag, message', [
     ('--parts=locl', "--parts: 'locl' is not known; choose from backbone, global, local, head, "
-     'end_to_end, end_to_end_io, input, train_step'),
+     'end_to_end, end_to_end_io, input, train_step, serving'),
     ('--size=480', "--size: '480' is no size; give HEIGHTxWIDTH, like 480x854")])
 def test_wrong_flags_are_one_line(flag, message):
   run = subprocess.run([sys.executable, '-m', 'tools.benchmark', flag],

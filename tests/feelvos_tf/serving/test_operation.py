@@ -114,7 +114,7 @@ def test_metrics(client, open_session, video):
   before = client.get('/metrics')
   assert before.headers['content-type'].startswith('text/plain')
   session.mask_of(video[0][1])
-  client.request('BREW', '/v1/limits')
+  client.request('PROPFIND', '/v1/limits')
   client.post('/v1/models/half:predict', json={'instances': [1.0]})
   after = client.get('/metrics').text
   for name, change in (
