@@ -7,7 +7,6 @@ from PIL import Image
 import pytest
 
 from datasets import masks
-from feelvos_tf import evaluation
 from feelvos_tf import evaluation_files
 from feelvos_tf import evaluation_splits
 from feelvos_tf import evaluation_summary

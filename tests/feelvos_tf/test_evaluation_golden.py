@@ -12,7 +12,6 @@ import pathlib
 import numpy as np
 import pytest
 
-from feelvos_tf import evaluation
 from feelvos_tf import evaluation_files
 from feelvos_tf import evaluation_splits
 from feelvos_tf import evaluation_summary
