@@ -4,7 +4,7 @@ Addons ended in 2024 and needs TensorFlow 2.15 and Python 3.11 or older, so this
 environment of its own and imports nothing of this project:
 
   python3.11 -m venv addons
-  addons/bin/pip install "tensorflow-cpu==2.15.*" tensorflow-addons
+  addons/bin/pip install "tensorflow==2.15.*" tensorflow-addons
   addons/bin/python tools/addons_correlation.py
   python -m tools.benchmark --parts=local --nobaseline        # ours, on the same machine
 
