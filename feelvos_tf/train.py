@@ -24,11 +24,11 @@ from absl import flags
 from datasets import command_line
 from datasets.triplet_options import IMAGE_DTYPES, TripletOptions
 from deeplab.options import MODEL_VARIANTS, ModelOptions
+from feelvos_tf import precision
 from feelvos_tf.options import FeelvosOptions
 
 FLAGS = flags.FLAGS
 _SAMPLES = TripletOptions()
-PRECISIONS = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
 # The run.
 
 
@@ -48,8 +48,8 @@ def define_flags():
                     'One device, all GPUs of this machine, or the processes in TF_CONFIG.')
   flags.DEFINE_bool('average_over_devices', False, 'Average losses over devices, as the original '
                     'does over clones, instead of adding all videos up.')
-  flags.DEFINE_enum('precision', 'float32', list(PRECISIONS), 'Type of activations; weights, '
-                    'losses and matching distances are float32. float16 scales the loss.')
+  flags.DEFINE_enum('precision', 'float32', list(precision.POLICIES), 'Type of activations; '
+                    'weights, losses and matching distances are float32. float16 scales the loss.')
   flags.DEFINE_integer('seed', 0, 'Seed of samples, initial values and dropout.', lower_bound=0)
   flags.DEFINE_bool('deterministic', False, 'Only ops whose result does not depend on timing; '
                     'slower. Needed for bitwise equal runs on GPUs.')
@@ -183,7 +183,7 @@ def main():
   options = training_run.RunOptions(
       model=model_options, num_classes=_num_classes(), samples=sample_options,
       trainer=_trainer_options(), data_sets=data_sets, validation=validation_set,
-      policy=PRECISIONS[FLAGS.precision], initial_weights=_initial_weights(),
+      policy=precision.POLICIES[FLAGS.precision], initial_weights=_initial_weights(),
       calibration_batches=FLAGS.calibrate_statistics, input_threads=FLAGS.batch_num_threads,
       picture_secs=FLAGS.save_summaries_secs, export=FLAGS.export, seed=FLAGS.seed)
   training_run.run(options, placement)

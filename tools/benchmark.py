@@ -1,7 +1,7 @@
 """Times the parts of FEELVOS on this machine, beside its matmul peak and the original's algorithm.
 
   python -m tools.benchmark --parts=global,local --precision=float32,bfloat16 --json=out.json
-  python -m tools.benchmark --parts=end_to_end,end_to_end_io --model_variant=mobilenet_v2,xception_65
+  python -m tools.benchmark --parts=end_to_end,end_to_end_io --model_variant=xception_65
   python -m tools.benchmark --parts=input,train_step
   python -m tools.benchmark --parts=serving
   python -m tools.benchmark --parts= --curves=objects,pixels,length --plots_dir=plots

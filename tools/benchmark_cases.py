@@ -10,7 +10,6 @@ import pathlib
 import tempfile
 from typing import Callable, Optional
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -25,6 +24,7 @@ from feelvos_tf import segment as segment_main
 from feelvos_tf import training_data
 from feelvos_tf import training_step
 from feelvos_tf.matching import global_matching, local_matching, prepare_reference
+from feelvos_tf.precision import with_precision
 from feelvos_tf.segmenter import VideoSegmenter
 from tools import reference_frame
 from tools.reference_matching import original_global_matching, original_local_matching
@@ -107,13 +107,7 @@ def _stride_4(options):
 @functools.lru_cache(maxsize=1)
 def _model(variant, precision):
   """Seeded `Feelvos` that computes in `precision`; the last one is kept."""
-  before = keras.mixed_precision.dtype_policy()
-  keras.mixed_precision.set_dtype_policy(
-      'mixed_bfloat16' if precision == 'bfloat16' else 'float32')
-  try:
-    return model_lib.seeded_model(variant)
-  finally:
-    keras.mixed_precision.set_dtype_policy(before)
+  return with_precision(precision, lambda: model_lib.seeded_model(variant))
 
 
 @functools.lru_cache(maxsize=1)

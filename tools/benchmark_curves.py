@@ -1,4 +1,4 @@
-"""Scaling curves of whole frames: seconds a frame against objects, pixels and length of the video."""
+"""Scaling curves of whole frames: seconds a frame against objects, pixels, length of the video."""
 
 import dataclasses
 import pathlib
