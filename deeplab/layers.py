@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from deeplab.depthwise import depthwise_conv2d
+
 # Batch norm's epsilon: 1e-3 in Xception and MobileNet. Elsewhere the original asks for 1e-5,
 # which TF1's fused kernel raises to 1.001e-5.
 EPSILON_BACKBONE = 1e-3
@@ -115,75 +117,6 @@ def pad_for_kernel(inputs, kernel_size, rate=1):
   before = total // 2
   after = total - before
   return tf.pad(inputs, [[0, 0], [before, after], [before, after], [0, 0]])
-
-
-# Up to this rate oneDNN's atrous kernel beats space-to-batch (measured at 30x54: 1.8 ms against
-# 5 ms at rate 2 to 6 with 2,048 channels); at rate 12 it loses by 4 to 1.
-_MAX_NATIVE_RATE = 6
-
-
-@functools.lru_cache(maxsize=None)
-def _native_dilation_is_right(dtype):
-  """Whether DepthwiseConv2dNative honours dilations here, for a tf.DType.
-
-  oneDNN's CPU kernel does, eleven times faster than the space-to-batch route of
-  `tf.nn.depthwise_conv2d`; other kernels refuse the attribute or ignore it without a word, and
-  oneDNN has bfloat16 on some CPUs only. So it is tried.
-  """
-  if tf.config.list_physical_devices('GPU'):
-    return False
-  with tf.init_scope(), tf.device('CPU:0'):
-    image = tf.cast(tf.reshape(tf.range(2.0 * 9 * 11), [1, 9, 11, 2]), dtype)
-    kernel = tf.cast(tf.reshape(tf.range(18.0), [3, 3, 2, 1]), dtype)
-    expected = tf.nn.depthwise_conv2d(image, kernel, [1, 1, 1, 1], 'SAME', dilations=[2, 2])
-    try:
-      got = tf.raw_ops.DepthwiseConv2dNative(
-          input=image, filter=kernel, strides=[1] * 4, padding='SAME', dilations=[1, 2, 2, 1])
-    except tf.errors.OpError:
-      return False
-    got, expected = tf.cast(got, tf.float32), tf.cast(expected, tf.float32)
-    tolerance = 1e-4 if dtype == tf.float32 else 2e-2
-    return bool(tf.reduce_all(tf.abs(got - expected) <= tolerance * tf.abs(expected)))
-
-
-def depthwise_conv2d(inputs, kernel, strides=1, rate=1, padding='SAME'):
-  """Depthwise convolution whose atrous form is fast on CPUs and right everywhere.
-
-  Args:
-    inputs: [batch, height, width, channels].
-    kernel: [kernel height, kernel width, channels, 1], dtype of `inputs`.
-    strides: int; has to be 1 if `rate` is not.
-    rate: int, atrous rate.
-    padding: 'SAME' or 'VALID'.
-
-  Returns:
-    [batch, new height, new width, channels].
-  """
-  def portable(inputs, kernel):
-    return tf.nn.depthwise_conv2d(
-        inputs, kernel, [1, strides, strides, 1], padding, dilations=[rate, rate])
-
-  # There is no native kernel for float16 with dilations on CPUs.
-  if (rate == 1 or rate > _MAX_NATIVE_RATE or inputs.dtype == tf.float16
-      or not _native_dilation_is_right(inputs.dtype)):
-    return portable(inputs, kernel)
-
-  @tf.custom_gradient
-  def native(inputs, kernel):
-    outputs = tf.raw_ops.DepthwiseConv2dNative(
-        input=inputs, filter=kernel, strides=[1] * 4, padding=padding,
-        dilations=[1, rate, rate, 1])
-
-    def gradient(upstream):
-      # The native gradient kernels ignore dilations; those of the portable form do not.
-      with tf.GradientTape() as tape:
-        tape.watch([inputs, kernel])
-        value = portable(inputs, kernel)
-      return tape.gradient(value, [inputs, kernel], output_gradients=upstream)
-
-    return outputs, gradient
-
-  return native(inputs, kernel)
 
 
 class _Convolution(keras.layers.Layer):

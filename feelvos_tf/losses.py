@@ -29,6 +29,8 @@ TRIPLET_SCALE = 3.0
 
 # Stands for "no such pixel" in a minimum over squared distances.
 _FAR = 1e20
+# Distances above it count as it in `matching_cross_entropy`; the squared distance is 14.6 there.
+_LARGEST_DISTANCE = 1.0 - 2.0 ** -20
 # Added to the logits of objects that only pad a batch; exp() of it is exactly 0.
 _NO_OBJECT_LOGIT = -1e9
 
@@ -156,6 +158,28 @@ def video_cross_entropy(logits, labels, *, step=0, mining=HardMining(), upsample
     losses, hardest = tf.math.top_k(losses, num_hard, sorted=False)
     counts = tf.gather(counts, hardest)
   return tf.math.divide_no_nan(tf.reduce_sum(losses * counts), tf.reduce_sum(counts))
+
+
+def matching_cross_entropy(distances, labels, **options):
+  """Loss of the embedding alone: which object has the nearest pixel?
+
+  `video_cross_entropy` of the logits -||e_p - e_q||^2, q being the nearest pixel of an object, at
+  the size of the distances. The squared distance is what the distance d was made of:
+  log((1 + d) / (1 - d)); where d is 1 to about 2^-20 there is no gradient any more.
+
+  Args:
+    distances: float32 [frames, objects, h, w] in [0, 1], of global matching.
+    labels: integer [frames, H, W], object indices.
+    **options: see `video_cross_entropy`.
+
+  Returns:
+    float32 scalar tensor.
+
+  Source: none in the original; it has the triplet loss for the embedding instead.
+  """
+  distances = tf.minimum(tf.cast(distances, tf.float32), _LARGEST_DISTANCE)
+  logits = -2.0 * tf.math.atanh(tf.transpose(distances, [0, 2, 3, 1]))
+  return video_cross_entropy(logits, labels, upsample_logits=False, **options)
 
 
 def cross_entropy(logits, labels, **options):

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from deeplab import layers
+from deeplab.depthwise import depthwise_conv2d
 
 # Bytes one tensor of the head may take; objects are worked off in groups that fit.
 GROUP_BYTES = 64 * 2**20
@@ -101,7 +102,7 @@ class SegmentationHead(keras.Model):
     depthwise, pointwise = self.depthwise[0], self.pointwise[0]
     part = slice(self.feature_channels)
     kernel, offset, mixing = self._first_layer(part, features.dtype)
-    net = layers.depthwise_conv2d(features, kernel, rate=depthwise.rate)
+    net = depthwise_conv2d(features, kernel, rate=depthwise.rate)
     net = tf.nn.conv2d(tf.nn.relu(tf.nn.bias_add(net, offset)), mixing, 1, 'SAME')
     return tf.nn.bias_add(
         net, layers.from_weights(lambda: tf.cast(pointwise.bias, features.dtype)))
@@ -119,7 +120,7 @@ class SegmentationHead(keras.Model):
     if self.object_channels:
       kernel, offset, mixing = self._first_layer(
           slice(self.feature_channels, None), maps.dtype)
-      own = layers.depthwise_conv2d(maps, kernel, rate=self.depthwise[0].rate)
+      own = depthwise_conv2d(maps, kernel, rate=self.depthwise[0].rate)
       own = tf.nn.relu(tf.nn.bias_add(own, offset))
       net = shared + tf.nn.conv2d(own, mixing, 1, 'SAME')
     net = tf.nn.relu(net)

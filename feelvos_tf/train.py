@@ -119,6 +119,11 @@ def define_flags():
                        'in ASPP and decoder when a training starts; 0 leaves them. Useful when '
                        'these layers start from scratch and stay frozen.', lower_bound=0)
 
+  flags.DEFINE_enum('matching_initialization', 'checkpoint', ['checkpoint', 'spread'],
+                    'Embedding layer and the kernels with which the head reads the maps. '
+                    'checkpoint: as in the initial weights, else as in the original; spread: '
+                    'scaled to the data, so that none starts dead (short trainings).')
+
   # Data.
   flags.DEFINE_multi_string('dataset', [], 'Data set; may be repeated, each with its folder.')
   flags.DEFINE_multi_string('dataset_dir', [], 'Folder of its TFRecords.')
@@ -145,6 +150,8 @@ def define_flags():
                     'is faster and rounds.')
   flags.DEFINE_float('drop_previous_probability', 0.0, 'Samples that are told nothing of the '
                      'previous frame.', lower_bound=0, upper_bound=1)
+  flags.DEFINE_float('matching_loss_weight', 0.0, 'Weight of a loss of global matching alone.',
+                     lower_bound=0)
   flags.DEFINE_float('flip_probability', _SAMPLES.flip_probability, 'Mirrored samples.')
   flags.DEFINE_float('paste_probability', 0.0, 'Samples with a pasted object of another video.')
   flags.DEFINE_integer('max_pasted_objects', 1, 'How many at most.')
@@ -184,8 +191,9 @@ def main():
       model=model_options, num_classes=_num_classes(), samples=sample_options,
       trainer=_trainer_options(), data_sets=data_sets, validation=validation_set,
       policy=precision.POLICIES[FLAGS.precision], initial_weights=_initial_weights(),
-      calibration_batches=FLAGS.calibrate_statistics, input_threads=FLAGS.batch_num_threads,
-      picture_secs=FLAGS.save_summaries_secs, export=FLAGS.export, seed=FLAGS.seed)
+      calibration_batches=FLAGS.calibrate_statistics,
+      matching_initialization=FLAGS.matching_initialization,
+      input_threads=FLAGS.batch_num_threads, picture_secs=FLAGS.save_summaries_secs, export=FLAGS.export, seed=FLAGS.seed)
   training_run.run(options, placement)
 
 
@@ -206,6 +214,9 @@ def _check_usage():
   if FLAGS.decoder_output_stride != 4:
     raise command_line.UsageError(
         f'--decoder_output_stride={FLAGS.decoder_output_stride} given; FEELVOS expects 4.')
+  if FLAGS.matching_loss_weight and not FLAGS.use_first_frame_matching:
+    raise command_line.UsageError('--matching_loss_weight is a loss of first frame matching; '
+                                  '--nouse_first_frame_matching leaves nothing to it.')
   if bool(FLAGS.validation_steps) != bool(FLAGS.validation_dir) and (
       FLAGS.validation_dir or FLAGS.dataset != ['synthetic']):
     raise command_line.UsageError('--validation_steps and --validation_dir belong together; give '
@@ -273,7 +284,7 @@ def _trainer_options():
           FLAGS.classification_loss, FLAGS.train_max_neighbors_per_object or None,
           losses.HardMining(FLAGS.top_k_percent_pixels, FLAGS.hard_example_mining_step),
           FLAGS.weight_decay, FLAGS.upsample_logits, FLAGS.drop_previous_probability,
-          seed=FLAGS.seed),
+          FLAGS.matching_loss_weight, seed=FLAGS.seed),
       stop_at_step=FLAGS.stop_at_step, loss_scaling=FLAGS.precision == 'float16',
       average_over_devices=FLAGS.average_over_devices, log_steps=FLAGS.log_steps,
       save_interval_steps=FLAGS.save_interval_steps,

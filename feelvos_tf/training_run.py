@@ -27,6 +27,8 @@ from feelvos_tf.options import FeelvosOptions
 
 # Calibration takes samples that training does not reach.
 CALIBRATION_START = 2 ** 40
+# Batches that the scale of new embeddings is taken from.
+EMBEDDING_BATCHES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +50,10 @@ class RunOptions:
   initial_weights: Any = None
   # Batches for `calibration.calibrate` when a training starts.
   calibration_batches: int = 0
+  # Initial values of the embedding layer and of the kernels with which the head reads the maps:
+  # 'checkpoint', those of the initial weights (if they have any; else the original's); 'spread',
+  # `calibration.spread_matching`.
+  matching_initialization: str = 'checkpoint'
   input_threads: int = 2
   # Seconds between pictures for TensorBoard.
   picture_secs: int = 600
@@ -141,12 +147,21 @@ def _start(trainer, samples, options, placement):
     say(initialization.initialize(trainer.model, path, **settings), flush=True)
   else:
     say('no --tf_initial_checkpoint: everything starts from scratch.', flush=True)
-  if options.calibration_batches and not options.num_classes:
-    size = options.trainer.batch_size
-    batches = (samples.sample(CALIBRATION_START + number)['images']
-               for number in range(options.calibration_batches * size))
-    count = calibration.calibrate(trainer.model, batches)
+  if options.num_classes:
+    return
+  if options.calibration_batches:
+    count = calibration.calibrate(
+        trainer.model, _calibration_images(samples, options, options.calibration_batches))
     say(f'batch norm statistics of {count} layers calibrated.', flush=True)
+  if options.matching_initialization == 'spread':
+    calibration.spread_matching(
+        trainer.model, _calibration_images(samples, options, EMBEDDING_BATCHES), options.seed)
+    say("embedding layer and the head's view of the maps: new initial values.", flush=True)
+
+
+def _calibration_images(samples, options, batches):
+  return (samples.sample(CALIBRATION_START + number)['images']
+          for number in range(batches * options.trainer.batch_size))
 
 
 def _validation(options):

@@ -38,6 +38,10 @@ class LossOptions:
   # In a short training the head learns to copy the true mask of the previous frame and ignores
   # the reference frame (then global matching alone beats the model); this makes it look there.
   drop_previous_probability: float = 0.0
+  # Weight of a second loss that asks the embedding itself, without the head, for the object: cross
+  # entropy of softmax(-||e_p - e_q||^2) over the nearest reference pixel q of each object. Not in
+  # the original, where all the embedding learns comes through the head.
+  matching_loss_weight: float = 0.0
   # Dropout in ASPP.
   dropout: bool = True
   # Seed of what is random inside the step.
@@ -47,6 +51,8 @@ class LossOptions:
     if not 0 <= self.drop_previous_probability <= 1:
       raise ValueError(f'drop_previous_probability is {self.drop_previous_probability}; expected '
                        '0 to 1.')
+    if self.matching_loss_weight < 0:
+      raise ValueError(f'matching_loss_weight is {self.matching_loss_weight}; expected 0 or more.')
     if self.classification_loss not in CLASSIFICATION_LOSSES:
       raise ValueError(f'classification_loss is {self.classification_loss!r}; expected one of '
                        f'{", ".join(CLASSIFICATION_LOSSES)}.')
@@ -108,7 +114,11 @@ def video_results(model, batch, step, options, first_video=0):
     loss = losses.video_cross_entropy(
         logits, labels[video, 2:], step=step, mining=options.mining,
         upsample_logits=options.upsample_logits)
-    results.append(VideoResult(loss, logits, maps))
+    if options.matching_loss_weight:
+      loss += options.matching_loss_weight * losses.matching_cross_entropy(
+          tf.stack([frame.global_distance for frame in maps]), labels[video, 2:], step=step,
+          mining=options.mining)
+    results.append(VideoResult(loss, logits, maps[-1]))
   return results
 
 
@@ -123,7 +133,7 @@ def _semantic_results(model, images, labels, step, options):
 
 def _video_logits(model, features, embeddings, labels, num_objects, previous_labels, seed,
                   options):
-  """Logits [frames - 2, h4, w4, objects] of the current frames of one video."""
+  """Logits [frames - 2, h4, w4, objects] and list of Maps of the current frames of one video."""
   reference = model.prepare_reference(
       embeddings[0], model_lib.shrink_labels(labels[0]), num_objects,
       max_pixels_per_object=options.max_neighbors_per_object, seed=seed)
@@ -135,17 +145,18 @@ def _video_logits(model, features, embeddings, labels, num_objects, previous_lab
     drop = tf.random.stateless_uniform([], seed + [0, 1 << 20]) < options.drop_previous_probability
     previous_labels = tf.where(drop, losses.IGNORE_LABEL, previous_labels)
   previous = model.previous_frame(embeddings[1], previous_labels, num_objects)
-  all_logits = []
+  all_logits, all_maps = [], []
   for frame in range(2, labels.shape[0]):
     maps = model.match(embeddings[frame], reference, previous, num_objects)
     logits = model.segment(features[frame], maps, training=True)
     all_logits.append(logits)
+    all_maps.append(maps)
     # What a later frame is told of this one is data, as at inference: no gradient through it.
     predicted = tf.stop_gradient(logits)
     previous = model.previous_frame(
         embeddings[frame], tf.argmax(predicted, axis=0, output_type=tf.int32), num_objects,
         tf.nn.softmax(predicted, axis=0))
-  return tf.transpose(tf.stack(all_logits), [0, 2, 3, 1]), maps
+  return tf.transpose(tf.stack(all_logits), [0, 2, 3, 1]), all_maps
 
 
 def mean_iou(results, labels):

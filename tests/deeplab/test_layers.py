@@ -63,28 +63,6 @@ def test_fixed_padding_differs_from_same_on_even_sizes(rng, side, equal):
   np.testing.assert_allclose(fixed, dense, atol=1e-5)
 
 
-@pytest.mark.parametrize('rate', [1, 2, 3, 7])
-@pytest.mark.parametrize('size', [(9, 11), (4, 3)])
-def test_atrous_depthwise_equals_the_portable_form(rng, rate, size):
-  """In value, in both gradients, eagerly and in a graph of unknown size."""
-  inputs, kernel = random(rng, 2, *size, 5), random(rng, 3, 3, 5, 1)
-
-  def run(function):
-    with tf.GradientTape() as tape:
-      tape.watch([inputs, kernel])
-      value = function(inputs, kernel)
-      loss = tf.reduce_sum(tf.sin(value))
-    return [value, *tape.gradient(loss, [inputs, kernel])]
-
-  expected = run(lambda x, k: tf.nn.depthwise_conv2d(
-      x, k, [1, 1, 1, 1], 'SAME', dilations=[rate, rate]))
-  graph = tf.function(lambda x, k: layers.depthwise_conv2d(x, k, rate=rate), input_signature=[
-      tf.TensorSpec([None, None, None, 5]), tf.TensorSpec([3, 3, 5, 1])])
-  for function in (lambda x, k: layers.depthwise_conv2d(x, k, rate=rate), graph):
-    for actual, wanted in zip(run(function), expected):
-      np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4)
-
-
 def _randomize(layer, rng):
   for variable in layer.weights:
     values = rng.normal(size=variable.shape)
@@ -175,11 +153,3 @@ def test_symbolic_shapes_are_the_real_ones(rng):
 def test_unknown_padding_is_refused():
   with pytest.raises(ValueError, match="padding is 'valid'; expected 'same' or 'fixed'"):
     layers.Conv2D(4, 3, padding='valid')
-
-
-def test_atrous_depthwise_in_float16():
-  """There is no native float16 kernel with dilations on CPUs; the portable form serves."""
-  result = layers.depthwise_conv2d(tf.ones([1, 9, 9, 2], tf.float16),
-                                   tf.ones([3, 3, 2, 1], tf.float16), rate=2)
-  assert result.dtype == tf.float16
-  assert float(result[0, 4, 4, 0]) == 9.0

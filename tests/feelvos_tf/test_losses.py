@@ -184,3 +184,28 @@ def test_embedding_and_head_keep_their_weight_decay():
 def test_bad_mining_is_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     losses.HardMining(*fields)
+
+
+def test_matching_loss_is_cross_entropy_of_squared_distances(rng):
+  squared = rng.uniform(0, 8, (2, 3, 5, 4)).astype(np.float32)
+  labels = rng.integers(0, 3, (2, 5, 4))
+  labels[0, 0] = losses.IGNORE_LABEL
+  distances = tf.Variable(1 - 2 / (1 + np.exp(squared)))
+  with tf.GradientTape() as tape:
+    loss = losses.matching_cross_entropy(distances, labels, mining=losses.ALL_PIXELS)
+  odds = np.exp(-squared) / np.exp(-squared).sum(axis=1, keepdims=True)
+  counts = labels != losses.IGNORE_LABEL
+  own = np.take_along_axis(odds, np.where(counts, labels, 0)[:, np.newaxis], axis=1)[:, 0]
+  np.testing.assert_allclose(loss, -np.log(own[counts]).mean(), rtol=1e-4)
+  # A pixel's own object is drawn near, the others are pushed away; ignored pixels feel nothing.
+  signs = np.sign(np.moveaxis(tape.gradient(loss, distances).numpy(), 1, -1))
+  expected = np.where(np.arange(3) == labels[..., np.newaxis], 1, -1) * counts[..., np.newaxis]
+  np.testing.assert_array_equal(signs, expected)
+
+
+def test_matching_loss_of_objects_that_are_nowhere_is_finite():
+  distances = tf.Variable(tf.ones([1, 2, 3, 3]))
+  with tf.GradientTape() as tape:
+    loss = losses.matching_cross_entropy(distances, tf.zeros([1, 3, 3], tf.int32))
+  np.testing.assert_allclose(loss, np.log(2), rtol=1e-5)
+  assert np.all(np.isfinite(tape.gradient(loss, distances)))

@@ -73,6 +73,7 @@ def test_defaults_are_the_originals_and_wrong_flags_are_refused():
       (['--dataset=davis2017', '--dataset_dir=y'], '--train_logdir expected'),
       (['--train_logdir=x'], '--dataset expected'),
       (base + ['--data_dir=z'], 'choose one'),
+      (base + ['--matching_loss_weight=1', '--nouse_first_frame_matching'], 'first frame matching'),
       (base + ['--dataset=folder'], '2 --dataset and 1 folders'),
       (base + ['--train_crop_size=1'] * 1 + ['--train_crop_size=2', '--train_crop_size=3'],
        '3 numbers given'),

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from datasets.synthetic import synthetic_videos
 from datasets.triplet_options import TripletOptions
+from feelvos_tf import model as model_lib
 from feelvos_tf import (
     calibration, training_data, training_memory, training_summaries, training_validation)
 from feelvos_tf.training_data import DataSet
@@ -147,14 +148,20 @@ def test_summaries_are_event_files_with_scalars_and_pictures(rng, tmp_path):
   assert [tag for step, tag in found if step == 2] == ['learning_rate']
 
 
-def test_calibration_sets_statistics_of_the_data(rng):
-  from deeplab import ModelOptions, tf1_checkpoint
+def _small_model():
+  from deeplab import ModelOptions
   from feelvos_tf.model import Feelvos
   from feelvos_tf.options import FeelvosOptions
 
-  model = Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
-      head_dimension=8, head_layers=1, head_kernel_size=3))
+  return Feelvos(FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=24,
+      head_dimension=8, head_layers=1))
+
+
+def test_calibration_sets_statistics_of_the_data(rng):
+  from deeplab import tf1_checkpoint
+
+  model = _small_model()
   named = tf1_checkpoint.variables_by_name(model)
   before = {name: variable.numpy() for name, variable in named.items()}
   images = rng.integers(0, 256, (2, 65, 65, 3)).astype(np.float32)
@@ -172,3 +179,24 @@ def test_calibration_sets_statistics_of_the_data(rng):
   assert all(not layer.fine_tune_batch_norm for layer in layers)
   projected = model.deeplab(images)['features']
   assert np.isfinite(projected).all()
+
+
+def test_spread_matching_leaves_no_dead_channel(rng):
+  model = _small_model()
+  images = rng.integers(0, 256, (3, 65, 65, 3)).astype(np.float32)
+  head = model.head.depthwise[0]
+  # The unlucky draw: the kernel of the distances sums up to less than 0.
+  head.kernel.assign(-np.abs(head.kernel))
+  of_features = np.array(head.kernel)[:, :, :256]
+  calibration.spread_matching(model, [images[:2], images[2:]])
+  features, embedding = model.extract(images)
+  embedding = np.asarray(embedding).reshape(3, -1, 24)
+  assert (embedding.std(axis=1) > 0).all()
+  pairs = embedding[:, rng.permutation(embedding.shape[1])] - embedding
+  assert 3.0 < (pairs ** 2).sum(axis=-1).mean() < 5.0
+  np.testing.assert_array_equal(np.array(head.kernel)[:, :, :256], of_features)
+  maps = rng.uniform(0, 1, (3, 2, 17, 17)).astype(np.float32)
+  before = model.segment(features[0], model_lib.Maps(*maps))
+  for name in model_lib.Maps._fields:
+    changed = model_lib.Maps(*maps)._replace(**{name: np.zeros([2, 17, 17], np.float32)})
+    assert np.abs(model.segment(features[0], changed) - before).max() > 0, name

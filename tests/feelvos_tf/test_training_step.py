@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab import DeepLabV3Plus, ModelOptions
-from feelvos_tf import losses, schedule, training_step
+from feelvos_tf import losses, matching, schedule, training_step
 from feelvos_tf.model import Feelvos
 from feelvos_tf.options import FeelvosOptions
 
@@ -254,6 +254,25 @@ def test_previous_frame_is_dropped_as_often_as_asked(tiny_model, rng):
 
   count = sum(bool(dropped(tf.constant(step))) for step in range(60))
   assert 8 <= count <= 30  # 18 expected; each bound more than 2.5 standard deviations away.
+
+
+def test_matching_loss_is_added_for_every_current_frame(tiny_model, rng):
+  batch = random_batch(rng, videos=1, frames=4)
+  plain, = training_step.video_results(
+      tiny_model, batch, 0, training_step.LossOptions(dropout=False))
+  both, = training_step.video_results(
+      tiny_model, batch, 0, training_step.LossOptions(dropout=False, matching_loss_weight=0.5))
+  embeddings = tiny_model.extract(batch['images'][0])[1]
+  bank = tiny_model.prepare_reference(
+      embeddings[0], losses.shrink_labels(batch['labels'][0, :1], embeddings.shape[1:3])[0], 3)
+  distances = tf.stack([matching.global_matching(e, bank, 3) for e in embeddings[2:]])
+  added = losses.matching_cross_entropy(distances, batch['labels'][0, 2:])
+  np.testing.assert_allclose(both.loss - plain.loss, 0.5 * added, rtol=1e-4)
+
+
+def test_negative_weight_is_refused():
+  with pytest.raises(ValueError, match='matching_loss_weight is -1'):
+    training_step.LossOptions(matching_loss_weight=-1)
 
 
 @pytest.mark.parametrize('probability', [-0.1, 1.1])
