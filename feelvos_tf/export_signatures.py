@@ -15,7 +15,7 @@ from feelvos_tf import model as model_lib
 from feelvos_tf import png_in_graph
 from feelvos_tf import state_bytes as state_bytes_lib
 
-_STATE_NAMES = ('reference_columns', 'reference_block_object', 'reference_center',
+_STATE_NAMES = ('reference_rows', 'reference_block_object', 'reference_center',
                 'previous_embedding', 'previous_labels', 'previous_probabilities')
 _PREVIOUS_NAMES = _STATE_NAMES[3:]
 _REFERENCE_NAMES = ('reference_embeddings', 'reference_labels')

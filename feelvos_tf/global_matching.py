@@ -4,9 +4,9 @@ Paper: arXiv 1902.09513, section 3.3. Original: `nearest_neighbor_features_per_o
 research/feelvos/utils/embedding_utils.py.
 
 `prepare_reference` does once per reference what does not depend on the current frame: it sorts
-the pixels by object, pads every object to whole blocks of BLOCK columns and lays them out as the
-right-hand operand of a matrix product. `global_matching` then multiplies a chunk of query pixels
-by SLAB_BLOCKS blocks at a time and reduces the product, still in cache, to one maximum per block.
+the pixels by object, pads every object to whole blocks of BLOCK pixels and lays them out as
+operands of a matrix product. `global_matching` then multiplies a chunk of query pixels by all of
+them, or by as many as `chunk_bytes` allows, and reduces the product to one maximum per block.
 """
 
 from typing import NamedTuple
@@ -18,9 +18,11 @@ from feelvos_tf.matching_scores import (
     query_operand, reference_operand, score_gradients, squared_from_score, used_channels)
 
 BLOCK = 128
-SLAB_BLOCKS = 4
-SLAB = BLOCK * SLAB_BLOCKS
-DEFAULT_CHUNK_BYTES = 4 * 2**20
+DEFAULT_CHUNK_BYTES = 16 * 2**20
+# Queries of one product. Fewer make a matrix product slow, more gain nothing.
+MIN_QUERIES, MAX_QUERIES = 128, 2048
+# oneDNN multiplies bfloat16 faster if the number of channels is a multiple of it.
+_BFLOAT16_CHANNELS = 16
 
 
 class ReferenceBank(NamedTuple):
@@ -30,11 +32,11 @@ class ReferenceBank(NamedTuple):
   input. Its layout may change between versions: store embeddings and labels, not banks.
 
   Attributes:
-    columns: [slabs, channels + extra, SLAB] float32 or bfloat16, reference pixels as columns.
-    block_object: int32 [slabs * SLAB_BLOCKS], object index of a block, -1 for a padding block.
+    rows: [blocks * BLOCK, channels + extra] float32 or bfloat16, reference pixels.
+    block_object: int32 [blocks], object index of a block, -1 for a padding block.
     center: float32 [channels], what was subtracted from the embeddings.
   """
-  columns: tf.Tensor
+  rows: tf.Tensor
   block_object: tf.Tensor
   center: tf.Tensor
 
@@ -83,12 +85,10 @@ def prepare_reference(embeddings, labels, num_objects, *, max_pixels_per_object=
   # An empty reference has no row to gather: one row of zeros keeps slot 0 in range.
   rows = tf.cond(tf.shape(rows)[0] > 0, lambda: rows, lambda: tf.zeros([1, channels], rows.dtype))
   operand = reference_operand(tf.gather(rows, slots), center, valid, compute_dtype)
-  columns = tf.transpose(
-      tf.reshape(operand, [-1, SLAB, channels + extra_channels(compute_dtype)]), [0, 2, 1])
   if embeddings.shape[-1] is not None:
-    columns = tf.ensure_shape(
-        columns, [None, embeddings.shape[-1] + extra_channels(compute_dtype), SLAB])
-  return ReferenceBank(columns, block_object, center)
+    operand = tf.ensure_shape(
+        operand, [None, embeddings.shape[-1] + extra_channels(compute_dtype)])
+  return ReferenceBank(operand, block_object, center)
 
 
 def _choose_pixels(labels, num_objects, max_pixels, seed):
@@ -123,20 +123,21 @@ def _assign_slots(pixels, labels, num_objects):
   """Places pixels, sorted by object, into blocks that hold one object each.
 
   Returns:
-    (pixel of every slot int32 [slabs * SLAB], bool: the slot is used, int32 object of every
-    block, -1 for none). There is at least one slab.
+    (pixel of every slot int32 [blocks * BLOCK], bool: the slot is used, int32 object of every
+    block, -1 for none). There is at least one block.
   """
   counts = tf.math.bincount(labels, minlength=num_objects, maxlength=num_objects)
   blocks = (counts + BLOCK - 1) // BLOCK
   used_blocks = tf.reduce_sum(blocks)
-  slabs = tf.maximum((used_blocks + SLAB_BLOCKS - 1) // SLAB_BLOCKS, 1)
+  padding = tf.maximum(1 - used_blocks, 0)
   first_slot = tf.math.cumsum(blocks, exclusive=True) * BLOCK
   first_rank = tf.math.cumsum(counts, exclusive=True)
   slot = tf.range(tf.shape(labels)[0]) + tf.gather(first_slot - first_rank, labels)
-  filled = tf.scatter_nd(slot[:, tf.newaxis], pixels + 1, [slabs * SLAB])
+  filled = tf.scatter_nd(
+      slot[:, tf.newaxis], pixels + 1, (used_blocks + padding)[tf.newaxis] * BLOCK)
   block_object = tf.repeat(tf.range(num_objects), blocks)
-  padding = tf.fill([slabs * SLAB_BLOCKS - used_blocks], -1)
-  return tf.maximum(filled - 1, 0), filled > 0, tf.concat([block_object, padding], axis=0)
+  return (tf.maximum(filled - 1, 0), filled > 0,
+          tf.concat([block_object, tf.fill([padding], -1)], axis=0))
 
 
 def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_BYTES,
@@ -153,8 +154,8 @@ def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_
     num_objects: int or int32 scalar tensor, as given to `prepare_reference`.
     k: int >= 1, number of nearest neighbours whose squared distances are averaged. With fewer
       pixels than k, the farthest real one stands in for the missing ones.
-    chunk_bytes: int, size of one product of query pixels and reference pixels; a few of them
-      are alive at a time. The default is the fastest measured.
+    chunk_bytes: int, size of one product of query pixels and reference pixels (MIN_QUERIES x
+      BLOCK is the least); a few of them are alive at a time. The default is the fastest measured.
     absent_distance_of_original: the original yields 0 for an object without reference pixels
       when k > 1 (a defect); True reproduces that.
     skip_constant_channels: leave channels that have one value in all reference pixels out of the
@@ -176,15 +177,13 @@ def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_
     raise ValueError(f'query has {query.shape[-1]} channels and the reference '
                      f'{bank.center.shape[0]}; both must come from the same embedding')
   shape = tf.shape(query)
-  operand, norm = query_operand(
-      tf.reshape(query, [-1, shape[-1]]), bank.center, bank.columns.dtype)
-  columns = bank.columns
+  operand, norm = query_operand(tf.reshape(query, [-1, shape[-1]]), bank.center, bank.rows.dtype)
+  rows = bank.rows
   if skip_constant_channels:
-    used = used_channels(columns, [0, 2])
-    operand, columns = tf.gather(operand, used, axis=1), tf.gather(columns, used, axis=1)
+    used = used_channels(rows, [0])
+    operand, rows = tf.gather(operand, used, axis=1), tf.gather(rows, used, axis=1)
   num_objects = tf.cast(num_objects, tf.int32)
-  chunk = max(64, chunk_bytes // (SLAB * bank.columns.dtype.size))
-  scores = _best_scores(operand, columns, bank.block_object, num_objects, k, chunk)
+  scores = _best_scores(operand, rows, bank.block_object, num_objects, k, chunk_bytes)
   squared = squared_from_score(scores, norm[tf.newaxis, :, tf.newaxis])
   if k > 1:
     valid = scores > 0.5 * NO_MATCH_SCORE
@@ -197,38 +196,49 @@ def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_
   return tf.ensure_shape(distance, [None, query.shape[0], query.shape[1]])
 
 
-def _best_scores(operand, columns, block_object, num_objects, k, chunk):
+def _best_scores(operand, rows, block_object, num_objects, k, chunk_bytes):
   """The k highest scores of every query with every object: float32 [objects, n, k]."""
 
   @tf.custom_gradient
-  def compute(operand, columns):
+  def compute(operand, rows):
 
     def gradient(upstream):
       _, chosen = in_chunks(_best_of_objects, (tf.float32, tf.int32))
-      rows = tf.reshape(tf.transpose(columns, [0, 2, 1]), [-1, tf.shape(columns)[1]])
-      rows = tf.ensure_shape(rows, [None, columns.shape[1]])
-      by_query, by_row = score_gradients(upstream, chosen, operand, rows, chunk)
-      by_slab = tf.reshape(by_row, [-1, SLAB, tf.shape(columns)[1]])
-      return by_query, tf.transpose(by_slab, [0, 2, 1])
+      chunk, _ = _product_size(rows, chunk_bytes)
+      return score_gradients(upstream, chosen, operand, rows, chunk)
 
     def in_chunks(function, types):
-      return _in_chunks(
-          lambda part: function(part, columns, block_object, num_objects, k),
-          operand, chunk, types, k)
+      return _in_chunks(function, operand, rows, block_object, num_objects, k, chunk_bytes, types)
 
     if k == 1:
       return in_chunks(_best_of_objects_k1, (tf.float32,))[0], gradient
     return in_chunks(_best_of_objects, (tf.float32, tf.int32))[0], gradient
 
-  return compute(operand, columns)
+  return compute(operand, rows)
 
 
-def _in_chunks(function, operand, chunk, types, k):
-  """Applies `function` ([c, channels] -> tensors [objects, c, k]) to chunks of the queries."""
+def _product_size(rows, chunk_bytes):
+  """How many queries and reference blocks make one product of at most `chunk_bytes`."""
+  references = tf.shape(rows)[0]
+  queries = tf.clip_by_value(
+      chunk_bytes // (references * rows.dtype.size) // 16 * 16, MIN_QUERIES, MAX_QUERIES)
+  most = tf.maximum(chunk_bytes // (queries * rows.dtype.size * BLOCK), 1)
+  total = references // BLOCK
+  # Slabs of about the same size.
+  slabs = (total + most - 1) // most
+  return queries, (total + slabs - 1) // slabs
+
+
+def _in_chunks(function, operand, rows, block_object, num_objects, k, chunk_bytes, types):
+  """Applies `function` to chunks of the queries: list of [objects, n, k], one for each type."""
+  chunk, blocks = _product_size(rows, chunk_bytes)
   steps = (tf.shape(operand)[0] + chunk - 1) // chunk
+  if operand.dtype == tf.bfloat16:
+    operand, rows = _whole_channels(operand), _whole_channels(rows)
 
   def body(step, *arrays):
-    results = function(operand[step * chunk:(step + 1) * chunk])
+    results = function(operand[step * chunk:(step + 1) * chunk], rows, block_object, num_objects,
+                       k, blocks)
     return step + 1, *(array.write(step, tf.transpose(result, [1, 0, 2]))
                        for array, result in zip(arrays, results))
 
@@ -239,63 +249,76 @@ def _in_chunks(function, operand, chunk, types, k):
   return [tf.transpose(array.concat(), [1, 0, 2]) for array in arrays]
 
 
-def _best_of_objects_k1(part, columns, block_object, num_objects, k):
+def _whole_channels(operand):
+  """Channels of 0 added up to a multiple of _BFLOAT16_CHANNELS; scores stay as they are."""
+  return tf.pad(operand, [[0, 0], [0, -tf.shape(operand)[1] % _BFLOAT16_CHANNELS]])
+
+
+def _best_of_objects_k1(part, rows, block_object, num_objects, k, blocks):
   """Highest score of every query with every object: (float32 [objects, n, 1],)."""
   del k
-  maxima = _block_maxima(part, columns)
+  maxima = _block_maxima(part, rows, blocks)
   best = tf.cast(tf.math.unsorted_segment_max(maxima, block_object, num_objects), tf.float32)
   return (tf.maximum(best, NO_MATCH_SCORE)[..., tf.newaxis],)
 
 
-def _block_maxima(part, columns):
-  """Maximum score of every query with every block: [blocks, n]."""
-  slabs = tf.shape(columns)[0]
+def _block_maxima(part, rows, blocks):
+  """Maximum score of every query with every block: [all blocks, n]; `blocks` in a product."""
+  slab = blocks * BLOCK
+  slabs = (tf.shape(rows)[0] + slab - 1) // slab
 
-  def body(slab, found):
+  def body(index, found):
+    some = rows[index * slab:(index + 1) * slab]
     if part.dtype == tf.float32:
-      product = tf.reshape(tf.matmul(part, columns[slab]), [-1, SLAB_BLOCKS, BLOCK])
+      product = tf.matmul(part, some, transpose_b=True)
+      product = tf.reshape(product, tf.stack([tf.shape(part)[0], -1, BLOCK]))
       maxima = tf.transpose(tf.reduce_max(product, axis=2))
     else:
       # reduce_max has no vector code for bfloat16; pooling has, along the first axis.
-      product = tf.matmul(columns[slab], part, transpose_a=True, transpose_b=True)
-      product = tf.reshape(product, [SLAB_BLOCKS, BLOCK, 1, -1])
+      product = tf.matmul(some, part, transpose_b=True)
+      product = tf.reshape(product, tf.stack([-1, BLOCK, 1, tf.shape(part)[0]]))
       maxima = tf.nn.max_pool2d(product, [BLOCK, 1], [BLOCK, 1], 'VALID')[:, 0, 0]
-    return slab + 1, found.write(slab, maxima)
+    return index + 1, found.write(index, maxima)
 
-  found = tf.TensorArray(part.dtype, size=slabs, element_shape=[SLAB_BLOCKS, None])
-  _, found = tf.while_loop(lambda slab, _: slab < slabs, body, (0, found), parallel_iterations=4)
+  found = tf.TensorArray(
+      part.dtype, size=slabs, infer_shape=False, element_shape=[None, None])
+  _, found = tf.while_loop(lambda index, _: index < slabs, body, (0, found),
+                           parallel_iterations=1)
   return found.concat()
 
 
-def _best_of_objects(part, columns, block_object, num_objects, k):
-  """k best scores and the columns they come from: float32 and int32 [objects, n, k]."""
-  slabs = tf.shape(columns)[0]
-  offsets = tf.range(SLAB_BLOCKS)[:, tf.newaxis] * BLOCK
+def _best_of_objects(part, rows, block_object, num_objects, k, blocks):
+  """k best scores and the rows they come from: float32 and int32 [objects, n, k]."""
+  slab = blocks * BLOCK
+  slabs = (tf.shape(rows)[0] + slab - 1) // slab
+  per_block = min(k, BLOCK)
 
-  def of_slab(slab, values, places):
-    product = tf.reshape(tf.matmul(part, columns[slab]), [-1, SLAB_BLOCKS, BLOCK])
-    product = tf.cast(product, tf.float32)
+  def of_slab(index, values, places):
+    some = rows[index * slab:(index + 1) * slab]
+    product = tf.cast(tf.matmul(part, some, transpose_b=True), tf.float32)
+    product = tf.reshape(product, tf.stack([tf.shape(part)[0], -1, BLOCK]))
     if k == 1:
       place = tf.argmax(product, axis=2, output_type=tf.int32)[..., tf.newaxis]
       value = tf.reduce_max(product, axis=2, keepdims=True)
     else:
-      value, place = tf.nn.top_k(product, min(k, BLOCK))
-    place += offsets + slab * SLAB
-    return slab + 1, values.write(slab, value), places.write(slab, place)
+      value, place = tf.nn.top_k(product, per_block)
+    place += index * slab + BLOCK * tf.range(tf.shape(product)[1])[:, tf.newaxis]
+    return index + 1, *(array.write(index, tf.transpose(result, [1, 0, 2]))
+                        for array, result in ((values, value), (places, place)))
 
-  per_block = [None, SLAB_BLOCKS, min(k, BLOCK)]
-  state = (0, tf.TensorArray(tf.float32, size=slabs, element_shape=per_block),
-           tf.TensorArray(tf.int32, size=slabs, element_shape=per_block))
-  _, values, places = tf.while_loop(
-      lambda slab, *_: slab < slabs, of_slab, state, parallel_iterations=4)
-  values = tf.transpose(values.stack(), [1, 0, 2, 3])  # [n, slabs, SLAB_BLOCKS, k]
-  places = tf.transpose(places.stack(), [1, 0, 2, 3])
-  flat = [tf.shape(part)[0], tf.shape(block_object)[0] * min(k, BLOCK)]
-  values, places = tf.reshape(values, flat), tf.reshape(places, flat)
+  arrays = [tf.TensorArray(dtype, size=slabs, infer_shape=False,
+                           element_shape=[None, None, per_block])
+            for dtype in (tf.float32, tf.int32)]
+  _, *arrays = tf.while_loop(
+      lambda index, *_: index < slabs, of_slab, (0, *arrays), parallel_iterations=1)
+  # From [all blocks, n, per block] to [n, all of them].
+  flat = tf.stack([tf.shape(part)[0], tf.shape(block_object)[0] * per_block])
+  values, places = (
+      tf.reshape(tf.transpose(array.concat(), [1, 0, 2]), flat) for array in arrays)
   # Fewer than k candidates in all: fill up so that top_k has something to choose from.
   values = tf.pad(values, [[0, 0], [0, k]], constant_values=NO_MATCH_SCORE)
   places = tf.pad(places, [[0, 0], [0, k]])
-  owner = tf.pad(tf.repeat(block_object, min(k, BLOCK)), [[0, k]], constant_values=-1)
+  owner = tf.pad(tf.repeat(block_object, per_block), [[0, k]], constant_values=-1)
 
   def of_object(index):
     own = tf.where(owner == index, values, NO_MATCH_SCORE)

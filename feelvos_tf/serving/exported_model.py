@@ -12,7 +12,7 @@ from feelvos_tf import model as model_lib
 from feelvos_tf import segmenter
 
 _SESSION_SIGNATURES = ('initialize', 'correct', 'step', 'save_state', 'restore_state')
-_STATE_NAMES = ('reference_columns', 'reference_block_object', 'reference_center',
+_STATE_NAMES = ('reference_rows', 'reference_block_object', 'reference_center',
                 'previous_embedding', 'previous_labels', 'previous_probabilities')
 _PREVIOUS_NAMES = _STATE_NAMES[3:]
 _LEAST_LOGIT = -87.0  # exp of less is no float32.

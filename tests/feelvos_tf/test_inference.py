@@ -130,7 +130,7 @@ def test_a_cap_on_reference_pixels_is_that_of_matching(rng):
   assert np.max(distances[0] - distances[2]) > 1e-2
   references = inference.References(embeddings[:1], small[tf.newaxis])
   restored = functions.trace_restore(references, state.previous, 2)
-  np.testing.assert_array_equal(restored.reference.columns, state.reference.columns)
+  np.testing.assert_array_equal(restored.reference.rows, state.reference.rows)
 
 
 @pytest.mark.parametrize('cap', [0, -3, 2.5, True, 'many'])

@@ -253,9 +253,8 @@ def test_distance_from_squared():
 
 def kept_pixels(bank, objects):
   """Embeddings in a bank (channel 0 is a pixel number), as one set per object."""
-  slabs, channels, slab = bank.columns.shape
-  rows = np.transpose(bank.columns.numpy(), [0, 2, 1]).reshape(-1, channels)
-  owner = np.repeat(bank.block_object.numpy(), slabs * slab // len(bank.block_object))
+  rows = bank.rows.numpy()
+  owner = np.repeat(bank.block_object.numpy(), len(rows) // len(bank.block_object))
   real = rows[:, -1] > -1e29
   numbers = np.round(rows[:, 0] + bank.center.numpy()[0]).astype(int)
   return [set(numbers[real & (owner == index)]) for index in range(objects)]
@@ -486,5 +485,5 @@ def test_constant_channels_are_left_out_of_the_product():
   other[..., 7] = 0.1
   other[..., 11] = np.arange(30).reshape(5, 6)
   bank = prepare_reference(other, np.zeros([5, 6], np.int32), 1)
-  used = matching_scores.used_channels(bank.columns, [0, 2])
+  used = matching_scores.used_channels(bank.rows, [0])
   np.testing.assert_array_equal(used, [11, 20])  # 20 is the channel of the norm.
