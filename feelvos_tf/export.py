@@ -32,8 +32,8 @@ def define_flags():
   flags.DEFINE_string('name', 'feelvos', 'Name of the model.')
   flags.DEFINE_integer('version', 1, 'Version number; servers take the highest.', lower_bound=1)
   flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16', 'float16'], 'Type the network '
-                    'computes in; distances are always computed in float32. bfloat16 is fast on '
-                    'CPUs with AMX or AVX512-BF16 and on GPUs, float16 on GPUs only.')
+                    'computes in; products of matching are added up in float32. bfloat16 is fast '
+                    'on CPUs with AMX or AVX512-BF16 and on GPUs, float16 on GPUs only.')
   flags.DEFINE_bool('jit_compile', False, 'Compile features and embedding with XLA: for GPUs. '
                     'Every size of frames is compiled when it is first met. Slow on CPUs.')
   flags.DEFINE_string('warmup_size', '480x854', 'Height and width of the frames in the warm-up '

@@ -74,7 +74,7 @@ class Signatures:
     image = tf.TensorSpec([], tf.string, 'image_bytes')
     mask = tf.TensorSpec([], tf.string, 'mask_bytes')
     packed = tf.TensorSpec([], tf.string, 'state_bytes')
-    state = [tf.TensorSpec(spec.shape, spec.dtype, name)
+    state = [tf.TensorSpec(spec.shape, _outside(spec.dtype), name)
              for spec, name in zip(tf.nest.flatten(self._state_spec), _STATE_NAMES)]
     references = [
         tf.TensorSpec([None, None, None, self._channels], tf.float32, _REFERENCE_NAMES[0]),
@@ -157,7 +157,7 @@ class Signatures:
       labels = tf.identity(labels)
     _, embedding = self._extract(image)
     state = self._functions.trace_initialize(embedding, labels, num_objects)
-    return dict(zip(_STATE_NAMES, tf.nest.flatten(state)))
+    return _state_tensors(state)
 
   def correct(self, image, labels, num_objects, *references):
     """State after a frame whose mask is given in the middle of a video.
@@ -179,7 +179,7 @@ class Signatures:
       labels = tf.identity(labels)
     _, embedding = self._extract(image)
     state = self._functions.trace_correct(embedding, labels, num_objects, references)
-    return dict(zip(_STATE_NAMES, tf.nest.flatten(state)))
+    return _state_tensors(state)
 
   def save_state(self, size, object_ids, palette_bytes, *tensors):
     """The state of a video as `track_resume` takes it.
@@ -212,7 +212,7 @@ class Signatures:
     return {'size': kept.size, 'object_ids': tf.cast(kept.object_ids, tf.int32),
             'palette_bytes': kept.palette,
             **dict(zip(_REFERENCE_NAMES, (kept.reference_embeddings, kept.reference_labels))),
-            **dict(zip(_STATE_NAMES, tf.nest.flatten(video.state)))}
+            **_state_tensors(video.state)}
 
   def step(self, image, num_objects, *state):
     """Segments a frame.
@@ -226,7 +226,9 @@ class Signatures:
       dict: `labels` int32 [height, width] object index, `probabilities` float32 [objects, h4, w4],
       `confidence` float32 [objects], and the tensors `previous_*` for the next step.
     """
-    state = tf.nest.pack_sequence_as(self._state_spec, state)
+    state = tf.nest.pack_sequence_as(self._state_spec, [
+        tf.cast(tensor, spec.dtype)
+        for tensor, spec in zip(state, tf.nest.flatten(self._state_spec))])
     size = tf.shape(image)[:2]
     with tf.control_dependencies(_check_state_size(state, size, num_objects)):
       features, embedding = self._extract(tf.identity(image))
@@ -342,6 +344,17 @@ def _check_labels(image, labels, num_objects):
                                  tf.shape(image), tf.shape(labels)]),
       tf.debugging.Assert(known, ['labels have to be 0 to num_objects - 1; num_objects given:',
                                   num_objects])]
+
+
+def _outside(dtype):
+  """Type of a state's tensor in signatures: JSON and many clients have no bfloat16."""
+  return tf.float32 if dtype == tf.bfloat16 else dtype
+
+
+def _state_tensors(state):
+  """dict of the tensors of `inference.State` as signatures have them."""
+  return {name: tf.cast(tensor, _outside(tensor.dtype))
+          for name, tensor in zip(_STATE_NAMES, tf.nest.flatten(state))}
 
 
 def _check_references(references, size):

@@ -140,7 +140,8 @@ class InferenceFunctions:
 
   def _prepare_reference(self, embedding, labels, num_objects):
     return self._model.prepare_reference(
-        embedding, labels, num_objects, self.options.max_reference_pixels_per_object)
+        embedding, labels, num_objects, self.options.max_reference_pixels_per_object,
+        inference=True)
 
   def trace_step(self, features, embedding, state, num_objects, size):
     """`step` for use inside a graph."""

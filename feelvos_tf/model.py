@@ -97,7 +97,7 @@ class Feelvos(keras.Model):
     return features, tf.cast(self.embedding_layer(features), tf.float32)
 
   def prepare_reference(self, embedding, labels, num_objects, max_pixels_per_object=None,
-                        seed=None):
+                        seed=None, inference=False):
     """Global matching's view of a reference frame; done once per reference.
 
     Args:
@@ -106,12 +106,22 @@ class Feelvos(keras.Model):
       num_objects: int32 scalar, background included.
       max_pixels_per_object: int or None; training takes 1,024 (section 4).
       seed: seed of the choice.
+      inference: bool; True lets a bfloat16 model match in bfloat16, see `matching_dtype`.
 
     Returns:
       `matching.ReferenceBank`.
     """
     return matching.prepare_reference(
-        embedding, labels, num_objects, max_pixels_per_object=max_pixels_per_object, seed=seed)
+        embedding, labels, num_objects, max_pixels_per_object=max_pixels_per_object, seed=seed,
+        compute_dtype=self.matching_dtype(inference))
+
+  def matching_dtype(self, inference):
+    """Type of the factors whose products matching adds up in float32, a tf.DType.
+
+    float32 in training, whatever the policy; at inference bfloat16 if the model computes in it.
+    """
+    in_bfloat16 = inference and self.compute_dtype == 'bfloat16'
+    return tf.bfloat16 if in_bfloat16 else tf.float32
 
   def match(self, embedding, reference, previous, num_objects, inference=False):
     """The maps of the current frame.
@@ -121,7 +131,7 @@ class Feelvos(keras.Model):
       reference: `matching.ReferenceBank` of the reference frame.
       previous: `PreviousFrame`.
       num_objects: int32 scalar, background included.
-      inference: bool; True skips what only gradients need.
+      inference: bool; True skips what only gradients need, and see `matching_dtype`.
 
     Returns:
       `Maps`.
@@ -148,8 +158,10 @@ class Feelvos(keras.Model):
     if options.previous_frame_matching == 'local':
       return matching.local_matching(
           embedding, previous.embedding, previous.labels, num_objects,
-          window_radius=options.window_radius, skip_constant_channels=inference)
-    bank = matching.prepare_reference(previous.embedding, previous.labels, num_objects)
+          window_radius=options.window_radius, skip_constant_channels=inference,
+          compute_dtype=self.matching_dtype(inference))
+    bank = self.prepare_reference(
+        previous.embedding, previous.labels, num_objects, inference=inference)
     return matching.global_matching(
         embedding, bank, num_objects, k=options.k_nearest_neighbors,
         skip_constant_channels=inference)

@@ -6,8 +6,9 @@ POLICIES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixe
 def with_precision(precision, make_model):
   """Calls `make_model()` under the Keras policy of a precision; returns its result.
 
-  Weights, matching, distance maps and logits stay float32 under every policy; the network and the
-  head compute in half precision.
+  Weights, distance maps and logits stay float32 under every policy; the network and the head
+  compute in half precision. Matching takes float32 factors, at inference of a bfloat16 model
+  bfloat16 ones (`Feelvos.matching_dtype`); products are added up in float32.
 
   Args:
     precision: key of POLICIES.

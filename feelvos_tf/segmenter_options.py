@@ -64,8 +64,8 @@ def define_flags():
                        'of each object on the first frame, instead of all: faster, less exact.',
                        lower_bound=1)
   flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Type the network computes '
-                    'in; distances are always computed in float32. bfloat16 is fast on CPUs with '
-                    'AMX or AVX512-BF16 and on GPUs, and slow on others.')
+                    'in; products of matching are added up in float32. bfloat16 is fast on CPUs '
+                    'with AMX or AVX512-BF16 and on GPUs, and slow on others.')
 
 
 def from_flags():

@@ -193,7 +193,8 @@ def main():
       policy=precision.POLICIES[FLAGS.precision], initial_weights=_initial_weights(),
       calibration_batches=FLAGS.calibrate_statistics,
       matching_initialization=FLAGS.matching_initialization,
-      input_threads=FLAGS.batch_num_threads, picture_secs=FLAGS.save_summaries_secs, export=FLAGS.export, seed=FLAGS.seed)
+      input_threads=FLAGS.batch_num_threads, picture_secs=FLAGS.save_summaries_secs,
+      export=FLAGS.export, seed=FLAGS.seed)
   training_run.run(options, placement)
 
 

@@ -420,6 +420,15 @@ def test_half_precisions_stay_near_float32(tmp_path, model, video, encoded, prec
   assert not np.array_equal(found, expected)  # It did compute in another type.
   result = half_signatures['track'](image_bytes=encoded[0], mask_bytes=encoded[1])
   assert np.all(np.isfinite(result['confidence']))
+  frames, mask = video
+  ids = result['object_ids'].numpy()
+  state = half_signatures['initialize'](
+      image=frames[0], labels=np.searchsorted(ids, mask).astype(np.int32), num_objects=len(ids))
+  # No client has to know bfloat16.
+  assert {tensor.dtype for tensor in state.values()} == {tf.float32, tf.int32}
+  step = half_signatures['step'](image=frames[1], num_objects=len(ids), **state)
+  np.testing.assert_array_equal(
+      ids[step['labels']], decode(result['masks_bytes'][1].numpy()).ids)
 
 
 def pretrained(precision='float32'):

@@ -10,6 +10,7 @@ from feelvos_tf import inference
 from feelvos_tf import matching
 from feelvos_tf import model as model_lib
 from feelvos_tf.options import FeelvosOptions
+from feelvos_tf.precision import with_precision
 
 VIDEOS = ['video_xception_65_os16', 'video_xception_65_os16_62x86',
           'video_xception_65_os16_62x86_corr']
@@ -137,6 +138,24 @@ def test_a_cap_on_reference_pixels_is_that_of_matching(rng):
 def test_a_cap_that_is_no_number_of_pixels_is_refused(cap):
   with pytest.raises(ValueError, match='max_reference_pixels_per_object is .*at least 1'):
     FeelvosOptions(max_reference_pixels_per_object=cap)
+
+
+def test_a_bfloat16_model_matches_in_bfloat16_at_inference_only(tiny_model, rng):
+  half = with_precision('bfloat16', lambda: model_lib.Feelvos(tiny_model.options))
+  embedding, previous = (
+      (0.3 * rng.random([12, 9, 8])).astype(np.float32) for _ in range(2))
+  labels = rng.integers(0, 3, [12, 9]).astype(np.int32)
+  maps = []
+  for model, inside in ((tiny_model, False), (half, False), (half, True)):
+    bank = model.prepare_reference(embedding, labels, 3, inference=inside)
+    assert bank.rows.dtype == (tf.bfloat16 if inside else tf.float32)
+    maps.append(model.match(previous, bank, model.previous_frame(embedding, labels, 3), 3,
+                            inference=inside))
+  for name in ('global_distance', 'local_distance'):
+    exact, trained, rounded = (np.asarray(getattr(found, name)) for found in maps)
+    np.testing.assert_allclose(trained, exact, atol=1e-5)
+    # Embeddings are rounded to 8 bits: that shows, and it is small.
+    assert 1e-5 < np.abs(rounded - exact).max() < 0.02
 
 
 def test_unused_distances_are_empty(rng):
