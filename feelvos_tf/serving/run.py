@@ -84,7 +84,8 @@ def build_server(services, host='127.0.0.1', port=8501, grpc_port=8500, grace=30
       raise
   app = app_lib.create_app(services, grpc_server, grace)
   config = uvicorn.Config(
-      app, log_level='warning', access_log=False, ws_max_size=services.options.max_body_bytes,
-      ws_max_queue=services.options.stream_queue, ws_per_message_deflate=False,
-      timeout_graceful_shutdown=max(1, round(grace)))
+      # Not 'auto': then packages that happen to be installed would change the server.
+      app, http='h11', loop='asyncio', log_level='warning', access_log=False,
+      ws_max_size=services.options.max_body_bytes, ws_max_queue=services.options.stream_queue,
+      ws_per_message_deflate=False, timeout_graceful_shutdown=max(1, round(grace)))
   return (Server(config, services, grace), [http_socket], http_socket.getsockname()[1], grpc_port)
