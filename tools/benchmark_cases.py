@@ -111,7 +111,8 @@ def _model(variant, precision):
 
 
 @functools.lru_cache(maxsize=1)
-def _graph(variant, precision):
+def inference_graph(variant, precision):
+  """`InferenceGraph` of the seeded model that computes in `precision`; the last one is kept."""
   return inference.InferenceGraph(_model(variant, precision))
 
 
@@ -132,7 +133,7 @@ def backbone_flop(options):
 
 def backbone_case(options):
   """Frame to features and embedding."""
-  graph, frame = _graph(options.model_variant, options.precision), make_video(options)[0]
+  graph, frame = inference_graph(options.model_variant, options.precision), make_video(options)[0]
   unfolded = inference.InferenceGraph(
       _model(options.model_variant, options.precision), freeze=False) if options.baseline else None
   return Case(lambda: graph.extract(frame), unfolded and (lambda: unfolded.extract(frame)),
@@ -202,7 +203,7 @@ def head_case(options):
 def end_to_end_case(options):
   """`VideoSegmenter.step`: frame in memory to mask in memory."""
   first, frame, mask = make_video(options)
-  segmenter = VideoSegmenter(_graph(options.model_variant, options.precision))
+  segmenter = VideoSegmenter(inference_graph(options.model_variant, options.precision))
   segmenter.start(first, mask)
   baseline = None
   if options.baseline:
@@ -223,7 +224,7 @@ def end_to_end_io_case(options):
   for name, frame in zip(video.frame_names, video.frames()):
     tf.io.write_file(str(frames / f'{name}.png'), tf.io.encode_png(frame))
   first = masks.Mask(make_video(options)[2], masks.DAVIS_PALETTE)
-  segmenter = VideoSegmenter(_graph(options.model_variant, options.precision))
+  segmenter = VideoSegmenter(inference_graph(options.model_variant, options.precision))
 
   def run(keep=space):
     del keep  # The folder lives as long as this function does.

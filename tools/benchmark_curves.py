@@ -6,8 +6,6 @@ import time
 
 import numpy as np
 
-from feelvos_tf import inference
-from feelvos_tf import model as model_lib
 from feelvos_tf.segmenter import VideoSegmenter
 from tools import benchmark_cases
 from tools import benchmark_measure
@@ -34,7 +32,7 @@ def length_rows(options, lengths=LENGTHS, size=LENGTH_SIZE):
   small = dataclasses.replace(options, height=size[0], width=size[1])
   first, frame, mask = benchmark_cases.make_video(small)
   segmenter = VideoSegmenter(
-      inference.InferenceGraph(model_lib.seeded_model(options.model_variant)))
+      benchmark_cases.inference_graph(options.model_variant, options.precision))
   rows = []
   for length in lengths:
     segmenter.start(first, mask)

@@ -43,6 +43,7 @@ OPTIONS = {
                        ['--max_reference_pixels_per_object=1024']),
     'reference_256': ('At most 256 reference pixels an object',
                       ['--max_reference_pixels_per_object=256']),
+    'float32': ('float32', ['--precision=float32']),
     'bfloat16': ('bfloat16', ['--precision=bfloat16']),
     'no_first_frame_matching': ('Ablation: no first-frame matching',
                                 ['--ablation=no_first_frame_matching']),
@@ -71,6 +72,8 @@ def define_flags():
   flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
   flags.DEFINE_integer('max_internal_size', None, 'Longer side in pixels at which frames are '
                        'segmented, for the options that do not say it themselves.', lower_bound=32)
+  flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Type the network computes '
+                    'in, for the options that do not say it themselves.')
 
 
 def main():
@@ -116,6 +119,8 @@ def command(name, output_dir):
     arguments.append(f'--sequences={",".join(FLAGS.sequences)}')
   if own != ['--baseline=copy_first_mask']:
     arguments.append(f'--model={FLAGS.model}')
+    if not any('precision' in flag for flag in own):
+      arguments.append(f'--precision={FLAGS.precision}')
     if FLAGS.max_internal_size and not any('max_internal_size' in flag for flag in own):
       arguments.append(f'--max_internal_size={FLAGS.max_internal_size}')
   return arguments
@@ -157,7 +162,7 @@ def write_table(output_dir, rows):
   """Writes table.json and table.md of some rows."""
   about = {'model': FLAGS.model, 'davis_root': FLAGS.davis_root, 'year': FLAGS.year,
            'split': FLAGS.split, 'sequences': FLAGS.sequences,
-           'max_internal_size': FLAGS.max_internal_size, 'cores': os.cpu_count(),
+           'max_internal_size': FLAGS.max_internal_size, 'precision': FLAGS.precision, 'cores': os.cpu_count(),
            'platform': platform.platform()}
   evaluation_tables.write_text(
       output_dir / 'table.json', json.dumps({'about': about, 'rows': rows}, indent=1) + '\n')
@@ -169,7 +174,7 @@ def markdown(rows, about):
 
   Args:
     rows: dicts of `read_row`.
-    about: dict with 'model', 'year', 'split', 'cores', 'max_internal_size'.
+    about: dict with 'model', 'year', 'split', 'cores', 'max_internal_size', 'precision'.
 
   Returns:
     str. The difference is that of J&F with the row REFERENCE.
@@ -179,7 +184,7 @@ def markdown(rows, about):
   counts = sorted({row['num_sequences'] for row in rows if not row['error']})
   lines = [f'Model {about["model"]}, DAVIS {about["year"]} {about["split"]}, '
            f'{" or ".join(map(str, counts)) or "no"} sequence{"" if counts == [1] else "s"}{size}, '
-           f'{about["cores"]} cores. '
+           f'{about["precision"]}, {about["cores"]} cores. '
            'Difference: of J&F with the model as it is. GFLOP/s: float32 matrix products in the '
            'same run.', '', f'| option | flags | {" | ".join(_COLUMNS)} |',
            '|---' * 2 + '|--:' * len(_COLUMNS) + '|']

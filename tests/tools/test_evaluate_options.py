@@ -61,10 +61,12 @@ def test_baseline_and_failure(davis, tmp_path, run_main):
 @pytest.mark.slow
 def test_model_and_resuming(davis, tmp_path, run_main):
   flags = [f'--davis_root={davis}', f'--output_dir={tmp_path / "out"}', '--sequences=dog',
-           '--max_internal_size=48']
+           '--max_internal_size=48', '--precision=bfloat16']
   process = run_main(MODULE, *flags, '--options=default')
   assert process.returncode == 0, process.stderr
   row = table(tmp_path)['default']
+  settings = json.loads((tmp_path / 'out' / 'default' / 'summary.json').read_text())['settings']
+  assert settings['options']['precision'] == 'bfloat16'
   assert row['seconds_per_frame'] > 0 and row['matmul_gflops'] > 0 and 0 <= row['J&F'] <= 1
   stamp = (tmp_path / 'out' / 'default' / 'masks' / 'dog' / '00003.png').stat().st_mtime_ns
   process = run_main(MODULE, *flags, '--options=default,global_matching')
@@ -75,7 +77,8 @@ def test_model_and_resuming(davis, tmp_path, run_main):
 
 
 def test_markdown():
-  about = dict(model='default', year='2016', split='val', cores=2, max_internal_size=None)
+  about = dict(model='default', year='2016', split='val', cores=2, max_internal_size=None,
+               precision='bfloat16')
   same = dict(error=None, F=0.5, seconds_per_frame=1.234, matmul_gflops=207.6, num_sequences=10)
   rows = [{**same, 'option': 'default', 'description': 'The model', 'flags': [], 'J': 0.5,
            'J&F': 0.5, 'left_out': {}},
@@ -84,7 +87,7 @@ def test_markdown():
           {**same, 'option': 'size_640', 'description': 'Small', 'flags': ['a', 'b'], 'J': 0.5,
            'J&F': 0.4999, 'left_out': {}}]
   lines = evaluate_options.markdown(rows, about).splitlines()
-  assert '10 sequences, 2 cores' in lines[0]
+  assert '10 sequences, bfloat16, 2 cores' in lines[0]
   assert lines[4] == '| The model |  | 0.500 | 0.500 | 0.500 |  | 1.23 | 208 |'
   assert lines[5] == '| Flip | `--flip` | 0.520 | 0.500 | 0.510 | +0.010 | – | 208 |'
   assert lines[6] == '| Small | `a` `b` | 0.500 | 0.500 | 0.500 | +0.000 | 1.23 | 208 |'
