@@ -71,9 +71,9 @@ def _xception_module(inputs, block, scope, strides, rate, end_points, **kwargs):
     shortcut = layers.Conv2D(
         block.depths[-1], 1, strides=strides, kernel_initializer=layers.truncated_normal(0.09),
         name=f'{scope}/shortcut'.replace('/', '.'), **kwargs)(inputs)
-    net = keras.layers.Add()([net, shortcut])
+    net = layers.Residual()(net, shortcut)
   elif block.skip == 'sum':
-    net = keras.layers.Add()([net, inputs])
+    net = layers.Residual()(net, inputs)
   end_points[scope] = net
   return net
 

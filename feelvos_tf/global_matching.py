@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from feelvos_tf.matching_scores import (
     NO_MATCH_SCORE, center_of, check_compute_dtype, distance_from_squared, extra_channels,
-    query_operand, reference_operand, score_gradients, squared_from_score, used_channels)
+    query_operand, reference_operand, score_gradients, squared_from_score,
+    without_constant_channels)
 
 BLOCK = 128
 DEFAULT_CHUNK_BYTES = 16 * 2**20
@@ -159,7 +160,7 @@ def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_
     absent_distance_of_original: the original yields 0 for an object without reference pixels
       when k > 1 (a defect); True reproduces that.
     skip_constant_channels: leave channels that have one value in all reference pixels out of the
-      products, see `matching_scores.used_channels`: the same distances, but no gradients with
+      products, see `without_constant_channels`: the same distances, but no gradients with
       respect to those channels of the reference.
 
   Returns:
@@ -180,8 +181,7 @@ def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_
   operand, norm = query_operand(tf.reshape(query, [-1, shape[-1]]), bank.center, bank.rows.dtype)
   rows = bank.rows
   if skip_constant_channels:
-    used = used_channels(rows, [0])
-    operand, rows = tf.gather(operand, used, axis=1), tf.gather(rows, used, axis=1)
+    operand, rows = without_constant_channels(operand, rows)
   num_objects = tf.cast(num_objects, tf.int32)
   scores = _best_scores(operand, rows, bank.block_object, num_objects, k, chunk_bytes)
   squared = squared_from_score(scores, norm[tf.newaxis, :, tf.newaxis])

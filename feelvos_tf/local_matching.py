@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from feelvos_tf.matching_scores import (
     NO_MATCH_SCORE, center_of, check_compute_dtype, distance_from_squared, query_operand,
-    reference_operand, score_gradients, squared_from_score, used_channels)
+    reference_operand, score_gradients, squared_from_score, without_constant_channels)
 
 STRIP_ROWS = 6  # with radius 15: (6 + 30) * 8 = 288 queries, a multiple of the vector length
 TILE_WIDTH = 8
@@ -47,7 +47,7 @@ def local_matching(query, previous, previous_labels, num_objects, *, window_radi
       is the least that is worked on); a few of them are alive at a time.
     compute_dtype: tf.float32 or tf.bfloat16, operand type of the matrix product.
     skip_constant_channels: leave channels that have one value in all of `previous` out of the
-      products, see `matching_scores.used_channels`: the same distances, but no gradients with
+      products, see `without_constant_channels`: the same distances, but no gradients with
       respect to those channels of `previous`.
 
   Returns:
@@ -71,9 +71,7 @@ def local_matching(query, previous, previous_labels, num_objects, *, window_radi
   query_rows, norm = query_operand(query, center, compute_dtype)
   previous_rows = reference_operand(previous, center, None, compute_dtype)
   if skip_constant_channels:
-    used = used_channels(previous_rows, [0, 1])
-    query_rows, previous_rows = (
-        tf.gather(rows, used, axis=2) for rows in (query_rows, previous_rows))
+    query_rows, previous_rows = without_constant_channels(query_rows, previous_rows)
   scores = _best_scores(
       query_rows, previous_rows, labels, num_objects, window_radius, chunk_bytes)
   distance = distance_from_squared(

@@ -153,3 +153,10 @@ def test_symbolic_shapes_are_the_real_ones(rng):
 def test_unknown_padding_is_refused():
   with pytest.raises(ValueError, match="padding is 'valid'; expected 'same' or 'fixed'"):
     layers.Conv2D(4, 3, padding='valid')
+
+
+def test_residual_is_a_sum(rng):
+  first, second = (random(rng, 2, 5, 4, 3) for _ in range(2))
+  np.testing.assert_array_equal(layers.Residual()(first, second), first + second)
+  inputs = keras.Input([None, None, 3])
+  assert layers.Residual()(inputs, inputs).shape == (None, None, None, 3)

@@ -487,3 +487,15 @@ def test_constant_channels_are_left_out_of_the_product():
   bank = prepare_reference(other, np.zeros([5, 6], np.int32), 1)
   used = matching_scores.used_channels(bank.rows, [0])
   np.testing.assert_array_equal(used, [11, 20])  # 20 is the channel of the norm.
+
+
+@pytest.mark.parametrize('constant, left', [(4, 21), (5, 21), (6, 15), (19, 2)])
+def test_channels_are_taken_out_where_it_pays(rng, constant, left):
+  """From a quarter of the channels on; the channel of the norm is always used."""
+  other = rng.random([7, 8, 20]).astype(np.float32)
+  other[..., :constant] = 0.25
+  rows = prepare_reference(other, np.zeros([7, 8], np.int32), 1).rows
+  query = rng.random([9, 21]).astype(np.float32)
+  found = matching_scores.without_constant_channels(tf.constant(query), rows)
+  assert [value.shape[1] for value in found] == [left] * 2
+  np.testing.assert_array_equal(found[0], query[:, -left:] if left < 21 else query)
