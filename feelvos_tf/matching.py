@@ -12,18 +12,21 @@ has exact gradients. No custom op; temporary memory is bounded by `chunk_bytes`.
 Call them inside a tf.function: the loops run eagerly otherwise.
 
 Why it is built like this, measured at 480x854 (120 x 214 x 100, radius 15) on two AVX-512 cores
-with TensorFlow 2.21 and a float32 matmul peak of 205 GFLOP/s; shares of that peak in brackets:
-- Global: 2048 queries x 512 reference pixels a product, 183-192 GFLOP/s [0.90-0.93], 0.70 s.
-  reduce_max along the last axis reads 30 GB/s; other axes, max_pool and maximum of halves reach
-  5-13. Reference pixels as rows and segment_max gives 138-167 GFLOP/s; one product at a time
-  instead of four in flight 160. Blocks of 64, 128 or 256 pixels are equal: 128 wastes less.
+with TensorFlow 2.21; shares of the float32 matmul peak of the same minute in brackets:
+- Global: a product of 160 queries and all reference pixels, 16 MB, takes 500 ms a frame [0.79], and
+  in bfloat16 (AMX, 320 queries) 137 ms. Products of 2,048 x 512 pixels, which stay in the
+  second-level cache, took 540 ms to 0.7 s and 400 ms: every call of TensorFlow and oneDNN costs
+  0.1 to 0.2 ms. From 64 MB on it is half as fast. Blocks of 64, 128 or 256 pixels are equal: 128
+  wastes less. float32: reduce_max along the last axis; bfloat16: it has no vector code there, max
+  pooling along the first axis has. Skipping blocks of reference pixels by bounds does not pay, see
+  docs/benchmarks.md.
 - XLA (jit_compile) needs as much processor time for the same loop, and fixed shapes: not used.
   With oneDNN off, global matching needs the same time, local matching 1.2 times as much.
 - Local: tiles of 8 x 8 queries against their 38 x 38 halo took 102 ms, because products of 64
   columns reach [0.59]; strips of rows against all queries that they can reach (288 columns)
   reach [0.82]. segment_max over runs of equal labels reads 25-40 GB/s, unsorted_segment_max of
   pixels 2-6. Strips of 4 to 10 rows and tiles of 7 to 12 columns are within 8 % of each other.
-- bfloat16 needs 0.67 times the processor time of float32 globally and locally.
+- bfloat16 locally: 46 ms instead of 57 ms; segment_max has no vector code for it.
 
 Do not use broadcasting in tf.matmul here: with oneDNN in TensorFlow 2.21, [n, 1, a, b] times
 [1, 1, b, c] returns wrong numbers for some shapes and aborts the process for others.

@@ -16,6 +16,7 @@ trained: time does not depend on them.
 """
 
 import concurrent.futures
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -49,6 +50,8 @@ def define_flags():
   flags.DEFINE_integer('batch', 3, 'input, train_step: samples in a batch.', lower_bound=1)
   flags.DEFINE_integer('repeats', 5, 'Repetitions; the median is given.', lower_bound=1)
   flags.DEFINE_bool('baseline', True, "Also time the original's algorithm, side by side.")
+  flags.DEFINE_bool('baseline_onednn', True, "The original's algorithm has oneDNN's kernels, too; "
+                    'False takes them away, in a process of its own: TensorFlow 1 had none.')
   flags.DEFINE_bool('isolate', False, 'A process for every row, so that memory is its own.')
   flags.DEFINE_list('curves', [], f'Scaling curves to measure and draw: {", ".join(CURVES)}.')
   flags.DEFINE_string('plots_dir', None, 'Folder for the PNG of every curve.')
@@ -84,7 +87,17 @@ def measure(part, values):
   with command_line.quiet_imports():
     from tools import benchmark_cases, benchmark_measure
   options = benchmark_cases.BenchmarkOptions(**values)
+  if options.baseline and not options.baseline_onednn:
+    return _beside_a_process(part, options)
   return benchmark_measure.measure(part, options, benchmark_cases.PARTS[part](options))
+
+
+def _beside_a_process(part, options):
+  """`measure` with the baseline in a process that has no oneDNN."""
+  from tools import benchmark_cases, benchmark_measure
+  case = benchmark_cases.PARTS[part](dataclasses.replace(options, baseline=False))
+  with benchmark_measure.BaselineProcess(part, options) as process:
+    return benchmark_measure.measure(part, options, case, process.time)
 
 
 def _serving():
@@ -143,7 +156,7 @@ def _jobs():
 def _values(variant, precision, objects, size):
   return dict(model_variant=variant, height=size[0], width=size[1], objects=objects,
               precision=precision, repeats=FLAGS.repeats, baseline=FLAGS.baseline,
-              crop=FLAGS.crop, batch=FLAGS.batch)
+              baseline_onednn=FLAGS.baseline_onednn, crop=FLAGS.crop, batch=FLAGS.batch)
 
 
 def _sizes():

@@ -47,6 +47,7 @@ class BenchmarkOptions:
   precision: str = 'float32'  # type the network and matching's products compute in; or bfloat16
   repeats: int = 5
   baseline: bool = True  # also time the original's algorithm
+  baseline_onednn: bool = True  # with oneDNN's kernels, which TensorFlow 1 did not have
   crop: int = 257  # side of a training sample in pixels
   batch: int = 3  # samples of a training step
 

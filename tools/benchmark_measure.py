@@ -1,6 +1,8 @@
 """Times cases beside this machine's matmul peak, and says what the machine is."""
 
 import dataclasses
+import functools
+import multiprocessing
 import os
 import platform
 import resource
@@ -19,7 +21,7 @@ def timed(function):
   return time.perf_counter() - wall, time.process_time() - processor
 
 
-def measure(part, options, case):
+def measure(part, options, case, time_baseline=None):
   """Times one case.
 
   Every repetition times the float32 matmul peak, the case and its baseline one after the other, so
@@ -29,6 +31,8 @@ def measure(part, options, case):
     part: str, name for the row.
     options: `benchmark_cases.BenchmarkOptions`.
     case: `benchmark_cases.Case`.
+    time_baseline: optional function that runs a baseline and returns its (wall seconds, processor
+      seconds); None takes the case's own, if it has one.
 
   Returns:
     Dict of plain numbers, strings and lists: one row of the table. Times are medians over
@@ -36,15 +40,18 @@ def measure(part, options, case):
     number of operations, `times_faster` where it has no baseline.
   """
   square = tf.random.stateless_normal([PEAK_SIZE, PEAK_SIZE], [0, 0])
-  calls = [lambda: tf.matmul(square, square), case.run]
-  if options.baseline and case.baseline:
-    calls.append(case.baseline)
-  for call in calls:
-    call()
-  times = np.array([[timed(call) for call in calls] for _ in range(options.repeats)])
+  timers = [functools.partial(timed, lambda: tf.matmul(square, square)),
+            functools.partial(timed, case.run)]
+  if time_baseline is not None:
+    timers.append(time_baseline)
+  elif options.baseline and case.baseline:
+    timers.append(functools.partial(timed, case.baseline))
+  for timer in timers:
+    timer()
+  times = np.array([[timer() for timer in timers] for _ in range(options.repeats)])
   row = dict(part=part, **dataclasses.asdict(options))
-  row.update(_ours(times / np.array([1, case.units, 1][:len(calls)])[:, np.newaxis], case))
-  if len(calls) > 2:
+  row.update(_ours(times / np.array([1, case.units, 1][:len(timers)])[:, np.newaxis], case))
+  if len(timers) > 2:
     ratio = times[:, 2] / (times[:, 1] / case.units)
     row.update(baseline_seconds=float(np.median(times[:, 2, 0])),
                times_faster=float(np.median(ratio[:, 0])),
@@ -53,6 +60,60 @@ def measure(part, options, case):
     row['samples_per_second'] = case.samples / row['seconds']
   row['peak_memory_bytes'] = peak_memory()
   return row
+
+
+class BaselineProcess:
+  """Runs the baseline of a case in a process of its own, without oneDNN; a context manager."""
+
+  def __init__(self, part, options):
+    """Args: as of `measure`; nothing is started yet."""
+    self._arguments = part, options
+
+  def __enter__(self):
+    context = multiprocessing.get_context('spawn')
+    self._connection, other = context.Pipe()
+    self._process = context.Process(target=_serve_baseline, args=(other, *self._arguments))
+    before = os.environ.get('TF_ENABLE_ONEDNN_OPTS')
+    os.environ['TF_ENABLE_ONEDNN_OPTS'] = '0'  # TensorFlow reads it when the process imports it.
+    try:
+      self._process.start()
+    finally:
+      if before is None:
+        del os.environ['TF_ENABLE_ONEDNN_OPTS']
+      else:
+        os.environ['TF_ENABLE_ONEDNN_OPTS'] = before
+    other.close()
+    return self
+
+  def __exit__(self, *error):
+    self._connection.close()
+    self._process.join()
+
+  def time(self):
+    """(wall seconds, processor seconds) of one run.
+
+    Raises:
+      ValueError: the part has no baseline, or the process died.
+    """
+    try:
+      self._connection.send(None)
+      seconds = self._connection.recv()
+    except (EOFError, OSError) as error:
+      raise ValueError("the original's algorithm failed in its process, see above") from error
+    if seconds is None:
+      raise ValueError(f'{self._arguments[0]} has no baseline; use --nobaseline')
+    return seconds
+
+
+def _serve_baseline(connection, part, options):
+  from tools import benchmark_cases
+  baseline = benchmark_cases.PARTS[part](options).baseline
+  try:
+    while True:
+      connection.recv()
+      connection.send(baseline and timed(baseline))
+  except EOFError:
+    pass  # The parent has closed its end.
 
 
 def _ours(times, case):

@@ -45,6 +45,11 @@ def test_both_sides_of_a_case_compute_the_same(part):
   np.testing.assert_allclose(ours, original, atol=1e-4 * max(1, np.max(np.abs(original))))
 
 
+def test_baseline_without_onednn_runs_elsewhere():
+  row = benchmark.measure('local', dict(SMALL, baseline_onednn=False))
+  assert row['baseline_seconds'] > 0 and row['times_faster'] > 0
+
+
 def test_local_flop_counts_pairs_inside_window_and_image():
   case = benchmark_cases.local_case(
       benchmark_cases.BenchmarkOptions(height=73, width=85))  # 19 x 22
