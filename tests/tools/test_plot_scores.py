@@ -1,0 +1,44 @@
+"""The picture of J over frames: what is drawn, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tools import plot_scores
+
+MODULE = 'tools.plot_scores'
+
+
+def summary(**sequences):
+  """Summary of sequences given as lists with J of every frame for each object."""
+  return {'sequences': {name: {'objects': {
+      str(number): {'J': {'per_frame': values}} for number, values in enumerate(objects, 1)}}
+                        for name, objects in sequences.items()}}
+
+
+def write_run(folder, content):
+  folder.mkdir()
+  (folder / 'summary.json').write_text(json.dumps(content))
+  return folder
+
+
+def test_curves_are_means_over_objects():
+  found = plot_scores.curves(summary(dog=[[1.0, 0.5, None]], cow=[[1.0, 0.0], [0.5, 0.5]]))
+  np.testing.assert_array_equal(found['dog'], [1.0, 0.5, np.nan])
+  np.testing.assert_array_equal(found['cow'], [0.75, 0.25])
+
+
+def test_picture_and_refusals(tmp_path, run_main):
+  pytest.importorskip('matplotlib')
+  runs = [write_run(tmp_path / 'now', summary(dog=[[1.0, 0.5]], cow=[[0.2, 0.1]])),
+          write_run(tmp_path / 'before', summary(dog=[[0.9, 0.4]]))]
+  flags = [f'--runs={runs[0]},{runs[1]}', f'--output={tmp_path / "scores.png"}']
+  process = run_main(MODULE, *flags)
+  assert process.returncode == 0, process.stderr
+  assert (tmp_path / 'scores.png').read_bytes()[:4] == b'\x89PNG'
+  again = run_main(MODULE, *flags)
+  assert (again.returncode, 'exists; --overwrite' in again.stderr) == (1, True)
+  lacking = run_main(MODULE, f'--runs={tmp_path / "no"}', f'--output={tmp_path / "b.png"}')
+  assert lacking.returncode == 1 and 'Traceback' not in lacking.stderr and 'no' in lacking.stderr
+  assert run_main(MODULE, '--output=x.png').returncode == 2

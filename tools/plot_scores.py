@@ -1,0 +1,98 @@
+"""Draws J over the frames of every sequence of an evaluation, several runs in one picture.
+
+  python -m feelvos_tf.evaluate --model=default --davis_root=DAVIS --output_dir=runs/now
+  python -m tools.plot_scores --runs=runs/now,runs/before --output=scores.png
+
+Where a curve falls, the object was lost. The HTML report of the evaluation shows the frames.
+"""
+
+import os
+import pathlib
+
+from absl import flags
+import numpy as np
+
+from datasets import command_line
+from feelvos_tf import evaluation_tables
+
+COLUMNS = 5
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_list('runs', [], 'Folders of evaluations (with summary.json), separated by commas; '
+                    'the sequences of the first are drawn.')
+  flags.DEFINE_string('output', None, 'PNG file to write.')
+  flags.DEFINE_bool('overwrite', False, 'Replace --output.')
+
+
+def main():
+  """Reads the summaries and writes the picture."""
+  if not FLAGS.runs or not FLAGS.output:
+    raise command_line.UsageError('--runs and --output are needed: folders of evaluations, and a '
+                                  'PNG file.')
+  if os.path.exists(FLAGS.output) and not FLAGS.overwrite:
+    raise ValueError(f'{FLAGS.output} exists; --overwrite replaces it.')
+  runs = {pathlib.Path(run).name: curves(evaluation_tables.read_summary(pathlib.Path(run)))
+          for run in FLAGS.runs}
+  plot(runs, FLAGS.output)
+
+
+def curves(summary):
+  """J of every frame, mean over the objects.
+
+  Args:
+    summary: dict of `evaluation_tables.read_summary`.
+
+  Returns:
+    dict of sequence name to np.float64 [frames]; NaN where nothing is scored.
+  """
+  found = {}
+  for name, sequence in summary['sequences'].items():
+    scores = [object_['J']['per_frame'] for object_ in sequence['objects'].values()]
+    found[name] = np.mean(np.array(scores, np.float64), axis=0)  # None becomes NaN.
+  return found
+
+
+def plot(runs, path):
+  """Draws one small panel for every sequence.
+
+  Args:
+    runs: dict of run name to what `curves` returned.
+    path: PNG file to write.
+
+  Raises:
+    ValueError: matplotlib is not installed.
+  """
+  try:
+    from matplotlib import figure
+  except ImportError as error:
+    raise ValueError(f'{path} cannot be drawn: matplotlib is not installed; '
+                     "pip install 'feelvos-tf[plots]'.") from error
+  names = list(next(iter(runs.values())))
+  rows = -(-len(names) // COLUMNS)
+  drawing = figure.Figure(figsize=(2.4 * COLUMNS, 1.8 * rows + 0.3), layout='constrained')
+  panels = drawing.subplots(rows, COLUMNS, sharey=True, squeeze=False).ravel()
+  for panel, name in zip(panels, names):
+    for run, sequences in runs.items():
+      if name in sequences:
+        panel.plot(sequences[name], label=run, linewidth=1.2)
+    panel.set_title(name, fontsize=9)
+    panel.set_ylim(0, 1)
+    panel.grid(alpha=0.3)
+    panel.tick_params(labelsize=7)
+  for panel in panels[len(names):]:
+    panel.set_axis_off()
+  drawing.supylabel('J', fontsize=9)
+  drawing.supxlabel('frame', fontsize=9)
+  if len(runs) > 1:
+    drawing.legend(*panels[0].get_legend_handles_labels(), loc='outside upper right', fontsize=8,
+                   ncols=len(runs))
+  temporary = pathlib.Path(f'{path}.tmp')
+  drawing.savefig(temporary, dpi=100, format='png')
+  temporary.replace(path)
+
+
+if __name__ == '__main__':
+  command_line.run(main, define_flags)
