@@ -12,7 +12,7 @@ MODULE = 'tools.plot_scores'
 
 def summary(**sequences):
   """Summary of sequences given as lists with J of every frame for each object."""
-  return {'sequences': {name: {'objects': {
+  return {'settings': {}, 'global': {}, 'left_out': {}, 'sequences': {name: {'objects': {
       str(number): {'J': {'per_frame': values}} for number, values in enumerate(objects, 1)}}
                         for name, objects in sequences.items()}}
 
