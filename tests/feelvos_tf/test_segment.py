@@ -237,18 +237,17 @@ class EndlessVideo(Video):
     return None
 
 
-def test_a_long_video_holds_no_more_frames_than_a_short_one(tmp_path, copying_graph):
-  """Reading ahead, the segmenter, writing behind and the pictures hold a few frames each."""
-  most = {}
-  for length in (40, 400):
-    video = EndlessVideo(length)
-    count = segment.segment(VideoSegmenter(copying_graph), video, masks.Mask(ids_mask(1)),
-                            tmp_path / str(length))
-    assert count == length
-    assert len(list((tmp_path / str(length) / 'masks').iterdir())) == length
-    most[length] = video.most
-  assert most[400] <= 16
-  assert most[400] <= most[40] + 2
+def test_a_long_video_holds_a_few_frames(tmp_path, copying_graph):
+  """Reading ahead, the segmenter, writing behind and the pictures hold a few frames each.
+
+  How many of these places are taken depends on which thread is behind; their number does not
+  depend on the length of the video.
+  """
+  video = EndlessVideo(400)
+  count = segment.segment(
+      VideoSegmenter(copying_graph), video, masks.Mask(ids_mask(1)), tmp_path / 'out')
+  assert count == len(list((tmp_path / 'out' / 'masks').iterdir())) == 400
+  assert video.most <= 16
 
 
 # ---- What it refuses: exit code, one line, no traceback, nothing written.
