@@ -127,4 +127,5 @@ def _kernel_gradient(inputs, upstream, size):
   products = tf.raw_ops.DepthwiseConv2dNative(
       input=image, filter=kernel, strides=[1] * 4, padding='VALID')
   products = tf.reshape(products, tf.stack([*size, batch, channels]))
-  return tf.cast(tf.reduce_sum(tf.cast(products, tf.float32), axis=2), inputs.dtype)[..., tf.newaxis]
+  total = tf.reduce_sum(tf.cast(products, tf.float32), axis=2)
+  return tf.cast(total, inputs.dtype)[..., tf.newaxis]

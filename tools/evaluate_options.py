@@ -162,8 +162,8 @@ def write_table(output_dir, rows):
   """Writes table.json and table.md of some rows."""
   about = {'model': FLAGS.model, 'davis_root': FLAGS.davis_root, 'year': FLAGS.year,
            'split': FLAGS.split, 'sequences': FLAGS.sequences,
-           'max_internal_size': FLAGS.max_internal_size, 'precision': FLAGS.precision, 'cores': os.cpu_count(),
-           'platform': platform.platform()}
+           'max_internal_size': FLAGS.max_internal_size, 'precision': FLAGS.precision,
+           'cores': os.cpu_count(), 'platform': platform.platform()}
   evaluation_tables.write_text(
       output_dir / 'table.json', json.dumps({'about': about, 'rows': rows}, indent=1) + '\n')
   evaluation_tables.write_text(output_dir / 'table.md', markdown(rows, about))
