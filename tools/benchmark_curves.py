@@ -1,7 +1,6 @@
 """Scaling curves of whole frames: seconds a frame against objects, pixels, length of the video."""
 
 import dataclasses
-import pathlib
 import time
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from feelvos_tf.segmenter import VideoSegmenter
 from tools import benchmark_cases
 from tools import benchmark_measure
+from tools import figures
 
 OBJECTS = (1, 2, 5, 10, 20)  # without background
 SIZES = ((240, 427), (480, 854), (720, 1280), (1080, 1920), (2160, 3840))
@@ -71,13 +71,8 @@ def plot(name, rows, path):
   Raises:
     ValueError: matplotlib is not installed.
   """
-  try:
-    from matplotlib import figure
-  except ImportError as error:
-    raise ValueError(f'{path} cannot be drawn: matplotlib is not installed; '
-                     "pip install 'feelvos-tf[plots]', or leave out --curves.") from error
+  drawing = figures.create(path, (5, 3.5), ', or leave out --curves')
   label, value = _AXES[name]
-  drawing = figure.Figure(figsize=(5, 3.5), layout='constrained')
   axes = drawing.subplots()
   x, y = [value(row) for row in rows], [row['seconds'] for row in rows]
   low, high = np.transpose([row['quartiles'] for row in rows])
@@ -90,6 +85,4 @@ def plot(name, rows, path):
   axes.set(xlabel=label, ylabel='seconds a frame',
            title=f'{rows[0]["model_variant"]}, {rows[0]["precision"]}')
   axes.grid(alpha=0.3)
-  temporary = pathlib.Path(f'{path}.tmp')
-  drawing.savefig(temporary, dpi=120, format='png')
-  temporary.replace(path)
+  figures.save(drawing, path, dpi=120)

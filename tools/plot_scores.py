@@ -14,6 +14,7 @@ import numpy as np
 
 from datasets import command_line
 from feelvos_tf import evaluation_tables
+from tools import figures
 
 COLUMNS = 5
 FLAGS = flags.FLAGS
@@ -65,14 +66,9 @@ def plot(runs, path):
   Raises:
     ValueError: matplotlib is not installed.
   """
-  try:
-    from matplotlib import figure
-  except ImportError as error:
-    raise ValueError(f'{path} cannot be drawn: matplotlib is not installed; '
-                     "pip install 'feelvos-tf[plots]'.") from error
   names = list(next(iter(runs.values())))
   rows = -(-len(names) // COLUMNS)
-  drawing = figure.Figure(figsize=(2.4 * COLUMNS, 1.8 * rows + 0.3), layout='constrained')
+  drawing = figures.create(path, (2.4 * COLUMNS, 1.8 * rows + 0.3))
   panels = drawing.subplots(rows, COLUMNS, sharey=True, squeeze=False).ravel()
   for panel, name in zip(panels, names):
     for run, sequences in runs.items():
@@ -89,9 +85,7 @@ def plot(runs, path):
   if len(runs) > 1:
     drawing.legend(*panels[0].get_legend_handles_labels(), loc='outside upper right', fontsize=8,
                    ncols=len(runs))
-  temporary = pathlib.Path(f'{path}.tmp')
-  drawing.savefig(temporary, dpi=100, format='png')
-  temporary.replace(path)
+  figures.save(drawing, path, dpi=100)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,29 @@
+"""Figures as PNG files, with matplotlib, which is an extra."""
+
+import pathlib
+
+
+def create(path, size, otherwise=''):
+  """A `matplotlib.figure.Figure`.
+
+  Args:
+    path: PNG file that it is for; named in the error.
+    size: (width, height) in inches.
+    otherwise: str, what else could be done without matplotlib.
+
+  Raises:
+    ValueError: matplotlib is not installed.
+  """
+  try:
+    from matplotlib import figure
+  except ImportError as error:
+    raise ValueError(f'{path} cannot be drawn: matplotlib is not installed; '
+                     f"pip install 'feelvos-tf[plots]'{otherwise}.") from error
+  return figure.Figure(figsize=size, layout='constrained')
+
+
+def save(drawing, path, dpi):
+  """Writes a figure under a temporary name and renames it."""
+  temporary = pathlib.Path(f'{path}.tmp')
+  drawing.savefig(temporary, dpi=dpi, format='png')
+  temporary.replace(path)
