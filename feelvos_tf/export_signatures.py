@@ -15,9 +15,6 @@ from feelvos_tf import model as model_lib
 from feelvos_tf import png_in_graph
 from feelvos_tf import state_bytes as state_bytes_lib
 
-_STATE_NAMES = ('reference_rows', 'reference_block_object', 'reference_center',
-                'previous_embedding', 'previous_labels', 'previous_probabilities')
-_PREVIOUS_NAMES = _STATE_NAMES[3:]
 _REFERENCE_NAMES = ('reference_embeddings', 'reference_labels')
 
 
@@ -75,7 +72,7 @@ class Signatures:
     mask = tf.TensorSpec([], tf.string, 'mask_bytes')
     packed = tf.TensorSpec([], tf.string, 'state_bytes')
     state = [tf.TensorSpec(spec.shape, _outside(spec.dtype), name)
-             for spec, name in zip(tf.nest.flatten(self._state_spec), _STATE_NAMES)]
+             for spec, name in zip(tf.nest.flatten(self._state_spec), inference.STATE_NAMES)]
     references = [
         tf.TensorSpec([None, None, None, self._channels], tf.float32, _REFERENCE_NAMES[0]),
         tf.TensorSpec([None, None, None], tf.int32, _REFERENCE_NAMES[1])]
@@ -235,7 +232,7 @@ class Signatures:
     labels, logits, _, _, state = self._step(features, embedding, state, num_objects, size)
     return {'labels': labels, 'probabilities': tf.nn.softmax(logits, axis=0),
             'confidence': inference.mean_confidence(logits),
-            **dict(zip(_PREVIOUS_NAMES, state.previous))}
+            **dict(zip(inference.PREVIOUS_NAMES, state.previous))}
 
   def embed(self, image_bytes):
     """Embedding float32 [h4, w4, channels] of an image, string scalar (JPEG or PNG)."""
@@ -354,7 +351,7 @@ def _outside(dtype):
 def _state_tensors(state):
   """dict of the tensors of `inference.State` as signatures have them."""
   return {name: tf.cast(tensor, _outside(tensor.dtype))
-          for name, tensor in zip(_STATE_NAMES, tf.nest.flatten(state))}
+          for name, tensor in zip(inference.STATE_NAMES, tf.nest.flatten(state))}
 
 
 def _check_references(references, size):

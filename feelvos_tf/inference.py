@@ -28,6 +28,12 @@ class State(NamedTuple):
   previous: model_lib.PreviousFrame
 
 
+# Names of a state's tensors, flattened, in the signatures of an exported model.
+STATE_NAMES = ('reference_rows', 'reference_block_object', 'reference_center',
+               'previous_embedding', 'previous_labels', 'previous_probabilities')
+PREVIOUS_NAMES = STATE_NAMES[3:]
+
+
 class References(NamedTuple):
   """Frames whose masks were given, as they are kept to build a bank of them and later ones.
 

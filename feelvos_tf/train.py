@@ -118,7 +118,6 @@ def define_flags():
   flags.DEFINE_integer('calibrate_statistics', 0, 'Batches that set the statistics of batch norm '
                        'in ASPP and decoder when a training starts; 0 leaves them. Useful when '
                        'these layers start from scratch and stay frozen.', lower_bound=0)
-
   flags.DEFINE_enum('matching_initialization', 'checkpoint', ['checkpoint', 'spread'],
                     'Embedding layer and the kernels with which the head reads the maps. '
                     'checkpoint: as in the initial weights, else as in the original; spread: '

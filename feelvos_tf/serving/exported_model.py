@@ -12,9 +12,6 @@ from feelvos_tf import model as model_lib
 from feelvos_tf import segmenter
 
 _SESSION_SIGNATURES = ('initialize', 'correct', 'step', 'save_state', 'restore_state')
-_STATE_NAMES = ('reference_rows', 'reference_block_object', 'reference_center',
-                'previous_embedding', 'previous_labels', 'previous_probabilities')
-_PREVIOUS_NAMES = _STATE_NAMES[3:]
 _LEAST_LOGIT = -87.0  # exp of less is no float32.
 
 
@@ -73,11 +70,11 @@ class ExportedModel:
                        f'{tuple(frame.shape[:2])}; {tuple(size)} wanted.')
     result = self.signatures['step'](
         image=tf.constant(frame), num_objects=tf.constant(num_objects),
-        **dict(zip(_STATE_NAMES, tf.nest.flatten(state))))
+        **dict(zip(inference.STATE_NAMES, tf.nest.flatten(state))))
     # Logarithms of probabilities are logits with another constant per position.
     logits = tf.maximum(tf.math.log(result['probabilities']), _LEAST_LOGIT)
     none = tf.zeros([0, 0, 0])
-    previous = model_lib.PreviousFrame(*(result[name] for name in _PREVIOUS_NAMES))
+    previous = model_lib.PreviousFrame(*(result[name] for name in inference.PREVIOUS_NAMES))
     return result['labels'], logits, none, none, inference.State(state.reference, previous)
 
   def save(self, snapshot, palette_chunk):
@@ -90,7 +87,7 @@ class ExportedModel:
     Returns:
       bytes, as `track_resume` and `restore` take them.
     """
-    previous = dict(zip(_PREVIOUS_NAMES, snapshot.state.previous))
+    previous = dict(zip(inference.PREVIOUS_NAMES, snapshot.state.previous))
     return self.signatures['save_state'](
         size=tf.constant(snapshot.size, tf.int32),
         object_ids=tf.constant(snapshot.object_ids, tf.int32),
@@ -116,6 +113,6 @@ class ExportedModel:
 
 
 def _state(result):
-  tensors = [result[name] for name in _STATE_NAMES]
+  tensors = [result[name] for name in inference.STATE_NAMES]
   return inference.State(
       matching.ReferenceBank(*tensors[:3]), model_lib.PreviousFrame(*tensors[3:]))
