@@ -12,6 +12,7 @@ then reduces it at memory speed, for all objects at once.
 - A window's left and right edge is part of the product: TILE_WIDTH more channels, one-hot in the
   query's column and a large penalty on the other side.
 - Its upper and lower edge, and the object, are decided per run, after the reduction along x.
+- Queries beyond the frame's upper and lower border are not multiplied: a strip near it has fewer.
 - A query's results with the strips it was compared with are merged at the end.
 The figures behind these choices are in matching.py.
 """
@@ -26,6 +27,9 @@ STRIP_ROWS = 6  # with radius 15: (6 + 30) * 8 = 288 queries, a multiple of the 
 TILE_WIDTH = 8
 DEFAULT_CHUNK_BYTES = 16 * 2**20
 PARALLEL_STRIPS = 2
+
+# Results of a strip where it was not compared with a query: score, index of the chosen pixel.
+_NOT_COMPARED = (NO_MATCH_SCORE, 0)
 
 
 def local_matching(query, previous, previous_labels, num_objects, *, window_radius=15,
@@ -137,7 +141,7 @@ def _sweep(strip_function, query, previous, labels, num_objects, radius, chunk_b
   columns = (width + TILE_WIDTH - 1) // TILE_WIDTH
   below, right = strips * STRIP_ROWS - height, columns * TILE_WIDTH - width
   labels = tf.pad(labels, [[0, below], [radius, radius + right]], constant_values=-1)
-  tiles = _query_tiles(query, columns, radius, below, right)
+  tiles = _query_tiles(query, columns, right)
   product_bytes = (STRIP_ROWS * (TILE_WIDTH + 2 * radius) * (STRIP_ROWS + 2 * radius) * TILE_WIDTH
                    * query.dtype.size)
   band = tf.clip_by_value(chunk_bytes // product_bytes, 1, columns)
@@ -164,7 +168,7 @@ def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objec
   """`_sweep` for the columns of one band.
 
   Args:
-    tiles: [tiles, channels + TILE_WIDTH, queries], see `_query_tiles`.
+    tiles: [tiles, channels + TILE_WIDTH, h * TILE_WIDTH], see `_query_tiles`.
     previous: [h, w, channels]. labels: int32 [strips * STRIP_ROWS, w + margins].
     first: int32 scalar, index of the first tile in its row. The others: see `_sweep`.
 
@@ -178,23 +182,32 @@ def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objec
   halo_width = TILE_WIDTH + 2 * radius
   pixels_per_halo = STRIP_ROWS * halo_width
   column = (first + tf.range(count)[:, tf.newaxis]) * TILE_WIDTH + tf.range(halo_width)
-  labels = _halo_labels(tf.gather(labels, column, axis=1))
+  runs = _label_runs(_halo_labels(tf.gather(labels, column, axis=1)), num_objects)
   # Beyond the border the labels are -1, so that any pixel will do there.
   column = tf.clip_by_value(column - radius, 0, width - 1)[:, tf.newaxis]
-  runs = _label_runs(labels, num_objects)
   edges = _edge_penalty(halo_width, TILE_WIDTH, radius, previous.dtype)
   edges = tf.broadcast_to(
       tf.tile(edges, [STRIP_ROWS, 1]), tf.stack([count, pixels_per_halo, TILE_WIDTH]))
+  row_edges = tf.transpose(
+      _edge_penalty(STRIP_ROWS + 2 * radius, STRIP_ROWS, radius, previous.dtype))
+  row_edges = tf.repeat(row_edges, TILE_WIDTH, axis=1)
 
   def of_strip(strip, *arrays):
     top = strip * STRIP_ROWS
     row = tf.minimum(tf.range(STRIP_ROWS) + top, height - 1)[:, tf.newaxis]
     pixels = tf.reshape(row * width + column, tf.stack([count, pixels_per_halo]))
     halo = tf.concat([tf.gather(previous, pixels), edges], axis=-1)
-    queries = tiles[:, :, top * TILE_WIDTH:(top + STRIP_ROWS + 2 * radius) * TILE_WIDTH]
-    results = strip_function(
-        tf.matmul(halo, queries), runs, labels[strip], pixels, strip, num_objects, radius)
-    return strip + 1, *(array.write(strip, result) for array, result in zip(arrays, results))
+    # The query rows that reach the strip, without those beyond the frame.
+    above = tf.maximum(radius - top, 0)
+    below = tf.maximum(top + STRIP_ROWS + radius - height, 0)
+    start = top - radius + above
+    end = STRIP_ROWS + 2 * radius - below
+    queries = tiles[:, :, start * TILE_WIDTH:(start + end - above) * TILE_WIDTH]
+    results = strip_function(tf.matmul(halo, queries), runs, pixels, strip, num_objects,
+                             row_edges[:, above * TILE_WIDTH:end * TILE_WIDTH])
+    beyond = [[0, 0], [0, 0], [above * TILE_WIDTH, below * TILE_WIDTH]]
+    return strip + 1, *(array.write(strip, tf.pad(result, beyond, constant_values=value))
+                        for array, result, value in zip(arrays, results, _NOT_COMPARED))
 
   arrays = [tf.TensorArray(dtype, size=strips, infer_shape=False) for dtype in types]
   _, *arrays = tf.while_loop(lambda strip, *_: strip < strips, of_strip, (0, *arrays),
@@ -217,15 +230,14 @@ def _merge_strips(parts, radius):
   """
   blocks = (STRIP_ROWS + 2 * radius + STRIP_ROWS - 1) // STRIP_ROWS
   missing = blocks * STRIP_ROWS - (STRIP_ROWS + 2 * radius)
-  fill = [NO_MATCH_SCORE] + [0] * (len(parts) - 1)
   parts = [tf.pad(part, [[0, 0]] * 3 + [[0, missing], [0, 0]], constant_values=value)
-           for part, value in zip(parts, fill)]
+           for part, value in zip(parts, _NOT_COMPARED)]
   merged = None
   for block in range(blocks):
     rows = slice(block * STRIP_ROWS, (block + 1) * STRIP_ROWS)
     shifted = [
         tf.pad(part[..., rows, :], [[block, blocks - 1 - block]] + [[0, 0]] * 4,
-               constant_values=value) for part, value in zip(parts, fill)]
+               constant_values=value) for part, value in zip(parts, _NOT_COMPARED)]
     if merged is None:
       merged = shifted
     elif len(parts) == 1:
@@ -238,9 +250,9 @@ def _merge_strips(parts, radius):
           for part in merged]
 
 
-def _query_tiles(query, columns, radius, below, right):
-  """Queries as right-hand operands: [tiles, channels + TILE_WIDTH, (h + margins) * TILE_WIDTH]."""
-  query = tf.pad(query, [[radius, radius + below], [0, right], [0, 0]])
+def _query_tiles(query, columns, right):
+  """Queries as right-hand operands: [tiles, channels + TILE_WIDTH, h * TILE_WIDTH]."""
+  query = tf.pad(query, [[0, 0], [0, right], [0, 0]])
   rows, channels = tf.shape(query)[0], tf.shape(query)[-1]
   query = tf.reshape(query, tf.stack([rows, columns, TILE_WIDTH, channels]))
   tiles = tf.reshape(tf.transpose(query, [1, 3, 0, 2]), tf.stack([columns, channels, -1]))
@@ -281,59 +293,60 @@ def _label_runs(labels, num_objects):
   return run - run[:, :1], bounds, places[:, 2], owner
 
 
-def _strip_scores(product, runs, labels, pixels, strip, num_objects, radius):
+def _strip_scores(product, runs, pixels, strip, num_objects, row_edges):
   """Highest score of each query with each object in a strip.
 
   Args:
-    product: [tiles, STRIP_ROWS * halo width, queries], scores of all pairs.
+    product: [tiles, STRIP_ROWS * halo width, queries], scores of all pairs; TILE_WIDTH queries of
+      each row that reaches the strip.
     runs: what `_label_runs` returned.
-    labels, pixels: see `_strip_choice`; not used here.
+    pixels: see `_strip_choice`; not used here.
     strip: int32 scalar, number of the strip.
-    num_objects: int32 scalar. radius: int, window radius.
+    num_objects: int32 scalar.
+    row_edges: [STRIP_ROWS, queries], NO_MATCH_SCORE where a row of the strip is above or below a
+      query's window, else 0.
 
   Returns:
-    (float32 [tiles * objects, queries],); NO_MATCH_SCORE or less where there is none.
+    (float32 [tiles, objects, queries],); NO_MATCH_SCORE or less where there is none.
   """
-  del labels, pixels
+  del pixels
   run_of_pixel, bounds, row, owner = runs
   count, _, queries = tf.unstack(tf.shape(product))
   span = slice(bounds[strip], bounds[strip + 1])
   maxima = tf.math.segment_max(
       tf.reshape(product, tf.stack([-1, queries])), run_of_pixel[strip])
-  edges = tf.transpose(
-      _edge_penalty(STRIP_ROWS + 2 * radius, STRIP_ROWS, radius, maxima.dtype))
-  maxima += tf.gather(tf.repeat(edges, TILE_WIDTH, axis=1), row[span])
+  maxima += tf.gather(row_edges, row[span])
   best = tf.math.unsorted_segment_max(maxima, owner[span], count * num_objects)
-  return (tf.cast(best, tf.float32),)
+  return (tf.reshape(tf.cast(best, tf.float32), tf.stack([count, num_objects, queries])),)
 
 
-def _strip_choice(product, runs, labels, pixels, strip, num_objects, radius):
+def _strip_choice(product, runs, pixels, strip, num_objects, row_edges):
   """`_strip_scores` with the previous pixel that each score comes from, for the gradient.
 
-  Args: as there; labels: int32 [tiles, STRIP_ROWS, halo width], object of a previous pixel.
-    pixels: int32 [tiles, STRIP_ROWS * halo width], index of a previous pixel in raster order.
+  The first one in raster order, if several have the same score.
+
+  Args: as there; pixels: int32 [tiles, STRIP_ROWS * halo width], index of a previous pixel in
+    raster order.
 
   Returns:
-    (float32 [tiles, objects, queries], int32 of that shape: index in raster order).
+    (float32 [tiles, objects, queries], int32 of that shape: index in raster order, 0 where there
+    is none).
   """
-  del runs, strip
+  run_of_pixel, bounds, row, owner = runs
   count, _, queries = tf.unstack(tf.shape(product))
-  halo_width = TILE_WIDTH + 2 * radius
-  edges = tf.transpose(_edge_penalty(STRIP_ROWS + 2 * radius, STRIP_ROWS, radius, tf.float32))
-  edges = tf.repeat(tf.repeat(edges, TILE_WIDTH, axis=1), halo_width, axis=0)
-  product = tf.transpose(tf.cast(product, tf.float32) + edges, [0, 2, 1])
-  owner = tf.reshape(labels, tf.stack([count, 1, -1]))
-
-  def of_object(index):
-    own = tf.where(owner == index, product, NO_MATCH_SCORE)
-    place = tf.argmax(own, axis=-1, output_type=tf.int32)
-    return tf.reduce_max(own, axis=-1), tf.gather(pixels, place, batch_dims=1)
-
-  results = tf.map_fn(
-      of_object, tf.range(num_objects), parallel_iterations=1,
-      fn_output_signature=(tf.TensorSpec([None, None], tf.float32),
-                           tf.TensorSpec([None, None], tf.int32)))
-  return tuple(tf.transpose(result, [1, 0, 2]) for result in results)
+  run, span = run_of_pixel[strip], slice(bounds[strip], bounds[strip + 1])
+  owner, segments = owner[span], count * num_objects
+  product = tf.reshape(product, tf.stack([-1, queries]))
+  maxima = tf.math.segment_max(product, run)
+  place = tf.where(product >= tf.gather(maxima, run), tf.reshape(pixels, [-1, 1]), tf.int32.max)
+  place = tf.math.segment_min(place, run)
+  maxima += tf.gather(row_edges, row[span])
+  best = tf.math.unsorted_segment_max(maxima, owner, segments)
+  place = tf.where(maxima >= tf.gather(best, tf.maximum(owner, 0)), place, tf.int32.max)
+  chosen = tf.math.unsorted_segment_min(place, owner, segments)
+  chosen = tf.where(chosen == tf.int32.max, 0, chosen)
+  shape = tf.stack([count, num_objects, queries])
+  return tf.reshape(tf.cast(best, tf.float32), shape), tf.reshape(chosen, shape)
 
 
 _RESULT_TYPES = {_strip_scores: (tf.float32,), _strip_choice: (tf.float32, tf.int32)}
