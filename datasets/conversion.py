@@ -17,6 +17,7 @@ import signal
 import threading
 
 from datasets import shards as shards_lib
+from datasets import whole_file
 from datasets.video import VideoSource
 
 ON_ERROR = ('fail', 'skip')
@@ -168,8 +169,7 @@ def convert_shard(shard: Shard, on_video=lambda frames, name: None) -> dict:
   import tensorflow as tf  # Here, so that planning and refusing start quickly.
 
   videos, skipped = [], []
-  temporary = shard.path.with_name(f'{shard.path.name}.{os.getpid()}.tmp')
-  try:
+  with whole_file.appearing(shard.path) as temporary:
     with tf.io.TFRecordWriter(str(temporary)) as writer:
       for source in shard.sources:
         try:
@@ -188,11 +188,8 @@ def convert_shard(shard: Shard, on_video=lambda frames, name: None) -> dict:
                       'sha256': shards_lib.file_sha256(temporary),
                       'videos': len(videos), 'frames': sum(v['frames'] for v in videos)},
             'videos': videos, 'skipped': skipped}
-    os.replace(temporary, shard.path)
-    _write_json(shard.note_path, note)
-    return note
-  finally:
-    temporary.unlink(missing_ok=True)
+  _write_json(shard.note_path, note)
+  return note
 
 
 def leave_error(shard: Shard, error: BadVideo) -> None:
@@ -320,6 +317,4 @@ def _is_complete(shard, note):
 
 
 def _write_json(path, value):
-  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-  temporary.write_text(json.dumps(value, indent=1) + '\n')
-  os.replace(temporary, path)
+  whole_file.write_text(path, json.dumps(value, indent=1) + '\n')

@@ -7,13 +7,14 @@ module that knows palettes and that decides which PNG files are masks.
 
 import dataclasses
 import io
-import os
 import pathlib
 import struct
 
 import cv2
 import numpy as np
 from PIL import Image
+
+from datasets import whole_file
 
 VOID_ID = 255
 MAX_PIXELS = 1 << 26  # 8192 x 8192; a larger header is refused before anything is decoded.
@@ -166,14 +167,8 @@ def encode_mask(ids: np.ndarray, palette: np.ndarray | None = None,
 
 
 def write_mask(path, ids: np.ndarray, palette: np.ndarray | None = None) -> None:
-  """Writes `encode_mask(ids, palette)` to `path`: whole or not at all, under a temporary name."""
-  path = pathlib.Path(path)
-  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-  try:
-    temporary.write_bytes(encode_mask(ids, palette))
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
+  """Writes `encode_mask(ids, palette)` to `path`, whole or not at all."""
+  whole_file.write_bytes(path, encode_mask(ids, palette))
 
 
 def overlay(image: np.ndarray, ids: np.ndarray, palette: np.ndarray | None = None,

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from datasets import masks
+from datasets import whole_file
 
 DEFAULT_FPS = 24.0
 # Option value -> encoders to try in turn; a name is 'ffmpeg' or a fourcc for OpenCV.
@@ -161,12 +162,7 @@ class ContactSheet:
     good, data = cv2.imencode('.png', cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if not good:
       raise ValueError(f'{self.path}: a sheet of {sheet.shape} could not be encoded as PNG')
-    temporary = self.path.with_name(f'{self.path.name}.{os.getpid()}.tmp')
-    try:
-      temporary.write_bytes(data.tobytes())
-      os.replace(temporary, self.path)
-    finally:
-      temporary.unlink(missing_ok=True)
+    whole_file.write_bytes(self.path, data.tobytes())
 
   def frame_indices(self) -> list[int]:
     """Indices of the frames that `write` would show now."""

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from datasets import masks
+from datasets import whole_file
 from feelvos_tf import evaluation
 from feelvos_tf import evaluation_splits
 from feelvos_tf.evaluation_splits import SequenceFiles
@@ -256,13 +257,11 @@ def _resume(files, options, state_dir):
 def _save_state(files, options, state_dir, scores):
   path = _state_path(files, state_dir)
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(json.dumps({
+  whole_file.write_text(path, json.dumps({
       'fingerprint': _fingerprint(files, options),
       'object_ids': scores.object_ids, 'frame_names': scores.frame_names,
       'j': _to_json(scores.j), 'f': _to_json(scores.f), 'notes': scores.notes,
-  }), encoding='utf-8')
-  os.replace(temporary, path)
+  }))
 
 
 def _to_json(values):

@@ -21,6 +21,7 @@ import numpy as np
 from datasets import background
 from datasets import masks
 from datasets import video as video_lib
+from datasets import whole_file
 from feelvos_tf import evaluation_methods
 
 
@@ -136,9 +137,7 @@ def write_maps(path, result) -> None:
   columns = [np.zeros_like(probabilities) if c is None else c for c in columns]
   grid = np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
   encoded = cv2.imencode('.png', np.round(grid * 255).astype(np.uint8))[1]
-  temporary = path.with_suffix('.tmp')
-  temporary.write_bytes(encoded.tobytes())
-  os.replace(temporary, path)
+  whole_file.write_bytes(path, encoded.tobytes())
 
 
 def read_maps(path, num_channels: int) -> np.ndarray:
@@ -222,8 +221,7 @@ def _write_video(video, new_segmenter, run, output_dir, on_frames):
            'matmul_gflops': speed}
   path = _state_path(output_dir, video.name)
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.with_suffix('.tmp').write_text(json.dumps(state), encoding='utf-8')
-  os.replace(path.with_suffix('.tmp'), path)
+  whole_file.write_text(path, json.dumps(state))
   return Clip(video.name, state['seconds_per_frame'], matmul_gflops=speed)
 
 

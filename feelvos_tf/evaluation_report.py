@@ -6,6 +6,7 @@ import html
 import math
 import pathlib
 
+from datasets import whole_file
 from feelvos_tf import evaluation_pictures
 from feelvos_tf import evaluation_splits
 from feelvos_tf import evaluation_tables
@@ -75,7 +76,7 @@ def write_report(
           '<meta name="viewport" content="width=device-width, initial-scale=1">'
           f'<title>{_text(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n'
           f'<script>{_SCRIPT}</script></body></html>\n')
-  evaluation_tables.write_text(path, page)
+  whole_file.write_text(path, page)
 
 
 def sparkline(values, theirs=None) -> str:

@@ -6,9 +6,9 @@ import dataclasses
 import io
 import json
 import math
-import os
 import pathlib
 
+from datasets import whole_file
 from feelvos_tf import evaluation
 from feelvos_tf import evaluation_summary
 
@@ -81,7 +81,7 @@ def write_tables(output_dir, split: str, sequences, summary: dict) -> list[pathl
       SUMMARY_NAME: json.dumps(summary, indent=1, allow_nan=False) + '\n',
   }
   for name, text in contents.items():
-    write_text(output_dir / name, text)
+    whole_file.write_text(output_dir / name, text)
   return [output_dir / name for name in contents]
 
 
@@ -135,17 +135,6 @@ def format_lines(summary: dict) -> list[str]:
                  'are not those of the whole split')
     lines += [f'  {name}: {reason}' for name, reason in summary['left_out'].items()]
   return lines
-
-
-def write_text(path, text: str) -> None:
-  """Writes a UTF-8 file under a temporary name and renames it."""
-  path = pathlib.Path(path)
-  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-  try:
-    temporary.write_text(text, encoding='utf-8')
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
 
 
 def _sequence_entry(scores):

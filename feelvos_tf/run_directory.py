@@ -15,6 +15,8 @@ try:
 except ImportError:  # Not a POSIX system: runs there are not locked.
   fcntl = None
 
+from datasets import whole_file
+
 FORMAT = 1
 # Parts of the options that decide what a checkpoint holds.
 FIXED = ('model', 'optimizer', 'loss_scaling')
@@ -102,9 +104,8 @@ class RunDirectory:
                        'another --train_logdir.') from error
 
   def _write(self, content):
-    temporary = self.options_path.with_suffix('.json.tmp')
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + '\n', encoding='utf-8')
-    os.replace(temporary, self.options_path)
+    whole_file.write_text(
+        self.options_path, json.dumps(content, indent=1, sort_keys=True) + '\n')
 
 
 def _flat(options, prefix=''):

@@ -5,7 +5,6 @@ folder `Annotations`. Both want one palette PNG per frame, named as the frame, h
 of the given masks.
 """
 
-import os
 import pathlib
 import zipfile
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from datasets import masks
 from datasets import video
+from datasets import whole_file
 
 LAYOUTS = {'davis': '', 'youtube_vos': 'Annotations/'}  # folder above the sequences
 # A fixed date makes equal results equal archives.
@@ -37,10 +37,9 @@ def write_submission(path, results_dir, sequences, layout: str = 'davis') -> int
   """
   if layout not in LAYOUTS:
     raise ValueError(f'{layout!r} given, one of {", ".join(LAYOUTS)} expected')
-  path, results_dir = pathlib.Path(path), pathlib.Path(results_dir)
-  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+  results_dir = pathlib.Path(results_dir)
   count = 0
-  try:
+  with whole_file.appearing(path) as temporary:
     # PNG files are deflated already.
     with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive:
       for name, frames, given in sequences:
@@ -48,9 +47,6 @@ def write_submission(path, results_dir, sequences, layout: str = 'davis') -> int
               results_dir / name, frames, _given(given, layout)):
           archive.writestr(zipfile.ZipInfo(f'{LAYOUTS[layout]}{name}/{frame}.png', _DATE), data)
           count += 1
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
   return count
 
 

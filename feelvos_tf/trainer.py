@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from datasets import progress
 from datasets import triplets as triplets_lib
+from datasets import whole_file
 from deeplab import tf1_checkpoint
 from deeplab import weights_file
 from feelvos_tf import distributed_step
@@ -296,6 +297,4 @@ class Trainer:
       self._best = score
       folder = pathlib.Path(self.options.train_logdir)
       self.export_weights(folder / 'best.h5', {'step': step, 'validation': score})
-      temporary = folder / 'best.json.tmp'
-      temporary.write_text(json.dumps({'step': step, 'score': score}), encoding='utf-8')
-      os.replace(temporary, folder / 'best.json')
+      whole_file.write_text(folder / 'best.json', json.dumps({'step': step, 'score': score}))

@@ -27,6 +27,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import flags
 
 from datasets import command_line
+from datasets import whole_file
 from deeplab.options import MODEL_VARIANTS
 
 PARTS = ('backbone', 'global', 'local', 'head', 'end_to_end', 'end_to_end_io', 'input',
@@ -75,10 +76,8 @@ def main():
   for name in FLAGS.curves:
     curves[name] = _curve(name, benchmark_curves)
   if FLAGS.json:
-    temporary = f'{FLAGS.json}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as stream:
-      json.dump(dict(machine=about, rows=rows, curves=curves), stream, indent=1)
-    os.replace(temporary, FLAGS.json)
+    whole_file.write_text(
+        FLAGS.json, json.dumps(dict(machine=about, rows=rows, curves=curves), indent=1))
   return 0
 
 

@@ -23,6 +23,7 @@ import sys
 from absl import flags
 
 from datasets import command_line
+from datasets import whole_file
 from feelvos_tf import evaluation_tables
 
 # Name of the row: what it is, and the flags of feelvos_tf.evaluate.
@@ -164,9 +165,9 @@ def write_table(output_dir, rows):
            'split': FLAGS.split, 'sequences': FLAGS.sequences,
            'max_internal_size': FLAGS.max_internal_size, 'precision': FLAGS.precision,
            'cores': os.cpu_count(), 'platform': platform.platform()}
-  evaluation_tables.write_text(
+  whole_file.write_text(
       output_dir / 'table.json', json.dumps({'about': about, 'rows': rows}, indent=1) + '\n')
-  evaluation_tables.write_text(output_dir / 'table.md', markdown(rows, about))
+  whole_file.write_text(output_dir / 'table.md', markdown(rows, about))
 
 
 def markdown(rows, about):

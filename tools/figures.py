@@ -1,6 +1,6 @@
 """Figures as PNG files, with matplotlib, which is an extra."""
 
-import pathlib
+from datasets import whole_file
 
 
 def create(path, size, otherwise=''):
@@ -23,7 +23,6 @@ def create(path, size, otherwise=''):
 
 
 def save(drawing, path, dpi):
-  """Writes a figure under a temporary name and renames it."""
-  temporary = pathlib.Path(f'{path}.tmp')
-  drawing.savefig(temporary, dpi=dpi, format='png')
-  temporary.replace(path)
+  """Writes a figure, whole or not at all."""
+  with whole_file.appearing(path) as temporary:
+    drawing.savefig(temporary, dpi=dpi, format='png')

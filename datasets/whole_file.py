@@ -1,0 +1,42 @@
+"""Files that appear whole or not at all: written under a temporary name, then renamed."""
+
+from collections.abc import Iterator
+import contextlib
+import os
+import pathlib
+
+
+@contextlib.contextmanager
+def appearing(path) -> Iterator[pathlib.Path]:
+  """Yields a temporary path for the `with` block to write; renames it to `path` at its end.
+
+  Whoever opens `path` sees the old file or the new one, never a part; so does the next run after a
+  kill. If the block fails, the temporary file is removed and `path` stays as it was. Two processes
+  may write the same path: their temporary names differ, the last one stays.
+
+  Args:
+    path: file to write; its folder exists. The temporary name is `path`, the process number and
+      `.tmp`, in the same folder.
+
+  Raises:
+    OSError: the file cannot be renamed, or what the block raises.
+  """
+  path = pathlib.Path(path)
+  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+  try:
+    yield temporary
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text: str) -> None:
+  """Writes a UTF-8 file, see `appearing`."""
+  with appearing(path) as temporary:
+    temporary.write_text(text, encoding='utf-8')
+
+
+def write_bytes(path, data: bytes) -> None:
+  """Writes a binary file, see `appearing`."""
+  with appearing(path) as temporary:
+    temporary.write_bytes(data)

@@ -1,0 +1,40 @@
+"""Files that appear whole or not at all."""
+
+import pytest
+
+from datasets import whole_file
+
+
+def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):
+  path = tmp_path / 'scores.json'
+  path.write_text('old')
+  with whole_file.appearing(path) as temporary:
+    temporary.write_text('new')
+    assert path.read_text() == 'old'
+    assert temporary.parent == tmp_path
+  assert path.read_text() == 'new'
+  assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+  path = tmp_path / 'scores.json'
+  path.write_text('old')
+  with pytest.raises(RuntimeError, match='half way'):
+    with whole_file.appearing(path) as temporary:
+      temporary.write_text('ne')
+      raise RuntimeError('half way')
+  assert path.read_text() == 'old'
+  assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_before_anything_was_written(tmp_path):
+  with pytest.raises(OSError):
+    whole_file.write_text(tmp_path / 'missing' / 'a.txt', 'text')
+  assert not list(tmp_path.iterdir())
+
+
+def test_text_is_utf8_and_bytes_stay_bytes(tmp_path):
+  whole_file.write_text(tmp_path / 'a', 'J&F \u2265 .7\n')
+  whole_file.write_bytes(tmp_path / 'b', b'\x00\r\n')
+  assert (tmp_path / 'a').read_bytes() == 'J&F \u2265 .7\n'.encode()
+  assert (tmp_path / 'b').read_bytes() == b'\x00\r\n'
