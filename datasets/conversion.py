@@ -6,18 +6,16 @@ entry of manifest.json. So a run that was killed goes on with the shards that ha
 ends with the bytes of an undisturbed run: a shard depends on its list of videos only.
 """
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import json
-import multiprocessing
 import os
 import pathlib
-import signal
 import threading
 
 from datasets import shards as shards_lib
 from datasets import whole_file
+from datasets import worker_processes
 from datasets.video import VideoSource
 
 ON_ERROR = ('fail', 'skip')
@@ -246,28 +244,18 @@ def _encode(source, options):
 
 
 def _convert_parallel(shards, workers, on_video):
-  # Spawned, not forked: TensorFlow's threads do not survive a fork.
-  context = multiprocessing.get_context('spawn')
-  reports = context.Queue()
-  with concurrent.futures.ProcessPoolExecutor(
-      workers, context, initializer=_start_worker, initargs=(reports,)) as executor:
-    futures = {executor.submit(_work, shard) for shard in shards}
-    listener = threading.Thread(target=_listen, args=(reports, on_video), daemon=True)
-    listener.start()
-    try:
-      for future in concurrent.futures.as_completed(futures):
-        future.result()
-    except KeyboardInterrupt:
-      for worker in multiprocessing.active_children():
-        worker.terminate()  # Leaves no shard half written, only temporary files.
-      raise
-    except BaseException:
-      # Shards in work are finished, so that the next run has less to do.
-      executor.shutdown(wait=True, cancel_futures=True)
-      raise
-    finally:
-      reports.put(None)
-      listener.join(timeout=5)
+  reports = worker_processes.CONTEXT.Queue()
+  listener = threading.Thread(target=_listen, args=(reports, on_video), daemon=True)
+  listener.start()
+  try:
+    # An end in between leaves no shard half written, only temporary files.
+    for _ in worker_processes.finished(
+        _work, shards, workers, 'run again with fewer (--num_workers): finished shards are kept',
+        _start_worker, (reports,)):
+      pass
+  finally:
+    reports.put(None)
+    listener.join(timeout=5)
 
 
 def _listen(reports, on_video):
@@ -281,14 +269,6 @@ _REPORTS = None  # The queue of a worker process.
 def _start_worker(reports):
   global _REPORTS
   _REPORTS = reports
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides about Ctrl-C.
-  threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-  """A worker whose parent was killed would wait for work forever."""
-  multiprocessing.parent_process().join()
-  os._exit(1)
 
 
 def _work(shard):

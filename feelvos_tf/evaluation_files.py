@@ -1,21 +1,19 @@
 """From folders of masks to scores: in parallel, resumable, with errors that name the file."""
 
-import concurrent.futures
-from concurrent.futures.process import BrokenProcessPool
 from collections.abc import Iterator, Sequence
 import dataclasses
+import functools
 import hashlib
 import json
-import multiprocessing
 import os
 import pathlib
-import signal
 
 import cv2
 import numpy as np
 
 from datasets import masks
 from datasets import whole_file
+from datasets import worker_processes
 from feelvos_tf import evaluation
 from feelvos_tf import evaluation_splits
 from feelvos_tf.evaluation_splits import SequenceFiles
@@ -193,24 +191,10 @@ def _run(pending, options):
     for files in pending:
       yield files, _attempt(files, options)
     return
-  # A fork would copy whatever threads the caller runs (TensorFlow's, for one) half way.
-  context = multiprocessing.get_context('spawn')
-  executor = concurrent.futures.ProcessPoolExecutor(num_workers, context, _start_worker)
-  try:
-    futures = {executor.submit(_attempt, files, options): files for files in pending}
-    for future in concurrent.futures.as_completed(futures):
-      yield futures[future], future.result()
-  except BrokenProcessPool:
-    raise ValueError(
-        f'one of the {num_workers} worker processes died, probably for lack of memory; run '
-        'again with fewer (--num_workers): finished sequences are kept') from None
-  finally:
-    executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker():
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
-  cv2.setNumThreads(1)  # the processes already fill the cores
+  yield from worker_processes.finished(
+      functools.partial(_attempt, options=options), pending, num_workers,
+      'run again with fewer (--num_workers): finished sequences are kept',
+      cv2.setNumThreads, (1,))  # the processes already fill the cores
 
 
 def _attempt(files, options):

@@ -5,14 +5,11 @@ of their own from there on; the groups are merged as independent opinions on eac
 """
 
 from collections.abc import Callable, Iterator, Sequence
-import concurrent.futures
-from concurrent.futures.process import BrokenProcessPool
 import dataclasses
+import functools
 import json
-import multiprocessing
 import os
 import pathlib
-import signal
 import time
 
 import cv2
@@ -22,6 +19,7 @@ from datasets import background
 from datasets import masks
 from datasets import video as video_lib
 from datasets import whole_file
+from datasets import worker_processes
 from feelvos_tf import evaluation_methods
 
 
@@ -244,28 +242,18 @@ def _run_here(pending, run, output_dir, new_segmenter, on_frames):
 def _run_in_processes(pending, run, output_dir, parallel_clips, on_frames):
   """Yields (name, (Clip, error)) as videos finish."""
   workers = min(parallel_clips, len(pending))
-  executor = concurrent.futures.ProcessPoolExecutor(
-      workers, multiprocessing.get_context('spawn'), _start_worker, (run, workers))
-  try:
-    futures = {executor.submit(_attempt_in_worker, video, run, output_dir): video
-               for video in pending}
-    for future in concurrent.futures.as_completed(futures):
-      video = futures[future]
-      on_frames(video.num_frames, video.name)
-      yield video.name, future.result()
-  except BrokenProcessPool:
-    raise ValueError(
-        f'one of {workers} processes that run the model died, probably for lack of memory; run '
-        'again with fewer --parallel_clips: finished videos are kept') from None
-  finally:
-    executor.shutdown(wait=True, cancel_futures=True)
+  work = functools.partial(_attempt_in_worker, run=run, output_dir=output_dir)
+  for video, attempt in worker_processes.finished(
+      work, pending, workers, 'run again with fewer --parallel_clips: finished videos are kept',
+      _start_worker, (run, workers)):
+    on_frames(video.num_frames, video.name)
+    yield video.name, attempt
 
 
 _WORKER = {}  # of a worker process: its segmenters
 
 
 def _start_worker(run, workers):
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
   import tensorflow as tf
 
   threads = max(1, (os.cpu_count() or 1) // workers)
