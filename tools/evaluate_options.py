@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 import sys
 
@@ -86,6 +87,7 @@ def main():
   for flag in ('output_dir', 'davis_root'):
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
   output_dir = pathlib.Path(FLAGS.output_dir)
   output_dir.mkdir(parents=True, exist_ok=True)
   names = [name for name in OPTIONS if name in FLAGS.options]
@@ -134,10 +136,14 @@ def evaluate(name, arguments):
       [sys.executable, '-m', 'feelvos_tf.evaluate', *arguments], env=environment, text=True,
       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
     last = ''
-    for line in process.stderr:
-      last = line.strip() or last
-      if line.startswith(('segmenting', 'scoring')):
-        print(f'  {name}: {line}', end='', file=sys.stderr, flush=True)
+    try:
+      for line in process.stderr:
+        last = line.strip() or last
+        if line.startswith(('segmenting', 'scoring')):
+          print(f'  {name}: {line}', end='', file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+      process.terminate()  # Only a terminal's Ctrl-C reaches it by itself.
+      raise
   if process.returncode == 0:
     return None
   if process.returncode == 130:

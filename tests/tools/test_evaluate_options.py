@@ -2,6 +2,11 @@
 baselines."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
@@ -12,6 +17,7 @@ from tools import evaluate_options
 
 MODULE = 'tools.evaluate_options'
 SHAPE = (48, 64)
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def square(x):
@@ -56,6 +62,43 @@ def test_baseline_and_failure(davis, tmp_path, run_main):
   text = (tmp_path / 'out' / 'table.md').read_text()
   assert '| Baseline: the first mask on every frame | `--baseline=copy_first_mask` | 0.861' in text
   assert 'failed: ' in text and text in process.stdout
+
+
+def test_termination_ends_the_evaluation_in_work(davis, tmp_path):
+  """Without a terminal nobody else would tell it."""
+  out = tmp_path / 'out'
+  with subprocess.Popen(
+      [sys.executable, '-m', MODULE, f'--davis_root={davis}', f'--output_dir={out}',
+       '--options=default'], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    assert process.stderr.readline() == '1/1 default\n'
+    child = wait_for(lambda: evaluations(out))[0]
+    process.terminate()
+    assert process.wait(timeout=60) == 130
+    assert 'interrupted' in process.stderr.read()
+  assert wait_for(lambda: child not in evaluations(out))
+
+
+def evaluations(output_dir):
+  """Numbers of the processes that evaluate a row of the table."""
+  found = []
+  for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
+    try:
+      arguments = path.read_bytes().split(b'\0')
+    except OSError:  # It ended just now.
+      continue
+    if b'feelvos_tf.evaluate' in arguments and os.fsencode(
+        f'--output_dir={output_dir / "default"}') in arguments:
+      found.append(int(path.parent.name))
+  return found
+
+
+def wait_for(condition):
+  for _ in range(600):
+    value = condition()
+    if value:
+      return value
+    time.sleep(0.1)
+  raise AssertionError('nothing happened for a minute')
 
 
 @pytest.mark.slow
