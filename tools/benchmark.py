@@ -47,6 +47,8 @@ def define_flags():
   flags.DEFINE_list('size', [], 'Sizes of the frame, like 480x854; default: --height and --width.')
   flags.DEFINE_integer('height', 480, 'Height of the frame in pixels.', lower_bound=1)
   flags.DEFINE_integer('width', 854, 'Width of the frame in pixels.', lower_bound=1)
+  flags.DEFINE_integer('max_reference_pixels_per_object', None, 'Ours matches with at most so many '
+                       'pixels of each object on the first frame; default: all.', lower_bound=1)
   flags.DEFINE_integer('crop', 257, 'input, train_step: side of a sample.', lower_bound=33)
   flags.DEFINE_integer('batch', 3, 'input, train_step: samples in a batch.', lower_bound=1)
   flags.DEFINE_integer('repeats', 5, 'Repetitions; the median is given.', lower_bound=1)
@@ -155,7 +157,9 @@ def _jobs():
 def _values(variant, precision, objects, size):
   return dict(model_variant=variant, height=size[0], width=size[1], objects=objects,
               precision=precision, repeats=FLAGS.repeats, baseline=FLAGS.baseline,
-              baseline_onednn=FLAGS.baseline_onednn, crop=FLAGS.crop, batch=FLAGS.batch)
+              baseline_onednn=FLAGS.baseline_onednn,
+              max_reference_pixels_per_object=FLAGS.max_reference_pixels_per_object,
+              crop=FLAGS.crop, batch=FLAGS.batch)
 
 
 def _sizes():

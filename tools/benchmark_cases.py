@@ -48,6 +48,8 @@ class BenchmarkOptions:
   repeats: int = 5
   baseline: bool = True  # also time the original's algorithm
   baseline_onednn: bool = True  # with oneDNN's kernels, which TensorFlow 1 did not have
+  # Pixels of an object on the first frame that ours matches with, at most; None: all.
+  max_reference_pixels_per_object: Optional[int] = None
   crop: int = 257  # side of a training sample in pixels
   batch: int = 3  # samples of a training step
 
@@ -106,20 +108,33 @@ def _stride_4(options):
 
 
 @functools.lru_cache(maxsize=1)
-def _model(variant, precision):
-  """Seeded `Feelvos` that computes in `precision`; the last one is kept."""
-  return with_precision(precision, lambda: model_lib.seeded_model(variant))
+def _model(variant, precision, limit):
+  return with_precision(precision, lambda: model_lib.seeded_model(
+      variant, max_reference_pixels_per_object=limit))
 
 
 @functools.lru_cache(maxsize=1)
-def inference_graph(variant, precision):
-  """`InferenceGraph` of the seeded model that computes in `precision`; the last one is kept."""
-  return inference.InferenceGraph(_model(variant, precision))
+def _inference_graph(*choice):
+  return inference.InferenceGraph(_model(*choice))
+
+
+def _choice(options):
+  return options.model_variant, options.precision, options.max_reference_pixels_per_object
+
+
+def seeded_model(options):
+  """Seeded `Feelvos` that options ask for; the last one is kept."""
+  return _model(*_choice(options))
+
+
+def inference_graph(options):
+  """Its `InferenceGraph`; the last one is kept."""
+  return _inference_graph(*_choice(options))
 
 
 def backbone_flop(options):
   """Floating point operations of the convolutions from the frame to the embedding."""
-  model = _model(options.model_variant, options.precision)
+  model = seeded_model(options)
   spec = tf.TensorSpec([1, options.height, options.width, 3], tf.float32)
   graph = tf.function(model.extract, autograph=False).get_concrete_function(spec).graph
   total = 0.0
@@ -134,23 +149,26 @@ def backbone_flop(options):
 
 def backbone_case(options):
   """Frame to features and embedding."""
-  graph, frame = inference_graph(options.model_variant, options.precision), make_video(options)[0]
+  graph, frame = inference_graph(options), make_video(options)[0]
   unfolded = inference.InferenceGraph(
-      _model(options.model_variant, options.precision), freeze=False) if options.baseline else None
+      seeded_model(options), freeze=False) if options.baseline else None
   return Case(lambda: graph.extract(frame), unfolded and (lambda: unfolded.extract(frame)),
               backbone_flop(options))
 
 
 def global_flop(options):
-  """Of global matching with every reference pixel."""
-  return 2.0 * np.prod(_stride_4(options), dtype=float) ** 2 * CHANNELS
+  """Of global matching with the reference pixels of the options."""
+  counts = np.bincount(_blobs(*_stride_4(options), options).ravel())
+  limit = options.max_reference_pixels_per_object or counts.max()
+  return 2.0 * counts.sum() * np.minimum(counts, limit).sum() * CHANNELS
 
 
 def global_case(options):
-  """Global matching with every reference pixel, k = 1; the reference is prepared beforehand."""
+  """Global matching, k = 1; the reference is prepared beforehand."""
   query, reference, labels = make_frames(options)
   count = tf.constant(options.objects)
-  bank = prepare_reference(reference, labels, count, compute_dtype=options.precision)
+  bank = prepare_reference(reference, labels, count, compute_dtype=options.precision,
+                           max_pixels_per_object=options.max_reference_pixels_per_object)
   matcher = tf.function(lambda query, bank, count: global_matching(query, bank, count))
   return Case(lambda: matcher(query, bank, count),
               lambda: original_global_matching(query, reference, labels, count),
@@ -180,7 +198,7 @@ def local_case(options):
 
 def head_flop(options):
   """Of the head: the features' share of the first layer once, the rest for every object."""
-  head = _model(options.model_variant, options.precision).head
+  head = seeded_model(options).head
   kernel, depth, features = head.kernel_size ** 2, head.dimension, head.feature_channels
   shared = features * (kernel + depth)
   own = head.object_channels * (kernel + depth) + depth
@@ -190,7 +208,7 @@ def head_flop(options):
 
 def head_case(options):
   """Features and maps to logits."""
-  model = _model(options.model_variant, options.precision)
+  model = seeded_model(options)
   size = _stride_4(options)
   random = np.random.default_rng(0)
   features = tf.constant(random.random([1, *size, model.head.feature_channels]), tf.float32)
@@ -204,12 +222,13 @@ def head_case(options):
 def end_to_end_case(options):
   """`VideoSegmenter.step`: frame in memory to mask in memory."""
   first, frame, mask = make_video(options)
-  segmenter = VideoSegmenter(inference_graph(options.model_variant, options.precision))
+  segmenter = VideoSegmenter(inference_graph(options))
   segmenter.start(first, mask)
   baseline = None
   if options.baseline:
     original = reference_frame.OriginalFrames(
-        _model(options.model_variant, 'float32'), first, mask.astype(np.int32), options.objects)
+        seeded_model(dataclasses.replace(options, precision='float32')), first,
+        mask.astype(np.int32), options.objects)
     baseline = lambda: original.step(frame)
   flop = sum(count(options) for count in (backbone_flop, global_flop, local_flop, head_flop))
   return Case(lambda: segmenter.step(frame), baseline, flop)
@@ -225,7 +244,7 @@ def end_to_end_io_case(options):
   for name, frame in zip(video.frame_names, video.frames()):
     tf.io.write_file(str(frames / f'{name}.png'), tf.io.encode_png(frame))
   first = masks.Mask(make_video(options)[2], masks.DAVIS_PALETTE)
-  segmenter = VideoSegmenter(inference_graph(options.model_variant, options.precision))
+  segmenter = VideoSegmenter(inference_graph(options))
 
   def run(keep=space):
     del keep  # The folder lives as long as this function does.
@@ -237,7 +256,7 @@ def end_to_end_io_case(options):
 
 def train_step_case(options):
   """Losses and gradients of a batch of triplets; given for one batch."""
-  model = _model(options.model_variant, options.precision)
+  model = seeded_model(options)
   variables = training_step.trained_variables(model)
   loss = training_step.LossOptions()
   side, batch = options.crop, options.batch

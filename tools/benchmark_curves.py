@@ -31,8 +31,7 @@ def length_rows(options, lengths=LENGTHS, size=LENGTH_SIZE):
   """Rows with the time a frame and the memory after videos of so many frames."""
   small = dataclasses.replace(options, height=size[0], width=size[1])
   first, frame, mask = benchmark_cases.make_video(small)
-  segmenter = VideoSegmenter(
-      benchmark_cases.inference_graph(options.model_variant, options.precision))
+  segmenter = VideoSegmenter(benchmark_cases.inference_graph(options))
   rows = []
   for length in lengths:
     segmenter.start(first, mask)

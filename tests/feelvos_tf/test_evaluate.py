@@ -313,7 +313,8 @@ def test_ways_to_run_a_model(davis, tmp_path):
       'plain': [], 'global': ['--baseline=global_matching'],
       'views': ['--flip', '--image_pyramid=1,1.5', '--merge_method=avg'],
       'ablated': ['--ablation=no_first_frame_matching', '--ablation=no_previous_prediction'],
-      'capped': ['--max_reference_pixels_per_object=3'], 'half': ['--precision=bfloat16']}.items():
+      'capped': ['--max_reference_pixels_per_object=3'],
+      'all': ['--max_reference_pixels_per_object=0'], 'half': ['--precision=bfloat16']}.items():
     arguments = flags(davis, results_dir=None, output_dir=tmp_path / name, sequences='cow',
                       model=None if name == 'global' else 'default')
     code, _, errors = evaluate(*arguments, '--noreport', *extra)
@@ -325,12 +326,15 @@ def test_ways_to_run_a_model(davis, tmp_path):
     assert state['matmul_gflops'] > 0
     path = tmp_path / name / 'maps' / 'cow' / '00002.png'
     maps[name] = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).tobytes()
+  # The default weights ask for no limit.
+  assert maps.pop('all') == maps['plain']
   assert len(set(maps.values())) == len(maps)
   assert found == {
       'plain': {}, 'global': {'baseline': 'global_matching'},
       'views': {'flip': True, 'image_pyramid': ['1', '1.5'], 'merge_method': 'avg'},
       'ablated': {'ablation': ['no_first_frame_matching', 'no_previous_prediction']},
-      'capped': {'max_reference_pixels_per_object': 3}, 'half': {'precision': 'bfloat16'}}
+      'capped': {'max_reference_pixels_per_object': 3},
+      'all': {'max_reference_pixels_per_object': 0}, 'half': {'precision': 'bfloat16'}}
 
 
 @pytest.mark.slow
