@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # As the packages do.
@@ -155,3 +156,16 @@ def run_main():
     return subprocess.run([sys.executable, '-m', module, *map(str, flags)], cwd=ROOT, text=True,
                           capture_output=True, timeout=300, check=False, **kwargs)
   return run
+
+
+@pytest.fixture(scope='session')
+def wait_for():
+  """Function: condition -> its first true value; fails if there is none for a minute."""
+  def wait(condition):
+    for _ in range(600):
+      value = condition()
+      if value:
+        return value
+      time.sleep(0.1)
+    raise AssertionError('nothing happened for a minute')
+  return wait

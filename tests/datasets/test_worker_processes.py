@@ -59,7 +59,7 @@ def test_a_process_that_dies_is_named_with_advice():
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_their_parent(tmp_path, number):
+def test_workers_end_with_their_parent(tmp_path, wait_for, number):
   """Ctrl-C ends workers in the middle of an item; so does a kill of the parent alone."""
   program = ('from tests.datasets import test_worker_processes as t\n'
              'from datasets import worker_processes\n'
@@ -70,22 +70,13 @@ def test_workers_end_with_their_parent(tmp_path, number):
                             env={**os.environ, 'PYTHONPATH': str(ROOT)},
                             stderr=subprocess.DEVNULL)
   try:
-    worker = int(_wait_for(lambda: (tmp_path / 'pid').is_file()
-                           and (tmp_path / 'pid').read_text()))
+    worker = int(wait_for(lambda: (tmp_path / 'pid').is_file()
+                          and (tmp_path / 'pid').read_text()))
     parent.send_signal(number)
     parent.wait(timeout=30)
-    _wait_for(functools.partial(_is_gone, worker))
+    wait_for(functools.partial(_is_gone, worker))
   finally:
     parent.kill()
-
-
-def _wait_for(condition):
-  for _ in range(600):
-    value = condition()
-    if value:
-      return value
-    time.sleep(0.1)
-  raise AssertionError('nothing happened for a minute')
 
 
 def _is_gone(process):

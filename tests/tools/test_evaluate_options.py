@@ -6,7 +6,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 import cv2
 import numpy as np
@@ -64,7 +63,7 @@ def test_baseline_and_failure(davis, tmp_path, run_main):
   assert 'failed: ' in text and text in process.stdout
 
 
-def test_termination_ends_the_evaluation_in_work(davis, tmp_path):
+def test_termination_ends_the_evaluation_in_work(davis, tmp_path, wait_for):
   """Without a terminal nobody else would tell it."""
   out = tmp_path / 'out'
   with subprocess.Popen(
@@ -90,15 +89,6 @@ def evaluations(output_dir):
         f'--output_dir={output_dir / "default"}') in arguments:
       found.append(int(path.parent.name))
   return found
-
-
-def wait_for(condition):
-  for _ in range(600):
-    value = condition()
-    if value:
-      return value
-    time.sleep(0.1)
-  raise AssertionError('nothing happened for a minute')
 
 
 @pytest.mark.slow
