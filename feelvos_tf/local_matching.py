@@ -293,6 +293,24 @@ def _label_runs(labels, num_objects):
   return run - run[:, :1], bounds, places[:, 2], owner
 
 
+def _run_scores(product, runs, strip, row_edges):
+  """Highest score of each query with each run of a strip.
+
+  Args:
+    product: [pixels of the strip, queries], scores of all pairs.
+    runs, strip, row_edges: see `_strip_scores`.
+
+  Returns:
+    inside: [runs, queries], as if every row of the strip were in the windows.
+    scores: [runs, queries], NO_MATCH_SCORE or less where a run's row is not in a query's window.
+    owner: int32 [runs], tile * num_objects + label of a run, or -1.
+  """
+  run_of_pixel, bounds, row, owner = runs
+  span = slice(bounds[strip], bounds[strip + 1])
+  inside = tf.math.segment_max(product, run_of_pixel[strip])
+  return inside, inside + tf.gather(row_edges, row[span]), owner[span]
+
+
 def _strip_scores(product, runs, pixels, strip, num_objects, row_edges):
   """Highest score of each query with each object in a strip.
 
@@ -310,13 +328,10 @@ def _strip_scores(product, runs, pixels, strip, num_objects, row_edges):
     (float32 [tiles, objects, queries],); NO_MATCH_SCORE or less where there is none.
   """
   del pixels
-  run_of_pixel, bounds, row, owner = runs
   count, _, queries = tf.unstack(tf.shape(product))
-  span = slice(bounds[strip], bounds[strip + 1])
-  maxima = tf.math.segment_max(
-      tf.reshape(product, tf.stack([-1, queries])), run_of_pixel[strip])
-  maxima += tf.gather(row_edges, row[span])
-  best = tf.math.unsorted_segment_max(maxima, owner[span], count * num_objects)
+  product = tf.reshape(product, tf.stack([-1, queries]))
+  _, scores, owner = _run_scores(product, runs, strip, row_edges)
+  best = tf.math.unsorted_segment_max(scores, owner, count * num_objects)
   return (tf.reshape(tf.cast(best, tf.float32), tf.stack([count, num_objects, queries])),)
 
 
@@ -332,17 +347,14 @@ def _strip_choice(product, runs, pixels, strip, num_objects, row_edges):
     (float32 [tiles, objects, queries], int32 of that shape: index in raster order, 0 where there
     is none).
   """
-  run_of_pixel, bounds, row, owner = runs
   count, _, queries = tf.unstack(tf.shape(product))
-  run, span = run_of_pixel[strip], slice(bounds[strip], bounds[strip + 1])
-  owner, segments = owner[span], count * num_objects
+  segments, run = count * num_objects, runs[0][strip]
   product = tf.reshape(product, tf.stack([-1, queries]))
-  maxima = tf.math.segment_max(product, run)
-  place = tf.where(product >= tf.gather(maxima, run), tf.reshape(pixels, [-1, 1]), tf.int32.max)
+  inside, scores, owner = _run_scores(product, runs, strip, row_edges)
+  place = tf.where(product >= tf.gather(inside, run), tf.reshape(pixels, [-1, 1]), tf.int32.max)
   place = tf.math.segment_min(place, run)
-  maxima += tf.gather(row_edges, row[span])
-  best = tf.math.unsorted_segment_max(maxima, owner, segments)
-  place = tf.where(maxima >= tf.gather(best, tf.maximum(owner, 0)), place, tf.int32.max)
+  best = tf.math.unsorted_segment_max(scores, owner, segments)
+  place = tf.where(scores >= tf.gather(best, tf.maximum(owner, 0)), place, tf.int32.max)
   chosen = tf.math.unsorted_segment_min(place, owner, segments)
   chosen = tf.where(chosen == tf.int32.max, 0, chosen)
   shape = tf.stack([count, num_objects, queries])
