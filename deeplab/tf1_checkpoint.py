@@ -33,6 +33,12 @@ NON_BACKBONE_SCOPES = (
 )
 
 
+def in_backbone(name):
+  """Whether a variable, by its original name, belongs to the backbone."""
+  scope = name.split('/')[0]
+  return scope not in NON_BACKBONE_SCOPES and not scope.startswith('aspp')
+
+
 @dataclasses.dataclass(frozen=True)
 class Report:
   """What a checkpoint and a model have in common, by the original's variable names.

@@ -7,7 +7,6 @@ Source of the arithmetic: original `research/feelvos/train.py`; what a batch mea
 import functools
 from typing import NamedTuple
 
-import keras
 import tensorflow as tf
 
 from feelvos_tf import loss_scale as loss_scale_lib
@@ -41,7 +40,7 @@ class DistributedStep:
 
   Attributes:
     step: int64 variable, number of steps taken.
-    optimizer: `optimizer.MomentumOptimizer` or Keras's Adam.
+    optimizer: `optimizer.MomentumOptimizer` or `optimizer.Adam`.
     loss_scale: `loss_scale.LossScale` or None.
   """
 
@@ -70,9 +69,9 @@ class DistributedStep:
         self.optimizer = optimizer_lib.MomentumOptimizer(
             self._variables, options.optimizer_options)
       else:
-        self.optimizer = keras.optimizers.Adam(
+        self.optimizer = optimizer_lib.Adam(
+            self._variables, options.optimizer_options,
             learning_rate=options.schedule.base_learning_rate, epsilon=1e-8)
-        self.optimizer.build(list(self._variables.values()))
     self._seed_dropout_by_step()
     self._compiled = tf.function(self._on_all_devices)
 

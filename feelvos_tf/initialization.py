@@ -39,9 +39,7 @@ def initialize(model, path, initialize_last_layer=False, last_layers_contain_log
   last_layers = LOGITS_ONLY if last_layers_contain_logits_only else LAST_LAYERS
   exclude = () if initialize_last_layer else last_layers
   report = tf1_checkpoint.compare(reader, model, exclude_scopes=exclude)
-  lacking = [name for name in report.missing
-             if name.split('/')[0] not in tf1_checkpoint.NON_BACKBONE_SCOPES
-             and not name.startswith('aspp')]
+  lacking = [name for name in report.missing if tf1_checkpoint.in_backbone(name)]
   if lacking or report.wrong_shape:
     raise ValueError(f'{path}: the checkpoint is of another model than the flags describe (model '
                      f'variant, depth multiplier, dimensions?). {report.summary(limit=3)}')

@@ -15,7 +15,10 @@ keeps `rate * g` in its slot instead, which differs as soon as the rate changes.
 import dataclasses
 import math
 
+import keras
 import tensorflow as tf
+
+from deeplab import tf1_checkpoint
 
 # Scopes that the original calls last layers (`model.get_extra_layer_scopes`).
 LAST_LAYERS = (
@@ -40,11 +43,15 @@ class OptimizerOptions:
   # Multiplies gradients of variables with one of the last layers' names in theirs.
   last_layer_gradient_multiplier: float = 1.0
   last_layers: tuple[str, ...] = LAST_LAYERS
+  # Multiplies the learning rate of the backbone. Not in the original. Adam's steps do not depend on
+  # the size of gradients: at a rate that suits new layers, it can destroy a trained backbone.
+  backbone_rate_multiplier: float = 1.0
 
   def __post_init__(self):
     if not 0.0 <= self.momentum < 1.0:
       raise ValueError(f'momentum is {self.momentum}; it must lie in [0, 1)')
-    for field in ('clip_gradient_norm', 'last_layer_gradient_multiplier'):
+    for field in ('clip_gradient_norm', 'last_layer_gradient_multiplier',
+                  'backbone_rate_multiplier'):
       value = getattr(self, field)
       if value < 0 or not math.isfinite(value):
         raise ValueError(f'{field} is {value}; it must be 0 or more and finite')
@@ -65,6 +72,11 @@ def gradient_multiplier(name, options=OptimizerOptions()):
   if any(layer in name for layer in options.last_layers):
     factor *= options.last_layer_gradient_multiplier
   return factor
+
+
+def rate_multiplier(name, options=OptimizerOptions()):
+  """Factor on the learning rate of a variable, float; `name` as for `gradient_multiplier`."""
+  return options.backbone_rate_multiplier if tf1_checkpoint.in_backbone(name) else 1.0
 
 
 def clip_by_own_norm(gradient, norm):
@@ -107,6 +119,7 @@ class MomentumOptimizer(tf.Module):
     self.names = tuple(names)
     self._targets = [variable for _, variable in pairs]
     self._multipliers = [gradient_multiplier(name, options) for name in names]
+    self._rate_multipliers = [rate_multiplier(name, options) for name in names]
     self.iterations = tf.Variable(
         0, trainable=False, dtype=tf.int64, name='iterations',
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
@@ -175,10 +188,12 @@ class MomentumOptimizer(tf.Module):
 
   def _update(self, strategy, gradients, rate):
     """Cross-replica part of `apply`."""
-    for name, variable, gradient in zip(self.names, self._targets, gradients):
+    for name, variable, multiplier, gradient in zip(
+        self.names, self._targets, self._rate_multipliers, gradients):
       if gradient is not None:
+        own_rate = rate if multiplier == 1.0 else rate * multiplier
         strategy.extended.update(
-            variable, self._update_one, args=(self.slots[name], gradient, rate), group=False)
+            variable, self._update_one, args=(self.slots[name], gradient, own_rate), group=False)
     self.iterations.assign_add(1)
 
   def _update_one(self, variable, slot, gradient, rate):
@@ -186,6 +201,28 @@ class MomentumOptimizer(tf.Module):
     tf.raw_ops.ResourceApplyMomentum(
         var=variable.handle, accum=slot.handle, lr=tf.cast(rate, variable.dtype), grad=gradient,
         momentum=tf.constant(self.options.momentum, variable.dtype), use_locking=True)
+
+
+class Adam(keras.optimizers.Adam):
+  """Keras's Adam with a learning rate of its own for the backbone."""
+
+  def __init__(self, named_variables, options=OptimizerOptions(), **kwargs):
+    """Creates the slots.
+
+    Args:
+      named_variables: dict of TF1 checkpoint name to Keras variable.
+      options: OptimizerOptions, of which `backbone_rate_multiplier` is used.
+      **kwargs: of keras.optimizers.Adam.
+    """
+    super().__init__(**kwargs)
+    self._rate_multipliers = [rate_multiplier(name, options) for name in named_variables]
+    self.build(list(named_variables.values()))
+
+  def update_step(self, gradient, variable, learning_rate):
+    multiplier = self._rate_multipliers[self._get_variable_index(variable)]
+    if multiplier != 1.0:
+      learning_rate = learning_rate * multiplier
+    super().update_step(gradient, variable, learning_rate)
 
 
 def _tf_variable(variable):

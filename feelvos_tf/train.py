@@ -72,6 +72,8 @@ def define_flags():
   flags.DEFINE_float('momentum', 0.9, 'Momentum.')
   flags.DEFINE_float('clip_gradient_norm', 5.0, 'Norm that no gradient exceeds; 0: any.')
   flags.DEFINE_float('last_layer_gradient_multiplier', 1.0, 'Multiplies gradients of last layers.')
+  flags.DEFINE_float('backbone_rate_multiplier', 1.0, 'Multiplies the learning rate of the backbone. '
+                     '0.1 keeps what it has learned when --optimizer=adam trains new layers.')
   flags.DEFINE_bool('last_layers_contain_logits_only', False, 'Only logits count as last layers.')
   flags.DEFINE_float('weight_decay', 0.00004, 'L2 factor.')
   flags.DEFINE_integer('train_batch_size', 6, 'Videos per step, over all devices and workers.')
@@ -279,7 +281,8 @@ def _trainer_options():
       FLAGS.train_logdir, FLAGS.train_batch_size,
       schedule.ScheduleOptions(**{name: getattr(FLAGS, name) for name in same}), FLAGS.optimizer,
       optimizer.OptimizerOptions(FLAGS.momentum, FLAGS.clip_gradient_norm,
-                                 FLAGS.last_layer_gradient_multiplier, last),
+                                 FLAGS.last_layer_gradient_multiplier, last,
+                                 FLAGS.backbone_rate_multiplier),
       training_step.LossOptions(
           FLAGS.classification_loss, FLAGS.train_max_neighbors_per_object or None,
           losses.HardMining(FLAGS.top_k_percent_pixels, FLAGS.hard_example_mining_step),

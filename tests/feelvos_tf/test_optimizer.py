@@ -4,12 +4,14 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from feelvos_tf.optimizer import (
-    LOGITS_ONLY, MomentumOptimizer, OptimizerOptions, clip_by_own_norm, gradient_multiplier)
+    LOGITS_ONLY, Adam, MomentumOptimizer, OptimizerOptions, clip_by_own_norm, gradient_multiplier,
+    rate_multiplier)
 from feelvos_tf.schedule import learning_rate
 
 # Gradients of a training step are equal within so much (float noise of the network).
@@ -42,6 +44,42 @@ def test_last_layer_multiplier():
   only = OptimizerOptions(last_layer_gradient_multiplier=10.0, last_layers=LOGITS_ONLY)
   assert gradient_multiplier('aspp0/weights', only) == 1
   assert gradient_multiplier('logits/semantic/weights', only) == 10
+
+
+def test_backbone_has_a_rate_of_its_own():
+  options = OptimizerOptions(backbone_rate_multiplier=0.25)
+  assert rate_multiplier('MobilenetV2/Conv/weights', options) == 0.25
+  assert rate_multiplier('xception_65/entry_flow/conv1_1/weights', options) == 0.25
+  for scope in ('aspp1_depthwise', 'image_pooling', 'decoder/decoder_conv0_depthwise',
+                'embedding', 'embedding_seg/split_separable_conv2d_0_depthwise', 'logits'):
+    assert rate_multiplier(f'{scope}/weights', options) == 1.0
+  assert rate_multiplier('MobilenetV2/Conv/weights') == 1.0
+
+
+@pytest.mark.parametrize('kind', ['momentum', 'adam'])
+def test_rates_of_backbone_and_new_layers(kind):
+  names = ('MobilenetV2/Conv/weights', 'decoder/weights', 'aspp0/weights',
+           'MobilenetV2/expanded_conv/project/weights')
+  options = OptimizerOptions(backbone_rate_multiplier=0.25)
+
+  def moved(options):
+    variables = {name: keras.Variable([1.0, -2.0]) for name in names}
+    gradients = [tf.constant([0.5, 0.25])] * len(names)
+    if kind == 'momentum':
+      optimizer = MomentumOptimizer(variables, options)
+      step = lambda: optimizer.apply(gradients, 0.1)
+    else:
+      optimizer = Adam(variables, options, learning_rate=0.1)
+      step = lambda: optimizer.apply_gradients(zip(gradients, variables.values()))
+    for _ in range(3):
+      step()
+    return {name: np.array(variable) - [1.0, -2.0] for name, variable in variables.items()}
+
+  slow, plain = moved(options), moved(OptimizerOptions())
+  for name in names:
+    assert np.abs(plain[name]).min() > 0.1
+    factor = 0.25 if name.startswith('MobilenetV2') else 1.0
+    np.testing.assert_allclose(slow[name], factor * plain[name], rtol=1e-5)
 
 
 def test_gradients_are_doubled_and_clipped_as_in_the_original(training):
@@ -185,7 +223,8 @@ def test_replicas_add_up_their_gradients():
 @pytest.mark.parametrize('fields, message', [
     ({'momentum': 1.0}, 'momentum is 1.0; it must lie in'),
     ({'clip_gradient_norm': -1.0}, 'clip_gradient_norm is -1.0'),
-    ({'last_layer_gradient_multiplier': float('inf')}, 'last_layer_gradient_multiplier is inf')])
+    ({'last_layer_gradient_multiplier': float('inf')}, 'last_layer_gradient_multiplier is inf'),
+    ({'backbone_rate_multiplier': -0.1}, 'backbone_rate_multiplier is -0.1')])
 def test_bad_options_are_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     OptimizerOptions(**fields)
