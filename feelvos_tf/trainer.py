@@ -20,12 +20,15 @@ from datasets import triplets as triplets_lib
 from datasets import whole_file
 from deeplab import tf1_checkpoint
 from deeplab import weights_file
+from feelvos_tf import dead_channels
 from feelvos_tf import distributed_step
 from feelvos_tf import optimizer as optimizer_lib
 from feelvos_tf import schedule as schedule_lib
 from feelvos_tf import training_step
 
 OPTIMIZERS = ('momentum', 'adam')
+# Reference frames of so many videos of the first batch are looked at for channels that have died.
+_IMAGES_LOOKED_AT = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +121,8 @@ class Trainer:
         self._checkpoint(), os.path.join(options.train_logdir, 'checkpoints'),
         max_to_keep=options.max_to_keep, checkpoint_name='train')
     self._best = -1.0
+    self._dead_channels = None  # Looked at from the first batch on, until they have been told.
+    self._looks_at_channels = self.is_chief
 
   @property
   def step(self):
@@ -196,6 +201,9 @@ class Trainer:
     """A step and whatever is due after it."""
     options = self.options
     batch = self._next(iterator)
+    if self._looks_at_channels and self._dead_channels is None:
+      self._dead_channels = dead_channels.DeadChannels(
+          getattr(self.model, 'deeplab', self.model), batch['images'][:_IMAGES_LOOKED_AT, 0])
     try:
       outcome = self._take_step(self._split(batch))
       self._check_finite(outcome)
@@ -215,8 +223,18 @@ class Trainer:
     if (options.save_interval_steps and step % options.save_interval_steps == 0
         or options.save_interval_secs and seconds >= options.save_interval_secs):
       self.save()
+      self._report_dead_channels()
     if validate is not None and options.validation_steps and step % options.validation_steps == 0:
       self._validate(validate, step)
+
+  def _report_dead_channels(self):
+    """Says once if layers have died since this process began."""
+    if not self._looks_at_channels:
+      return
+    found = self._dead_channels.report()
+    if found:
+      self._print(f'warning: step {self.step}: {found}')
+      self._looks_at_channels = False
 
   def _checkpoint(self):
     named = tf1_checkpoint.variables_by_name(self.model)

@@ -157,6 +157,24 @@ def test_best_weights_are_kept(fresh, samples, tmp_path):
   assert json.loads((tmp_path / 'best.json').read_text())['score'] == 0.9
 
 
+def test_layers_that_died_are_told_once(fresh, samples, tmp_path, capsys):
+  def kill(model):
+    layer = model.deeplab.get_layer('MobilenetV2.expanded_conv_9.expand')
+    layer.beta.assign(tf.fill(layer.beta.shape, -1e3))
+    return 0.0
+
+  # Nothing dies by itself. (At any other rate it does: the features of this untrained network have
+  # shrunk to 1e-13 in the last blocks, and every negative offset is the end of a channel.)
+  still = {'schedule': schedule.ScheduleOptions(
+      training_number_of_steps=10, base_learning_rate=0.0)}
+  Trainer(fresh, samples, options(tmp_path / 'alive', 2, **still)).train()
+  assert 'warning' not in capsys.readouterr().out
+  Trainer(fresh, samples, options(tmp_path / 'dead', 3, validation_steps=1, **still)).train(kill)
+  text = capsys.readouterr().out
+  assert text.count('warning: step 2: ') == 1 and text.count('warning') == 1
+  assert 'layer_11/expansion_output 100%' in text and '--backbone_rate_multiplier' in text
+
+
 def test_samples_that_cannot_be_read_end_the_run(fresh, samples, tmp_path):
   class Broken(Spoiled):
     def sample(self, index):
