@@ -191,16 +191,16 @@ class MomentumOptimizer(tf.Module):
     for name, variable, multiplier, gradient in zip(
         self.names, self._targets, self._rate_multipliers, gradients):
       if gradient is not None:
-        own_rate = rate if multiplier == 1.0 else rate * multiplier
         strategy.extended.update(
-            variable, self._update_one, args=(self.slots[name], gradient, own_rate), group=False)
+            variable, self._update_one, args=(self.slots[name], gradient, rate, multiplier),
+            group=False)
     self.iterations.assign_add(1)
 
-  def _update_one(self, variable, slot, gradient, rate):
+  def _update_one(self, variable, slot, gradient, rate, multiplier):
     # The op that TF1's MomentumOptimizer runs: in place, one pass over the memory.
     tf.raw_ops.ResourceApplyMomentum(
-        var=variable.handle, accum=slot.handle, lr=tf.cast(rate, variable.dtype), grad=gradient,
-        momentum=tf.constant(self.options.momentum, variable.dtype), use_locking=True)
+        var=variable.handle, accum=slot.handle, lr=tf.cast(rate * multiplier, variable.dtype),
+        grad=gradient, momentum=tf.constant(self.options.momentum, variable.dtype), use_locking=True)
 
 
 class Adam(keras.optimizers.Adam):
@@ -220,9 +220,7 @@ class Adam(keras.optimizers.Adam):
 
   def update_step(self, gradient, variable, learning_rate):
     multiplier = self._rate_multipliers[self._get_variable_index(variable)]
-    if multiplier != 1.0:
-      learning_rate = learning_rate * multiplier
-    super().update_step(gradient, variable, learning_rate)
+    super().update_step(gradient, variable, learning_rate * multiplier)
 
 
 def _tf_variable(variable):

@@ -190,15 +190,17 @@ def test_checkpoint_resumes_exactly(tmp_path, rng):
 
 
 TWO_REPLICAS = """
+import sys
 import tensorflow as tf
-from feelvos_tf.optimizer import MomentumOptimizer
+from feelvos_tf.optimizer import MomentumOptimizer, OptimizerOptions
 
 cpu = tf.config.list_physical_devices('CPU')[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
 with strategy.scope():
   weight = tf.Variable([1.0])
-  optimizer = MomentumOptimizer([('w', weight)])
+  optimizer = MomentumOptimizer(
+      [('w', weight)], OptimizerOptions(backbone_rate_multiplier=float(sys.argv[1])))
 
 def replica():
   index = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -210,14 +212,15 @@ print('result', [round(float(v[0]), 5) for v in strategy.experimental_local_resu
 """
 
 
-def test_replicas_add_up_their_gradients():
+@pytest.mark.parametrize('multiplier, weight', [(1.0, 0.7), (0.5, 0.85)])
+def test_replicas_add_up_their_gradients(multiplier, weight):
   # In a process of its own: logical devices can only be set up before TensorFlow starts.
   root = pathlib.Path(__file__).resolve().parents[2]
-  finished = subprocess.run([sys.executable, '-c', TWO_REPLICAS], cwd=root, text=True,
-                            capture_output=True, timeout=300, check=False)
+  finished = subprocess.run([sys.executable, '-c', TWO_REPLICAS, str(multiplier)], cwd=root,
+                            text=True, capture_output=True, timeout=300, check=False)
   assert finished.returncode == 0, finished.stderr[-2000:]
-  # 1 - 0.1 * (1 + 2), on both replicas, in one step.
-  assert finished.stdout.split('result ')[1].strip() == '[0.7, 0.7] 1'
+  # 1 - 0.1 * multiplier * (1 + 2), on both replicas, in one step.
+  assert finished.stdout.split('result ')[1].strip() == f'[{weight}, {weight}] 1'
 
 
 @pytest.mark.parametrize('fields, message', [
