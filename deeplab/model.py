@@ -35,7 +35,8 @@ class DeepLabV3Plus(keras.Model):
     'logits': [batch, h4, w4, num_classes], only if `options.num_classes` is not 0.
 
   `end_points` maps the original's end point names to symbolic tensors, so that any of them
-  can be tapped: `keras.Model(model.inputs, model.end_points['aspp'])`.
+  can be tapped: `keras.Model(model.inputs, model.end_points['aspp'])`. `backbone_end_points` holds
+  those of the backbone alone.
 
   >>> model = DeepLabV3Plus(ModelOptions('mobilenet_v2'))
   >>> model(tf.zeros([1, 65, 97, 3]))['features'].shape
@@ -61,8 +62,8 @@ class DeepLabV3Plus(keras.Model):
     # === Functional model ===
     images = keras.Input([None, None, 3], name='images', dtype='float32')
     preprocessed = layers.Preprocess(name='preprocess')(images)
-    net, end_points = backbone(preprocessed, options)
-    end_points = {'preprocessed': preprocessed, **end_points}
+    net, backbone_end_points = backbone(preprocessed, options)
+    end_points = {'preprocessed': preprocessed, **backbone_end_points}
     net, points = aspp.aspp(net, options)
     end_points.update(points)
     if options.decoder_output_stride is not None:
@@ -83,6 +84,7 @@ class DeepLabV3Plus(keras.Model):
     self.options = options
     self.logits_scope = logits_scope
     self.end_points = end_points
+    self.backbone_end_points = backbone_end_points
 
   def get_config(self):
     return {'options': self.options.to_dict(), 'name': self.name,

@@ -33,10 +33,14 @@ NON_BACKBONE_SCOPES = (
 )
 
 
+def _top_scope(name):
+  """Top-level scope of a variable, 'aspp' for all branches of ASPP."""
+  return re.sub(r'^aspp\d.*', 'aspp', name.split('/')[0])
+
+
 def in_backbone(name):
   """Whether a variable, by its original name, belongs to the backbone."""
-  scope = name.split('/')[0]
-  return scope not in NON_BACKBONE_SCOPES and not scope.startswith('aspp')
+  return _top_scope(name) not in NON_BACKBONE_SCOPES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,8 +168,7 @@ def compare(reader, model, scopes=None, exclude_scopes=()):
   wanted = {name: tuple(variable.shape) for name, variable in variables_by_name(model).items()}
 
   def in_scope(name):
-    top = name.split('/')[0]
-    top = re.sub(r'^aspp\d.*', 'aspp', top)
+    top = _top_scope(name)
     return (scopes is None or top in scopes) and top not in exclude_scopes
 
   training_state = sorted(name for name in shapes if _TRAINING_STATE.search(name))

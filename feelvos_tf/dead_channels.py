@@ -9,8 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# End points that are not the backbone's; they start from scratch, and half of them may be mute then.
-_NOT_BACKBONE = ('preprocessed', 'image_pooling', 'aspp', 'feature_projection', 'decoder', 'logits')
 # A channel is constant if its standard deviation is at most this part of that of its layer.
 _CONSTANT = 0.01
 # A layer is reported if at least this part of its channels is constant, and that many more are than
@@ -21,6 +19,8 @@ _REPORTED_GROWTH = 0.25
 
 class DeadChannels:
   """Compares the layers of a DeepLab network's backbone with what they were at the start.
+
+  ASPP and decoder are left out: they start from scratch, and half of them may be mute then.
 
   >>> looked = DeadChannels(model.deeplab, images)
   >>> ...  # Training.
@@ -35,9 +35,7 @@ class DeadChannels:
       images: [batch, height, width, 3], RGB 0..255, any numeric dtype; a few, of different content.
     """
     self._images = tf.cast(images, tf.float32)
-    self._tapped = keras.Model(deeplab.inputs, {
-        name: tensor for name, tensor in deeplab.end_points.items()
-        if not name.startswith(_NOT_BACKBONE)})
+    self._tapped = keras.Model(deeplab.inputs, dict(deeplab.backbone_end_points))
     self._before = self.shares()
 
   def shares(self):
