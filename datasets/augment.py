@@ -296,3 +296,40 @@ def random_color_change(rng, strength):
     return tuple(float(value) for value in center + common + own)
 
   return ColorChange(around(1.0), around(0.0), float(np.exp(rng.uniform(-strength, strength))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+  """A change of colours that a whole clip has in common: hue, saturation and haze."""
+
+  # Row i gives channel i of the result as weights of the channels red, green, blue and 1.
+  matrix: tuple[tuple[float, float, float, float], ...]
+
+  def apply(self, image):
+    """uint8 [height, width, 3] with changed colours."""
+    matrix = np.array(self.matrix)
+    matrix[:, 3] *= 255.0
+    return cv2.transform(image, matrix)  # Rounds and saturates.
+
+
+def random_look(rng, strength):
+  """A random Look: objects and places of other colours, as if seen through haze.
+
+  Args:
+    rng: numpy RandomState.
+    strength: float in [0, 1]. At 1 the hue is turned to any other, saturation changes by a factor
+      of up to e, and up to 80 % of the light is haze, of a grey between 0.4 and 1.
+
+  Returns:
+    Look.
+  """
+  angle = math.pi * strength * rng.uniform(-1, 1)
+  saturation = math.exp(strength * rng.uniform(-1, 1))
+  haze, grey = 0.8 * strength * rng.uniform(), rng.uniform(0.4, 1.0)
+  # Rodrigues' rotation about the grey axis; greys stay as they are.
+  onto_grey = np.full((3, 3), 1 / 3)
+  across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+  turn = (np.eye(3) - onto_grey) * math.cos(angle) + across * math.sin(angle)
+  matrix = (1 - haze) * (onto_grey + saturation * turn)
+  rows = np.concatenate([matrix, np.full((3, 1), haze * grey)], axis=1)
+  return Look(tuple(tuple(float(value) for value in row) for row in rows))

@@ -47,6 +47,9 @@ class TripletOptions:
   object_crop_probability: float = 0.0
   # Strength of random colours, see `augment.random_color_change`; 0 leaves them.
   color_strength: float = 0.0
+  # Strength of colours that all frames of a clip have in common, see `augment.random_look`; every
+  # other clip keeps its own. 0 leaves all.
+  look_strength: float = 0.0
   # Objects beyond this number (background not counted) are chosen at random and ignored.
   max_objects: int | None = None
 
@@ -60,7 +63,7 @@ class TripletOptions:
       raise ValueError(f'min_scale_factor is {self.min_scale_factor} and max_scale_factor is '
                        f'{self.max_scale_factor}; expected 0 < min <= max')
     for field in ('flip_probability', 'paste_probability', 'reverse_probability',
-                  'object_crop_probability', 'color_strength'):
+                  'object_crop_probability', 'color_strength', 'look_strength'):
       if not 0.0 <= getattr(self, field) <= 1.0:
         raise ValueError(f'{field} is {getattr(self, field)}; it must lie in [0, 1]')
     for field, least in (('num_frames', 2), ('max_frame_gap', 1), ('decoder_output_stride', 1),

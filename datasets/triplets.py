@@ -199,22 +199,33 @@ class Triplets:
     return augment.random_view(rng, ids.shape, resized, scale, options.crop_size,
                                flip_probability=options.flip_probability, focus=focus)
 
-  def _read_images(self, rng, clip, indices, views):
-    changes = [None] * len(indices)
+  def _random_colors(self, rng, count):
+    """For each of `count` frames, the changes of colours to apply one after the other."""
+    changes = [[] for _ in range(count)]
+    if self.options.look_strength and rng.uniform() < 0.5:
+      look = augment.random_look(rng, self.options.look_strength)
+      for change in changes:
+        change.append(look)
     if self.options.color_strength:
       # As with the geometry, the reference is on its own.
       reference, rest = (augment.random_color_change(rng, self.options.color_strength)
                          for _ in range(2))
-      changes = [reference] + [rest] * (len(indices) - 1)
+      for position, change in enumerate(changes):
+        change.append(rest if position else reference)
+    return changes
+
+  def _read_images(self, rng, clip, indices, views):
     crop = (augment.crop_image_uint8 if self.options.image_dtype == 'uint8'
             else augment.crop_image)
     images = []
-    for index, view, change in zip(indices, views, changes):
+    for index, view, changes in zip(indices, views, self._random_colors(rng, len(indices))):
       image = clip.image(index)
       if image.shape[:2] != view.frame_size:
         raise ValueError(f'{clip.name}: a frame of {image.shape[0]}x{image.shape[1]} has a mask '
                          f'of {view.frame_size[0]}x{view.frame_size[1]}; they must be equal')
-      images.append(crop(image if change is None else change.apply(image), view))
+      for change in changes:
+        image = change.apply(image)
+      images.append(crop(image, view))
     return images
 
   def _check(self, reference):

@@ -171,7 +171,7 @@ class Signatures:
     """
     references = inference.References(*references)
     checks = _check_labels(image, labels, num_objects) + _check_references(
-        references, tf.shape(image)[:2])
+        references, self._stride_4_size(tf.shape(image)[:2]))
     with tf.control_dependencies(checks):
       labels = tf.identity(labels)
     _, embedding = self._extract(image)
@@ -194,7 +194,7 @@ class Signatures:
     kept = state_bytes_lib.VideoState(
         size, tf.cast(object_ids, tf.uint8), palette_bytes, references.labels, previous.labels,
         references.embeddings, previous.embedding, previous.probabilities)
-    with tf.control_dependencies(_check_references(references, size)):
+    with tf.control_dependencies(_check_references(references, self._stride_4_size(size))):
       kept = kept._replace(size=tf.identity(size))
     return {'state_bytes': state_bytes_lib.pack(kept, self._key, self._soft)}
 
@@ -227,7 +227,8 @@ class Signatures:
         tf.cast(tensor, spec.dtype)
         for tensor, spec in zip(state, tf.nest.flatten(self._state_spec))])
     size = tf.shape(image)[:2]
-    with tf.control_dependencies(_check_state_size(state, size, num_objects)):
+    with tf.control_dependencies(
+        _check_state_size(state, self._stride_4_size(size), num_objects)):
       features, embedding = self._extract(tf.identity(image))
     labels, logits, _, _, state = self._step(features, embedding, state, num_objects, size)
     return {'labels': labels, 'probabilities': tf.nn.softmax(logits, axis=0),
@@ -253,6 +254,9 @@ class Signatures:
   def _trace_semantic(self, frame):
     return self._model.deeplab(tf.cast(frame[tf.newaxis], tf.float32))['logits'][0]
 
+  def _stride_4_size(self, size):
+    return model_lib.stride_4_size(size, self._model.options.frame_grid)
+
   def _start(self, image_bytes, mask_bytes):
     """`_Video` after its first frame."""
     frame = png_in_graph.decode_frame(image_bytes, self._max_pixels)
@@ -276,7 +280,8 @@ class Signatures:
   def _resume(self, state_bytes):
     """`_Video` from the bytes of its state."""
     kept = state_bytes_lib.unpack(
-        state_bytes, self._key, self._channels, self._soft, self._max_pixels)
+        state_bytes, self._key, self._channels, self._soft, self._max_pixels,
+        self._model.options.frame_grid)
     count = tf.size(kept.object_ids)
     previous = model_lib.PreviousFrame(
         kept.previous_embedding, kept.previous_labels, kept.probabilities)
@@ -354,8 +359,7 @@ def _state_tensors(state):
           for name, tensor in zip(inference.STATE_NAMES, tf.nest.flatten(state))}
 
 
-def _check_references(references, size):
-  h4w4 = (size - 1) // 4 + 1
+def _check_references(references, h4w4):
   shape = tf.shape(references.labels)
   fits = (tf.reduce_all(tf.equal(shape[1:], h4w4))
           & tf.reduce_all(tf.equal(tf.shape(references.embeddings)[:3], shape)))
@@ -373,8 +377,7 @@ def _check_first_mask(ids, size, present):
           'mask: it holds background (0) only; mark at least one object.'])]
 
 
-def _check_state_size(state, size, num_objects):
-  h4w4 = (size - 1) // 4 + 1
+def _check_state_size(state, h4w4, num_objects):
   shape = tf.shape(state.previous.probabilities)
   fits = (tf.reduce_all(tf.equal(shape[1:], h4w4)) & tf.equal(shape[0], num_objects)
           & tf.reduce_all(tf.equal(tf.shape(state.previous.labels), h4w4))

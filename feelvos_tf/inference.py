@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from deeplab import layers
 from feelvos_tf import frozen_graph
 from feelvos_tf import matching
 from feelvos_tf import model as model_lib
@@ -101,6 +102,9 @@ def _restore_lost(labels, small, lost):
 class InferenceFunctions:
   """A model's inference as plain functions, for use inside a graph of one's own.
 
+  h4 and w4 are those of `model.stride_4_size`: a quarter of the frame's size, or of the size that
+  `FeelvosOptions.frame_grid` makes of it.
+
   Attributes:
     options: `FeelvosOptions` of the model.
   """
@@ -112,18 +116,22 @@ class InferenceFunctions:
 
   def trace_extract(self, frame):
     """`extract` for use inside a graph."""
-    features, embedding = self._model.extract(frame[tf.newaxis])
+    images = frame[tf.newaxis]
+    if self.options.frame_grid is not None:
+      size = model_lib.network_size(tf.shape(frame)[:2], self.options.frame_grid)
+      images = layers.resize_bilinear(tf.cast(images, tf.float32), size)
+    features, embedding = self._model.extract(images)
     return features[0], embedding[0]
 
   def trace_initialize(self, embedding, labels, num_objects):
     """`initialize` for use inside a graph."""
-    labels = shrink_object_labels(labels, num_objects)
+    labels = shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
     reference = self._prepare_reference(embedding, labels, num_objects)
     return State(reference, self._model.previous_frame(embedding, labels, num_objects))
 
   def trace_correct(self, embedding, labels, num_objects, references):
     """`correct` for use inside a graph."""
-    labels = shrink_object_labels(labels, num_objects)
+    labels = shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
     reference = self._prepare_reference(
         tf.concat([references.embeddings, embedding[tf.newaxis]], axis=0),
         tf.concat([references.labels, labels[tf.newaxis]], axis=0), num_objects)

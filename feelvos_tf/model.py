@@ -212,6 +212,27 @@ def one_hot(labels, num_objects):
                  tf.float32)
 
 
+def network_size(size, frame_grid=None):
+  """Size at which the network sees a frame at inference; see `FeelvosOptions.frame_grid`.
+
+  Args:
+    size: int32 [2], (height, width) of the frame.
+    frame_grid: int or None.
+
+  Returns:
+    int32 [2]; at least one step of the grid and one pixel.
+  """
+  if frame_grid is None:
+    return tf.convert_to_tensor(size)
+  steps = tf.maximum((size - 1 + frame_grid // 2) // frame_grid, 1)
+  return steps * frame_grid + 1
+
+
+def stride_4_size(size, frame_grid=None):
+  """Size of a frame's embeddings, (h4, w4) int32 [2]; arguments as of `network_size`."""
+  return (network_size(size, frame_grid) - 1) // 4 + 1
+
+
 def shrink_labels(labels, size=None):
   """Smaller labels: nearest neighbour, corners aligned.
 

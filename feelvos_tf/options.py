@@ -51,6 +51,12 @@ class FeelvosOptions(JsonOptions):
   # background), evenly spaced; None takes all, as the paper does. Global matching's time is
   # proportional to their sum. The same for training: `LossOptions.max_neighbors_per_object`.
   max_reference_pixels_per_object: Optional[int] = None
+  # At inference, both sides of a frame are resized to the nearest multiple of this number plus one
+  # (with 16, 480x854 becomes 481x849). With the output stride, features of all strides lie where
+  # they lay in training, whose crops have such sizes. None segments frames as they are, like the
+  # original: corner-aligned resizing then stretches the features of a 360x640 frame by up to 12
+  # pixels, and MobileNetV2's SAME padding shifts them by 7.
+  frame_grid: Optional[int] = None
   # Ablations at inference, of NEUTRAL_INPUTS: these inputs of the head tell nothing, for every
   # object and pixel the same. The head keeps its shape, so weights trained with them load. The
   # values are those of an object that is not there (`model.NO_DISTANCE`, `NO_PREDICTION`).
@@ -77,6 +83,9 @@ class FeelvosOptions(JsonOptions):
     if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
       raise ValueError(f'max_reference_pixels_per_object is {cap!r}; expected a number of at '
                        'least 1, or None for all pixels.')
+    if self.frame_grid is not None and self.frame_grid < 1:
+      raise ValueError(f'frame_grid is {self.frame_grid}; expected at least 1, or None for frames '
+                       'as they are.')
     self._check_neutral_inputs()
     if not self.object_channels:
       raise ValueError('nothing tells one object from another: first-frame matching, '

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from feelvos_tf import model as model_lib
 from feelvos_tf import png_in_graph
 
 VERSION = 2
@@ -96,7 +97,8 @@ def pack(state, key, with_probabilities):
   return tf.strings.join([body, _to_bytes(_checksum(body))])
 
 
-def unpack(data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_PIXELS):
+def unpack(data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_PIXELS,
+           frame_grid=None):
   """Unpacks and checks a state.
 
   Args:
@@ -105,6 +107,7 @@ def unpack(data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_
     channels: int, channels of the model's embeddings.
     with_probabilities: as for `pack`.
     max_pixels: int, largest frame.
+    frame_grid: the model's `FeelvosOptions.frame_grid`.
 
   Returns:
     `VideoState`.
@@ -116,8 +119,8 @@ def unpack(data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_
   with tf.control_dependencies(_check_envelope(data, key)):
     numbers = tf.ensure_shape(tf.io.decode_raw(
         tf.strings.substr(data, len(_MAGIC) + _KEY_BYTES, 4 * _NUMBERS), tf.int32), [_NUMBERS])
-  with tf.control_dependencies(
-      _check_numbers(numbers, tf.strings.length(data), channels, with_probabilities, max_pixels)):
+  with tf.control_dependencies(_check_numbers(
+      numbers, tf.strings.length(data), channels, with_probabilities, max_pixels, frame_grid)):
     numbers = tf.identity(numbers)
   state = _parse(data, numbers, channels, with_probabilities)
   with tf.control_dependencies(_check_values(state)):
@@ -171,16 +174,16 @@ def _check_envelope(data, key):
         'again with mask_bytes.')
 
 
-def _check_numbers(numbers, length, channels, with_probabilities, max_pixels):
+def _check_numbers(numbers, length, channels, with_probabilities, max_pixels, frame_grid):
   """The numbers fit each other, the model and the length."""
   _, height, width, h4, w4, dimension, objects, palette, soft, references = tf.unstack(
       tf.cast(numbers, tf.float64))
-  at_stride_4 = lambda side: tf.floor((side - 1.0) / 4.0) + 1.0
+  embedding_size = model_lib.stride_4_size(numbers[1:3], frame_grid)
   expected = (_HEADER_BYTES + _CHECKSUM_BYTES + objects + palette
               + h4 * w4 * ((references + 1.0) * (1.0 + 2.0 * dimension)
                            + 4.0 * objects * int(with_probabilities)))
   fits = ((height >= 1.0) & (width >= 1.0) & (height * width <= max_pixels)
-          & tf.equal(h4, at_stride_4(height)) & tf.equal(w4, at_stride_4(width))
+          & tf.reduce_all(tf.equal(numbers[3:5], embedding_size))
           & tf.equal(dimension, channels) & (objects >= 1.0) & (objects <= 256.0)
           & (palette >= 0.0) & (palette <= _LONGEST_PALETTE)
           & tf.equal(soft, float(with_probabilities))

@@ -105,6 +105,10 @@ def define_flags():
   flags.DEFINE_integer('embedding_seg_kernel_size', 7, 'Kernel size of the head.')
   flags.DEFINE_multi_integer('embedding_seg_atrous_rates', [], 'Atrous rates of the head.')
   flags.DEFINE_integer('k_nearest_neighbors', 1, 'Neighbours averaged in global matching.')
+  flags.DEFINE_integer('frame_grid', None, 'At inference, validation included, both sides of a '
+                       'frame are resized to the nearest multiple of this number plus one. '
+                       'Default: the output stride; 0: frames as they are, as in the original.',
+                       lower_bound=0)
   flags.DEFINE_bool('use_first_frame_matching', True, 'Global matching to the reference frame.')
   flags.DEFINE_bool('also_attend_to_previous_frame', True, 'Matching to the previous frame.')
   flags.DEFINE_bool('use_local_previous_frame_attention', True, 'It is local.')
@@ -160,6 +164,8 @@ def define_flags():
   flags.DEFINE_float('reverse_probability', 0.0, 'Samples that run backwards.')
   flags.DEFINE_float('object_crop_probability', 0.0, 'Crops that are made to show an object.')
   flags.DEFINE_float('color_strength', 0.0, 'Random colours, 0 to 1.')
+  flags.DEFINE_float('look_strength', 0.0, 'Random hue, saturation and haze that all frames of a '
+                     'clip have in common, 0 to 1.')
   flags.DEFINE_integer('max_objects', None, 'Objects of a sample, at most.', lower_bound=1)
 
   # Validation.
@@ -250,7 +256,8 @@ def _model_options():
       previous_frame_matching=matching if FLAGS.also_attend_to_previous_frame else 'none',
       window_radius=FLAGS.previous_frame_attention_window_size,
       previous_prediction=(FLAGS.previous_prediction or 'labels') if FLAGS.use_softmax_feedback
-      else 'none'))
+      else 'none',
+      frame_grid=FLAGS.output_stride if FLAGS.frame_grid is None else FLAGS.frame_grid or None))
 
 
 def _num_classes():
@@ -263,7 +270,7 @@ def _sample_options():
           'max_resize_value', 'resize_factor', 'flip_probability', 'decoder_output_stride',
           'damage_initial_previous_frame_mask', 'image_dtype', 'seed', 'paste_probability',
           'max_pasted_objects', 'max_frame_gap', 'reverse_probability', 'object_crop_probability',
-          'color_strength', 'max_objects')
+          'color_strength', 'look_strength', 'max_objects')
   return _usage(lambda: TripletOptions(
       crop_size=None if 0 in crop else crop, num_frames=FLAGS.train_num_frames_per_video,
       **{name: getattr(FLAGS, name) for name in same}))

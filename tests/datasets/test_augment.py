@@ -151,3 +151,25 @@ def test_color_change_keeps_order_and_range(rng):
   none = augment.ColorChange((1.0,) * 3, (0.0,) * 3, 1.0)
   image = rng.integers(0, 256, (7, 9, 3)).astype(np.uint8)
   np.testing.assert_array_equal(none.apply(image), image)
+
+
+def test_a_look_keeps_greys_grey_and_turns_hues():
+  random = np.random.RandomState(0)
+  greys = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=-1)
+  red = np.full((1, 1, 3), (200, 40, 40), np.uint8)
+  strongest = set()
+  for _ in range(60):
+    look = augment.random_look(random, 1.0)
+    changed = look.apply(greys).astype(int)
+    assert np.abs(changed - changed[..., :1]).max() <= 1
+    assert (np.diff(changed[:, 0, 0]) >= 0).all() and np.ptp(changed) >= 0.19 * 255
+    strongest.add(int(np.argmax(look.apply(red))))
+  assert strongest == {0, 1, 2}
+
+
+def test_a_look_of_little_strength_changes_little(rng):
+  image = rng.integers(0, 256, (7, 9, 3)).astype(np.uint8)
+  none = augment.random_look(np.random.RandomState(0), 0.0)
+  np.testing.assert_array_equal(none.apply(image), image)
+  little = augment.random_look(np.random.RandomState(0), 0.02).apply(image)
+  assert 0 < np.abs(little.astype(int) - image).max() < 20

@@ -186,6 +186,19 @@ def test_samples_depend_on_seed_and_number_only():
   assert not equal(first.sample(3), first.sample(3 + 2 ** 32))
 
 
+def test_all_frames_of_a_clip_have_one_look():
+  class StillClip(ArrayClip):
+    def image(self, index):
+      return super().image(0)
+
+  plain = build(StillClip(), **PLAIN).sample(0)['images'][0]
+  samples = [build(StillClip(), look_strength=1.0, **PLAIN).sample(n)['images'] for n in range(40)]
+  for images in samples:
+    assert np.array_equal(images[0], images[1]) and np.array_equal(images[0], images[2])
+  changed = [not np.array_equal(images[0], plain) for images in samples]
+  assert 10 < sum(changed) < 30  # Every other clip keeps its colours.
+
+
 def test_every_epoch_shows_every_clip_once():
   triplets = build(*[ArrayClip(str(number)) for number in range(7)], **PLAIN)
   names = [triplets.sample(number)['video'] for number in range(21)]

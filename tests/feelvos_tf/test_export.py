@@ -175,6 +175,32 @@ def test_resuming_in_chunks_equals_one_go(signatures, encoded, expected):
   assert len(packed.numpy()) < positions * (2 * 2 * 16 + 2) + 1000
 
 
+def test_a_frame_grid_is_the_segmenters(tmp_path, encoded, video):
+  """Frames of another size than the network's: whole, in chunks, and with a state as tensors."""
+  model = small_model(frame_grid=16)
+  signatures = tf.saved_model.load(str(write(model, tmp_path / '1'))).signatures
+  images, mask = encoded[0][:4], encoded[1]
+  graph = inference.InferenceGraph(model)
+  expected = segment(graph, video[0][:4], video[1])
+  found = signatures['track'](image_bytes=images, mask_bytes=mask)['masks_bytes'].numpy()
+  assert share_of_equal_pixels([decode(data).ids for data in found], expected) >= 0.9999
+  found, _ = resume_in_chunks(signatures, images, mask, [2, 2])
+  assert share_of_equal_pixels([decode(data).ids for data in found], expected) >= 0.99
+  labels = tf.constant(np.searchsorted(IDS, video[1]).astype(np.int32))
+  three = tf.constant(3)
+  state = signatures['initialize'](
+      image=tf.constant(video[0][0]), labels=labels, num_objects=three)
+  assert state['previous_labels'].shape == (25, 41)  # Of 97x161; 90x160 has 23x40.
+  result = signatures['step'](image=tf.constant(video[0][1]), num_objects=three, **state)
+  assert np.mean(IDS[result['labels']] == expected[1]) >= 0.9999
+  signatures['correct'](
+      image=tf.constant(video[0][1]), labels=labels, num_objects=three,
+      reference_embeddings=state['previous_embedding'][tf.newaxis],
+      reference_labels=state['previous_labels'][tf.newaxis])
+  with pytest.raises(tf.errors.InvalidArgumentError, match='another size'):
+    signatures['step'](image=tf.zeros([60, 160, 3], tf.uint8), num_objects=three, **state)
+
+
 @pytest.mark.slow
 def test_soft_feedback_survives_in_the_state(tmp_path, encoded, video):
   model = small_model(previous_prediction='probabilities')

@@ -123,9 +123,13 @@ def test_flags_reach_their_options():
       '--train_crop_size=0': ('samples.crop_size', None),
       '--train_max_neighbors_per_object=0': ('trainer.loss.max_neighbors_per_object', None),
       '--last_layers_contain_logits_only': ('trainer.optimizer_options.last_layers', ['logits']),
+      '--output_stride=16': ('model.frame_grid', 16),
+      '--frame_grid=32': ('model.frame_grid', 32),
+      '--frame_grid=0': ('model.frame_grid', None),
       '--precision=float16': ('loss_scaling', True),
       '--classification_loss=softmax': ('model.num_classes', 2),
       '--color_strength=0.2': ('samples.color_strength', 0.2),
+      '--look_strength=0.7': ('samples.look_strength', 0.7),
       '--train_num_frames_per_video=5': ('samples.num_frames', 5),
   }
   for (flag, (path, expected)), options in zip(
