@@ -15,6 +15,7 @@ from deeplab import layers
 from feelvos_tf import frozen_graph
 from feelvos_tf import matching
 from feelvos_tf import model as model_lib
+from feelvos_tf.options import FEWEST_REFERENCE_PIXELS
 
 
 class State(NamedTuple):
@@ -99,6 +100,30 @@ def _restore_lost(labels, small, lost):
   return tf.tensor_scatter_nd_update(small, centers, lost)
 
 
+def most_reference_pixels(labels, num_objects, options):
+  """How many reference pixels of an object are matched with, at most.
+
+  Args:
+    labels: int32 tensor of any shape, object index at stride 4; others than 0..num_objects - 1
+      belong to no object.
+    num_objects: int32 scalar.
+    options: `FeelvosOptions`; see `max_reference_pixels_per_object`, `max_reference_imbalance`.
+
+  Returns:
+    int, int32 scalar tensor, or None for all.
+  """
+  cap, imbalance = options.max_reference_pixels_per_object, options.max_reference_imbalance
+  if imbalance is None:
+    return cap
+  labels = tf.boolean_mask(labels, (labels >= 0) & (labels < num_objects))
+  counts = tf.math.bincount(labels, minlength=num_objects, maxlength=num_objects)
+  # Objects that are not there do not count; without any there is nothing to limit.
+  smallest = tf.reduce_min(tf.where(counts > 0, counts, tf.int32.max // 2))
+  limit = tf.minimum(imbalance * tf.cast(smallest, tf.float32), 2.0**30)
+  limit = tf.maximum(tf.cast(limit, tf.int32), FEWEST_REFERENCE_PIXELS)
+  return limit if cap is None else tf.minimum(limit, cap)
+
+
 class InferenceFunctions:
   """A model's inference as plain functions, for use inside a graph of one's own.
 
@@ -154,7 +179,7 @@ class InferenceFunctions:
 
   def _prepare_reference(self, embedding, labels, num_objects):
     return self._model.prepare_reference(
-        embedding, labels, num_objects, self.options.max_reference_pixels_per_object,
+        embedding, labels, num_objects, most_reference_pixels(labels, num_objects, self.options),
         inference=True)
 
   def trace_step(self, features, embedding, state, num_objects, size):

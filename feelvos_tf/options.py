@@ -8,6 +8,8 @@ from deeplab.options import JsonOptions
 
 PREVIOUS_FRAME_MATCHING = ('local', 'global', 'none')
 PREVIOUS_PREDICTION = ('labels', 'probabilities', 'none')
+# What `max_reference_imbalance` leaves of every object: the paper's number of training (section 4).
+FEWEST_REFERENCE_PIXELS = 1024
 NEUTRAL_INPUTS = ('global_distance', 'previous_prediction', 'local_distance')
 
 
@@ -51,6 +53,11 @@ class FeelvosOptions(JsonOptions):
   # background), evenly spaced; None takes all, as the paper does. Global matching's time is
   # proportional to their sum. The same for training: `LossOptions.max_neighbors_per_object`.
   max_reference_pixels_per_object: Optional[int] = None
+  # At inference, match with at most so many times as many reference pixels of an object (or of the
+  # background) as the smallest object has, evenly spaced, but never with fewer than
+  # FEWEST_REFERENCE_PIXELS for that; None takes all. The nearest of very many pixels is near
+  # whatever they show: beside 25,000 pixels of background an object of 140 is lost.
+  max_reference_imbalance: Optional[float] = None
   # At inference, both sides of a frame are resized to the nearest multiple of this number plus one
   # (with 16, 480x854 becomes 481x849). With the output stride, features of all strides lie where
   # they lay in training, whose crops have such sizes. None segments frames as they are, like the
@@ -83,6 +90,10 @@ class FeelvosOptions(JsonOptions):
     if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
       raise ValueError(f'max_reference_pixels_per_object is {cap!r}; expected a number of at '
                        'least 1, or None for all pixels.')
+    imbalance = self.max_reference_imbalance
+    if imbalance is not None and not imbalance >= 1:
+      raise ValueError(f'max_reference_imbalance is {imbalance}; expected at least 1, or None for '
+                       'all pixels.')
     if self.frame_grid is not None and self.frame_grid < 1:
       raise ValueError(f'frame_grid is {self.frame_grid}; expected at least 1, or None for frames '
                        'as they are.')

@@ -62,7 +62,8 @@ def define_flags():
                     'probabilities: twice the time.')
   flags.DEFINE_integer('max_reference_pixels_per_object', None, 'Match with at most so many pixels '
                        'of each object on the first frame; 0: with all. Default: as the weights '
-                       'file says.', lower_bound=0)
+                       'file says, which may also limit them to a multiple of the smallest '
+                       "object's.", lower_bound=0)
   flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Type the network computes '
                     'in; products of matching are added up in float32. bfloat16 is fast on CPUs '
                     'with AMX or AVX512-BF16 and on GPUs, and slow on others.')
@@ -91,4 +92,6 @@ def from_flags():
 def model_overrides():
   """dict of the `FeelvosOptions` that flags of `define_flags` change."""
   limit = flags.FLAGS.max_reference_pixels_per_object
-  return {} if limit is None else {'max_reference_pixels_per_object': limit or None}
+  if limit is None:
+    return {}
+  return {'max_reference_pixels_per_object': limit or None, 'max_reference_imbalance': None}

@@ -32,6 +32,10 @@ def define_flags():
                     'DeepLab alone; auto: feelvos if the input has an embedding layer.')
   flags.DEFINE_string('model_variant', None, 'Backbone; default: what the variable names say.')
   flags.DEFINE_integer('output_stride', 16, 'Recorded in the options; no variable depends on it.')
+  flags.DEFINE_integer('frame_grid', None, 'Recorded in the options of a video model: at inference, '
+                       'both sides of a frame are resized to the nearest multiple of this number '
+                       'plus one; 0: frames as they are, as the original segments them. Default: '
+                       'what the input says, else as they are.', lower_bound=0)
   flags.DEFINE_bool('allow_incomplete', False, 'Variables that are missing keep initial values, '
                     'those left over are dropped.')
   flags.DEFINE_bool('backbone_only', False, 'Take the backbone only; the other layers keep initial '
@@ -51,6 +55,8 @@ def main():
   keras.utils.set_random_seed(FLAGS.seed)
   arrays, metadata = read_any(FLAGS.input)
   model = build_model(arrays, metadata)
+  if FLAGS.frame_grid is not None and not hasattr(model.options, 'frame_grid'):
+    raise ValueError(f'{FLAGS.input} holds a DeepLab; --frame_grid is for video models.')
   report = load(model, arrays, FLAGS.input)
   print(report.summary(limit=None))
   write(model, FLAGS.output)
@@ -91,7 +97,7 @@ def build_model(arrays, metadata):
 
   if metadata and 'options' in metadata and FLAGS.model_variant is None:
     if 'model' in metadata['options']:
-      return Feelvos(FeelvosOptions.from_dict(metadata['options']))
+      return Feelvos(_on_grid(FeelvosOptions.from_dict(metadata['options'])))
     return DeepLabV3Plus(ModelOptions.from_dict(metadata['options']))
   shapes = arrays.get_variable_to_shape_map()
   variant = FLAGS.model_variant or guess_variant(shapes)
@@ -100,8 +106,17 @@ def build_model(arrays, metadata):
   with_embedding = any(name.startswith('embedding/') for name in shapes)
   if FLAGS.network == 'feelvos' or (FLAGS.network == 'auto' and
                                     (with_embedding or FLAGS.backbone_only)):
-    return Feelvos(FeelvosOptions(options))
+    return Feelvos(_on_grid(FeelvosOptions(options)))
   return DeepLabV3Plus(dataclasses.replace(options, **guess_deeplab_options(shapes, options)))
+
+
+def _on_grid(options):
+  """`FeelvosOptions` with the frame grid of the flag, if it is given."""
+  import dataclasses
+
+  if FLAGS.frame_grid is None:
+    return options
+  return dataclasses.replace(options, frame_grid=FLAGS.frame_grid or None)
 
 
 def guess_variant(shapes):

@@ -204,3 +204,46 @@ def test_full_probabilities_sum_to_one_and_agree_with_the_labels(rng):
   np.testing.assert_allclose(probabilities.sum(0), 1.0, atol=1e-6)
   np.testing.assert_array_equal(
       probabilities.argmax(0), np.argmax(model_lib.enlarge_logits(logits, (17, 25)), 0))
+
+
+@pytest.mark.parametrize('counts, options, expected', [
+    ((9000, 300), {}, None),
+    ((9000, 300), {'max_reference_pixels_per_object': 50}, 50),
+    ((9000, 300), {'max_reference_imbalance': 8}, 2400),
+    ((9000, 300), {'max_reference_imbalance': 1.5}, 1024),  # Never fewer for that.
+    ((9000, 0, 300), {'max_reference_imbalance': 8}, 2400),  # What is not there does not count.
+    ((9000, 300), {'max_reference_imbalance': 8, 'max_reference_pixels_per_object': 50}, 50),
+    ((9000, 300), {'max_reference_imbalance': 8, 'max_reference_pixels_per_object': 3000}, 2400),
+])
+def test_the_smallest_object_limits_the_reference_pixels(counts, options, expected):
+  labels = tf.constant(np.repeat([*range(len(counts)), -1, 255], [*counts, 7, 7]), tf.int32)
+  found = inference.most_reference_pixels(labels, len(counts), FeelvosOptions(**options))
+  assert found == expected
+
+
+def test_a_reference_without_any_object_has_no_limit():
+  found = inference.most_reference_pixels(
+      tf.constant([-1, 255]), 2, FeelvosOptions(max_reference_imbalance=8))
+  assert found >= 2**30
+
+
+def test_the_limit_reaches_matching(rng):
+  """A background of 4,000 pixels beside an object of 16: matching sees 1,024 of them."""
+  options = FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
+      head_dimension=8, head_layers=1, max_reference_imbalance=8)
+  functions = inference.InferenceFunctions(model_lib.Feelvos(options))
+  labels = np.zeros([253, 253], np.int32)
+  labels[100:116, 100:116] = 1
+  embedding = tf.constant(rng.random([64, 64, 8]), tf.float32)
+  bank = functions.trace_initialize(embedding, labels, 2).reference
+  expected = matching.prepare_reference(
+      embedding, model_lib.shrink_labels(labels), 2, max_pixels_per_object=1024)
+  np.testing.assert_array_equal(bank.rows, expected.rows)
+  assert bank.rows.shape[0] < 64 * 64 / 3
+
+
+@pytest.mark.parametrize('imbalance', [0, -1, 0.5, float('nan')])
+def test_an_imbalance_below_one_is_refused(imbalance):
+  with pytest.raises(ValueError, match='max_reference_imbalance is .*at least 1'):
+    FeelvosOptions(max_reference_imbalance=imbalance)

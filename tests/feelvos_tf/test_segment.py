@@ -1,6 +1,7 @@
 """python -m feelvos_tf.segment from end to end, and every kind of bad input."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from feelvos_tf import segment
 from feelvos_tf.segmenter import VideoSegmenter
 
 MODULE = 'feelvos_tf.segment'
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SIZE = (33, 49)
 
 
@@ -120,6 +122,20 @@ def test_video_file_and_overwrite(run_main, images, tmp_path, copying_weights):
   assert outputs(out) == [f'masks/{i:05d}.png' for i in range(5)]
   with Image.open(out / 'masks' / '00004.png') as image:
     assert set(np.unique(image)) == {0, 255}
+
+
+def test_a_number_of_reference_pixels_overrules_what_the_weights_file_says():
+  code = ('from absl import flags; from feelvos_tf import segmenter_options as options; '
+          'options.define_flags(); flags.FLAGS(["x", *{}]); print(options.model_overrides())')
+  for given, expected in (
+      ([], {}),
+      (['--max_reference_pixels_per_object=0'],
+       {'max_reference_pixels_per_object': None, 'max_reference_imbalance': None}),
+      (['--max_reference_pixels_per_object=70'],
+       {'max_reference_pixels_per_object': 70, 'max_reference_imbalance': None})):
+    process = subprocess.run([sys.executable, '-c', code.format(given)], cwd=ROOT, text=True,
+                             capture_output=True, check=True)
+    assert process.stdout.strip() == str(expected)
 
 
 @pytest.fixture

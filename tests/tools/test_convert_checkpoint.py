@@ -50,6 +50,7 @@ def test_original_to_ours_and_back(golden, golden_checkpoint, convert, tmp_path)
   assert f'{len(entries)} variables written and read back, all equal.' in out
   model = model_lib.load_model(ours)
   assert model.options.model.model_variant == 'mobilenet_v2'
+  assert model.options.frame_grid is None  # As the original.
   out = convert(input=ours, output=back)
   reader = tf.train.load_checkpoint(str(back))
   assert set(reader.get_variable_to_shape_map()) == {e['name'] for e in entries} | {'global_step'}
@@ -58,7 +59,16 @@ def test_original_to_ours_and_back(golden, golden_checkpoint, convert, tmp_path)
                                   weight_recipe.value(entry['name'], entry['shape']))
 
 
-def test_deeplab_alone(convert, tmp_path):
+def test_a_frame_grid_is_recorded_and_taken_back(copying_weights, convert, tmp_path):
+  convert('--frame_grid=16', input=copying_weights, output=tmp_path / 'grid.h5')
+  convert(input=tmp_path / 'grid.h5', output=tmp_path / 'copy.h5')
+  convert('--frame_grid=0', input=tmp_path / 'copy.h5', output=tmp_path / 'none.h5')
+  options = [weights_file.read_metadata(tmp_path / f'{name}.h5')['options']
+             for name in ('grid', 'copy', 'none')]
+  assert [of['frame_grid'] for of in options] == [16, 16, None]
+
+
+def test_deeplab_alone(convert, refuse, tmp_path):
   """A published kind of model: no decoder, one ASPP branch, semantic logits; both ways."""
   keras.utils.set_random_seed(0)
   options = ModelOptions('mobilenet_v2', atrous_rates=(), decoder_output_stride=None,
@@ -70,6 +80,8 @@ def test_deeplab_alone(convert, tmp_path):
   metadata = weights_file.read_metadata(tmp_path / 'deeplab.h5')
   assert ModelOptions.from_dict(metadata['options']) == options
   assert metadata['notes'] == {'converted_from': 'model.ckpt-30000'}
+  refuse(1, 'holds a DeepLab', '--frame_grid', input=prefix, output=tmp_path / 'grid.h5',
+         frame_grid=16)
   convert(input=tmp_path / 'deeplab.h5', output=tmp_path / 'again' / 'model.ckpt')
   first, second = (tf.train.load_checkpoint(str(path))
                    for path in (prefix, tmp_path / 'again' / 'model.ckpt'))
