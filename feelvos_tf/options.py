@@ -94,9 +94,10 @@ class FeelvosOptions(JsonOptions):
     if imbalance is not None and not imbalance >= 1:
       raise ValueError(f'max_reference_imbalance is {imbalance}; expected at least 1, or None for '
                        'all pixels.')
-    if self.frame_grid is not None and self.frame_grid < 1:
-      raise ValueError(f'frame_grid is {self.frame_grid}; expected at least 1, or None for frames '
-                       'as they are.')
+    grid = self.frame_grid
+    if grid is not None and (isinstance(grid, bool) or not isinstance(grid, int) or grid < 1):
+      raise ValueError(f'frame_grid is {grid!r}; expected a number of pixels of at least 1, or '
+                       'None for frames as they are.')
     self._check_neutral_inputs()
     if not self.object_channels:
       raise ValueError('nothing tells one object from another: first-frame matching, '

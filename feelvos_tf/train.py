@@ -109,6 +109,9 @@ def define_flags():
                        'frame are resized to the nearest multiple of this number plus one. '
                        'Default: the output stride; 0: frames as they are, as in the original.',
                        lower_bound=0)
+  flags.DEFINE_float('max_reference_imbalance', None, 'At inference, match with at most so many '
+                     'times as many pixels of an object or the background as the smallest object '
+                     'has (but 1,024 at least). Default: with all.', lower_bound=1)
   flags.DEFINE_bool('use_first_frame_matching', True, 'Global matching to the reference frame.')
   flags.DEFINE_bool('also_attend_to_previous_frame', True, 'Matching to the previous frame.')
   flags.DEFINE_bool('use_local_previous_frame_attention', True, 'It is local.')
@@ -257,6 +260,7 @@ def _model_options():
       window_radius=FLAGS.previous_frame_attention_window_size,
       previous_prediction=(FLAGS.previous_prediction or 'labels') if FLAGS.use_softmax_feedback
       else 'none',
+      max_reference_imbalance=FLAGS.max_reference_imbalance,
       frame_grid=FLAGS.output_stride if FLAGS.frame_grid is None else FLAGS.frame_grid or None))
 
 

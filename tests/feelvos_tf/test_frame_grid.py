@@ -39,9 +39,10 @@ def test_sizes(size, grid, expected, at_stride_4):
   assert tuple(model_lib.stride_4_size(size, grid).numpy()) == at_stride_4
 
 
-def test_a_grid_that_is_no_step_is_refused():
-  with pytest.raises(ValueError, match='frame_grid is 0'):
-    FeelvosOptions(frame_grid=0)
+@pytest.mark.parametrize('grid', [0, -16, 2.5, True, '16'])
+def test_a_grid_that_is_no_step_is_refused(grid):
+  with pytest.raises(ValueError, match='frame_grid is .*at least 1'):
+    FeelvosOptions(frame_grid=grid)
 
 
 def averaging_model(frame_grid):

@@ -126,6 +126,7 @@ def test_flags_reach_their_options():
       '--output_stride=16': ('model.frame_grid', 16),
       '--frame_grid=32': ('model.frame_grid', 32),
       '--frame_grid=0': ('model.frame_grid', None),
+      '--max_reference_imbalance=8': ('model.max_reference_imbalance', 8),
       '--precision=float16': ('loss_scaling', True),
       '--classification_loss=softmax': ('model.num_classes', 2),
       '--color_strength=0.2': ('samples.color_strength', 0.2),
