@@ -201,18 +201,15 @@ class Triplets:
 
   def _random_colors(self, rng, count):
     """For each of `count` frames, the changes of colours to apply one after the other."""
-    changes = [[] for _ in range(count)]
+    common = []
     if self.options.look_strength and rng.uniform() < 0.5:
-      look = augment.random_look(rng, self.options.look_strength)
-      for change in changes:
-        change.append(look)
-    if self.options.color_strength:
-      # As with the geometry, the reference is on its own.
-      reference, rest = (augment.random_color_change(rng, self.options.color_strength)
-                         for _ in range(2))
-      for position, change in enumerate(changes):
-        change.append(rest if position else reference)
-    return changes
+      common = [augment.random_look(rng, self.options.look_strength)]
+    if not self.options.color_strength:
+      return [common] * count
+    # As with the geometry, the reference is on its own.
+    reference, rest = (augment.random_color_change(rng, self.options.color_strength)
+                       for _ in range(2))
+    return [[*common, reference]] + [[*common, rest]] * (count - 1)
 
   def _read_images(self, rng, clip, indices, views):
     crop = (augment.crop_image_uint8 if self.options.image_dtype == 'uint8'

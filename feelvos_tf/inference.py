@@ -118,9 +118,9 @@ def most_reference_pixels(labels, num_objects, options):
   labels = tf.boolean_mask(labels, (labels >= 0) & (labels < num_objects))
   counts = tf.math.bincount(labels, minlength=num_objects, maxlength=num_objects)
   # Objects that are not there do not count; without any there is nothing to limit.
-  smallest = tf.reduce_min(tf.where(counts > 0, counts, tf.int32.max // 2))
-  limit = tf.minimum(imbalance * tf.cast(smallest, tf.float32), 2.0**30)
-  limit = tf.maximum(tf.cast(limit, tf.int32), FEWEST_REFERENCE_PIXELS)
+  smallest = tf.reduce_min(tf.where(counts > 0, tf.cast(counts, tf.float32), float('inf')))
+  limit = tf.clip_by_value(imbalance * smallest, FEWEST_REFERENCE_PIXELS, 2.0**30)
+  limit = tf.cast(limit, tf.int32)
   return limit if cap is None else tf.minimum(limit, cap)
 
 

@@ -244,8 +244,7 @@ def shrink_labels(labels, size=None):
     int32 labels of that size.
   """
   if size is None:
-    shape = tf.shape(labels)
-    size = [layers.scale_dimension(shape[0], 0.25), layers.scale_dimension(shape[1], 0.25)]
+    size = stride_4_size(tf.shape(labels))
   return layers.resize_nearest(labels[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]
 
 
