@@ -5,10 +5,11 @@ research/feelvos/utils/embedding_utils.py.
 
 `prepare_reference` does once per reference what does not depend on the current frame: it sorts
 the pixels by object, pads every object to whole blocks of BLOCK pixels and lays them out as
-operands of a matrix product. `global_matching` then multiplies a chunk of query pixels by all of
-them, or by as many as `chunk_bytes` allows, and reduces the product to one maximum per block.
+operands of a matrix product. `global_matching` then multiplies a chunk of query pixels by a slab
+of them, as large as `chunk_bytes` allows, and reduces the product to one maximum per block.
 """
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -82,7 +83,7 @@ def prepare_reference(embeddings, labels, num_objects, *, max_pixels_per_object=
       tf.reshape(labels, [-1]), num_objects, max_pixels_per_object, seed)
   slots, valid, block_object = _assign_slots(pixels, kept_labels, num_objects)
   chosen = tf.gather(rows, pixels)
-  center = center_of(chosen, chosen[::4])
+  center = center_of(chosen)
   # An empty reference has no row to gather: one row of zeros keeps slot 0 in range.
   rows = tf.cond(tf.shape(rows)[0] > 0, lambda: rows, lambda: tf.zeros([1, channels], rows.dtype))
   operand = reference_operand(tf.gather(rows, slots), center, valid, compute_dtype)
@@ -218,11 +219,17 @@ def _best_scores(operand, rows, block_object, num_objects, k, chunk_bytes):
 
 
 def _product_size(rows, chunk_bytes):
-  """How many queries and reference blocks make one product of at most `chunk_bytes`."""
-  references = tf.shape(rows)[0]
-  queries = tf.clip_by_value(
-      chunk_bytes // (references * rows.dtype.size) // 16 * 16, MIN_QUERIES, MAX_QUERIES)
-  most = tf.maximum(chunk_bytes // (queries * rows.dtype.size * BLOCK), 1)
+  """How many queries and reference blocks make one product of at most `chunk_bytes`.
+
+  About as many of the one as of the other; in bfloat16 all reference pixels, if they leave room
+  for MIN_QUERIES. matching.py has the figures.
+  """
+  references, values = tf.shape(rows)[0], chunk_bytes // rows.dtype.size
+  queries = min(max(math.isqrt(values) // 16 * 16, MIN_QUERIES), MAX_QUERIES)
+  if rows.dtype == tf.bfloat16:
+    beside_all = tf.minimum(values // references // 16 * 16, MAX_QUERIES)
+    queries = tf.where(beside_all >= MIN_QUERIES, beside_all, queries)
+  most = tf.maximum(values // (queries * BLOCK), 1)
   total = references // BLOCK
   # Slabs of about the same size.
   slabs = (total + most - 1) // most
@@ -264,27 +271,42 @@ def _best_of_objects_k1(part, rows, block_object, num_objects, k, blocks):
 
 def _block_maxima(part, rows, blocks):
   """Maximum score of every query with every block: [all blocks, n]; `blocks` in a product."""
-  slab = blocks * BLOCK
-  slabs = (tf.shape(rows)[0] + slab - 1) // slab
+  slab, total = blocks * BLOCK, tf.shape(rows)[0] // BLOCK
+  slabs = (total + blocks - 1) // blocks
+  maxima_of = _slab_maxima_float32 if part.dtype == tf.float32 else _slab_maxima_bfloat16
 
   def body(index, found):
     some = rows[index * slab:(index + 1) * slab]
-    if part.dtype == tf.float32:
-      product = tf.matmul(part, some, transpose_b=True)
-      product = tf.reshape(product, tf.stack([tf.shape(part)[0], -1, BLOCK]))
-      maxima = tf.transpose(tf.reduce_max(product, axis=2))
-    else:
-      # reduce_max has no vector code for bfloat16; pooling has, along the first axis.
-      product = tf.matmul(some, part, transpose_b=True)
-      product = tf.reshape(product, tf.stack([-1, BLOCK, 1, tf.shape(part)[0]]))
-      maxima = tf.nn.max_pool2d(product, [BLOCK, 1], [BLOCK, 1], 'VALID')[:, 0, 0]
-    return index + 1, found.write(index, maxima)
+    return index + 1, found.write(index, maxima_of(part, some, blocks))
 
   found = tf.TensorArray(
       part.dtype, size=slabs, infer_shape=False, element_shape=[None, None])
   _, found = tf.while_loop(lambda index, _: index < slabs, body, (0, found),
                            parallel_iterations=1)
-  return found.concat()
+  if part.dtype == tf.bfloat16:
+    return found.concat()
+  # One transposition of all, or oneDNN takes longer for them than for their reduction.
+  maxima = tf.transpose(found.stack(), [0, 2, 1])
+  return tf.reshape(maxima, tf.stack([slabs * blocks, -1]))[:total]
+
+
+def _slab_maxima_float32(part, some, blocks):
+  """Maximum score of every query with every block of a slab: [n, blocks]; the last slab of a
+  reference, which may have fewer blocks, is filled up with zeros."""
+  product = tf.matmul(part, some, transpose_b=True)
+  product = tf.reshape(product, tf.stack([tf.shape(part)[0], -1, BLOCK]))
+  maxima = tf.reduce_max(product, axis=2)
+  return tf.pad(maxima, [[0, 0], [0, blocks - tf.shape(maxima)[1]]])
+
+
+def _slab_maxima_bfloat16(part, some, _):
+  """The same as [blocks of the slab, n].
+
+  reduce_max has no vector code for bfloat16; pooling has, along the first axis.
+  """
+  product = tf.matmul(some, part, transpose_b=True)
+  product = tf.reshape(product, tf.stack([-1, BLOCK, 1, tf.shape(part)[0]]))
+  return tf.nn.max_pool2d(product, [BLOCK, 1], [BLOCK, 1], 'VALID')[:, 0, 0]
 
 
 def _best_of_objects(part, rows, block_object, num_objects, k, blocks):

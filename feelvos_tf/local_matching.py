@@ -25,7 +25,7 @@ from feelvos_tf.matching_scores import (
 
 STRIP_ROWS = 6  # with radius 15: (6 + 30) * 8 = 288 queries, a multiple of the vector length
 TILE_WIDTH = 8
-DEFAULT_CHUNK_BYTES = 16 * 2**20
+DEFAULT_CHUNK_BYTES = 4 * 2**20
 PARALLEL_STRIPS = 2
 
 # Results of a strip where it was not compared with a query: score, index of the chosen pixel.
@@ -69,9 +69,7 @@ def local_matching(query, previous, previous_labels, num_objects, *, window_radi
   num_objects = tf.cast(num_objects, tf.int32)
   labels = tf.where((labels >= 0) & (labels < num_objects), labels, -1)
   channels = previous.shape[-1] or tf.shape(previous)[-1]
-  # Every fourth row and column will do for a mean.
-  center = center_of(tf.reshape(previous, [-1, channels]),
-                     tf.reshape(previous[::4, ::4], [-1, channels]))
+  center = center_of(tf.reshape(previous, [-1, channels]))
   query_rows, norm = query_operand(query, center, compute_dtype)
   previous_rows = reference_operand(previous, center, None, compute_dtype)
   if skip_constant_channels:

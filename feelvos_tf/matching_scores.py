@@ -48,23 +48,22 @@ def extra_channels(compute_dtype):
   return 1 if compute_dtype == tf.float32 else 6
 
 
-def center_of(rows, some):
-  """What to subtract from embeddings before they are compared.
+def center_of(rows):
+  """What to subtract from embeddings before they are compared: their mean.
 
   Any vector is exact; one near the mean keeps the numbers small. A channel that has the same value
   everywhere gets that value, so that `reference_operand` is exactly 0 there.
 
   Args:
-    rows: float tensor [n, channels], all reference embeddings.
-    some: [m, channels], enough of them for a mean; zeros stand in for the mean of none.
+    rows: float tensor [n, channels], all reference embeddings; zeros stand in for the mean of none.
 
   Returns:
     float32 [channels], a constant to gradients: distances do not depend on it.
   """
-  rows, some = tf.stop_gradient(rows), tf.stop_gradient(tf.cast(some, tf.float32))
-  mean = tf.reduce_sum(some, axis=0) / tf.cast(tf.maximum(tf.shape(some)[0], 1), tf.float32)
+  rows = tf.cast(tf.stop_gradient(rows), tf.float32)
+  mean = tf.reduce_sum(rows, axis=0) / tf.cast(tf.maximum(tf.shape(rows)[0], 1), tf.float32)
   least, most = tf.reduce_min(rows, axis=0), tf.reduce_max(rows, axis=0)
-  return tf.where(least == most, tf.cast(least, tf.float32), mean)
+  return tf.where(least == most, least, mean)
 
 
 def used_channels(reference, axes):
