@@ -1,6 +1,46 @@
 """Precision of a model's arithmetic, as Keras policies."""
 
+import os
+import pathlib
+
 POLICIES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
+AUTO = 'auto'  # See `resolve`.
+
+_CPU_INFO = '/proc/cpuinfo'
+_BFLOAT16_CPU_FLAGS = {'avx512_bf16', 'amx_bf16'}
+_BFLOAT16_COMPUTE_CAPABILITY = (8, 0)
+
+
+def resolve(precision):
+  """Key of POLICIES for a key of POLICIES or AUTO.
+
+  AUTO is bfloat16 on CPUs with AVX512-BF16 or AMX, as far as Linux tells, and on GPUs of compute
+  capability 8.0 on; float32 elsewhere, where bfloat16 is slower. It does not depend on a
+  measurement, so that a machine always gives the same masks.
+  """
+  if precision != AUTO:
+    return precision
+  import tensorflow as tf
+
+  gpus = tf.config.list_physical_devices('GPU')
+  if gpus:
+    fast = all(tf.config.experimental.get_device_details(gpu).get('compute_capability', (0, 0))
+               >= _BFLOAT16_COMPUTE_CAPABILITY for gpu in gpus)
+  else:
+    # Only oneDNN uses these instructions.
+    fast = (os.environ.get('TF_ENABLE_ONEDNN_OPTS') != '0'
+            and not _BFLOAT16_CPU_FLAGS.isdisjoint(_cpu_flags()))
+  return 'bfloat16' if fast else 'float32'
+
+
+def _cpu_flags():
+  """Flags of the first CPU in _CPU_INFO: set of strings, empty where there is no such file."""
+  try:
+    lines = pathlib.Path(_CPU_INFO).read_text(encoding='utf-8').splitlines()
+  except OSError:
+    return set()
+  flags = (line.partition(':') for line in lines)
+  return next((set(value.split()) for name, _, value in flags if name.strip() == 'flags'), set())
 
 
 def with_precision(precision, make_model):
@@ -11,7 +51,7 @@ def with_precision(precision, make_model):
   bfloat16 ones (`Feelvos.matching_dtype`); products are added up in float32.
 
   Args:
-    precision: key of POLICIES.
+    precision: key of POLICIES, or AUTO.
     make_model: function without arguments that builds a model.
 
   Returns:
@@ -20,7 +60,7 @@ def with_precision(precision, make_model):
   import keras  # Mains check flags before they import TensorFlow.
 
   before = keras.config.dtype_policy()
-  keras.config.set_dtype_policy(POLICIES[precision])
+  keras.config.set_dtype_policy(POLICIES[resolve(precision)])
   try:
     return make_model()
   finally:

@@ -46,7 +46,7 @@ def define_flags():
                       'that comes with the project.')
   flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
                       'untrained weights. For measuring time; the masks mean nothing.')
-  segmenter_options.define_flags()
+  segmenter_options.define_flags(auto_precision=True)
   flags.adopt_module_key_flags(segmenter_options)  # So that --helpshort lists them.
   flags.DEFINE_enum('previous_prediction', None, ['labels', 'probabilities'], 'What the head is '
                     'told of the previous frame; default: the option of the model.')
@@ -206,7 +206,12 @@ def _segmenter():
     print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
   else:
     make_model = lambda: model_lib.load_model(path, **overrides)
-  return VideoSegmenter(precision.with_precision(FLAGS.precision, make_model), **options)
+  of_project = not (FLAGS.model or FLAGS.seeded_model)
+  wanted = FLAGS.precision or (precision.AUTO if of_project else 'float32')
+  chosen = precision.resolve(wanted)
+  if wanted == precision.AUTO and chosen != 'float32':
+    print(f'Computes in {chosen}, which is fast on this machine; --precision=float32 turns it off.')
+  return VideoSegmenter(precision.with_precision(chosen, make_model), **options)
 
 
 if __name__ == '__main__':

@@ -49,8 +49,12 @@ class SegmenterOptions:
                        'expected every scale once.')
 
 
-def define_flags():
-  """Defines the flags of `SegmenterOptions`, and those of a model that mains share."""
+def define_flags(auto_precision=False):
+  """Defines the flags of `SegmenterOptions`, and those of a model that mains share.
+
+  Args:
+    auto_precision: bool, whether --precision may be auto, and is None unless given.
+  """
   flags.DEFINE_integer('max_internal_size', None, 'Longer side in pixels at which frames are '
                        'segmented; masks come out at full size.', lower_bound=SMALLEST_SIDE)
   flags.DEFINE_list('image_pyramid', ['1'], 'Scales at which every frame is segmented, separated '
@@ -64,9 +68,14 @@ def define_flags():
                        'of each object on the first frame; 0: with all. Default: as the weights '
                        'file says, which may also limit them to a multiple of the smallest '
                        "object's.", lower_bound=0)
-  flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Type the network computes '
-                    'in; products of matching are added up in float32. bfloat16 is fast on CPUs '
-                    'with AMX or AVX512-BF16 and on GPUs, and slow on others.')
+  help_text = ('Type the network computes in; products of matching are added up in float32. '
+               'bfloat16 is fast on CPUs with AMX or AVX512-BF16 and on GPUs, and slow on others.')
+  if auto_precision:
+    flags.DEFINE_enum('precision', None, ['auto', 'float32', 'bfloat16'], f'{help_text} auto: '
+                      'bfloat16 where it is fast. Default: auto with the model that comes with '
+                      'the project, float32 with others, as the original.')
+  else:
+    flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], help_text)
 
 
 def from_flags():

@@ -16,6 +16,7 @@ from PIL import Image
 from datasets import folder
 from datasets import masks
 from datasets.video import NumberedNames, Video
+from feelvos_tf import precision
 from feelvos_tf import segment
 from feelvos_tf.segmenter import VideoSegmenter
 
@@ -122,6 +123,20 @@ def test_video_file_and_overwrite(run_main, images, tmp_path, copying_weights):
   assert outputs(out) == [f'masks/{i:05d}.png' for i in range(5)]
   with Image.open(out / 'masks' / '00004.png') as image:
     assert set(np.unique(image)) == {0, 255}
+
+
+def test_the_default_model_computes_in_what_is_fast_here(
+    run_main, frames, tmp_path, copying_weights):
+  given = write_png(tmp_path / 'mask.png', ids_mask(1))
+  flags = [f'--input={frames}', f'--mask={given}', f'--output={tmp_path / "out"}', '--nopictures',
+           '--overwrite']
+  own = f'--model={copying_weights}'
+  for more, may_be_bfloat16 in (
+      ([], True), ([own], False), ([own, '--precision=auto'], True)):
+    process = run_main(MODULE, *flags, *more)
+    assert process.returncode == 0, process.stderr
+    expected = may_be_bfloat16 and precision.resolve(precision.AUTO) == 'bfloat16'
+    assert ('Computes in bfloat16' in process.stdout) == expected, more
 
 
 def test_a_number_of_reference_pixels_overrules_what_the_weights_file_says():
