@@ -12,10 +12,6 @@ from deeplab.depthwise import depthwise_conv2d
 
 # Bytes one tensor of the head may take; objects are worked off in groups that fit.
 GROUP_BYTES = 64 * 2**20
-# Channels of one depthwise convolution at inference in float32. Pixels of 256 channels are 1 KB
-# apart, so that those under a 7x7 kernel share four sets of a CPU's first-level cache: 14.8 ms at
-# 120x214, four times 64 channels 7.0 ms. In bfloat16 256 channels at once are as fast.
-DEPTHWISE_CHANNELS = 64
 
 
 @keras.saving.register_keras_serializable(package='feelvos_tf')
@@ -80,7 +76,7 @@ class SegmentationHead(keras.Model):
     shared = self._shared_part(tf.cast(features, dtype))
     maps = tf.cast(maps, dtype)
     if training or not self.group_bytes:
-      return self._logits(shared, maps, training)
+      return self._logits(shared, maps)
     return self._logits_in_groups(shared, maps)
 
   def _logits_in_groups(self, shared, maps):
@@ -118,7 +114,7 @@ class SegmentationHead(keras.Model):
         tf.cast(depthwise.kernel[:, :, part], dtype), tf.cast(depthwise.bias[part], dtype),
         tf.cast(pointwise.kernel[:, :, part], dtype)))
 
-  def _logits(self, shared, maps, training=False):
+  def _logits(self, shared, maps):
     """Logits [objects, h4, w4] of some objects from the shared part and their maps."""
     net = shared
     if self.object_channels:
@@ -128,31 +124,9 @@ class SegmentationHead(keras.Model):
       own = tf.nn.relu(tf.nn.bias_add(own, offset))
       net = shared + tf.nn.conv2d(own, mixing, 1, 'SAME')
     net = tf.nn.relu(net)
-    if self._takes_parts(net.dtype, training):
-      net = self._layers_in_parts(net)
-    else:
-      for depthwise, pointwise in zip(self.depthwise[1:], self.pointwise[1:]):
-        net = pointwise(depthwise(net))
-    return tf.cast(self.logit(net), tf.float32)[..., 0]
-
-  def _takes_parts(self, dtype, training):
-    return (dtype == tf.float32 and not training and self.dimension % DEPTHWISE_CHANNELS == 0
-            and not tf.config.list_physical_devices('GPU'))
-
-  def _layers_in_parts(self, net):
-    """All layers but the first, DEPTHWISE_CHANNELS of a depthwise convolution at a time.
-
-    1x1 convolutions hand their outputs on in parts, for which nothing has to be copied.
-    """
-    count = self.dimension // DEPTHWISE_CHANNELS
-    parts = tf.split(net, count, axis=-1)
     for depthwise, pointwise in zip(self.depthwise[1:], self.pointwise[1:]):
-      net = tf.concat([
-          tf.nn.relu(tf.nn.bias_add(depthwise_conv2d(part, kernel, rate=depthwise.rate), bias))
-          for part, (kernel, bias) in zip(parts, _split_weights(depthwise, count, 2))], axis=-1)
-      parts = [tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(net, kernel, 1, 'SAME'), bias))
-               for kernel, bias in _split_weights(pointwise, count, 3)]
-    return tf.concat(parts, axis=-1)
+      net = pointwise(depthwise(net))
+    return tf.cast(self.logit(net), tf.float32)[..., 0]
 
   def get_config(self):
     names = ('feature_channels', 'object_channels', 'dimension', 'num_layers', 'kernel_size',
@@ -163,10 +137,3 @@ class SegmentationHead(keras.Model):
   def from_config(cls, config, custom_objects=None):
     del custom_objects  # Nothing custom inside.
     return cls(**config)
-
-
-def _split_weights(layer, count, axis):
-  """A layer's weights in `count` parts of its channels, `axis` of the kernel: (kernel, bias)s."""
-  return layers.from_weights(lambda: list(zip(
-      tf.split(tf.convert_to_tensor(layer.kernel), count, axis=axis),
-      tf.split(tf.convert_to_tensor(layer.bias), count))))
