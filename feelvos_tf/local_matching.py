@@ -25,7 +25,7 @@ from feelvos_tf.matching_scores import (
 
 STRIP_ROWS = 6  # with radius 15: (6 + 30) * 8 = 288 queries, a multiple of the vector length
 TILE_WIDTH = 8
-DEFAULT_CHUNK_BYTES = 4 * 2**20
+DEFAULT_CHUNK_BYTES = 4 * 2**20  # Near the second-level caches.
 PARALLEL_STRIPS = 2
 
 # Results of a strip where it was not compared with a query: score, index of the chosen pixel.
