@@ -29,18 +29,18 @@ def resolve(precision):
   else:
     # Only oneDNN uses these instructions.
     fast = (os.environ.get('TF_ENABLE_ONEDNN_OPTS') != '0'
-            and not _BFLOAT16_CPU_FLAGS.isdisjoint(_cpu_flags()))
+            and not _BFLOAT16_CPU_FLAGS.isdisjoint(cpu_info('flags').split()))
   return 'bfloat16' if fast else 'float32'
 
 
-def _cpu_flags():
-  """Flags of the first CPU in _CPU_INFO: set of strings, empty where there is no such file."""
+def cpu_info(name):
+  """A field of the first CPU in /proc/cpuinfo, as 'flags': str, '' where Linux tells none."""
   try:
     lines = pathlib.Path(_CPU_INFO).read_text(encoding='utf-8').splitlines()
   except OSError:
-    return set()
-  flags = (line.partition(':') for line in lines)
-  return next((set(value.split()) for name, _, value in flags if name.strip() == 'flags'), set())
+    return ''
+  fields = (line.partition(':') for line in lines)
+  return next((value.strip() for key, _, value in fields if key.strip() == name), '')
 
 
 def with_precision(precision, make_model):

@@ -11,6 +11,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from feelvos_tf import precision
+
 PEAK_SIZE = 2048
 
 
@@ -137,19 +139,12 @@ def peak_memory():
 def machine():
   """What the figures depend on besides the code: a dict of plain values."""
   return dict(
-      platform=platform.platform(), processor=_processor_name(), cores=os.cpu_count(),
+      platform=platform.platform(),
+      processor=precision.cpu_info('model name') or platform.processor(), cores=os.cpu_count(),
       threads=tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
       onednn=os.environ.get('TF_ENABLE_ONEDNN_OPTS', 'default'),
       python=platform.python_version(), tensorflow=tf.__version__, numpy=np.__version__,
       load_average=os.getloadavg()[0], gpus=len(tf.config.list_physical_devices('GPU')))
-
-
-def _processor_name():
-  try:
-    with open('/proc/cpuinfo', encoding='utf-8') as stream:
-      return next(line.split(':')[1].strip() for line in stream if line.startswith('model name'))
-  except (OSError, StopIteration):
-    return platform.processor()
 
 
 def format_row(row):

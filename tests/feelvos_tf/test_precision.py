@@ -31,6 +31,7 @@ def cpu(monkeypatch, tmp_path):
 def test_auto_follows_the_cpu(cpu, flag, expected):
   cpu(flag)
   assert precision.resolve('auto') == expected
+  assert precision.cpu_info('model name') == 'flags of all: kinds'
 
 
 def test_auto_without_cpu_info_or_onednn(cpu, monkeypatch):
