@@ -89,8 +89,10 @@ def random_scale(rng, minimum, maximum, step=0.0):
     ValueError: if the bounds are not in order.
   """
   if not 0 < minimum <= maximum:
-    raise ValueError(f'scale factors {minimum} to {maximum} given; the first must be more than 0 '
-                     'and not more than the second')
+    raise ValueError(
+      f'scale factors {minimum} to {maximum} given; the first must be more than 0 '
+      'and not more than the second'
+    )
   if minimum == maximum:
     return float(minimum)
   if not step:
@@ -125,8 +127,9 @@ def random_view(rng, frame_size, resized, scale, crop_size, *, flip_probability=
       low = min(max(position - crop_size[axis] + 1, 0), slack)
       high = min(position, slack)
     offset.append(int(rng.randint(low, high + 1)))
-  return View(tuple(frame_size), scaled, tuple(offset), crop_size,
-              bool(rng.uniform() < flip_probability))
+  return View(
+    tuple(frame_size), scaled, tuple(offset), crop_size, bool(rng.uniform() < flip_probability)
+  )
 
 
 def _source_positions(length, scaled, offset, count):
@@ -176,8 +179,10 @@ def crop_labels(labels, view, ignore_label=IGNORE_LABEL):
   Returns:
     Array of the type of `labels`, [crop height, crop width].
   """
-  rows, columns = (nearest_indices(*axis) for axis in zip(
-      view.frame_size, view.scaled_size, view.offset, view.crop_size))
+  rows, columns = (
+    nearest_indices(*axis)
+    for axis in zip(view.frame_size, view.scaled_size, view.offset, view.crop_size)
+  )
   crop = labels[rows].take(columns, axis=1)
   return _finish(crop, view, ignore_label)
 
@@ -194,7 +199,7 @@ def crop_image(image, view):
   """
   if view.scaled_size == view.frame_size:
     (top, left), (height, width) = view.offset, view.crop_size
-    crop = image[top:top + height, left:left + width].astype(np.float32)
+    crop = image[top : top + height, left : left + width].astype(np.float32)
   else:
     crop = _bilinear(image, view)
   return _finish(crop, view, MEAN_PIXEL)
@@ -214,14 +219,20 @@ def crop_image_uint8(image, view):
   """
   (top, left), (height, width) = view.offset, view.crop_size
   if view.scaled_size == view.frame_size:
-    crop = image[top:top + height, left:left + width]
+    crop = image[top : top + height, left : left + width]
   else:
-    step_y, step_x = ((length - 1) / max(scaled - 1, 1)
-                      for length, scaled in zip(view.frame_size, view.scaled_size))
+    step_y, step_x = (
+      (length - 1) / max(scaled - 1, 1) for length, scaled in zip(view.frame_size, view.scaled_size)
+    )
     to_frame = np.array([[step_x, 0, left * step_x], [0, step_y, top * step_y]])
     inside = min(width, view.scaled_size[1] - left), min(height, view.scaled_size[0] - top)
-    crop = cv2.warpAffine(image, to_frame, inside, borderMode=cv2.BORDER_REPLICATE,
-                          flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    crop = cv2.warpAffine(
+      image,
+      to_frame,
+      inside,
+      borderMode=cv2.BORDER_REPLICATE,
+      flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    )
   # A crop without padding or flip is a view of the frame, which a caller may want to change.
   return _finish(crop, view, int(np.rint(MEAN_PIXEL))).copy()
 
@@ -230,14 +241,15 @@ def _bilinear(image, view):
   """Part of the view that lies inside the frame: float32 [<= height, <= width, 3]."""
   axes = []
   for length, scaled, offset, count in zip(
-      view.frame_size, view.scaled_size, view.offset, view.crop_size):
+    view.frame_size, view.scaled_size, view.offset, view.crop_size
+  ):
     positions = _source_positions(length, scaled, offset, count)
     lower = positions.astype(np.int64)
     axes.append((lower, np.minimum(lower + 1, length - 1), positions - lower))
   (top, bottom, down), (left, right, across) = axes
   # Only the part of the frame that is needed is turned into floats.
   first_row, first_column = top[0], left[0]
-  part = image[first_row:bottom[-1] + 1, first_column:right[-1] + 1].astype(np.float32)
+  part = image[first_row : bottom[-1] + 1, first_column : right[-1] + 1].astype(np.float32)
   rows = _mix(part, top - first_row, bottom - first_row, down[:, np.newaxis, np.newaxis], 0)
   return _mix(rows, left - first_column, right - first_column, across[:, np.newaxis], 1)
 
@@ -291,6 +303,7 @@ def random_color_change(rng, strength):
   Returns:
     ColorChange.
   """
+
   def around(center):
     common, own = rng.uniform(-strength, strength), rng.uniform(-strength, strength, 3) / 4
     return tuple(float(value) for value in center + common + own)

@@ -100,8 +100,10 @@ class RecordClip(Clip):
     self.name = name
     self._path = path
     if len(image_spans) != len(label_spans):
-      raise ValueError(f'{path}: video {name} has {len(image_spans)} frames and '
-                       f'{len(label_spans)} masks; expected as many masks. Convert it again')
+      raise ValueError(
+        f'{path}: video {name} has {len(image_spans)} frames and '
+        f'{len(label_spans)} masks; expected as many masks. Convert it again'
+      )
     masked = [index for index, (_, length) in enumerate(label_spans) if length]
     if not masked:
       raise ValueError(f'{path}: video {name} has no mask; training needs at least one')
@@ -125,8 +127,9 @@ class RecordClip(Clip):
   def labels(self, index):
     if self._grey_255 is None:
       self._grey_255 = self._meaning_of_255()
-    return masks.decode_mask(self._read(self._labels[index]), self._where(index),
-                             grey_255=self._grey_255).ids
+    return masks.decode_mask(
+      self._read(self._labels[index]), self._where(index), grey_255=self._grey_255
+    ).ids
 
   def _meaning_of_255(self):
     for index in range(self.num_frames):
@@ -165,8 +168,7 @@ def record_clips(paths):
       raise FileNotFoundError(f'{path}: no such TFRecord file; convert the data set first')
     if not path.stat().st_size:
       continue  # A shard may be empty when there are more shards than videos.
-    with open(path, 'rb') as stream, \
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with open(path, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
       clips.extend(_scan_file(path, data))
   if not clips:
     where = f'{paths[0]} and {len(paths) - 1} others' if paths else 'no file'
@@ -181,16 +183,19 @@ def _scan_file(path, data):
     start = position + _LENGTH_BYTES + _CRC_BYTES
     if start > len(data):
       raise ValueError(f'{path}: cut off in the header of record {number}; convert it again')
-    length, = struct.unpack_from('<Q', data, position)
+    (length,) = struct.unpack_from('<Q', data, position)
     if start + length + _CRC_BYTES > len(data):
-      raise ValueError(f'{path}: record {number} claims {length} bytes, but only '
-                       f'{len(data) - start} follow; the file is cut off or no TFRecord. '
-                       'Convert it again')
+      raise ValueError(
+        f'{path}: record {number} claims {length} bytes, but only '
+        f'{len(data) - start} follow; the file is cut off or no TFRecord. '
+        'Convert it again'
+      )
     try:
       clip = _scan_record(path, data, start, start + length)
     except (IndexError, struct.error, tf.errors.OpError, _WireError) as error:
-      raise ValueError(f'{path}: record {number} is no SequenceExample of a video ({error}); '
-                       'convert it again') from error
+      raise ValueError(
+        f'{path}: record {number} is no SequenceExample of a video ({error}); convert it again'
+      ) from error
     yield clip
     position, number = start + length + _CRC_BYTES, number + 1
 
@@ -213,8 +218,13 @@ def _scan_record(path, data, start, end):
   names = context[NAME_KEY].bytes_list.value if NAME_KEY in context else ()
   if not names or not spans[IMAGE_KEY]:
     raise _WireError(f'{NAME_KEY} or {IMAGE_KEY} is missing')
-  return RecordClip(path, names[0].decode('utf-8', 'replace'), spans[IMAGE_KEY], spans[LABEL_KEY],
-                    'void' if IDS_KEY in context else None)
+  return RecordClip(
+    path,
+    names[0].decode('utf-8', 'replace'),
+    spans[IMAGE_KEY],
+    spans[LABEL_KEY],
+    'void' if IDS_KEY in context else None,
+  )
 
 
 def _context_features(data):

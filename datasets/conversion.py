@@ -28,6 +28,7 @@ class ConversionOptions:
   Raises:
     ValueError: a field is out of its range.
   """
+
   output_dir: str
   dataset: str  # Name for the manifest.
   split: str = 'train'
@@ -46,13 +47,15 @@ class ConversionOptions:
       raise ValueError(f'on_error: {self.on_error!r} given, expected {" or ".join(ON_ERROR)}')
     if self.num_shards < 0 or self.num_workers < 0 or not 1 <= self.jpeg_quality <= 100:
       raise ValueError(
-          f'num_shards {self.num_shards}, num_workers {self.num_workers}, jpeg_quality '
-          f'{self.jpeg_quality} given, expected 0 or more, 0 or more, 1..100')
+        f'num_shards {self.num_shards}, num_workers {self.num_workers}, jpeg_quality '
+        f'{self.jpeg_quality} given, expected 0 or more, 0 or more, 1..100'
+      )
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
   """One job: the videos of one shard. Can be pickled."""
+
   options: ConversionOptions
   index: int
   count: int
@@ -96,16 +99,25 @@ def plan(sources, options: ConversionOptions, settings: dict | None = None) -> l
     raise ValueError(f'video {twice!r} is listed twice, expected different names')
   count = options.num_shards or min(10 if options.split == 'train' else 1, len(names))
   if count > len(names):
-    raise ValueError(f'num_shards: {count} given for {len(names)} videos, expected at most one '
-                     'shard per video')
-  identity = {'format': shards_lib.MANIFEST_FORMAT, 'dataset': options.dataset,
-              'split': options.split, 'shards': count, 'videos': names,
-              'allow_void': options.allow_void, 'jpeg_quality': options.jpeg_quality,
-              'settings': settings or {}}
+    raise ValueError(
+      f'num_shards: {count} given for {len(names)} videos, expected at most one shard per video'
+    )
+  identity = {
+    'format': shards_lib.MANIFEST_FORMAT,
+    'dataset': options.dataset,
+    'split': options.split,
+    'shards': count,
+    'videos': names,
+    'allow_void': options.allow_void,
+    'jpeg_quality': options.jpeg_quality,
+    'settings': settings or {},
+  }
   fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
   bounds = [i * len(names) // count for i in range(count + 1)]
-  return [Shard(options, i, count, tuple(sources[bounds[i]:bounds[i + 1]]), fingerprint)
-          for i in range(count)]
+  return [
+    Shard(options, i, count, tuple(sources[bounds[i] : bounds[i + 1]]), fingerprint)
+    for i in range(count)
+  ]
 
 
 def convert(shards: list[Shard], on_video=lambda frames, name: None) -> dict:
@@ -146,14 +158,20 @@ def pending(shards: list[Shard]) -> list[Shard]:
   entry = shards_lib.read_manifest(folder).get('splits', {}).get(options.split)
   known = {p.name for shard in shards for p in (shard.path, shard.note_path)}
   pattern = f'{options.split}-?????-of-?????.tfrecord'
-  strangers = [p.name for pattern in (pattern, shards_lib.note_name(pattern))
-               for p in folder.glob(pattern) if p.name not in known]
+  strangers = [
+    p.name
+    for pattern in (pattern, shards_lib.note_name(pattern))
+    for p in folder.glob(pattern)
+    if p.name not in known
+  ]
   done = {s: _read_note(s) for s in shards}
   others = [n for n in done.values() if n and n['fingerprint'] != shards[0].fingerprint]
   if strangers or others or (entry and entry['fingerprint'] != shards[0].fingerprint):
-    raise ValueError(f'{folder}: holds another conversion of split {options.split!r} (other data '
-                     'or settings), expected an empty folder or the same conversion; choose '
-                     'another output folder or remove it')
+    raise ValueError(
+      f'{folder}: holds another conversion of split {options.split!r} (other data '
+      'or settings), expected an empty folder or the same conversion; choose '
+      'another output folder or remove it'
+    )
   for prefix in ('', '.'):
     for stale in folder.glob(f'{prefix}{options.split}-?????-of-?????.tfrecord.*tmp'):
       stale.unlink()
@@ -181,11 +199,18 @@ def convert_shard(shard: Shard, on_video=lambda frames, name: None) -> dict:
         writer.write(record)
         videos.append(summary)
         on_video(summary['frames'], source.name)
-    note = {'fingerprint': shard.fingerprint,
-            'shard': {'name': shard.path.name, 'bytes': temporary.stat().st_size,
-                      'sha256': shards_lib.file_sha256(temporary),
-                      'videos': len(videos), 'frames': sum(v['frames'] for v in videos)},
-            'videos': videos, 'skipped': skipped}
+    note = {
+      'fingerprint': shard.fingerprint,
+      'shard': {
+        'name': shard.path.name,
+        'bytes': temporary.stat().st_size,
+        'sha256': shards_lib.file_sha256(temporary),
+        'videos': len(videos),
+        'frames': sum(v['frames'] for v in videos),
+      },
+      'videos': videos,
+      'skipped': skipped,
+    }
   _write_json(shard.note_path, note)
   return note
 
@@ -210,18 +235,27 @@ def finish(shards: list[Shard]) -> dict:
       shard.note_path.unlink()
       raise BadVideo(note['error'])
   if not all(notes):
-    raise ValueError(f'{folder}: {sum(not n for n in notes)} shards are not written; run the '
-                     'conversion again')
+    raise ValueError(
+      f'{folder}: {sum(not n for n in notes)} shards are not written; run the conversion again'
+    )
   videos = [v for n in notes for v in n['videos']]
   skipped = [v for n in notes for v in n['skipped']]
   if not videos:
-    raise ValueError(f'split {options.split!r}: all {len(skipped)} videos are bad; the first: '
-                     f'{skipped[0]["reason"]}')
-  entry = {'fingerprint': shards[0].fingerprint, 'dataset': options.dataset,
-           'num_videos': len(videos), 'num_frames': sum(v['frames'] for v in videos),
-           'num_masks': sum(v['masks'] for v in videos),
-           'num_objects': sum(len(v['objects']) for v in videos),
-           'shards': [n['shard'] for n in notes], 'videos': videos, 'skipped': skipped}
+    raise ValueError(
+      f'split {options.split!r}: all {len(skipped)} videos are bad; the first: '
+      f'{skipped[0]["reason"]}'
+    )
+  entry = {
+    'fingerprint': shards[0].fingerprint,
+    'dataset': options.dataset,
+    'num_videos': len(videos),
+    'num_frames': sum(v['frames'] for v in videos),
+    'num_masks': sum(v['masks'] for v in videos),
+    'num_objects': sum(len(v['objects']) for v in videos),
+    'shards': [n['shard'] for n in notes],
+    'videos': videos,
+    'skipped': skipped,
+  }
   manifest['format'] = shards_lib.MANIFEST_FORMAT
   manifest.setdefault('splits', {})[options.split] = entry
   manifest['splits'] = dict(sorted(manifest['splits'].items()))
@@ -237,8 +271,9 @@ def _encode(source, options):
 
   try:
     video = source.opener()
-    return sequence_example.encode_video(video, source.required_masks, options.allow_void,
-                                         options.jpeg_quality)
+    return sequence_example.encode_video(
+      video, source.required_masks, options.allow_void, options.jpeg_quality
+    )
   except (ValueError, OSError) as error:
     raise BadVideo(f'video {source.name}: {error}') from error
 
@@ -250,8 +285,13 @@ def _convert_parallel(shards, workers, on_video):
   try:
     # An end in between leaves no shard half written, only temporary files.
     for _ in worker_processes.finished(
-        _work, shards, workers, 'run again with fewer (--num_workers): finished shards are kept',
-        _start_worker, (reports,)):
+      _work,
+      shards,
+      workers,
+      'run again with fewer (--num_workers): finished shards are kept',
+      _start_worker,
+      (reports,),
+    ):
       pass
   finally:
     reports.put(None)
@@ -285,15 +325,23 @@ def _read_note(shard):
 def _note_from_manifest(entry, shard):
   """The note that `finish` has merged into the manifest."""
   names = {s.name for s in shard.sources}
-  return {'fingerprint': entry['fingerprint'], 'shard': entry['shards'][shard.index],
-          'videos': [v for v in entry['videos'] if v['name'] in names],
-          'skipped': [v for v in entry['skipped'] if v['name'] in names]}
+  return {
+    'fingerprint': entry['fingerprint'],
+    'shard': entry['shards'][shard.index],
+    'videos': [v for v in entry['videos'] if v['name'] in names],
+    'skipped': [v for v in entry['skipped'] if v['name'] in names],
+  }
 
 
 def _is_complete(shard, note):
-  return bool(note and not note.get('skipped') and 'error' not in note
-              and shard.path.is_file() and shard.path.stat().st_size == note['shard']['bytes']
-              and shards_lib.file_sha256(shard.path) == note['shard']['sha256'])
+  return bool(
+    note
+    and not note.get('skipped')
+    and 'error' not in note
+    and shard.path.is_file()
+    and shard.path.stat().st_size == note['shard']['bytes']
+    and shards_lib.file_sha256(shard.path) == note['shard']['sha256']
+  )
 
 
 def _write_json(path, value):

@@ -15,8 +15,14 @@ from datasets.video import Video, VideoSource, list_images
 YEARS = ('2016', '2017')
 
 
-def davis_videos(root, year: str = '2016', split: str = 'val', resolution: str = '480p',
-                 single_object: bool | None = None, sequences=None) -> list[Video]:
+def davis_videos(
+  root,
+  year: str = '2016',
+  split: str = 'val',
+  resolution: str = '480p',
+  single_object: bool | None = None,
+  sequences=None,
+) -> list[Video]:
   """The videos of one DAVIS split, in the order of its list.
 
   Args:
@@ -34,12 +40,20 @@ def davis_videos(root, year: str = '2016', split: str = 'val', resolution: str =
     FileNotFoundError: no such folder or list.
     ValueError: unknown year or sequence, an empty list, a sequence without frames.
   """
-  return [source.opener() for source in davis_sources(
-      root, year, split, resolution, single_object, sequences)]
+  return [
+    source.opener()
+    for source in davis_sources(root, year, split, resolution, single_object, sequences)
+  ]
 
 
-def davis_sources(root, year: str = '2016', split: str = 'val', resolution: str = '480p',
-                  single_object: bool | None = None, sequences=None) -> list[VideoSource]:
+def davis_sources(
+  root,
+  year: str = '2016',
+  split: str = 'val',
+  resolution: str = '480p',
+  single_object: bool | None = None,
+  sequences=None,
+) -> list[VideoSource]:
   """`davis_videos` before any video has been looked at; the same arguments and errors."""
   root, year = pathlib.Path(root), str(year)
   if year not in YEARS:
@@ -48,8 +62,10 @@ def davis_sources(root, year: str = '2016', split: str = 'val', resolution: str 
   if single_object is None:
     single_object = year == '2016'
   required = 'first' if split.startswith('test') else 'every'
-  return [VideoSource(name, functools.partial(_video, root, resolution, name, single_object),
-                      required) for name in names]
+  return [
+    VideoSource(name, functools.partial(_video, root, resolution, name, single_object), required)
+    for name in names
+  ]
 
 
 def read_split(root, year: str, split: str, resolution: str = '480p') -> list[str]:
@@ -63,8 +79,10 @@ def read_split(root, year: str, split: str, resolution: str = '480p') -> list[st
   path = next((p for p in candidates if p.is_file()), None)
   if path is None:
     known = sorted(p.stem for p in candidates[0].parent.glob('*.txt'))
-    raise FileNotFoundError(f'{candidates[0]}: no such split; expected one of '
-                            f'{", ".join(known) or "the lists of DAVIS " + year}')
+    raise FileNotFoundError(
+      f'{candidates[0]}: no such split; expected one of '
+      f'{", ".join(known) or "the lists of DAVIS " + year}'
+    )
   names = [_sequence_name(line) for line in path.read_text().splitlines() if line.strip()]
   if not names:
     raise ValueError(f'{path}: an empty split given, expected one sequence name a line')
@@ -82,8 +100,9 @@ def _select(names, sequences, split):
     return names
   unknown = [s for s in sequences if s not in names]
   if unknown:
-    raise ValueError(f'sequence {unknown[0]!r} given, expected one of split {split}: '
-                     f'{", ".join(names)}')
+    raise ValueError(
+      f'sequence {unknown[0]!r} given, expected one of split {split}: {", ".join(names)}'
+    )
   return list(sequences)
 
 

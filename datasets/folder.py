@@ -12,8 +12,15 @@ import cv2
 from PIL import Image
 
 from datasets import masks as masks_lib
-from datasets.video import (IMAGE_SUFFIXES, NumberedNames, Video, VideoSource, list_images,
-                            natural_key, read_image)
+from datasets.video import (
+  IMAGE_SUFFIXES,
+  NumberedNames,
+  Video,
+  VideoSource,
+  list_images,
+  natural_key,
+  read_image,
+)
 
 # Containers that store their number of frames, so that a shorter stream means a damaged file.
 _COUNTED_SUFFIXES = ('.mp4', '.mov', '.m4v', '.avi')
@@ -27,8 +34,15 @@ class FolderVideo(Video):
   Files are opened when they are asked for; only their names are kept.
   """
 
-  def __init__(self, name: str, frame_paths, mask_paths=None, *, single_object: bool = False,
-               fps: float | None = None):
+  def __init__(
+    self,
+    name: str,
+    frame_paths,
+    mask_paths=None,
+    *,
+    single_object: bool = False,
+    fps: float | None = None,
+  ):
     """Names the files.
 
     Args:
@@ -49,8 +63,10 @@ class FolderVideo(Video):
     self.num_frames = len(self.frame_paths)
     self.masked_frames = tuple(sorted(self.mask_paths))
     if self.masked_frames and not 0 <= self.masked_frames[-1] < self.num_frames:
-      raise ValueError(f'{name}: a mask for frame {self.masked_frames[-1]} given, '
-                       f'expected frames 0..{self.num_frames - 1}')
+      raise ValueError(
+        f'{name}: a mask for frame {self.masked_frames[-1]} given, '
+        f'expected frames 0..{self.num_frames - 1}'
+      )
     self.frame_names = tuple(p.stem for p in self.frame_paths)
     self.single_object = single_object
     self.fps = fps
@@ -67,9 +83,10 @@ class FolderVideo(Video):
     image = read_image(path)
     if index and image.shape[:2] != self.frame_size:
       raise ValueError(
-          f'{path}: a frame of {image.shape[0]}x{image.shape[1]} (height x width) given, expected '
-          f'{self.frame_size[0]}x{self.frame_size[1]} like the first frame; '
-          'give frames of one size')
+        f'{path}: a frame of {image.shape[0]}x{image.shape[1]} (height x width) given, expected '
+        f'{self.frame_size[0]}x{self.frame_size[1]} like the first frame; '
+        'give frames of one size'
+      )
     return image
 
   def frames(self, start=0):
@@ -139,8 +156,10 @@ class VideoFile(Video):
     finally:
       capture.release()
     if not good:
-      raise ValueError(f'{self.path}: a video without a frame that can be decoded given; expected '
-                       'a codec known to FFmpeg, for example H.264 in mp4; convert the file')
+      raise ValueError(
+        f'{self.path}: a video without a frame that can be decoded given; expected '
+        'a codec known to FFmpeg, for example H.264 in mp4; convert the file'
+      )
     self.frame_size = first.shape[:2]
     self.num_frames = claimed if claimed > 0 else None
     self.frame_names = NumberedNames(self.num_frames)
@@ -156,8 +175,10 @@ class VideoFile(Video):
           continue
         good, image = capture.retrieve()
         if not good:
-          raise ValueError(f'{self.path}: unreadable frame {count - 1}; the {count - 1} frames '
-                           'before it are fine; convert or cut the file')
+          raise ValueError(
+            f'{self.path}: unreadable frame {count - 1}; the {count - 1} frames '
+            'before it are fine; convert or cut the file'
+          )
         yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     finally:
       capture.release()
@@ -178,16 +199,20 @@ class VideoFile(Video):
     finally:
       cv2.utils.logging.setLogLevel(level)
     if not capture.isOpened():
-      raise ValueError(f'{self.path}: no decodable video stream; expected a video file that FFmpeg '
-                       'reads, for example H.264 in mp4, or a folder of frames')
+      raise ValueError(
+        f'{self.path}: no decodable video stream; expected a video file that FFmpeg '
+        'reads, for example H.264 in mp4, or a folder of frames'
+      )
     return capture
 
   def _check_count(self, count):
     if self.num_frames is None or self.path.suffix.lower() not in _COUNTED_SUFFIXES:
       return
     if count < _COUNT_TOLERANCE * self.num_frames:
-      raise ValueError(f'{self.path}: the video breaks off after {count} of {self.num_frames} '
-                       'frames; the file is damaged behind them')
+      raise ValueError(
+        f'{self.path}: the video breaks off after {count} of {self.num_frames} '
+        'frames; the file is damaged behind them'
+      )
 
 
 def open_video(path, mask_path=None) -> Video:
@@ -211,8 +236,10 @@ def open_video(path, mask_path=None) -> Video:
   if path.is_dir():
     frames = list_images(path)
     if not frames:
-      raise ValueError(f'{path}: a folder with 0 frames given, expected images '
-                       f'({", ".join(IMAGE_SUFFIXES)}); give the folder that holds the frames')
+      raise ValueError(
+        f'{path}: a folder with 0 frames given, expected images '
+        f'({", ".join(IMAGE_SUFFIXES)}); give the folder that holds the frames'
+      )
     return FolderVideo(path.resolve().name, frames, _masks_by_frame(frames, mask_path))
   if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
     raise ValueError(f'{path}: a single image given, expected a video file or a folder of frames')
@@ -245,11 +272,13 @@ def folder_sources(root, split: str = 'all', sparse_masks: bool = False) -> list
     raise FileNotFoundError(f'{root}: no such folder; expected <video>/frames and <video>/masks')
   names, base = _split_names(root, split)
   if not names:
-    raise ValueError(f'{base}: an empty split {split!r} given, expected folders <video>/frames '
-                     'and <video>/masks')
+    raise ValueError(
+      f'{base}: an empty split {split!r} given, expected folders <video>/frames and <video>/masks'
+    )
   required = 'some' if sparse_masks else 'every'
-  return [VideoSource(name, functools.partial(_open_data_folder, base / name), required)
-          for name in names]
+  return [
+    VideoSource(name, functools.partial(_open_data_folder, base / name), required) for name in names
+  ]
 
 
 def _split_names(root, split):
@@ -261,8 +290,10 @@ def _split_names(root, split):
   names = sorted((p.name for p in base.iterdir() if (p / 'frames').is_dir()), key=natural_key)
   lists = sorted(p.stem for p in root.glob('*.txt'))
   if base == root and split != 'all' and (lists or not names):
-    raise ValueError(f'{root}: no split {split!r}, expected a list {split}.txt, a folder {split}/ '
-                     f'or folders <video>/frames; lists found: {", ".join(lists) or "none"}')
+    raise ValueError(
+      f'{root}: no split {split!r}, expected a list {split}.txt, a folder {split}/ '
+      f'or folders <video>/frames; lists found: {", ".join(lists) or "none"}'
+    )
   return names, base
 
 
@@ -275,8 +306,10 @@ def _open_data_folder(path):
   known = {p.stem for p in frames}
   stray = sorted(p.name for p in (path / 'masks').glob('*.png') if p.stem not in known)
   if stray:
-    raise ValueError(f'{path / "masks" / stray[0]}: a mask without a frame given, expected the '
-                     f'name of a frame, for example {frames[0].stem}.png')
+    raise ValueError(
+      f'{path / "masks" / stray[0]}: a mask without a frame given, expected the '
+      f'name of a frame, for example {frames[0].stem}.png'
+    )
   return FolderVideo(path.name, frames, _masks_by_frame(frames, path / 'masks'))
 
 
@@ -290,6 +323,8 @@ def _masks_by_frame(frames, mask_path):
   files = {p.stem: p for p in sorted(mask_path.glob('*.png'), key=lambda p: natural_key(p.name))}
   found = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
   if not found:
-    raise ValueError(f'{mask_path}: {len(files)} masks given, none named like a frame '
-                     f'(for example {frames[0].stem}.png); rename them')
+    raise ValueError(
+      f'{mask_path}: {len(files)} masks given, none named like a frame '
+      f'(for example {frames[0].stem}.png); rename them'
+    )
   return found

@@ -22,8 +22,9 @@ DILATION_RADIUS = 5
 NEAREST, BILINEAR = 'nearest', 'bilinear'
 
 
-def damage_masks(labels, rng, *, shift=True, scale=True, rotate=True, dilate=True,
-                 interpolation=NEAREST):
+def damage_masks(
+  labels, rng, *, shift=True, scale=True, rotate=True, dilate=True, interpolation=NEAREST
+):
   """Damages the mask of every object on its own and puts them together again.
 
   Args:
@@ -67,8 +68,9 @@ def _single_mask(labels):
   labels = np.asarray(labels)
   mask = labels[..., 0] if labels.ndim == 3 and labels.shape[-1] == 1 else labels
   if mask.ndim != 2:
-    raise ValueError(f'labels of shape {labels.shape} given; expected [height, width] or '
-                     '[height, width, 1]')
+    raise ValueError(
+      f'labels of shape {labels.shape} given; expected [height, width] or [height, width, 1]'
+    )
   return mask
 
 
@@ -131,9 +133,9 @@ def rotate_mask(mask, rng, interpolation=NEAREST):
     bool [height, width].
   """
   angle = np.deg2rad(rng.uniform(-MAX_ROTATION_DEGREES, MAX_ROTATION_DEGREES))
-  rotation = np.array([[np.cos(angle), -np.sin(angle), 0.0],
-                       [np.sin(angle), np.cos(angle), 0.0],
-                       [0.0, 0.0, 1.0]])
+  rotation = np.array(
+    [[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0], [0.0, 0.0, 1.0]]
+  )
   center = 0.5 * mask.shape[1], 0.5 * mask.shape[0]
   return _warp(mask, rotation, center, interpolation)
 
@@ -148,7 +150,7 @@ def dilate_mask(mask):
     bool [height, width].
   """
   steps = np.arange(-DILATION_RADIUS, DILATION_RADIUS + 1)
-  disk = steps[:, np.newaxis] ** 2 + steps ** 2 <= DILATION_RADIUS ** 2
+  disk = steps[:, np.newaxis] ** 2 + steps**2 <= DILATION_RADIUS**2
   return cv2.dilate(mask.astype(np.uint8), disk.astype(np.uint8)).astype(bool)
 
 
@@ -162,16 +164,17 @@ def _warp(mask, matrix, center, interpolation):
     return mask
   x, y = center
   inverse = np.linalg.inv(_translation(x, y) @ matrix @ _translation(-x, -y))
-  columns, rows = np.meshgrid(*(np.arange(length, dtype=np.float64)
-                                for length in mask.shape[::-1]))
+  columns, rows = np.meshgrid(*(np.arange(length, dtype=np.float64) for length in mask.shape[::-1]))
   source_x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
   source_y = inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2]
   if interpolation == NEAREST:
     return _pixels(mask, _round(source_y), _round(source_x))
   top, left = np.floor(source_y).astype(int), np.floor(source_x).astype(int)
   down, right = source_y - top, source_x - left
-  upper, lower = ((1 - right) * _pixels(mask, row, left) + right * _pixels(mask, row, left + 1)
-                  for row in (top, top + 1))
+  upper, lower = (
+    (1 - right) * _pixels(mask, row, left) + right * _pixels(mask, row, left + 1)
+    for row in (top, top + 1)
+  )
   return (1 - down) * upper + down * lower > 0.5
 
 

@@ -51,6 +51,7 @@ class Mask:
     binary: the file was black and white, and its white (255) was read as object 1.
     void_id: the id that means void; None if every id but 0 is an object.
   """
+
   ids: np.ndarray
   palette: np.ndarray | None = None
   binary: bool = False
@@ -59,12 +60,16 @@ class Mask:
   @property
   def object_ids(self) -> tuple[int, ...]:
     """Sorted ids present, without background (0) and void."""
-    return tuple(int(i) for i in np.flatnonzero(np.bincount(self.ids.ravel(), minlength=256))
-                 if i not in (0, self.void_id))
+    return tuple(
+      int(i)
+      for i in np.flatnonzero(np.bincount(self.ids.ravel(), minlength=256))
+      if i not in (0, self.void_id)
+    )
 
 
-def read_mask(path, *, require_object: bool = False, grey_255: str = 'auto',
-              void: bool = True) -> Mask:
+def read_mask(
+  path, *, require_object: bool = False, grey_255: str = 'auto', void: bool = True
+) -> Mask:
   """Reads a mask file; see `decode_mask`.
 
   Args:
@@ -83,13 +88,20 @@ def read_mask(path, *, require_object: bool = False, grey_255: str = 'auto',
   path = pathlib.Path(path)
   if not path.is_file():
     raise FileNotFoundError(f'{path}: no such mask file; give a palette or grey PNG')
-  return decode_mask(path.read_bytes(), str(path), require_object=require_object,
-                     grey_255=grey_255, void=void)
+  return decode_mask(
+    path.read_bytes(), str(path), require_object=require_object, grey_255=grey_255, void=void
+  )
 
 
-def decode_mask(data: bytes, name: str, *, require_object: bool = False,
-                grey_255: str = 'auto', void: bool = True,
-                max_pixels: int = MAX_PIXELS) -> Mask:
+def decode_mask(
+  data: bytes,
+  name: str,
+  *,
+  require_object: bool = False,
+  grey_255: str = 'auto',
+  void: bool = True,
+  max_pixels: int = MAX_PIXELS,
+) -> Mask:
   """Decodes a PNG mask: a palette image or a grey image of 1, 2, 4 or 8 bits.
 
   The pixel values are the ids, whatever colours the palette gives them. In a palette file of a data
@@ -130,13 +142,16 @@ def decode_mask(data: bytes, name: str, *, require_object: bool = False,
       values[values == VOID_ID] = 1
   mask = Mask(values, palette, binary, VOID_ID if void else None)
   if require_object and not mask.object_ids:
-    raise ValueError(f'{name}: a mask without any object given, expected at least one pixel with '
-                     f'an id of 1..{254 if void else 255}; paint the objects to follow')
+    raise ValueError(
+      f'{name}: a mask without any object given, expected at least one pixel with '
+      f'an id of 1..{254 if void else 255}; paint the objects to follow'
+    )
   return mask
 
 
-def encode_mask(ids: np.ndarray, palette: np.ndarray | None = None,
-                compress_level: int = 6) -> bytes:
+def encode_mask(
+  ids: np.ndarray, palette: np.ndarray | None = None, compress_level: int = 6
+) -> bytes:
   """Encodes ids as an 8-bit palette PNG whose palette has all 256 entries.
 
   Args:
@@ -157,8 +172,7 @@ def encode_mask(ids: np.ndarray, palette: np.ndarray | None = None,
   if ids.dtype != np.uint8 and (ids.min() < 0 or ids.max() > 255):
     raise ValueError(f'ids: values {ids.min()}..{ids.max()} given, expected 0..255')
   if palette.shape != (256, 3) or palette.dtype != np.uint8:
-    raise ValueError(
-        f'palette: {palette.dtype} {palette.shape} given, expected uint8 (256, 3)')
+    raise ValueError(f'palette: {palette.dtype} {palette.shape} given, expected uint8 (256, 3)')
   image = Image.fromarray(ids.astype(np.uint8, copy=False))  # Mode L, turned into P next.
   image.putpalette(palette.tobytes())
   stream = io.BytesIO()
@@ -171,8 +185,13 @@ def write_mask(path, ids: np.ndarray, palette: np.ndarray | None = None) -> None
   whole_file.write_bytes(path, encode_mask(ids, palette))
 
 
-def overlay(image: np.ndarray, ids: np.ndarray, palette: np.ndarray | None = None,
-            alpha: float = 0.45, void_id: int | None = VOID_ID) -> np.ndarray:
+def overlay(
+  image: np.ndarray,
+  ids: np.ndarray,
+  palette: np.ndarray | None = None,
+  alpha: float = 0.45,
+  void_id: int | None = VOID_ID,
+) -> np.ndarray:
   """Draws objects over a frame: a tint inside, the colour at full brightness as a contour.
 
   Args:
@@ -219,19 +238,26 @@ def _check_header(data, name, max_pixels):
   """Returns (bit depth, is palette) of a PNG that may be a mask; raises ValueError otherwise."""
   if data[:8] != _PNG_SIGNATURE or data[12:16] != b'IHDR' or len(data) < 33:
     kind = 'a JPEG image' if data[:2] == b'\xff\xd8' else 'not a PNG image'
-    raise ValueError(f'{name}: {kind} given, expected a palette or grey PNG mask; '
-                     'save the mask as an indexed PNG')
+    raise ValueError(
+      f'{name}: {kind} given, expected a palette or grey PNG mask; save the mask as an indexed PNG'
+    )
   width, height, bit_depth, colour_type = struct.unpack('>IIBB', data[16:26])
   if colour_type not in (0, 3):
     kind = _REFUSED_COLOUR_TYPES.get(colour_type, f'a type {colour_type}')
-    raise ValueError(f'{name}: {kind} image given, expected a palette or grey PNG whose values '
-                     'are the object ids; convert it to indexed colours')
+    raise ValueError(
+      f'{name}: {kind} image given, expected a palette or grey PNG whose values '
+      'are the object ids; convert it to indexed colours'
+    )
   if bit_depth > 8:
-    raise ValueError(f'{name}: {bit_depth} bits per pixel given, expected at most 8 (object ids '
-                     '1..254); save the mask as an 8-bit PNG')
+    raise ValueError(
+      f'{name}: {bit_depth} bits per pixel given, expected at most 8 (object ids '
+      '1..254); save the mask as an 8-bit PNG'
+    )
   if not 0 < width * height <= max_pixels:
-    raise ValueError(f'{name}: an image of {height}x{width} given, expected 1 to {max_pixels} '
-                     'pixels; give a mask of the size of the frames')
+    raise ValueError(
+      f'{name}: an image of {height}x{width} given, expected 1 to {max_pixels} '
+      'pixels; give a mask of the size of the frames'
+    )
   return bit_depth, colour_type == 3
 
 
@@ -244,14 +270,15 @@ def _decode_pixels(data, name, bit_depth, is_palette):
       colours = image.getpalette('RGB') if is_palette else None
   # What Pillow raises for damaged chunks, bad checksums and cut-off files.
   except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-    raise ValueError(f'{name}: a damaged PNG given ({error}), expected a readable mask; '
-                     'write the file again') from error
+    raise ValueError(
+      f'{name}: a damaged PNG given ({error}), expected a readable mask; write the file again'
+    ) from error
   if not is_palette:
     # Pillow stretches 2- and 4-bit grey to 0..255; the ids are the stored values.
     return values // {2: 85, 4: 17}.get(bit_depth, 1), None
   palette = DAVIS_PALETTE.copy()  # Entries that a short palette lacks stay visible.
   colours = np.asarray(colours or [], np.uint8).reshape(-1, 3)
-  palette[:len(colours)] = colours
+  palette[: len(colours)] = colours
   return values, palette
 
 
@@ -280,5 +307,7 @@ def _refuse_antialiased(values, is_palette, name):
   lowest_object = cv2.erode(np.where(values == 0, 255, values).astype(np.uint8), kernel)
   touches = (high > values) | (lowest_object < values)
   if 2 * np.count_nonzero(touches & on_thin) > np.count_nonzero(on_thin):
-    raise ValueError(f'{name}: an antialiased image given ({len(thin)} values only on outlines), '
-                     'expected hard-edged object ids; draw or resize the mask without smoothing')
+    raise ValueError(
+      f'{name}: an antialiased image given ({len(thin)} values only on outlines), '
+      'expected hard-edged object ids; draw or resize the mask without smoothing'
+    )

@@ -37,20 +37,26 @@ class RecordVideo(Video):
       parsed = sequence_example.parse_video(tf.constant(serialized))
       parsed = {key: value.numpy() for key, value in parsed.items()}
     except tf.errors.InvalidArgumentError as error:
-      raise ValueError(f'a record that is not a video given ({error.message.splitlines()[0]}); '
-                       'expected the SequenceExamples of convert_to_tfrecord') from error
+      raise ValueError(
+        f'a record that is not a video given ({error.message.splitlines()[0]}); '
+        'expected the SequenceExamples of convert_to_tfrecord'
+      ) from error
     self.name = parsed['video_id'].decode()
     self.frame_size = int(parsed['height']), int(parsed['width'])
     self._images, self._masks = list(parsed['images']), list(parsed['masks'])
     if len(self._images) != len(self._masks) or not self._images:
-      raise ValueError(f'{self.name}: a record of {len(self._images)} frames and '
-                       f'{len(self._masks)} masks given, expected as many; convert it again')
+      raise ValueError(
+        f'{self.name}: a record of {len(self._images)} frames and '
+        f'{len(self._masks)} masks given, expected as many; convert it again'
+      )
     self.num_frames = len(self._images)
     names = tuple(name.decode() for name in parsed['frame_names'])
     self.frame_names = names or NumberedNames(self.num_frames)
     self.masked_frames = tuple(i for i, data in enumerate(self._masks) if data)
-    self.object_first_frames = dict(zip(map(int, parsed['object_ids']),
-                                        map(int, parsed['first_frames']), strict=True)) or None
+    self.object_first_frames = (
+      dict(zip(map(int, parsed['object_ids']), map(int, parsed['first_frames']), strict=True))
+      or None
+    )
     self._palette = parsed['palette'] if len(parsed['palette']) == 256 else None
 
   def frame(self, index):
@@ -58,8 +64,10 @@ class RecordVideo(Video):
       raise IndexError(f'{self.name}: no frame {index}, expected 0..{self.num_frames - 1}')
     image = decode_image(self._images[index], f'{self.name}: frame {index}')
     if image.shape[:2] != self.frame_size:
-      raise ValueError(f'{self.name}: frame {index} has size {image.shape[:2]}, expected '
-                       f'{self.frame_size}; convert the video again')
+      raise ValueError(
+        f'{self.name}: frame {index} has size {image.shape[:2]}, expected '
+        f'{self.frame_size}; convert the video again'
+      )
     return image
 
   def frames(self, start=0):

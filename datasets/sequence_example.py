@@ -28,8 +28,12 @@ _OBJECT_IDS, _FIRST_FRAMES = 'segmentation/object/ids', 'segmentation/object/fir
 _PALETTE, _FRAME_NAMES = 'segmentation/object/palette', 'clip/frame_names'
 
 
-def encode_video(video: Video, required_masks: str = 'every', allow_void: bool = False,
-                 jpeg_quality: int = JPEG_QUALITY) -> tuple[bytes, dict]:
+def encode_video(
+  video: Video,
+  required_masks: str = 'every',
+  allow_void: bool = False,
+  jpeg_quality: int = JPEG_QUALITY,
+) -> tuple[bytes, dict]:
   """Reads a whole video, checks it, and encodes it as one record.
 
   JPEG and 8-bit PNG files go in as they are; other frames are encoded as JPEG.
@@ -48,8 +52,9 @@ def encode_video(video: Video, required_masks: str = 'every', allow_void: bool =
     ValueError, FileNotFoundError: the video is bad; the message names the video or its file.
   """
   images, image_format = _encode_images(video, jpeg_quality)
-  encoded_masks, first_frames, palette = _encode_masks(video, len(images), required_masks,
-                                                       allow_void)
+  encoded_masks, first_frames, palette = _encode_masks(
+    video, len(images), required_masks, allow_void
+  )
   height, width = video.frame_size
   example = tf.train.SequenceExample()
   _fill_context(example.context.feature, video, len(images), image_format, first_frames, palette)
@@ -58,12 +63,19 @@ def encode_video(video: Video, required_masks: str = 'every', allow_void: bool =
     for value in values:
       features.feature.add().bytes_list.value.append(value)
   if example.ByteSize() > _MAX_RECORD_BYTES:
-    raise ValueError(f'{video.name}: a video of {example.ByteSize()} bytes given, expected at most '
-                     f'{_MAX_RECORD_BYTES}; cut it into parts')
+    raise ValueError(
+      f'{video.name}: a video of {example.ByteSize()} bytes given, expected at most '
+      f'{_MAX_RECORD_BYTES}; cut it into parts'
+    )
   # Map fields have no order of their own: the same video must give the same bytes.
   return example.SerializeToString(deterministic=True), {
-      'name': video.name, 'frames': len(images), 'masks': sum(map(bool, encoded_masks)),
-      'objects': sorted(first_frames), 'height': height, 'width': width}
+    'name': video.name,
+    'frames': len(images),
+    'masks': sum(map(bool, encoded_masks)),
+    'objects': sorted(first_frames),
+    'height': height,
+    'width': width,
+  }
 
 
 def _fill_context(context, video, num_frames, image_format, first_frames, palette):
@@ -90,8 +102,10 @@ def _encode_images(video, jpeg_quality):
   images, formats = [], set()
   for index, frame in enumerate(video.frames()):
     if frame.shape[:2] != tuple(video.frame_size):
-      raise ValueError(f'{video.name}: frame {index} of {frame.shape[0]}x{frame.shape[1]} given, '
-                       f'expected {video.frame_size[0]}x{video.frame_size[1]} like the first')
+      raise ValueError(
+        f'{video.name}: frame {index} of {frame.shape[0]}x{frame.shape[1]} given, '
+        f'expected {video.frame_size[0]}x{video.frame_size[1]} like the first'
+      )
     data, kind = video.encoded_frame(index) or (_encode_jpeg(frame, jpeg_quality), 'JPEG')
     images.append(data)
     formats.add(kind)
@@ -122,16 +136,20 @@ def _encode_masks(video, num_frames, required_masks, allow_void):
   for index in video.masked_frames:
     mask = video.mask(index)
     if not allow_void and (mask.ids == masks.VOID_ID).any():
-      raise ValueError(f'{video.name}: the mask of frame {video.frame_names[index]} holds id 255, '
-                       'expected ids up to 254; allow void pixels if 255 means void')
+      raise ValueError(
+        f'{video.name}: the mask of frame {video.frame_names[index]} holds id 255, '
+        'expected ids up to 254; allow void pixels if 255 means void'
+      )
     for object_id in mask.object_ids:
       first_frames.setdefault(object_id, index)
     palette = mask.palette if palette is None else palette
     # Grey, as the original's readers expect: TensorFlow's decoder turns a palette into colours.
     encoded[index] = cv2.imencode('.png', mask.ids)[1].tobytes()
   if not first_frames:
-    raise ValueError(f'{video.name}: {len(video.masked_frames)} masks without any object given, '
-                     'expected at least one object')
+    raise ValueError(
+      f'{video.name}: {len(video.masked_frames)} masks without any object given, '
+      'expected at least one object'
+    )
   given = video.object_first_frames or {}
   return encoded, {i: given.get(i, first) for i, first in first_frames.items()}, palette
 
@@ -143,8 +161,10 @@ def _check_required(video, num_frames, required_masks):
     raise ValueError(f'required_masks: {required_masks!r} given, expected every, first or some')
   missing = [i for i in expected if i not in present]
   if missing:
-    raise ValueError(f'{video.name}: no mask for frame {video.frame_names[missing[0]]} '
-                     f'({len(missing)} missing), expected one for {required_masks} frame')
+    raise ValueError(
+      f'{video.name}: no mask for frame {video.frame_names[missing[0]]} '
+      f'({len(missing)} missing), expected one for {required_masks} frame'
+    )
   if not present:
     raise ValueError(f'{video.name}: a video without masks given, expected at least one')
 
@@ -165,24 +185,31 @@ def parse_video(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
   numbers = tf.io.VarLenFeature(tf.int64)
   strings = tf.io.FixedLenSequenceFeature([], tf.string)
   context, lists = tf.io.parse_single_sequence_example(
-      serialized,
-      context_features={
-          'video_id': tf.io.FixedLenFeature([], tf.string), 'clip/frames': scalar,
-          'image/height': scalar, 'image/width': scalar, _OBJECT_IDS: numbers,
-          _FIRST_FRAMES: numbers,
-          _FRAME_NAMES: tf.io.VarLenFeature(tf.string),
-          _PALETTE: tf.io.FixedLenFeature([], tf.string, b'')},
-      sequence_features={_IMAGES: strings, _MASKS: strings})
+    serialized,
+    context_features={
+      'video_id': tf.io.FixedLenFeature([], tf.string),
+      'clip/frames': scalar,
+      'image/height': scalar,
+      'image/width': scalar,
+      _OBJECT_IDS: numbers,
+      _FIRST_FRAMES: numbers,
+      _FRAME_NAMES: tf.io.VarLenFeature(tf.string),
+      _PALETTE: tf.io.FixedLenFeature([], tf.string, b''),
+    },
+    sequence_features={_IMAGES: strings, _MASKS: strings},
+  )
   return {
-      'video_id': context['video_id'],
-      'num_frames': tf.cast(context['clip/frames'], tf.int32),
-      'height': tf.cast(context['image/height'], tf.int32),
-      'width': tf.cast(context['image/width'], tf.int32),
-      'images': lists[_IMAGES], 'masks': lists[_MASKS],
-      'object_ids': tf.cast(context[_OBJECT_IDS].values, tf.int32),
-      'first_frames': tf.cast(context[_FIRST_FRAMES].values, tf.int32),
-      'frame_names': context[_FRAME_NAMES].values,
-      'palette': tf.reshape(tf.io.decode_raw(context[_PALETTE], tf.uint8), [-1, 3])}
+    'video_id': context['video_id'],
+    'num_frames': tf.cast(context['clip/frames'], tf.int32),
+    'height': tf.cast(context['image/height'], tf.int32),
+    'width': tf.cast(context['image/width'], tf.int32),
+    'images': lists[_IMAGES],
+    'masks': lists[_MASKS],
+    'object_ids': tf.cast(context[_OBJECT_IDS].values, tf.int32),
+    'first_frames': tf.cast(context[_FIRST_FRAMES].values, tf.int32),
+    'frame_names': context[_FRAME_NAMES].values,
+    'palette': tf.reshape(tf.io.decode_raw(context[_PALETTE], tf.uint8), [-1, 3]),
+  }
 
 
 def decode_frames(video: dict[str, tf.Tensor], indices) -> tuple[tf.Tensor, tf.Tensor]:
@@ -198,10 +225,16 @@ def decode_frames(video: dict[str, tf.Tensor], indices) -> tuple[tf.Tensor, tf.T
   """
   indices = tf.convert_to_tensor(indices, tf.int32)
   shape = tf.stack([video['height'], video['width']])
-  images = tf.map_fn(_decode_image, tf.gather(video['images'], indices),
-                     fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8))
-  labels = tf.map_fn(lambda data: _decode_label(data, shape), tf.gather(video['masks'], indices),
-                     fn_output_signature=tf.TensorSpec([None, None], tf.int32))
+  images = tf.map_fn(
+    _decode_image,
+    tf.gather(video['images'], indices),
+    fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8),
+  )
+  labels = tf.map_fn(
+    lambda data: _decode_label(data, shape),
+    tf.gather(video['masks'], indices),
+    fn_output_signature=tf.TensorSpec([None, None], tf.int32),
+  )
   return images, labels
 
 
@@ -212,6 +245,7 @@ def _decode_image(data):
 
 def _decode_label(data, shape):
   return tf.cond(
-      tf.equal(tf.strings.length(data), 0),
-      lambda: tf.fill(shape, masks.VOID_ID),
-      lambda: tf.cast(tf.io.decode_png(data, channels=1)[..., 0], tf.int32))
+    tf.equal(tf.strings.length(data), 0),
+    lambda: tf.fill(shape, masks.VOID_ID),
+    lambda: tf.cast(tf.io.decode_png(data, channels=1)[..., 0], tf.int32),
+  )

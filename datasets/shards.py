@@ -36,8 +36,9 @@ def list_shards(dataset_dir, split: str = 'train', verify: bool = True) -> list[
   """
   folder = pathlib.Path(dataset_dir)
   if not folder.is_dir():
-    raise FileNotFoundError(f'{folder}: no such folder; convert a data set with '
-                            'tools.convert_to_tfrecord')
+    raise FileNotFoundError(
+      f'{folder}: no such folder; convert a data set with tools.convert_to_tfrecord'
+    )
   entry = read_manifest(folder).get('splits', {}).get(split)
   if entry is None:
     return _list_without_manifest(folder, split, verify)
@@ -49,11 +50,15 @@ def list_shards(dataset_dir, split: str = 'train', verify: bool = True) -> list[
     if not path.is_file():
       raise ValueError(f'{path}: a shard of the manifest is missing; convert the split again')
     if path.stat().st_size != shard['bytes']:
-      raise ValueError(f'{path}: a shard of {path.stat().st_size} bytes given, expected '
-                       f'{shard["bytes"]}; it is truncated or changed: convert the split again')
+      raise ValueError(
+        f'{path}: a shard of {path.stat().st_size} bytes given, expected '
+        f'{shard["bytes"]}; it is truncated or changed: convert the split again'
+      )
     if verify and file_sha256(path) != shard['sha256']:
-      raise ValueError(f'{path}: the checksum differs from the manifest; the shard is corrupt: '
-                       'convert the split again')
+      raise ValueError(
+        f'{path}: the checksum differs from the manifest; the shard is corrupt: '
+        'convert the split again'
+      )
     paths.append(str(path))
   return paths
 
@@ -80,8 +85,11 @@ def read_manifest(folder) -> dict:
 def file_sha256(path) -> str:
   """Hexadecimal SHA-256 of a file's content."""
   with open(path, 'rb') as stream:
-    return hashlib.file_digest(stream, 'sha256').hexdigest() if hasattr(
-        hashlib, 'file_digest') else _sha256_of_stream(stream)
+    return (
+      hashlib.file_digest(stream, 'sha256').hexdigest()
+      if hasattr(hashlib, 'file_digest')
+      else _sha256_of_stream(stream)
+    )
 
 
 def _sha256_of_stream(stream):
@@ -106,17 +114,23 @@ def _list_without_manifest(folder, split, verify):
   found = [m for m in matches if m['split'] == split]
   if not found:
     known = sorted({m['split'] for m in matches})
-    raise FileNotFoundError(f'{folder}: no shards of split {split!r}; splits found: '
-                            f'{", ".join(known) or "none"}; convert it first')
+    raise FileNotFoundError(
+      f'{folder}: no shards of split {split!r}; splits found: '
+      f'{", ".join(known) or "none"}; convert it first'
+    )
   if any(folder.glob(note_name(f'{split}-?????-of-?????.tfrecord'))):
-    raise ValueError(f'{folder}: the conversion of split {split!r} has not finished; run the same '
-                     'conversion again to complete it')
+    raise ValueError(
+      f'{folder}: the conversion of split {split!r} has not finished; run the same '
+      'conversion again to complete it'
+    )
   count = int(found[0]['count'])
   expected = [folder / shard_name(split, i, count) for i in range(count)]
   missing = [p.name for p in expected if not p.is_file()]
   if missing or len(found) != count:
-    raise ValueError(f'{folder}: {len(found)} shards of split {split!r} given, expected {count}; '
-                     f'{missing[0] if missing else "two conversions are mixed"}: convert again')
+    raise ValueError(
+      f'{folder}: {len(found)} shards of split {split!r} given, expected {count}; '
+      f'{missing[0] if missing else "two conversions are mixed"}: convert again'
+    )
   if verify and not sum(count_records(p) for p in expected):
     raise ValueError(f'{folder}: split {split!r} is empty; convert it again')
   return [str(p) for p in expected]
@@ -135,6 +149,7 @@ def count_records(path) -> int:
     for _ in tf.data.TFRecordDataset(str(path)):
       count += 1
   except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
-    raise ValueError(f'{path}: truncated or corrupt after record {count}; convert the split '
-                     'again') from error
+    raise ValueError(
+      f'{path}: truncated or corrupt after record {count}; convert the split again'
+    ) from error
   return count

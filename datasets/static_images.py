@@ -28,6 +28,7 @@ class MotionOptions:
   Raises:
     ValueError: a field is negative.
   """
+
   rotation: float = 15.0  # Degrees.
   scale: float = 0.15  # Relative change.
   shear: float = 0.08
@@ -48,8 +49,15 @@ _FIELD_STEP = 8  # A thin-plate field is smooth: it is evaluated on every eighth
 class StillVideo(Video):
   """A pseudo video out of one image and its mask; frame 0 is the still itself."""
 
-  def __init__(self, name: str, image: np.ndarray, mask: Mask, num_frames: int = 8, seed: int = 0,
-               motion: MotionOptions = MotionOptions()):
+  def __init__(
+    self,
+    name: str,
+    image: np.ndarray,
+    mask: Mask,
+    num_frames: int = 8,
+    seed: int = 0,
+    motion: MotionOptions = MotionOptions(),
+  ):
     """Takes the still.
 
     Args:
@@ -64,8 +72,9 @@ class StillVideo(Video):
       ValueError: no frames, or a mask of another size.
     """
     if num_frames < 1 or seed < 0:
-      raise ValueError(f'{name}: num_frames {num_frames}, seed {seed} given, expected 1 or more '
-                       'and 0 or more')
+      raise ValueError(
+        f'{name}: num_frames {num_frames}, seed {seed} given, expected 1 or more and 0 or more'
+      )
     self.name, self.num_frames, self.frame_size = name, num_frames, image.shape[:2]
     self.frame_names = NumberedNames(num_frames)
     self.masked_frames = tuple(range(num_frames))
@@ -119,8 +128,13 @@ class StillVideo(Video):
     return image, ids
 
 
-def static_image_sources(root, split: str = 'train', num_frames: int = 8, seed: int = 0,
-                         motion: MotionOptions = MotionOptions()) -> list[VideoSource]:
+def static_image_sources(
+  root,
+  split: str = 'train',
+  num_frames: int = 8,
+  seed: int = 0,
+  motion: MotionOptions = MotionOptions(),
+) -> list[VideoSource]:
   """One pseudo video for each image of a folder.
 
   Args:
@@ -140,19 +154,32 @@ def static_image_sources(root, split: str = 'train', num_frames: int = 8, seed: 
   root = pathlib.Path(root)
   base = root / split if (root / split).is_dir() else root
   if not (base / 'images').is_dir() or not (base / 'masks').is_dir():
-    raise FileNotFoundError(f'{base}: no folders images and masks; expected images/<name>.jpg with '
-                            'masks/<name>.png')
+    raise FileNotFoundError(
+      f'{base}: no folders images and masks; expected images/<name>.jpg with masks/<name>.png'
+    )
   images = list_images(base / 'images')
   if not images:
     raise ValueError(f'{base / "images"}: an empty split given, expected images')
-  return [VideoSource(path.stem, functools.partial(
-      _open_still, path, base / 'masks' / f'{path.stem}.png', num_frames, seed, motion))
-          for path in images]
+  return [
+    VideoSource(
+      path.stem,
+      functools.partial(
+        _open_still, path, base / 'masks' / f'{path.stem}.png', num_frames, seed, motion
+      ),
+    )
+    for path in images
+  ]
 
 
 def _open_still(image_path, mask_path, num_frames, seed, motion):
-  return StillVideo(image_path.stem, read_image(image_path),
-                    read_mask(mask_path, require_object=True), num_frames, seed, motion)
+  return StillVideo(
+    image_path.stem,
+    read_image(image_path),
+    read_mask(mask_path, require_object=True),
+    num_frames,
+    seed,
+    motion,
+  )
 
 
 def _random_motion(rng, options):
@@ -160,8 +187,9 @@ def _random_motion(rng, options):
   angle = np.deg2rad(options.rotation) * rng.uniform(-1, 1)
   scale = 1 + options.scale * rng.uniform(-1, 1)
   shear = options.shear * rng.uniform(-1, 1)
-  linear = scale * np.array([[np.cos(angle), -np.sin(angle) + shear],
-                             [np.sin(angle), np.cos(angle)]]) - np.eye(2)
+  linear = scale * np.array(
+    [[np.cos(angle), -np.sin(angle) + shear], [np.sin(angle), np.cos(angle)]]
+  ) - np.eye(2)
   shift = options.shift * rng.uniform(-1, 1, (2, 1))
   bends = options.bend * rng.uniform(-1, 1, (_GRID * _GRID, 2))
   return np.concatenate([linear, shift], 1), bends
@@ -181,8 +209,10 @@ def _field(size, motion, progress, centre=(0.5, 0.5)):
   moved = progress * (moved + _thin_plate(points, bends))
   coarse = (moved * aspect).reshape(rows, columns, 2).astype(np.float32)
   # Nodes sit on the corners of the frame: a size with align_corners, done by remap.
-  grid_x, grid_y = np.meshgrid(np.linspace(0, columns - 1, width, dtype=np.float32),
-                               np.linspace(0, rows - 1, height, dtype=np.float32))
+  grid_x, grid_y = np.meshgrid(
+    np.linspace(0, columns - 1, width, dtype=np.float32),
+    np.linspace(0, rows - 1, height, dtype=np.float32),
+  )
   return cv2.remap(coarse, grid_x, grid_y, cv2.INTER_LINEAR)
 
 
@@ -208,8 +238,9 @@ def _thin_plate(points, shifts):
   """Interpolates shifts [16, 2] of the control grid at points [n, 2] of the unit square."""
   controls, inverse = _thin_plate_solver()
   weights = inverse @ np.concatenate([shifts, np.zeros((3, 2))])
-  basis = np.concatenate([_thin_plate_kernel(points, controls), np.ones((len(points), 1)), points],
-                         axis=1)
+  basis = np.concatenate(
+    [_thin_plate_kernel(points, controls), np.ones((len(points), 1)), points], axis=1
+  )
   return basis @ weights
 
 

@@ -18,18 +18,25 @@ MAX_OBJECTS = 254 // _ID_STEP
 class SyntheticVideo(Video):
   """A video that is drawn frame by frame when asked; every frame has a mask."""
 
-  def __init__(self, seed: int, num_frames: int = 12, frame_size: tuple[int, int] = (120, 214),
-               num_objects: int = 2, name: str | None = None):
+  def __init__(
+    self,
+    seed: int,
+    num_frames: int = 12,
+    frame_size: tuple[int, int] = (120, 214),
+    num_objects: int = 2,
+    name: str | None = None,
+  ):
     """Args: seed, 0 or more; frames; (height, width), 16 or more each; objects 1..84; name.
 
     Raises:
       ValueError: a number is out of its range.
     """
-    if (seed < 0 or num_frames < 1 or min(frame_size) < 16
-        or not 1 <= num_objects <= MAX_OBJECTS):
-      raise ValueError(f'seed {seed}, num_frames {num_frames}, frame_size {tuple(frame_size)}, '
-                       f'num_objects {num_objects} given, expected 0 or more, 1 or more, 16x16 or '
-                       f'more, 1..{MAX_OBJECTS}')
+    if seed < 0 or num_frames < 1 or min(frame_size) < 16 or not 1 <= num_objects <= MAX_OBJECTS:
+      raise ValueError(
+        f'seed {seed}, num_frames {num_frames}, frame_size {tuple(frame_size)}, '
+        f'num_objects {num_objects} given, expected 0 or more, 1 or more, 16x16 or '
+        f'more, 1..{MAX_OBJECTS}'
+      )
     self.name = name or f'synthetic_{seed:05d}'
     self.num_frames, self.frame_size, self.fps = num_frames, tuple(frame_size), 24.0
     self.frame_names = NumberedNames(num_frames)
@@ -55,16 +62,24 @@ class SyntheticVideo(Video):
     objects = []
     for _ in range(self._num_objects):
       corners = int(rng.integers(3, 9))
-      angles = np.sort(rng.uniform(0, 2 * np.pi, corners)) if rng.random() < 0.5 else (
-          np.arange(corners) * 2 * np.pi / corners)
+      angles = (
+        np.sort(rng.uniform(0, 2 * np.pi, corners))
+        if rng.random() < 0.5
+        else (np.arange(corners) * 2 * np.pi / corners)
+      )
       radius = min(height, width) * rng.uniform(0.12, 0.22)
       radii = radius * rng.uniform(0.7, 1.3, corners)
-      objects.append({
+      objects.append(
+        {
           'texture': _texture(rng, height, width, contrast=120),
           'outline': np.stack([np.cos(angles) * radii, np.sin(angles) * radii], -1),
           'start': rng.uniform(0.25, 0.75, 2) * (width, height),
-          'speed': rng.normal(0, 0.012, 2) * (width, height), 'turn': rng.normal(0, 0.06),
-          'pulse': rng.uniform(0, 0.2), 'phase': rng.uniform(0, 2 * np.pi)})
+          'speed': rng.normal(0, 0.012, 2) * (width, height),
+          'turn': rng.normal(0, 0.06),
+          'pulse': rng.uniform(0, 0.2),
+          'phase': rng.uniform(0, 2 * np.pi),
+        }
+      )
     return background, objects, rng.uniform(-1, 1, 2)
 
   def _drawn(self, index):
@@ -82,7 +97,7 @@ class SyntheticVideo(Video):
     # A slow sway of the camera that never leaves the background.
     shift = np.sin(index * 0.05) * pan * (height // 4, width // 4)
     top, left = np.round(shift).astype(int) + (height // 4, width // 4)
-    image = background[top:top + height, left:left + width].copy()
+    image = background[top : top + height, left : left + width].copy()
     ids = np.zeros((height, width), np.uint8)
     for number, item in enumerate(objects):
       centre = _bounce(item['start'] + index * item['speed'], (width, height))
@@ -108,8 +123,10 @@ def synthetic_sources(num_videos: int, seed: int = 0, **options) -> list[VideoSo
   """`synthetic_videos` before anything is drawn; raises ValueError if `num_videos` is below 1."""
   if num_videos < 1:
     raise ValueError(f'num_videos: {num_videos} given, expected at least 1')
-  return [VideoSource(f'synthetic_{s:05d}', functools.partial(SyntheticVideo, s, **options))
-          for s in range(seed, seed + num_videos)]
+  return [
+    VideoSource(f'synthetic_{s:05d}', functools.partial(SyntheticVideo, s, **options))
+    for s in range(seed, seed + num_videos)
+  ]
 
 
 def _texture(rng, height, width, contrast):

@@ -57,17 +57,32 @@ class TripletOptions:
     if self.crop_size is not None and (len(self.crop_size) != 2 or min(self.crop_size) < 1):
       raise ValueError(f'crop_size is {self.crop_size}; expected (height, width), or None')
     if self.image_dtype not in IMAGE_DTYPES:
-      raise ValueError(f'image_dtype is {self.image_dtype!r}; choose one of '
-                       f'{", ".join(IMAGE_DTYPES)}')
+      raise ValueError(
+        f'image_dtype is {self.image_dtype!r}; choose one of {", ".join(IMAGE_DTYPES)}'
+      )
     if not 0 < self.min_scale_factor <= self.max_scale_factor:
-      raise ValueError(f'min_scale_factor is {self.min_scale_factor} and max_scale_factor is '
-                       f'{self.max_scale_factor}; expected 0 < min <= max')
-    for field in ('flip_probability', 'paste_probability', 'reverse_probability',
-                  'object_crop_probability', 'color_strength', 'look_strength'):
+      raise ValueError(
+        f'min_scale_factor is {self.min_scale_factor} and max_scale_factor is '
+        f'{self.max_scale_factor}; expected 0 < min <= max'
+      )
+    for field in (
+      'flip_probability',
+      'paste_probability',
+      'reverse_probability',
+      'object_crop_probability',
+      'color_strength',
+      'look_strength',
+    ):
       if not 0.0 <= getattr(self, field) <= 1.0:
         raise ValueError(f'{field} is {getattr(self, field)}; it must lie in [0, 1]')
-    for field, least in (('num_frames', 2), ('max_frame_gap', 1), ('decoder_output_stride', 1),
-                         ('max_pasted_objects', 1), ('max_objects', 1), ('seed', 0)):
+    for field, least in (
+      ('num_frames', 2),
+      ('max_frame_gap', 1),
+      ('decoder_output_stride', 1),
+      ('max_pasted_objects', 1),
+      ('max_objects', 1),
+      ('seed', 0),
+    ):
       value = getattr(self, field)
       if value is not None and value < least:
         raise ValueError(f'{field} is {value}; it must be at least {least}')
@@ -101,5 +116,4 @@ class Source:
     if not self.probability >= 0 or math.isinf(self.probability):
       raise ValueError(f'sampling probability {self.probability} given; it must be 0 or more')
     if self.only_first_frame and not self.first_frame_finetuning:
-      raise ValueError('only_first_frame has a meaning with first_frame_finetuning only; '
-                       'set both')
+      raise ValueError('only_first_frame has a meaning with first_frame_finetuning only; set both')

@@ -86,15 +86,18 @@ class Triplets:
       wrong = [clip for clip in source.clips if clip.num_frames != 3]
       if wrong or self.options.num_frames != 3:
         clip = wrong[0] if wrong else source.clips[0]
-        raise ValueError(f'a three-frame data set needs 3 frames per video and per sample; '
-                         f'{clip.name} has {clip.num_frames}, samples {self.options.num_frames}')
+        raise ValueError(
+          f'a three-frame data set needs 3 frames per video and per sample; '
+          f'{clip.name} has {clip.num_frames}, samples {self.options.num_frames}'
+        )
     needed = 1 if source.only_first_frame else self.options.num_frames
     long_enough = tuple(clip for clip in source.clips if clip.num_frames >= needed)
     if not long_enough:
       longest = max(source.clips, key=lambda clip: clip.num_frames)
       raise ValueError(
-          f'no video has the {needed} frames with masks that a sample needs; the longest, '
-          f'{longest.name}, has {longest.num_frames}. Lower num_frames or give longer videos')
+        f'no video has the {needed} frames with masks that a sample needs; the longest, '
+        f'{longest.name}, has {longest.num_frames}. Lower num_frames or give longer videos'
+      )
     return long_enough
 
   def sample(self, index):
@@ -112,14 +115,16 @@ class Triplets:
     reason = None
     for attempt in range(MAX_ATTEMPTS):
       # The legacy generator: its numbers are the same in every version of numpy.
-      rng = np.random.RandomState([self.options.seed, index % 2 ** 32, index // 2 ** 32, attempt])
+      rng = np.random.RandomState([self.options.seed, index % 2**32, index // 2**32, attempt])
       source, clip = self._choose_clip(rng, index, attempt)
       try:
         return self._draw(rng, source, clip)
       except _Rejected as error:
         reason = f'{clip.name}: {error}'
-    raise ValueError(f'sample {index}: {MAX_ATTEMPTS} attempts were rejected, the last because of '
-                     f'{reason}; use larger crops, smaller scales or other videos')
+    raise ValueError(
+      f'sample {index}: {MAX_ATTEMPTS} attempts were rejected, the last because of '
+      f'{reason}; use larger crops, smaller scales or other videos'
+    )
 
   def _choose_clip(self, rng, index, attempt):
     """A source by its probability, and a clip such that an epoch shows each of them once."""
@@ -130,7 +135,8 @@ class Triplets:
       return source, source.clips[rng.randint(count)]
     epoch = index // count
     order = np.random.RandomState(
-        [self.options.seed, epoch % 2 ** 32, epoch // 2 ** 32, number, 1]).permutation(count)
+      [self.options.seed, epoch % 2**32, epoch // 2**32, number, 1]
+    ).permutation(count)
     return source, source.clips[order[index % count]]
 
   def _draw(self, rng, source, clip):
@@ -173,8 +179,10 @@ class Triplets:
       if position < 2 or source.only_first_frame:
         view = self._random_view(rng, ids)
       if ids.shape != view.frame_size:
-        raise ValueError(f'{clip.name}: a frame of {ids.shape[0]}x{ids.shape[1]} follows one of '
-                         f'{view.frame_size[0]}x{view.frame_size[1]}; give frames of one size')
+        raise ValueError(
+          f'{clip.name}: a frame of {ids.shape[0]}x{ids.shape[1]} follows one of '
+          f'{view.frame_size[0]}x{view.frame_size[1]}; give frames of one size'
+        )
       views.append(view)
       labels.append(augment.crop_labels(ids, view))
       if check and position == 0 and not source.first_frame_finetuning:
@@ -184,20 +192,30 @@ class Triplets:
   def _random_view(self, rng, ids):
     options = self.options
     resized = augment.size_in_range(
-        ids.shape, options.min_resize_value, options.max_resize_value, options.resize_factor)
+      ids.shape, options.min_resize_value, options.max_resize_value, options.resize_factor
+    )
     if options.crop_size is None:
       # Whole frames of one video have to have one size.
-      return augment.View(ids.shape, resized, (0, 0), resized,
-                          bool(rng.uniform() < options.flip_probability))
+      return augment.View(
+        ids.shape, resized, (0, 0), resized, bool(rng.uniform() < options.flip_probability)
+      )
     scale = augment.random_scale(
-        rng, options.min_scale_factor, options.max_scale_factor, options.scale_factor_step_size)
+      rng, options.min_scale_factor, options.max_scale_factor, options.scale_factor_step_size
+    )
     focus = None
     if rng.uniform() < options.object_crop_probability:
       pixels = np.flatnonzero((ids != 0) & (ids != IGNORE_LABEL))
       if pixels.size:
         focus = np.unravel_index(pixels[rng.randint(pixels.size)], ids.shape)
-    return augment.random_view(rng, ids.shape, resized, scale, options.crop_size,
-                               flip_probability=options.flip_probability, focus=focus)
+    return augment.random_view(
+      rng,
+      ids.shape,
+      resized,
+      scale,
+      options.crop_size,
+      flip_probability=options.flip_probability,
+      focus=focus,
+    )
 
   def _random_colors(self, rng, count):
     """For each of `count` frames, the changes of colours to apply one after the other."""
@@ -207,19 +225,21 @@ class Triplets:
     if not self.options.color_strength:
       return [common] * count
     # As with the geometry, the reference is on its own.
-    reference, rest = (augment.random_color_change(rng, self.options.color_strength)
-                       for _ in range(2))
+    reference, rest = (
+      augment.random_color_change(rng, self.options.color_strength) for _ in range(2)
+    )
     return [[*common, reference]] + [[*common, rest]] * (count - 1)
 
   def _read_images(self, rng, clip, indices, views):
-    crop = (augment.crop_image_uint8 if self.options.image_dtype == 'uint8'
-            else augment.crop_image)
+    crop = augment.crop_image_uint8 if self.options.image_dtype == 'uint8' else augment.crop_image
     images = []
     for index, view, changes in zip(indices, views, self._random_colors(rng, len(indices))):
       image = clip.image(index)
       if image.shape[:2] != view.frame_size:
-        raise ValueError(f'{clip.name}: a frame of {image.shape[0]}x{image.shape[1]} has a mask '
-                         f'of {view.frame_size[0]}x{view.frame_size[1]}; they must be equal')
+        raise ValueError(
+          f'{clip.name}: a frame of {image.shape[0]}x{image.shape[1]} has a mask '
+          f'of {view.frame_size[0]}x{view.frame_size[1]}; they must be equal'
+        )
       for change in changes:
         image = change.apply(image)
       images.append(crop(image, view))
@@ -255,7 +275,8 @@ class Triplets:
       donor_id = rng.choice(objects_of(donor.labels[0], self.options.decoder_output_stride))
       behind = rng.uniform() < 0.5
       for image, labels, new_image, new_labels in zip(
-          frames.images, frames.labels, donor.images, donor.labels):
+        frames.images, frames.labels, donor.images, donor.labels
+      ):
         where = (new_labels == donor_id) & (labels != IGNORE_LABEL)
         if behind:
           where &= labels == 0
@@ -268,11 +289,14 @@ class Triplets:
     options = self.options
     keep = None
     if options.max_objects is not None:
-      keep = lambda ids: rng.permutation(ids)[:options.max_objects]
-    labels, num_objects = index_labels(
-        np.stack(frames.labels), options.decoder_output_stride, keep)
-    sample = {'images': np.stack(frames.images), 'labels': labels,
-              'num_objects': np.int32(num_objects), 'video': frames.name}
+      keep = lambda ids: rng.permutation(ids)[: options.max_objects]
+    labels, num_objects = index_labels(np.stack(frames.labels), options.decoder_output_stride, keep)
+    sample = {
+      'images': np.stack(frames.images),
+      'labels': labels,
+      'num_objects': np.int32(num_objects),
+      'video': frames.name,
+    }
     if options.damage_initial_previous_frame_mask:
       # Without dilation: the original damages at stride 4, where 5 pixels would be a lot.
       sample['previous_labels'] = mask_damaging.damage_masks(labels[1], rng, dilate=False)
@@ -317,8 +341,17 @@ def index_labels(labels, stride, keep=None):
   return table[labels], len(present) + 1
 
 
-def make_dataset(triplets, batch_size, *, start=0, stop=None, num_shards=1, shard_index=0,
-                 num_parallel_calls=2, prefetch=2):
+def make_dataset(
+  triplets,
+  batch_size,
+  *,
+  start=0,
+  stop=None,
+  num_shards=1,
+  shard_index=0,
+  num_parallel_calls=2,
+  prefetch=2,
+):
   """Batches of samples as a tf.data.Dataset.
 
   Args:
@@ -342,26 +375,32 @@ def make_dataset(triplets, batch_size, *, start=0, stop=None, num_shards=1, shar
     ValueError: for a batch of whole frames, or a shard that does not exist.
   """
   if batch_size < 1 or not 0 <= shard_index < num_shards:
-    raise ValueError(f'batch_size {batch_size}, shard {shard_index} of {num_shards} given; '
-                     'expected at least 1, and a shard below their number')
+    raise ValueError(
+      f'batch_size {batch_size}, shard {shard_index} of {num_shards} given; '
+      'expected at least 1, and a shard below their number'
+    )
   if triplets.options.crop_size is None and batch_size > 1:
-    raise ValueError(f'whole frames and a batch of {batch_size} given; frames of different videos '
-                     'have different sizes. Set crop_size, or batch_size to 1')
+    raise ValueError(
+      f'whole frames and a batch of {batch_size} given; frames of different videos '
+      'have different sizes. Set crop_size, or batch_size to 1'
+    )
   indices = _sample_numbers(start, stop, batch_size, num_shards, shard_index)
-  samples = indices.map(lambda n: _as_tensors(triplets, n), deterministic=True,
-                        num_parallel_calls=num_parallel_calls)
+  samples = indices.map(
+    lambda n: _as_tensors(triplets, n), deterministic=True, num_parallel_calls=num_parallel_calls
+  )
   return samples.batch(batch_size, drop_remainder=True).prefetch(prefetch)
 
 
 def _sample_numbers(start, stop, batch_size, num_shards, shard_index):
   """Dataset of the numbers of one worker's samples; see `make_dataset`."""
   # Training steps times the batch never reach this.
-  stop = 2 ** 62 if stop is None else stop
+  stop = 2**62 if stop is None else stop
   # The start of every batch of all workers; then the part of it that is this worker's.
   batches = tf.data.Dataset.range(start, stop, batch_size * num_shards)
   first = shard_index * batch_size
   return batches.flat_map(
-      lambda n: tf.data.Dataset.range(n + first, tf.minimum(n + first + batch_size, stop)))
+    lambda n: tf.data.Dataset.range(n + first, tf.minimum(n + first + batch_size, stop))
+  )
 
 
 def element_spec(options):
@@ -369,10 +408,10 @@ def element_spec(options):
   size = (None, None) if options.crop_size is None else tuple(options.crop_size)
   frames = options.num_frames
   spec = {
-      'images': tf.TensorSpec((frames, *size, 3), tf.as_dtype(options.image_dtype)),
-      'labels': tf.TensorSpec((frames, *size), tf.int32),
-      'num_objects': tf.TensorSpec((), tf.int32),
-      'video': tf.TensorSpec((), tf.string),
+    'images': tf.TensorSpec((frames, *size, 3), tf.as_dtype(options.image_dtype)),
+    'labels': tf.TensorSpec((frames, *size), tf.int32),
+    'num_objects': tf.TensorSpec((), tf.int32),
+    'video': tf.TensorSpec((), tf.string),
   }
   if options.damage_initial_previous_frame_mask:
     spec['previous_labels'] = tf.TensorSpec(size, tf.int32)
@@ -387,8 +426,9 @@ def _as_tensors(triplets, index):
     return [sample[key].encode() if key == 'video' else sample[key] for key in spec]
 
   values = tf.numpy_function(draw, [index], [entry.dtype for entry in spec.values()])
-  return {key: tf.ensure_shape(value, entry.shape)
-          for (key, entry), value in zip(spec.items(), values)}
+  return {
+    key: tf.ensure_shape(value, entry.shape) for (key, entry), value in zip(spec.items(), values)
+  }
 
 
 def error_message(error):

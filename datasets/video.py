@@ -33,6 +33,7 @@ class Video(abc.ABC):
     object_first_frames: dict from object id to the frame where the object is given, if the data
       set says so (YouTube-VOS); None: the masks tell.
   """
+
   name: str
   num_frames: int | None
   frame_size: tuple[int, int]
@@ -77,9 +78,11 @@ class Video(abc.ABC):
   def check_mask_size(self, mask: Mask, where: str) -> Mask:
     """Returns `mask` if it has the size of the frames, else raises a ValueError about `where`."""
     if mask.ids.shape != tuple(self.frame_size):
-      raise ValueError(f'{where}: a mask of {_size(mask.ids.shape)} (height x width) given, '
-                       f'expected {_size(self.frame_size)} like the frames of {self.name}; '
-                       'draw the mask on a frame of this video')
+      raise ValueError(
+        f'{where}: a mask of {_size(mask.ids.shape)} (height x width) given, '
+        f'expected {_size(self.frame_size)} like the frames of {self.name}; '
+        'draw the mask on a frame of this video'
+      )
     return mask
 
 
@@ -92,6 +95,7 @@ class VideoSource:
     opener: function without arguments that returns the Video; can be pickled.
     required_masks: which frames must have a mask: 'every', 'first' or 'some' (at least one).
   """
+
   name: str
   opener: collections.abc.Callable[[], Video]
   required_masks: str = 'every'
@@ -152,8 +156,10 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
   except cv2.error as error:
     raise ValueError(f'{name}: unreadable frame ({error.err}); expected an image') from error
   if image is None:
-    raise ValueError(f'{name}: unreadable frame ({len(data)} bytes that are no complete image); '
-                     'replace the file or remove it')
+    raise ValueError(
+      f'{name}: unreadable frame ({len(data)} bytes that are no complete image); '
+      'replace the file or remove it'
+    )
   return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -167,14 +173,17 @@ def list_images(folder) -> list[pathlib.Path]:
   folder = pathlib.Path(folder)
   if not folder.is_dir():
     raise FileNotFoundError(f'{folder}: no such folder; expected a folder of frames')
-  files = [p for p in folder.iterdir()
-           if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')]
+  files = [
+    p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')
+  ]
   files.sort(key=lambda p: natural_key(p.name))
   stems = {}
   for path in files:
     if path.stem in stems:
-      raise ValueError(f'{folder}: both {stems[path.stem]} and {path.name} given, expected one '
-                       'frame of a name; move one of them away')
+      raise ValueError(
+        f'{folder}: both {stems[path.stem]} and {path.name} given, expected one '
+        'frame of a name; move one of them away'
+      )
     stems[path.stem] = path.name
   return files
 

@@ -13,8 +13,14 @@ import threading
 CONTEXT = multiprocessing.get_context('spawn')
 
 
-def finished(work: Callable, items: Iterable, workers: int, advice: str, start: Callable = None,
-             start_args: tuple = ()) -> Iterator[tuple]:
+def finished(
+  work: Callable,
+  items: Iterable,
+  workers: int,
+  advice: str,
+  start: Callable = None,
+  start_args: tuple = (),
+) -> Iterator[tuple]:
   """Yields (item, work(item)) as items finish.
 
   If `work` raises or the caller stops asking, items in work are finished and the others dropped;
@@ -33,8 +39,7 @@ def finished(work: Callable, items: Iterable, workers: int, advice: str, start: 
     Exception: what `work` raised.
   """
   others = set(multiprocessing.active_children())
-  executor = concurrent.futures.ProcessPoolExecutor(
-      workers, CONTEXT, _start, (start, start_args))
+  executor = concurrent.futures.ProcessPoolExecutor(workers, CONTEXT, _start, (start, start_args))
   try:
     futures = {executor.submit(work, item): item for item in items}
     for future in concurrent.futures.as_completed(futures):
@@ -44,8 +49,9 @@ def finished(work: Callable, items: Iterable, workers: int, advice: str, start: 
       worker.terminate()
     raise
   except BrokenProcessPool:
-    raise ValueError(f'one of {workers} worker processes died, probably for lack of memory; '
-                     f'{advice}') from None
+    raise ValueError(
+      f'one of {workers} worker processes died, probably for lack of memory; {advice}'
+    ) from None
   finally:
     executor.shutdown(wait=True, cancel_futures=True)
 

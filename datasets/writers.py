@@ -28,10 +28,10 @@ from datasets import whole_file
 DEFAULT_FPS = 24.0
 # Option value -> encoders to try in turn; a name is 'ffmpeg' or a fourcc for OpenCV.
 CODECS = {
-    'auto': ('ffmpeg', 'avc1', 'vp09', 'mp4v'),
-    'h264': ('ffmpeg', 'avc1'),
-    'vp9': ('vp09',),
-    'mpeg4': ('mp4v',),
+  'auto': ('ffmpeg', 'avc1', 'vp09', 'mp4v'),
+  'h264': ('ffmpeg', 'avc1'),
+  'vp9': ('vp09',),
+  'mpeg4': ('mp4v',),
 }
 
 
@@ -87,14 +87,18 @@ class OverlayVideoWriter:
     if self._sink is None:
       self._size = picture.shape[:2]
       self.codec_used, self._sink = _open_sink(
-          self._temporary, CODECS[self._codec], self._fps, _even(self._size))
+        self._temporary, CODECS[self._codec], self._fps, _even(self._size)
+      )
     if picture.shape[:2] != self._size:
-      raise ValueError(f'{self.path}: a frame of {picture.shape[:2]} given, expected {self._size} '
-                       'like the first one')
+      raise ValueError(
+        f'{self.path}: a frame of {picture.shape[:2]} given, expected {self._size} '
+        'like the first one'
+      )
     height, width = _even(self._size)
     # 4:2:0 video has even sides: the last row or column is repeated, not cut.
-    padded = cv2.copyMakeBorder(picture, 0, height - self._size[0], 0, width - self._size[1],
-                                cv2.BORDER_REPLICATE)
+    padded = cv2.copyMakeBorder(
+      picture, 0, height - self._size[0], 0, width - self._size[1], cv2.BORDER_REPLICATE
+    )
     self._sink.write(padded)
     self.num_frames += 1
 
@@ -126,8 +130,10 @@ class ContactSheet:
   def __init__(self, path, max_tiles: int = 12, tile_width: int = 320, columns: int = 4):
     """Args: path of the PNG, number of tiles, their width in pixels, tiles in a row."""
     if min(max_tiles, tile_width, columns) < 1:
-      raise ValueError(f'max_tiles {max_tiles}, tile_width {tile_width}, columns {columns} given, '
-                       'expected at least 1 each')
+      raise ValueError(
+        f'max_tiles {max_tiles}, tile_width {tile_width}, columns {columns} given, '
+        'expected at least 1 each'
+      )
     self.path = pathlib.Path(path)
     self._max_tiles, self._tile_width, self._columns = max_tiles, tile_width, columns
     self._stride, self._count = 1, 0
@@ -153,12 +159,13 @@ class ContactSheet:
     columns = min(self._columns, len(tiles))
     rows = -(-len(tiles) // columns)
     gap = 4
-    sheet = np.full((rows * (height + gap) + gap, columns * (self._tile_width + gap) + gap, 3), 32,
-                    np.uint8)
+    sheet = np.full(
+      (rows * (height + gap) + gap, columns * (self._tile_width + gap) + gap, 3), 32, np.uint8
+    )
     for i, tile in enumerate(tiles):
       y = gap + i // columns * (height + gap)
       x = gap + i % columns * (self._tile_width + gap)
-      sheet[y:y + tile.shape[0], x:x + tile.shape[1]] = tile
+      sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
     good, data = cv2.imencode('.png', cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if not good:
       raise ValueError(f'{self.path}: a sheet of {sheet.shape} could not be encoded as PNG')
@@ -188,8 +195,16 @@ class ContactSheet:
     offsets = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
     for colour, places in (((0, 0, 0), offsets), ((255, 255, 255), [(0, 0)])):
       for x, y in places:
-        cv2.putText(tile, label, (6 + x, height - 8 + y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1,
-                    cv2.LINE_AA)
+        cv2.putText(
+          tile,
+          label,
+          (6 + x, height - 8 + y),
+          cv2.FONT_HERSHEY_SIMPLEX,
+          0.45,
+          colour,
+          1,
+          cv2.LINE_AA,
+        )
     return tile
 
 
@@ -200,13 +215,40 @@ class _FfmpegSink:
     self._path = path
     self._errors = tempfile.TemporaryFile()
     self._process = subprocess.Popen(
-        [program, '-loglevel', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', 'rgb24',
-         '-s', f'{size[1]}x{size[0]}', '-r', f'{fps:g}', '-i', '-', '-an', '-c:v', 'libx264',
-         '-preset', 'veryfast', '-crf', '20', '-pix_fmt', 'yuv420p', '-movflags', '+faststart',
-         str(path)],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors,
-        # Ctrl-C goes to a terminal's whole process group; ffmpeg has to live to finish its file.
-        start_new_session=True)
+      [
+        program,
+        '-loglevel',
+        'error',
+        '-y',
+        '-f',
+        'rawvideo',
+        '-pix_fmt',
+        'rgb24',
+        '-s',
+        f'{size[1]}x{size[0]}',
+        '-r',
+        f'{fps:g}',
+        '-i',
+        '-',
+        '-an',
+        '-c:v',
+        'libx264',
+        '-preset',
+        'veryfast',
+        '-crf',
+        '20',
+        '-pix_fmt',
+        'yuv420p',
+        '-movflags',
+        '+faststart',
+        str(path),
+      ],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.DEVNULL,
+      stderr=self._errors,
+      # Ctrl-C goes to a terminal's whole process group; ffmpeg has to live to finish its file.
+      start_new_session=True,
+    )
 
   def write(self, picture):
     try:
@@ -222,8 +264,10 @@ class _FfmpegSink:
     if self._process.wait():
       self._errors.seek(0)
       message = self._errors.read().decode(errors='replace').strip().splitlines()
-      raise ValueError(f'{self._path}: ffmpeg failed ({message[-1] if message else "no message"}); '
-                       "choose codec 'vp9' or 'mpeg4'")
+      raise ValueError(
+        f'{self._path}: ffmpeg failed ({message[-1] if message else "no message"}); '
+        "choose codec 'vp9' or 'mpeg4'"
+      )
     self._errors.close()
 
 
@@ -257,14 +301,17 @@ def _open_sink(path, encoders, fps, size):
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-      writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*name), fps,
-                               (size[1], size[0]))
+      writer = cv2.VideoWriter(
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*name), fps, (size[1], size[0])
+      )
     finally:
       cv2.utils.logging.setLogLevel(level)
     if writer.isOpened():
       return name, _OpenCvSink(writer)
-  raise ValueError(f'{path}: no encoder of {", ".join(encoders)} could be opened; choose another '
-                   "codec ('mpeg4' is in every OpenCV) or check that the folder can be written")
+  raise ValueError(
+    f'{path}: no encoder of {", ".join(encoders)} could be opened; choose another '
+    "codec ('mpeg4' is in every OpenCV) or check that the folder can be written"
+  )
 
 
 def _ffmpeg_with_x264():
@@ -273,12 +320,18 @@ def _ffmpeg_with_x264():
   if program is None:
     try:
       import imageio_ffmpeg  # Optional; a package that carries the program.
+
       program = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError):
       return None
   try:
-    listing = subprocess.run([program, '-hide_banner', '-encoders'], capture_output=True, text=True,
-                             timeout=30, check=False).stdout
+    listing = subprocess.run(
+      [program, '-hide_banner', '-encoders'],
+      capture_output=True,
+      text=True,
+      timeout=30,
+      check=False,
+    ).stdout
   except (OSError, subprocess.TimeoutExpired):
     return None
   return program if 'libx264' in listing else None

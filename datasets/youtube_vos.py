@@ -27,6 +27,7 @@ class VosObject:
     category: name such as 'penguin'; '' if the split does not tell.
     frames: names of the frames that show it, in order of time.
   """
+
   object_id: int
   category: str
   frames: tuple[str, ...]
@@ -48,23 +49,29 @@ class YoutubeVosVideo(FolderVideo):
     for item in self.objects:
       if not item.frames or item.frames[0] not in index_of:
         frame = item.frames[0] if item.frames else 'no frame'
-        raise ValueError(f'{name}: meta.json introduces object {item.object_id} on {frame}, which '
-                         'is not among the frames; check that the download is complete')
+        raise ValueError(
+          f'{name}: meta.json introduces object {item.object_id} on {frame}, which '
+          'is not among the frames; check that the download is complete'
+        )
       first = index_of[item.frames[0]]
       if first not in self.mask_paths:
-        raise ValueError(f'{name}: no mask for frame {item.frames[0]}, expected one since '
-                         f'meta.json introduces object {item.object_id} there')
+        raise ValueError(
+          f'{name}: no mask for frame {item.frames[0]}, expected one since '
+          f'meta.json introduces object {item.object_id} there'
+        )
       self.object_first_frames[item.object_id] = first
 
 
-def youtube_vos_videos(root, split: str = 'train', all_frames: bool = False,
-                       sequences=None) -> list[YoutubeVosVideo]:
+def youtube_vos_videos(
+  root, split: str = 'train', all_frames: bool = False, sequences=None
+) -> list[YoutubeVosVideo]:
   """The videos of a split; arguments and errors as for `youtube_vos_sources`."""
   return [s.opener() for s in youtube_vos_sources(root, split, all_frames, sequences)]
 
 
-def youtube_vos_sources(root, split: str = 'train', all_frames: bool = False,
-                        sequences=None) -> list[VideoSource]:
+def youtube_vos_sources(
+  root, split: str = 'train', all_frames: bool = False, sequences=None
+) -> list[VideoSource]:
   """The videos of a YouTube-VOS split, in the order of their names.
 
   Args:
@@ -85,13 +92,15 @@ def youtube_vos_sources(root, split: str = 'train', all_frames: bool = False,
   names = sorted(videos) if sequences is None else list(sequences)
   unknown = [n for n in names if n not in videos]
   if unknown:
-    raise ValueError(f'sequence {unknown[0]!r} given, expected one of the {len(videos)} of '
-                     f'{folder / "meta.json"}')
+    raise ValueError(
+      f'sequence {unknown[0]!r} given, expected one of the {len(videos)} of {folder / "meta.json"}'
+    )
   if not names:
     raise ValueError(f'{folder / "meta.json"}: an empty split given, expected videos')
   frames = pathlib.Path(root) / f'{split}_all_frames' if all_frames else folder
-  return [VideoSource(n, functools.partial(_open, folder, frames, n, videos[n]), 'some')
-          for n in names]
+  return [
+    VideoSource(n, functools.partial(_open, folder, frames, n, videos[n]), 'some') for n in names
+  ]
 
 
 def read_meta(path) -> dict[str, tuple[VosObject, ...]]:
@@ -103,16 +112,25 @@ def read_meta(path) -> dict[str, tuple[VosObject, ...]]:
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise FileNotFoundError(f'{path}: no such file; expected the root of YouTube-VOS with '
-                            '<split>/meta.json, <split>/JPEGImages and <split>/Annotations')
+    raise FileNotFoundError(
+      f'{path}: no such file; expected the root of YouTube-VOS with '
+      '<split>/meta.json, <split>/JPEGImages and <split>/Annotations'
+    )
   try:
     content = json.loads(path.read_text())['videos']
-    videos = {name: tuple(sorted((_parse_object(*item) for item in video['objects'].items()),
-                                 key=lambda o: o.object_id))
-              for name, video in content.items()}
+    videos = {
+      name: tuple(
+        sorted(
+          (_parse_object(*item) for item in video['objects'].items()), key=lambda o: o.object_id
+        )
+      )
+      for name, video in content.items()
+    }
   except (KeyError, TypeError, AttributeError, ValueError) as error:
-    raise ValueError(f'{path}: not a meta.json of YouTube-VOS ({error!r}), expected '
-                     '{"videos": {name: {"objects": {id: {"category", "frames"}}}}}') from error
+    raise ValueError(
+      f'{path}: not a meta.json of YouTube-VOS ({error!r}), expected '
+      '{"videos": {name: {"objects": {id: {"category", "frames"}}}}}'
+    ) from error
   for name, objects in videos.items():
     bad = [o.object_id for o in objects if not 1 <= o.object_id <= 254]
     if bad:

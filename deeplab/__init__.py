@@ -16,5 +16,6 @@ def __getattr__(name):
   # On first use: mains read options and report wrong flags before TensorFlow's seconds.
   if name == 'DeepLabV3Plus':
     from deeplab.model import DeepLabV3Plus
+
     return DeepLabV3Plus
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -37,8 +37,13 @@ def aspp(features, options):
   for i, rate in enumerate(options.atrous_rates, start=1):
     if options.aspp_with_separable_conv:
       branch = layers.separable_conv2d(
-          features, DEPTH, 3, name=f'aspp{i}', rate=rate,
-          fine_tune_batch_norm=options.fine_tune_batch_norm)
+        features,
+        DEPTH,
+        3,
+        name=f'aspp{i}',
+        rate=rate,
+        fine_tune_batch_norm=options.fine_tune_batch_norm,
+      )
       end_points[f'aspp{i}_pointwise'] = branch
     else:
       branch = layers.Conv2D(DEPTH, 3, rate=rate, name=f'aspp{i}', **kwargs)(features)

@@ -27,13 +27,16 @@ def decoder(features, low_level, images, options):
   """
   kwargs = dict(fine_tune_batch_norm=options.fine_tune_batch_norm)
   scale = 1.0 / options.decoder_output_stride
-  projected = layers.Conv2D(LOW_LEVEL_DEPTH, 1, activation='relu',
-                            name='decoder.feature_projection0', **kwargs)(low_level)
+  projected = layers.Conv2D(
+    LOW_LEVEL_DEPTH, 1, activation='relu', name='decoder.feature_projection0', **kwargs
+  )(low_level)
   end_points = {'feature_projection0': projected}
-  net = keras.layers.Concatenate()([
+  net = keras.layers.Concatenate()(
+    [
       layers.ResizeLike(scale, name='decoder.resize_features')(features, images),
       layers.ResizeLike(scale, name='decoder.resize_low_level')(projected, images),
-  ])
+    ]
+  )
   for i in range(2):
     name = f'decoder.decoder_conv{i}'
     if options.decoder_use_separable_conv:

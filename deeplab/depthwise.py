@@ -41,7 +41,8 @@ def depthwise_conv2d(inputs, kernel, strides=1, rate=1, padding='SAME'):
 
 def _portable(inputs, kernel, strides, rate, padding):
   return tf.nn.depthwise_conv2d(
-      inputs, kernel, [1, strides, strides, 1], padding, dilations=[rate, rate])
+    inputs, kernel, [1, strides, strides, 1], padding, dilations=[rate, rate]
+  )
 
 
 def _native_dilation(inputs, kernel, rate, padding):
@@ -49,8 +50,8 @@ def _native_dilation(inputs, kernel, rate, padding):
   @tf.custom_gradient
   def convolve(inputs, kernel):
     outputs = tf.raw_ops.DepthwiseConv2dNative(
-        input=inputs, filter=kernel, strides=[1] * 4, padding=padding,
-        dilations=[1, rate, rate, 1])
+      input=inputs, filter=kernel, strides=[1] * 4, padding=padding, dilations=[1, rate, rate, 1]
+    )
 
     def gradient(upstream):
       # The native gradient kernels ignore dilations; those of the portable form do not.
@@ -78,7 +79,8 @@ def _native_dilation_is_right(dtype):
     expected = tf.nn.depthwise_conv2d(image, kernel, [1, 1, 1, 1], 'SAME', dilations=[2, 2])
     try:
       got = tf.raw_ops.DepthwiseConv2dNative(
-          input=image, filter=kernel, strides=[1] * 4, padding='SAME', dilations=[1, 2, 2, 1])
+        input=image, filter=kernel, strides=[1] * 4, padding='SAME', dilations=[1, 2, 2, 1]
+      )
     except tf.errors.OpError:
       return False
     got, expected = tf.cast(got, tf.float32), tf.cast(expected, tf.float32)
@@ -95,8 +97,12 @@ def _large_kernel(inputs, kernel):
 
     def gradient(upstream):
       by_inputs = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
-          input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, strides=[1] * 4,
-          padding='SAME')
+        input_sizes=tf.shape(inputs),
+        filter=kernel,
+        out_backprop=upstream,
+        strides=[1] * 4,
+        padding='SAME',
+      )
       return by_inputs, _kernel_gradient(inputs, upstream, size)
 
     return outputs, gradient
@@ -120,12 +126,15 @@ def _kernel_gradient(inputs, upstream, size):
   margins = [[first, side - 1 - first] for first, side in zip(before, size)]
   batch, height, width, channels = tf.unstack(tf.shape(inputs))
   image = tf.transpose(tf.pad(inputs, [[0, 0], *margins, [0, 0]]), [1, 2, 0, 3])
-  image = tf.reshape(image, tf.stack(
-      [1, height + size[0] - 1, width + size[1] - 1, batch * channels]))
+  image = tf.reshape(
+    image, tf.stack([1, height + size[0] - 1, width + size[1] - 1, batch * channels])
+  )
   kernel = tf.reshape(
-      tf.transpose(upstream, [1, 2, 0, 3]), tf.stack([height, width, batch * channels, 1]))
+    tf.transpose(upstream, [1, 2, 0, 3]), tf.stack([height, width, batch * channels, 1])
+  )
   products = tf.raw_ops.DepthwiseConv2dNative(
-      input=image, filter=kernel, strides=[1] * 4, padding='VALID')
+    input=image, filter=kernel, strides=[1] * 4, padding='VALID'
+  )
   products = tf.reshape(products, tf.stack([*size, batch, channels]))
   total = tf.reduce_sum(tf.cast(products, tf.float32), axis=2)
   return tf.cast(total, inputs.dtype)[..., tf.newaxis]

@@ -51,7 +51,8 @@ def read_mobilenet_v2(path):
   if not os.path.isfile(path):
     raise FileNotFoundError(f'{path}: no such weights file; check the path.')
   model = keras.applications.MobileNetV2(
-      include_top=False, weights=None, input_shape=(None, None, 3))
+    include_top=False, weights=None, input_shape=(None, None, 3)
+  )
   try:
     with warnings.catch_warnings():
       # For a file of another model: a warning per layer, then an error.
@@ -59,8 +60,9 @@ def read_mobilenet_v2(path):
       model.load_weights(path)
   except Exception as error:  # Keras and h5py raise several kinds.
     reason = (str(error).strip().splitlines() or [''])[0][:200]
-    raise ValueError(f'{path}: not weights of keras.applications.MobileNetV2(include_top=False) '
-                     f'({reason}).') from error
+    raise ValueError(
+      f'{path}: not weights of keras.applications.MobileNetV2(include_top=False) ({reason}).'
+    ) from error
   arrays = {}
   for layer in model.layers:
     for variable in layer.weights:
@@ -87,12 +89,17 @@ def restore_mobilenet_v2(path, model):
   arrays = read_mobilenet_v2(path)
   variables = tf1_checkpoint.variables_by_name(model)
   backbone = [name for name in variables if name.startswith('MobilenetV2/')]
-  unfit = [name for name in backbone
-           if name not in arrays or arrays[name].shape != tuple(variables[name].shape)]
+  unfit = [
+    name
+    for name in backbone
+    if name not in arrays or arrays[name].shape != tuple(variables[name].shape)
+  ]
   if unfit or not backbone:
-    raise ValueError(f'{path}: the weights do not fit the backbone of the model '
-                     f'({", ".join(unfit[:5]) or "it has no MobileNetV2"}); expected '
-                     'mobilenet_v2 with depth_multiplier 1.')
+    raise ValueError(
+      f'{path}: the weights do not fit the backbone of the model '
+      f'({", ".join(unfit[:5]) or "it has no MobileNetV2"}); expected '
+      'mobilenet_v2 with depth_multiplier 1.'
+    )
   for name in backbone:
     variables[name].assign(arrays[name])
   return backbone

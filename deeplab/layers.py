@@ -122,9 +122,20 @@ def pad_for_kernel(inputs, kernel_size, rate=1):
 class _Convolution(keras.layers.Layer):
   """What the two convolution layers share: batch norm or bias, padding, activation."""
 
-  def __init__(self, kernel_size, strides=1, rate=1, padding='same', epsilon=EPSILON,
-               decay=0.9997, use_batch_norm=True, fine_tune_batch_norm=False, activation=None,
-               kernel_initializer='he_normal', **kwargs):
+  def __init__(
+    self,
+    kernel_size,
+    strides=1,
+    rate=1,
+    padding='same',
+    epsilon=EPSILON,
+    decay=0.9997,
+    use_batch_norm=True,
+    fine_tune_batch_norm=False,
+    activation=None,
+    kernel_initializer='he_normal',
+    **kwargs,
+  ):
     """Creates the layer.
 
     Args:
@@ -165,11 +176,19 @@ class _Convolution(keras.layers.Layer):
     self.gamma = add(name='gamma', shape=(channels,), initializer='ones')
     self.beta = add(name='beta', shape=(channels,), initializer='zeros')
     self.moving_mean = add(
-        name='moving_mean', shape=(channels,), initializer='zeros', trainable=False,
-        aggregation='mean')
+      name='moving_mean',
+      shape=(channels,),
+      initializer='zeros',
+      trainable=False,
+      aggregation='mean',
+    )
     self.moving_variance = add(
-        name='moving_variance', shape=(channels,), initializer='ones', trainable=False,
-        aggregation='mean')
+      name='moving_variance',
+      shape=(channels,),
+      initializer='ones',
+      trainable=False,
+      aggregation='mean',
+    )
 
   def _convolve(self, inputs, kernel, padding):
     raise NotImplementedError  # The two subclasses below.
@@ -203,17 +222,29 @@ class _Convolution(keras.layers.Layer):
     outputs = tf.cast(outputs, tf.float32)
     mean, variance = tf.nn.moments(outputs, [0, 1, 2])
     self.moving_mean.assign(self.decay * self.moving_mean + (1.0 - self.decay) * mean)
-    self.moving_variance.assign(
-        self.decay * self.moving_variance + (1.0 - self.decay) * variance)
+    self.moving_variance.assign(self.decay * self.moving_variance + (1.0 - self.decay) * variance)
     normalized = tf.nn.batch_normalization(
-        outputs, mean, variance, tf.convert_to_tensor(self.beta),
-        tf.convert_to_tensor(self.gamma), self.epsilon)
+      outputs,
+      mean,
+      variance,
+      tf.convert_to_tensor(self.beta),
+      tf.convert_to_tensor(self.gamma),
+      self.epsilon,
+    )
     return tf.cast(normalized, self.compute_dtype)
 
   def get_config(self):
     config = super().get_config()
-    for name in ('kernel_size', 'strides', 'rate', 'padding', 'epsilon', 'decay',
-                 'use_batch_norm', 'fine_tune_batch_norm'):
+    for name in (
+      'kernel_size',
+      'strides',
+      'rate',
+      'padding',
+      'epsilon',
+      'decay',
+      'use_batch_norm',
+      'fine_tune_batch_norm',
+    ):
       config[name] = getattr(self, name)
     config['activation'] = keras.activations.serialize(self.activation)
     config['kernel_initializer'] = keras.initializers.serialize(self.kernel_initializer)
@@ -284,9 +315,20 @@ def _output_side(side, strides):
   return None if side is None else -(-side // strides)
 
 
-def separable_conv2d(inputs, filters, kernel_size, name, rate=1, strides=1, padding='same',
-                     depthwise_activation='relu', activation='relu', depthwise_initializer=None,
-                     pointwise_initializer=None, **kwargs):
+def separable_conv2d(
+  inputs,
+  filters,
+  kernel_size,
+  name,
+  rate=1,
+  strides=1,
+  padding='same',
+  depthwise_activation='relu',
+  activation='relu',
+  depthwise_initializer=None,
+  pointwise_initializer=None,
+  **kwargs,
+):
   """Depthwise convolution `<name>_depthwise`, then 1x1 convolution `<name>_pointwise`.
 
   Unlike Keras's SeparableConv2D there is batch norm (or bias) and activation in between.
@@ -311,13 +353,23 @@ def separable_conv2d(inputs, filters, kernel_size, name, rate=1, strides=1, padd
   Source: original `deeplab/core/utils.py`, `split_separable_conv2d`.
   """
   depthwise = DepthwiseConv2D(
-      kernel_size, strides=strides, rate=rate, padding=padding, activation=depthwise_activation,
-      kernel_initializer=depthwise_initializer or truncated_normal(0.33),
-      name=f'{name}_depthwise', **kwargs)
+    kernel_size,
+    strides=strides,
+    rate=rate,
+    padding=padding,
+    activation=depthwise_activation,
+    kernel_initializer=depthwise_initializer or truncated_normal(0.33),
+    name=f'{name}_depthwise',
+    **kwargs,
+  )
   pointwise = Conv2D(
-      filters, 1, activation=activation,
-      kernel_initializer=pointwise_initializer or truncated_normal(0.06),
-      name=f'{name}_pointwise', **kwargs)
+    filters,
+    1,
+    activation=activation,
+    kernel_initializer=pointwise_initializer or truncated_normal(0.06),
+    name=f'{name}_pointwise',
+    **kwargs,
+  )
   return pointwise(depthwise(inputs))
 
 
@@ -382,8 +434,9 @@ class ResizeLike(keras.layers.Layer):
     return [scale_dimension(side, self.scale) for side in (shape[1], shape[2])]
 
   def compute_output_spec(self, inputs, other):
-    size = [None if side is None else scale_dimension(side, self.scale)
-            for side in other.shape[1:3]]
+    size = [
+      None if side is None else scale_dimension(side, self.scale) for side in other.shape[1:3]
+    ]
     return keras.KerasTensor((inputs.shape[0], *size, inputs.shape[3]), self.compute_dtype)
 
   def get_config(self):

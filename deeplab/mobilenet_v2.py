@@ -13,8 +13,13 @@ DECODER_END_POINT = {'mobilenet_v2': 'layer_4/depthwise_output'}
 
 # (expansion, output channels, units, stride of the first unit), table 2 of the paper.
 _BOTTLENECKS = (
-    (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
-    (6, 320, 1, 1),
+  (1, 16, 1, 1),
+  (6, 24, 2, 2),
+  (6, 32, 3, 2),
+  (6, 64, 4, 2),
+  (6, 96, 3, 1),
+  (6, 160, 3, 2),
+  (6, 320, 1, 1),
 )
 _DIVISOR = 8
 _DECAY = 0.997
@@ -32,11 +37,13 @@ def _expanded_conv(inputs, filters, expansion, strides, rate, scope, layer, end_
   channels = inputs.shape[-1]
   net = inputs
   if expansion > 1:
-    net = layers.Conv2D(_make_divisible(channels * expansion), 1, activation='relu6',
-                        name=f'{scope}.expand', **kwargs)(net)
+    net = layers.Conv2D(
+      _make_divisible(channels * expansion), 1, activation='relu6', name=f'{scope}.expand', **kwargs
+    )(net)
     end_points[f'{layer}/expansion_output'] = net
-  net = layers.DepthwiseConv2D(3, strides=strides, rate=rate, activation='relu6',
-                               name=f'{scope}.depthwise', **kwargs)(net)
+  net = layers.DepthwiseConv2D(
+    3, strides=strides, rate=rate, activation='relu6', name=f'{scope}.depthwise', **kwargs
+  )(net)
   end_points[f'{layer}/depthwise_output'] = net
   net = layers.Conv2D(filters, 1, name=f'{scope}.project', **kwargs)(net)
   if strides == 1 and channels == filters:
@@ -57,13 +64,17 @@ def mobilenet_v2(images, options):
     (features [batch, height / output_stride, width / output_stride, 320 * depth_multiplier],
     dict of end points by the original's names, 'layer_1' to 'layer_18').
   """
-  kwargs = dict(epsilon=layers.EPSILON_BACKBONE, decay=_DECAY,
-                fine_tune_batch_norm=options.fine_tune_batch_norm,
-                kernel_initializer=layers.truncated_normal(0.09))
+  kwargs = dict(
+    epsilon=layers.EPSILON_BACKBONE,
+    decay=_DECAY,
+    fine_tune_batch_norm=options.fine_tune_batch_norm,
+    kernel_initializer=layers.truncated_normal(0.09),
+  )
   width = options.depth_multiplier
   end_points = {}
-  net = layers.Conv2D(_make_divisible(32 * width), 3, strides=2, activation='relu6',
-                      name='MobilenetV2.Conv', **kwargs)(images)
+  net = layers.Conv2D(
+    _make_divisible(32 * width), 3, strides=2, activation='relu6', name='MobilenetV2.Conv', **kwargs
+  )(images)
   end_points['layer_1'] = net
 
   current_stride, rate, index = 2, 1, 0
@@ -78,7 +89,16 @@ def mobilenet_v2(images, options):
       else:
         current_stride *= strides
       scope = 'MobilenetV2/expanded_conv' + (f'_{index}' if index else '')
-      net = _expanded_conv(net, _make_divisible(filters * width), expansion, unit_strides,
-                           unit_rate, scope, f'layer_{index + 2}', end_points, **kwargs)
+      net = _expanded_conv(
+        net,
+        _make_divisible(filters * width),
+        expansion,
+        unit_strides,
+        unit_rate,
+        scope,
+        f'layer_{index + 2}',
+        end_points,
+        **kwargs,
+      )
       index += 1
   return net, end_points

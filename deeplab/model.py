@@ -14,14 +14,20 @@ from deeplab import xception
 from deeplab.options import ModelOptions
 
 _BACKBONES = {
-    'xception_41': (xception.xception, xception.DECODER_END_POINT, 'xception_41/'),
-    'xception_65': (xception.xception, xception.DECODER_END_POINT, 'xception_65/'),
-    'xception_71': (xception.xception, xception.DECODER_END_POINT, 'xception_71/'),
-    'mobilenet_v2': (mobilenet_v2.mobilenet_v2, mobilenet_v2.DECODER_END_POINT, ''),
-    'resnet_v1_50_beta': (
-        resnet_v1_beta.resnet_v1_beta, resnet_v1_beta.DECODER_END_POINT, 'resnet_v1_50/'),
-    'resnet_v1_101_beta': (
-        resnet_v1_beta.resnet_v1_beta, resnet_v1_beta.DECODER_END_POINT, 'resnet_v1_101/'),
+  'xception_41': (xception.xception, xception.DECODER_END_POINT, 'xception_41/'),
+  'xception_65': (xception.xception, xception.DECODER_END_POINT, 'xception_65/'),
+  'xception_71': (xception.xception, xception.DECODER_END_POINT, 'xception_71/'),
+  'mobilenet_v2': (mobilenet_v2.mobilenet_v2, mobilenet_v2.DECODER_END_POINT, ''),
+  'resnet_v1_50_beta': (
+    resnet_v1_beta.resnet_v1_beta,
+    resnet_v1_beta.DECODER_END_POINT,
+    'resnet_v1_50/',
+  ),
+  'resnet_v1_101_beta': (
+    resnet_v1_beta.resnet_v1_beta,
+    resnet_v1_beta.DECODER_END_POINT,
+    'resnet_v1_101/',
+  ),
 }
 
 
@@ -70,13 +76,16 @@ class DeepLabV3Plus(keras.Model):
       low_level = end_points[scope + decoder_end_point[options.model_variant]]
       net, points = decoder.decoder(net, low_level, images, options)
       end_points.update(points)
-    outputs = {'features': keras.layers.Activation('linear', dtype='float32',
-                                                   name='features')(net)}
+    outputs = {'features': keras.layers.Activation('linear', dtype='float32', name='features')(net)}
     if options.num_classes:
       logits = layers.Conv2D(
-          options.num_classes, 1, use_batch_norm=False, dtype='float32',
-          kernel_initializer=layers.truncated_normal(0.01), 
-          name=f'{logits_scope}.semantic')(net)
+        options.num_classes,
+        1,
+        use_batch_norm=False,
+        dtype='float32',
+        kernel_initializer=layers.truncated_normal(0.01),
+        name=f'{logits_scope}.semantic',
+      )(net)
       outputs['logits'] = end_points['logits'] = logits
     super().__init__(inputs=images, outputs=outputs, name=name, **kwargs)
 
@@ -87,8 +96,7 @@ class DeepLabV3Plus(keras.Model):
     self.backbone_end_points = backbone_end_points
 
   def get_config(self):
-    return {'options': self.options.to_dict(), 'name': self.name,
-            'logits_scope': self.logits_scope}
+    return {'options': self.options.to_dict(), 'name': self.name, 'logits_scope': self.logits_scope}
 
   @classmethod
   def from_config(cls, config, custom_objects=None):

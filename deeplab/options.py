@@ -4,12 +4,12 @@ import dataclasses
 from typing import Optional, Tuple
 
 MODEL_VARIANTS = (
-    'xception_41',
-    'xception_65',
-    'xception_71',
-    'mobilenet_v2',
-    'resnet_v1_50_beta',
-    'resnet_v1_101_beta',
+  'xception_41',
+  'xception_65',
+  'xception_71',
+  'mobilenet_v2',
+  'resnet_v1_50_beta',
+  'resnet_v1_101_beta',
 )
 
 # DeepLabv3+ (arXiv 1802.02611), section 4: rates for output stride 16, doubled for 8.
@@ -34,7 +34,8 @@ class JsonOptions:
     unknown = sorted(set(values) - known)
     if unknown:
       raise ValueError(
-          f'unknown option(s) {", ".join(unknown)}; the file may be from a newer version.')
+        f'unknown option(s) {", ".join(unknown)}; the file may be from a newer version.'
+      )
     return cls(**values)
 
 
@@ -72,7 +73,8 @@ class ModelOptions(JsonOptions):
   def __post_init__(self):
     if self.model_variant not in MODEL_VARIANTS:
       raise ValueError(
-          f'model_variant is {self.model_variant!r}; expected one of {", ".join(MODEL_VARIANTS)}.')
+        f'model_variant is {self.model_variant!r}; expected one of {", ".join(MODEL_VARIANTS)}.'
+      )
     if self.output_stride not in ATROUS_RATES:
       raise ValueError(f'output_stride is {self.output_stride}; expected 8, 16 or 32.')
     if self.atrous_rates is None:
@@ -90,9 +92,11 @@ class ModelOptions(JsonOptions):
       raise ValueError(f'depth_multiplier is {self.depth_multiplier}; expected more than 0.')
     if self.depth_multiplier != 1.0 and self.model_variant != 'mobilenet_v2':
       raise ValueError(
-          f'depth_multiplier is {self.depth_multiplier}; only mobilenet_v2 takes one other than 1.')
+        f'depth_multiplier is {self.depth_multiplier}; only mobilenet_v2 takes one other than 1.'
+      )
     if self.decoder_output_stride not in (None, 4):
       raise ValueError(
-          f'decoder_output_stride is {self.decoder_output_stride}; expected 4 or None.')
+        f'decoder_output_stride is {self.decoder_output_stride}; expected 4 or None.'
+      )
     if self.num_classes < 0:
       raise ValueError(f'num_classes is {self.num_classes}; expected 0 or more.')

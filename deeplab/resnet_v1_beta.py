@@ -9,8 +9,8 @@ from deeplab import layers
 
 # End point that the decoder takes as its low-level feature.
 DECODER_END_POINT = {
-    'resnet_v1_50_beta': 'block1/unit_2/bottleneck_v1/conv3',
-    'resnet_v1_101_beta': 'block1/unit_2/bottleneck_v1/conv3',
+  'resnet_v1_50_beta': 'block1/unit_2/bottleneck_v1/conv3',
+  'resnet_v1_101_beta': 'block1/unit_2/bottleneck_v1/conv3',
 }
 SCOPE = {'resnet_v1_50_beta': 'resnet_v1_50', 'resnet_v1_101_beta': 'resnet_v1_101'}
 _UNITS = {'resnet_v1_50_beta': (3, 4, 6, 3), 'resnet_v1_101_beta': (3, 4, 23, 3)}
@@ -21,15 +21,24 @@ def _bottleneck(inputs, depth, strides, rate, scope, end_points, **kwargs):
   """1x1, 3x3, 1x1 with a shortcut; ReLU after the sum."""
   name = scope.replace('/', '.')
   if inputs.shape[-1] != depth * 4:
-    shortcut = layers.Conv2D(depth * 4, 1, strides=strides, name=f'{name}.shortcut',
-                             **kwargs)(inputs)
+    shortcut = layers.Conv2D(depth * 4, 1, strides=strides, name=f'{name}.shortcut', **kwargs)(
+      inputs
+    )
   elif strides > 1:
     shortcut = keras.layers.MaxPooling2D(1, strides=strides)(inputs)
   else:
     shortcut = inputs
   net = layers.Conv2D(depth, 1, activation='relu', name=f'{name}.conv1', **kwargs)(inputs)
-  net = layers.Conv2D(depth, 3, strides=strides, rate=rate, padding='fixed', activation='relu',
-                      name=f'{name}.conv2', **kwargs)(net)
+  net = layers.Conv2D(
+    depth,
+    3,
+    strides=strides,
+    rate=rate,
+    padding='fixed',
+    activation='relu',
+    name=f'{name}.conv2',
+    **kwargs,
+  )(net)
   net = layers.Conv2D(depth * 4, 1, name=f'{name}.conv3', **kwargs)(net)
   end_points[f'{scope}/conv3'] = net
   net = keras.layers.ReLU()(keras.layers.Add()([shortcut, net]))
@@ -49,13 +58,21 @@ def resnet_v1_beta(images, options):
     dict of end points by the original's names).
   """
   root = SCOPE[options.model_variant]
-  kwargs = dict(epsilon=layers.EPSILON, decay=_DECAY,
-                fine_tune_batch_norm=options.fine_tune_batch_norm)
+  kwargs = dict(
+    epsilon=layers.EPSILON, decay=_DECAY, fine_tune_batch_norm=options.fine_tune_batch_norm
+  )
   end_points = {}
   net = images
   for i, (filters, strides) in enumerate(((64, 2), (64, 1), (128, 1)), start=1):
-    net = layers.Conv2D(filters, 3, strides=strides, padding='fixed', activation='relu',
-                        name=f'{root}.conv1_{i}', **kwargs)(net)
+    net = layers.Conv2D(
+      filters,
+      3,
+      strides=strides,
+      padding='fixed',
+      activation='relu',
+      name=f'{root}.conv1_{i}',
+      **kwargs,
+    )(net)
     end_points[f'{root}/conv1_{i}'] = net
   net = keras.layers.MaxPooling2D(3, strides=2, padding='same')(net)
 
@@ -71,7 +88,14 @@ def resnet_v1_beta(images, options):
         rate *= strides
       else:
         current_stride *= strides
-      net = _bottleneck(net, 64 * 2 ** (block - 1), unit_strides, unit_rate,
-                        f'{root}/block{block}/unit_{unit}/bottleneck_v1', end_points, **kwargs)
+      net = _bottleneck(
+        net,
+        64 * 2 ** (block - 1),
+        unit_strides,
+        unit_rate,
+        f'{root}/block{block}/unit_{unit}/bottleneck_v1',
+        end_points,
+        **kwargs,
+      )
     end_points[f'{root}/block{block}'] = net
   return net, end_points

@@ -17,9 +17,10 @@ _LEAVES = {'kernel': 'weights', 'depthwise_kernel': 'depthwise_weights', 'bias':
 # What training leaves in a checkpoint beside the weights. The last group is the scratch
 # variables of other optimisers and the moving averages some published checkpoints carry.
 _TRAINING_STATE = re.compile(
-    r'(^|/)(global_step|beta[12]_power)$'
-    r'|/(Momentum|RMSProp|RMSProp_1|Adam|Adam_1|ExponentialMovingAverage)$'
-    r'|^(save_counter|_CHECKPOINTABLE_OBJECT_GRAPH)')
+  r'(^|/)(global_step|beta[12]_power)$'
+  r'|/(Momentum|RMSProp|RMSProp_1|Adam|Adam_1|ExponentialMovingAverage)$'
+  r'|^(save_counter|_CHECKPOINTABLE_OBJECT_GRAPH)'
+)
 # Classifier of ImageNet checkpoints; of no use to a segmentation network.
 _CLASSIFIER = re.compile(r'^(xception_\d\d|resnet_v1_\d+|MobilenetV2)/[Ll]ogits/')
 # MobileNetV2 checkpoints of ImageNet hold the layer behind the last one DeepLab uses.
@@ -28,8 +29,14 @@ _UNUSED_BACKBONE = re.compile(r'^MobilenetV2/Conv_1/')
 # Scopes outside the backbone, which an initialisation from ImageNet or COCO leaves out unless
 # asked (the original's `--initialize_last_layer`).
 NON_BACKBONE_SCOPES = (
-    'image_pooling', 'aspp', 'concat_projection', 'decoder', 'logits', 'semantic_logits',
-    'embedding', 'embedding_seg',
+  'image_pooling',
+  'aspp',
+  'concat_projection',
+  'decoder',
+  'logits',
+  'semantic_logits',
+  'embedding',
+  'embedding_seg',
 )
 
 
@@ -64,14 +71,20 @@ class Report:
 
   def summary(self, limit=10):
     """Text with every group that has members; at most `limit` names a group (None: all)."""
-    lines = [f'{len(self.loaded)} variables loaded, '
-             f'{len(self.training_state)} of training state recognised.']
-    shapes = [f'{name}: checkpoint {list(ours)}, model {list(theirs)}'
-              for name, (ours, theirs) in self.wrong_shape.items()]
-    groups = (('missing from the checkpoint', self.missing),
-              ('left over in the checkpoint', self.left_over),
-              ('of the wrong shape', shapes),
-              ('of a classifier or unused layer, ignored', self.ignored))
+    lines = [
+      f'{len(self.loaded)} variables loaded, '
+      f'{len(self.training_state)} of training state recognised.'
+    ]
+    shapes = [
+      f'{name}: checkpoint {list(ours)}, model {list(theirs)}'
+      for name, (ours, theirs) in self.wrong_shape.items()
+    ]
+    groups = (
+      ('missing from the checkpoint', self.missing),
+      ('left over in the checkpoint', self.left_over),
+      ('of the wrong shape', shapes),
+      ('of a classifier or unused layer, ignored', self.ignored),
+    )
     for title, names in groups:
       if names:
         shown = list(names)[:limit]
@@ -134,20 +147,24 @@ def read_checkpoint(path):
     latest = tf.train.latest_checkpoint(prefix)
     if latest is None:
       raise FileNotFoundError(
-          f'{path}: folder without a `checkpoint` file; give the prefix of the checkpoint, '
-          'for example model.ckpt-200000.')
+        f'{path}: folder without a `checkpoint` file; give the prefix of the checkpoint, '
+        'for example model.ckpt-200000.'
+      )
     prefix = latest
   prefix = re.sub(r'\.(index|meta|data-\d{5}-of-\d{5})$', '', prefix)
   if not os.path.exists(f'{prefix}.index') and not os.path.isfile(prefix):
     raise FileNotFoundError(
-        f'{path}: no checkpoint here; expected {os.path.basename(prefix)}.index beside its '
-        'data files.')
+      f'{path}: no checkpoint here; expected {os.path.basename(prefix)}.index beside its '
+      'data files.'
+    )
   try:
     reader = tf.train.load_checkpoint(prefix)
     reader.get_variable_to_shape_map()
   except Exception as error:  # TensorFlow raises several kinds here, RuntimeError among them.
-    raise ValueError(f'{path}: not a readable checkpoint ({_first_line(error)}); '
-                     'copy it again, all files of the prefix.') from error
+    raise ValueError(
+      f'{path}: not a readable checkpoint ({_first_line(error)}); '
+      'copy it again, all files of the prefix.'
+    ) from error
   return reader
 
 
@@ -172,19 +189,32 @@ def compare(reader, model, scopes=None, exclude_scopes=()):
     return (scopes is None or top in scopes) and top not in exclude_scopes
 
   training_state = sorted(name for name in shapes if _TRAINING_STATE.search(name))
-  ignored = sorted(name for name in shapes if name not in wanted and name not in training_state
-                   and (_CLASSIFIER.search(name) or _UNUSED_BACKBONE.search(name)))
+  ignored = sorted(
+    name
+    for name in shapes
+    if name not in wanted
+    and name not in training_state
+    and (_CLASSIFIER.search(name) or _UNUSED_BACKBONE.search(name))
+  )
   known = set(training_state) | set(ignored)
   left_over = sorted(
-      name for name in shapes if name not in wanted and name not in known and in_scope(name))
+    name for name in shapes if name not in wanted and name not in known and in_scope(name)
+  )
   missing = tuple(name for name in wanted if name not in shapes and in_scope(name))
   common = [name for name in wanted if name in shapes and in_scope(name)]
-  wrong_shape = {name: (tuple(shapes[name]), wanted[name]) for name in common
-                 if tuple(shapes[name]) != wanted[name]}
+  wrong_shape = {
+    name: (tuple(shapes[name]), wanted[name])
+    for name in common
+    if tuple(shapes[name]) != wanted[name]
+  }
   return Report(
-      loaded=tuple(name for name in common if name not in wrong_shape), missing=missing,
-      left_over=tuple(left_over), wrong_shape=wrong_shape,
-      training_state=tuple(training_state), ignored=tuple(ignored))
+    loaded=tuple(name for name in common if name not in wrong_shape),
+    missing=missing,
+    left_over=tuple(left_over),
+    wrong_shape=wrong_shape,
+    training_state=tuple(training_state),
+    ignored=tuple(ignored),
+  )
 
 
 def restore(path, model, allow_incomplete=False, scopes=None, exclude_scopes=()):
@@ -207,24 +237,31 @@ def restore(path, model, allow_incomplete=False, scopes=None, exclude_scopes=())
       model is not touched then.
   """
   return restore_from_reader(
-      read_checkpoint(path), path, model, allow_incomplete, scopes, exclude_scopes)
+    read_checkpoint(path), path, model, allow_incomplete, scopes, exclude_scopes
+  )
 
 
-def restore_from_reader(reader, path, model, allow_incomplete=False, scopes=None,
-                        exclude_scopes=()):
+def restore_from_reader(
+  reader, path, model, allow_incomplete=False, scopes=None, exclude_scopes=()
+):
   """As `restore`, from an open reader (`get_variable_to_shape_map` and `get_tensor`)."""
   report = compare(reader, model, scopes, exclude_scopes)
   if not report.loaded:
-    raise ValueError(f'{path}: no variable fits the model; this is a checkpoint of another '
-                     f'network. {report.summary(limit=3)}')
+    raise ValueError(
+      f'{path}: no variable fits the model; this is a checkpoint of another '
+      f'network. {report.summary(limit=3)}'
+    )
   if not report.complete and not allow_incomplete:
-    raise ValueError(f'{path}: the checkpoint does not fit the model, another variant or other '
-                     f'options? Allow incomplete loading to go on. {report.summary(limit=3)}')
+    raise ValueError(
+      f'{path}: the checkpoint does not fit the model, another variant or other '
+      f'options? Allow incomplete loading to go on. {report.summary(limit=3)}'
+    )
   try:
     values = {name: reader.get_tensor(name) for name in report.loaded}
   except Exception as error:
-    raise ValueError(f'{path}: the checkpoint is truncated ({_first_line(error)}); '
-                     'copy it again.') from error
+    raise ValueError(
+      f'{path}: the checkpoint is truncated ({_first_line(error)}); copy it again.'
+    ) from error
   variables = variables_by_name(model)
   for name, value in values.items():
     variables[name].assign(value.astype(np.float32))
@@ -243,8 +280,10 @@ def save(path, model, global_step=0, slots=None):
   Returns:
     list of the variable names written.
   """
-  tensors = {name: tf.convert_to_tensor(variable.numpy())
-             for name, variable in variables_by_name(model).items()}
+  tensors = {
+    name: tf.convert_to_tensor(variable.numpy())
+    for name, variable in variables_by_name(model).items()
+  }
   for name, value in (slots or {}).items():
     tensors[f'{name}/Momentum'] = tf.convert_to_tensor(value)
   tensors['global_step'] = tf.constant(global_step, tf.int64)
@@ -268,11 +307,16 @@ def write_tensors(path, tensors):
   try:
     with tf.device('CPU:0'):
       tf.raw_ops.SaveV2(
-          prefix=path, tensor_names=names, shape_and_slices=[''] * len(names),
-          tensors=[tf.convert_to_tensor(tensors[name]) for name in names])
+        prefix=path,
+        tensor_names=names,
+        shape_and_slices=[''] * len(names),
+        tensors=[tf.convert_to_tensor(tensors[name]) for name in names],
+      )
   except tf.errors.OpError as error:  # No OSError, so mains would not know it as the user's.
-    raise OSError(f'{path}: the checkpoint cannot be written ({_first_line(error)}); check the '
-                  'folder and the space left.') from error
+    raise OSError(
+      f'{path}: the checkpoint cannot be written ({_first_line(error)}); check the '
+      'folder and the space left.'
+    ) from error
 
 
 def _first_line(error):

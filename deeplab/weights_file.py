@@ -24,8 +24,12 @@ def save(path, model, metadata, dtype='float32'):
     metadata: JSON-ready dict, for example {'options': options.to_dict()}.
     dtype: 'float32' or 'float16' (half the size, values rounded).
   """
-  save_arrays(path, {name: variable.numpy() for name, variable
-                     in tf1_checkpoint.variables_by_name(model).items()}, metadata, dtype)
+  save_arrays(
+    path,
+    {name: variable.numpy() for name, variable in tf1_checkpoint.variables_by_name(model).items()},
+    metadata,
+    dtype,
+  )
 
 
 def save_arrays(path, arrays, metadata, dtype='float32'):
@@ -75,9 +79,11 @@ def read_arrays(path):
   """
   arrays = {}
   with _open(path) as file:
+
     def visit(name, item):
       if isinstance(item, h5py.Dataset):
         arrays[name] = item[()].astype(np.float32)
+
     try:
       file.visititems(visit)
     except OSError as error:
@@ -101,7 +107,8 @@ def restore(path, model, allow_incomplete=False):
     ValueError: the file is broken or does not fit the model; the model is not touched then.
   """
   return tf1_checkpoint.restore_from_reader(
-      Arrays(read_arrays(path)), path, model, allow_incomplete)
+    Arrays(read_arrays(path)), path, model, allow_incomplete
+  )
 
 
 class Arrays:
@@ -129,7 +136,9 @@ def _open(path):
     raise ValueError(f'{path}: not a weights file or truncated ({error}).') from error
   if file.attrs.get('format') != FORMAT:
     file.close()
-    raise ValueError(f'{path}: not a weights file of this project; expected the attribute '
-                     f'format = {FORMAT!r}. Keras files are converted by '
-                     'tools.convert_checkpoint.')
+    raise ValueError(
+      f'{path}: not a weights file of this project; expected the attribute '
+      f'format = {FORMAT!r}. Keras files are converted by '
+      'tools.convert_checkpoint.'
+    )
   return file

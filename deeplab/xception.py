@@ -12,9 +12,9 @@ from deeplab import layers
 
 # End point that the decoder takes as its low-level feature.
 DECODER_END_POINT = {
-    'xception_41': 'entry_flow/block2/unit_1/xception_module/separable_conv2_pointwise',
-    'xception_65': 'entry_flow/block2/unit_1/xception_module/separable_conv2_pointwise',
-    'xception_71': 'entry_flow/block3/unit_1/xception_module/separable_conv2_pointwise',
+  'xception_41': 'entry_flow/block2/unit_1/xception_module/separable_conv2_pointwise',
+  'xception_65': 'entry_flow/block2/unit_1/xception_module/separable_conv2_pointwise',
+  'xception_71': 'entry_flow/block3/unit_1/xception_module/separable_conv2_pointwise',
 }
 
 
@@ -32,24 +32,33 @@ class _Block:
 
 def _blocks(variant, multi_grid):
   entry = {
-      'xception_71': [
-          _Block('entry_flow/block1', (128,) * 3, 'conv', strides=2),
-          _Block('entry_flow/block2', (256,) * 3, 'conv'),
-          _Block('entry_flow/block3', (256,) * 3, 'conv', strides=2),
-          _Block('entry_flow/block4', (728,) * 3, 'conv'),
-          _Block('entry_flow/block5', (728,) * 3, 'conv', strides=2),
-      ],
-  }.get(variant, [
+    'xception_71': [
+      _Block('entry_flow/block1', (128,) * 3, 'conv', strides=2),
+      _Block('entry_flow/block2', (256,) * 3, 'conv'),
+      _Block('entry_flow/block3', (256,) * 3, 'conv', strides=2),
+      _Block('entry_flow/block4', (728,) * 3, 'conv'),
+      _Block('entry_flow/block5', (728,) * 3, 'conv', strides=2),
+    ]
+  }.get(
+    variant,
+    [
       _Block('entry_flow/block1', (128,) * 3, 'conv', strides=2),
       _Block('entry_flow/block2', (256,) * 3, 'conv', strides=2),
       _Block('entry_flow/block3', (728,) * 3, 'conv', strides=2),
-  ])
+    ],
+  )
   return entry + [
-      _Block('middle_flow/block1', (728,) * 3, 'sum',
-             num_units=8 if variant == 'xception_41' else 16),
-      _Block('exit_flow/block1', (728, 1024, 1024), 'conv', strides=2),
-      _Block('exit_flow/block2', (1536, 1536, 2048), 'none', activation_inside=True,
-             unit_rates=multi_grid or (1, 1, 1)),
+    _Block(
+      'middle_flow/block1', (728,) * 3, 'sum', num_units=8 if variant == 'xception_41' else 16
+    ),
+    _Block('exit_flow/block1', (728, 1024, 1024), 'conv', strides=2),
+    _Block(
+      'exit_flow/block2',
+      (1536, 1536, 2048),
+      'none',
+      activation_inside=True,
+      unit_rates=multi_grid or (1, 1, 1),
+    ),
   ]
 
 
@@ -62,15 +71,28 @@ def _xception_module(inputs, block, scope, strides, rate, end_points, **kwargs):
       net = keras.layers.ReLU()(net)
     name = f'{scope}/separable_conv{i + 1}'
     net = layers.separable_conv2d(
-        net, depth, 3, name=name.replace('/', '.'), rate=rate * block.unit_rates[i],
-        # The stride sits in the third convolution, with padding that keeps pixels aligned.
-        strides=strides if i == 2 else 1, padding='fixed',
-        depthwise_activation=activation, activation=activation, **kwargs)
+      net,
+      depth,
+      3,
+      name=name.replace('/', '.'),
+      rate=rate * block.unit_rates[i],
+      # The stride sits in the third convolution, with padding that keeps pixels aligned.
+      strides=strides if i == 2 else 1,
+      padding='fixed',
+      depthwise_activation=activation,
+      activation=activation,
+      **kwargs,
+    )
     end_points[f'{name}_pointwise'] = net
   if block.skip == 'conv':
     shortcut = layers.Conv2D(
-        block.depths[-1], 1, strides=strides, kernel_initializer=layers.truncated_normal(0.09),
-        name=f'{scope}/shortcut'.replace('/', '.'), **kwargs)(inputs)
+      block.depths[-1],
+      1,
+      strides=strides,
+      kernel_initializer=layers.truncated_normal(0.09),
+      name=f'{scope}/shortcut'.replace('/', '.'),
+      **kwargs,
+    )(inputs)
     net = layers.Residual()(net, shortcut)
   elif block.skip == 'sum':
     net = layers.Residual()(net, inputs)
@@ -90,16 +112,21 @@ def xception(images, options):
     dict of end points by the original's names).
   """
   root = options.model_variant
-  kwargs = dict(epsilon=layers.EPSILON_BACKBONE,
-                fine_tune_batch_norm=options.fine_tune_batch_norm)
+  kwargs = dict(epsilon=layers.EPSILON_BACKBONE, fine_tune_batch_norm=options.fine_tune_batch_norm)
   end_points = {}
   net = images
   for i, (filters, strides) in enumerate(((32, 2), (64, 1)), start=1):
     scope = f'{root}/entry_flow/conv1_{i}'
     net = layers.Conv2D(
-        filters, 3, strides=strides, padding='fixed', activation='relu',
-        kernel_initializer=layers.truncated_normal(0.09), name=scope.replace('/', '.'),
-        **kwargs)(net)
+      filters,
+      3,
+      strides=strides,
+      padding='fixed',
+      activation='relu',
+      kernel_initializer=layers.truncated_normal(0.09),
+      name=scope.replace('/', '.'),
+      **kwargs,
+    )(net)
     end_points[scope] = net
 
   current_stride, rate = 2, 1

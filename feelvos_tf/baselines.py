@@ -18,7 +18,8 @@ class CopyFirstMask:
     """Begins a video; `frame` is not looked at. `mask` is uint8 [height, width], object ids."""
     del frame
     self._first = SegmentedFrame(
-        np.array(mask, np.uint8), (0,) + tuple(int(i) for i in np.unique(mask) if i))
+      np.array(mask, np.uint8), (0,) + tuple(int(i) for i in np.unique(mask) if i)
+    )
     return self._first
 
   def step(self, frame) -> SegmentedFrame:
@@ -28,9 +29,11 @@ class CopyFirstMask:
       ValueError: another size than the first frame's.
     """
     if frame.shape[:2] != self._first.mask.shape:
-      raise ValueError(f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first mask '
-                       f'{self._first.mask.shape[1]}x{self._first.mask.shape[0]}; frames of a '
-                       'video may not change size.')
+      raise ValueError(
+        f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first mask '
+        f'{self._first.mask.shape[1]}x{self._first.mask.shape[0]}; frames of a '
+        'video may not change size.'
+      )
     return SegmentedFrame(self._first.mask.copy(), self._first.object_ids)
 
 
@@ -50,9 +53,12 @@ class GlobalMatching:
     self._graph = graph
     self.options = graph.options
     self._match = tf.function(
-        lambda embedding, bank, count: matching.global_matching(
-            embedding, bank, count, k=graph.options.k_nearest_neighbors),
-        autograph=False, reduce_retracing=True)
+      lambda embedding, bank, count: matching.global_matching(
+        embedding, bank, count, k=graph.options.k_nearest_neighbors
+      ),
+      autograph=False,
+      reduce_retracing=True,
+    )
 
   def begin(self, frame, labels, num_objects, references=None):
     """State after the reference frame; see `inference.InferenceGraph.begin`."""

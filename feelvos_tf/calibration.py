@@ -20,12 +20,16 @@ def layers_with_statistics(model, scopes):
     model: `Feelvos` or DeepLab model.
     scopes: sequence of str, for example ('aspp', 'decoder').
   """
-  return [layer for layer in tf1_checkpoint.leaf_layers(model)
-          if getattr(layer, 'use_batch_norm', False) and layer.name.startswith(tuple(scopes))]
+  return [
+    layer
+    for layer in tf1_checkpoint.leaf_layers(model)
+    if getattr(layer, 'use_batch_norm', False) and layer.name.startswith(tuple(scopes))
+  ]
 
 
-def calibrate(model, images, scopes=('image_pooling', 'aspp', 'concat_projection', 'decoder'),
-              decay=0.9):
+def calibrate(
+  model, images, scopes=('image_pooling', 'aspp', 'concat_projection', 'decoder'), decay=0.9
+):
   """Sets the moving statistics of some layers to those of the data; weights do not change.
 
   Args:
@@ -80,8 +84,10 @@ def spread_matching(model, images, seed=0, mean_squared_distance=4.0):
   _spread_embedding(model, images, seed, mean_squared_distance)
   first, head = model.head.depthwise[0], model.head
   kernel, bias = np.array(first.kernel), np.array(first.bias)
-  kernel[:, :, head.feature_channels:] = _identity(first.kernel.shape)[:, :, head.feature_channels:]
-  bias[head.feature_channels:] = 0.0
+  kernel[:, :, head.feature_channels :] = _identity(first.kernel.shape)[
+    :, :, head.feature_channels :
+  ]
+  bias[head.feature_channels :] = 0.0
   first.kernel.assign(kernel)
   first.bias.assign(bias)
 
@@ -91,8 +97,9 @@ def _spread_embedding(model, images, seed, mean_squared_distance):
   depthwise.kernel.assign(_identity(depthwise.kernel.shape))
   depthwise.bias.assign(np.zeros(depthwise.bias.shape))
   forward = tf.function(lambda batch: model.deeplab(batch)['features'])
-  features = np.concatenate([np.asarray(tf.cast(forward(tf.cast(batch, tf.float32)), tf.float32))
-                             for batch in images])
+  features = np.concatenate(
+    [np.asarray(tf.cast(forward(tf.cast(batch, tf.float32)), tf.float32)) for batch in images]
+  )
   features = np.maximum(features.reshape(len(features), -1, features.shape[-1]), 0.0)
   projection = np.random.default_rng(seed).normal(size=pointwise.kernel.shape[2:])
   projected = features @ projection

@@ -44,18 +44,23 @@ class DeadChannels:
     for name, values in self._tapped(self._images).items():
       values = np.asarray(tf.cast(values, tf.float32))
       deviations = values.reshape(-1, values.shape[-1]).std(axis=0)
-      typical = np.sqrt(np.mean(deviations ** 2))
+      typical = np.sqrt(np.mean(deviations**2))
       shares[name] = float(np.mean(deviations <= _CONSTANT * typical))
     return shares
 
   def report(self):
     """One line about the layers of which most channels died, or None if there is none."""
-    died = {name: share for name, share in self.shares().items()
-            if share >= max(_REPORTED_SHARE, self._before[name] + _REPORTED_GROWTH)}
+    died = {
+      name: share
+      for name, share in self.shares().items()
+      if share >= max(_REPORTED_SHARE, self._before[name] + _REPORTED_GROWTH)
+    }
     if not died:
       return None
     worst = sorted(died, key=died.get, reverse=True)[:3]
-    return (f'{len(died)} layers of the backbone have mostly channels that are the same at every '
-            f'pixel: {", ".join(f"{name} {died[name]:.0%}" for name in worst)}. They do not come '
-            'back by themselves. A lower --backbone_rate_multiplier keeps pretrained layers alive, '
-            'see docs/training.md.')
+    return (
+      f'{len(died)} layers of the backbone have mostly channels that are the same at every '
+      f'pixel: {", ".join(f"{name} {died[name]:.0%}" for name in worst)}. They do not come '
+      'back by themselves. A lower --backbone_rate_multiplier keeps pretrained layers alive, '
+      'see docs/training.md.'
+    )

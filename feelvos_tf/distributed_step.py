@@ -60,18 +60,23 @@ class DistributedStep:
     self._with_gradient = []
     self._variables = training_step.trained_variables(model)
     # Not used any more, but part of the layout of checkpoints.
-    self._dropout_state = {variable.path: variable.value for variable in model.variables
-                           if 'seed_generator' in variable.path}
+    self._dropout_state = {
+      variable.path: variable.value
+      for variable in model.variables
+      if 'seed_generator' in variable.path
+    }
     with strategy.scope():
       self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='global_step')
       self.loss_scale = loss_scale_lib.LossScale() if options.loss_scaling else None
       if options.optimizer == 'momentum':
-        self.optimizer = optimizer_lib.MomentumOptimizer(
-            self._variables, options.optimizer_options)
+        self.optimizer = optimizer_lib.MomentumOptimizer(self._variables, options.optimizer_options)
       else:
         self.optimizer = optimizer_lib.Adam(
-            self._variables, options.optimizer_options,
-            learning_rate=options.schedule.base_learning_rate, epsilon=1e-8)
+          self._variables,
+          options.optimizer_options,
+          learning_rate=options.schedule.base_learning_rate,
+          epsilon=1e-8,
+        )
     self._seed_dropout_by_step()
     self._compiled = tf.function(self._on_all_devices)
 
@@ -86,29 +91,38 @@ class DistributedStep:
   @property
   def may_overflow(self):
     """Whether gradients that are not finite only mean that the loss scale is too high."""
-    return self.loss_scale is not None and bool(
-        self.loss_scale.scale > loss_scale_lib.MIN_SCALE)
+    return self.loss_scale is not None and bool(self.loss_scale.scale > loss_scale_lib.MIN_SCALE)
 
   def checkpoint_items(self):
     """What a checkpoint holds beside the weights: keyword arguments of tf.train.Checkpoint."""
     optional = {} if self.loss_scale is None else {'loss_scale': self.loss_scale}
-    return {'step': self.step, 'optimizer': self._optimizer_state(),
-            'dropout': dict(self._dropout_state), **optional}
+    return {
+      'step': self.step,
+      'optimizer': self._optimizer_state(),
+      'dropout': dict(self._dropout_state),
+      **optional,
+    }
 
   def _optimizer_state(self):
     if self._options.optimizer == 'momentum':
       return {'iterations': self.optimizer.iterations, 'slots': self.optimizer.slots}
-    return {f'{i}_{variable.name}': variable.value
-            for i, variable in enumerate(self.optimizer.variables)}
+    return {
+      f'{i}_{variable.name}': variable.value for i, variable in enumerate(self.optimizer.variables)
+    }
 
   def _seed_dropout_by_step(self):
     """Dropout's mask becomes a function of the step and the device instead of a hidden state."""
+
     def seed(number, ordered=True):
       del ordered  # Of Keras's interface.
       replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-      return tf.stack([tf.cast(self._options.loss.seed * 1024 + number, tf.int32),
-                       tf.cast(self.step, tf.int32) * self._strategy.num_replicas_in_sync
-                       + tf.cast(replica, tf.int32)])
+      return tf.stack(
+        [
+          tf.cast(self._options.loss.seed * 1024 + number, tf.int32),
+          tf.cast(self.step, tf.int32) * self._strategy.num_replicas_in_sync
+          + tf.cast(replica, tf.int32),
+        ]
+      )
 
     for number, layer in enumerate(_layers_with_seed(self._model)):
       layer.seed_generator.next = functools.partial(seed, number)
@@ -118,14 +132,16 @@ class DistributedStep:
     strategy = self._strategy
     rate = schedule_lib.learning_rate(self.step, self._options.schedule)
     losses, regularization, bad, iou, pictures, gradients = strategy.run(
-        self._replica_gradients, args=(batch,))
+      self._replica_gradients, args=(batch,)
+    )
     if strategy.num_replicas_in_sync > 1:
       losses = strategy.gather(losses, axis=0)
       regularization = strategy.reduce('MEAN', regularization, axis=None)
       iou = strategy.reduce('MEAN', iou, axis=None)
       bad = strategy.reduce('SUM', bad, axis=None)
-      pictures = {name: strategy.experimental_local_results(value)[0]
-                  for name, value in pictures.items()}
+      pictures = {
+        name: strategy.experimental_local_results(value)[0] for name, value in pictures.items()
+      }
     finite = tf.equal(bad, 0)
 
     def update():
@@ -145,16 +161,21 @@ class DistributedStep:
     scale = 1.0 if self.loss_scale is None else self.loss_scale.scale.read_value()
     # Gradients of devices are added up; the regularization is on each of them.
     results, regularization, gradients = training_step.gradients(
-        self._model, self._variables, batch, self.step, options.loss,
-        scale / replicas if options.average_over_devices else scale, scale / replicas,
-        first_video=tf.cast(replica, tf.int32) * (options.batch_size // replicas))
+      self._model,
+      self._variables,
+      batch,
+      self.step,
+      options.loss,
+      scale / replicas if options.average_over_devices else scale,
+      scale / replicas,
+      first_video=tf.cast(replica, tf.int32) * (options.batch_size // replicas),
+    )
     if self.loss_scale is not None:
       gradients = [None if g is None else g / scale for g in gradients]
     known = [g for g in gradients if g is not None]
     self._with_gradient = [g is not None for g in gradients]
     losses = tf.stack([result.loss for result in results])
-    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value))
-                            for value in (losses, *known)])
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in (losses, *known)])
     iou, pictures = tf.constant(0.0), {}
     if results[0].maps is not None:
       iou = training_step.mean_iou(results, batch['labels'])
@@ -180,7 +201,8 @@ class DistributedStep:
     self.optimizer.learning_rate.assign(rate)
     variables = list(self._variables.values())
     self.optimizer.apply_gradients(
-        [(value, variables[index]) for index, value in zip(there, values)])
+      [(value, variables[index]) for index, value in zip(there, values)]
+    )
 
 
 def _layers_with_seed(layer):

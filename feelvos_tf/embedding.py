@@ -46,12 +46,20 @@ class EmbeddingLayer(keras.Model):
   def __init__(self, embedding_dimension=100, name='embedding', **kwargs):
     # === Layers ===
     depthwise = layers.DepthwiseConv2D(
-        3, use_batch_norm=False, activation='relu', kernel_initializer=IdentityWithNoise(),
-        name='embedding.split_separable_conv2d_depthwise')
+      3,
+      use_batch_norm=False,
+      activation='relu',
+      kernel_initializer=IdentityWithNoise(),
+      name='embedding.split_separable_conv2d_depthwise',
+    )
     pointwise = layers.Conv2D(
-        embedding_dimension, 1, use_batch_norm=False, activation='relu',
-        kernel_initializer=IdentityWithNoise(),
-        name='embedding.split_separable_conv2d_pointwise')
+      embedding_dimension,
+      1,
+      use_batch_norm=False,
+      activation='relu',
+      kernel_initializer=IdentityWithNoise(),
+      name='embedding.split_separable_conv2d_pointwise',
+    )
 
     # === Functional model ===
     features = keras.Input([None, None, 256], name='features')

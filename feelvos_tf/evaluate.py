@@ -42,59 +42,124 @@ from feelvos_tf import submission
 
 FLAGS = flags.FLAGS
 # Flags that say how a model is run, and those of them that a baseline knows.
-_MODEL_FLAGS = ('max_internal_size', 'image_pyramid', 'merge_method', 'flip', 'precision',
-                'max_reference_pixels_per_object', 'model_option', 'ablation', 'baseline')
+_MODEL_FLAGS = (
+  'max_internal_size',
+  'image_pyramid',
+  'merge_method',
+  'flip',
+  'precision',
+  'max_reference_pixels_per_object',
+  'model_option',
+  'ablation',
+  'baseline',
+)
 _BASELINE_FLAGS = {
-    'copy_first_mask': ('baseline',),
-    'global_matching': ('baseline', 'max_internal_size', 'precision', 'model_option',
-                        'max_reference_pixels_per_object')}
+  'copy_first_mask': ('baseline',),
+  'global_matching': (
+    'baseline',
+    'max_internal_size',
+    'precision',
+    'model_option',
+    'max_reference_pixels_per_object',
+  ),
+}
 
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string('results_dir', None, 'Folder of masks to score, <sequence>/<frame>.png.')
-  flags.DEFINE_string('model', None, 'Weights file of a model to run and score instead; "default" '
-                      'is the one that comes with the project.')
+  flags.DEFINE_string(
+    'model',
+    None,
+    'Weights file of a model to run and score instead; "default" '
+    'is the one that comes with the project.',
+  )
   flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
-  flags.DEFINE_string('youtube_vos_root', None,
-                      'Folder of a YouTube-VOS split: Annotations, JPEGImages, meta.json.')
-  flags.DEFINE_string('dataset_dir', None, 'Folder of TFRecords made by tools.convert_to_tfrecord; '
-                      'they are unpacked into the output folder.')
+  flags.DEFINE_string(
+    'youtube_vos_root', None, 'Folder of a YouTube-VOS split: Annotations, JPEGImages, meta.json.'
+  )
+  flags.DEFINE_string(
+    'dataset_dir',
+    None,
+    'Folder of TFRecords made by tools.convert_to_tfrecord; '
+    'they are unpacked into the output folder.',
+  )
   flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
   flags.DEFINE_string('split', 'val', 'Name of the list of sequences: train, val, test-dev.')
   flags.DEFINE_string('resolution', '480p', 'Folder under Annotations and JPEGImages of DAVIS.')
   flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
-  flags.DEFINE_enum('protocol', None, list(evaluation.PROTOCOLS),
-                    'What counts; by default that of the data: davis2016 (foreground against '
-                    'background), davis2017 (every object), youtube_vos.')
-  flags.DEFINE_string('output_dir', None, 'Where everything goes. Default with --results_dir: '
-                      '<results_dir>_evaluation.')
-  flags.DEFINE_enum('on_error', 'fail', ['fail', 'skip'],
-                    'A bad sequence ends the run, or is left out and listed in the summary.')
-  flags.DEFINE_enum('missing_frames', 'error', ['error', 'empty'],
-                    'A missing mask makes its sequence bad, or counts as an empty mask.')
+  flags.DEFINE_enum(
+    'protocol',
+    None,
+    list(evaluation.PROTOCOLS),
+    'What counts; by default that of the data: davis2016 (foreground against '
+    'background), davis2017 (every object), youtube_vos.',
+  )
+  flags.DEFINE_string(
+    'output_dir',
+    None,
+    'Where everything goes. Default with --results_dir: <results_dir>_evaluation.',
+  )
+  flags.DEFINE_enum(
+    'on_error',
+    'fail',
+    ['fail', 'skip'],
+    'A bad sequence ends the run, or is left out and listed in the summary.',
+  )
+  flags.DEFINE_enum(
+    'missing_frames',
+    'error',
+    ['error', 'empty'],
+    'A missing mask makes its sequence bad, or counts as an empty mask.',
+  )
   flags.DEFINE_integer('num_workers', 0, 'Processes that score; 0: one per core.', lower_bound=0)
   flags.DEFINE_string('submission_zip', None, 'Also pack the masks for the benchmark server.')
-  flags.DEFINE_string('train_meta', None,
-                      'meta.json of YouTube-VOS train, to tell seen from unseen categories.')
+  flags.DEFINE_string(
+    'train_meta', None, 'meta.json of YouTube-VOS train, to tell seen from unseen categories.'
+  )
   segmenter_options.define_flags()
   flags.adopt_module_key_flags(segmenter_options)  # So that --helpshort lists them.
-  flags.DEFINE_enum('baseline', None, evaluation_methods.BASELINES, 'Instead of the whole model: '
-                    'copy the first mask, or global matching alone with the model\'s embedding.')
-  flags.DEFINE_multi_enum('ablation', [], list(evaluation_methods.ABLATIONS), 'With --model: take '
-                          'a part away; may be repeated.')
-  flags.DEFINE_multi_string('model_option', [], 'With --model: an option of the model to change, '
-                            'name=value, for example previous_prediction=probabilities.')
-  flags.DEFINE_integer('parallel_clips', 1, 'With --model: videos segmented at the same time.',
-                       lower_bound=1)
+  flags.DEFINE_enum(
+    'baseline',
+    None,
+    evaluation_methods.BASELINES,
+    'Instead of the whole model: '
+    "copy the first mask, or global matching alone with the model's embedding.",
+  )
+  flags.DEFINE_multi_enum(
+    'ablation',
+    [],
+    list(evaluation_methods.ABLATIONS),
+    'With --model: take a part away; may be repeated.',
+  )
+  flags.DEFINE_multi_string(
+    'model_option',
+    [],
+    'With --model: an option of the model to change, '
+    'name=value, for example previous_prediction=probabilities.',
+  )
+  flags.DEFINE_integer(
+    'parallel_clips', 1, 'With --model: videos segmented at the same time.', lower_bound=1
+  )
   flags.DEFINE_bool('report', True, 'Write report.html.')
-  flags.DEFINE_bool('keep_maps', True, 'With --model: keep distance maps and probabilities of '
-                    'every frame (about 50 kB an object) for the report.')
+  flags.DEFINE_bool(
+    'keep_maps',
+    True,
+    'With --model: keep distance maps and probabilities of '
+    'every frame (about 50 kB an object) for the report.',
+  )
   flags.DEFINE_integer('worst_frames', 3, 'Pictures per sequence in the report.', lower_bound=0)
-  flags.DEFINE_integer('map_object', None, 'Object id whose distance maps and probability the '
-                       'report shows; default: the worst object of each picture.')
-  flags.DEFINE_string('compare_with', None, 'Output folder of another run over the same sequences, '
-                      'to stand beside this one in the report.')
+  flags.DEFINE_integer(
+    'map_object',
+    None,
+    'Object id whose distance maps and probability the '
+    'report shows; default: the worst object of each picture.',
+  )
+  flags.DEFINE_string(
+    'compare_with',
+    None,
+    'Output folder of another run over the same sequences, to stand beside this one in the report.',
+  )
 
 
 def main():
@@ -106,8 +171,9 @@ def main():
   scorable = evaluation_splits.with_ground_truth(sequences, _protocol() == 'youtube_vos')
   if not scorable and not FLAGS.submission_zip:
     raise ValueError(
-        f'split {FLAGS.split!r}: none of its {len(sequences)} sequences has ground truth beyond '
-        'the given masks, so it cannot be scored; pack it for the server with --submission_zip')
+      f'split {FLAGS.split!r}: none of its {len(sequences)} sequences has ground truth beyond '
+      'the given masks, so it cannot be scored; pack it for the server with --submission_zip'
+    )
   output_dir.mkdir(parents=True, exist_ok=True)
   left_out, clips = _segment(sequences, output_dir) if _runs() else ({}, [])
   if scorable:
@@ -134,11 +200,13 @@ def _without_ground_truth(sequences, scorable):
 def _check_usage():
   if bool(FLAGS.results_dir) == _runs():
     raise command_line.UsageError(
-        'exactly one of --results_dir (masks to score) and --model (weights to run) or --baseline '
-        'expected')
+      'exactly one of --results_dir (masks to score) and --model (weights to run) or --baseline '
+      'expected'
+    )
   if len([s for s in (FLAGS.davis_root, FLAGS.youtube_vos_root, FLAGS.dataset_dir) if s]) != 1:
     raise command_line.UsageError(
-        'exactly one of --davis_root, --youtube_vos_root and --dataset_dir expected')
+      'exactly one of --davis_root, --youtube_vos_root and --dataset_dir expected'
+    )
   if _runs() and not FLAGS.output_dir:
     raise command_line.UsageError('--model and --baseline need --output_dir')
   changed = _changed_flags()
@@ -179,12 +247,15 @@ def _folders():
 def _sequences(results_dir, output_dir):
   if FLAGS.dataset_dir:
     return evaluation_splits.record_sequences(
-        FLAGS.dataset_dir, FLAGS.split, output_dir / 'unpacked', results_dir, FLAGS.sequences)
+      FLAGS.dataset_dir, FLAGS.split, output_dir / 'unpacked', results_dir, FLAGS.sequences
+    )
   if FLAGS.youtube_vos_root:
     return evaluation_splits.youtube_vos_sequences(
-        FLAGS.youtube_vos_root, results_dir, FLAGS.sequences)
+      FLAGS.youtube_vos_root, results_dir, FLAGS.sequences
+    )
   return evaluation_splits.davis_sequences(
-      FLAGS.davis_root, results_dir, FLAGS.year, FLAGS.split, FLAGS.resolution, FLAGS.sequences)
+    FLAGS.davis_root, results_dir, FLAGS.year, FLAGS.split, FLAGS.resolution, FLAGS.sequences
+  )
 
 
 def _protocol():
@@ -200,9 +271,14 @@ def _model_run():
     if not pathlib.Path(path).is_file():
       raise FileNotFoundError(f'{path}: no such weights file; check --model')
   return evaluation_methods.ModelRun(
-      str(path), segmenter_options.from_flags(), FLAGS.precision, tuple(_overrides().items()),
-      FLAGS.baseline or '', late_objects=evaluation.PROTOCOLS[_protocol()].late_objects,
-      keep_maps=FLAGS.keep_maps)
+    str(path),
+    segmenter_options.from_flags(),
+    FLAGS.precision,
+    tuple(_overrides().items()),
+    FLAGS.baseline or '',
+    late_objects=evaluation.PROTOCOLS[_protocol()].late_objects,
+    keep_maps=FLAGS.keep_maps,
+  )
 
 
 def _overrides():
@@ -211,8 +287,11 @@ def _overrides():
     ablations = evaluation_methods.ablation_overrides(FLAGS.ablation)
   except ValueError as error:
     raise command_line.UsageError(f'--ablation: {error}') from None
-  return {**segmenter_options.model_overrides(), **ablations,
-          **dict(_parse_option(text) for text in FLAGS.model_option)}
+  return {
+    **segmenter_options.model_overrides(),
+    **ablations,
+    **dict(_parse_option(text) for text in FLAGS.model_option),
+  }
 
 
 def _parse_option(text):
@@ -240,7 +319,8 @@ def _segment(sequences, output_dir):
   num_frames = sum(video.num_frames for video in videos)
   with progress.Progress(num_frames, 'frames', 'segmenting') as line:
     for clip in evaluation_model.segment_all(
-        videos, run, output_dir, FLAGS.on_error, FLAGS.parallel_clips, on_frames=line.advance):
+      videos, run, output_dir, FLAGS.on_error, FLAGS.parallel_clips, on_frames=line.advance
+    ):
       clips.append(clip)
       if clip.error:
         left_out[clip.name] = clip.error
@@ -249,8 +329,7 @@ def _segment(sequences, output_dir):
 
 def _video(files):
   frames = video_lib.list_images(files.frames)
-  truth = {name: files.truth / f'{name}.png'
-           for name in evaluation_splits.png_names(files.truth)}
+  truth = {name: files.truth / f'{name}.png' for name in evaluation_splits.png_names(files.truth)}
   given = {i: truth[p.stem] for i, p in enumerate(frames) if p.stem in truth}
   single_object = evaluation.PROTOCOLS[_protocol()].foreground_only
   return folder.FolderVideo(files.name, frames, given, single_object=single_object)
@@ -259,8 +338,11 @@ def _video(files):
 def _score(sequences, output_dir, left_out, clips, other):
   """Scores, writes tables and report, prints the result."""
   options = evaluation_files.EvaluationOptions(
-      protocol=_protocol(), on_error=FLAGS.on_error, missing_frames=FLAGS.missing_frames,
-      num_workers=FLAGS.num_workers)
+    protocol=_protocol(),
+    on_error=FLAGS.on_error,
+    missing_frames=FLAGS.missing_frames,
+    num_workers=FLAGS.num_workers,
+  )
   scored, bad = _score_with_progress(sequences, options, output_dir / 'scores')
   left_out = {**left_out, **bad}
   if not scored:
@@ -269,15 +351,20 @@ def _score(sequences, output_dir, left_out, clips, other):
   if FLAGS.youtube_vos_root:
     seen = evaluation_splits.load_seen(FLAGS.youtube_vos_root, FLAGS.train_meta)
   summary = evaluation_tables.to_summary(
-      scored, left_out, _settings(sequences, output_dir, clips),
-      evaluation_summary.summarise_seen_unseen(scored, seen) if seen else None)
+    scored,
+    left_out,
+    _settings(sequences, output_dir, clips),
+    evaluation_summary.summarise_seen_unseen(scored, seen) if seen else None,
+  )
   paths = evaluation_tables.write_tables(output_dir, FLAGS.split, scored, summary)
   if FLAGS.report:
     paths.append(output_dir / 'report.html')
     pictures = evaluation_report.PictureOptions(
-        per_sequence=FLAGS.worst_frames, map_object=FLAGS.map_object)
+      per_sequence=FLAGS.worst_frames, map_object=FLAGS.map_object
+    )
     evaluation_report.write_report(
-        paths[-1], summary, sequences, output_dir if _runs() else None, other, pictures)
+      paths[-1], summary, sequences, output_dir if _runs() else None, other, pictures
+    )
   print('\n'.join(evaluation_tables.format_lines(summary)))
   print('written: ' + ', '.join(str(path) for path in paths))
 
@@ -285,16 +372,22 @@ def _score(sequences, output_dir, left_out, clips, other):
 def _settings(sequences, output_dir, clips):
   """What the summary says about how it was made."""
   settings = {
-      'run': output_dir.resolve().name,
-      'results_dir': str(sequences[0].results.parent.resolve()), 'split': FLAGS.split,
-      'protocol': _protocol(), 'missing_frames': FLAGS.missing_frames,
-      'data_root': str(FLAGS.davis_root or FLAGS.youtube_vos_root or FLAGS.dataset_dir)}
+    'run': output_dir.resolve().name,
+    'results_dir': str(sequences[0].results.parent.resolve()),
+    'split': FLAGS.split,
+    'protocol': _protocol(),
+    'missing_frames': FLAGS.missing_frames,
+    'data_root': str(FLAGS.davis_root or FLAGS.youtube_vos_root or FLAGS.dataset_dir),
+  }
   if _runs():
     times = {clip.name: clip.seconds_per_frame for clip in clips}
     settings.update(
-        model=FLAGS.model, options={name: FLAGS[name].value for name in _changed_flags()},
-        seconds_per_frame_of=times, seconds_per_frame=_mean(times.values()),
-        matmul_gflops=_mean(clip.matmul_gflops for clip in clips))
+      model=FLAGS.model,
+      options={name: FLAGS[name].value for name in _changed_flags()},
+      seconds_per_frame_of=times,
+      seconds_per_frame=_mean(times.values()),
+      matmul_gflops=_mean(clip.matmul_gflops for clip in clips),
+    )
   return settings
 
 
@@ -319,8 +412,11 @@ def _score_with_progress(sequences, options, state_dir):
 def _pack(sequences, results_dir):
   layout = 'youtube_vos' if _protocol() == 'youtube_vos' else 'davis'
   count = submission.write_submission(
-      FLAGS.submission_zip, results_dir,
-      [(files.name, files.frames, files.truth) for files in sequences], layout)
+    FLAGS.submission_zip,
+    results_dir,
+    [(files.name, files.frames, files.truth) for files in sequences],
+    layout,
+  )
   print(f'written: {FLAGS.submission_zip} with {count} masks')
 
 

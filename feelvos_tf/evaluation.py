@@ -46,9 +46,9 @@ class Protocol:
 
 # DAVIS 2016 and 2017 drop the first and the last frame alike; they differ in what an object is.
 PROTOCOLS = {
-    'davis2016': Protocol('davis2016', foreground_only=True),
-    'davis2017': Protocol('davis2017'),
-    'youtube_vos': Protocol('youtube_vos', skip_last=False, late_objects=True),
+  'davis2016': Protocol('davis2016', foreground_only=True),
+  'davis2017': Protocol('davis2017'),
+  'youtube_vos': Protocol('youtube_vos', skip_last=False, late_objects=True),
 }
 
 
@@ -173,11 +173,13 @@ def statistics(per_frame: np.ndarray) -> Statistics:
     return Statistics(np.nan, np.nan, np.nan)
   borders = np.linspace(1, len(values), DECAY_BINS + 1)
   borders = np.round(borders + 1e-10).astype(int) - 1
-  first = values[borders[0]:borders[1] + 1]
-  last = values[borders[-2]:borders[-1] + 1]
+  first = values[borders[0] : borders[1] + 1]
+  last = values[borders[-2] : borders[-1] + 1]
   return Statistics(
-      float(values.mean()), float((values > RECALL_THRESHOLD).mean()),
-      float(first.mean() - last.mean()))
+    float(values.mean()),
+    float((values > RECALL_THRESHOLD).mean()),
+    float(first.mean() - last.mean()),
+  )
 
 
 def score_frame(prediction, truth, object_ids, tolerance=BOUNDARY_TOLERANCE):
@@ -200,8 +202,9 @@ def score_frame(prediction, truth, object_ids, tolerance=BOUNDARY_TOLERANCE):
   """
   if prediction.shape != truth.shape:
     raise ValueError(
-        f'prediction of {_size(prediction)} given, ground truth is {_size(truth)}; '
-        'write the masks at the size of the ground truth')
+      f'prediction of {_size(prediction)} given, ground truth is {_size(truth)}; '
+      'write the masks at the size of the ground truth'
+    )
   void = cv2.compare(truth, VOID_ID, cv2.CMP_EQ)
   if void.any():
     keep = cv2.bitwise_not(void)
@@ -213,12 +216,12 @@ def score_frame(prediction, truth, object_ids, tolerance=BOUNDARY_TOLERANCE):
 
 
 def score_sequence(
-    name: str,
-    frame_names: Sequence[str],
-    read_truth: Callable[[int], np.ndarray],
-    read_prediction: Callable[[int], np.ndarray],
-    protocol: Protocol = PROTOCOLS['davis2017'],
-    where: str = '',
+  name: str,
+  frame_names: Sequence[str],
+  read_truth: Callable[[int], np.ndarray],
+  read_prediction: Callable[[int], np.ndarray],
+  protocol: Protocol = PROTOCOLS['davis2017'],
+  where: str = '',
 ) -> SequenceScores:
   """Scores a sequence, holding one frame at a time.
 
@@ -239,14 +242,16 @@ def score_sequence(
   stop = len(frame_names) - (1 if protocol.skip_last else 0)
   if stop < 2:
     raise ValueError(
-        f'{where or name}: {len(frame_names)} annotated frame(s) given, at least '
-        f'{3 if protocol.skip_last else 2} expected: {protocol.name} does not score the first '
-        + ('or the last frame' if protocol.skip_last else 'frame'))
+      f'{where or name}: {len(frame_names)} annotated frame(s) given, at least '
+      f'{3 if protocol.skip_last else 2} expected: {protocol.name} does not score the first '
+      + ('or the last frame' if protocol.skip_last else 'frame')
+    )
   known = list(_object_ids(as_protocol(read_truth(0), protocol)))
   if not known and not protocol.late_objects:
     raise ValueError(
-        f'{where or name}: the ground truth of the first frame ({frame_names[0]}) is empty, at '
-        'least one object id expected; leave the sequence out or annotate its first frame')
+      f'{where or name}: the ground truth of the first frame ({frame_names[0]}) is empty, at '
+      'least one object id expected; leave the sequence out or annotate its first frame'
+    )
   rows, late, extra = [], set(), set()
   for index in range(1, stop):
     truth = as_protocol(read_truth(index), protocol)
@@ -291,8 +296,9 @@ def _without_void(prediction, truth, void):
   prediction, truth = np.asarray(prediction).astype(bool), np.asarray(truth).astype(bool)
   if prediction.shape != truth.shape or prediction.ndim != 2:
     raise ValueError(
-        f'masks of shape {prediction.shape} and {truth.shape} given, two [height, width] masks '
-        'of one size expected')
+      f'masks of shape {prediction.shape} and {truth.shape} given, two [height, width] masks '
+      'of one size expected'
+    )
   if void is None:
     return prediction, truth
   keep = ~np.asarray(void).astype(bool)
@@ -301,7 +307,7 @@ def _without_void(prediction, truth, void):
 
 @functools.lru_cache(maxsize=8)
 def _disk(radius):
-  y, x = np.ogrid[-radius:radius + 1, -radius:radius + 1]
+  y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
   return (x * x + y * y <= radius * radius).astype(np.uint8)
 
 
@@ -334,7 +340,7 @@ def _score_object(prediction, truth, object_id, radius):
     return 1.0, 1.0
   # The contour lies up to a pixel above and left of the region; below and right, the extra
   # pixel keeps the rule for the last row and column to the real ones.
-  box = np.s_[max(y - 1, 0):y + height + 1, max(x - 1, 0):x + width + 1]
+  box = np.s_[max(y - 1, 0) : y + height + 1, max(x - 1, 0) : x + width + 1]
   prediction, truth = prediction[box] > 0, truth[box] > 0
   return region_similarity(prediction, truth), _contour_score(prediction, truth, radius)
 
@@ -353,10 +359,14 @@ def _collect(name, frame_names, known, rows, late, extra, protocol):
   table = np.array([[row.get(i, empty) for row in rows] for i in known], np.float64)
   notes = []
   if extra - late:
-    notes.append(f'ids {sorted(extra - late)} of the results are not in the ground truth and '
-                 'count as background')
+    notes.append(
+      f'ids {sorted(extra - late)} of the results are not in the ground truth and '
+      'count as background'
+    )
   if late and not protocol.late_objects:
-    notes.append(f'objects {sorted(late)} appear after the first frame and are not scored by '
-                 f'{protocol.name}')
+    notes.append(
+      f'objects {sorted(late)} appear after the first frame and are not scored by {protocol.name}'
+    )
   return SequenceScores(
-      name, tuple(known), tuple(frame_names), table[..., 0], table[..., 1], tuple(notes))
+    name, tuple(known), tuple(frame_names), table[..., 0], table[..., 1], tuple(notes)
+  )

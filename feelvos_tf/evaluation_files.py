@@ -31,14 +31,17 @@ class EvaluationOptions:
   num_workers: int = 0  # processes; 0: one per core
 
   def __post_init__(self):
-    for value, allowed in ((self.protocol, tuple(evaluation.PROTOCOLS)),
-                           (self.on_error, ('fail', 'skip')),
-                           (self.missing_frames, ('error', 'empty'))):
+    for value, allowed in (
+      (self.protocol, tuple(evaluation.PROTOCOLS)),
+      (self.on_error, ('fail', 'skip')),
+      (self.missing_frames, ('error', 'empty')),
+    ):
       if value not in allowed:
         raise ValueError(f'{value!r} given, one of {", ".join(allowed)} expected')
     if self.num_workers < 0:
-      raise ValueError(f'{self.num_workers} worker processes given, 0 (one per core) or more '
-                       'expected')
+      raise ValueError(
+        f'{self.num_workers} worker processes given, 0 (one per core) or more expected'
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +77,9 @@ class SequenceMasks:
     self.names, self.missing = files.frame_names(), []
     if not files.results.is_dir():
       raise FileNotFoundError(
-          f'{files.results}: no results for the sequence {files.name!r}, a folder of PNG masks '
-          f'expected ({self.names[0]}.png, ...); check --results_dir')
+        f'{files.results}: no results for the sequence {files.name!r}, a folder of PNG masks '
+        f'expected ({self.names[0]}.png, ...); check --results_dir'
+      )
     # White in a grey file is an object if the first mask has no other one, else it is void.
     # Results made from such a mask may call the object 255, as it did.
     self._binary = masks.read_mask(files.truth / f'{self.names[0]}.png').binary
@@ -100,21 +104,23 @@ class SequenceMasks:
     if not path.is_file():
       if self._missing_frames == 'error':
         raise FileNotFoundError(
-            f'{path}: no such mask, one for every annotated frame expected; write it, or count '
-            'missing frames as empty masks with --missing_frames=empty')
+          f'{path}: no such mask, one for every annotated frame expected; write it, or count '
+          'missing frames as empty masks with --missing_frames=empty'
+        )
       self.missing.append(self.names[index])
       return np.zeros_like(truth)
     ids = masks.read_mask(path).ids
     if ids.shape != truth.shape:
       raise ValueError(
-          f'{path}: a mask of {ids.shape[1]}x{ids.shape[0]} pixels given, '
-          f'{truth.shape[1]}x{truth.shape[0]} (the ground truth) expected; write the masks at '
-          'the size of the ground truth')
+        f'{path}: a mask of {ids.shape[1]}x{ids.shape[0]} pixels given, '
+        f'{truth.shape[1]}x{truth.shape[0]} (the ground truth) expected; write the masks at '
+        'the size of the ground truth'
+      )
     return np.where(ids == masks.VOID_ID, np.uint8(1), ids) if self._binary else ids
 
 
 def score_files(
-    files: SequenceFiles, options: EvaluationOptions = EvaluationOptions()
+  files: SequenceFiles, options: EvaluationOptions = EvaluationOptions()
 ) -> evaluation.SequenceScores:
   """Scores one sequence from its files.
 
@@ -132,19 +138,21 @@ def score_files(
   sequence = SequenceMasks(files, options.missing_frames)
   protocol = evaluation.PROTOCOLS[options.protocol]
   scores = evaluation.score_sequence(
-      files.name, sequence.names, sequence.truth, sequence.prediction, protocol,
-      str(files.truth))
+    files.name, sequence.names, sequence.truth, sequence.prediction, protocol, str(files.truth)
+  )
   if sequence.missing:
-    note = (f'{len(sequence.missing)} missing frame(s) counted as empty, the first is '
-            f'{sequence.missing[0]}.png')
+    note = (
+      f'{len(sequence.missing)} missing frame(s) counted as empty, the first is '
+      f'{sequence.missing[0]}.png'
+    )
     scores = dataclasses.replace(scores, notes=scores.notes + (note,))
   return scores
 
 
 def score_all(
-    sequences: Sequence[SequenceFiles],
-    options: EvaluationOptions = EvaluationOptions(),
-    state_dir=None,
+  sequences: Sequence[SequenceFiles],
+  options: EvaluationOptions = EvaluationOptions(),
+  state_dir=None,
 ) -> Iterator[Outcome]:
   """Scores sequences in parallel, yielding each as it is done.
 
@@ -171,8 +179,9 @@ def score_all(
     else:
       pending.append(files)
   # What has no results fails at once; then the longest, so that no process ends the run alone.
-  pending.sort(key=lambda files: (
-      files.results.is_dir(), -len(evaluation_splits.png_names(files.truth))))
+  pending.sort(
+    key=lambda files: (files.results.is_dir(), -len(evaluation_splits.png_names(files.truth)))
+  )
   for files, (scores, error) in _run(pending, options):
     if error is not None and options.on_error == 'fail':
       raise error
@@ -192,9 +201,13 @@ def _run(pending, options):
       yield files, _attempt(files, options)
     return
   yield from worker_processes.finished(
-      functools.partial(_attempt, options=options), pending, num_workers,
-      'run again with fewer (--num_workers): finished sequences are kept',
-      cv2.setNumThreads, (1,))  # the processes already fill the cores
+    functools.partial(_attempt, options=options),
+    pending,
+    num_workers,
+    'run again with fewer (--num_workers): finished sequences are kept',
+    cv2.setNumThreads,
+    (1,),
+  )  # the processes already fill the cores
 
 
 def _attempt(files, options):
@@ -207,8 +220,7 @@ def _attempt(files, options):
 
 def _fingerprint(files, options):
   """Changes when a file that counts, or an option that counts, changes."""
-  digest = hashlib.sha256(
-      f'{_STATE_VERSION} {options.protocol} {options.missing_frames}'.encode())
+  digest = hashlib.sha256(f'{_STATE_VERSION} {options.protocol} {options.missing_frames}'.encode())
   for folder in (files.truth, files.results):
     entries = sorted(os.scandir(folder), key=lambda e: e.name) if folder.is_dir() else ()
     for entry in entries:
@@ -231,8 +243,13 @@ def _resume(files, options, state_dir):
     if state['fingerprint'] != _fingerprint(files, options):
       return None
     scores = evaluation.SequenceScores(
-        files.name, tuple(state['object_ids']), tuple(state['frame_names']),
-        _from_json(state['j']), _from_json(state['f']), tuple(state['notes']))
+      files.name,
+      tuple(state['object_ids']),
+      tuple(state['frame_names']),
+      _from_json(state['j']),
+      _from_json(state['f']),
+      tuple(state['notes']),
+    )
   except (ValueError, KeyError, TypeError):
     return None  # a damaged state is no state
   return Outcome(files.name, scores, resumed=True)
@@ -241,11 +258,19 @@ def _resume(files, options, state_dir):
 def _save_state(files, options, state_dir, scores):
   path = _state_path(files, state_dir)
   path.parent.mkdir(parents=True, exist_ok=True)
-  whole_file.write_text(path, json.dumps({
-      'fingerprint': _fingerprint(files, options),
-      'object_ids': scores.object_ids, 'frame_names': scores.frame_names,
-      'j': _to_json(scores.j), 'f': _to_json(scores.f), 'notes': scores.notes,
-  }))
+  whole_file.write_text(
+    path,
+    json.dumps(
+      {
+        'fingerprint': _fingerprint(files, options),
+        'object_ids': scores.object_ids,
+        'frame_names': scores.frame_names,
+        'j': _to_json(scores.j),
+        'f': _to_json(scores.f),
+        'notes': scores.notes,
+      }
+    ),
+  )
 
 
 def _to_json(values):

@@ -16,10 +16,10 @@ BASELINES = ('copy_first_mask', 'global_matching')
 # Table 3 of the paper, by options of a trained model. The paper trained every row; here the head
 # was trained with what is taken away, so these numbers say how much it leans on it.
 ABLATIONS = {
-    'no_first_frame_matching': {'neutral_inputs': ('global_distance',)},
-    'no_previous_frame_matching': {'neutral_inputs': ('local_distance',)},
-    'global_previous_frame_matching': {'previous_frame_matching': 'global'},
-    'no_previous_prediction': {'neutral_inputs': ('previous_prediction',)},
+  'no_first_frame_matching': {'neutral_inputs': ('global_distance',)},
+  'no_previous_frame_matching': {'neutral_inputs': ('local_distance',)},
+  'global_previous_frame_matching': {'previous_frame_matching': 'global'},
+  'no_previous_prediction': {'neutral_inputs': ('previous_prediction',)},
 }
 
 _PEAK_SIZE = 2048  # rows and columns of the matrices whose product is timed
@@ -57,9 +57,11 @@ def ablation_overrides(names) -> dict:
       both = overrides.get(option, ()) + value if isinstance(value, tuple) else value
       overrides[option] = both
   if 'local_distance' in overrides.get('neutral_inputs', ()) and 'previous_frame_matching' in (
-      overrides):
-    raise ValueError('no_previous_frame_matching and global_previous_frame_matching exclude each '
-                     'other')
+    overrides
+  ):
+    raise ValueError(
+      'no_previous_frame_matching and global_previous_frame_matching exclude each other'
+    )
   return overrides
 
 
@@ -98,7 +100,7 @@ class Segmenters:
       start = time.perf_counter()
       tf.matmul(square, square).numpy()
       times.append(time.perf_counter() - start)
-    return 2 * _PEAK_SIZE ** 3 / min(times[1:]) / 1e9
+    return 2 * _PEAK_SIZE**3 / min(times[1:]) / 1e9
 
   @staticmethod
   def _load(run):
@@ -108,6 +110,7 @@ class Segmenters:
     from feelvos_tf import precision
 
     model = precision.with_precision(
-        run.precision, lambda: model_lib.load_model(run.model, **dict(run.overrides)))
+      run.precision, lambda: model_lib.load_model(run.model, **dict(run.overrides))
+    )
     graph = inference.InferenceGraph(model)
     return baselines.GlobalMatching(graph) if run.baseline == 'global_matching' else graph

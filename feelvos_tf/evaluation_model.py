@@ -78,9 +78,13 @@ def segment_video(video, new_segmenter: Callable, late_objects: bool = False) ->
 
 
 def segment_all(
-    videos: Sequence, run: evaluation_methods.ModelRun, output_dir, on_error: str = 'fail',
-    parallel_clips: int = 1, new_segmenter: Callable | None = None,
-    on_frames: Callable[[int, str], None] | None = None,
+  videos: Sequence,
+  run: evaluation_methods.ModelRun,
+  output_dir,
+  on_error: str = 'fail',
+  parallel_clips: int = 1,
+  new_segmenter: Callable | None = None,
+  on_frames: Callable[[int, str], None] | None = None,
 ) -> Iterator[Clip]:
   """Segments videos; those that an earlier run of the same model finished are left as they are.
 
@@ -172,8 +176,10 @@ def _beginnings(video, late_objects):
     if found and not late_objects:
       break
   if not found:
-    raise ValueError(f'{video.name}: no mask with an object, at least one annotated frame '
-                     'expected; leave the video out or annotate its first frame')
+    raise ValueError(
+      f'{video.name}: no mask with an object, at least one annotated frame '
+      'expected; leave the video out or annotate its first frame'
+    )
   return found
 
 
@@ -187,7 +193,7 @@ def _merge(results):
   best = np.prod(backgrounds, axis=0)
   ids = np.zeros(best.shape, np.uint8)
   for number, result in enumerate(results):
-    others = np.prod(backgrounds[:number] + backgrounds[number + 1:], axis=0)
+    others = np.prod(backgrounds[:number] + backgrounds[number + 1 :], axis=0)
     for channel, object_id in enumerate(result.object_ids[1:], 1):
       likelihood = result.probabilities[channel] * others
       better = likelihood > best
@@ -214,9 +220,12 @@ def _write_video(video, new_segmenter, run, output_dir, on_frames):
       times.append(seconds)
       if run.keep_maps:
         write_maps(maps / f'{name}.png', result)
-  state = {'fingerprint': run.fingerprint(), 'object_ids': object_ids,
-           'seconds_per_frame': float(np.median(times)) if times else None,
-           'matmul_gflops': speed}
+  state = {
+    'fingerprint': run.fingerprint(),
+    'object_ids': object_ids,
+    'seconds_per_frame': float(np.median(times)) if times else None,
+    'matmul_gflops': speed,
+  }
   path = _state_path(output_dir, video.name)
   path.parent.mkdir(parents=True, exist_ok=True)
   whole_file.write_text(path, json.dumps(state))
@@ -244,8 +253,13 @@ def _run_in_processes(pending, run, output_dir, parallel_clips, on_frames):
   workers = min(parallel_clips, len(pending))
   work = functools.partial(_attempt_in_worker, run=run, output_dir=output_dir)
   for video, attempt in worker_processes.finished(
-      work, pending, workers, 'run again with fewer --parallel_clips: finished videos are kept',
-      _start_worker, (run, workers)):
+    work,
+    pending,
+    workers,
+    'run again with fewer --parallel_clips: finished videos are kept',
+    _start_worker,
+    (run, workers),
+  ):
     on_frames(video.num_frames, video.name)
     yield video.name, attempt
 
@@ -284,5 +298,9 @@ def _finished(video, output_dir, fingerprint):
   written = {p.stem for p in video_lib.list_images(folder)} if folder.is_dir() else set()
   if not set(video.frame_names) <= written:
     return None
-  return Clip(video.name, state.get('seconds_per_frame'), resumed=True,
-              matmul_gflops=state.get('matmul_gflops'))
+  return Clip(
+    video.name,
+    state.get('seconds_per_frame'),
+    resumed=True,
+    matmul_gflops=state.get('matmul_gflops'),
+  )

@@ -70,14 +70,22 @@ def worst_moments(entry: dict, count: int, other: dict | None = None) -> list[Mo
   moments = []
   for column, row in sorted(picks.items()):
     other_j = None if others is None or np.isnan(others[row, column]) else others[row, column]
-    moments.append(Moment(entry['frames'][column], int(ids[row]), float(table[row, column]),
-                          None if other_j is None else float(other_j)))
+    moments.append(
+      Moment(
+        entry['frames'][column],
+        int(ids[row]),
+        float(table[row, column]),
+        None if other_j is None else float(other_j),
+      )
+    )
   return moments
 
 
 def draw_moment(
-    files: evaluation_splits.SequenceFiles, moment: Moment, protocol: str,
-    options: PictureOptions = PictureOptions(),
+  files: evaluation_splits.SequenceFiles,
+  moment: Moment,
+  protocol: str,
+  options: PictureOptions = PictureOptions(),
 ) -> bytes:
   """A frame with the contours of ground truth and prediction, and the errors of one object.
 
@@ -102,8 +110,9 @@ def draw_moment(
   scale = options.width / image.shape[1]
   size = (options.width, max(1, round(image.shape[0] * scale)))
   image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-  truth, prediction = [cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST)
-                       for ids in (truth, prediction)]
+  truth, prediction = [
+    cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in (truth, prediction)
+  ]
   ours, real = prediction == moment.object_id, truth == moment.object_id
   counted = truth != evaluation.VOID_ID
   _tint(image, real & ~ours, MISSED_COLOUR)
@@ -114,7 +123,7 @@ def draw_moment(
 
 
 def draw_maps(
-    output_dir, name: str, moment: Moment, options: PictureOptions = PictureOptions()
+  output_dir, name: str, moment: Moment, options: PictureOptions = PictureOptions()
 ) -> list[tuple[str, bytes]]:
   """What the model saw: both distance maps and the head's probability of one object.
 
@@ -193,7 +202,8 @@ def _outline(image, ids, colour, object_id):
     if i in (0, evaluation.VOID_ID):
       continue
     contours, _ = cv2.findContours(
-        (ids == i).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+      (ids == i).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+    )
     if i == object_id:
       cv2.drawContours(image, contours, -1, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.drawContours(image, contours, -1, colour, 1, cv2.LINE_AA)

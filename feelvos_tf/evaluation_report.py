@@ -52,8 +52,12 @@ document.querySelectorAll('#objects th').forEach((head, column) => head.onclick 
 
 
 def write_report(
-    path, summary: dict, sequences: Sequence[evaluation_splits.SequenceFiles],
-    maps_dir=None, other: dict | None = None, options: PictureOptions = PictureOptions(),
+  path,
+  summary: dict,
+  sequences: Sequence[evaluation_splits.SequenceFiles],
+  maps_dir=None,
+  other: dict | None = None,
+  options: PictureOptions = PictureOptions(),
 ) -> None:
   """Writes the report of a run.
 
@@ -67,15 +71,23 @@ def write_report(
     options: pictures.
   """
   title = f'Evaluation of {_run_name(summary)}'
-  head = [f'<h1>{_text(title)}</h1>', _about(summary, other), _left_out(summary),
-          _global_table(summary, other), _seen_unseen(summary),
-          '<h2>Objects</h2>', _object_table(summary, other)]
+  head = [
+    f'<h1>{_text(title)}</h1>',
+    _about(summary, other),
+    _left_out(summary),
+    _global_table(summary, other),
+    _seen_unseen(summary),
+    '<h2>Objects</h2>',
+    _object_table(summary, other),
+  ]
   body = '\n'.join(head)
   body += _pictures(summary, sequences, maps_dir, other, options, MAX_BYTES - len(body.encode()))
-  page = ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-          '<meta name="viewport" content="width=device-width, initial-scale=1">'
-          f'<title>{_text(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n'
-          f'<script>{_SCRIPT}</script></body></html>\n')
+  page = (
+    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    f'<title>{_text(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n'
+    f'<script>{_SCRIPT}</script></body></html>\n'
+  )
   whole_file.write_text(path, page)
 
 
@@ -88,19 +100,23 @@ def sparkline(values, theirs=None) -> str:
     theirs: the same of another run, drawn behind.
   """
   lines = ''.join(
-      f'<path class="{name}" d="{_path(series)}"/>'
-      for name, series in (('theirs', theirs), ('ours', values)) if series)
+    f'<path class="{name}" d="{_path(series)}"/>'
+    for name, series in (('theirs', theirs), ('ours', values))
+    if series
+  )
   middle = _SPARK_HEIGHT / 2
-  return (f'<svg width="{_SPARK_WIDTH}" height="{_SPARK_HEIGHT}" role="img" aria-label="J over '
-          f'time"><line class="half" x1="0" x2="{_SPARK_WIDTH}" y1="{middle}" y2="{middle}"/>'
-          f'{lines}</svg>')
+  return (
+    f'<svg width="{_SPARK_WIDTH}" height="{_SPARK_HEIGHT}" role="img" aria-label="J over '
+    f'time"><line class="half" x1="0" x2="{_SPARK_WIDTH}" y1="{middle}" y2="{middle}"/>'
+    f'{lines}</svg>'
+  )
 
 
 def _path(values):
   step = max(1, math.ceil(len(values) / _SPARK_POINTS))
   thinned = []
   for start in range(0, len(values), step):
-    known = [v for v in values[start:start + step] if v is not None]
+    known = [v for v in values[start : start + step] if v is not None]
     thinned.append(min(known) if known else None)
   parts, pen_down = [], False
   for index, value in enumerate(thinned):
@@ -151,14 +167,19 @@ def _facts(summary):
 
 def _about(summary, other):
   settings = summary['settings']
-  facts = [f'{summary["num_sequences"]} sequences, {summary["num_objects"]} objects',
-           f'split {settings.get("split")}', f'protocol {settings.get("protocol")}']
+  facts = [
+    f'{summary["num_sequences"]} sequences, {summary["num_objects"]} objects',
+    f'split {settings.get("split")}',
+    f'protocol {settings.get("protocol")}',
+  ]
   lines = [', '.join(_text(fact) for fact in facts + _facts(summary))]
   if other:
     made_with = ', '.join(_facts(other))
     made_with = f' ({made_with})' if made_with else ''
-    lines.append(f'Compared with {_text(_run_name(other) + made_with)}: differences are this run '
-                 'minus that; its curve is orange.')
+    lines.append(
+      f'Compared with {_text(_run_name(other) + made_with)}: differences are this run '
+      'minus that; its curve is orange.'
+    )
     if other['settings'].get('protocol') != settings.get('protocol'):
       lines.append('<b>The two runs were scored with different protocols.</b>')
   return f'<p class="quiet">{"<br>".join(lines)}</p>'
@@ -167,10 +188,14 @@ def _about(summary, other):
 def _left_out(summary):
   if not summary['left_out']:
     return ''
-  items = ''.join(f'<li><b>{_text(name)}</b>: {_text(reason)}</li>'
-                  for name, reason in summary['left_out'].items())
-  return ('<div class="warning">Not the whole split: these sequences could not be scored and do '
-          f'not count.<ul>{items}</ul></div>')
+  items = ''.join(
+    f'<li><b>{_text(name)}</b>: {_text(reason)}</li>'
+    for name, reason in summary['left_out'].items()
+  )
+  return (
+    '<div class="warning">Not the whole split: these sequences could not be scored and do '
+    f'not count.<ul>{items}</ul></div>'
+  )
 
 
 def _global_table(summary, other):
@@ -182,13 +207,17 @@ def _global_table(summary, other):
     ours, theirs = summary['global'], other['global']
     if _objects(summary) != _objects(other):
       ours, theirs, count = _common(summary, other)
-      rows += [(f'this run, {count} common objects', ours),
-               (f'other run, {count} common objects', theirs)]
+      rows += [
+        (f'this run, {count} common objects', ours),
+        (f'other run, {count} common objects', theirs),
+      ]
       note = '<p class="quiet">The two runs are not over the same objects.</p>'
   body = ''.join(
-      f'<tr><td>{_text(label)}</td>'
-      + ''.join(f'<td>{_number(numbers[name])}</td>' for name in names) + '</tr>'
-      for label, numbers in rows)
+    f'<tr><td>{_text(label)}</td>'
+    + ''.join(f'<td>{_number(numbers[name])}</td>' for name in names)
+    + '</tr>'
+    for label, numbers in rows
+  )
   if other:
     cells = ''.join(_difference(ours[n], theirs[n], less_is_better='Decay' in n) for n in names)
     body += f'<tr><td>difference</td>{cells}</tr>'
@@ -224,8 +253,10 @@ def _seen_unseen(summary):
     return ''
   head = ''.join(f'<th>{_text(name)}</th>' for name in found)
   body = ''.join(f'<td>{_number(value)}</td>' for value in found.values())
-  return (f'<h2>Seen and unseen categories</h2><table><thead><tr>{head}</tr></thead><tbody><tr>'
-          f'{body}</tr></tbody></table>')
+  return (
+    f'<h2>Seen and unseen categories</h2><table><thead><tr>{head}</tr></thead><tbody><tr>'
+    f'{body}</tr></tbody></table>'
+  )
 
 
 def _object_table(summary, other):
@@ -237,11 +268,16 @@ def _object_table(summary, other):
     for object_id, measures in entry['objects'].items():
       theirs = _other_object(other, name, object_id)
       rows.append(_object_row(f'{name}_{object_id}', measures, theirs, other is not None))
-  notes = ''.join(f'<li>{_text(name)}: {_text(note)}</li>'
-                  for name, entry in summary['sequences'].items() for note in entry['notes'])
+  notes = ''.join(
+    f'<li>{_text(name)}: {_text(note)}</li>'
+    for name, entry in summary['sequences'].items()
+    for note in entry['notes']
+  )
   notes = f'<ul class="quiet">{notes}</ul>' if notes else ''
-  return (f'<table id="objects"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
-          f'</table>{notes}')
+  return (
+    f'<table id="objects"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
+    f'</table>{notes}'
+  )
 
 
 def _other_object(other, name, object_id):
@@ -253,8 +289,10 @@ def _object_row(name, measures, theirs, comparing):
   j, f = measures['J'], measures['F']
   score = _j_and_f(measures)
   cells = [f'<td>{_text(name)}</td>']
-  cells += [f'<td>{_number(v)}</td>' for v in (
-      score, j['mean'], f['mean'], j['recall'], j['decay'], f['recall'], f['decay'])]
+  cells += [
+    f'<td>{_number(v)}</td>'
+    for v in (score, j['mean'], f['mean'], j['recall'], j['decay'], f['recall'], f['decay'])
+  ]
   if comparing:
     other_score = _j_and_f(theirs) if theirs else None
     cells += [f'<td>{_number(other_score)}</td>', _difference(score, other_score)]
@@ -271,8 +309,10 @@ def _j_and_f(measures):
 def _pictures(summary, sequences, maps_dir, other, options, budget):
   """The worst frames of every sequence, the worst sequences first served."""
   files = {entry.name: entry for entry in sequences}
-  order = sorted((name for name in summary['sequences'] if name in files),
-                 key=lambda name: _worst_score(summary['sequences'][name]))
+  order = sorted(
+    (name for name in summary['sequences'] if name in files),
+    key=lambda name: _worst_score(summary['sequences'][name]),
+  )
   if not options.per_sequence or not order:
     return ''
   sections, left_out = {}, []
@@ -283,10 +323,15 @@ def _pictures(summary, sequences, maps_dir, other, options, budget):
       continue
     budget -= len(section)
     sections[name] = section
-  note = (f'<p class="warning">Pictures of {len(left_out)} sequences with better scores are left '
-          'out to keep this file small.</p>' if left_out else '')
-  return (f'<h2>Worst frames</h2>{_legend()}{note}'
-          + ''.join(sections[name] for name in order if name in sections))
+  note = (
+    f'<p class="warning">Pictures of {len(left_out)} sequences with better scores are left '
+    'out to keep this file small.</p>'
+    if left_out
+    else ''
+  )
+  return f'<h2>Worst frames</h2>{_legend()}{note}' + ''.join(
+    sections[name] for name in order if name in sections
+  )
 
 
 def _worst_score(entry):
@@ -298,12 +343,14 @@ def _legend():
   def key(colour):
     return f'<span class="key" style="background:rgb{colour}"></span>'
 
-  return ('<p class="quiet">Contours:'
-          f'{key(evaluation_pictures.TRUTH_COLOUR)}ground truth'
-          f'{key(evaluation_pictures.PREDICTION_COLOUR)}prediction. Tints, for the object named '
-          f'under the picture:{key(evaluation_pictures.MISSED_COLOUR)}missed'
-          f'{key(evaluation_pictures.WRONG_COLOUR)}wrong. Sequences with the worst object come '
-          'first. Maps of the model: dark is 0, bright is 1.</p>')
+  return (
+    '<p class="quiet">Contours:'
+    f'{key(evaluation_pictures.TRUTH_COLOUR)}ground truth'
+    f'{key(evaluation_pictures.PREDICTION_COLOUR)}prediction. Tints, for the object named '
+    f'under the picture:{key(evaluation_pictures.MISSED_COLOUR)}missed'
+    f'{key(evaluation_pictures.WRONG_COLOUR)}wrong. Sequences with the worst object come '
+    'first. Maps of the model: dark is 0, bright is 1.</p>'
+  )
 
 
 def _sequence_pictures(name, summary, files, maps_dir, other, options):
@@ -317,8 +364,10 @@ def _sequence_pictures(name, summary, files, maps_dir, other, options):
     figures = [_figure(label, evaluation_pictures.draw_moment(files, moment, protocol, options))]
     figures += _their_figure(name, moment, files, protocol, other, options)
     if maps_dir is not None:
-      figures += [_figure(*pair) for pair in evaluation_pictures.draw_maps(
-          pathlib.Path(maps_dir), name, moment, options)]
+      figures += [
+        _figure(*pair)
+        for pair in evaluation_pictures.draw_maps(pathlib.Path(maps_dir), name, moment, options)
+      ]
     rows.append(''.join(figures))
   # A line for each moment if there is more to see than the frame itself.
   rows = rows if other or maps_dir is not None else [''.join(rows)]
@@ -338,5 +387,7 @@ def _their_figure(name, moment, files, protocol, other, options):
 
 def _figure(label, jpeg):
   data = base64.b64encode(jpeg).decode('ascii')
-  return (f'<figure><img src="data:image/jpeg;base64,{data}" alt="{_text(label)}">'
-          f'<figcaption>{_text(label)}</figcaption></figure>')
+  return (
+    f'<figure><img src="data:image/jpeg;base64,{data}" alt="{_text(label)}">'
+    f'<figcaption>{_text(label)}</figcaption></figure>'
+  )

@@ -42,13 +42,14 @@ class SequenceFiles:
     names = png_names(self.truth)
     if not names:
       raise FileNotFoundError(
-          f'{self.truth}: no ground-truth masks found, a folder of PNG masks expected; '
-          f'check the data root and the sequence name {self.name!r}')
+        f'{self.truth}: no ground-truth masks found, a folder of PNG masks expected; '
+        f'check the data root and the sequence name {self.name!r}'
+      )
     return names
 
 
 def davis_sequences(
-    root, results_dir, year='2017', split='val', resolution='480p', names=None
+  root, results_dir, year='2017', split='val', resolution='480p', names=None
 ) -> list[SequenceFiles]:
   """The sequences of a DAVIS split.
 
@@ -70,8 +71,9 @@ def davis_sequences(
   annotations = root / 'Annotations' / resolution
   if not annotations.is_dir():
     raise FileNotFoundError(
-        f'{annotations}: no such folder; a DAVIS root with Annotations/{resolution} expected, '
-        'check --davis_root and --resolution')
+      f'{annotations}: no such folder; a DAVIS root with Annotations/{resolution} expected, '
+      'check --davis_root and --resolution'
+    )
   if names is None:
     names = davis.read_split(root, str(year), split, resolution)
   return _with_results(annotations, root / 'JPEGImages' / resolution, results_dir, names)
@@ -94,16 +96,16 @@ def youtube_vos_sequences(root, results_dir, names=None) -> list[SequenceFiles]:
   annotations = pathlib.Path(root) / 'Annotations'
   if not annotations.is_dir():
     raise FileNotFoundError(
-        f'{annotations}: no such folder; the folder of a YouTube-VOS split with Annotations and '
-        'meta.json expected, check --youtube_vos_root')
+      f'{annotations}: no such folder; the folder of a YouTube-VOS split with Annotations and '
+      'meta.json expected, check --youtube_vos_root'
+    )
   if names is None:
     names = sorted(path.name for path in annotations.iterdir() if path.is_dir())
-  return _with_results(
-      annotations, pathlib.Path(root) / 'JPEGImages', results_dir, names)
+  return _with_results(annotations, pathlib.Path(root) / 'JPEGImages', results_dir, names)
 
 
 def record_sequences(
-    dataset_dir, split: str, unpack_dir, results_dir, names=None
+  dataset_dir, split: str, unpack_dir, results_dir, names=None
 ) -> list[SequenceFiles]:
   """The videos of TFRecords written by `tools.convert_to_tfrecord`.
 
@@ -128,8 +130,10 @@ def record_sequences(
   unpack_dir = pathlib.Path(unpack_dir)
   source, origin = unpack_dir / 'source.txt', f'{pathlib.Path(dataset_dir).resolve()} {split}\n'
   if source.is_file() and source.read_text(encoding='utf-8') != origin:
-    raise ValueError(f'{unpack_dir}: holds the videos of {source.read_text("utf-8").strip()}; '
-                     'choose another --output_dir for other records')
+    raise ValueError(
+      f'{unpack_dir}: holds the videos of {source.read_text("utf-8").strip()}; '
+      'choose another --output_dir for other records'
+    )
   unpack_dir.mkdir(parents=True, exist_ok=True)
   source.write_text(origin, encoding='utf-8')
   found = []
@@ -139,14 +143,19 @@ def record_sequences(
       _unpack(video, unpack_dir)
   unknown = [name for name in names or () if name not in found]
   if unknown:
-    raise ValueError(f'sequence {unknown[0]!r} given, one of split {split} expected: '
-                     f'{", ".join(found)}')
-  return _with_results(unpack_dir / 'Annotations', unpack_dir / 'JPEGImages', results_dir,
-                       found if names is None else names)
+    raise ValueError(
+      f'sequence {unknown[0]!r} given, one of split {split} expected: {", ".join(found)}'
+    )
+  return _with_results(
+    unpack_dir / 'Annotations',
+    unpack_dir / 'JPEGImages',
+    results_dir,
+    found if names is None else names,
+  )
 
 
 def with_ground_truth(
-    sequences: Sequence[SequenceFiles], sparse_masks_given: bool = False
+  sequences: Sequence[SequenceFiles], sparse_masks_given: bool = False
 ) -> list[SequenceFiles]:
   """The sequences that have more masks than those given to a method.
 
@@ -159,6 +168,7 @@ def with_ground_truth(
   Returns:
     Those with ground truth; also those with no masks at all, whose scoring tells what is wrong.
   """
+
   def has_truth(files):
     num_masks = len(png_names(files.truth))
     if sparse_masks_given and files.frames.is_dir():
@@ -199,8 +209,10 @@ def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
 
   def seen(video, object_id):
     if (video, object_id) not in table:
-      raise ValueError(f'{meta}: object {object_id} of {video!r} is not listed, every object of '
-                       'the annotations expected')
+      raise ValueError(
+        f'{meta}: object {object_id} of {video!r} is not listed, every object of '
+        'the annotations expected'
+      )
     return table[video, object_id]
 
   return seen
@@ -236,18 +248,24 @@ def _unpack(video, folder):
 
 def _with_results(annotations, frames, results_dir, names):
   results = pathlib.Path(results_dir)
-  return [SequenceFiles(name, annotations / name, results / name, frames / name)
-          for name in dict.fromkeys(names)]  # each once
+  return [
+    SequenceFiles(name, annotations / name, results / name, frames / name)
+    for name in dict.fromkeys(names)
+  ]  # each once
 
 
 def _meta_objects(path):
   """Yields (video, object id, entry) of a YouTube-VOS meta.json."""
   try:
     videos = json.loads(path.read_text(encoding='utf-8'))['videos']
-    found = [(video, int(object_id), entry) for video, content in videos.items()
-             for object_id, entry in content['objects'].items()]
+    found = [
+      (video, int(object_id), entry)
+      for video, content in videos.items()
+      for object_id, entry in content['objects'].items()
+    ]
   except (ValueError, KeyError, TypeError, AttributeError):
     raise ValueError(
-        f'{path}: not a YouTube-VOS meta file, {{"videos": {{name: {{"objects": {{id: ...}}}}}}}} '
-        'expected') from None
+      f'{path}: not a YouTube-VOS meta file, {{"videos": {{name: {{"objects": {{id: ...}}}}}}}} '
+      'expected'
+    ) from None
   return found

@@ -33,10 +33,10 @@ def per_sequence_csv(sequences: Sequence[evaluation.SequenceScores]) -> str:
 
 
 def to_summary(
-    sequences: Sequence[evaluation.SequenceScores],
-    left_out: dict[str, str],
-    settings: dict,
-    seen_unseen: dict[str, float] | None = None,
+  sequences: Sequence[evaluation.SequenceScores],
+  left_out: dict[str, str],
+  settings: dict,
+  seen_unseen: dict[str, float] | None = None,
 ) -> dict:
   """Everything about a run, as written to summary.json.
 
@@ -50,7 +50,8 @@ def to_summary(
     dict that JSON can hold, NaN turned to None: 'settings', 'global', 'complete', 'left_out' and
     'sequences' with, for every object, the statistics and the scores of every frame.
   """
-  return _without_nan({
+  return _without_nan(
+    {
       'settings': settings,
       'global': evaluation_summary.summarise(sequences),
       'seen_unseen': seen_unseen,
@@ -59,7 +60,8 @@ def to_summary(
       'complete': not left_out,
       'left_out': left_out,
       'sequences': {scores.name: _sequence_entry(scores) for scores in sequences},
-  })
+    }
+  )
 
 
 def write_tables(output_dir, split: str, sequences, summary: dict) -> list[pathlib.Path]:
@@ -76,9 +78,9 @@ def write_tables(output_dir, split: str, sequences, summary: dict) -> list[pathl
   """
   output_dir = pathlib.Path(output_dir)
   contents = {
-      f'global_results-{split}.csv': global_csv(evaluation_summary.summarise(sequences)),
-      f'per-sequence_results-{split}.csv': per_sequence_csv(sequences),
-      SUMMARY_NAME: json.dumps(summary, indent=1, allow_nan=False) + '\n',
+    f'global_results-{split}.csv': global_csv(evaluation_summary.summarise(sequences)),
+    f'per-sequence_results-{split}.csv': per_sequence_csv(sequences),
+    SUMMARY_NAME: json.dumps(summary, indent=1, allow_nan=False) + '\n',
   }
   for name, text in contents.items():
     whole_file.write_text(output_dir / name, text)
@@ -102,7 +104,8 @@ def read_summary(path) -> dict:
   path = path / SUMMARY_NAME if path.is_dir() else path
   if not path.is_file():
     raise FileNotFoundError(
-        f'{path}: no such file; the output folder of an earlier evaluation expected')
+      f'{path}: no such file; the output folder of an earlier evaluation expected'
+    )
   try:
     summary = json.loads(path.read_text(encoding='utf-8'))
   except ValueError:
@@ -122,17 +125,20 @@ def format_lines(summary: dict) -> list[str]:
     return f'{name:{width}}  {_number(mean):>6} {_number(j):>6} {_number(f):>6}'
 
   for name, entry in summary['sequences'].items():
-    lines += [row(f'{name}_{i}', o['J']['mean'], o['F']['mean'])
-              for i, o in entry['objects'].items()]
+    lines += [
+      row(f'{name}_{i}', o['J']['mean'], o['F']['mean']) for i, o in entry['objects'].items()
+    ]
   lines.append(row('all', summary['global']['J-Mean'], summary['global']['F-Mean']))
   if summary['seen_unseen']:
     lines.append('  '.join(f'{k} {_number(v)}' for k, v in summary['seen_unseen'].items()))
   for name, entry in summary['sequences'].items():
     lines += [f'note: {name}: {note}' for note in entry['notes']]
   if summary['left_out']:
-    lines.append(f'LEFT OUT: {len(summary["left_out"])} of '
-                 f'{len(summary["left_out"]) + summary["num_sequences"]} sequences; the numbers '
-                 'are not those of the whole split')
+    lines.append(
+      f'LEFT OUT: {len(summary["left_out"])} of '
+      f'{len(summary["left_out"]) + summary["num_sequences"]} sequences; the numbers '
+      'are not those of the whole split'
+    )
     lines += [f'  {name}: {reason}' for name, reason in summary['left_out'].items()]
   return lines
 
@@ -141,9 +147,12 @@ def _sequence_entry(scores):
   objects = {}
   for row, object_id in enumerate(scores.object_ids):
     objects[str(object_id)] = {
-        measure: {**dataclasses.asdict(scores.statistics(measure)[row]),
-                  'per_frame': values[row].tolist()}
-        for measure, values in (('J', scores.j), ('F', scores.f))}
+      measure: {
+        **dataclasses.asdict(scores.statistics(measure)[row]),
+        'per_frame': values[row].tolist(),
+      }
+      for measure, values in (('J', scores.j), ('F', scores.f))
+    }
   return {'frames': list(scores.frame_names), 'notes': list(scores.notes), 'objects': objects}
 
 

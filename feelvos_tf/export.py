@@ -24,20 +24,39 @@ FLAGS = flags.FLAGS
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string('model', None, 'Weights file of save_model; default: the pretrained model '
-                      'that comes with the project.')
-  flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
-                      'untrained weights. For measuring time; the masks mean nothing.')
+  flags.DEFINE_string(
+    'model',
+    None,
+    'Weights file of save_model; default: the pretrained model that comes with the project.',
+  )
+  flags.DEFINE_string(
+    'seeded_model',
+    None,
+    'Instead of --model: this variant with seeded, '
+    'untrained weights. For measuring time; the masks mean nothing.',
+  )
   flags.DEFINE_string('output_dir', None, 'Folder of models; <name>/<version>/ appears in it.')
   flags.DEFINE_string('name', 'feelvos', 'Name of the model.')
   flags.DEFINE_integer('version', 1, 'Version number; servers take the highest.', lower_bound=1)
-  flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16', 'float16'], 'Type the network '
-                    'computes in; products of matching are added up in float32. bfloat16 is fast '
-                    'on CPUs with AMX or AVX512-BF16 and on GPUs, float16 on GPUs only.')
-  flags.DEFINE_bool('jit_compile', False, 'Compile features and embedding with XLA: for GPUs. '
-                    'Every size of frames is compiled when it is first met. Slow on CPUs.')
-  flags.DEFINE_string('warmup_size', '480x854', 'Height and width of the frames in the warm-up '
-                      'requests; empty writes none.')
+  flags.DEFINE_enum(
+    'precision',
+    'float32',
+    ['float32', 'bfloat16', 'float16'],
+    'Type the network '
+    'computes in; products of matching are added up in float32. bfloat16 is fast '
+    'on CPUs with AMX or AVX512-BF16 and on GPUs, float16 on GPUs only.',
+  )
+  flags.DEFINE_bool(
+    'jit_compile',
+    False,
+    'Compile features and embedding with XLA: for GPUs. '
+    'Every size of frames is compiled when it is first met. Slow on CPUs.',
+  )
+  flags.DEFINE_string(
+    'warmup_size',
+    '480x854',
+    'Height and width of the frames in the warm-up requests; empty writes none.',
+  )
 
 
 def main():
@@ -59,8 +78,9 @@ def main():
       print("No warm-up requests: tensorflow-serving-api is missing (pip install '.[serving]').")
       warmup_size = None
   model, notes = _load()
-  signatures, info = build(model, FLAGS.name, FLAGS.version, FLAGS.precision, FLAGS.jit_compile,
-                           notes)
+  signatures, info = build(
+    model, FLAGS.name, FLAGS.version, FLAGS.precision, FLAGS.jit_compile, notes
+  )
   export_files.write_version(folder, signatures, info, warmup_size)
   print(f'{folder}: {", ".join(signatures)}')
 
@@ -82,7 +102,8 @@ def build(model, name='feelvos', version=1, precision='float32', jit_compile=Fal
 
   signatures = export_signatures.Signatures(model, jit_compile).build()
   return signatures, export_files.describe(
-      name, version, precision, jit_compile, model, signatures, notes)
+    name, version, precision, jit_compile, model, signatures, notes
+  )
 
 
 def _check_flags():
@@ -93,14 +114,16 @@ def _check_flags():
     raise command_line.UsageError('--model and --seeded_model exclude each other.')
   if not re.fullmatch(r'[A-Za-z0-9][\w.-]*', FLAGS.name):
     raise command_line.UsageError(
-        f'--name is {FLAGS.name!r}; expected letters, digits, ".", "_" and "-".')
+      f'--name is {FLAGS.name!r}; expected letters, digits, ".", "_" and "-".'
+    )
   size = None
   if FLAGS.warmup_size:
     match = re.fullmatch(r'(\d+)x(\d+)', FLAGS.warmup_size)
     size = tuple(map(int, match.groups())) if match else (0, 0)
     if not 1 <= size[0] * size[1] <= 2**26 or max(size) > 2**16 - 1:
-      raise command_line.UsageError(f'--warmup_size is {FLAGS.warmup_size!r}; expected '
-                                    'HEIGHTxWIDTH, for example 480x854.')
+      raise command_line.UsageError(
+        f'--warmup_size is {FLAGS.warmup_size!r}; expected HEIGHTxWIDTH, for example 480x854.'
+      )
   return pathlib.Path(FLAGS.output_dir) / FLAGS.name / str(FLAGS.version), size
 
 

@@ -67,8 +67,9 @@ def _appears_at_once(folder):
   try:
     temporary.mkdir(parents=True)
   except OSError as error:
-    raise ValueError(f'{folder.parent}: cannot be written to ({error.strerror}); choose another '
-                     '--output_dir.') from error
+    raise ValueError(
+      f'{folder.parent}: cannot be written to ({error.strerror}); choose another --output_dir.'
+    ) from error
   try:
     yield temporary
     for path in [*temporary.rglob('*'), temporary]:
@@ -92,23 +93,24 @@ def describe(name, version, precision, jit_compile, model, signatures, notes):
   """What a client or an operator wants to know of an exported model, as a JSON-ready dict."""
   notes = dict(notes or {})
   return {
-      'name': name,
-      'version': version,
-      'precision': precision,
-      'jit_compile': jit_compile,
-      'options': model.options.to_dict(),
-      'ids': {'background': 0, 'smallest': 1, 'largest': LARGEST_ID, 'most_objects': LARGEST_ID},
-      'max_pixels': png_in_graph.MAX_PIXELS,
-      'stride': 4,
-      'state_version': state_bytes.VERSION,
-      'model_key': state_bytes.model_key(model).hex(),
-      'tensorflow': tf.__version__,
-      'licence': notes.pop('licence', None),
-      'scores': notes.pop('scores', None),
-      'notes': notes,
-      'signatures': {key: {'inputs': _specs(_inputs(function)),
-                           'outputs': _specs(function.structured_outputs)}
-                     for key, function in signatures.items()},
+    'name': name,
+    'version': version,
+    'precision': precision,
+    'jit_compile': jit_compile,
+    'options': model.options.to_dict(),
+    'ids': {'background': 0, 'smallest': 1, 'largest': LARGEST_ID, 'most_objects': LARGEST_ID},
+    'max_pixels': png_in_graph.MAX_PIXELS,
+    'stride': 4,
+    'state_version': state_bytes.VERSION,
+    'model_key': state_bytes.model_key(model).hex(),
+    'tensorflow': tf.__version__,
+    'licence': notes.pop('licence', None),
+    'scores': notes.pop('scores', None),
+    'notes': notes,
+    'signatures': {
+      key: {'inputs': _specs(_inputs(function)), 'outputs': _specs(function.structured_outputs)}
+      for key, function in signatures.items()
+    },
   }
 
 
@@ -118,37 +120,51 @@ def _inputs(function):
 
 
 def _specs(tensors):
-  return {key: {'dtype': tensor.dtype.name, 'shape': tensor.shape.as_list()}
-          for key, tensor in tensors.items()}
+  return {
+    key: {'dtype': tensor.dtype.name, 'shape': tensor.shape.as_list()}
+    for key, tensor in tensors.items()
+  }
 
 
 def readme(info):
   """Text of the README beside the graph."""
   scores = info['scores']
   lines = [
-      f'# {info["name"]}, version {info["version"]}', '',
-      'FEELVOS video object segmentation as a TensorFlow SavedModel. Frames and the masks of the '
-      'first frame go in, the masks of every frame come out.', '',
-      f'- Backbone: {info["options"]["model"]["model_variant"]}, output stride '
-      f'{info["options"]["model"]["output_stride"]}; computes in {info["precision"]}'
-      + (', features compiled with XLA.' if info['jit_compile'] else '.'),
-      f'- Licence of the weights: {info["licence"] or "not stated by the weights file"}.',
-      f'- Scores: {json.dumps(scores) if scores else "none stated by the weights file"}.',
-      f'- Object ids: 1 to {LARGEST_ID}, gaps allowed; 0 is background. Frames of up to '
-      f'{info["max_pixels"]} pixels, JPEG or PNG, all of one size. Masks: palette or grey PNG of '
-      'up to 8 bits.', '',
-      '| signature | inputs | outputs |', '|---|---|---|']
+    f'# {info["name"]}, version {info["version"]}',
+    '',
+    'FEELVOS video object segmentation as a TensorFlow SavedModel. Frames and the masks of the '
+    'first frame go in, the masks of every frame come out.',
+    '',
+    f'- Backbone: {info["options"]["model"]["model_variant"]}, output stride '
+    f'{info["options"]["model"]["output_stride"]}; computes in {info["precision"]}'
+    + (', features compiled with XLA.' if info['jit_compile'] else '.'),
+    f'- Licence of the weights: {info["licence"] or "not stated by the weights file"}.',
+    f'- Scores: {json.dumps(scores) if scores else "none stated by the weights file"}.',
+    f'- Object ids: 1 to {LARGEST_ID}, gaps allowed; 0 is background. Frames of up to '
+    f'{info["max_pixels"]} pixels, JPEG or PNG, all of one size. Masks: palette or grey PNG of '
+    'up to 8 bits.',
+    '',
+    '| signature | inputs | outputs |',
+    '|---|---|---|',
+  ]
   for key, value in info['signatures'].items():
-    cells = [', '.join(f'`{name}` {spec["dtype"]} {spec["shape"]}'
-                       for name, spec in part.items())
-             for part in (value['inputs'], value['outputs'])]
+    cells = [
+      ', '.join(f'`{name}` {spec["dtype"]} {spec["shape"]}' for name, spec in part.items())
+      for part in (value['inputs'], value['outputs'])
+    ]
     lines.append(f'| `{key}` | {cells[0]} | {cells[1]} |')
-  lines += ['', 'Over REST every input that ends in `_bytes` is `{"b64": "..."}`; send `inputs`, '
-            'not `instances`:', '',
-            '    {"signature_name": "track", "inputs": {"image_bytes": [{"b64": "..."}, ...], '
-            '"mask_bytes": {"b64": "..."}}}', '',
-            'gRPC clients have to raise the limit of 4 MB on messages: '
-            '`grpc.max_send_message_length` and `grpc.max_receive_message_length`.', '']
+  lines += [
+    '',
+    'Over REST every input that ends in `_bytes` is `{"b64": "..."}`; send `inputs`, '
+    'not `instances`:',
+    '',
+    '    {"signature_name": "track", "inputs": {"image_bytes": [{"b64": "..."}, ...], '
+    '"mask_bytes": {"b64": "..."}}}',
+    '',
+    'gRPC clients have to raise the limit of 4 MB on messages: '
+    '`grpc.max_send_message_length` and `grpc.max_receive_message_length`.',
+    '',
+  ]
   return '\n'.join(lines)
 
 
@@ -156,17 +172,20 @@ def warmup_examples(size):
   """Inputs that exercise the signatures that take bytes: dict of signature to dict of arrays."""
   height, width = size
   ids = np.zeros(size, np.uint8)
-  ids[height // 4:height // 2 + 1, width // 4:width // 2 + 1] = 1
+  ids[height // 4 : height // 2 + 1, width // 4 : width // 2 + 1] = 1
   shade = np.linspace(0, 255, width, dtype=np.uint8)
   frame = np.repeat(np.tile(shade, (height, 1))[..., np.newaxis], 3, axis=2)
   image = cv2.imencode('.jpg', frame)[1].tobytes()
   images, mask = np.array([image, image], object), np.array(masks.encode_mask(ids), object)
   return {
-      'serving_default': {'image_bytes': images, 'mask_bytes': mask},
-      'track_resume': {'image_bytes': images, 'mask_bytes': mask,
-                       'state_bytes': np.array(b'', object)},
-      'embed': {'image_bytes': np.array(image, object)},
-      'segment_image': {'image_bytes': np.array(image, object)},
+    'serving_default': {'image_bytes': images, 'mask_bytes': mask},
+    'track_resume': {
+      'image_bytes': images,
+      'mask_bytes': mask,
+      'state_bytes': np.array(b'', object),
+    },
+    'embed': {'image_bytes': np.array(image, object)},
+    'segment_image': {'image_bytes': np.array(image, object)},
   }
 
 
@@ -178,6 +197,7 @@ def serving_protos():
   """
   from tensorflow_serving.apis import predict_pb2
   from tensorflow_serving.apis import prediction_log_pb2
+
   return predict_pb2, prediction_log_pb2
 
 
@@ -204,5 +224,6 @@ def write_warmup_requests(path, name, signatures, size):
       for key, value in inputs.items():
         request.inputs[key].CopyFrom(tf.make_tensor_proto(value, tf.string, value.shape))
       log = prediction_log_pb2.PredictionLog(
-          predict_log=prediction_log_pb2.PredictLog(request=request))
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+      )
       writer.write(log.SerializeToString())

@@ -56,14 +56,15 @@ class Signatures:
     features = tf.TensorSpec([None, None, 256], tf.float32)
     embedding = tf.TensorSpec([None, None, channels], tf.float32)
     self._frame, self._labels, self._count = frame, labels, count
-    state = _concrete(
-        self._functions.trace_initialize, embedding, labels, count).structured_outputs
+    state = _concrete(self._functions.trace_initialize, embedding, labels, count).structured_outputs
     self._state_spec = tf.nest.map_structure(
-        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), state)
+      lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), state
+    )
     self._extract = frozen_graph.freeze(self._functions.trace_extract, [frame], jit_compile)
     self._step = frozen_graph.freeze(
-        self._functions.trace_step,
-        [features, embedding, self._state_spec, count, tf.TensorSpec([2], tf.int32)])
+      self._functions.trace_step,
+      [features, embedding, self._state_spec, count, tf.TensorSpec([2], tf.int32)],
+    )
 
   def build(self):
     """Returns a dict of name to concrete function, for `tf.saved_model.save`."""
@@ -71,25 +72,32 @@ class Signatures:
     image = tf.TensorSpec([], tf.string, 'image_bytes')
     mask = tf.TensorSpec([], tf.string, 'mask_bytes')
     packed = tf.TensorSpec([], tf.string, 'state_bytes')
-    state = [tf.TensorSpec(spec.shape, _outside(spec.dtype), name)
-             for spec, name in zip(tf.nest.flatten(self._state_spec), inference.STATE_NAMES)]
+    state = [
+      tf.TensorSpec(spec.shape, _outside(spec.dtype), name)
+      for spec, name in zip(tf.nest.flatten(self._state_spec), inference.STATE_NAMES)
+    ]
     references = [
-        tf.TensorSpec([None, None, None, self._channels], tf.float32, _REFERENCE_NAMES[0]),
-        tf.TensorSpec([None, None, None], tf.int32, _REFERENCE_NAMES[1])]
+      tf.TensorSpec([None, None, None, self._channels], tf.float32, _REFERENCE_NAMES[0]),
+      tf.TensorSpec([None, None, None], tf.int32, _REFERENCE_NAMES[1]),
+    ]
     track = _concrete(self.track, images, mask)
     signatures = {
-        'serving_default': track,
-        'track': track,
-        'track_resume': _concrete(self.track_resume, images, mask, packed),
-        'initialize': _concrete(self.initialize, self._frame, self._labels, self._count),
-        'correct': _concrete(self.correct, self._frame, self._labels, self._count, *references),
-        'step': _concrete(self.step, self._frame, self._count, *state),
-        'save_state': _concrete(
-            self.save_state, tf.TensorSpec([2], tf.int32, 'size'),
-            tf.TensorSpec([None], tf.int32, 'object_ids'),
-            tf.TensorSpec([], tf.string, 'palette_bytes'), *references, *state[3:]),
-        'restore_state': _concrete(self.restore_state, packed),
-        'embed': _concrete(self.embed, image),
+      'serving_default': track,
+      'track': track,
+      'track_resume': _concrete(self.track_resume, images, mask, packed),
+      'initialize': _concrete(self.initialize, self._frame, self._labels, self._count),
+      'correct': _concrete(self.correct, self._frame, self._labels, self._count, *references),
+      'step': _concrete(self.step, self._frame, self._count, *state),
+      'save_state': _concrete(
+        self.save_state,
+        tf.TensorSpec([2], tf.int32, 'size'),
+        tf.TensorSpec([None], tf.int32, 'object_ids'),
+        tf.TensorSpec([], tf.string, 'palette_bytes'),
+        *references,
+        *state[3:],
+      ),
+      'restore_state': _concrete(self.restore_state, packed),
+      'embed': _concrete(self.embed, image),
     }
     if self._model.options.model.num_classes:
       self._semantic = frozen_graph.freeze(self._trace_semantic, [self._frame])
@@ -124,18 +132,28 @@ class Signatures:
     """
     first_frame = _first(image_bytes)
     fresh = tf.equal(tf.strings.length(state_bytes), 0)
-    with tf.control_dependencies([tf.debugging.Assert(
-        tf.not_equal(fresh, tf.equal(tf.strings.length(mask_bytes), 0)),
-        ['give either mask_bytes (the first chunk of a video) or state_bytes (any other), and "" '
-         'for the other one.'])]):
+    with tf.control_dependencies(
+      [
+        tf.debugging.Assert(
+          tf.not_equal(fresh, tf.equal(tf.strings.length(mask_bytes), 0)),
+          [
+            'give either mask_bytes (the first chunk of a video) or state_bytes (any other), and "" '
+            'for the other one.'
+          ],
+        )
+      ]
+    ):
       image_bytes = tf.identity(image_bytes)
-    video = tf.cond(fresh, lambda: self._start(first_frame, mask_bytes),
-                    lambda: self._resume(state_bytes))
-    masks, confidence, state = self._run(image_bytes[tf.cast(fresh, tf.int32):], video)
+    video = tf.cond(
+      fresh, lambda: self._start(first_frame, mask_bytes), lambda: self._resume(state_bytes)
+    )
+    masks, confidence, state = self._run(image_bytes[tf.cast(fresh, tf.int32) :], video)
     previous = state.previous
     kept = video.kept._replace(
-        previous_labels=previous.labels, previous_embedding=previous.embedding,
-        probabilities=previous.probabilities)
+      previous_labels=previous.labels,
+      previous_embedding=previous.embedding,
+      probabilities=previous.probabilities,
+    )
     packed = state_bytes_lib.pack(kept, self._key, self._soft)
     return {**self._outputs(masks, confidence, video), 'state_bytes': packed}
 
@@ -171,7 +189,8 @@ class Signatures:
     """
     references = inference.References(*references)
     checks = _check_labels(image, labels, num_objects) + _check_references(
-        references, self._stride_4_size(tf.shape(image)[:2]))
+      references, self._stride_4_size(tf.shape(image)[:2])
+    )
     with tf.control_dependencies(checks):
       labels = tf.identity(labels)
     _, embedding = self._extract(image)
@@ -192,8 +211,15 @@ class Signatures:
     """
     references, previous = inference.References(*tensors[:2]), model_lib.PreviousFrame(*tensors[2:])
     kept = state_bytes_lib.VideoState(
-        size, tf.cast(object_ids, tf.uint8), palette_bytes, references.labels, previous.labels,
-        references.embeddings, previous.embedding, previous.probabilities)
+      size,
+      tf.cast(object_ids, tf.uint8),
+      palette_bytes,
+      references.labels,
+      previous.labels,
+      references.embeddings,
+      previous.embedding,
+      previous.probabilities,
+    )
     with tf.control_dependencies(_check_references(references, self._stride_4_size(size))):
       kept = kept._replace(size=tf.identity(size))
     return {'state_bytes': state_bytes_lib.pack(kept, self._key, self._soft)}
@@ -206,10 +232,13 @@ class Signatures:
     """
     video = self._resume(state_bytes)
     kept = video.kept
-    return {'size': kept.size, 'object_ids': tf.cast(kept.object_ids, tf.int32),
-            'palette_bytes': kept.palette,
-            **dict(zip(_REFERENCE_NAMES, (kept.reference_embeddings, kept.reference_labels))),
-            **_state_tensors(video.state)}
+    return {
+      'size': kept.size,
+      'object_ids': tf.cast(kept.object_ids, tf.int32),
+      'palette_bytes': kept.palette,
+      **dict(zip(_REFERENCE_NAMES, (kept.reference_embeddings, kept.reference_labels))),
+      **_state_tensors(video.state),
+    }
 
   def step(self, image, num_objects, *state):
     """Segments a frame.
@@ -223,17 +252,23 @@ class Signatures:
       dict: `labels` int32 [height, width] object index, `probabilities` float32 [objects, h4, w4],
       `confidence` float32 [objects], and the tensors `previous_*` for the next step.
     """
-    state = tf.nest.pack_sequence_as(self._state_spec, [
+    state = tf.nest.pack_sequence_as(
+      self._state_spec,
+      [
         tf.cast(tensor, spec.dtype)
-        for tensor, spec in zip(state, tf.nest.flatten(self._state_spec))])
+        for tensor, spec in zip(state, tf.nest.flatten(self._state_spec))
+      ],
+    )
     size = tf.shape(image)[:2]
-    with tf.control_dependencies(
-        _check_state_size(state, self._stride_4_size(size), num_objects)):
+    with tf.control_dependencies(_check_state_size(state, self._stride_4_size(size), num_objects)):
       features, embedding = self._extract(tf.identity(image))
     labels, logits, _, _, state = self._step(features, embedding, state, num_objects, size)
-    return {'labels': labels, 'probabilities': tf.nn.softmax(logits, axis=0),
-            'confidence': inference.mean_confidence(logits),
-            **dict(zip(inference.PREVIOUS_NAMES, state.previous))}
+    return {
+      'labels': labels,
+      'probabilities': tf.nn.softmax(logits, axis=0),
+      'confidence': inference.mean_confidence(logits),
+      **dict(zip(inference.PREVIOUS_NAMES, state.previous)),
+    }
 
   def embed(self, image_bytes):
     """Embedding float32 [h4, w4, channels] of an image, string scalar (JPEG or PNG)."""
@@ -271,8 +306,15 @@ class Signatures:
     _, embedding = self._extract(frame)
     state = self._functions.trace_initialize(embedding, labels, count)
     kept = state_bytes_lib.VideoState(
-        size, object_ids, mask.palette, state.previous.labels[tf.newaxis], state.previous.labels,
-        embedding[tf.newaxis], embedding, state.previous.probabilities)
+      size,
+      object_ids,
+      mask.palette,
+      state.previous.labels[tf.newaxis],
+      state.previous.labels,
+      embedding[tf.newaxis],
+      embedding,
+      state.previous.probabilities,
+    )
     confidence = tf.cast(tf.gather(present, tf.cast(object_ids, tf.int32)), tf.float32)
     png = png_in_graph.encode_mask(mask.ids, mask.palette)
     return _Video(kept, state, png[tf.newaxis], confidence[tf.newaxis])
@@ -280,11 +322,17 @@ class Signatures:
   def _resume(self, state_bytes):
     """`_Video` from the bytes of its state."""
     kept = state_bytes_lib.unpack(
-        state_bytes, self._key, self._channels, self._soft, self._max_pixels,
-        self._model.options.frame_grid)
+      state_bytes,
+      self._key,
+      self._channels,
+      self._soft,
+      self._max_pixels,
+      self._model.options.frame_grid,
+    )
     count = tf.size(kept.object_ids)
     previous = model_lib.PreviousFrame(
-        kept.previous_embedding, kept.previous_labels, kept.probabilities)
+      kept.previous_embedding, kept.previous_labels, kept.probabilities
+    )
     references = inference.References(kept.reference_embeddings, kept.reference_labels)
     state = self._functions.trace_restore(references, previous, count)
     return _Video(kept, state, tf.zeros([0], tf.string), tf.zeros([0, count]))
@@ -297,35 +345,53 @@ class Signatures:
 
     def body(i, previous, masks, confidence):
       frame = png_in_graph.decode_frame(image_bytes[i], self._max_pixels)
-      with tf.control_dependencies([tf.debugging.Assert(
-          tf.reduce_all(tf.equal(tf.shape(frame)[:2], video.kept.size)),
-          ['frame: all frames of a video have to be of the size of the first. Number of the frame '
-           'in this call, height, width, expected height and width:', i, tf.shape(frame)[:2],
-           video.kept.size])]):
+      with tf.control_dependencies(
+        [
+          tf.debugging.Assert(
+            tf.reduce_all(tf.equal(tf.shape(frame)[:2], video.kept.size)),
+            [
+              'frame: all frames of a video have to be of the size of the first. Number of the frame '
+              'in this call, height, width, expected height and width:',
+              i,
+              tf.shape(frame)[:2],
+              video.kept.size,
+            ],
+          )
+        ]
+      ):
         features, embedding = self._extract(tf.identity(frame))
       labels, logits, _, _, state = self._step(
-          features, embedding, inference.State(reference, previous), count, video.kept.size)
-      png = png_in_graph.encode_mask(
-          tf.gather(video.kept.object_ids, labels), video.kept.palette)
-      return (i + 1, state.previous, masks.write(i, png),
-              confidence.write(i, inference.mean_confidence(logits)))
+        features, embedding, inference.State(reference, previous), count, video.kept.size
+      )
+      png = png_in_graph.encode_mask(tf.gather(video.kept.object_ids, labels), video.kept.palette)
+      return (
+        i + 1,
+        state.previous,
+        masks.write(i, png),
+        confidence.write(i, inference.mean_confidence(logits)),
+      )
 
     masks = tf.TensorArray(tf.string, total, element_shape=[])
     confidence = tf.TensorArray(tf.float32, total, element_shape=[None])
     shapes = tf.nest.map_structure(lambda spec: spec.shape, self._state_spec.previous)
     # One frame at a time: several would need several times the memory.
     _, previous, masks, confidence = tf.while_loop(
-        lambda i, *_: i < total, body,
-        (tf.constant(0), video.state.previous, masks, confidence), parallel_iterations=1,
-        shape_invariants=(tf.TensorShape([]), shapes, tf.TensorShape(None), tf.TensorShape(None)))
+      lambda i, *_: i < total,
+      body,
+      (tf.constant(0), video.state.previous, masks, confidence),
+      parallel_iterations=1,
+      shape_invariants=(tf.TensorShape([]), shapes, tf.TensorShape(None), tf.TensorShape(None)),
+    )
     confidence = tf.cond(total > 0, confidence.stack, lambda: tf.zeros([0, count]))
     return masks.stack(), confidence, inference.State(reference, previous)
 
   @staticmethod
   def _outputs(masks, confidence, video):
-    return {'masks_bytes': tf.concat([video.masks, masks], axis=0),
-            'object_ids': tf.cast(video.kept.object_ids, tf.int32),
-            'confidence': tf.concat([video.confidence, confidence], axis=0)}
+    return {
+      'masks_bytes': tf.concat([video.masks, masks], axis=0),
+      'object_ids': tf.cast(video.kept.object_ids, tf.int32),
+      'confidence': tf.concat([video.confidence, confidence], axis=0),
+    }
 
 
 def _concrete(function, *specs):
@@ -333,8 +399,13 @@ def _concrete(function, *specs):
 
 
 def _first(image_bytes):
-  with tf.control_dependencies([tf.debugging.Assert(
-      tf.size(image_bytes) > 0, ['image_bytes is empty; give at least one frame.'])]):
+  with tf.control_dependencies(
+    [
+      tf.debugging.Assert(
+        tf.size(image_bytes) > 0, ['image_bytes is empty; give at least one frame.']
+      )
+    ]
+  ):
     return tf.identity(image_bytes)[0]
 
 
@@ -342,10 +413,13 @@ def _check_labels(image, labels, num_objects):
   fits = tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(labels)))
   known = tf.reduce_all((labels >= 0) & (labels < num_objects))
   return [
-      tf.debugging.Assert(fits, ['image and labels have to be of one size, given:',
-                                 tf.shape(image), tf.shape(labels)]),
-      tf.debugging.Assert(known, ['labels have to be 0 to num_objects - 1; num_objects given:',
-                                  num_objects])]
+    tf.debugging.Assert(
+      fits, ['image and labels have to be of one size, given:', tf.shape(image), tf.shape(labels)]
+    ),
+    tf.debugging.Assert(
+      known, ['labels have to be 0 to num_objects - 1; num_objects given:', num_objects]
+    ),
+  ]
 
 
 def _outside(dtype):
@@ -355,33 +429,63 @@ def _outside(dtype):
 
 def _state_tensors(state):
   """dict of the tensors of `inference.State` as signatures have them."""
-  return {name: tf.cast(tensor, _outside(tensor.dtype))
-          for name, tensor in zip(inference.STATE_NAMES, tf.nest.flatten(state))}
+  return {
+    name: tf.cast(tensor, _outside(tensor.dtype))
+    for name, tensor in zip(inference.STATE_NAMES, tf.nest.flatten(state))
+  }
 
 
 def _check_references(references, h4w4):
   shape = tf.shape(references.labels)
-  fits = (tf.reduce_all(tf.equal(shape[1:], h4w4))
-          & tf.reduce_all(tf.equal(tf.shape(references.embeddings)[:3], shape)))
-  return [tf.debugging.Assert(fits, [
-      'reference_embeddings and reference_labels have to be of frames of the size given; shape of '
-      'the labels, then h4 and w4 expected:', shape, h4w4])]
+  fits = tf.reduce_all(tf.equal(shape[1:], h4w4)) & tf.reduce_all(
+    tf.equal(tf.shape(references.embeddings)[:3], shape)
+  )
+  return [
+    tf.debugging.Assert(
+      fits,
+      [
+        'reference_embeddings and reference_labels have to be of frames of the size given; shape of '
+        'the labels, then h4 and w4 expected:',
+        shape,
+        h4w4,
+      ],
+    )
+  ]
 
 
 def _check_first_mask(ids, size, present):
   return [
-      tf.debugging.Assert(tf.reduce_all(tf.equal(tf.shape(ids), size)), [
-          'mask: it has to be of the size of the first frame. Height and width of mask and frame:',
-          tf.shape(ids), size]),
-      tf.debugging.Assert(tf.reduce_any(present[1:]), [
-          'mask: it holds background (0) only; mark at least one object.'])]
+    tf.debugging.Assert(
+      tf.reduce_all(tf.equal(tf.shape(ids), size)),
+      [
+        'mask: it has to be of the size of the first frame. Height and width of mask and frame:',
+        tf.shape(ids),
+        size,
+      ],
+    ),
+    tf.debugging.Assert(
+      tf.reduce_any(present[1:]), ['mask: it holds background (0) only; mark at least one object.']
+    ),
+  ]
 
 
 def _check_state_size(state, h4w4, num_objects):
   shape = tf.shape(state.previous.probabilities)
-  fits = (tf.reduce_all(tf.equal(shape[1:], h4w4)) & tf.equal(shape[0], num_objects)
-          & tf.reduce_all(tf.equal(tf.shape(state.previous.labels), h4w4))
-          & tf.reduce_all(tf.equal(tf.shape(state.previous.embedding)[:2], h4w4)))
-  return [tf.debugging.Assert(fits, [
-      'the state is of frames of another size or of another number of objects. Objects, h4 and w4 '
-      'of the state, then what image and num_objects ask for:', shape, num_objects, h4w4])]
+  fits = (
+    tf.reduce_all(tf.equal(shape[1:], h4w4))
+    & tf.equal(shape[0], num_objects)
+    & tf.reduce_all(tf.equal(tf.shape(state.previous.labels), h4w4))
+    & tf.reduce_all(tf.equal(tf.shape(state.previous.embedding)[:2], h4w4))
+  )
+  return [
+    tf.debugging.Assert(
+      fits,
+      [
+        'the state is of frames of another size or of another number of objects. Objects, h4 and w4 '
+        'of the state, then what image and num_objects ask for:',
+        shape,
+        num_objects,
+        h4w4,
+      ],
+    )
+  ]

@@ -51,7 +51,8 @@ def freeze(function, specs, jit_compile=False):
   concrete = trace(function, specs)
   structure = concrete.structured_outputs
   frozen = convert_to_constants.convert_variables_to_constants_v2(
-      concrete, lower_control_flow=False)
+    concrete, lower_control_flow=False
+  )
   inputs = [tensor.name for tensor in frozen.inputs]
   outputs = [tensor.name for tensor in frozen.outputs]
   graph_def = frozen.graph.as_graph_def()
@@ -61,7 +62,8 @@ def freeze(function, specs, jit_compile=False):
     _make_dilations_portable(graph_def)
   flat_specs = tf.nest.flatten(specs)
   pruned = tf.compat.v1.wrap_function(
-      lambda: tf.graph_util.import_graph_def(graph_def, name=''), []).prune(inputs, outputs)
+    lambda: tf.graph_util.import_graph_def(graph_def, name=''), []
+  ).prune(inputs, outputs)
   shapes = [tensor.shape for tensor in tf.nest.flatten(structure)]
 
   def call(*args):
@@ -88,8 +90,10 @@ def _for_inference(graph_def):
 def _rename_functions(graph_def):
   """New names for the functions inside, in place: they change and the old ones are taken."""
   number = next(_NUMBERS)
-  names = {function.signature.name: f'{function.signature.name}_frozen_{number}'
-           for function in graph_def.library.function}
+  names = {
+    function.signature.name: f'{function.signature.name}_frozen_{number}'
+    for function in graph_def.library.function
+  }
 
   def rename(nodes):
     for node in nodes:
@@ -122,7 +126,8 @@ def _make_dilations_portable(graph_def):
     library = graph.as_graph_def().library
   known = {function.signature.name for function in graph_def.library.function}
   graph_def.library.function.extend(
-      function for function in library.function if function.signature.name not in known)
+    function for function in library.function if function.signature.name not in known
+  )
 
 
 def _call_portable(node):
@@ -133,8 +138,8 @@ def _call_portable(node):
   dtype, rate = tf.as_dtype(attributes['T'].type), attributes['dilations'].list.i[1]
   spec = tf.TensorSpec([None] * 4, dtype)
   function = tf.function(
-      lambda images, kernel: portable_depthwise_conv2d(images, kernel, rate),
-      autograph=False).get_concrete_function(spec, spec)
+    lambda images, kernel: portable_depthwise_conv2d(images, kernel, rate), autograph=False
+  ).get_concrete_function(spec, spec)
   node.op = 'PartitionedCall'
   attributes.clear()
   attributes['Tin'].list.type.extend([dtype.as_datatype_enum] * 2)
@@ -160,5 +165,6 @@ def portable_depthwise_conv2d(images, kernel, rate):
   margins = tf.stack([tf.zeros_like(size), -size % rate], axis=1)
   phases = tf.space_to_batch(images, [rate, rate], margins)
   phases = tf.raw_ops.DepthwiseConv2dNative(
-      input=phases, filter=kernel, strides=[1] * 4, padding='SAME')
+    input=phases, filter=kernel, strides=[1] * 4, padding='SAME'
+  )
   return tf.batch_to_space(phases, [rate, rate], margins)

@@ -15,9 +15,17 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from feelvos_tf.matching_scores import (
-    NO_MATCH_SCORE, center_of, check_compute_dtype, distance_from_squared, extra_channels,
-    query_operand, reference_operand, score_gradients, squared_from_score,
-    without_constant_channels)
+  NO_MATCH_SCORE,
+  center_of,
+  check_compute_dtype,
+  distance_from_squared,
+  extra_channels,
+  query_operand,
+  reference_operand,
+  score_gradients,
+  squared_from_score,
+  without_constant_channels,
+)
 
 BLOCK = 128
 DEFAULT_CHUNK_BYTES = 16 * 2**20
@@ -38,13 +46,21 @@ class ReferenceBank(NamedTuple):
     block_object: int32 [blocks], object index of a block, -1 for a padding block.
     center: float32 [channels], what was subtracted from the embeddings.
   """
+
   rows: tf.Tensor
   block_object: tf.Tensor
   center: tf.Tensor
 
 
-def prepare_reference(embeddings, labels, num_objects, *, max_pixels_per_object=None, seed=None,
-                      compute_dtype=tf.float32):
+def prepare_reference(
+  embeddings,
+  labels,
+  num_objects,
+  *,
+  max_pixels_per_object=None,
+  seed=None,
+  compute_dtype=tf.float32,
+):
   """Lays out reference embeddings for `global_matching`; once per reference frame.
 
   Differentiable with respect to `embeddings`.
@@ -69,18 +85,23 @@ def prepare_reference(embeddings, labels, num_objects, *, max_pixels_per_object=
   """
   compute_dtype = check_compute_dtype(compute_dtype)
   if isinstance(max_pixels_per_object, int) and max_pixels_per_object < 1:
-    raise ValueError(f'max_pixels_per_object is {max_pixels_per_object}; give at least 1, or None '
-                     'to keep every pixel')
+    raise ValueError(
+      f'max_pixels_per_object is {max_pixels_per_object}; give at least 1, or None '
+      'to keep every pixel'
+    )
   embeddings = tf.convert_to_tensor(embeddings)
   labels = tf.cast(tf.convert_to_tensor(labels), tf.int32)
   if not embeddings.shape[:-1].is_compatible_with(labels.shape):
-    raise ValueError(f'labels have shape {labels.shape} and embeddings {embeddings.shape}; labels '
-                     'must have one entry per embedding')
+    raise ValueError(
+      f'labels have shape {labels.shape} and embeddings {embeddings.shape}; labels '
+      'must have one entry per embedding'
+    )
   channels = tf.shape(embeddings)[-1]
   rows = tf.reshape(embeddings, [-1, channels])
   num_objects = tf.cast(num_objects, tf.int32)
   pixels, kept_labels = _choose_pixels(
-      tf.reshape(labels, [-1]), num_objects, max_pixels_per_object, seed)
+    tf.reshape(labels, [-1]), num_objects, max_pixels_per_object, seed
+  )
   slots, valid, block_object = _assign_slots(pixels, kept_labels, num_objects)
   chosen = tf.gather(rows, pixels)
   center = center_of(chosen)
@@ -88,8 +109,7 @@ def prepare_reference(embeddings, labels, num_objects, *, max_pixels_per_object=
   rows = tf.cond(tf.shape(rows)[0] > 0, lambda: rows, lambda: tf.zeros([1, channels], rows.dtype))
   operand = reference_operand(tf.gather(rows, slots), center, valid, compute_dtype)
   if embeddings.shape[-1] is not None:
-    operand = tf.ensure_shape(
-        operand, [None, embeddings.shape[-1] + extra_channels(compute_dtype)])
+    operand = tf.ensure_shape(operand, [None, embeddings.shape[-1] + extra_channels(compute_dtype)])
   return ReferenceBank(operand, block_object, center)
 
 
@@ -105,7 +125,7 @@ def _choose_pixels(labels, num_objects, max_pixels, seed):
     shuffled = tf.argsort(tf.random.stateless_uniform(tf.shape(key), seed))
     order = tf.gather(shuffled, tf.argsort(tf.gather(key, shuffled), stable=True))
   counts = tf.math.bincount(key, minlength=num_objects + 1, maxlength=num_objects + 1)
-  order = order[:tf.shape(key)[0] - counts[num_objects]]
+  order = order[: tf.shape(key)[0] - counts[num_objects]]
   kept = tf.gather(key, order)
   if max_pixels is None:
     return order, kept
@@ -136,14 +156,26 @@ def _assign_slots(pixels, labels, num_objects):
   first_rank = tf.math.cumsum(counts, exclusive=True)
   slot = tf.range(tf.shape(labels)[0]) + tf.gather(first_slot - first_rank, labels)
   filled = tf.scatter_nd(
-      slot[:, tf.newaxis], pixels + 1, (used_blocks + padding)[tf.newaxis] * BLOCK)
+    slot[:, tf.newaxis], pixels + 1, (used_blocks + padding)[tf.newaxis] * BLOCK
+  )
   block_object = tf.repeat(tf.range(num_objects), blocks)
-  return (tf.maximum(filled - 1, 0), filled > 0,
-          tf.concat([block_object, tf.fill([padding], -1)], axis=0))
+  return (
+    tf.maximum(filled - 1, 0),
+    filled > 0,
+    tf.concat([block_object, tf.fill([padding], -1)], axis=0),
+  )
 
 
-def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_BYTES,
-                    absent_distance_of_original=False, skip_constant_channels=False):
+def global_matching(
+  query,
+  bank,
+  num_objects,
+  *,
+  k=1,
+  chunk_bytes=DEFAULT_CHUNK_BYTES,
+  absent_distance_of_original=False,
+  skip_constant_channels=False,
+):
   """Distance of every query pixel to its nearest reference pixel(s) of each object.
 
   Exact; differentiable with respect to `query` and to the embeddings the bank was made of, with
@@ -176,8 +208,10 @@ def global_matching(query, bank, num_objects, *, k=1, chunk_bytes=DEFAULT_CHUNK_
     raise ValueError(f'chunk_bytes is {chunk_bytes}; give a positive number of bytes')
   query = tf.convert_to_tensor(query)
   if not query.shape[-1:].is_compatible_with(bank.center.shape):
-    raise ValueError(f'query has {query.shape[-1]} channels and the reference '
-                     f'{bank.center.shape[0]}; both must come from the same embedding')
+    raise ValueError(
+      f'query has {query.shape[-1]} channels and the reference '
+      f'{bank.center.shape[0]}; both must come from the same embedding'
+    )
   shape = tf.shape(query)
   operand, norm = query_operand(tf.reshape(query, [-1, shape[-1]]), bank.center, bank.rows.dtype)
   rows = bank.rows
@@ -244,15 +278,20 @@ def _in_chunks(function, operand, rows, block_object, num_objects, k, chunk_byte
     operand, rows = _whole_channels(operand), _whole_channels(rows)
 
   def body(step, *arrays):
-    results = function(operand[step * chunk:(step + 1) * chunk], rows, block_object, num_objects,
-                       k, blocks)
-    return step + 1, *(array.write(step, tf.transpose(result, [1, 0, 2]))
-                       for array, result in zip(arrays, results))
+    results = function(
+      operand[step * chunk : (step + 1) * chunk], rows, block_object, num_objects, k, blocks
+    )
+    return step + 1, *(
+      array.write(step, tf.transpose(result, [1, 0, 2])) for array, result in zip(arrays, results)
+    )
 
-  arrays = [tf.TensorArray(dtype, size=steps, infer_shape=False, element_shape=[None, None, k])
-            for dtype in types]
+  arrays = [
+    tf.TensorArray(dtype, size=steps, infer_shape=False, element_shape=[None, None, k])
+    for dtype in types
+  ]
   _, *arrays = tf.while_loop(
-      lambda step, *_: step < steps, body, (0, *arrays), parallel_iterations=1)
+    lambda step, *_: step < steps, body, (0, *arrays), parallel_iterations=1
+  )
   return [tf.transpose(array.concat(), [1, 0, 2]) for array in arrays]
 
 
@@ -276,13 +315,11 @@ def _block_maxima(part, rows, blocks):
   maxima_of = _slab_maxima_float32 if part.dtype == tf.float32 else _slab_maxima_bfloat16
 
   def body(index, found):
-    some = rows[index * slab:(index + 1) * slab]
+    some = rows[index * slab : (index + 1) * slab]
     return index + 1, found.write(index, maxima_of(part, some, blocks))
 
-  found = tf.TensorArray(
-      part.dtype, size=slabs, infer_shape=False, element_shape=[None, None])
-  _, found = tf.while_loop(lambda index, _: index < slabs, body, (0, found),
-                           parallel_iterations=1)
+  found = tf.TensorArray(part.dtype, size=slabs, infer_shape=False, element_shape=[None, None])
+  _, found = tf.while_loop(lambda index, _: index < slabs, body, (0, found), parallel_iterations=1)
   if part.dtype == tf.bfloat16:
     return found.concat()
   # One transposition of all, or oneDNN takes longer for them than for their reduction.
@@ -316,7 +353,7 @@ def _best_of_objects(part, rows, block_object, num_objects, k, blocks):
   per_block = min(k, BLOCK)
 
   def of_slab(index, values, places):
-    some = rows[index * slab:(index + 1) * slab]
+    some = rows[index * slab : (index + 1) * slab]
     product = tf.cast(tf.matmul(part, some, transpose_b=True), tf.float32)
     product = tf.reshape(product, tf.stack([tf.shape(part)[0], -1, BLOCK]))
     if k == 1:
@@ -325,18 +362,21 @@ def _best_of_objects(part, rows, block_object, num_objects, k, blocks):
     else:
       value, place = tf.nn.top_k(product, per_block)
     place += index * slab + BLOCK * tf.range(tf.shape(product)[1])[:, tf.newaxis]
-    return index + 1, *(array.write(index, tf.transpose(result, [1, 0, 2]))
-                        for array, result in ((values, value), (places, place)))
+    return index + 1, *(
+      array.write(index, tf.transpose(result, [1, 0, 2]))
+      for array, result in ((values, value), (places, place))
+    )
 
-  arrays = [tf.TensorArray(dtype, size=slabs, infer_shape=False,
-                           element_shape=[None, None, per_block])
-            for dtype in (tf.float32, tf.int32)]
+  arrays = [
+    tf.TensorArray(dtype, size=slabs, infer_shape=False, element_shape=[None, None, per_block])
+    for dtype in (tf.float32, tf.int32)
+  ]
   _, *arrays = tf.while_loop(
-      lambda index, *_: index < slabs, of_slab, (0, *arrays), parallel_iterations=1)
+    lambda index, *_: index < slabs, of_slab, (0, *arrays), parallel_iterations=1
+  )
   # From [all blocks, n, per block] to [n, all of them].
   flat = tf.stack([tf.shape(part)[0], tf.shape(block_object)[0] * per_block])
-  values, places = (
-      tf.reshape(tf.transpose(array.concat(), [1, 0, 2]), flat) for array in arrays)
+  values, places = (tf.reshape(tf.transpose(array.concat(), [1, 0, 2]), flat) for array in arrays)
   # Fewer than k candidates in all: fill up so that top_k has something to choose from.
   values = tf.pad(values, [[0, 0], [0, k]], constant_values=NO_MATCH_SCORE)
   places = tf.pad(places, [[0, 0], [0, k]])
@@ -349,4 +389,5 @@ def _best_of_objects(part, rows, block_object, num_objects, k, blocks):
 
   signature = (tf.TensorSpec([None, k], tf.float32), tf.TensorSpec([None, k], tf.int32))
   return tf.map_fn(
-      of_object, tf.range(num_objects), parallel_iterations=1, fn_output_signature=signature)
+    of_object, tf.range(num_objects), parallel_iterations=1, fn_output_signature=signature
+  )

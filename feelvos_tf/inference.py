@@ -31,8 +31,14 @@ class State(NamedTuple):
 
 
 # Names of a state's tensors, flattened, in the signatures of an exported model.
-STATE_NAMES = ('reference_rows', 'reference_block_object', 'reference_center',
-               'previous_embedding', 'previous_labels', 'previous_probabilities')
+STATE_NAMES = (
+  'reference_rows',
+  'reference_block_object',
+  'reference_center',
+  'previous_embedding',
+  'previous_labels',
+  'previous_probabilities',
+)
 PREVIOUS_NAMES = STATE_NAMES[3:]
 
 
@@ -60,8 +66,10 @@ def mean_confidence(logits):
   probabilities = tf.nn.softmax(logits, axis=0)
   winner = tf.argmax(logits, axis=0, output_type=tf.int32)
   return tf.math.unsorted_segment_mean(
-      tf.reshape(tf.reduce_max(probabilities, axis=0), [-1]), tf.reshape(winner, [-1]),
-      tf.shape(logits)[0])
+    tf.reshape(tf.reduce_max(probabilities, axis=0), [-1]),
+    tf.reshape(winner, [-1]),
+    tf.shape(logits)[0],
+  )
 
 
 def shrink_object_labels(labels, num_objects, size=None):
@@ -79,10 +87,12 @@ def shrink_object_labels(labels, num_objects, size=None):
     int32 labels of that size.
   """
   small = model_lib.shrink_labels(labels, size)
-  full_counts = tf.math.bincount(tf.reshape(labels, [-1]), minlength=num_objects,
-                                 maxlength=num_objects)
-  small_counts = tf.math.bincount(tf.reshape(small, [-1]), minlength=num_objects,
-                                  maxlength=num_objects)
+  full_counts = tf.math.bincount(
+    tf.reshape(labels, [-1]), minlength=num_objects, maxlength=num_objects
+  )
+  small_counts = tf.math.bincount(
+    tf.reshape(small, [-1]), minlength=num_objects, maxlength=num_objects
+  )
   lost = tf.where((full_counts > 0) & (small_counts == 0))[:, 0]
   if_lost = lambda: _restore_lost(labels, small, tf.cast(lost, tf.int32))
   return tf.cond(tf.size(lost) > 0, if_lost, lambda: small)
@@ -90,7 +100,8 @@ def shrink_object_labels(labels, num_objects, size=None):
 
 def _restore_lost(labels, small, lost):
   scale = (tf.cast(tf.shape(small), tf.float32) - 1.0) / tf.maximum(
-      tf.cast(tf.shape(labels), tf.float32) - 1.0, 1.0)
+    tf.cast(tf.shape(labels), tf.float32) - 1.0, 1.0
+  )
 
   def center(index):
     pixels = tf.cast(tf.where(labels == index), tf.float32)
@@ -158,8 +169,10 @@ class InferenceFunctions:
     """`correct` for use inside a graph."""
     labels = shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
     reference = self._prepare_reference(
-        tf.concat([references.embeddings, embedding[tf.newaxis]], axis=0),
-        tf.concat([references.labels, labels[tf.newaxis]], axis=0), num_objects)
+      tf.concat([references.embeddings, embedding[tf.newaxis]], axis=0),
+      tf.concat([references.labels, labels[tf.newaxis]], axis=0),
+      num_objects,
+    )
     return State(reference, self._model.previous_frame(embedding, labels, num_objects))
 
   def trace_restore(self, references, previous, num_objects):
@@ -179,22 +192,34 @@ class InferenceFunctions:
 
   def _prepare_reference(self, embedding, labels, num_objects):
     return self._model.prepare_reference(
-        embedding, labels, num_objects, most_reference_pixels(labels, num_objects, self.options),
-        inference=True)
+      embedding,
+      labels,
+      num_objects,
+      most_reference_pixels(labels, num_objects, self.options),
+      inference=True,
+    )
 
   def trace_step(self, features, embedding, state, num_objects, size):
     """`step` for use inside a graph."""
     maps = self._model.match(
-        embedding, state.reference, state.previous, num_objects, inference=True)
+      embedding, state.reference, state.previous, num_objects, inference=True
+    )
     logits = self._model.segment(features, maps)
     labels = tf.argmax(model_lib.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
     previous = self._model.previous_frame(
-        embedding, model_lib.shrink_labels(labels, tf.shape(logits)[1:]), num_objects,
-        tf.nn.softmax(logits, axis=0))
+      embedding,
+      model_lib.shrink_labels(labels, tf.shape(logits)[1:]),
+      num_objects,
+      tf.nn.softmax(logits, axis=0),
+    )
     none = tf.zeros([0, 0, 0])
-    return (labels, logits, none if maps.global_distance is None else maps.global_distance,
-            none if maps.local_distance is None else maps.local_distance,
-            State(state.reference, previous))
+    return (
+      labels,
+      logits,
+      none if maps.global_distance is None else maps.global_distance,
+      none if maps.local_distance is None else maps.local_distance,
+      State(state.reference, previous),
+    )
 
 
 class InferenceGraph(InferenceFunctions):
@@ -224,8 +249,10 @@ class InferenceGraph(InferenceFunctions):
     self._extract, (features, embedding) = self._trace(self.trace_extract, frame)
     self._initialize, state = self._trace(self.trace_initialize, embedding, labels, count)
     self._step, _ = self._trace(self.trace_step, features, embedding, state, count, size)
-    references = References(tf.TensorSpec([None, *embedding.shape], tf.float32),
-                            tf.TensorSpec([None, None, None], tf.int32))
+    references = References(
+      tf.TensorSpec([None, *embedding.shape], tf.float32),
+      tf.TensorSpec([None, None, None], tf.int32),
+    )
     self._correct, _ = self._trace(self.trace_correct, embedding, labels, count, references)
 
   def extract(self, frame):
@@ -313,7 +340,8 @@ class InferenceGraph(InferenceFunctions):
     else:
       concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
     outputs = tf.nest.map_structure(
-        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), concrete.structured_outputs)
+      lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), concrete.structured_outputs
+    )
     return concrete, outputs
 
 

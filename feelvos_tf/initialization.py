@@ -34,17 +34,23 @@ def initialize(model, path, initialize_last_layer=False, last_layers_contain_log
   if path.endswith('.h5') and not _is_ours(path):
     names = keras_weights.restore_mobilenet_v2(path, model)
     return f'{path}: {len(names)} variables of the backbone loaded, the others start from scratch.'
-  reader = (weights_file.Arrays(weights_file.read_arrays(path)) if path.endswith('.h5')
-            else tf1_checkpoint.read_checkpoint(path))
+  reader = (
+    weights_file.Arrays(weights_file.read_arrays(path))
+    if path.endswith('.h5')
+    else tf1_checkpoint.read_checkpoint(path)
+  )
   last_layers = LOGITS_ONLY if last_layers_contain_logits_only else LAST_LAYERS
   exclude = () if initialize_last_layer else last_layers
   report = tf1_checkpoint.compare(reader, model, exclude_scopes=exclude)
   lacking = [name for name in report.missing if tf1_checkpoint.in_backbone(name)]
   if lacking or report.wrong_shape:
-    raise ValueError(f'{path}: the checkpoint is of another model than the flags describe (model '
-                     f'variant, depth multiplier, dimensions?). {report.summary(limit=3)}')
+    raise ValueError(
+      f'{path}: the checkpoint is of another model than the flags describe (model '
+      f'variant, depth multiplier, dimensions?). {report.summary(limit=3)}'
+    )
   tf1_checkpoint.restore_from_reader(
-      reader, path, model, allow_incomplete=True, exclude_scopes=exclude)
+    reader, path, model, allow_incomplete=True, exclude_scopes=exclude
+  )
   return f'{path}: {_describe(report, exclude)}'
 
 

@@ -20,8 +20,16 @@ The figures behind these choices are in matching.py.
 import tensorflow as tf
 
 from feelvos_tf.matching_scores import (
-    NO_MATCH_SCORE, center_of, check_compute_dtype, distance_from_squared, query_operand,
-    reference_operand, score_gradients, squared_from_score, without_constant_channels)
+  NO_MATCH_SCORE,
+  center_of,
+  check_compute_dtype,
+  distance_from_squared,
+  query_operand,
+  reference_operand,
+  score_gradients,
+  squared_from_score,
+  without_constant_channels,
+)
 
 STRIP_ROWS = 6  # with radius 15: (6 + 30) * 8 = 288 queries, a multiple of the vector length
 TILE_WIDTH = 8
@@ -32,9 +40,17 @@ PARALLEL_STRIPS = 2
 _NOT_COMPARED = (NO_MATCH_SCORE, 0)
 
 
-def local_matching(query, previous, previous_labels, num_objects, *, window_radius=15,
-                   chunk_bytes=DEFAULT_CHUNK_BYTES, compute_dtype=tf.float32,
-                   skip_constant_channels=False):
+def local_matching(
+  query,
+  previous,
+  previous_labels,
+  num_objects,
+  *,
+  window_radius=15,
+  chunk_bytes=DEFAULT_CHUNK_BYTES,
+  compute_dtype=tf.float32,
+  skip_constant_channels=False,
+):
   """Distance of every pixel to the nearest previous pixel of each object inside a window.
 
   Exact; differentiable with respect to `query` and `previous`; the backward pass finds the nearest
@@ -74,25 +90,28 @@ def local_matching(query, previous, previous_labels, num_objects, *, window_radi
   previous_rows = reference_operand(previous, center, None, compute_dtype)
   if skip_constant_channels:
     query_rows, previous_rows = without_constant_channels(query_rows, previous_rows)
-  scores = _best_scores(
-      query_rows, previous_rows, labels, num_objects, window_radius, chunk_bytes)
-  distance = distance_from_squared(
-      squared_from_score(tf.maximum(scores, NO_MATCH_SCORE), norm))
+  scores = _best_scores(query_rows, previous_rows, labels, num_objects, window_radius, chunk_bytes)
+  distance = distance_from_squared(squared_from_score(tf.maximum(scores, NO_MATCH_SCORE), norm))
   return tf.ensure_shape(distance, [None, query.shape[0], query.shape[1]])
 
 
 def _check_arguments(query, previous, labels, window_radius, chunk_bytes):
   if window_radius < 0:
-    raise ValueError(f'window_radius is {window_radius}; give the number of pixels to each side, '
-                     'at least 0')
+    raise ValueError(
+      f'window_radius is {window_radius}; give the number of pixels to each side, at least 0'
+    )
   if chunk_bytes < 1:
     raise ValueError(f'chunk_bytes is {chunk_bytes}; give a positive number of bytes')
   if not query.shape.is_compatible_with(previous.shape):
-    raise ValueError(f'query has shape {query.shape} and previous {previous.shape}; both frames '
-                     'must have the same size and number of channels')
+    raise ValueError(
+      f'query has shape {query.shape} and previous {previous.shape}; both frames '
+      'must have the same size and number of channels'
+    )
   if not previous.shape[:-1].is_compatible_with(labels.shape):
-    raise ValueError(f'previous_labels have shape {labels.shape} and previous {previous.shape}; '
-                     'give one label per pixel of the previous embeddings')
+    raise ValueError(
+      f'previous_labels have shape {labels.shape} and previous {previous.shape}; '
+      'give one label per pixel of the previous embeddings'
+    )
 
 
 def _best_scores(query, previous, labels, num_objects, radius, chunk_bytes):
@@ -106,12 +125,15 @@ def _best_scores(query, previous, labels, num_objects, radius, chunk_bytes):
       channels = query.shape[-1]
       chunk = max(256, chunk_bytes // (4096 if channels is None else 16 * channels))
       by_query, by_previous = score_gradients(
-          tf.reshape(upstream, [num_objects, -1, 1]), tf.reshape(chosen, [num_objects, -1, 1]),
-          tf.reshape(query, [-1, channels or tf.shape(query)[-1]]),
-          tf.reshape(previous, [-1, channels or tf.shape(query)[-1]]), chunk)
+        tf.reshape(upstream, [num_objects, -1, 1]),
+        tf.reshape(chosen, [num_objects, -1, 1]),
+        tf.reshape(query, [-1, channels or tf.shape(query)[-1]]),
+        tf.reshape(previous, [-1, channels or tf.shape(query)[-1]]),
+        chunk,
+      )
       return tf.reshape(by_query, tf.shape(query)), tf.reshape(by_previous, tf.shape(previous))
 
-    scores, = _sweep(_strip_scores, query, previous, labels, num_objects, radius, chunk_bytes)
+    (scores,) = _sweep(_strip_scores, query, previous, labels, num_objects, radius, chunk_bytes)
     return scores, gradient
 
   return compute(query, previous)
@@ -140,26 +162,34 @@ def _sweep(strip_function, query, previous, labels, num_objects, radius, chunk_b
   below, right = strips * STRIP_ROWS - height, columns * TILE_WIDTH - width
   labels = tf.pad(labels, [[0, below], [radius, radius + right]], constant_values=-1)
   tiles = _query_tiles(query, columns, right)
-  product_bytes = (STRIP_ROWS * (TILE_WIDTH + 2 * radius) * (STRIP_ROWS + 2 * radius) * TILE_WIDTH
-                   * query.dtype.size)
+  product_bytes = (
+    STRIP_ROWS
+    * (TILE_WIDTH + 2 * radius)
+    * (STRIP_ROWS + 2 * radius)
+    * TILE_WIDTH
+    * query.dtype.size
+  )
   band = tf.clip_by_value(chunk_bytes // product_bytes, 1, columns)
   types = _RESULT_TYPES[strip_function]
 
   def of_band(first, *arrays):
     last = tf.minimum(first + band, columns)
-    results = _sweep_band(strip_function, types, tiles[first:last], previous, labels,
-                          first, num_objects, radius)
-    return last, *(array.write(first // band, result)
-                   for array, result in zip(arrays, results))
+    results = _sweep_band(
+      strip_function, types, tiles[first:last], previous, labels, first, num_objects, radius
+    )
+    return last, *(array.write(first // band, result) for array, result in zip(arrays, results))
 
   bands = (columns + band - 1) // band
-  arrays = [tf.TensorArray(dtype, size=bands, infer_shape=False, element_shape=[None] * 4)
-            for dtype in types]
+  arrays = [
+    tf.TensorArray(dtype, size=bands, infer_shape=False, element_shape=[None] * 4)
+    for dtype in types
+  ]
   _, *arrays = tf.while_loop(
-      lambda first, *_: first < columns, of_band, (0, *arrays), parallel_iterations=1)
+    lambda first, *_: first < columns, of_band, (0, *arrays), parallel_iterations=1
+  )
   results = [tf.transpose(array.concat(), [1, 2, 0, 3]) for array in arrays]
   shape = tf.stack([num_objects, -1, columns * TILE_WIDTH])
-  return [tf.reshape(result, shape)[:, radius:radius + height, :width] for result in results]
+  return [tf.reshape(result, shape)[:, radius : radius + height, :width] for result in results]
 
 
 def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objects, radius):
@@ -185,9 +215,11 @@ def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objec
   column = tf.clip_by_value(column - radius, 0, width - 1)[:, tf.newaxis]
   edges = _edge_penalty(halo_width, TILE_WIDTH, radius, previous.dtype)
   edges = tf.broadcast_to(
-      tf.tile(edges, [STRIP_ROWS, 1]), tf.stack([count, pixels_per_halo, TILE_WIDTH]))
+    tf.tile(edges, [STRIP_ROWS, 1]), tf.stack([count, pixels_per_halo, TILE_WIDTH])
+  )
   row_edges = tf.transpose(
-      _edge_penalty(STRIP_ROWS + 2 * radius, STRIP_ROWS, radius, previous.dtype))
+    _edge_penalty(STRIP_ROWS + 2 * radius, STRIP_ROWS, radius, previous.dtype)
+  )
   row_edges = tf.repeat(row_edges, TILE_WIDTH, axis=1)
 
   def of_strip(strip, *arrays):
@@ -200,18 +232,31 @@ def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objec
     below = tf.maximum(top + STRIP_ROWS + radius - height, 0)
     start = top - radius + above
     end = STRIP_ROWS + 2 * radius - below
-    queries = tiles[:, :, start * TILE_WIDTH:(start + end - above) * TILE_WIDTH]
-    results = strip_function(tf.matmul(halo, queries), runs, pixels, strip, num_objects,
-                             row_edges[:, above * TILE_WIDTH:end * TILE_WIDTH])
+    queries = tiles[:, :, start * TILE_WIDTH : (start + end - above) * TILE_WIDTH]
+    results = strip_function(
+      tf.matmul(halo, queries),
+      runs,
+      pixels,
+      strip,
+      num_objects,
+      row_edges[:, above * TILE_WIDTH : end * TILE_WIDTH],
+    )
     beyond = [[0, 0], [0, 0], [above * TILE_WIDTH, below * TILE_WIDTH]]
-    return strip + 1, *(array.write(strip, tf.pad(result, beyond, constant_values=value))
-                        for array, result, value in zip(arrays, results, _NOT_COMPARED))
+    return strip + 1, *(
+      array.write(strip, tf.pad(result, beyond, constant_values=value))
+      for array, result, value in zip(arrays, results, _NOT_COMPARED)
+    )
 
   arrays = [tf.TensorArray(dtype, size=strips, infer_shape=False) for dtype in types]
-  _, *arrays = tf.while_loop(lambda strip, *_: strip < strips, of_strip, (0, *arrays),
-                             parallel_iterations=PARALLEL_STRIPS)
-  parts = [tf.reshape(array.stack(), tf.stack(
-      [strips, count, num_objects, STRIP_ROWS + 2 * radius, TILE_WIDTH])) for array in arrays]
+  _, *arrays = tf.while_loop(
+    lambda strip, *_: strip < strips, of_strip, (0, *arrays), parallel_iterations=PARALLEL_STRIPS
+  )
+  parts = [
+    tf.reshape(
+      array.stack(), tf.stack([strips, count, num_objects, STRIP_ROWS + 2 * radius, TILE_WIDTH])
+    )
+    for array in arrays
+  ]
   return _merge_strips(parts, radius)
 
 
@@ -228,14 +273,19 @@ def _merge_strips(parts, radius):
   """
   blocks = (STRIP_ROWS + 2 * radius + STRIP_ROWS - 1) // STRIP_ROWS
   missing = blocks * STRIP_ROWS - (STRIP_ROWS + 2 * radius)
-  parts = [tf.pad(part, [[0, 0]] * 3 + [[0, missing], [0, 0]], constant_values=value)
-           for part, value in zip(parts, _NOT_COMPARED)]
+  parts = [
+    tf.pad(part, [[0, 0]] * 3 + [[0, missing], [0, 0]], constant_values=value)
+    for part, value in zip(parts, _NOT_COMPARED)
+  ]
   merged = None
   for block in range(blocks):
     rows = slice(block * STRIP_ROWS, (block + 1) * STRIP_ROWS)
     shifted = [
-        tf.pad(part[..., rows, :], [[block, blocks - 1 - block]] + [[0, 0]] * 4,
-               constant_values=value) for part, value in zip(parts, _NOT_COMPARED)]
+      tf.pad(
+        part[..., rows, :], [[block, blocks - 1 - block]] + [[0, 0]] * 4, constant_values=value
+      )
+      for part, value in zip(parts, _NOT_COMPARED)
+    ]
     if merged is None:
       merged = shifted
     elif len(parts) == 1:
@@ -244,8 +294,10 @@ def _merge_strips(parts, radius):
       better = shifted[0] > merged[0]
       merged = [tf.where(better, new, old) for new, old in zip(shifted, merged)]
   merged = [tf.transpose(part, [1, 2, 0, 3, 4]) for part in merged]
-  return [tf.reshape(part, tf.stack([tf.shape(part)[0], tf.shape(part)[1], -1, TILE_WIDTH]))
-          for part in merged]
+  return [
+    tf.reshape(part, tf.stack([tf.shape(part)[0], tf.shape(part)[1], -1, TILE_WIDTH]))
+    for part in merged
+  ]
 
 
 def _query_tiles(query, columns, right):
@@ -280,7 +332,8 @@ def _label_runs(labels, num_objects):
     owner: int32 [runs], tile * num_objects + label of a run, or -1.
   """
   starts = tf.concat(
-      [tf.ones_like(labels[..., :1], tf.bool), labels[..., 1:] != labels[..., :-1]], axis=-1)
+    [tf.ones_like(labels[..., :1], tf.bool), labels[..., 1:] != labels[..., :-1]], axis=-1
+  )
   run = tf.math.cumsum(tf.cast(tf.reshape(starts, [-1]), tf.int32)) - 1
   total = run[-1] + 1
   run = tf.reshape(run, tf.stack([tf.shape(labels)[0], -1]))

@@ -7,7 +7,7 @@ Source: Micikevicius et al., Mixed Precision Training (arXiv 1710.03740), sectio
 
 import tensorflow as tf
 
-INITIAL_SCALE = 2.0 ** 15
+INITIAL_SCALE = 2.0**15
 # Good steps after which the scale is doubled.
 GROWTH_STEPS = 2000
 # Gradients that overflow without any scaling are no matter of precision.
@@ -36,5 +36,10 @@ class LossScale(tf.Module):
 
 
 def _variable(value, dtype, name):
-  return tf.Variable(value, dtype=dtype, trainable=False, name=name,
-                     aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+  return tf.Variable(
+    value,
+    dtype=dtype,
+    trainable=False,
+    name=name,
+    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+  )

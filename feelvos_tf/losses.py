@@ -30,7 +30,7 @@ TRIPLET_SCALE = 3.0
 # Stands for "no such pixel" in a minimum over squared distances.
 _FAR = 1e20
 # Distances above it count as it in `matching_cross_entropy`; the squared distance is 14.6 there.
-_LARGEST_DISTANCE = 1.0 - 2.0 ** -20
+_LARGEST_DISTANCE = 1.0 - 2.0**-20
 # Added to the logits of objects that only pad a batch; exp() of it is exactly 0.
 _NO_OBJECT_LOGIT = -1e9
 
@@ -50,11 +50,13 @@ class HardMining:
 
   def __post_init__(self):
     if not 0.0 <= self.top_k_percent_pixels <= 1.0:
-      raise ValueError(f'top_k_percent_pixels is {self.top_k_percent_pixels}; '
-                       'it must lie in [0, 1]')
+      raise ValueError(
+        f'top_k_percent_pixels is {self.top_k_percent_pixels}; it must lie in [0, 1]'
+      )
     if self.hard_example_mining_step < 0:
-      raise ValueError(f'hard_example_mining_step is {self.hard_example_mining_step}; '
-                       'it must be 0 or more')
+      raise ValueError(
+        f'hard_example_mining_step is {self.hard_example_mining_step}; it must be 0 or more'
+      )
 
 
 ALL_PIXELS = HardMining(1.0, 0)
@@ -125,12 +127,21 @@ def _pixel_cross_entropy(logits, labels, ignore_label):
   counts = tf.not_equal(labels, ignore_label)
   valid = counts & (labels >= 0) & (labels < tf.shape(logits)[-1])
   losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-      labels=tf.where(valid, labels, 0), logits=logits)
+    labels=tf.where(valid, labels, 0), logits=logits
+  )
   return tf.where(valid, losses, 0.0), tf.cast(counts, tf.float32)
 
 
-def video_cross_entropy(logits, labels, *, step=0, mining=HardMining(), upsample_logits=True,
-                        num_objects=None, ignore_label=IGNORE_LABEL):
+def video_cross_entropy(
+  logits,
+  labels,
+  *,
+  step=0,
+  mining=HardMining(),
+  upsample_logits=True,
+  num_objects=None,
+  ignore_label=IGNORE_LABEL,
+):
   """Softmax cross entropy over the objects of one video, for its hardest pixels.
 
   The mean is over the pixels that are not ignored among the top k, as in the original
@@ -197,13 +208,20 @@ def cross_entropy(logits, labels, **options):
   losses = []
   for index, video_logits in enumerate(logits):
     count = None if num_objects is None else num_objects[index]
-    losses.append(
-        video_cross_entropy(video_logits, labels[index], num_objects=count, **options))
+    losses.append(video_cross_entropy(video_logits, labels[index], num_objects=count, **options))
   return tf.stack(losses)
 
 
-def softmax_cross_entropy(logits, labels, *, step=0, mining=ALL_PIXELS, upsample_logits=True,
-                          class_weights=None, ignore_label=IGNORE_LABEL):
+def softmax_cross_entropy(
+  logits,
+  labels,
+  *,
+  step=0,
+  mining=ALL_PIXELS,
+  upsample_logits=True,
+  class_weights=None,
+  ignore_label=IGNORE_LABEL,
+):
   """Plain softmax cross entropy of DeepLab, over a whole batch of images.
 
   Mining differs from the video loss: the sum is divided by the number of losses among the top k
@@ -263,9 +281,11 @@ def triplet_loss(embeddings, labels, *, anchors=None, seed=None, ignore_label=IG
   pool = tf.reshape(embeddings[1:], [-1, dimension])
   pool_labels = tf.reshape(labels[1:], [-1])
 
-  squared = (tf.reduce_sum(anchor_vectors ** 2, axis=1)[:, tf.newaxis]
-             + tf.reduce_sum(pool ** 2, axis=1)
-             - 2.0 * tf.matmul(anchor_vectors, pool, transpose_b=True))
+  squared = (
+    tf.reduce_sum(anchor_vectors**2, axis=1)[:, tf.newaxis]
+    + tf.reduce_sum(pool**2, axis=1)
+    - 2.0 * tf.matmul(anchor_vectors, pool, transpose_b=True)
+  )
   counts = tf.not_equal(pool_labels, ignore_label)
   same = tf.equal(anchor_labels[:, tf.newaxis], pool_labels)
   nearest_same = tf.reduce_min(tf.where(same & counts, squared, _FAR), axis=1)
@@ -314,6 +334,9 @@ def l2_loss(named_variables, weight_decay=4e-5):
   """
   if isinstance(named_variables, dict):
     named_variables = named_variables.items()
-  terms = [weight_decay_of(name, weight_decay) * tf.nn.l2_loss(tf.cast(variable, tf.float32))
-           for name, variable in named_variables if is_regularized(name)]
+  terms = [
+    weight_decay_of(name, weight_decay) * tf.nn.l2_loss(tf.cast(variable, tf.float32))
+    for name, variable in named_variables
+    if is_regularized(name)
+  ]
   return tf.add_n(terms) if terms else tf.constant(0.0)

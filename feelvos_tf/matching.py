@@ -43,5 +43,10 @@ from feelvos_tf.global_matching import ReferenceBank, global_matching, prepare_r
 from feelvos_tf.local_matching import local_matching
 from feelvos_tf.matching_scores import distance_from_squared
 
-__all__ = ['ReferenceBank', 'distance_from_squared', 'global_matching', 'local_matching',
-           'prepare_reference']
+__all__ = [
+  'ReferenceBank',
+  'distance_from_squared',
+  'global_matching',
+  'local_matching',
+  'prepare_reference',
+]

@@ -39,7 +39,8 @@ def check_compute_dtype(compute_dtype):
   dtype = tf.as_dtype(compute_dtype)
   if dtype not in (tf.float32, tf.bfloat16):
     raise ValueError(
-        f'compute_dtype is {dtype.name}; matching computes its products in float32 or bfloat16')
+      f'compute_dtype is {dtype.name}; matching computes its products in float32 or bfloat16'
+    )
   return dtype
 
 
@@ -94,9 +95,10 @@ def without_constant_channels(query, reference):
   used = used_channels(reference, list(range(reference.shape.rank - 1)))
   shapes = [value.shape[:-1] + [None] for value in (query, reference)]
   taken = tf.cond(
-      4 * tf.size(used) <= 3 * channels,
-      lambda: [tf.gather(value, used, axis=-1) for value in (query, reference)],
-      lambda: [query, reference])
+    4 * tf.size(used) <= 3 * channels,
+    lambda: [tf.gather(value, used, axis=-1) for value in (query, reference)],
+    lambda: [query, reference],
+  )
   return [tf.ensure_shape(value, shape) for value, shape in zip(taken, shapes)]
 
 
@@ -193,7 +195,10 @@ def score_gradients(upstream, chosen, query_rows, reference_rows, chunk):
 
   parts = tf.TensorArray(tf.float32, size=steps, infer_shape=False, element_shape=[None, width])
   _, parts, total = tf.while_loop(
-      lambda step, *_: step < steps, body,
-      (0, parts, tf.zeros(tf.shape(reference_rows), tf.float32)), parallel_iterations=1,
-      shape_invariants=(tf.TensorShape([]), tf.TensorShape(None), reference_rows.shape))
+    lambda step, *_: step < steps,
+    body,
+    (0, parts, tf.zeros(tf.shape(reference_rows), tf.float32)),
+    parallel_iterations=1,
+    shape_invariants=(tf.TensorShape([]), tf.TensorShape(None), reference_rows.shape),
+  )
   return tf.cast(parts.concat(), query_rows.dtype), tf.cast(total, reference_rows.dtype)

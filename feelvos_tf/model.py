@@ -77,9 +77,12 @@ class Feelvos(keras.Model):
     self.deeplab = DeepLabV3Plus(options.model, logits_scope='semantic_logits')
     self.embedding_layer = EmbeddingLayer(options.embedding_dimension)
     self.head = SegmentationHead(
-        object_channels=options.object_channels, dimension=options.head_dimension,
-        num_layers=options.head_layers, kernel_size=options.head_kernel_size,
-        atrous_rates=options.head_atrous_rates)
+      object_channels=options.object_channels,
+      dimension=options.head_dimension,
+      num_layers=options.head_layers,
+      kernel_size=options.head_kernel_size,
+      atrous_rates=options.head_atrous_rates,
+    )
     self.built = True
 
   def extract(self, images, training=False):
@@ -96,8 +99,9 @@ class Feelvos(keras.Model):
     features = self.deeplab(tf.cast(images, tf.float32), training=training)['features']
     return features, tf.cast(self.embedding_layer(features), tf.float32)
 
-  def prepare_reference(self, embedding, labels, num_objects, max_pixels_per_object=None,
-                        seed=None, inference=False):
+  def prepare_reference(
+    self, embedding, labels, num_objects, max_pixels_per_object=None, seed=None, inference=False
+  ):
     """Global matching's view of a reference frame; done once per reference.
 
     Args:
@@ -112,8 +116,13 @@ class Feelvos(keras.Model):
       `matching.ReferenceBank`.
     """
     return matching.prepare_reference(
-        embedding, labels, num_objects, max_pixels_per_object=max_pixels_per_object, seed=seed,
-        compute_dtype=self.matching_dtype(inference))
+      embedding,
+      labels,
+      num_objects,
+      max_pixels_per_object=max_pixels_per_object,
+      seed=seed,
+      compute_dtype=self.matching_dtype(inference),
+    )
 
   def matching_dtype(self, inference):
     """Type of the factors whose products matching adds up in float32, a tf.DType.
@@ -142,11 +151,16 @@ class Feelvos(keras.Model):
     for name in options.object_inputs:
       if name in options.neutral_inputs:
         values[name] = tf.fill(
-            shape, NO_PREDICTION if name == 'previous_prediction' else NO_DISTANCE)
+          shape, NO_PREDICTION if name == 'previous_prediction' else NO_DISTANCE
+        )
       elif name == 'global_distance':
         values[name] = matching.global_matching(
-            embedding, reference, num_objects, k=options.k_nearest_neighbors,
-            skip_constant_channels=inference)
+          embedding,
+          reference,
+          num_objects,
+          k=options.k_nearest_neighbors,
+          skip_constant_channels=inference,
+        )
       elif name == 'previous_prediction':
         values[name] = previous.probabilities
       else:
@@ -157,14 +171,20 @@ class Feelvos(keras.Model):
     options = self.options
     if options.previous_frame_matching == 'local':
       return matching.local_matching(
-          embedding, previous.embedding, previous.labels, num_objects,
-          window_radius=options.window_radius, skip_constant_channels=inference,
-          compute_dtype=self.matching_dtype(inference))
+        embedding,
+        previous.embedding,
+        previous.labels,
+        num_objects,
+        window_radius=options.window_radius,
+        skip_constant_channels=inference,
+        compute_dtype=self.matching_dtype(inference),
+      )
     bank = self.prepare_reference(
-        previous.embedding, previous.labels, num_objects, inference=inference)
+      previous.embedding, previous.labels, num_objects, inference=inference
+    )
     return matching.global_matching(
-        embedding, bank, num_objects, k=options.k_nearest_neighbors,
-        skip_constant_channels=inference)
+      embedding, bank, num_objects, k=options.k_nearest_neighbors, skip_constant_channels=inference
+    )
 
   def segment(self, features, maps, training=False):
     """Logits of the current frame.
@@ -208,8 +228,7 @@ class Feelvos(keras.Model):
 
 def one_hot(labels, num_objects):
   """One-hot map [objects, h4, w4] float32 of int32 labels [h4, w4]; other labels give zeros."""
-  return tf.cast(labels[tf.newaxis] == tf.range(num_objects)[:, tf.newaxis, tf.newaxis],
-                 tf.float32)
+  return tf.cast(labels[tf.newaxis] == tf.range(num_objects)[:, tf.newaxis, tf.newaxis], tf.float32)
 
 
 def network_size(size, frame_grid=None):
@@ -309,8 +328,10 @@ def load_model(path, **overrides):
   """
   metadata = weights_file.read_metadata(path)
   if 'model' not in metadata.get('options', {}):
-    raise ValueError(f'{path}: weights without the options of a video model; expected a file of '
-                     'save_model or of tools.convert_checkpoint --network=feelvos.')
+    raise ValueError(
+      f'{path}: weights without the options of a video model; expected a file of '
+      'save_model or of tools.convert_checkpoint --network=feelvos.'
+    )
   try:
     options = FeelvosOptions.from_dict({**metadata['options'], **overrides})
   except ValueError as error:

@@ -22,7 +22,13 @@ from deeplab import tf1_checkpoint
 
 # Scopes that the original calls last layers (`model.get_extra_layer_scopes`).
 LAST_LAYERS = (
-    'logits', 'image_pooling', 'aspp', 'concat_projection', 'decoder', 'meta_architecture')
+  'logits',
+  'image_pooling',
+  'aspp',
+  'concat_projection',
+  'decoder',
+  'meta_architecture',
+)
 # With --last_layers_contain_logits_only.
 LOGITS_ONLY = ('logits',)
 
@@ -50,8 +56,11 @@ class OptimizerOptions:
   def __post_init__(self):
     if not 0.0 <= self.momentum < 1.0:
       raise ValueError(f'momentum is {self.momentum}; it must lie in [0, 1)')
-    for field in ('clip_gradient_norm', 'last_layer_gradient_multiplier',
-                  'backbone_rate_multiplier'):
+    for field in (
+      'clip_gradient_norm',
+      'last_layer_gradient_multiplier',
+      'backbone_rate_multiplier',
+    ):
       value = getattr(self, field)
       if value < 0 or not math.isfinite(value):
         raise ValueError(f'{field} is {value}; it must be 0 or more and finite')
@@ -121,12 +130,19 @@ class MomentumOptimizer(tf.Module):
     self._multipliers = [gradient_multiplier(name, options) for name in names]
     self._rate_multipliers = [rate_multiplier(name, options) for name in names]
     self.iterations = tf.Variable(
-        0, trainable=False, dtype=tf.int64, name='iterations',
-        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+      0,
+      trainable=False,
+      dtype=tf.int64,
+      name='iterations',
+      aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
     # By name, so that a checkpoint does not depend on the order of the variables.
-    self.slots = {name: tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False,
-                                    name=f'momentum_{index}')
-                  for index, (name, variable) in enumerate(pairs)}
+    self.slots = {
+      name: tf.Variable(
+        tf.zeros(variable.shape, variable.dtype), trainable=False, name=f'momentum_{index}'
+      )
+      for index, (name, variable) in enumerate(pairs)
+    }
 
   @property
   def targets(self):
@@ -147,12 +163,16 @@ class MomentumOptimizer(tf.Module):
     """
     gradients = list(gradients)
     if len(gradients) != len(self._targets):
-      raise ValueError(f'{len(gradients)} gradients for {len(self._targets)} variables; '
-                       'give one, or None, for each of `targets`')
+      raise ValueError(
+        f'{len(gradients)} gradients for {len(self._targets)} variables; '
+        'give one, or None, for each of `targets`'
+      )
     if all(gradient is None for gradient in gradients):
       raise ValueError('every gradient is None: the loss does not depend on any trained variable')
-    return [gradient if gradient is None else self._processed(gradient, *rest)
-            for gradient, *rest in zip(gradients, self._multipliers, self._targets)]
+    return [
+      gradient if gradient is None else self._processed(gradient, *rest)
+      for gradient, *rest in zip(gradients, self._multipliers, self._targets)
+    ]
 
   def _processed(self, gradient, multiplier, variable):
     gradient = tf.cast(tf.convert_to_tensor(gradient), variable.dtype)
@@ -178,8 +198,7 @@ class MomentumOptimizer(tf.Module):
       raise ValueError('call `apply` in a replica context: inside strategy.run, not around it')
     if replica.num_replicas_in_sync > 1:
       known = [index for index, gradient in enumerate(gradients) if gradient is not None]
-      summed = replica.all_reduce(
-          tf.distribute.ReduceOp.SUM, [gradients[index] for index in known])
+      summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, [gradients[index] for index in known])
       for index, gradient in zip(known, summed):
         gradients[index] = gradient
     gradients = self.process(gradients)
@@ -189,18 +208,27 @@ class MomentumOptimizer(tf.Module):
   def _update(self, strategy, gradients, rate):
     """Cross-replica part of `apply`."""
     for name, variable, multiplier, gradient in zip(
-        self.names, self._targets, self._rate_multipliers, gradients):
+      self.names, self._targets, self._rate_multipliers, gradients
+    ):
       if gradient is not None:
         strategy.extended.update(
-            variable, self._update_one, args=(self.slots[name], gradient, rate, multiplier),
-            group=False)
+          variable,
+          self._update_one,
+          args=(self.slots[name], gradient, rate, multiplier),
+          group=False,
+        )
     self.iterations.assign_add(1)
 
   def _update_one(self, variable, slot, gradient, rate, multiplier):
     # The op that TF1's MomentumOptimizer runs: in place, one pass over the memory.
     tf.raw_ops.ResourceApplyMomentum(
-        var=variable.handle, accum=slot.handle, lr=tf.cast(rate * multiplier, variable.dtype),
-        grad=gradient, momentum=tf.constant(self.options.momentum, variable.dtype), use_locking=True)
+      var=variable.handle,
+      accum=slot.handle,
+      lr=tf.cast(rate * multiplier, variable.dtype),
+      grad=gradient,
+      momentum=tf.constant(self.options.momentum, variable.dtype),
+      use_locking=True,
+    )
 
 
 class Adam(keras.optimizers.Adam):

@@ -75,34 +75,52 @@ class FeelvosOptions(JsonOptions):
     if self.head_atrous_rates is not None:
       object.__setattr__(self, 'head_atrous_rates', tuple(self.head_atrous_rates))
       if len(self.head_atrous_rates) != self.head_layers:
-        raise ValueError(f'head_atrous_rates has {len(self.head_atrous_rates)} rates; expected '
-                         f'one for each of the {self.head_layers} layers.')
-    for name, allowed in (('previous_frame_matching', PREVIOUS_FRAME_MATCHING),
-                          ('previous_prediction', PREVIOUS_PREDICTION)):
+        raise ValueError(
+          f'head_atrous_rates has {len(self.head_atrous_rates)} rates; expected '
+          f'one for each of the {self.head_layers} layers.'
+        )
+    for name, allowed in (
+      ('previous_frame_matching', PREVIOUS_FRAME_MATCHING),
+      ('previous_prediction', PREVIOUS_PREDICTION),
+    ):
       if getattr(self, name) not in allowed:
         raise ValueError(
-            f'{name} is {getattr(self, name)!r}; expected one of {", ".join(allowed)}.')
-    for name in ('embedding_dimension', 'head_dimension', 'head_layers', 'head_kernel_size',
-                 'k_nearest_neighbors', 'window_radius'):
+          f'{name} is {getattr(self, name)!r}; expected one of {", ".join(allowed)}.'
+        )
+    for name in (
+      'embedding_dimension',
+      'head_dimension',
+      'head_layers',
+      'head_kernel_size',
+      'k_nearest_neighbors',
+      'window_radius',
+    ):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
     cap = self.max_reference_pixels_per_object
     if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
-      raise ValueError(f'max_reference_pixels_per_object is {cap!r}; expected a number of at '
-                       'least 1, or None for all pixels.')
+      raise ValueError(
+        f'max_reference_pixels_per_object is {cap!r}; expected a number of at '
+        'least 1, or None for all pixels.'
+      )
     imbalance = self.max_reference_imbalance
     if imbalance is not None and not imbalance >= 1:
-      raise ValueError(f'max_reference_imbalance is {imbalance}; expected at least 1, or None for '
-                       'all pixels.')
+      raise ValueError(
+        f'max_reference_imbalance is {imbalance}; expected at least 1, or None for all pixels.'
+      )
     grid = self.frame_grid
     if grid is not None and (isinstance(grid, bool) or not isinstance(grid, int) or grid < 1):
-      raise ValueError(f'frame_grid is {grid!r}; expected a number of pixels of at least 1, or '
-                       'None for frames as they are.')
+      raise ValueError(
+        f'frame_grid is {grid!r}; expected a number of pixels of at least 1, or '
+        'None for frames as they are.'
+      )
     self._check_neutral_inputs()
     if not self.object_channels:
-      raise ValueError('nothing tells one object from another: first-frame matching, '
-                       'previous-frame matching and the previous prediction are all off; '
-                       'keep one of them.')
+      raise ValueError(
+        'nothing tells one object from another: first-frame matching, '
+        'previous-frame matching and the previous prediction are all off; '
+        'keep one of them.'
+      )
     if self.model.decoder_output_stride is None:
       raise ValueError('FEELVOS needs the decoder: model.decoder_output_stride has to be 4.')
 
@@ -110,17 +128,23 @@ class FeelvosOptions(JsonOptions):
     object.__setattr__(self, 'neutral_inputs', tuple(self.neutral_inputs))
     for name in self.neutral_inputs:
       if name not in self.object_inputs:
-        raise ValueError(f'neutral_inputs has {name!r}; expected names of inputs that the head '
-                         f'has: {", ".join(self.object_inputs)}.')
+        raise ValueError(
+          f'neutral_inputs has {name!r}; expected names of inputs that the head '
+          f'has: {", ".join(self.object_inputs)}.'
+        )
     if self.object_inputs and set(self.neutral_inputs) == set(self.object_inputs):
-      raise ValueError('neutral_inputs has every input that tells one object from another; '
-                       'leave one out.')
+      raise ValueError(
+        'neutral_inputs has every input that tells one object from another; leave one out.'
+      )
 
   @property
   def object_inputs(self):
     """Names of the head's inputs that belong to one object, in the order of their channels."""
-    used = (self.use_first_frame_matching, self.previous_prediction != 'none',
-            self.previous_frame_matching != 'none')
+    used = (
+      self.use_first_frame_matching,
+      self.previous_prediction != 'none',
+      self.previous_frame_matching != 'none',
+    )
     return tuple(name for name, is_used in zip(NEUTRAL_INPUTS, used) if is_used)
 
   @property

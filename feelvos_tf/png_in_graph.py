@@ -39,8 +39,7 @@ class EncodedMask(NamedTuple):
 
 def _chunk(kind, data):
   """Bytes of a PNG chunk."""
-  return (len(data).to_bytes(4, 'big') + kind + data
-          + zlib.crc32(kind + data).to_bytes(4, 'big'))
+  return len(data).to_bytes(4, 'big') + kind + data + zlib.crc32(kind + data).to_bytes(4, 'big')
 
 
 def palette_chunk(palette):
@@ -52,7 +51,7 @@ def palette_of_chunk(chunk):
   """The palette uint8 [256, 3] of a PLTE chunk; entries it lacks are those of the DAVIS palette."""
   palette = masks.DAVIS_PALETTE.copy()
   colours = np.frombuffer(chunk[8:-4], np.uint8)
-  palette[:len(colours) // 3] = colours[:len(colours) // 3 * 3].reshape(-1, 3)
+  palette[: len(colours) // 3] = colours[: len(colours) // 3 * 3].reshape(-1, 3)
   return palette
 
 
@@ -80,9 +79,12 @@ def decode_frame(data, max_pixels=MAX_PIXELS):
       return tf.io.decode_png(data, channels=3)
 
   def jpeg():
-    with _after(tf.debugging.Assert(
+    with _after(
+      tf.debugging.Assert(
         tf.strings.substr(data, 0, 2) == b'\xff\xd8',
-        ['frame: not a JPEG or PNG image given; encode the frames as one of these.'])):
+        ['frame: not a JPEG or PNG image given; encode the frames as one of these.'],
+      )
+    ):
       shape = tf.io.extract_jpeg_shape(data)
     with _after(_check_size(shape[0], shape[1], 'frame', max_pixels)):
       return tf.io.decode_jpeg(data, channels=3)
@@ -104,22 +106,33 @@ def decode_mask(data, max_pixels=MAX_PIXELS):
     tf.errors.InvalidArgumentError: when the graph runs: not a PNG, colours, 16 bits, damaged, too
       large.
   """
-  with _after(tf.debugging.Assert(
+  with _after(
+    tf.debugging.Assert(
       tf.strings.substr(data, 0, 8) == _SIGNATURE,
-      ['mask: not a PNG image given; save the mask as an indexed or grey PNG.'])):
+      ['mask: not a PNG image given; save the mask as an indexed or grey PNG.'],
+    )
+  ):
     data = tf.identity(data)
   with _after(_check_png_size(data, 'mask', max_pixels)):
     header = _bytes_at(data, 24, 2)
   bits, kind = header[0], header[1]
-  with _after(tf.debugging.Assert(
+  with _after(
+    tf.debugging.Assert(
       ((kind == _GREY) | (kind == _PALETTE)) & (bits <= 8),
-      ['mask: a PNG of colours or 16 bits given (colour type, bits follow), expected a palette or '
-       'grey PNG whose values are the object ids.', kind, bits])):
+      [
+        'mask: a PNG of colours or 16 bits given (colour type, bits follow), expected a palette or '
+        'grey PNG whose values are the object ids.',
+        kind,
+        bits,
+      ],
+    )
+  ):
     pixels, palette = _collect_chunks(data)
   # Decoding the file as it is verifies what is left out of the rewritten one.
   with _after(tf.io.decode_png(data, channels=1)):
-    header = tf.strings.join([_slice(data, 16, 8), _byte(bits), _byte(tf.constant(_GREY)),
-                              _slice(data, 26, 3)])
+    header = tf.strings.join(
+      [_slice(data, 16, 8), _byte(bits), _byte(tf.constant(_GREY)), _slice(data, 26, 3)]
+    )
   grey = tf.strings.join([_SIGNATURE, _ihdr_chunk(header), pixels, _IEND])
   values = tf.cast(tf.io.decode_png(grey, channels=1)[..., 0], tf.int32)
   # Grey of less than 8 bits is stretched to 0..255 by the decoder.
@@ -139,8 +152,9 @@ def encode_mask(ids, palette):
     string scalar, the PNG file.
   """
   grey = tf.io.encode_png(ids[..., tf.newaxis])
-  header = tf.strings.join([tf.strings.substr(grey, 16, 9), _byte(tf.constant(_PALETTE)),
-                            tf.strings.substr(grey, 26, 3)])
+  header = tf.strings.join(
+    [tf.strings.substr(grey, 16, 9), _byte(tf.constant(_PALETTE)), tf.strings.substr(grey, 26, 3)]
+  )
   rest = tf.strings.substr(grey, _IHDR_END, tf.strings.length(grey) - _IHDR_END)
   return tf.strings.join([_SIGNATURE, _ihdr_chunk(header), palette, rest])
 
@@ -177,8 +191,9 @@ def _byte(value):
 
 def _check_png_size(data, name, max_pixels):
   whole = tf.debugging.Assert(
-      (tf.strings.length(data) >= _IHDR_END) & (_slice(data, 12, 4) == b'IHDR'),
-      [f'{name}: a damaged PNG given; write the file again.'])
+    (tf.strings.length(data) >= _IHDR_END) & (_slice(data, 12, 4) == b'IHDR'),
+    [f'{name}: a damaged PNG given; write the file again.'],
+  )
   with _after(whole):
     return _check_size(_big_endian(data, 20), _big_endian(data, 16), name, max_pixels)
 
@@ -186,9 +201,15 @@ def _check_png_size(data, name, max_pixels):
 def _check_size(height, width, name, max_pixels):
   height, width = tf.cast(height, tf.float64), tf.cast(width, tf.float64)
   fits = (height * width <= max_pixels) & (height >= 1.0) & (width >= 1.0)
-  return tf.debugging.Assert(fits, [
+  return tf.debugging.Assert(
+    fits,
+    [
       f'{name}: an image of 1 to {max_pixels} pixels expected, this height and width given; '
-      'scale it down.', height, width])
+      'scale it down.',
+      height,
+      width,
+    ],
+  )
 
 
 def _collect_chunks(data):
@@ -198,11 +219,11 @@ def _collect_chunks(data):
   def body(position, pixels, palette):
     length = _big_endian(data, tf.cast(position, tf.int32))
     end = position + length + 12
-    with _after(tf.debugging.Assert(end <= total, [
-        'mask: a truncated PNG given; write the file again.'])):
+    with _after(
+      tf.debugging.Assert(end <= total, ['mask: a truncated PNG given; write the file again.'])
+    ):
       kind = _slice(data, tf.cast(position + 4, tf.int32), 4)
-      chunk = tf.strings.substr(
-          data, tf.cast(position, tf.int32), tf.cast(length + 12, tf.int32))
+      chunk = tf.strings.substr(data, tf.cast(position, tf.int32), tf.cast(length + 12, tf.int32))
     pixels = tf.cond(kind == b'IDAT', lambda: pixels.write(pixels.size(), chunk), lambda: pixels)
     palette = tf.where(kind == b'PLTE', chunk, palette)
     return tf.where(kind == b'IEND', total, end), pixels, palette
@@ -210,13 +231,17 @@ def _collect_chunks(data):
   pixels = tf.TensorArray(tf.string, 0, dynamic_size=True, element_shape=[])
   start = tf.constant(8, tf.int64)
   _, pixels, palette = tf.while_loop(
-      lambda position, *_: position + 12 <= total, body, [start, pixels, tf.constant(b'')],
-      parallel_iterations=1)
+    lambda position, *_: position + 12 <= total,
+    body,
+    [start, pixels, tf.constant(b'')],
+    parallel_iterations=1,
+  )
   return tf.strings.reduce_join(pixels.stack()), palette
 
 
 def _checksum_map():
   """CRC-32 of an IHDR chunk as a linear map over bits: (int32 [104, 32], int32 [32])."""
+
   def bits_of(number):
     return [(number >> (31 - i)) & 1 for i in range(32)]
 

@@ -24,12 +24,16 @@ def resolve(precision):
 
   gpus = tf.config.list_physical_devices('GPU')
   if gpus:
-    fast = all(tf.config.experimental.get_device_details(gpu).get('compute_capability', (0, 0))
-               >= _BFLOAT16_COMPUTE_CAPABILITY for gpu in gpus)
+    fast = all(
+      tf.config.experimental.get_device_details(gpu).get('compute_capability', (0, 0))
+      >= _BFLOAT16_COMPUTE_CAPABILITY
+      for gpu in gpus
+    )
   else:
     # Only oneDNN uses these instructions.
-    fast = (os.environ.get('TF_ENABLE_ONEDNN_OPTS') != '0'
-            and not _BFLOAT16_CPU_FLAGS.isdisjoint(cpu_info('flags').split()))
+    fast = os.environ.get('TF_ENABLE_ONEDNN_OPTS') != '0' and not _BFLOAT16_CPU_FLAGS.isdisjoint(
+      cpu_info('flags').split()
+    )
   return 'bfloat16' if fast else 'float32'
 
 

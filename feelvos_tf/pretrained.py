@@ -14,6 +14,8 @@ def model_path(path=None):
   if path:
     return pathlib.Path(path)
   if not DEFAULT_MODEL.is_file():
-    raise FileNotFoundError(f'{DEFAULT_MODEL}: the pretrained model is not there; give --model, '
-                            'or try without trained weights: --seeded_model=mobilenet_v2.')
+    raise FileNotFoundError(
+      f'{DEFAULT_MODEL}: the pretrained model is not there; give --model, '
+      'or try without trained weights: --seeded_model=mobilenet_v2.'
+    )
   return DEFAULT_MODEL

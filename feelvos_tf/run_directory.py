@@ -50,8 +50,10 @@ class RunDirectory:
         except BlockingIOError:
           stream.seek(0)
           owner = stream.read().strip() or 'unknown'
-          raise ValueError(f'{self.path}: another run trains in this folder (process {owner}); '
-                           'wait for it, end it, or choose another --train_logdir.') from None
+          raise ValueError(
+            f'{self.path}: another run trains in this folder (process {owner}); '
+            'wait for it, end it, or choose another --train_logdir.'
+          ) from None
       stream.truncate(0)
       stream.write(f'{os.getpid()}')
       stream.flush()
@@ -77,15 +79,18 @@ class RunDirectory:
     if known is not None:
       before = {**_flat(json.loads(json.dumps(defaults or {}))), **_flat(known['options'])}
       after = _flat(options)
-      changed = [(name, before.get(name), after.get(name))
-                 for name in sorted(before.keys() | after.keys())
-                 if before.get(name) != after.get(name)]
+      changed = [
+        (name, before.get(name), after.get(name))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+      ]
       fixed = [change for change in changed if change[0].split('.')[0] in FIXED]
       if fixed:
         raise ValueError(
-            f'{self.path}: this folder holds a run of another model: '
-            f'{"; ".join(_describe(change) for change in fixed[:5])}. Resume with the flags it was '
-            'started with, or choose another --train_logdir.')
+          f'{self.path}: this folder holds a run of another model: '
+          f'{"; ".join(_describe(change) for change in fixed[:5])}. Resume with the flags it was '
+          'started with, or choose another --train_logdir.'
+        )
       changes = [_describe(change) for change in changed]
     self._write({'format': FORMAT, 'options': options})
     return changes
@@ -100,12 +105,13 @@ class RunDirectory:
       _flat(content['options'])
       return content
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-      raise ValueError(f'{self.options_path}: cannot be read ({error}); restore it, or choose '
-                       'another --train_logdir.') from error
+      raise ValueError(
+        f'{self.options_path}: cannot be read ({error}); restore it, or choose '
+        'another --train_logdir.'
+      ) from error
 
   def _write(self, content):
-    whole_file.write_text(
-        self.options_path, json.dumps(content, indent=1, sort_keys=True) + '\n')
+    whole_file.write_text(self.options_path, json.dumps(content, indent=1, sort_keys=True) + '\n')
 
 
 def _flat(options, prefix=''):

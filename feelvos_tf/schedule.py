@@ -42,18 +42,26 @@ class ScheduleOptions:
   def __post_init__(self):
     _check_choice('learning_policy', self.learning_policy, POLICIES)
     _check_choice('slow_start_burnin_type', self.slow_start_burnin_type, SLOW_START_KINDS)
-    for field in ('base_learning_rate', 'learning_rate_decay_factor', 'end_learning_rate',
-                  'learning_power', 'slow_start_learning_rate', 'slow_start_step'):
+    for field in (
+      'base_learning_rate',
+      'learning_rate_decay_factor',
+      'end_learning_rate',
+      'learning_power',
+      'slow_start_learning_rate',
+      'slow_start_step',
+    ):
       value = getattr(self, field)
       if value < 0 or not math.isfinite(value):
         raise ValueError(f'{field} is {value}; it must be 0 or more and finite')
     if self.learning_rate_decay_step < 1:
-      raise ValueError(f'learning_rate_decay_step is {self.learning_rate_decay_step}; '
-                       'it must be at least 1')
+      raise ValueError(
+        f'learning_rate_decay_step is {self.learning_rate_decay_step}; it must be at least 1'
+      )
     if self.training_number_of_steps <= self.slow_start_step:
       raise ValueError(
-          f'training_number_of_steps is {self.training_number_of_steps} and slow_start_step is '
-          f'{self.slow_start_step}; train longer or shorten the slow start')
+        f'training_number_of_steps is {self.training_number_of_steps} and slow_start_step is '
+        f'{self.slow_start_step}; train longer or shorten the slow start'
+      )
 
 
 def _check_choice(name, value, choices):

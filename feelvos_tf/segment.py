@@ -33,23 +33,42 @@ FLAGS = flags.FLAGS
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string('input', None, 'Video file, folder of frames, or DAVIS-style root with '
-                      '--sequence.')
-  flags.DEFINE_string('mask', None, 'PNG with the masks of the objects on the first frame: palette '
-                      'or grey, pixel values are object ids. DAVIS roots bring their own.')
+  flags.DEFINE_string(
+    'input', None, 'Video file, folder of frames, or DAVIS-style root with --sequence.'
+  )
+  flags.DEFINE_string(
+    'mask',
+    None,
+    'PNG with the masks of the objects on the first frame: palette '
+    'or grey, pixel values are object ids. DAVIS roots bring their own.',
+  )
   flags.DEFINE_multi_string('sequence', [], 'Sequence of a DAVIS-style root; may be repeated.')
   flags.DEFINE_string('resolution', '480p', 'Folder of the DAVIS-style root to take.')
   flags.DEFINE_string('output', None, 'Folder to write to.')
-  flags.DEFINE_bool('overwrite', False, 'Write to a folder that is not empty; masks of an earlier '
-                    'run in it are removed.')
-  flags.DEFINE_string('model', None, 'Weights file of save_model; default: the pretrained model '
-                      'that comes with the project.')
-  flags.DEFINE_string('seeded_model', None, 'Instead of --model: this variant with seeded, '
-                      'untrained weights. For measuring time; the masks mean nothing.')
+  flags.DEFINE_bool(
+    'overwrite',
+    False,
+    'Write to a folder that is not empty; masks of an earlier run in it are removed.',
+  )
+  flags.DEFINE_string(
+    'model',
+    None,
+    'Weights file of save_model; default: the pretrained model that comes with the project.',
+  )
+  flags.DEFINE_string(
+    'seeded_model',
+    None,
+    'Instead of --model: this variant with seeded, '
+    'untrained weights. For measuring time; the masks mean nothing.',
+  )
   segmenter_options.define_flags(auto_precision=True)
   flags.adopt_module_key_flags(segmenter_options)  # So that --helpshort lists them.
-  flags.DEFINE_enum('previous_prediction', None, ['labels', 'probabilities'], 'What the head is '
-                    'told of the previous frame; default: the option of the model.')
+  flags.DEFINE_enum(
+    'previous_prediction',
+    None,
+    ['labels', 'probabilities'],
+    'What the head is told of the previous frame; default: the option of the model.',
+  )
   flags.DEFINE_bool('pictures', True, 'Write the overlay video and the contact sheet.')
 
 
@@ -87,10 +106,18 @@ def segment(segmenter, video, first_mask, output, name='', pictures=True):
   for old in mask_folder.glob('*.png'):  # Of a longer video, they would pass for this one's.
     old.unlink()
   prefix = f'{name}.' if name else ''
-  with Results(mask_folder, output / f'{prefix}overlay.mp4', output / f'{prefix}overview.png',
-               first_mask, video.fps, pictures) as results, \
-      background.BackgroundCalls(results.write) as write, \
-      progress.Progress(video.num_frames, 'frames', video.name) as bar:
+  with (
+    Results(
+      mask_folder,
+      output / f'{prefix}overlay.mp4',
+      output / f'{prefix}overview.png',
+      first_mask,
+      video.fps,
+      pictures,
+    ) as results,
+    background.BackgroundCalls(results.write) as write,
+    progress.Progress(video.num_frames, 'frames', video.name) as bar,
+  ):
     for index, frame in enumerate(background.prefetch(video.frames())):
       if index == 0:
         result = segmenter.start(frame, first_mask.ids)
@@ -136,12 +163,14 @@ def _jobs():
   images = root / 'JPEGImages' / FLAGS.resolution
   if FLAGS.sequence:
     if FLAGS.mask:
-      raise command_line.UsageError('--mask and --sequence exclude each other: a DAVIS-style root '
-                                    'brings its masks.')
+      raise command_line.UsageError(
+        '--mask and --sequence exclude each other: a DAVIS-style root brings its masks.'
+      )
     return [_davis_job(root, images, sequence) for sequence in FLAGS.sequence]
   if images.is_dir():
     raise command_line.UsageError(
-        f'{root} is a DAVIS-style root; say which sequence: --sequence=NAME.')
+      f'{root} is a DAVIS-style root; say which sequence: --sequence=NAME.'
+    )
   if not FLAGS.mask:
     raise command_line.UsageError('--mask is missing: a PNG with the objects on the first frame.')
   if not root.exists():
@@ -151,8 +180,10 @@ def _jobs():
 
 def _davis_job(root, images, sequence):
   if not (images / sequence).is_dir():
-    raise FileNotFoundError(f'{images / sequence}: no such folder; expected frames of the sequence '
-                            f'{sequence} there. Check --input, --sequence and --resolution.')
+    raise FileNotFoundError(
+      f'{images / sequence}: no such folder; expected frames of the sequence '
+      f'{sequence} there. Check --input, --sequence and --resolution.'
+    )
   video = folder.open_video(images / sequence)
   mask = root / 'Annotations' / FLAGS.resolution / sequence / f'{video.frame_names[0]}.png'
   return video, mask, sequence
@@ -181,8 +212,9 @@ def _prepare_output(output):
     probe.touch()
     probe.unlink()
   except OSError as error:
-    raise ValueError(f'{output}: cannot be written to ({error.strerror}); choose another '
-                     '--output.') from error
+    raise ValueError(
+      f'{output}: cannot be written to ({error.strerror}); choose another --output.'
+    ) from error
 
 
 def _segmenter():

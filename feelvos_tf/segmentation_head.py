@@ -27,9 +27,18 @@ class SegmentationHead(keras.Model):
   logits [objects, h4, w4] float32.
   """
 
-  def __init__(self, feature_channels=256, object_channels=3, dimension=256, num_layers=4,
-               kernel_size=7, atrous_rates=None, group_bytes=GROUP_BYTES,
-               name='embedding_seg', **kwargs):
+  def __init__(
+    self,
+    feature_channels=256,
+    object_channels=3,
+    dimension=256,
+    num_layers=4,
+    kernel_size=7,
+    atrous_rates=None,
+    group_bytes=GROUP_BYTES,
+    name='embedding_seg',
+    **kwargs,
+  ):
     """Creates the head with initial weights.
 
     Args:
@@ -55,19 +64,37 @@ class SegmentationHead(keras.Model):
     channels = feature_channels + object_channels
     for i, rate in enumerate(self.atrous_rates):
       scope = f'embedding_seg.split_separable_conv2d_{i}'
-      self.depthwise.append(layers.DepthwiseConv2D(
-          kernel_size, rate=rate, use_batch_norm=False, activation='relu',
+      self.depthwise.append(
+        layers.DepthwiseConv2D(
+          kernel_size,
+          rate=rate,
+          use_batch_norm=False,
+          activation='relu',
           kernel_initializer=layers.truncated_normal(0.33),
-          name=f'{scope}_depthwise'))
-      self.pointwise.append(layers.Conv2D(
-          dimension, 1, use_batch_norm=False, activation='relu',
-          kernel_initializer=layers.truncated_normal(0.06), name=f'{scope}_pointwise'))
+          name=f'{scope}_depthwise',
+        )
+      )
+      self.pointwise.append(
+        layers.Conv2D(
+          dimension,
+          1,
+          use_batch_norm=False,
+          activation='relu',
+          kernel_initializer=layers.truncated_normal(0.06),
+          name=f'{scope}_pointwise',
+        )
+      )
       self.depthwise[-1].build((None, None, None, channels))
       self.pointwise[-1].build((None, None, None, channels))
       channels = dimension
-    self.logit = layers.Conv2D(1, 1, use_batch_norm=False, dtype='float32',
-                               kernel_initializer=layers.truncated_normal(0.01),
-                               name='logits.semantic')
+    self.logit = layers.Conv2D(
+      1,
+      1,
+      use_batch_norm=False,
+      dtype='float32',
+      kernel_initializer=layers.truncated_normal(0.01),
+      name='logits.semantic',
+    )
     self.logit.build((None, None, None, channels))
     self.built = True
 
@@ -85,16 +112,16 @@ class SegmentationHead(keras.Model):
     per_object = shape[1] * shape[2] * (self.dimension * shared.dtype.size)
     group = tf.clip_by_value(self.group_bytes // tf.maximum(per_object, 1), 1, 64)
     num_groups = -(-num_objects // group)
-    logits = tf.TensorArray(tf.float32, num_groups, infer_shape=False,
-                            element_shape=[None, None, None])
+    logits = tf.TensorArray(
+      tf.float32, num_groups, infer_shape=False, element_shape=[None, None, None]
+    )
 
     def body(i, logits):
-      part = maps[i * group:tf.minimum((i + 1) * group, num_objects)]
+      part = maps[i * group : tf.minimum((i + 1) * group, num_objects)]
       return i + 1, logits.write(i, self._logits(shared, part))
 
     # One group at a time, or the groups would not bound memory.
-    _, logits = tf.while_loop(lambda i, _: i < num_groups, body, [0, logits],
-                              parallel_iterations=1)
+    _, logits = tf.while_loop(lambda i, _: i < num_groups, body, [0, logits], parallel_iterations=1)
     return tf.ensure_shape(logits.concat(), [None, None, None])
 
   def _shared_part(self, features):
@@ -104,22 +131,24 @@ class SegmentationHead(keras.Model):
     kernel, offset, mixing = self._first_layer(part, features.dtype)
     net = depthwise_conv2d(features, kernel, rate=depthwise.rate)
     net = tf.nn.conv2d(tf.nn.relu(tf.nn.bias_add(net, offset)), mixing, 1, 'SAME')
-    return tf.nn.bias_add(
-        net, layers.from_weights(lambda: tf.cast(pointwise.bias, features.dtype)))
+    return tf.nn.bias_add(net, layers.from_weights(lambda: tf.cast(pointwise.bias, features.dtype)))
 
   def _first_layer(self, part, dtype):
     """The first layer's depthwise kernel and bias and 1x1 kernel of some input channels."""
     depthwise, pointwise = self.depthwise[0], self.pointwise[0]
-    return layers.from_weights(lambda: (
-        tf.cast(depthwise.kernel[:, :, part], dtype), tf.cast(depthwise.bias[part], dtype),
-        tf.cast(pointwise.kernel[:, :, part], dtype)))
+    return layers.from_weights(
+      lambda: (
+        tf.cast(depthwise.kernel[:, :, part], dtype),
+        tf.cast(depthwise.bias[part], dtype),
+        tf.cast(pointwise.kernel[:, :, part], dtype),
+      )
+    )
 
   def _logits(self, shared, maps):
     """Logits [objects, h4, w4] of some objects from the shared part and their maps."""
     net = shared
     if self.object_channels:
-      kernel, offset, mixing = self._first_layer(
-          slice(self.feature_channels, None), maps.dtype)
+      kernel, offset, mixing = self._first_layer(slice(self.feature_channels, None), maps.dtype)
       own = depthwise_conv2d(maps, kernel, rate=self.depthwise[0].rate)
       own = tf.nn.relu(tf.nn.bias_add(own, offset))
       net = shared + tf.nn.conv2d(own, mixing, 1, 'SAME')
@@ -129,8 +158,16 @@ class SegmentationHead(keras.Model):
     return tf.cast(self.logit(net), tf.float32)[..., 0]
 
   def get_config(self):
-    names = ('feature_channels', 'object_channels', 'dimension', 'num_layers', 'kernel_size',
-             'atrous_rates', 'group_bytes', 'name')
+    names = (
+      'feature_channels',
+      'object_channels',
+      'dimension',
+      'num_layers',
+      'kernel_size',
+      'atrous_rates',
+      'group_bytes',
+      'name',
+    )
     return {name: getattr(self, name) for name in names}
 
   @classmethod

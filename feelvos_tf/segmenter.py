@@ -96,8 +96,14 @@ class VideoSegmenter:
   >>> masks = [segmenter.step(frame).mask for frame in frames[1:]]
   """
 
-  def __init__(self, model, max_internal_size: Optional[int] = None, image_pyramid=(1.0,),
-               merge_method='max', flip=False):
+  def __init__(
+    self,
+    model,
+    max_internal_size: Optional[int] = None,
+    image_pyramid=(1.0,),
+    merge_method='max',
+    flip=False,
+  ):
     """Prepares a segmenter; takes seconds, once per model.
 
     Args:
@@ -144,8 +150,12 @@ class VideoSegmenter:
     if self._state is None:
       return 0
     tensors = tf.nest.flatten((self._state, self._references))
-    return sum(tensor.nbytes if isinstance(tensor, np.ndarray)
-               else tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors)
+    return sum(
+      tensor.nbytes
+      if isinstance(tensor, np.ndarray)
+      else tensor.shape.num_elements() * tensor.dtype.size
+      for tensor in tensors
+    )
 
   def start(self, frame, mask) -> SegmentedFrame:
     """Begins a video (or begins again) with the frame whose masks are given.
@@ -191,8 +201,9 @@ class VideoSegmenter:
     new_index = np.searchsorted(ids, self._object_ids).astype(np.int32)
     references = [(embedding, new_index[labels]) for embedding, labels in self._references]
     if len(references) >= MAX_REFERENCES:
-      del references[_which_to_drop(
-          [labels for _, labels in references], np.searchsorted(ids, _ids_of(mask)))]
+      del references[
+        _which_to_drop([labels for _, labels in references], np.searchsorted(ids, _ids_of(mask)))
+      ]
     return self._begin(frame, mask, ids, references)
 
   def snapshot(self) -> Snapshot:
@@ -218,7 +229,8 @@ class VideoSegmenter:
     if internal != size:
       labels = inference.shrink_object_labels(labels, len(ids), internal)
     state = self._shown_to.begin(
-        self._resize(frame, internal), labels, len(ids), _stack(references))
+      self._resize(frame, internal), labels, len(ids), _stack(references)
+    )
     newest = (state.previous.embedding, np.asarray(state.previous.labels))
     self._state, self._size, self._object_ids = state, size, ids
     self._references = [*references, newest]
@@ -239,12 +251,19 @@ class VideoSegmenter:
     """
     frame = self._check_next(frame)
     labels, logits, global_distance, local_distance, self._state = self._shown_to.advance(
-        self._resize(frame, self._internal_size(self._size)), self._state,
-        len(self._object_ids), self._size)
+      self._resize(frame, self._internal_size(self._size)),
+      self._state,
+      len(self._object_ids),
+      self._size,
+    )
     ids = np.asarray(self._object_ids, np.uint8)
     return SegmentedFrame(
-        ids[np.asarray(labels)], self._object_ids, logits, _numpy_or_none(global_distance),
-        _numpy_or_none(local_distance))
+      ids[np.asarray(labels)],
+      self._object_ids,
+      logits,
+      _numpy_or_none(global_distance),
+      _numpy_or_none(local_distance),
+    )
 
   def _check_next(self, frame):
     if self._state is None:
@@ -252,9 +271,10 @@ class VideoSegmenter:
     frame = _check_frame(frame)
     if frame.shape[:2] != self._size:
       raise ValueError(
-          f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first frame was '
-          f'{self._size[1]}x{self._size[0]}; frames of a video may not change size. Resize '
-          'them, or start again with a mask.')
+        f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first frame was '
+        f'{self._size[1]}x{self._size[0]}; frames of a video may not change size. Resize '
+        'them, or start again with a mask.'
+      )
     return frame
 
   def _internal_size(self, size):
@@ -279,20 +299,25 @@ def _numpy_or_none(distance):
 def _check_frame(frame):
   frame = np.asarray(frame)
   if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
-    raise ValueError(f'the frame is {frame.dtype} of shape {list(frame.shape)}; expected uint8 '
-                     '[height, width, 3] in RGB order.')
+    raise ValueError(
+      f'the frame is {frame.dtype} of shape {list(frame.shape)}; expected uint8 '
+      '[height, width, 3] in RGB order.'
+    )
   return frame
 
 
 def _check_mask(mask, frame):
   mask = np.asarray(mask)
   if mask.ndim != 2 or mask.dtype.kind not in 'ui':
-    raise ValueError(f'the mask is {mask.dtype} of shape {list(mask.shape)}; expected uint8 '
-                     '[height, width] with object ids.')
+    raise ValueError(
+      f'the mask is {mask.dtype} of shape {list(mask.shape)}; expected uint8 '
+      '[height, width] with object ids.'
+    )
   if mask.shape != frame.shape[:2]:
     raise ValueError(
-        f'the mask is {mask.shape[1]}x{mask.shape[0]}, the frame is '
-        f'{frame.shape[1]}x{frame.shape[0]}; both have to be of the same size.')
+      f'the mask is {mask.shape[1]}x{mask.shape[0]}, the frame is '
+      f'{frame.shape[1]}x{frame.shape[0]}; both have to be of the same size.'
+    )
   if mask.size and (mask.min() < 0 or mask.max() > 255):
     raise ValueError(f'the mask has ids {mask.min()} to {mask.max()}; expected 0 to 255.')
   return mask.astype(np.uint8)
@@ -323,7 +348,7 @@ def _which_to_drop(labels, newest):
   """
   objects = [set(np.unique(one)) for one in labels]
   for index in range(1, len(objects)):
-    others = set(newest).union(*objects[:index], *objects[index + 1:])
+    others = set(newest).union(*objects[:index], *objects[index + 1 :])
     if objects[index] <= others:
       return index
   return 1

@@ -33,20 +33,26 @@ class SegmenterOptions:
   def __post_init__(self):
     object.__setattr__(self, 'image_pyramid', tuple(float(s) for s in self.image_pyramid))
     if self.max_internal_size is not None and self.max_internal_size < SMALLEST_SIDE:
-      raise ValueError(f'max_internal_size is {self.max_internal_size}; expected at least '
-                       f'{SMALLEST_SIDE}.')
+      raise ValueError(
+        f'max_internal_size is {self.max_internal_size}; expected at least {SMALLEST_SIDE}.'
+      )
     if self.merge_method not in MERGE_METHODS:
-      raise ValueError(f'merge_method is {self.merge_method!r}; expected one of '
-                       f'{", ".join(MERGE_METHODS)}.')
+      raise ValueError(
+        f'merge_method is {self.merge_method!r}; expected one of {", ".join(MERGE_METHODS)}.'
+      )
     if not self.image_pyramid:
       raise ValueError('image_pyramid is empty; expected at least one scale, 1 for full size.')
     for scale in self.image_pyramid:
       if not 0 < scale <= LARGEST_SCALE:
-        raise ValueError(f'image_pyramid has the scale {scale:g}; expected more than 0 and at '
-                         f'most {LARGEST_SCALE:g}.')
+        raise ValueError(
+          f'image_pyramid has the scale {scale:g}; expected more than 0 and at '
+          f'most {LARGEST_SCALE:g}.'
+        )
     if len(set(self.image_pyramid)) < len(self.image_pyramid):
-      raise ValueError(f'image_pyramid is {", ".join(f"{s:g}" for s in self.image_pyramid)}; '
-                       'expected every scale once.')
+      raise ValueError(
+        f'image_pyramid is {", ".join(f"{s:g}" for s in self.image_pyramid)}; '
+        'expected every scale once.'
+      )
 
 
 def define_flags(auto_precision=False):
@@ -55,25 +61,49 @@ def define_flags(auto_precision=False):
   Args:
     auto_precision: bool, whether --precision may be auto, and is None unless given.
   """
-  flags.DEFINE_integer('max_internal_size', None, 'Longer side in pixels at which frames are '
-                       'segmented; masks come out at full size.', lower_bound=SMALLEST_SIDE)
-  flags.DEFINE_list('image_pyramid', ['1'], 'Scales at which every frame is segmented, separated '
-                    'by commas. Time grows with their squares, that of matching with their fourth '
-                    'powers.')
-  flags.DEFINE_enum('merge_method', 'max', MERGE_METHODS, 'How the logits of the scales are '
-                    'merged.')
-  flags.DEFINE_bool('flip', False, 'Also segment every frame mirrored and average the '
-                    'probabilities: twice the time.')
-  flags.DEFINE_integer('max_reference_pixels_per_object', None, 'Match with at most so many pixels '
-                       'of each object on the first frame; 0: with all. Default: as the weights '
-                       'file says, which may also limit them to a multiple of the smallest '
-                       "object's.", lower_bound=0)
-  help_text = ('Type the network computes in; products of matching are added up in float32. '
-               'bfloat16 is fast on CPUs with AMX or AVX512-BF16 and on GPUs, and slow on others.')
+  flags.DEFINE_integer(
+    'max_internal_size',
+    None,
+    'Longer side in pixels at which frames are segmented; masks come out at full size.',
+    lower_bound=SMALLEST_SIDE,
+  )
+  flags.DEFINE_list(
+    'image_pyramid',
+    ['1'],
+    'Scales at which every frame is segmented, separated '
+    'by commas. Time grows with their squares, that of matching with their fourth '
+    'powers.',
+  )
+  flags.DEFINE_enum(
+    'merge_method', 'max', MERGE_METHODS, 'How the logits of the scales are merged.'
+  )
+  flags.DEFINE_bool(
+    'flip',
+    False,
+    'Also segment every frame mirrored and average the probabilities: twice the time.',
+  )
+  flags.DEFINE_integer(
+    'max_reference_pixels_per_object',
+    None,
+    'Match with at most so many pixels '
+    'of each object on the first frame; 0: with all. Default: as the weights '
+    'file says, which may also limit them to a multiple of the smallest '
+    "object's.",
+    lower_bound=0,
+  )
+  help_text = (
+    'Type the network computes in; products of matching are added up in float32. '
+    'bfloat16 is fast on CPUs with AMX or AVX512-BF16 and on GPUs, and slow on others.'
+  )
   if auto_precision:
-    flags.DEFINE_enum('precision', None, ['auto', 'float32', 'bfloat16'], f'{help_text} auto: '
-                      'bfloat16 where it is fast. Default: auto with the model that comes with '
-                      'the project, float32 with others, as the original.')
+    flags.DEFINE_enum(
+      'precision',
+      None,
+      ['auto', 'float32', 'bfloat16'],
+      f'{help_text} auto: '
+      'bfloat16 where it is fast. Default: auto with the model that comes with '
+      'the project, float32 with others, as the original.',
+    )
   else:
     flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], help_text)
 
@@ -89,11 +119,11 @@ def from_flags():
     scales = tuple(float(text) for text in values.image_pyramid)
   except ValueError:
     raise command_line.UsageError(
-        f'--image_pyramid={",".join(values.image_pyramid)} given; expected numbers separated by '
-        'commas, for example 0.75,1.') from None
+      f'--image_pyramid={",".join(values.image_pyramid)} given; expected numbers separated by '
+      'commas, for example 0.75,1.'
+    ) from None
   try:
-    return SegmenterOptions(
-        values.max_internal_size, scales, values.merge_method, values.flip)
+    return SegmenterOptions(values.max_internal_size, scales, values.merge_method, values.flip)
   except ValueError as error:
     raise command_line.UsageError(f'--{error}') from None
 

@@ -25,31 +25,37 @@ FLAGS = flags.FLAGS
 TOKEN_VARIABLE = 'FEELVOS_TOKEN'
 _DEFAULTS = options_lib.ServingOptions()
 _NUMBERS = {
-    'max_body_bytes': 'Largest body of a request, message of a WebSocket and gRPC message.',
-    'max_pixels': 'Largest frame, in pixels.',
-    'max_objects': 'Most objects of a video.',
-    'max_sessions': 'Most sessions at a time.',
-    'max_state_bytes': "Most memory of all sessions' states.",
-    'workers': 'Threads that run models.',
-    'max_waiting': 'Most requests that wait for one of them.',
-    'stream_queue': 'Frames of a WebSocket that are taken before the first is answered.',
+  'max_body_bytes': 'Largest body of a request, message of a WebSocket and gRPC message.',
+  'max_pixels': 'Largest frame, in pixels.',
+  'max_objects': 'Most objects of a video.',
+  'max_sessions': 'Most sessions at a time.',
+  'max_state_bytes': "Most memory of all sessions' states.",
+  'workers': 'Threads that run models.',
+  'max_waiting': 'Most requests that wait for one of them.',
+  'stream_queue': 'Frames of a WebSocket that are taken before the first is answered.',
 }
 _SECONDS = {
-    'idle_seconds': 'A session that is not used for so long is closed.',
-    'file_system_poll_wait_seconds': 'Time between two looks for new versions.',
+  'idle_seconds': 'A session that is not used for so long is closed.',
+  'file_system_poll_wait_seconds': 'Time between two looks for new versions.',
 }
 
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string('model_dir', None, 'Folder of <name>/<version>/ exports, or one <name> '
-                      'folder.')
+  flags.DEFINE_string(
+    'model_dir', None, 'Folder of <name>/<version>/ exports, or one <name> folder.'
+  )
   flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for all.')
   flags.DEFINE_integer('port', 8501, 'Port for HTTP; 0 takes a free one.', 0, 65535)
-  flags.DEFINE_integer('grpc_port', 8500, 'Port for gRPC; 0 takes a free one, -1 has no gRPC.',
-                       -1, 65535)
-  flags.DEFINE_string('token_file', None, 'File with the bearer token that requests have to bring; '
-                      f'default: the environment variable {TOKEN_VARIABLE}, or no token.')
+  flags.DEFINE_integer(
+    'grpc_port', 8500, 'Port for gRPC; 0 takes a free one, -1 has no gRPC.', -1, 65535
+  )
+  flags.DEFINE_string(
+    'token_file',
+    None,
+    'File with the bearer token that requests have to bring; '
+    f'default: the environment variable {TOKEN_VARIABLE}, or no token.',
+  )
   flags.DEFINE_float('grace_seconds', 30.0, 'Time that running requests get after SIGTERM.', 0.0)
   flags.DEFINE_bool('enable_model_warmup', True, 'Replay the warm-up requests of an export.')
   for name, text in _NUMBERS.items():
@@ -67,22 +73,32 @@ def main():
     try:
       from feelvos_tf.serving import run
     except ImportError as error:
-      raise ValueError(f"{error.name} is missing; install it with pip install '.[serving]'."
-                       ) from error
+      raise ValueError(
+        f"{error.name} is missing; install it with pip install '.[serving]'."
+      ) from error
     from feelvos_tf.serving import services as services_lib
 
   logging.set_verbosity(logging.WARNING)
   services = services_lib.Services(options)
   server, sockets, port, grpc_port = run.build_server(
-      services, FLAGS.host, FLAGS.port, None if FLAGS.grpc_port < 0 else FLAGS.grpc_port,
-      FLAGS.grace_seconds)
+    services,
+    FLAGS.host,
+    FLAGS.port,
+    None if FLAGS.grpc_port < 0 else FLAGS.grpc_port,
+    FLAGS.grace_seconds,
+  )
   names = ', '.join(f'{name} {number}' for name, number in services.models.names().items())
   host = f'[{FLAGS.host}]' if ':' in FLAGS.host else FLAGS.host
-  print(f'Serving {names} at http://{host}:{port}'
-        + (f' and gRPC at {host}:{grpc_port}' if grpc_port else ''), flush=True)
+  print(
+    f'Serving {names} at http://{host}:{port}'
+    + (f' and gRPC at {host}:{grpc_port}' if grpc_port else ''),
+    flush=True,
+  )
   if not options.token and not is_loopback(FLAGS.host):
-    print(f'Everybody who reaches {FLAGS.host} may use this server: it has no token '
-          '(--token_file).', flush=True)
+    print(
+      f'Everybody who reaches {FLAGS.host} may use this server: it has no token (--token_file).',
+      flush=True,
+    )
   server.run(sockets)
 
 
@@ -94,8 +110,9 @@ def read_options():
   """
   if not FLAGS.model_dir:
     raise command_line.UsageError('--model_dir is missing.')
-  values = {name: FLAGS[name].value for name in
-            ('model_dir', 'enable_model_warmup', *_NUMBERS, *_SECONDS)}
+  values = {
+    name: FLAGS[name].value for name in ('model_dir', 'enable_model_warmup', *_NUMBERS, *_SECONDS)
+  }
   token = _token()
   try:
     return dataclasses.replace(_DEFAULTS, token=token, **values)

@@ -28,10 +28,19 @@ FLAGS = flags.FLAGS
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   serve.define_flags()
-  flags.DEFINE_integer('replicas', 2, 'Processes that serve; each has all models and sessions of '
-                       'its own, and the limits are those of each.', 1)
-  flags.DEFINE_float('cpus_per_replica', 1.0, 'CPUs that Ray sets aside for a replica. TensorFlow '
-                     'uses all there are.', 0.0)
+  flags.DEFINE_integer(
+    'replicas',
+    2,
+    'Processes that serve; each has all models and sessions of '
+    'its own, and the limits are those of each.',
+    1,
+  )
+  flags.DEFINE_float(
+    'cpus_per_replica',
+    1.0,
+    'CPUs that Ray sets aside for a replica. TensorFlow uses all there are.',
+    0.0,
+  )
 
 
 def main():
@@ -49,7 +58,8 @@ def main():
   # Ray's workers are other programs with other folders.
   options = ray_app.with_absolute_folder(options)
   application = ray_app.deployment(
-      options, FLAGS.replicas, FLAGS.grace_seconds, FLAGS.cpus_per_replica)
+    options, FLAGS.replicas, FLAGS.grace_seconds, FLAGS.cpus_per_replica
+  )
   cpus = max(os.cpu_count(), round(FLAGS.replicas * FLAGS.cpus_per_replica + 0.5))
   with ray_app.running(application, FLAGS.host, FLAGS.port, cpus) as port:
     stop = threading.Event()
@@ -59,8 +69,10 @@ def main():
     host = f'[{FLAGS.host}]' if ':' in FLAGS.host else FLAGS.host
     print(f'Serving {names} with {FLAGS.replicas} replicas at http://{host}:{port}', flush=True)
     if not options.token and not serve.is_loopback(FLAGS.host):
-      print(f'Everybody who reaches {FLAGS.host} may use this server: it has no token '
-            '(--token_file).', flush=True)
+      print(
+        f'Everybody who reaches {FLAGS.host} may use this server: it has no token (--token_file).',
+        flush=True,
+      )
     stop.wait()
 
 

@@ -82,23 +82,38 @@ def pack(state, key, with_probabilities):
     string scalar.
   """
   shape = tf.shape(state.reference_embeddings)
-  numbers = tf.stack([
-      VERSION, state.size[0], state.size[1], shape[1], shape[2], shape[3],
-      tf.size(state.object_ids), tf.strings.length(state.palette), int(with_probabilities),
-      shape[0]])
+  numbers = tf.stack(
+    [
+      VERSION,
+      state.size[0],
+      state.size[1],
+      shape[1],
+      shape[2],
+      shape[3],
+      tf.size(state.object_ids),
+      tf.strings.length(state.palette),
+      int(with_probabilities),
+      shape[0],
+    ]
+  )
   parts = [_MAGIC, key, _to_bytes(numbers), _to_bytes(state.object_ids), state.palette]
-  parts += [_to_bytes(tf.cast(labels, tf.uint8))
-            for labels in (state.reference_labels, state.previous_labels)]
-  parts += [_to_bytes(tf.cast(values, tf.bfloat16))
-            for values in (state.reference_embeddings, state.previous_embedding)]
+  parts += [
+    _to_bytes(tf.cast(labels, tf.uint8))
+    for labels in (state.reference_labels, state.previous_labels)
+  ]
+  parts += [
+    _to_bytes(tf.cast(values, tf.bfloat16))
+    for values in (state.reference_embeddings, state.previous_embedding)
+  ]
   if with_probabilities:
     parts.append(_to_bytes(state.probabilities))
   body = tf.strings.join(parts)
   return tf.strings.join([body, _to_bytes(_checksum(body))])
 
 
-def unpack(data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_PIXELS,
-           frame_grid=None):
+def unpack(
+  data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_PIXELS, frame_grid=None
+):
   """Unpacks and checks a state.
 
   Args:
@@ -117,10 +132,15 @@ def unpack(data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_
       of another model.
   """
   with tf.control_dependencies(_check_envelope(data, key)):
-    numbers = tf.ensure_shape(tf.io.decode_raw(
-        tf.strings.substr(data, len(_MAGIC) + _KEY_BYTES, 4 * _NUMBERS), tf.int32), [_NUMBERS])
-  with tf.control_dependencies(_check_numbers(
-      numbers, tf.strings.length(data), channels, with_probabilities, max_pixels, frame_grid)):
+    numbers = tf.ensure_shape(
+      tf.io.decode_raw(tf.strings.substr(data, len(_MAGIC) + _KEY_BYTES, 4 * _NUMBERS), tf.int32),
+      [_NUMBERS],
+    )
+  with tf.control_dependencies(
+    _check_numbers(
+      numbers, tf.strings.length(data), channels, with_probabilities, max_pixels, frame_grid
+    )
+  ):
     numbers = tf.identity(numbers)
   state = _parse(data, numbers, channels, with_probabilities)
   with tf.control_dependencies(_check_values(state)):
@@ -151,46 +171,67 @@ def _check_envelope(data, key):
   length = tf.strings.length(data)
   start = tf.strings.substr(tf.strings.join([data, bytes(_HEADER_BYTES)]), 0, _HEADER_BYTES)
   checks = _refuse_unless(
-      (length > _HEADER_BYTES + _CHECKSUM_BYTES)
-      & (tf.strings.substr(start, 0, len(_MAGIC)) == _MAGIC),
-      'these bytes are not the state of a video; give state_bytes of the call before.')
+    (length > _HEADER_BYTES + _CHECKSUM_BYTES)
+    & (tf.strings.substr(start, 0, len(_MAGIC)) == _MAGIC),
+    'these bytes are not the state of a video; give state_bytes of the call before.',
+  )
   with tf.control_dependencies(checks):
-    version = tf.io.decode_raw(
-        tf.strings.substr(start, len(_MAGIC) + _KEY_BYTES, 4), tf.int32)[0]
+    version = tf.io.decode_raw(tf.strings.substr(start, len(_MAGIC) + _KEY_BYTES, 4), tf.int32)[0]
     checks = _refuse_unless(
-        tf.equal(version, VERSION), f'another version given, this model reads {VERSION}; start the '
-        'video again with mask_bytes. Given:', version)
+      tf.equal(version, VERSION),
+      f'another version given, this model reads {VERSION}; start the '
+      'video again with mask_bytes. Given:',
+      version,
+    )
   with tf.control_dependencies(checks):
     body = tf.strings.substr(data, 0, length - _CHECKSUM_BYTES)
     stored = tf.strings.substr(data, length - _CHECKSUM_BYTES, _CHECKSUM_BYTES)
     checks = _refuse_unless(
-        tf.equal(_to_bytes(_checksum(body)), stored),
-        'damaged or changed bytes given (the checksum differs); start the video again with '
-        'mask_bytes.')
+      tf.equal(_to_bytes(_checksum(body)), stored),
+      'damaged or changed bytes given (the checksum differs); start the video again with '
+      'mask_bytes.',
+    )
   with tf.control_dependencies(checks):
     return _refuse_unless(
-        tf.strings.substr(start, len(_MAGIC), _KEY_BYTES) == key,
-        'the state of another model given; go on with the model that made it, or start the video '
-        'again with mask_bytes.')
+      tf.strings.substr(start, len(_MAGIC), _KEY_BYTES) == key,
+      'the state of another model given; go on with the model that made it, or start the video '
+      'again with mask_bytes.',
+    )
 
 
 def _check_numbers(numbers, length, channels, with_probabilities, max_pixels, frame_grid):
   """The numbers fit each other, the model and the length."""
   _, height, width, h4, w4, dimension, objects, palette, soft, references = tf.unstack(
-      tf.cast(numbers, tf.float64))
+    tf.cast(numbers, tf.float64)
+  )
   embedding_size = model_lib.stride_4_size(numbers[1:3], frame_grid)
-  expected = (_HEADER_BYTES + _CHECKSUM_BYTES + objects + palette
-              + h4 * w4 * ((references + 1.0) * (1.0 + 2.0 * dimension)
-                           + 4.0 * objects * int(with_probabilities)))
-  fits = ((height >= 1.0) & (width >= 1.0) & (height * width <= max_pixels)
-          & tf.reduce_all(tf.equal(numbers[3:5], embedding_size))
-          & tf.equal(dimension, channels) & (objects >= 1.0) & (objects <= 256.0)
-          & (palette >= 0.0) & (palette <= _LONGEST_PALETTE)
-          & tf.equal(soft, float(with_probabilities))
-          & (references >= 1.0) & (references <= MAX_REFERENCES)
-          & tf.equal(expected, tf.cast(length, tf.float64)))
-  return _refuse_unless(fits, 'sizes that do not fit each other; start the video again with '
-                        'mask_bytes.')
+  expected = (
+    _HEADER_BYTES
+    + _CHECKSUM_BYTES
+    + objects
+    + palette
+    + h4
+    * w4
+    * ((references + 1.0) * (1.0 + 2.0 * dimension) + 4.0 * objects * int(with_probabilities))
+  )
+  fits = (
+    (height >= 1.0)
+    & (width >= 1.0)
+    & (height * width <= max_pixels)
+    & tf.reduce_all(tf.equal(numbers[3:5], embedding_size))
+    & tf.equal(dimension, channels)
+    & (objects >= 1.0)
+    & (objects <= 256.0)
+    & (palette >= 0.0)
+    & (palette <= _LONGEST_PALETTE)
+    & tf.equal(soft, float(with_probabilities))
+    & (references >= 1.0)
+    & (references <= MAX_REFERENCES)
+    & tf.equal(expected, tf.cast(length, tf.float64))
+  )
+  return _refuse_unless(
+    fits, 'sizes that do not fit each other; start the video again with mask_bytes.'
+  )
 
 
 def _parse(data, numbers, channels, with_probabilities):
@@ -210,17 +251,21 @@ def _parse(data, numbers, channels, with_probabilities):
 
   object_ids = take_tensor([objects], tf.uint8)
   palette = take(palette_length)
-  labels = [tf.cast(take_tensor(shape, tf.uint8), tf.int32)
-            for shape in ([references, h4, w4], [h4, w4])]
-  embeddings = [tf.cast(take_tensor(shape, tf.bfloat16), tf.float32)
-                for shape in ([references, h4, w4, channels], [h4, w4, channels])]
+  labels = [
+    tf.cast(take_tensor(shape, tf.uint8), tf.int32) for shape in ([references, h4, w4], [h4, w4])
+  ]
+  embeddings = [
+    tf.cast(take_tensor(shape, tf.bfloat16), tf.float32)
+    for shape in ([references, h4, w4, channels], [h4, w4, channels])
+  ]
   if with_probabilities:
     probabilities = take_tensor([objects, h4, w4], tf.float32)
   else:
     index = tf.range(objects)[:, tf.newaxis, tf.newaxis]
     probabilities = tf.cast(labels[1][tf.newaxis] == index, tf.float32)
   return VideoState(
-      tf.stack([height, width]), object_ids, palette, *labels, *embeddings, probabilities)
+    tf.stack([height, width]), object_ids, palette, *labels, *embeddings, probabilities
+  )
 
 
 def _check_values(state):
@@ -233,5 +278,6 @@ def _check_values(state):
   for values in (state.reference_embeddings, state.previous_embedding, state.probabilities):
     good &= tf.reduce_all(tf.math.is_finite(values))
   good &= tf.strings.substr(tf.strings.join([state.palette, bytes(8)]), 4, 4) == b'PLTE'
-  return _refuse_unless(good, 'values that no state can have; start the video again with '
-                        'mask_bytes.')
+  return _refuse_unless(
+    good, 'values that no state can have; start the video again with mask_bytes.'
+  )

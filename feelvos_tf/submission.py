@@ -43,8 +43,7 @@ def write_submission(path, results_dir, sequences, layout: str = 'davis') -> int
     # PNG files are deflated already.
     with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive:
       for name, frames, given in sequences:
-        for frame, data in _checked_masks(
-              results_dir / name, frames, _given(given, layout)):
+        for frame, data in _checked_masks(results_dir / name, frames, _given(given, layout)):
           archive.writestr(zipfile.ZipInfo(f'{LAYOUTS[layout]}{name}/{frame}.png', _DATE), data)
           count += 1
   return count
@@ -60,17 +59,20 @@ def _checked_masks(results, frames, given):
     file = results / f'{name}.png'
     if not file.is_file():
       raise FileNotFoundError(
-          f'{file}: no such mask, the server expects one for every frame; write it and pack again')
+        f'{file}: no such mask, the server expects one for every frame; write it and pack again'
+      )
     mask = masks.read_mask(file)
     if mask.ids.shape != shape:
       raise ValueError(
-          f'{file}: a mask of {mask.ids.shape[1]}x{mask.ids.shape[0]} pixels given, '
-          f'{shape[1]}x{shape[0]} (the given masks) expected')
+        f'{file}: a mask of {mask.ids.shape[1]}x{mask.ids.shape[0]} pixels given, '
+        f'{shape[1]}x{shape[0]} (the given masks) expected'
+      )
     extra = set(np.unique(mask.ids).tolist()) - allowed
     if extra:
       raise ValueError(
-          f'{file}: ids {sorted(extra)} given, only {sorted(allowed)} of the given masks expected; '
-          'the server refuses others')
+        f'{file}: ids {sorted(extra)} given, only {sorted(allowed)} of the given masks expected; '
+        'the server refuses others'
+      )
     is_indexed = mask.palette is not None
     yield name, file.read_bytes() if is_indexed else masks.encode_mask(mask.ids)
 
@@ -80,7 +82,7 @@ def _given(folder, layout):
   files = sorted(pathlib.Path(folder).glob('*.png'))
   files = files[:1] if layout == 'davis' else files
   if not files:
-    raise FileNotFoundError(f'{folder}: no given masks found, at least the first frame\'s expected')
+    raise FileNotFoundError(f"{folder}: no given masks found, at least the first frame's expected")
   ids, shape = {0}, None
   for file in files:
     mask = masks.read_mask(file)

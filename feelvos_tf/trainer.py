@@ -66,8 +66,7 @@ class TrainerOptions:
 
   def __post_init__(self):
     if self.optimizer not in OPTIMIZERS:
-      raise ValueError(
-          f'optimizer is {self.optimizer!r}; expected one of {", ".join(OPTIMIZERS)}.')
+      raise ValueError(f'optimizer is {self.optimizer!r}; expected one of {", ".join(OPTIMIZERS)}.')
     if self.batch_size < 1:
       raise ValueError(f'train_batch_size is {self.batch_size}; expected at least 1.')
     for name in ('log_steps', 'save_interval_steps', 'save_interval_secs', 'validation_steps'):
@@ -86,8 +85,17 @@ class TrainerOptions:
 class Trainer:
   """Trains a `Feelvos` model on triplets."""
 
-  def __init__(self, model, triplets, options, strategy=None, num_input_shards=1, input_shard=0,
-               input_threads=2, summaries=None):
+  def __init__(
+    self,
+    model,
+    triplets,
+    options,
+    strategy=None,
+    num_input_shards=1,
+    input_shard=0,
+    input_threads=2,
+    summaries=None,
+  ):
     """Creates optimizer and checkpoint manager; nothing is read or written yet.
 
     Args:
@@ -113,13 +121,18 @@ class Trainer:
     self._summaries = summaries
     replicas = self._strategy.num_replicas_in_sync
     if options.batch_size % replicas:
-      raise ValueError(f'train_batch_size is {options.batch_size}; expected a multiple of the '
-                       f'{replicas} devices.')
+      raise ValueError(
+        f'train_batch_size is {options.batch_size}; expected a multiple of the {replicas} devices.'
+      )
     self._take_step = distributed_step.DistributedStep(
-        model, options, self._strategy, with_pictures=summaries is not None)
+      model, options, self._strategy, with_pictures=summaries is not None
+    )
     self._manager = tf.train.CheckpointManager(
-        self._checkpoint(), os.path.join(options.train_logdir, 'checkpoints'),
-        max_to_keep=options.max_to_keep, checkpoint_name='train')
+      self._checkpoint(),
+      os.path.join(options.train_logdir, 'checkpoints'),
+      max_to_keep=options.max_to_keep,
+      checkpoint_name='train',
+    )
     self._best = -1.0
     self._dead_channels = None  # Looked at from the first batch on, until they have been told.
     self._looks_at_channels = self.is_chief
@@ -150,9 +163,11 @@ class Trainer:
       self._checkpoint().restore(latest).assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
       reason = (str(error).strip().splitlines() or [''])[0][:200]
-      raise ValueError(f'{latest}: the checkpoint does not fit this model or is damaged '
-                       f'({reason}). Resume with the flags the run was started with, or choose '
-                       'another --train_logdir.') from error
+      raise ValueError(
+        f'{latest}: the checkpoint does not fit this model or is damaged '
+        f'({reason}). Resume with the flags the run was started with, or choose '
+        'another --train_logdir.'
+      ) from error
     best = pathlib.Path(self.options.train_logdir) / 'best.json'
     if best.exists():
       self._best = json.loads(best.read_text(encoding='utf-8'))['score']
@@ -180,8 +195,9 @@ class Trainer:
         self._one_step(iterator, validate)
     except KeyboardInterrupt:
       self.save()
-      self._print(f'interrupted at step {self.step}; a checkpoint was written, the same command '
-                  'goes on.')
+      self._print(
+        f'interrupted at step {self.step}; a checkpoint was written, the same command goes on.'
+      )
       return self.step
     self.save()
     return self.step
@@ -203,25 +219,33 @@ class Trainer:
     batch = self._next(iterator)
     if self._looks_at_channels and self._dead_channels is None:
       self._dead_channels = dead_channels.DeadChannels(
-          getattr(self.model, 'deeplab', self.model), batch['images'][:_IMAGES_LOOKED_AT, 0])
+        getattr(self.model, 'deeplab', self.model), batch['images'][:_IMAGES_LOOKED_AT, 0]
+      )
     try:
       outcome = self._take_step(self._split(batch))
       self._check_finite(outcome)
     except tf.errors.ResourceExhaustedError as error:
       raise ValueError(
-          f'the memory does not suffice for a step ({str(error).splitlines()[0][:150]}); lower '
-          '--train_batch_size or --train_crop_size.') from error
+        f'the memory does not suffice for a step ({str(error).splitlines()[0][:150]}); lower '
+        '--train_batch_size or --train_crop_size.'
+      ) from error
     except tf.errors.UnimplementedError as error:
       lines = [line.strip() for line in str(error).splitlines()]
       reason = [line for line in lines if line and not line.startswith('[[')][-1][:150]
-      raise ValueError(f'this device cannot compute a step in the chosen precision ({reason}); '
-                       'use --precision=bfloat16 or float32.') from error
+      raise ValueError(
+        f'this device cannot compute a step in the chosen precision ({reason}); '
+        'use --precision=bfloat16 or float32.'
+      ) from error
     step = self.step
     if options.log_steps and step % options.log_steps == 0 or step == options.last_step:
       self._log(outcome, batch)
     seconds = time.monotonic() - self._saved[0]
-    if (options.save_interval_steps and step % options.save_interval_steps == 0
-        or options.save_interval_secs and seconds >= options.save_interval_secs):
+    if (
+      options.save_interval_steps
+      and step % options.save_interval_steps == 0
+      or options.save_interval_secs
+      and seconds >= options.save_interval_secs
+    ):
       self.save()
       self._report_dead_channels()
     if validate is not None and options.validation_steps and step % options.validation_steps == 0:
@@ -239,15 +263,21 @@ class Trainer:
   def _checkpoint(self):
     named = tf1_checkpoint.variables_by_name(self.model)
     return tf.train.Checkpoint(
-        weights={name: variable.value for name, variable in named.items()},
-        **self._take_step.checkpoint_items())
+      weights={name: variable.value for name, variable in named.items()},
+      **self._take_step.checkpoint_items(),
+    )
 
   def _dataset(self):
     options = self.options
     shards, shard = self._shards
     return triplets_lib.make_dataset(
-        self._triplets, options.batch_size // shards, start=self.step * options.batch_size,
-        num_shards=shards, shard_index=shard, num_parallel_calls=self._input_threads)
+      self._triplets,
+      options.batch_size // shards,
+      start=self.step * options.batch_size,
+      num_shards=shards,
+      shard_index=shard,
+      num_parallel_calls=self._input_threads,
+    )
 
   def _next(self, iterator):
     try:
@@ -266,7 +296,7 @@ class Trainer:
 
     def part(context):
       begin = context.replica_id_in_sync_group % replicas * size
-      return {key: value[begin:begin + size] for key, value in batch.items()}
+      return {key: value[begin : begin + size] for key, value in batch.items()}
 
     return self._strategy.experimental_distribute_values_from_function(part)
 
@@ -276,9 +306,10 @@ class Trainer:
       return
     what = 'the loss' if not np.all(np.isfinite(losses)) else 'a gradient'
     raise FloatingPointError(
-        f'{what} is not finite at step {step} (losses {losses.tolist()}); the last good checkpoint '
-        f'is {self._manager.latest_checkpoint or "none, no step was saved"}. Lower '
-        '--base_learning_rate, start slower (--slow_start_step) or look at the data.')
+      f'{what} is not finite at step {step} (losses {losses.tolist()}); the last good checkpoint '
+      f'is {self._manager.latest_checkpoint or "none, no step was saved"}. Lower '
+      '--base_learning_rate, start slower (--slow_start_step) or look at the data.'
+    )
 
   def _print(self, text):
     if self.is_chief:
@@ -289,17 +320,21 @@ class Trainer:
     speed = (step - self._logged[1]) / max(now - self._logged[0], 1e-9)
     self._logged = (now, step)
     left = (self.options.last_step - step) / max(speed, 1e-9)
-    scalars = {'loss/cross_entropy': float(np.mean(np.asarray(outcome.losses))),
-               'loss/regularization': float(outcome.regularization),
-               'learning_rate': float(outcome.rate), 'mean_iou': float(outcome.mean_iou),
-               'steps_per_second': speed}
+    scalars = {
+      'loss/cross_entropy': float(np.mean(np.asarray(outcome.losses))),
+      'loss/regularization': float(outcome.regularization),
+      'learning_rate': float(outcome.rate),
+      'mean_iou': float(outcome.mean_iou),
+      'steps_per_second': speed,
+    }
     if self._take_step.loss_scale is not None:
       scalars['loss/scale'] = float(self._take_step.loss_scale.scale)
     self._print(
-        f'step {step}/{self.options.last_step}: loss {scalars["loss/cross_entropy"]:.4f}, '
-        f'L2 {scalars["loss/regularization"]:.4f}, IoU {scalars["mean_iou"]:.3f}, '
-        f'rate {scalars["learning_rate"]:.3g}, {speed:.3g} steps/s, '
-        f'{progress.duration(left)} left')
+      f'step {step}/{self.options.last_step}: loss {scalars["loss/cross_entropy"]:.4f}, '
+      f'L2 {scalars["loss/regularization"]:.4f}, IoU {scalars["mean_iou"]:.3f}, '
+      f'rate {scalars["learning_rate"]:.3g}, {speed:.3g} steps/s, '
+      f'{progress.duration(left)} left'
+    )
     if self._summaries is not None:
       first = {key: value[0] for key, value in batch.items()}
       self._summaries.write(step, scalars, first, outcome.pictures)

@@ -14,8 +14,15 @@ from datasets.synthetic import synthetic_sources
 from datasets.youtube_vos import youtube_vos_sources
 
 # Names with an underscore before the year are the original's.
-KINDS = ('davis2016', 'davis2017', 'youtube_vos_2018', 'youtube_vos_2019', 'folder',
-         'static_images', 'synthetic')
+KINDS = (
+  'davis2016',
+  'davis2017',
+  'youtube_vos_2018',
+  'youtube_vos_2019',
+  'folder',
+  'static_images',
+  'synthetic',
+)
 _ALIASES = {'davis_2016': 'davis2016', 'davis_2017': 'davis2017'}
 # Videos of the made-up data set, which has no folder.
 SYNTHETIC_VIDEOS = 20
@@ -42,11 +49,15 @@ class DataSet:
   def __post_init__(self):
     object.__setattr__(self, 'name', _ALIASES.get(self.name, self.name))
     if self.records and self.folder:
-      raise ValueError(f'data set {self.name}: both records ({self.records}) and a folder '
-                       f'({self.folder}) given; choose one.')
+      raise ValueError(
+        f'data set {self.name}: both records ({self.records}) and a folder '
+        f'({self.folder}) given; choose one.'
+      )
     if not self.records and self.name not in KINDS:
-      raise ValueError(f'data set {self.name!r} given; expected one of {", ".join(KINDS)}, or a '
-                       'folder of TFRecords that tools.convert_to_tfrecord wrote.')
+      raise ValueError(
+        f'data set {self.name!r} given; expected one of {", ".join(KINDS)}, or a '
+        'folder of TFRecords that tools.convert_to_tfrecord wrote.'
+      )
     if not self.records and not self.folder and self.name != 'synthetic':
       raise ValueError(f'data set {self.name}: neither records nor a folder given.')
 
@@ -64,8 +75,9 @@ def clips(data_set):
     FileNotFoundError, ValueError: the data are not there, broken or empty.
   """
   if data_set.records:
-    return clip_source.record_clips(shards.list_shards(
-        data_set.records, data_set.split, data_set.verify))
+    return clip_source.record_clips(
+      shards.list_shards(data_set.records, data_set.split, data_set.verify)
+    )
   return clip_source.video_clips([source.opener() for source in _sources(data_set)])
 
 
@@ -77,11 +89,17 @@ def videos(data_set, count):
   return [source.opener() for source in _sources(data_set)[:count]]
 
 
-def source(data_set, probability=1.0, first_frame_finetuning=False, only_first_frame=False,
-           three_frames=False):
+def source(
+  data_set,
+  probability=1.0,
+  first_frame_finetuning=False,
+  only_first_frame=False,
+  three_frames=False,
+):
   """A data set as a `triplet_options.Source`; see there for the arguments."""
   return triplet_options.Source(
-      clips(data_set), probability, first_frame_finetuning, only_first_frame, three_frames)
+    clips(data_set), probability, first_frame_finetuning, only_first_frame, three_frames
+  )
 
 
 def _sources(data_set):

@@ -12,8 +12,12 @@ import tensorflow as tf
 # and xception_65 (4,800), as the growth of peak memory with the crop in float32 on a CPU at output
 # stride 16, then rounded up; the others are scaled from these by their width and depth.
 BYTES_PER_PIXEL = {
-    'mobilenet_v2': 3000, 'xception_41': 4500, 'xception_65': 5500, 'xception_71': 6500,
-    'resnet_v1_50_beta': 5000, 'resnet_v1_101_beta': 7000,
+  'mobilenet_v2': 3000,
+  'xception_41': 4500,
+  'xception_65': 5500,
+  'xception_71': 6500,
+  'resnet_v1_50_beta': 5000,
+  'resnet_v1_101_beta': 7000,
 }
 # TensorFlow and its buffers; weights, gradients and slots. Measured: 1.0 and 2.1 GB in all.
 FIXED_BYTES = {'mobilenet_v2': 1.0e9}
@@ -38,9 +42,10 @@ def check(model_variant, samples, videos):
   free = available_bytes()
   if free is not None and needed > free:
     raise ValueError(
-        f'a step of {videos} videos with {samples.num_frames} crops of {height}x{width} needs '
-        f'about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; lower --train_crop_size or '
-        '--train_batch_size.')
+      f'a step of {videos} videos with {samples.num_frames} crops of {height}x{width} needs '
+      f'about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; lower --train_crop_size or '
+      '--train_batch_size.'
+    )
 
 
 def estimate(model_variant, pixels):

@@ -26,7 +26,7 @@ from feelvos_tf.model import Feelvos
 from feelvos_tf.options import FeelvosOptions
 
 # Calibration takes samples that training does not reach.
-CALIBRATION_START = 2 ** 40
+CALIBRATION_START = 2**40
 # Batches that the scale of new embeddings is taken from.
 EMBEDDING_BATCHES = 4
 
@@ -67,10 +67,13 @@ class RunOptions:
     values['optimizer'] = self.trainer.optimizer
     values['loss_scaling'] = self.trainer.loss_scaling
     values['model']['num_classes'] = values.pop('num_classes')
-    values['data_sets'] = [{**dataclasses.asdict(data_set), **rest}
-                           for data_set, rest in self.data_sets]
+    values['data_sets'] = [
+      {**dataclasses.asdict(data_set), **rest} for data_set, rest in self.data_sets
+    ]
     values['validation'] = self.validation and [
-        dataclasses.asdict(self.validation[0]), *self.validation[1:]]
+      dataclasses.asdict(self.validation[0]),
+      *self.validation[1:],
+    ]
     # Where the folder lies is no option of the run: it may be moved.
     del values['trainer']['train_logdir']
     return values
@@ -92,21 +95,31 @@ def run(options, placement):
   logdir = pathlib.Path(options.trainer.train_logdir)
   with _locked(logdir, placement) as directory:
     keras.utils.set_random_seed(options.seed)
-    training_memory.check(options.model.model.model_variant, options.samples,
-                          options.trainer.batch_size // placement.strategy.num_replicas_in_sync)
+    training_memory.check(
+      options.model.model.model_variant,
+      options.samples,
+      options.trainer.batch_size // placement.strategy.num_replicas_in_sync,
+    )
     samples = triplets_lib.Triplets(
-        [training_data.source(data_set, **rest) for data_set, rest in options.data_sets],
-        options.samples)
+      [training_data.source(data_set, **rest) for data_set, rest in options.data_sets],
+      options.samples,
+    )
     validate = _validation(options) if placement.is_chief else None
     if directory is not None:
-      for change in directory.register(
-          options.to_dict(), {'model': FeelvosOptions().to_dict()}):
+      for change in directory.register(options.to_dict(), {'model': FeelvosOptions().to_dict()}):
         print(f'changed since the last start: {change}')
     with placement.strategy.scope():
       model = build_model(options)
     trainer = trainer_lib.Trainer(
-        model, samples, options.trainer, placement.strategy, placement.num_workers,
-        placement.worker, options.input_threads, _summaries(logdir, options, placement))
+      model,
+      samples,
+      options.trainer,
+      placement.strategy,
+      placement.num_workers,
+      placement.worker,
+      options.input_threads,
+      _summaries(logdir, options, placement),
+    )
     _start(trainer, samples, options, placement)
     try:
       step = trainer.train(validate)
@@ -123,8 +136,7 @@ def build_model(options):
   """`Feelvos`, or `DeepLabV3Plus` if there are semantic classes to train; initial values."""
   keras.config.set_dtype_policy(options.policy)
   if options.num_classes:
-    return DeepLabV3Plus(dataclasses.replace(options.model.model,
-                                             num_classes=options.num_classes))
+    return DeepLabV3Plus(dataclasses.replace(options.model.model, num_classes=options.num_classes))
   return Feelvos(options.model)
 
 
@@ -151,35 +163,41 @@ def _start(trainer, samples, options, placement):
     return
   if options.calibration_batches:
     count = calibration.calibrate(
-        trainer.model, _calibration_images(samples, options, options.calibration_batches))
+      trainer.model, _calibration_images(samples, options, options.calibration_batches)
+    )
     say(f'batch norm statistics of {count} layers calibrated.', flush=True)
   if options.matching_initialization == 'spread':
     calibration.spread_matching(
-        trainer.model, _calibration_images(samples, options, EMBEDDING_BATCHES), options.seed)
+      trainer.model, _calibration_images(samples, options, EMBEDDING_BATCHES), options.seed
+    )
     say("embedding layer and the head's view of the maps: new initial values.", flush=True)
 
 
 def _calibration_images(samples, options, batches):
-  return (samples.sample(CALIBRATION_START + number)['images']
-          for number in range(batches * options.trainer.batch_size))
+  return (
+    samples.sample(CALIBRATION_START + number)['images']
+    for number in range(batches * options.trainer.batch_size)
+  )
 
 
 def _validation(options):
   if options.validation is None:
     return None
   if options.num_classes:
-    raise ValueError('validation segments videos; the loss softmax trains DeepLab alone. Leave '
-                     '--validation_steps out.')
+    raise ValueError(
+      'validation segments videos; the loss softmax trains DeepLab alone. Leave '
+      '--validation_steps out.'
+    )
   data_set, count, num_frames, max_size = options.validation
-  return training_validation.Validation(
-      training_data.videos(data_set, count), num_frames, max_size)
+  return training_validation.Validation(training_data.videos(data_set, count), num_frames, max_size)
 
 
 def _summaries(logdir, options, placement):
   if not placement.is_chief:
     return None
   if not training_summaries.available():
-    print("no TensorBoard logs: the package tensorboard is missing (pip install 'feelvos-tf"
-          "[train]').")
+    print(
+      "no TensorBoard logs: the package tensorboard is missing (pip install 'feelvos-tf[train]')."
+    )
     return None
   return training_summaries.Summaries(os.path.join(logdir, 'events'), options.picture_secs)

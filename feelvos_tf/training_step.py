@@ -49,13 +49,16 @@ class LossOptions:
 
   def __post_init__(self):
     if not 0 <= self.drop_previous_probability <= 1:
-      raise ValueError(f'drop_previous_probability is {self.drop_previous_probability}; expected '
-                       '0 to 1.')
+      raise ValueError(
+        f'drop_previous_probability is {self.drop_previous_probability}; expected 0 to 1.'
+      )
     if self.matching_loss_weight < 0:
       raise ValueError(f'matching_loss_weight is {self.matching_loss_weight}; expected 0 or more.')
     if self.classification_loss not in CLASSIFICATION_LOSSES:
-      raise ValueError(f'classification_loss is {self.classification_loss!r}; expected one of '
-                       f'{", ".join(CLASSIFICATION_LOSSES)}.')
+      raise ValueError(
+        f'classification_loss is {self.classification_loss!r}; expected one of '
+        f'{", ".join(CLASSIFICATION_LOSSES)}.'
+      )
 
 
 @dataclasses.dataclass
@@ -98,26 +101,42 @@ def video_results(model, batch, step, options, first_video=0):
   features, embeddings = model.extract(flat, training=options.dropout)
   # Not slices: the gradient of each would be a tensor of the whole batch, nearly all zeros.
   features, embeddings = (
-      tf.unstack(value, num_videos * num_frames) for value in (features, embeddings))
+    tf.unstack(value, num_videos * num_frames) for value in (features, embeddings)
+  )
   results = []
   for video in range(num_videos):
     part = slice(video * num_frames, (video + 1) * num_frames)
     seed = tf.stack([tf.cast(step, tf.int32), options.seed * 1024 + first_video + video])
     if options.classification_loss == 'triplet':
-      results.append(VideoResult(losses.triplet_loss(
-          tf.stack(embeddings[part]), labels[video], seed=seed)))
+      results.append(
+        VideoResult(losses.triplet_loss(tf.stack(embeddings[part]), labels[video], seed=seed))
+      )
       continue
     previous = batch.get('previous_labels')
     logits, maps = _video_logits(
-        model, features[part], embeddings[part], labels[video], batch['num_objects'][video],
-        None if previous is None else previous[video], seed, options)
+      model,
+      features[part],
+      embeddings[part],
+      labels[video],
+      batch['num_objects'][video],
+      None if previous is None else previous[video],
+      seed,
+      options,
+    )
     loss = losses.video_cross_entropy(
-        logits, labels[video, 2:], step=step, mining=options.mining,
-        upsample_logits=options.upsample_logits)
+      logits,
+      labels[video, 2:],
+      step=step,
+      mining=options.mining,
+      upsample_logits=options.upsample_logits,
+    )
     if options.matching_loss_weight:
       loss += options.matching_loss_weight * losses.matching_cross_entropy(
-          tf.stack([frame.global_distance for frame in maps]), labels[video, 2:], step=step,
-          mining=options.mining)
+        tf.stack([frame.global_distance for frame in maps]),
+        labels[video, 2:],
+        step=step,
+        mining=options.mining,
+      )
     results.append(VideoResult(loss, logits, maps[-1]))
   return results
 
@@ -126,17 +145,24 @@ def _semantic_results(model, images, labels, step, options):
   """One VideoResult with the loss of DeepLab over all frames of the batch."""
   logits = model(tf.cast(images, tf.float32), training=options.dropout)['logits']
   loss = losses.softmax_cross_entropy(
-      logits, tf.reshape(labels, tf.concat([[-1], tf.shape(labels)[2:]], 0)), step=step,
-      mining=options.mining, upsample_logits=options.upsample_logits)
+    logits,
+    tf.reshape(labels, tf.concat([[-1], tf.shape(labels)[2:]], 0)),
+    step=step,
+    mining=options.mining,
+    upsample_logits=options.upsample_logits,
+  )
   return [VideoResult(loss, logits)]
 
 
-def _video_logits(model, features, embeddings, labels, num_objects, previous_labels, seed,
-                  options):
+def _video_logits(model, features, embeddings, labels, num_objects, previous_labels, seed, options):
   """Logits [frames - 2, h4, w4, objects] and list of Maps of the current frames of one video."""
   reference = model.prepare_reference(
-      embeddings[0], model_lib.shrink_labels(labels[0]), num_objects,
-      max_pixels_per_object=options.max_neighbors_per_object, seed=seed)
+    embeddings[0],
+    model_lib.shrink_labels(labels[0]),
+    num_objects,
+    max_pixels_per_object=options.max_neighbors_per_object,
+    seed=seed,
+  )
   if previous_labels is None:
     previous_labels = labels[1]
   previous_labels = model_lib.shrink_labels(tf.cast(previous_labels, tf.int32))
@@ -154,8 +180,11 @@ def _video_logits(model, features, embeddings, labels, num_objects, previous_lab
     # What a later frame is told of this one is data, as at inference: no gradient through it.
     predicted = tf.stop_gradient(logits)
     previous = model.previous_frame(
-        embeddings[frame], tf.argmax(predicted, axis=0, output_type=tf.int32), num_objects,
-        tf.nn.softmax(predicted, axis=0))
+      embeddings[frame],
+      tf.argmax(predicted, axis=0, output_type=tf.int32),
+      num_objects,
+      tf.nn.softmax(predicted, axis=0),
+    )
   return tf.transpose(tf.stack(all_logits), [0, 2, 3, 1]), all_maps
 
 
@@ -170,8 +199,9 @@ def mean_iou(results, labels):
     float32 scalar: the mean over videos of the mean over objects (background included) that are
     there or are predicted, at the size of the logits.
   """
-  return tf.reduce_mean(tf.stack([
-      _video_iou(result.logits, labels[video, 2:]) for video, result in enumerate(results)]))
+  return tf.reduce_mean(
+    tf.stack([_video_iou(result.logits, labels[video, 2:]) for video, result in enumerate(results)])
+  )
 
 
 def _video_iou(logits, labels):
@@ -179,23 +209,30 @@ def _video_iou(logits, labels):
   predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
   truth = losses.shrink_labels(labels, tf.shape(logits)[1:3])
   pairs = tf.boolean_mask(truth * count + predicted, truth < count)
-  table = tf.reshape(tf.math.bincount(pairs, minlength=count * count, maxlength=count * count,
-                                      dtype=tf.float32), [count, count])
+  table = tf.reshape(
+    tf.math.bincount(pairs, minlength=count * count, maxlength=count * count, dtype=tf.float32),
+    [count, count],
+  )
   both = tf.linalg.diag_part(table)
   either = tf.reduce_sum(table, axis=0) + tf.reduce_sum(table, axis=1) - both
   seen = tf.cast(either > 0, tf.float32)
   return tf.math.divide_no_nan(
-      tf.reduce_sum(tf.math.divide_no_nan(both, either)), tf.reduce_sum(seen))
+    tf.reduce_sum(tf.math.divide_no_nan(both, either)), tf.reduce_sum(seen)
+  )
 
 
 def trained_variables(model):
   """The variables that are trained, by the original's names, in the order of creation."""
-  return {name: variable for name, variable in tf1_checkpoint.variables_by_name(model).items()
-          if variable.trainable}
+  return {
+    name: variable
+    for name, variable in tf1_checkpoint.variables_by_name(model).items()
+    if variable.trainable
+  }
 
 
-def gradients(model, variables, batch, step, options, loss_scale=1.0, regularization_scale=None,
-              first_video=0):
+def gradients(
+  model, variables, batch, step, options, loss_scale=1.0, regularization_scale=None, first_video=0
+):
   """Losses of a batch and their gradients.
 
   Args:
@@ -219,6 +256,8 @@ def gradients(model, variables, batch, step, options, loss_scale=1.0, regulariza
   with tf.GradientTape() as tape:
     results = video_results(model, batch, step, options, first_video)
     regularization = losses.l2_loss(variables, options.weight_decay)
-    scaled = (tf.add_n([result.loss for result in results]) * loss_scale
-              + regularization * regularization_scale)
+    scaled = (
+      tf.add_n([result.loss for result in results]) * loss_scale
+      + regularization * regularization_scale
+    )
   return results, regularization, tape.gradient(scaled, values)

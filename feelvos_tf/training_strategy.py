@@ -49,13 +49,17 @@ def place(kind):
     cluster = resolver.cluster_spec().as_dict()
     task_type, task_id = resolver.task_type, resolver.task_id
   except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(f'TF_CONFIG cannot be read ({error}); expected {{"cluster": {{"worker": '
-                     '["host:port", ...]}, "task": {"type": "worker", "index": 0}}.') from error
+    raise ValueError(
+      f'TF_CONFIG cannot be read ({error}); expected {{"cluster": {{"worker": '
+      '["host:port", ...]}, "task": {"type": "worker", "index": 0}}.'
+    ) from error
   members = [(kind, i) for kind in ('chief', 'worker') for i in range(len(cluster.get(kind, ())))]
   if (task_type, task_id) not in members:
     raise ValueError(
-        f'TF_CONFIG: task {task_type!r} {task_id} is not in the cluster {cluster}; expected '
-        '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}, with '
-        'another index in every process.')
-  return Placement(tf.distribute.MultiWorkerMirroredStrategy(), len(members),
-                   members.index((task_type, task_id)))
+      f'TF_CONFIG: task {task_type!r} {task_id} is not in the cluster {cluster}; expected '
+      '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}, with '
+      'another index in every process.'
+    )
+  return Placement(
+    tf.distribute.MultiWorkerMirroredStrategy(), len(members), members.index((task_type, task_id))
+  )

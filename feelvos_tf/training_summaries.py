@@ -70,8 +70,11 @@ def pictures(sample, maps):
   """
   images = np.rint(np.asarray(sample['images'], np.float32)).clip(0, 255).astype(np.uint8)
   labels = np.asarray(sample['labels'])
-  found = {'triplet': np.concatenate(
-      [masks.overlay(image, ids.astype(np.uint8)) for image, ids in zip(images, labels)], axis=1)}
+  found = {
+    'triplet': np.concatenate(
+      [masks.overlay(image, ids.astype(np.uint8)) for image, ids in zip(images, labels)], axis=1
+    )
+  }
   predicted = np.argmax(np.asarray(maps['logits']), axis=0).astype(np.uint8)
   height, width = images.shape[1:3]
   rows = np.rint(np.linspace(0, predicted.shape[0] - 1, height)).astype(int)

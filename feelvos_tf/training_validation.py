@@ -26,8 +26,10 @@ class Validation:
     """
     for video in videos:
       if len(video.masked_frames) < 2:
-        raise ValueError(f'{video.name}: validation needs at least two frames with masks, '
-                         f'{len(video.masked_frames)} given; choose other videos.')
+        raise ValueError(
+          f'{video.name}: validation needs at least two frames with masks, '
+          f'{len(video.masked_frames)} given; choose other videos.'
+        )
     if not videos:
       raise ValueError('no video to validate on given; expected at least one.')
     self._videos = videos
@@ -58,6 +60,5 @@ class Validation:
       truth = video.mask(index) if index in video.masked_frames else None
       if truth is not None:
         void = truth.ids == 255
-        scores += [evaluation.region_similarity(predicted == i, truth.ids == i, void)
-                   for i in ids]
+        scores += [evaluation.region_similarity(predicted == i, truth.ids == i, void) for i in ids]
     return float(np.mean(scores)) if scores else 0.0

@@ -69,8 +69,10 @@ class Views:
       ValueError: `graph` is an exported model, which segments frames as they are.
     """
     if not isinstance(graph, inference.InferenceGraph):
-      raise ValueError('an exported model cannot segment at several scales or mirrored; load the '
-                       'weights it was exported from.')
+      raise ValueError(
+        'an exported model cannot segment at several scales or mirrored; load the '
+        'weights it was exported from.'
+      )
     self._graph = graph
     self._pyramid = tuple(image_pyramid)
     self._mirrorings = (False, True) if flip else (False,)
@@ -85,8 +87,10 @@ class Views:
       ValueError: there are `references`: a video cannot be corrected with several views.
     """
     if references is not None:
-      raise ValueError('a video that is segmented at several scales or mirrored cannot be '
-                       'corrected; leave image_pyramid and flip at their defaults.')
+      raise ValueError(
+        'a video that is segmented at several scales or mirrored cannot be '
+        'corrected; leave image_pyramid and flip at their defaults.'
+      )
     size = tuple(frame.shape[:2])
     states = []
     for view in self._views:
@@ -111,8 +115,9 @@ class Views:
     logits = self._merged([result[1] for result in results], frame_size)
     labels = tf.argmax(model_lib.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
     states = tuple(
-        _tell(result[4], view, labels, logits, frame_size, self.options.previous_prediction)
-        for view, result in zip(self._views, results))
+      _tell(result[4], view, labels, logits, frame_size, self.options.previous_prediction)
+      for view, result in zip(self._views, results)
+    )
     closest = min(range(len(self._pyramid)), key=lambda i: abs(self._pyramid[i] - 1.0))
     distances = [_resized(distance, logits.shape[1:]) for distance in results[closest][2:4]]
     return (labels, logits, *distances, ViewsState(states))
@@ -121,15 +126,16 @@ class Views:
     """Logits [objects, h4, w4] of all views, merged."""
     scale = max(1.0, *self._pyramid) / 4
     size = [layers.scale_dimension(side, scale) for side in frame_size]
-    logits = [_mirror(_resized(one, size), view, axis=2)
-              for one, view in zip(logits, self._views)]
+    logits = [_mirror(_resized(one, size), view, axis=2) for one, view in zip(logits, self._views)]
     count = len(self._pyramid)
-    groups = [self._merge(tf.stack(logits[i:i + count]), axis=0)
-              for i in range(0, len(logits), count)]
+    groups = [
+      self._merge(tf.stack(logits[i : i + count]), axis=0) for i in range(0, len(logits), count)
+    ]
     if len(groups) == 1:
       return groups[0]
     probabilities = tf.reduce_mean(
-        tf.stack([tf.nn.softmax(group, axis=0) for group in groups]), axis=0)
+      tf.stack([tf.nn.softmax(group, axis=0) for group in groups]), axis=0
+    )
     return tf.math.log(tf.maximum(probabilities, _SMALLEST))
 
 
@@ -145,7 +151,8 @@ def _show(frame, view):
   """The frame as a view shows it, uint8."""
   if view.scale != 1.0:
     scaled = layers.resize_bilinear(
-        tf.cast(frame, tf.float32)[tf.newaxis], _scaled(tuple(frame.shape[:2]), view.scale))[0]
+      tf.cast(frame, tf.float32)[tf.newaxis], _scaled(tuple(frame.shape[:2]), view.scale)
+    )[0]
     frame = tf.cast(tf.round(scaled), tf.uint8)
   return _mirror(frame, view, axis=1)
 

@@ -75,9 +75,13 @@ def golden_checkpoint(golden, tmp_path_factory):
   @functools.lru_cache(maxsize=None)
   def write(variant):
     prefix = str(tmp_path_factory.mktemp(variant) / 'model.ckpt-7')
-    tf1_checkpoint.write_tensors(prefix, {
+    tf1_checkpoint.write_tensors(
+      prefix,
+      {
         entry['name']: weight_recipe.value(entry['name'], entry['shape'])
-        for entry in golden.json(f'tf1/vars/{variant}_infer')})
+        for entry in golden.json(f'tf1/vars/{variant}_infer')
+      },
+    )
     return prefix
 
   return write
@@ -130,12 +134,22 @@ def copying_model():
   from feelvos_tf.options import FeelvosOptions
 
   keras.utils.set_random_seed(1)
-  model = Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
-      head_dimension=8, head_layers=1, head_kernel_size=3, window_radius=3))
+  model = Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      embedding_dimension=8,
+      head_dimension=8,
+      head_layers=1,
+      head_kernel_size=3,
+      window_radius=3,
+    )
+  )
   depthwise, pointwise, logit = model.head.depthwise[0], model.head.pointwise[0], model.head.logit
-  for layer, index, value in ((depthwise, (1, 1, 257, 0), 1.0), (pointwise, (0, 0, 257, 0), 1.0),
-                              (logit, (0, 0, 0, 0), 10.0)):
+  for layer, index, value in (
+    (depthwise, (1, 1, 257, 0), 1.0),
+    (pointwise, (0, 0, 257, 0), 1.0),
+    (logit, (0, 0, 0, 0), 10.0),
+  ):
     kernel = layer.weights[0]
     array = np.zeros(kernel.shape, np.float32)
     array[index] = value
@@ -157,15 +171,25 @@ def copying_weights(copying_model, tmp_path_factory):
 @pytest.fixture(scope='session')
 def run_main():
   """Function: (module, *flags) -> finished process of `python -m module flags`."""
+
   def run(module, *flags, **kwargs):
-    return subprocess.run([sys.executable, '-m', module, *map(str, flags)], cwd=ROOT, text=True,
-                          capture_output=True, timeout=300, check=False, **kwargs)
+    return subprocess.run(
+      [sys.executable, '-m', module, *map(str, flags)],
+      cwd=ROOT,
+      text=True,
+      capture_output=True,
+      timeout=300,
+      check=False,
+      **kwargs,
+    )
+
   return run
 
 
 @pytest.fixture(scope='session')
 def wait_for():
   """Function: condition -> its first true value; fails if there is none for a minute."""
+
   def wait(condition):
     for _ in range(600):
       value = condition()
@@ -173,4 +197,5 @@ def wait_for():
         return value
       time.sleep(0.1)
     raise AssertionError('nothing happened for a minute')
+
   return wait

@@ -34,16 +34,31 @@ def main():
   """Measures and prints one line."""
   first, second = tf.unstack(tf.random.stateless_uniform([2, 1, HEIGHT, WIDTH, CHANNELS], [0, 0]))
   square = tf.random.stateless_normal([PEAK_SIZE, PEAK_SIZE], [0, 0])
-  layer = CorrelationCost(kernel_size=1, max_displacement=RADIUS, stride_1=1, stride_2=1,
-                          pad=RADIUS, data_format='channels_last')
+  layer = CorrelationCost(
+    kernel_size=1,
+    max_displacement=RADIUS,
+    stride_1=1,
+    stride_2=1,
+    pad=RADIUS,
+    data_format='channels_last',
+  )
   shape = layer([first, second]).shape
   tf.matmul(square, square)
-  times = np.array([[seconds(lambda: layer([first, second]).numpy()),
-                     seconds(lambda: tf.matmul(square, square).numpy())] for _ in range(REPEATS)])
+  times = np.array(
+    [
+      [
+        seconds(lambda: layer([first, second]).numpy()),
+        seconds(lambda: tf.matmul(square, square).numpy()),
+      ]
+      for _ in range(REPEATS)
+    ]
+  )
   low, middle, high = np.quantile(times[:, 0], [0.25, 0.5, 0.75])
-  print(f'CorrelationCost {list(shape)}: {middle:.2f} s ({low:.2f}-{high:.2f}), float32 peak '
-        f'{2 * PEAK_SIZE ** 3 / np.median(times[:, 1]) / 1e9:.0f} GFLOP/s, TensorFlow '
-        f'{tf.__version__}')
+  print(
+    f'CorrelationCost {list(shape)}: {middle:.2f} s ({low:.2f}-{high:.2f}), float32 peak '
+    f'{2 * PEAK_SIZE**3 / np.median(times[:, 1]) / 1e9:.0f} GFLOP/s, TensorFlow '
+    f'{tf.__version__}'
+  )
 
 
 if __name__ == '__main__':

@@ -31,8 +31,10 @@ def convert(shards, runner: str, arguments=()) -> dict:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
   except ImportError as error:
-    raise command_line.UsageError(f'--runner={runner} given, but apache-beam cannot be imported '
-                                  f'({error}); pip install apache-beam') from error
+    raise command_line.UsageError(
+      f'--runner={runner} given, but apache-beam cannot be imported '
+      f'({error}); pip install apache-beam'
+    ) from error
   todo = conversion.pending(shards)
   if not todo:
     return conversion.finish(shards)
@@ -42,8 +44,12 @@ def convert(shards, runner: str, arguments=()) -> dict:
   except (ValueError, ImportError, AttributeError) as error:
     raise command_line.UsageError(f'--runner={runner} given: {error}') from error
   # Without the reshuffle a runner may fuse everything into one worker.
-  _ = (pipeline | 'Shards' >> beam.Create(todo) | beam.Reshuffle()
-       | 'Convert' >> beam.Map(_convert_shard))
+  _ = (
+    pipeline
+    | 'Shards' >> beam.Create(todo)
+    | beam.Reshuffle()
+    | 'Convert' >> beam.Map(_convert_shard)
+  )
   pipeline.run().wait_until_finish()
   return conversion.finish(shards)
 

@@ -30,8 +30,16 @@ from datasets import command_line
 from datasets import whole_file
 from deeplab.options import MODEL_VARIANTS
 
-PARTS = ('backbone', 'global', 'local', 'head', 'end_to_end', 'end_to_end_io', 'input',
-         'train_step')
+PARTS = (
+  'backbone',
+  'global',
+  'local',
+  'head',
+  'end_to_end',
+  'end_to_end_io',
+  'input',
+  'train_step',
+)
 SERVING = 'serving'  # A server and its clients: tools/benchmark_serving.py.
 CURVES = ('objects', 'pixels', 'length')
 FLAGS = flags.FLAGS
@@ -39,22 +47,31 @@ FLAGS = flags.FLAGS
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_list('parts', ['global', 'local'], f'Parts to measure: {", ".join(PARTS)}, '
-                    f'{SERVING}.')
+  flags.DEFINE_list(
+    'parts', ['global', 'local'], f'Parts to measure: {", ".join(PARTS)}, {SERVING}.'
+  )
   flags.DEFINE_list('model_variant', ['mobilenet_v2'], 'Networks of the parts that have one.')
   flags.DEFINE_list('precision', ['float32'], 'Operand types: float32, bfloat16.')
   flags.DEFINE_list('objects', ['3'], 'Numbers of objects, background included.')
   flags.DEFINE_list('size', [], 'Sizes of the frame, like 480x854; default: --height and --width.')
   flags.DEFINE_integer('height', 480, 'Height of the frame in pixels.', lower_bound=1)
   flags.DEFINE_integer('width', 854, 'Width of the frame in pixels.', lower_bound=1)
-  flags.DEFINE_integer('max_reference_pixels_per_object', None, 'Ours matches with at most so many '
-                       'pixels of each object on the first frame; default: all.', lower_bound=1)
+  flags.DEFINE_integer(
+    'max_reference_pixels_per_object',
+    None,
+    'Ours matches with at most so many pixels of each object on the first frame; default: all.',
+    lower_bound=1,
+  )
   flags.DEFINE_integer('crop', 257, 'input, train_step: side of a sample.', lower_bound=33)
   flags.DEFINE_integer('batch', 3, 'input, train_step: samples in a batch.', lower_bound=1)
   flags.DEFINE_integer('repeats', 5, 'Repetitions; the median is given.', lower_bound=1)
   flags.DEFINE_bool('baseline', True, "Also time the original's algorithm, side by side.")
-  flags.DEFINE_bool('baseline_onednn', True, "The original's algorithm has oneDNN's kernels, too; "
-                    'False takes them away, in a process of its own: TensorFlow 1 had none.')
+  flags.DEFINE_bool(
+    'baseline_onednn',
+    True,
+    "The original's algorithm has oneDNN's kernels, too; "
+    'False takes them away, in a process of its own: TensorFlow 1 had none.',
+  )
   flags.DEFINE_bool('isolate', False, 'A process for every row, so that memory is its own.')
   flags.DEFINE_list('curves', [], f'Scaling curves to measure and draw: {", ".join(CURVES)}.')
   flags.DEFINE_string('plots_dir', None, 'Folder for the PNG of every curve.')
@@ -79,7 +96,8 @@ def main():
     curves[name] = _curve(name, benchmark_curves)
   if FLAGS.json:
     whole_file.write_text(
-        FLAGS.json, json.dumps(dict(machine=about, rows=rows, curves=curves), indent=1))
+      FLAGS.json, json.dumps(dict(machine=about, rows=rows, curves=curves), indent=1)
+    )
   return 0
 
 
@@ -96,6 +114,7 @@ def measure(part, values):
 def _beside_a_process(part, options):
   """`measure` with the baseline in a process that has no oneDNN."""
   from tools import benchmark_cases, benchmark_measure
+
   case = benchmark_cases.PARTS[part](dataclasses.replace(options, baseline=False))
   with benchmark_measure.BaselineProcess(part, options) as process:
     return benchmark_measure.measure(part, options, case, process.time)
@@ -104,28 +123,33 @@ def _beside_a_process(part, options):
 def _serving():
   """Row of the server's overhead; prints it."""
   from tools import benchmark_serving
-  row = benchmark_serving.measure_overhead(benchmark_serving.ServingBenchmarkOptions(
-      height=_sizes()[0][0], width=_sizes()[0][1]))
+
+  row = benchmark_serving.measure_overhead(
+    benchmark_serving.ServingBenchmarkOptions(height=_sizes()[0][0], width=_sizes()[0][1])
+  )
   print(benchmark_serving.format_row(row), flush=True)
   return row
 
 
 def _isolated(part, values):
-  with concurrent.futures.ProcessPoolExecutor(
-      1, multiprocessing.get_context('spawn')) as executor:
+  with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as executor:
     return executor.submit(measure, part, values).result()
 
 
 def _curve(name, benchmark_curves):
   from tools import benchmark_cases
-  options = benchmark_cases.BenchmarkOptions(**_values(
-      FLAGS.model_variant[0], FLAGS.precision[0], int(FLAGS.objects[0]), _sizes()[0]))
+
+  options = benchmark_cases.BenchmarkOptions(
+    **_values(FLAGS.model_variant[0], FLAGS.precision[0], int(FLAGS.objects[0]), _sizes()[0])
+  )
   rows = benchmark_curves.CURVES[name](options)
   for row in rows:
-    print(f'{name}: {row["height"]}x{row["width"]}, objects {row["objects"]}'
-          + (f', frames {row["frames"]}' if 'frames' in row else '')
-          + f': {row["seconds"]:.3f} s, memory {row["peak_memory_bytes"] / 2**30:.2f} GB',
-          flush=True)
+    print(
+      f'{name}: {row["height"]}x{row["width"]}, objects {row["objects"]}'
+      + (f', frames {row["frames"]}' if 'frames' in row else '')
+      + f': {row["seconds"]:.3f} s, memory {row["peak_memory_bytes"] / 2**30:.2f} GB',
+      flush=True,
+    )
   if FLAGS.plots_dir:
     folder = pathlib.Path(FLAGS.plots_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,24 +166,38 @@ def _jobs():
     check_choices(FLAGS.precision, ('float32', 'bfloat16'), 'precision')
     counts, sizes = [int(text) for text in FLAGS.objects], _sizes()
     if min(counts) < 2 and set(parts) - {'global', 'local', 'head', 'backbone', SERVING}:
-      raise ValueError('--objects: whole frames and training need at least 2, the background '
-                       'and an object')
+      raise ValueError(
+        '--objects: whole frames and training need at least 2, the background and an object'
+      )
     if min(counts) < 1:
       raise ValueError(f'--objects: {min(counts)} is too few; give at least 1')
   except ValueError as error:
     raise command_line.UsageError(error) from error
-  return [(part, _values(variant, precision, count, size))
-          for part in parts if part != SERVING
-          for variant in FLAGS.model_variant for size in sizes
-          for count in counts for precision in FLAGS.precision]
+  return [
+    (part, _values(variant, precision, count, size))
+    for part in parts
+    if part != SERVING
+    for variant in FLAGS.model_variant
+    for size in sizes
+    for count in counts
+    for precision in FLAGS.precision
+  ]
 
 
 def _values(variant, precision, objects, size):
-  return dict(model_variant=variant, height=size[0], width=size[1], objects=objects,
-              precision=precision, repeats=FLAGS.repeats, baseline=FLAGS.baseline,
-              baseline_onednn=FLAGS.baseline_onednn,
-              max_reference_pixels_per_object=FLAGS.max_reference_pixels_per_object,
-              crop=FLAGS.crop, batch=FLAGS.batch)
+  return dict(
+    model_variant=variant,
+    height=size[0],
+    width=size[1],
+    objects=objects,
+    precision=precision,
+    repeats=FLAGS.repeats,
+    baseline=FLAGS.baseline,
+    baseline_onednn=FLAGS.baseline_onednn,
+    max_reference_pixels_per_object=FLAGS.max_reference_pixels_per_object,
+    crop=FLAGS.crop,
+    batch=FLAGS.batch,
+  )
 
 
 def _sizes():

@@ -40,6 +40,7 @@ INPUT_BATCHES = 10
 @dataclasses.dataclass(frozen=True)
 class BenchmarkOptions:
   """What to measure."""
+
   model_variant: str = 'mobilenet_v2'
   height: int = 480  # of the frame, in pixels
   width: int = 854
@@ -65,6 +66,7 @@ class Case:
     units: frames or samples that one call of `run` works on; times are given for one.
     samples: training samples in a unit, or None.
   """
+
   run: Callable
   baseline: Optional[Callable] = None
   flop: Optional[float] = None
@@ -97,9 +99,9 @@ def _blobs(height, width, options):
   labels = np.zeros([height, width], np.int32)
   for index in range(1, options.objects):
     y, x = random.integers(0, [max(1, height * 2 // 3), max(1, width * 4 // 5)])
-    labels[y:y + max(1, height // 3), x:x + max(1, width // 5)] = index
+    labels[y : y + max(1, height // 3), x : x + max(1, width // 5)] = index
   # Objects behind others stay visible, so that the number of objects is as asked for.
-  labels.flat[:options.objects] = np.arange(options.objects)
+  labels.flat[: options.objects] = np.arange(options.objects)
   return labels
 
 
@@ -109,8 +111,9 @@ def _stride_4(options):
 
 @functools.lru_cache(maxsize=1)
 def _model(variant, precision, limit):
-  return with_precision(precision, lambda: model_lib.seeded_model(
-      variant, max_reference_pixels_per_object=limit))
+  return with_precision(
+    precision, lambda: model_lib.seeded_model(variant, max_reference_pixels_per_object=limit)
+  )
 
 
 @functools.lru_cache(maxsize=1)
@@ -150,10 +153,14 @@ def backbone_flop(options):
 def backbone_case(options):
   """Frame to features and embedding."""
   graph, frame = inference_graph(options), make_video(options)[0]
-  unfolded = inference.InferenceGraph(
-      seeded_model(options), freeze=False) if options.baseline else None
-  return Case(lambda: graph.extract(frame), unfolded and (lambda: unfolded.extract(frame)),
-              backbone_flop(options))
+  unfolded = (
+    inference.InferenceGraph(seeded_model(options), freeze=False) if options.baseline else None
+  )
+  return Case(
+    lambda: graph.extract(frame),
+    unfolded and (lambda: unfolded.extract(frame)),
+    backbone_flop(options),
+  )
 
 
 def global_flop(options):
@@ -167,12 +174,19 @@ def global_case(options):
   """Global matching, k = 1; the reference is prepared beforehand."""
   query, reference, labels = make_frames(options)
   count = tf.constant(options.objects)
-  bank = prepare_reference(reference, labels, count, compute_dtype=options.precision,
-                           max_pixels_per_object=options.max_reference_pixels_per_object)
+  bank = prepare_reference(
+    reference,
+    labels,
+    count,
+    compute_dtype=options.precision,
+    max_pixels_per_object=options.max_reference_pixels_per_object,
+  )
   matcher = tf.function(lambda query, bank, count: global_matching(query, bank, count))
-  return Case(lambda: matcher(query, bank, count),
-              lambda: original_global_matching(query, reference, labels, count),
-              global_flop(options))
+  return Case(
+    lambda: matcher(query, bank, count),
+    lambda: original_global_matching(query, reference, labels, count),
+    global_flop(options),
+  )
 
 
 def local_flop(options):
@@ -180,8 +194,9 @@ def local_flop(options):
   pairs = 1.0
   for size in _stride_4(options):
     place = np.arange(size)
-    pairs *= np.sum(np.minimum(place + WINDOW_RADIUS, size - 1)
-                    - np.maximum(place - WINDOW_RADIUS, 0) + 1)
+    pairs *= np.sum(
+      np.minimum(place + WINDOW_RADIUS, size - 1) - np.maximum(place - WINDOW_RADIUS, 0) + 1
+    )
   return 2 * pairs * CHANNELS
 
 
@@ -189,17 +204,22 @@ def local_case(options):
   """Local matching with 31 x 31 windows."""
   query, previous, labels = make_frames(options)
   count = tf.constant(options.objects)
-  matcher = tf.function(lambda *tensors: local_matching(
-      *tensors, window_radius=WINDOW_RADIUS, compute_dtype=options.precision))
-  return Case(lambda: matcher(query, previous, labels, count),
-              lambda: original_local_matching(query, previous, labels, count, WINDOW_RADIUS),
-              local_flop(options))
+  matcher = tf.function(
+    lambda *tensors: local_matching(
+      *tensors, window_radius=WINDOW_RADIUS, compute_dtype=options.precision
+    )
+  )
+  return Case(
+    lambda: matcher(query, previous, labels, count),
+    lambda: original_local_matching(query, previous, labels, count, WINDOW_RADIUS),
+    local_flop(options),
+  )
 
 
 def head_flop(options):
   """Of the head: the features' share of the first layer once, the rest for every object."""
   head = seeded_model(options).head
-  kernel, depth, features = head.kernel_size ** 2, head.dimension, head.feature_channels
+  kernel, depth, features = head.kernel_size**2, head.dimension, head.feature_channels
   shared = features * (kernel + depth)
   own = head.object_channels * (kernel + depth) + depth
   own += (head.num_layers - 1) * depth * (kernel + depth)
@@ -214,8 +234,9 @@ def head_case(options):
   features = tf.constant(random.random([1, *size, model.head.feature_channels]), tf.float32)
   maps = tf.constant(random.random([options.objects, *size, 3]), tf.float32)
   ours = tf.function(lambda *tensors: model.head(*tensors), autograph=False)
-  original = tf.function(lambda *tensors: reference_frame.original_head(model.head, *tensors),
-                         autograph=False)
+  original = tf.function(
+    lambda *tensors: reference_frame.original_head(model.head, *tensors), autograph=False
+  )
   return Case(lambda: ours(features, maps), lambda: original(features, maps), head_flop(options))
 
 
@@ -227,8 +248,11 @@ def end_to_end_case(options):
   baseline = None
   if options.baseline:
     original = reference_frame.OriginalFrames(
-        seeded_model(dataclasses.replace(options, precision='float32')), first,
-        mask.astype(np.int32), options.objects)
+      seeded_model(dataclasses.replace(options, precision='float32')),
+      first,
+      mask.astype(np.int32),
+      options.objects,
+    )
     baseline = lambda: original.step(frame)
   flop = sum(count(options) for count in (backbone_flop, global_flop, local_flop, head_flop))
   return Case(lambda: segmenter.step(frame), baseline, flop)
@@ -239,8 +263,9 @@ def end_to_end_io_case(options):
   space = tempfile.TemporaryDirectory()
   frames, output = pathlib.Path(space.name) / 'frames', pathlib.Path(space.name) / 'output'
   frames.mkdir()
-  video = synthetic.SyntheticVideo(0, VIDEO_FRAMES, (options.height, options.width),
-                                   options.objects - 1)
+  video = synthetic.SyntheticVideo(
+    0, VIDEO_FRAMES, (options.height, options.width), options.objects - 1
+  )
   for name, frame in zip(video.frame_names, video.frames()):
     tf.io.write_file(str(frames / f'{name}.png'), tf.io.encode_png(frame))
   first = masks.Mask(make_video(options)[2], masks.DAVIS_PALETTE)
@@ -248,8 +273,7 @@ def end_to_end_io_case(options):
 
   def run(keep=space):
     del keep  # The folder lives as long as this function does.
-    segment_main.segment(
-        segmenter, folder.open_video(frames), first, output, pictures=False)
+    segment_main.segment(segmenter, folder.open_video(frames), first, output, pictures=False)
 
   return Case(run, units=VIDEO_FRAMES)
 
@@ -263,19 +287,26 @@ def train_step_case(options):
   square = dataclasses.replace(options, height=side, width=side)
   random = np.random.default_rng(0)
   data = dict(
-      images=tf.constant(random.integers(0, 256, [batch, 3, side, side, 3], dtype=np.uint8)),
-      labels=tf.constant(np.broadcast_to(_blobs(side, side, square), [batch, 3, side, side])),
-      num_objects=tf.fill([batch], options.objects))
-  step = tf.function(lambda: training_step.gradients(
-      model, variables, data, tf.constant(1000), loss)[2], autograph=False)
+    images=tf.constant(random.integers(0, 256, [batch, 3, side, side, 3], dtype=np.uint8)),
+    labels=tf.constant(np.broadcast_to(_blobs(side, side, square), [batch, 3, side, side])),
+    num_objects=tf.fill([batch], options.objects),
+  )
+  step = tf.function(
+    lambda: training_step.gradients(model, variables, data, tf.constant(1000), loss)[2],
+    autograph=False,
+  )
   return Case(step, samples=options.batch)
 
 
 def input_case(options):
   """Training samples from synthetic videos, made while nothing trains; given for one batch."""
   source = training_data.source(training_data.DataSet('synthetic'))
-  samples = triplets.Triplets([source], triplet_options.TripletOptions(
-      crop_size=(options.crop, options.crop), image_dtype='uint8', max_objects=3))
+  samples = triplets.Triplets(
+    [source],
+    triplet_options.TripletOptions(
+      crop_size=(options.crop, options.crop), image_dtype='uint8', max_objects=3
+    ),
+  )
   batches = iter(triplets.make_dataset(samples, options.batch, prefetch=1))
 
   def run():
@@ -285,6 +316,13 @@ def input_case(options):
   return Case(run, units=INPUT_BATCHES, samples=options.batch)
 
 
-PARTS = {'backbone': backbone_case, 'global': global_case, 'local': local_case,
-         'head': head_case, 'end_to_end': end_to_end_case, 'end_to_end_io': end_to_end_io_case,
-         'input': input_case, 'train_step': train_step_case}
+PARTS = {
+  'backbone': backbone_case,
+  'global': global_case,
+  'local': local_case,
+  'head': head_case,
+  'end_to_end': end_to_end_case,
+  'end_to_end_io': end_to_end_io_case,
+  'input': input_case,
+  'train_step': train_step_case,
+}

@@ -23,8 +23,7 @@ def objects_rows(options, counts=OBJECTS):
 
 def pixels_rows(options, sizes=SIZES):
   """Rows of `end_to_end` for sizes (height, width) of the frame."""
-  return [_row(dataclasses.replace(options, height=height, width=width))
-          for height, width in sizes]
+  return [_row(dataclasses.replace(options, height=height, width=width)) for height, width in sizes]
 
 
 def length_rows(options, lengths=LENGTHS, size=LENGTH_SIZE):
@@ -40,23 +39,30 @@ def length_rows(options, lengths=LENGTHS, size=LENGTH_SIZE):
       begin = time.perf_counter()
       segmenter.step(frame)
       times.append(time.perf_counter() - begin)
-    rows.append(dict(dataclasses.asdict(small), part='length', frames=length,
-                     seconds=float(np.median(times)),
-                     quartiles=np.quantile(times, [0.25, 0.75]).tolist(),
-                     peak_memory_bytes=benchmark_measure.peak_memory()))
+    rows.append(
+      dict(
+        dataclasses.asdict(small),
+        part='length',
+        frames=length,
+        seconds=float(np.median(times)),
+        quartiles=np.quantile(times, [0.25, 0.75]).tolist(),
+        peak_memory_bytes=benchmark_measure.peak_memory(),
+      )
+    )
   return rows
 
 
 def _row(options):
   options = dataclasses.replace(options, baseline=False)
-  return benchmark_measure.measure(
-      'end_to_end', options, benchmark_cases.end_to_end_case(options))
+  return benchmark_measure.measure('end_to_end', options, benchmark_cases.end_to_end_case(options))
 
 
 CURVES = {'objects': objects_rows, 'pixels': pixels_rows, 'length': length_rows}
-_AXES = {'objects': ('objects, background not counted', lambda row: row['objects'] - 1),
-         'pixels': ('megapixels of a frame', lambda row: row['height'] * row['width'] / 1e6),
-         'length': ('frames of the video', lambda row: row['frames'])}
+_AXES = {
+  'objects': ('objects, background not counted', lambda row: row['objects'] - 1),
+  'pixels': ('megapixels of a frame', lambda row: row['height'] * row['width'] / 1e6),
+  'length': ('frames of the video', lambda row: row['frames']),
+}
 
 
 def plot(name, rows, path):
@@ -81,7 +87,10 @@ def plot(name, rows, path):
     axes.set(xscale='log', yscale='log')
   else:
     axes.set_ylim(bottom=0)
-  axes.set(xlabel=label, ylabel='seconds a frame',
-           title=f'{rows[0]["model_variant"]}, {rows[0]["precision"]}')
+  axes.set(
+    xlabel=label,
+    ylabel='seconds a frame',
+    title=f'{rows[0]["model_variant"]}, {rows[0]["precision"]}',
+  )
   axes.grid(alpha=0.3)
   figures.save(drawing, path, dpi=120)

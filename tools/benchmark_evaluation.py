@@ -45,17 +45,24 @@ def main():
     raise FileNotFoundError(f'{results}: no such folder of results; check --results_dir')
   names = sorted(path.name for path in results.iterdir() if path.is_dir())
   sequences = evaluation_splits.davis_sequences(
-      FLAGS.davis_root, results, resolution=FLAGS.resolution, names=names)
+    FLAGS.davis_root, results, resolution=FLAGS.resolution, names=names
+  )
   with tempfile.TemporaryDirectory() as folder:
     links = _link(sequences, pathlib.Path(folder))
     theirs = lambda: benchmark.benchmark(
-        [str(links / 'truth')], [str(links / 'results')], num_processes=FLAGS.num_workers,
-        verbose=False)[0][0]
-    times = measure({'vos-benchmark': theirs, 'feelvos_tf': lambda: _score(sequences)},
-                    FLAGS.repeats)
+      [str(links / 'truth')],
+      [str(links / 'results')],
+      num_processes=FLAGS.num_workers,
+      verbose=False,
+    )[0][0]
+    times = measure(
+      {'vos-benchmark': theirs, 'feelvos_tf': lambda: _score(sequences)}, FLAGS.repeats
+    )
   for name, (seconds, score) in times.items():
-    print(f'{name:14s} {np.median(seconds):6.2f} s ({min(seconds):.2f} to {max(seconds):.2f})  '
-          f'J&F {score:.3f}')
+    print(
+      f'{name:14s} {np.median(seconds):6.2f} s ({min(seconds):.2f} to {max(seconds):.2f})  '
+      f'J&F {score:.3f}'
+    )
 
 
 def measure(functions, repeats):

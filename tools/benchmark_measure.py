@@ -42,8 +42,10 @@ def measure(part, options, case, time_baseline=None):
     number of operations, `times_faster` where it has no baseline.
   """
   square = tf.random.stateless_normal([PEAK_SIZE, PEAK_SIZE], [0, 0])
-  timers = [functools.partial(timed, lambda: tf.matmul(square, square)),
-            functools.partial(timed, case.run)]
+  timers = [
+    functools.partial(timed, lambda: tf.matmul(square, square)),
+    functools.partial(timed, case.run),
+  ]
   if time_baseline is not None:
     timers.append(time_baseline)
   elif options.baseline and case.baseline:
@@ -52,12 +54,14 @@ def measure(part, options, case, time_baseline=None):
     timer()
   times = np.array([[timer() for timer in timers] for _ in range(options.repeats)])
   row = dict(part=part, **dataclasses.asdict(options))
-  row.update(_ours(times / np.array([1, case.units, 1][:len(timers)])[:, np.newaxis], case))
+  row.update(_ours(times / np.array([1, case.units, 1][: len(timers)])[:, np.newaxis], case))
   if len(timers) > 2:
     ratio = times[:, 2] / (times[:, 1] / case.units)
-    row.update(baseline_seconds=float(np.median(times[:, 2, 0])),
-               times_faster=float(np.median(ratio[:, 0])),
-               processor_times_faster=float(np.median(ratio[:, 1])))
+    row.update(
+      baseline_seconds=float(np.median(times[:, 2, 0])),
+      times_faster=float(np.median(ratio[:, 0])),
+      processor_times_faster=float(np.median(ratio[:, 1])),
+    )
   if case.samples:
     row['samples_per_second'] = case.samples / row['seconds']
   row['peak_memory_bytes'] = peak_memory()
@@ -109,6 +113,7 @@ class BaselineProcess:
 
 def _serve_baseline(connection, part, options):
   from tools import benchmark_cases
+
   baseline = benchmark_cases.PARTS[part](options).baseline
   try:
     while True:
@@ -119,15 +124,21 @@ def _serve_baseline(connection, part, options):
 
 
 def _ours(times, case):
-  peak = 2 * PEAK_SIZE ** 3 / times[:, 0]
+  peak = 2 * PEAK_SIZE**3 / times[:, 0]
   seconds = float(np.median(times[:, 1, 0]))
-  row = dict(seconds=seconds, quartiles=np.quantile(times[:, 1, 0], [0.25, 0.75]).tolist(),
-             processor_seconds=float(np.median(times[:, 1, 1])),
-             float32_peak_gflops=float(np.median(peak[:, 0]) / 1e9))
+  row = dict(
+    seconds=seconds,
+    quartiles=np.quantile(times[:, 1, 0], [0.25, 0.75]).tolist(),
+    processor_seconds=float(np.median(times[:, 1, 1])),
+    float32_peak_gflops=float(np.median(peak[:, 0]) / 1e9),
+  )
   if case.flop:
     share = np.median(case.flop / times[:, 1] / peak, axis=0)
-    row.update(gflops=case.flop / seconds / 1e9, share_of_peak=float(share[0]),
-               processor_share_of_peak=float(share[1]))
+    row.update(
+      gflops=case.flop / seconds / 1e9,
+      share_of_peak=float(share[0]),
+      processor_share_of_peak=float(share[1]),
+    )
   return row
 
 
@@ -139,29 +150,40 @@ def peak_memory():
 def machine():
   """What the figures depend on besides the code: a dict of plain values."""
   return dict(
-      platform=platform.platform(),
-      processor=precision.cpu_info('model name') or platform.processor(), cores=os.cpu_count(),
-      threads=tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
-      onednn=os.environ.get('TF_ENABLE_ONEDNN_OPTS', 'default'),
-      python=platform.python_version(), tensorflow=tf.__version__, numpy=np.__version__,
-      load_average=os.getloadavg()[0], gpus=len(tf.config.list_physical_devices('GPU')))
+    platform=platform.platform(),
+    processor=precision.cpu_info('model name') or platform.processor(),
+    cores=os.cpu_count(),
+    threads=tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+    onednn=os.environ.get('TF_ENABLE_ONEDNN_OPTS', 'default'),
+    python=platform.python_version(),
+    tensorflow=tf.__version__,
+    numpy=np.__version__,
+    load_average=os.getloadavg()[0],
+    gpus=len(tf.config.list_physical_devices('GPU')),
+  )
 
 
 def format_row(row):
   """One line of the table."""
   low, high = row['quartiles']
-  text = (f'{row["part"]:13s} {row["model_variant"]:12s} {row["height"]}x{row["width"]} objects '
-          f'{row["objects"]} {row["precision"]:8s} {1e3 * row["seconds"]:8.1f} ms '
-          f'({1e3 * low:.1f}-{1e3 * high:.1f}), processor {1e3 * row["processor_seconds"]:.1f}')
+  text = (
+    f'{row["part"]:13s} {row["model_variant"]:12s} {row["height"]}x{row["width"]} objects '
+    f'{row["objects"]} {row["precision"]:8s} {1e3 * row["seconds"]:8.1f} ms '
+    f'({1e3 * low:.1f}-{1e3 * high:.1f}), processor {1e3 * row["processor_seconds"]:.1f}'
+  )
   if 'gflops' in row:
-    text += (f', {row["gflops"]:.1f} GFLOP/s, share of float32 peak '
-             f'({row["float32_peak_gflops"]:.0f}) {row["share_of_peak"]:.2f} '
-             f'(processor {row["processor_share_of_peak"]:.2f})')
+    text += (
+      f', {row["gflops"]:.1f} GFLOP/s, share of float32 peak '
+      f'({row["float32_peak_gflops"]:.0f}) {row["share_of_peak"]:.2f} '
+      f'(processor {row["processor_share_of_peak"]:.2f})'
+    )
   else:
     text += f', float32 peak {row["float32_peak_gflops"]:.0f} GFLOP/s'
   if 'times_faster' in row:
-    text += (f', original {1e3 * row["baseline_seconds"]:.0f} ms: {row["times_faster"]:.1f} times '
-             f'(processor {row["processor_times_faster"]:.1f})')
+    text += (
+      f', original {1e3 * row["baseline_seconds"]:.0f} ms: {row["times_faster"]:.1f} times '
+      f'(processor {row["processor_times_faster"]:.1f})'
+    )
   if 'samples_per_second' in row:
     text += f', {row["samples_per_second"]:.1f} samples/s'
   return text + f', memory {row["peak_memory_bytes"] / 2**30:.2f} GB'

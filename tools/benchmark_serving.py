@@ -30,13 +30,23 @@ from datasets import command_line
 from feelvos_tf import pretrained
 from tools import soak_serving
 from tools.serving_clients import (
-    HttpSession, WebSocketSession, check_mask, decoded, demo_clip, exported, jpeg, served,
-    track_grpc, track_rest)
+  HttpSession,
+  WebSocketSession,
+  check_mask,
+  decoded,
+  demo_clip,
+  exported,
+  jpeg,
+  served,
+  track_grpc,
+  track_rest,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class ServingBenchmarkOptions:
   """What to measure."""
+
   height: int = 480
   width: int = 854
   frames: int = 9  # with the first, whose mask is given
@@ -63,8 +73,9 @@ class Stopwatch:
   def _now(self):
     text = self._metrics.get('/metrics').text
     model = float(re.search(r'^feelvos_segment_seconds_sum (\S+)$', text, re.M).group(1))
-    nanoseconds = sum(int((task / 'schedstat').read_text().split()[0])
-                      for task in self._tasks.iterdir())
+    nanoseconds = sum(
+      int((task / 'schedstat').read_text().split()[0]) for task in self._tasks.iterdir()
+    )
     return np.array([time.perf_counter(), time.process_time() + 1e-9 * nanoseconds, model])
 
 
@@ -82,11 +93,14 @@ def measure_overhead(options):
   frames = [decoded(data) for data in encoded]
   segmenter = VideoSegmenter(load_model(pretrained.model_path(None)))
   rows, tracked = [], []
-  with exported(options.model_dir) as model_dir, served(
-      model_dir, '--max_body_bytes=200000000') as (process, http_address, grpc_address):
+  with (
+    exported(options.model_dir) as model_dir,
+    served(model_dir, '--max_body_bytes=200000000') as (process, http_address, grpc_address),
+  ):
     watch = Stopwatch(process, http_address)
     pass_over = lambda count: timed_pass(
-        watch, segmenter, http_address, grpc_address, frames[:count], encoded[:count], mask)
+      watch, segmenter, http_address, grpc_address, frames[:count], encoded[:count], mask
+    )
     pass_over(2)  # Warms up.
     for _ in range(options.repeats):
       times, track_times = pass_over(options.frames)
@@ -94,15 +108,23 @@ def measure_overhead(options):
       # The first frame is extracted only, by both: the sums compare the same work.
       tracked.append(track_times[:, :2] / np.sum(times, axis=0)[0, :2])
   rows, shares = np.array(rows), np.median(tracked, axis=0) - 1
-  row = dict(part='serving', height=options.height, width=options.width, frames=len(rows),
-             in_process_seconds=float(np.median(rows[:, 0, 0])),
-             in_process_processor_seconds=float(np.median(rows[:, 0, 1])))
+  row = dict(
+    part='serving',
+    height=options.height,
+    width=options.width,
+    frames=len(rows),
+    in_process_seconds=float(np.median(rows[:, 0, 0])),
+    in_process_processor_seconds=float(np.median(rows[:, 0, 1])),
+  )
   for index, name in enumerate(('http', 'websocket'), 1):
     over = np.median(rows[:, index] - rows[:, 0], axis=0)
-    row.update({f'{name}_overhead_seconds': float(over[0]),
-                f'{name}_processor_overhead_seconds': float(over[1]),
-                f'{name}_around_model_seconds': float(
-                    np.median(rows[:, index, 0] - rows[:, index, 2]))})
+    row.update(
+      {
+        f'{name}_overhead_seconds': float(over[0]),
+        f'{name}_processor_overhead_seconds': float(over[1]),
+        f'{name}_around_model_seconds': float(np.median(rows[:, index, 0] - rows[:, index, 2])),
+      }
+    )
   for name, share in zip(('track_grpc', 'track_rest'), shares):
     row.update({f'{name}_share': float(share[0]), f'{name}_processor_share': float(share[1])})
   return row
@@ -122,37 +144,51 @@ def timed_pass(watch, segmenter, http_address, grpc_address, frames, encoded, ma
   sessions = [kind(http_address, encoded[0], mask) for kind in (HttpSession, WebSocketSession)]
   rows = []
   for frame, data in zip(frames[1:], encoded[1:]):
-    times, results = zip(watch.time(lambda image: segmenter.step(image).mask, frame),
-                         *(watch.time(session.step, data) for session in sessions))
+    times, results = zip(
+      watch.time(lambda image: segmenter.step(image).mask, frame),
+      *(watch.time(session.step, data) for session in sessions),
+    )
     rows.append(np.array(times))
     for result in results[1:]:
       check_mask(result, results[0])
   for session in sessions:
     session.close()
-  tracked = [watch.time(track, address, encoded, mask)[0] - start for track, address in (
-      (track_grpc, grpc_address), (track_rest, http_address))]
+  tracked = [
+    watch.time(track, address, encoded, mask)[0] - start
+    for track, address in ((track_grpc, grpc_address), (track_rest, http_address))
+  ]
   return rows, np.array(tracked)
 
 
 def format_row(row):
   """Lines for people."""
   if row['part'] == 'soak':
-    return (f'soak {row["seconds"]:g} s, {row["clients"]} clients: {row["sessions"]} sessions, '
-            f'{row["frames"]} frames, {len(row["errors"])} errors, {row["sessions_left"]:g} '
-            f'sessions left; memory {row["memory_after_warmup_bytes"] / 2**20:.0f} MB after '
-            f'warm-up, {row["memory_at_end_bytes"] / 2**20:.0f} MB at the end, peak '
-            f'{row["memory_peak_bytes"] / 2**20:.0f} MB')
-  lines = [f'serving {row["height"]}x{row["width"]}, {row["frames"]} frames: '
-           f'{1e3 * row["in_process_seconds"]:.0f} ms a frame in process '
-           f'(processor {1e3 * row["in_process_processor_seconds"]:.0f})']
+    return (
+      f'soak {row["seconds"]:g} s, {row["clients"]} clients: {row["sessions"]} sessions, '
+      f'{row["frames"]} frames, {len(row["errors"])} errors, {row["sessions_left"]:g} '
+      f'sessions left; memory {row["memory_after_warmup_bytes"] / 2**20:.0f} MB after '
+      f'warm-up, {row["memory_at_end_bytes"] / 2**20:.0f} MB at the end, peak '
+      f'{row["memory_peak_bytes"] / 2**20:.0f} MB'
+    )
+  lines = [
+    f'serving {row["height"]}x{row["width"]}, {row["frames"]} frames: '
+    f'{1e3 * row["in_process_seconds"]:.0f} ms a frame in process '
+    f'(processor {1e3 * row["in_process_processor_seconds"]:.0f})'
+  ]
   for name in ('http', 'websocket'):
-    wall, processor, around = (1e3 * row[f'{name}_{key}_seconds'] for key in (
-        'overhead', 'processor_overhead', 'around_model'))
-    lines.append(f'  {name}: {wall:+.1f} ms a frame (processor {processor:+.1f}), '
-                 f'{around:.1f} ms around the model')
+    wall, processor, around = (
+      1e3 * row[f'{name}_{key}_seconds']
+      for key in ('overhead', 'processor_overhead', 'around_model')
+    )
+    lines.append(
+      f'  {name}: {wall:+.1f} ms a frame (processor {processor:+.1f}), '
+      f'{around:.1f} ms around the model'
+    )
   for name in ('track_grpc', 'track_rest'):
-    lines.append(f'  {name}: {100 * row[f"{name}_share"]:+.1f} % '
-                 f'(processor {100 * row[f"{name}_processor_share"]:+.1f})')
+    lines.append(
+      f'  {name}: {100 * row[f"{name}_share"]:+.1f} % '
+      f'(processor {100 * row[f"{name}_processor_share"]:+.1f})'
+    )
   return '\n'.join(lines)
 
 
@@ -165,10 +201,14 @@ def define_flags():
   flags.DEFINE_integer('height', defaults.height, 'Height of the clip in pixels.', 16)
   flags.DEFINE_integer('width', defaults.width, 'Width of the clip in pixels.', 16)
   flags.DEFINE_integer('frames', defaults.frames, 'Frames of the clip.', 2)
-  flags.DEFINE_integer('repeats', defaults.repeats, 'Passes over the clip, after a short one to '
-                       'warm up.', 1)
-  flags.DEFINE_string('model_dir', None, 'An export of the default model, named feelvos; default: '
-                      'it is exported first.')
+  flags.DEFINE_integer(
+    'repeats', defaults.repeats, 'Passes over the clip, after a short one to warm up.', 1
+  )
+  flags.DEFINE_string(
+    'model_dir',
+    None,
+    'An export of the default model, named feelvos; default: it is exported first.',
+  )
   flags.DEFINE_float('soak_seconds', 0.0, 'Soak for so long instead of measuring overhead.', 0.0)
   flags.DEFINE_integer('clients', defaults.clients, 'Clients of the soak.', 1)
   flags.DEFINE_string('json', None, 'File to write the row to.')
@@ -177,8 +217,15 @@ def define_flags():
 def main():
   """Measures and prints a line; 1 if a client of the soak had an error."""
   logging.set_verbosity(logging.WARNING)  # httpx reports every request otherwise.
-  options = ServingBenchmarkOptions(FLAGS.height, FLAGS.width, FLAGS.frames, FLAGS.repeats,
-                                    FLAGS.model_dir, FLAGS.soak_seconds, FLAGS.clients)
+  options = ServingBenchmarkOptions(
+    FLAGS.height,
+    FLAGS.width,
+    FLAGS.frames,
+    FLAGS.repeats,
+    FLAGS.model_dir,
+    FLAGS.soak_seconds,
+    FLAGS.clients,
+  )
   row = soak_serving.soak(options) if options.soak_seconds else measure_overhead(options)
   print(format_row(row), flush=True)
   for error in row.get('errors', []):

@@ -25,21 +25,38 @@ FLAGS = flags.FLAGS
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string('input', None, 'TF1 checkpoint (prefix or folder), our .h5 or a Keras '
-                      'MobileNetV2 .weights.h5.')
+  flags.DEFINE_string(
+    'input', None, 'TF1 checkpoint (prefix or folder), our .h5 or a Keras MobileNetV2 .weights.h5.'
+  )
   flags.DEFINE_string('output', None, 'File to write: *.h5 for ours, else a TF1 checkpoint prefix.')
-  flags.DEFINE_enum('network', 'auto', ['auto', 'feelvos', 'deeplab'], 'The video model, or '
-                    'DeepLab alone; auto: feelvos if the input has an embedding layer.')
+  flags.DEFINE_enum(
+    'network',
+    'auto',
+    ['auto', 'feelvos', 'deeplab'],
+    'The video model, or DeepLab alone; auto: feelvos if the input has an embedding layer.',
+  )
   flags.DEFINE_string('model_variant', None, 'Backbone; default: what the variable names say.')
   flags.DEFINE_integer('output_stride', 16, 'Recorded in the options; no variable depends on it.')
-  flags.DEFINE_integer('frame_grid', None, 'Recorded in the options of a video model: at inference, '
-                       'both sides of a frame are resized to the nearest multiple of this number '
-                       'plus one; 0: frames as they are, as the original segments them. Default: '
-                       'what the input says, else as they are.', lower_bound=0)
-  flags.DEFINE_bool('allow_incomplete', False, 'Variables that are missing keep initial values, '
-                    'those left over are dropped.')
-  flags.DEFINE_bool('backbone_only', False, 'Take the backbone only; the other layers keep initial '
-                    'values (what the original does unless --initialize_last_layer).')
+  flags.DEFINE_integer(
+    'frame_grid',
+    None,
+    'Recorded in the options of a video model: at inference, '
+    'both sides of a frame are resized to the nearest multiple of this number '
+    'plus one; 0: frames as they are, as the original segments them. Default: '
+    'what the input says, else as they are.',
+    lower_bound=0,
+  )
+  flags.DEFINE_bool(
+    'allow_incomplete',
+    False,
+    'Variables that are missing keep initial values, those left over are dropped.',
+  )
+  flags.DEFINE_bool(
+    'backbone_only',
+    False,
+    'Take the backbone only; the other layers keep initial '
+    'values (what the original does unless --initialize_last_layer).',
+  )
   flags.DEFINE_integer('seed', 0, 'Seed of initial values.')
   flags.DEFINE_bool('overwrite', False, 'Replace the output if it exists.')
 
@@ -101,11 +118,15 @@ def build_model(arrays, metadata):
     return DeepLabV3Plus(ModelOptions.from_dict(metadata['options']))
   shapes = arrays.get_variable_to_shape_map()
   variant = FLAGS.model_variant or guess_variant(shapes)
-  options = ModelOptions(variant, output_stride=FLAGS.output_stride,
-                         depth_multiplier=guess_depth_multiplier(shapes, variant))
+  options = ModelOptions(
+    variant,
+    output_stride=FLAGS.output_stride,
+    depth_multiplier=guess_depth_multiplier(shapes, variant),
+  )
   with_embedding = any(name.startswith('embedding/') for name in shapes)
-  if FLAGS.network == 'feelvos' or (FLAGS.network == 'auto' and
-                                    (with_embedding or FLAGS.backbone_only)):
+  if FLAGS.network == 'feelvos' or (
+    FLAGS.network == 'auto' and (with_embedding or FLAGS.backbone_only)
+  ):
     return Feelvos(_on_grid(FeelvosOptions(options)))
   return DeepLabV3Plus(dataclasses.replace(options, **guess_deeplab_options(shapes, options)))
 
@@ -129,14 +150,20 @@ def guess_variant(shapes):
     ValueError: no variant's scope is there.
   """
   scopes = {name.split('/')[0] for name in shapes}
-  for scope, variant in (('xception_41', 'xception_41'), ('xception_65', 'xception_65'),
-                         ('xception_71', 'xception_71'), ('MobilenetV2', 'mobilenet_v2'),
-                         ('resnet_v1_50', 'resnet_v1_50_beta'),
-                         ('resnet_v1_101', 'resnet_v1_101_beta')):
+  for scope, variant in (
+    ('xception_41', 'xception_41'),
+    ('xception_65', 'xception_65'),
+    ('xception_71', 'xception_71'),
+    ('MobilenetV2', 'mobilenet_v2'),
+    ('resnet_v1_50', 'resnet_v1_50_beta'),
+    ('resnet_v1_101', 'resnet_v1_101_beta'),
+  ):
     if scope in scopes:
       return variant
-  raise ValueError('no variable belongs to a known backbone; the checkpoint has the scopes '
-                   f'{", ".join(sorted(scopes)[:10])}. Say which with --model_variant.')
+  raise ValueError(
+    'no variable belongs to a known backbone; the checkpoint has the scopes '
+    f'{", ".join(sorted(scopes)[:10])}. Say which with --model_variant.'
+  )
 
 
 def guess_depth_multiplier(shapes, variant):
@@ -148,15 +175,19 @@ def guess_depth_multiplier(shapes, variant):
 def guess_deeplab_options(shapes, options):
   """Options of a DeepLab checkpoint that show in its variables: classes, branches, decoder."""
   logits = shapes.get('logits/semantic/weights')
-  branches = [i for i in range(1, 10) if f'aspp{i}_depthwise/depthwise_weights' in shapes
-              or f'aspp{i}/weights' in shapes]
+  branches = [
+    i
+    for i in range(1, 10)
+    if f'aspp{i}_depthwise/depthwise_weights' in shapes or f'aspp{i}/weights' in shapes
+  ]
   return {
-      'num_classes': int(logits[-1]) if logits else 0,
-      'atrous_rates': options.atrous_rates if branches else (),
-      'aspp_with_separable_conv': not any(f'aspp{i}/weights' in shapes for i in branches),
-      'add_image_level_feature': 'image_pooling/weights' in shapes or not logits,
-      'decoder_output_stride':
-          4 if any(name.startswith('decoder/') for name in shapes) or not logits else None,
+    'num_classes': int(logits[-1]) if logits else 0,
+    'atrous_rates': options.atrous_rates if branches else (),
+    'aspp_with_separable_conv': not any(f'aspp{i}/weights' in shapes for i in branches),
+    'add_image_level_feature': 'image_pooling/weights' in shapes or not logits,
+    'decoder_output_stride': 4
+    if any(name.startswith('decoder/') for name in shapes) or not logits
+    else None,
   }
 
 
@@ -173,7 +204,8 @@ def load(model, arrays, path):
   if not report.complete and not FLAGS.allow_incomplete:
     print(report.summary(limit=None))
   return tf1_checkpoint.restore_from_reader(
-      arrays, path, model, allow_incomplete=FLAGS.allow_incomplete, exclude_scopes=exclude)
+    arrays, path, model, allow_incomplete=FLAGS.allow_incomplete, exclude_scopes=exclude
+  )
 
 
 def write(model, path):
@@ -182,8 +214,14 @@ def write(model, path):
   from deeplab import weights_file
 
   if path.endswith('.h5'):
-    weights_file.save(path, model, {'options': model.options.to_dict(), 'notes': {
-        'converted_from': os.path.basename(FLAGS.input)}})
+    weights_file.save(
+      path,
+      model,
+      {
+        'options': model.options.to_dict(),
+        'notes': {'converted_from': os.path.basename(FLAGS.input)},
+      },
+    )
   else:
     tf1_checkpoint.save(path, model)
 

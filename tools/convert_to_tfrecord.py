@@ -45,33 +45,50 @@ def define_flags():
   flags.DEFINE_string('data_dir', None, 'Folder of the data set.')
   flags.DEFINE_string('split', 'train', 'Split of the data set: train, val, test-dev, valid, ...')
   flags.DEFINE_string('output_dir', None, 'Folder for the shards and manifest.json.')
-  flags.DEFINE_integer('num_shards', 0, 'Number of shards; 0: 10 for train, 1 for other splits, '
-                       'no more than videos.', lower_bound=0)
+  flags.DEFINE_integer(
+    'num_shards',
+    0,
+    'Number of shards; 0: 10 for train, 1 for other splits, no more than videos.',
+    lower_bound=0,
+  )
   flags.DEFINE_integer('num_workers', 0, 'Processes; 0: one per core.', lower_bound=0)
-  flags.DEFINE_enum('on_error', 'fail', list(conversion.ON_ERROR),
-                    'A bad video ends the run, or is left out and listed in the manifest.')
+  flags.DEFINE_enum(
+    'on_error',
+    'fail',
+    list(conversion.ON_ERROR),
+    'A bad video ends the run, or is left out and listed in the manifest.',
+  )
   flags.DEFINE_bool('allow_void', False, 'Accept the id 255 in masks, as void.')
   flags.DEFINE_list('sequences', None, 'Only these videos (DAVIS and YouTube-VOS).')
   flags.DEFINE_string('resolution', '480p', 'Folder below JPEGImages of DAVIS.')
-  flags.DEFINE_bool('all_frames', False, 'YouTube-VOS: take <split>_all_frames, with the frames '
-                    'between the masks.')
+  flags.DEFINE_bool(
+    'all_frames', False, 'YouTube-VOS: take <split>_all_frames, with the frames between the masks.'
+  )
   flags.DEFINE_bool('sparse_masks', False, 'folder: accept frames without masks.')
   flags.DEFINE_integer('num_videos', 20, 'synthetic: number of videos.', lower_bound=1)
-  flags.DEFINE_integer('num_frames', 8, 'synthetic, static_images: frames of a video.',
-                       lower_bound=1)
+  flags.DEFINE_integer(
+    'num_frames', 8, 'synthetic, static_images: frames of a video.', lower_bound=1
+  )
   flags.DEFINE_integer('num_objects', 2, 'synthetic: objects of a video.', lower_bound=1)
   flags.DEFINE_list('frame_size', ['120', '214'], 'synthetic: height,width.')
   flags.DEFINE_integer('seed', 0, 'synthetic, static_images: seed.', lower_bound=0)
-  flags.DEFINE_string('runner', None, 'Apache Beam runner, for example DirectRunner; arguments for '
-                      'it come with --beam_options.')
-  flags.DEFINE_multi_string('beam_options', [], 'An argument for Apache Beam such as '
-                            '--direct_num_workers=2; may be repeated.')
+  flags.DEFINE_string(
+    'runner',
+    None,
+    'Apache Beam runner, for example DirectRunner; arguments for it come with --beam_options.',
+  )
+  flags.DEFINE_multi_string(
+    'beam_options',
+    [],
+    'An argument for Apache Beam such as --direct_num_workers=2; may be repeated.',
+  )
 
 
 def _davis(year):
   settings = {'resolution': FLAGS.resolution}
-  return davis_sources(_data_dir(), year, FLAGS.split, FLAGS.resolution,
-                       sequences=FLAGS.sequences), settings
+  return davis_sources(
+    _data_dir(), year, FLAGS.split, FLAGS.resolution, sequences=FLAGS.sequences
+  ), settings
 
 
 def _youtube_vos():
@@ -93,21 +110,25 @@ def _synthetic():
   try:
     height, width = map(int, FLAGS.frame_size)
   except ValueError:
-    raise command_line.UsageError(f'--frame_size={",".join(FLAGS.frame_size)} given, expected '
-                                  'height,width') from None
-  options = {'num_frames': FLAGS.num_frames, 'frame_size': (height, width),
-             'num_objects': FLAGS.num_objects}
+    raise command_line.UsageError(
+      f'--frame_size={",".join(FLAGS.frame_size)} given, expected height,width'
+    ) from None
+  options = {
+    'num_frames': FLAGS.num_frames,
+    'frame_size': (height, width),
+    'num_objects': FLAGS.num_objects,
+  }
   return synthetic_sources(FLAGS.num_videos, FLAGS.seed, **options), options
 
 
 CONVERTERS = {
-    'davis2016': functools.partial(_davis, '2016'),
-    'davis2017': functools.partial(_davis, '2017'),
-    'youtube_vos_2018': _youtube_vos,
-    'youtube_vos_2019': _youtube_vos,
-    'folder': _folder,
-    'static_images': _static_images,
-    'synthetic': _synthetic,
+  'davis2016': functools.partial(_davis, '2016'),
+  'davis2017': functools.partial(_davis, '2017'),
+  'youtube_vos_2018': _youtube_vos,
+  'youtube_vos_2019': _youtube_vos,
+  'folder': _folder,
+  'static_images': _static_images,
+  'synthetic': _synthetic,
 }
 
 
@@ -119,15 +140,21 @@ def _data_dir():
 
 def main():
   if FLAGS.dataset not in CONVERTERS:
-    raise command_line.UsageError(f'--dataset={FLAGS.dataset} given, expected one of '
-                                  f'{", ".join(CONVERTERS)}')
+    raise command_line.UsageError(
+      f'--dataset={FLAGS.dataset} given, expected one of {", ".join(CONVERTERS)}'
+    )
   if not FLAGS.output_dir:
     raise command_line.UsageError('--output_dir expected: a folder for the shards')
   sources, settings = CONVERTERS[FLAGS.dataset]()
   options = conversion.ConversionOptions(
-      output_dir=FLAGS.output_dir, dataset=FLAGS.dataset, split=FLAGS.split,
-      num_shards=FLAGS.num_shards, num_workers=FLAGS.num_workers, on_error=FLAGS.on_error,
-      allow_void=FLAGS.allow_void)
+    output_dir=FLAGS.output_dir,
+    dataset=FLAGS.dataset,
+    split=FLAGS.split,
+    num_shards=FLAGS.num_shards,
+    num_workers=FLAGS.num_workers,
+    on_error=FLAGS.on_error,
+    allow_void=FLAGS.allow_void,
+  )
   shards = conversion.plan(sources, options, settings)
   if FLAGS.runner:
     entry = _convert_with_beam(shards)
@@ -136,8 +163,10 @@ def main():
   for item in entry['skipped']:
     print(f'skipped: {item["reason"]}')
   manifest = pathlib.Path(FLAGS.output_dir) / shards_lib.MANIFEST
-  print(f'{entry["num_videos"]} videos, {entry["num_frames"]} frames, {entry["num_masks"]} masks, '
-        f'{entry["num_objects"]} objects in {len(entry["shards"])} shards; written: {manifest}')
+  print(
+    f'{entry["num_videos"]} videos, {entry["num_frames"]} frames, {entry["num_masks"]} masks, '
+    f'{entry["num_objects"]} objects in {len(entry["shards"])} shards; written: {manifest}'
+  )
 
 
 def _convert_here(shards):
@@ -159,6 +188,7 @@ def _convert_here(shards):
 
 def _convert_with_beam(shards):
   from tools import beam_runner  # Needs the optional package apache-beam.
+
   return beam_runner.convert(shards, FLAGS.runner, FLAGS.beam_options)
 
 

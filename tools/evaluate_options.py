@@ -29,35 +29,51 @@ from feelvos_tf import evaluation_tables
 
 # Name of the row: what it is, and the flags of feelvos_tf.evaluate.
 OPTIONS = {
-    'copy_first_mask': ('Baseline: the first mask on every frame', ['--baseline=copy_first_mask']),
-    'global_matching': ('Baseline: global matching, no head', ['--baseline=global_matching']),
-    'default': ('The model', []),
-    'no_frame_grid': ('Frames as they are, not resized to the grid',
-                      ['--model_option=frame_grid=null']),
-    'flip': ('Flip', ['--flip']),
-    'pyramid_max': ('Scales 0.75 and 1, maximum', ['--image_pyramid=0.75,1']),
-    'pyramid_avg': ('Scales 0.75 and 1, mean', ['--image_pyramid=0.75,1', '--merge_method=avg']),
-    'pyramid_up': ('Scales 1 and 1.25, mean', ['--image_pyramid=1,1.25', '--merge_method=avg']),
-    'size_640': ('Frames of 640 pixels', ['--max_internal_size=640']),
-    'size_480': ('Frames of 480 pixels', ['--max_internal_size=480']),
-    'size_320': ('Frames of 320 pixels', ['--max_internal_size=320']),
-    'reference_all': ('All reference pixels', ['--max_reference_pixels_per_object=0']),
-    'reference_4096': ('At most 4,096 reference pixels an object',
-                       ['--max_reference_pixels_per_object=4096']),
-    'reference_1024': ('At most 1,024 reference pixels an object',
-                       ['--max_reference_pixels_per_object=1024']),
-    'reference_256': ('At most 256 reference pixels an object',
-                      ['--max_reference_pixels_per_object=256']),
-    'float32': ('float32', ['--precision=float32']),
-    'bfloat16': ('bfloat16', ['--precision=bfloat16']),
-    'no_first_frame_matching': ('Ablation: no first-frame matching',
-                                ['--ablation=no_first_frame_matching']),
-    'no_previous_frame_matching': ('Ablation: no previous-frame matching',
-                                   ['--ablation=no_previous_frame_matching']),
-    'global_previous_frame_matching': ('Ablation: global previous-frame matching',
-                                       ['--ablation=global_previous_frame_matching']),
-    'no_previous_prediction': ('Ablation: no previous prediction',
-                               ['--ablation=no_previous_prediction']),
+  'copy_first_mask': ('Baseline: the first mask on every frame', ['--baseline=copy_first_mask']),
+  'global_matching': ('Baseline: global matching, no head', ['--baseline=global_matching']),
+  'default': ('The model', []),
+  'no_frame_grid': (
+    'Frames as they are, not resized to the grid',
+    ['--model_option=frame_grid=null'],
+  ),
+  'flip': ('Flip', ['--flip']),
+  'pyramid_max': ('Scales 0.75 and 1, maximum', ['--image_pyramid=0.75,1']),
+  'pyramid_avg': ('Scales 0.75 and 1, mean', ['--image_pyramid=0.75,1', '--merge_method=avg']),
+  'pyramid_up': ('Scales 1 and 1.25, mean', ['--image_pyramid=1,1.25', '--merge_method=avg']),
+  'size_640': ('Frames of 640 pixels', ['--max_internal_size=640']),
+  'size_480': ('Frames of 480 pixels', ['--max_internal_size=480']),
+  'size_320': ('Frames of 320 pixels', ['--max_internal_size=320']),
+  'reference_all': ('All reference pixels', ['--max_reference_pixels_per_object=0']),
+  'reference_4096': (
+    'At most 4,096 reference pixels an object',
+    ['--max_reference_pixels_per_object=4096'],
+  ),
+  'reference_1024': (
+    'At most 1,024 reference pixels an object',
+    ['--max_reference_pixels_per_object=1024'],
+  ),
+  'reference_256': (
+    'At most 256 reference pixels an object',
+    ['--max_reference_pixels_per_object=256'],
+  ),
+  'float32': ('float32', ['--precision=float32']),
+  'bfloat16': ('bfloat16', ['--precision=bfloat16']),
+  'no_first_frame_matching': (
+    'Ablation: no first-frame matching',
+    ['--ablation=no_first_frame_matching'],
+  ),
+  'no_previous_frame_matching': (
+    'Ablation: no previous-frame matching',
+    ['--ablation=no_previous_frame_matching'],
+  ),
+  'global_previous_frame_matching': (
+    'Ablation: global previous-frame matching',
+    ['--ablation=global_previous_frame_matching'],
+  ),
+  'no_previous_prediction': (
+    'Ablation: no previous prediction',
+    ['--ablation=no_previous_prediction'],
+  ),
 }
 REFERENCE = 'default'  # the row that others are compared with
 _COLUMNS = ('J', 'F', 'J&F', 'difference', 's/frame', 'GFLOP/s')
@@ -69,24 +85,35 @@ def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string('output_dir', None, 'Folder of the table; each option has a folder in it.')
   flags.DEFINE_list('options', list(OPTIONS), 'Rows of the table, separated by commas.')
-  flags.DEFINE_string('model', 'default', 'Weights file; "default" is the one that comes with the '
-                      'project.')
+  flags.DEFINE_string(
+    'model', 'default', 'Weights file; "default" is the one that comes with the project.'
+  )
   flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
   flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
   flags.DEFINE_string('split', 'val', 'Name of the list of sequences.')
   flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
-  flags.DEFINE_integer('max_internal_size', None, 'Longer side in pixels at which frames are '
-                       'segmented, for the options that do not say it themselves.', lower_bound=32)
-  flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Type the network computes '
-                    'in, for the options that do not say it themselves.')
+  flags.DEFINE_integer(
+    'max_internal_size',
+    None,
+    'Longer side in pixels at which frames are '
+    'segmented, for the options that do not say it themselves.',
+    lower_bound=32,
+  )
+  flags.DEFINE_enum(
+    'precision',
+    'float32',
+    ['float32', 'bfloat16'],
+    'Type the network computes in, for the options that do not say it themselves.',
+  )
 
 
 def main():
   """Evaluates option after option; returns 1 if one failed."""
   unknown = [name for name in FLAGS.options if name not in OPTIONS]
   if unknown:
-    raise command_line.UsageError(f'--options has {unknown[0]!r}; expected names of '
-                                  f'{", ".join(OPTIONS)}.')
+    raise command_line.UsageError(
+      f'--options has {unknown[0]!r}; expected names of {", ".join(OPTIONS)}.'
+    )
   for flag in ('output_dir', 'davis_root'):
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')
@@ -118,9 +145,15 @@ def command(name, output_dir):
     list of str.
   """
   own = OPTIONS[name][1]
-  arguments = [*own, f'--davis_root={FLAGS.davis_root}', f'--year={FLAGS.year}',
-               f'--split={FLAGS.split}', f'--output_dir={output_dir / name}', '--nokeep_maps',
-               '--noreport']
+  arguments = [
+    *own,
+    f'--davis_root={FLAGS.davis_root}',
+    f'--year={FLAGS.year}',
+    f'--split={FLAGS.split}',
+    f'--output_dir={output_dir / name}',
+    '--nokeep_maps',
+    '--noreport',
+  ]
   if FLAGS.sequences:
     arguments.append(f'--sequences={",".join(FLAGS.sequences)}')
   if own != ['--baseline=copy_first_mask']:
@@ -136,8 +169,12 @@ def evaluate(name, arguments):
   """Runs the evaluation in a process of its own, showing its progress; the error or None."""
   environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
   with subprocess.Popen(
-      [sys.executable, '-m', 'feelvos_tf.evaluate', *arguments], env=environment, text=True,
-      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    [sys.executable, '-m', 'feelvos_tf.evaluate', *arguments],
+    env=environment,
+    text=True,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+  ) as process:
     last = ''
     try:
       for line in process.stderr:
@@ -156,26 +193,39 @@ def evaluate(name, arguments):
 
 def read_row(name, output_dir, error=None):
   """A row of the table as a dict: 'option', 'error', 'J', 'F', 'J&F', 'seconds_per_frame', ..."""
-  row = {'option': name, 'description': OPTIONS[name][0], 'flags': OPTIONS[name][1],
-         'error': error}
+  row = {'option': name, 'description': OPTIONS[name][0], 'flags': OPTIONS[name][1], 'error': error}
   if error:
     return row
   summary = evaluation_tables.read_summary(output_dir / name)
   settings, numbers = summary['settings'], summary['global']
-  return {**row, 'J': numbers['J-Mean'], 'F': numbers['F-Mean'], 'J&F': numbers['J&F-Mean'],
-          'seconds_per_frame': settings.get('seconds_per_frame'),
-          'matmul_gflops': settings.get('matmul_gflops'),
-          'num_sequences': summary['num_sequences'], 'left_out': summary['left_out']}
+  return {
+    **row,
+    'J': numbers['J-Mean'],
+    'F': numbers['F-Mean'],
+    'J&F': numbers['J&F-Mean'],
+    'seconds_per_frame': settings.get('seconds_per_frame'),
+    'matmul_gflops': settings.get('matmul_gflops'),
+    'num_sequences': summary['num_sequences'],
+    'left_out': summary['left_out'],
+  }
 
 
 def write_table(output_dir, rows):
   """Writes table.json and table.md of some rows."""
-  about = {'model': FLAGS.model, 'davis_root': FLAGS.davis_root, 'year': FLAGS.year,
-           'split': FLAGS.split, 'sequences': FLAGS.sequences,
-           'max_internal_size': FLAGS.max_internal_size, 'precision': FLAGS.precision,
-           'cores': os.cpu_count(), 'platform': platform.platform()}
+  about = {
+    'model': FLAGS.model,
+    'davis_root': FLAGS.davis_root,
+    'year': FLAGS.year,
+    'split': FLAGS.split,
+    'sequences': FLAGS.sequences,
+    'max_internal_size': FLAGS.max_internal_size,
+    'precision': FLAGS.precision,
+    'cores': os.cpu_count(),
+    'platform': platform.platform(),
+  }
   whole_file.write_text(
-      output_dir / 'table.json', json.dumps({'about': about, 'rows': rows}, indent=1) + '\n')
+    output_dir / 'table.json', json.dumps({'about': about, 'rows': rows}, indent=1) + '\n'
+  )
   whole_file.write_text(output_dir / 'table.md', markdown(rows, about))
 
 
@@ -192,12 +242,16 @@ def markdown(rows, about):
   reference = next((row.get('J&F') for row in rows if row['option'] == REFERENCE), None)
   size = f', frames of {about["max_internal_size"]} pixels' if about['max_internal_size'] else ''
   counts = sorted({row['num_sequences'] for row in rows if not row['error']})
-  lines = [f'Model {about["model"]}, DAVIS {about["year"]} {about["split"]}, '
-           f'{" or ".join(map(str, counts)) or "no"} sequence{"" if counts == [1] else "s"}{size}, '
-           f'{about["precision"]}, {about["cores"]} cores. '
-           'Difference: of J&F with the model as it is. GFLOP/s: float32 matrix products in the '
-           'same run.', '', f'| option | flags | {" | ".join(_COLUMNS)} |',
-           '|---' * 2 + '|--:' * len(_COLUMNS) + '|']
+  lines = [
+    f'Model {about["model"]}, DAVIS {about["year"]} {about["split"]}, '
+    f'{" or ".join(map(str, counts)) or "no"} sequence{"" if counts == [1] else "s"}{size}, '
+    f'{about["precision"]}, {about["cores"]} cores. '
+    'Difference: of J&F with the model as it is. GFLOP/s: float32 matrix products in the '
+    'same run.',
+    '',
+    f'| option | flags | {" | ".join(_COLUMNS)} |',
+    '|---' * 2 + '|--:' * len(_COLUMNS) + '|',
+  ]
   for row in rows:
     flags_of_row = ' '.join(f'`{flag}`' for flag in row['flags'])
     if row['error']:
@@ -205,11 +259,17 @@ def markdown(rows, about):
     else:
       difference = None if None in (reference, row['J&F']) else row['J&F'] - reference
       cells = [_number(row[name], '.3f') for name in ('J', 'F', 'J&F')]
-      cells += ['' if row['option'] == REFERENCE else _number(difference, '+.3f'),
-                _number(row['seconds_per_frame'], '.2f'), _number(row['matmul_gflops'], '.0f')]
+      cells += [
+        '' if row['option'] == REFERENCE else _number(difference, '+.3f'),
+        _number(row['seconds_per_frame'], '.2f'),
+        _number(row['matmul_gflops'], '.0f'),
+      ]
     lines.append(f'| {row["description"]} | {flags_of_row} | {" | ".join(cells)} |')
-  lines += [f'\n{row["description"]}: left out {name} ({reason})'
-            for row in rows for name, reason in row.get('left_out', {}).items()]
+  lines += [
+    f'\n{row["description"]}: left out {name} ({reason})'
+    for row in rows
+    for name, reason in row.get('left_out', {}).items()
+  ]
   return '\n'.join(lines) + '\n'
 
 

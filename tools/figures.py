@@ -17,8 +17,10 @@ def create(path, size, otherwise=''):
   try:
     from matplotlib import figure
   except ImportError as error:
-    raise ValueError(f'{path} cannot be drawn: matplotlib is not installed; '
-                     f"pip install 'feelvos-tf[plots]'{otherwise}.") from error
+    raise ValueError(
+      f'{path} cannot be drawn: matplotlib is not installed; '
+      f"pip install 'feelvos-tf[plots]'{otherwise}."
+    ) from error
   return figure.Figure(figsize=size, layout='constrained')
 
 

@@ -22,8 +22,12 @@ FLAGS = flags.FLAGS
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_list('runs', [], 'Folders of evaluations (with summary.json), separated by commas; '
-                    'the sequences of the first are drawn.')
+  flags.DEFINE_list(
+    'runs',
+    [],
+    'Folders of evaluations (with summary.json), separated by commas; '
+    'the sequences of the first are drawn.',
+  )
   flags.DEFINE_string('output', None, 'PNG file to write.')
   flags.DEFINE_bool('overwrite', False, 'Replace --output.')
 
@@ -31,12 +35,15 @@ def define_flags():
 def main():
   """Reads the summaries and writes the picture."""
   if not FLAGS.runs or not FLAGS.output:
-    raise command_line.UsageError('--runs and --output are needed: folders of evaluations, and a '
-                                  'PNG file.')
+    raise command_line.UsageError(
+      '--runs and --output are needed: folders of evaluations, and a PNG file.'
+    )
   if os.path.exists(FLAGS.output) and not FLAGS.overwrite:
     raise ValueError(f'{FLAGS.output} exists; --overwrite replaces it.')
-  runs = {pathlib.Path(run).name: curves(evaluation_tables.read_summary(pathlib.Path(run)))
-          for run in FLAGS.runs}
+  runs = {
+    pathlib.Path(run).name: curves(evaluation_tables.read_summary(pathlib.Path(run)))
+    for run in FLAGS.runs
+  }
   plot(runs, FLAGS.output)
 
 
@@ -78,13 +85,14 @@ def plot(runs, path):
     panel.set_ylim(0, 1)
     panel.grid(alpha=0.3)
     panel.tick_params(labelsize=7)
-  for panel in panels[len(names):]:
+  for panel in panels[len(names) :]:
     panel.set_axis_off()
   drawing.supylabel('J', fontsize=9)
   drawing.supxlabel('frame', fontsize=9)
   if len(runs) > 1:
-    drawing.legend(*panels[0].get_legend_handles_labels(), loc='outside upper right', fontsize=8,
-                   ncols=len(runs))
+    drawing.legend(
+      *panels[0].get_legend_handles_labels(), loc='outside upper right', fontsize=8, ncols=len(runs)
+    )
   figures.save(drawing, path, dpi=100)
 
 

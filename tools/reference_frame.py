@@ -43,10 +43,15 @@ class OriginalFrames:
     """Object index of every pixel of the next frame, int32 [height, width]."""
     features, embedding = self._extract(frame[tf.newaxis])
     far = original_global_matching(
-        embedding[0], self._reference, self._reference_labels, self._count)
+      embedding[0], self._reference, self._reference_labels, self._count
+    )
     near = original_local_matching(
-        embedding[0], self._previous, self._previous_labels, self._count,
-        self._model.options.window_radius)
+      embedding[0],
+      self._previous,
+      self._previous_labels,
+      self._count,
+      self._model.options.window_radius,
+    )
     labels, small = self._finish(features, far, self._previous_labels, near)
     self._previous, self._previous_labels = embedding[0], small
     return labels

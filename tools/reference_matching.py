@@ -39,10 +39,12 @@ def original_global_matching(query, reference, labels, num_objects, chunks=INFER
   wrong = tf.not_equal(tf.reshape(labels, [1, -1]), tf.range(num_objects)[:, tf.newaxis])
 
   def body(step, found):
-    part = pixels[step * size:(step + 1) * size]
-    squared = (tf.reduce_sum(part * part, axis=1)[:, tf.newaxis]
-               + tf.reduce_sum(others * others, axis=1)[tf.newaxis]
-               - 2.0 * tf.matmul(part, others, transpose_b=True))
+    part = pixels[step * size : (step + 1) * size]
+    squared = (
+      tf.reduce_sum(part * part, axis=1)[:, tf.newaxis]
+      + tf.reduce_sum(others * others, axis=1)[tf.newaxis]
+      - 2.0 * tf.matmul(part, others, transpose_b=True)
+    )
     squared = squared[:, tf.newaxis] + tf.cast(wrong, tf.float32)[tf.newaxis] * WRONG_OBJECT
     return step + 1, found.write(step, tf.reduce_min(squared, axis=2))
 
@@ -72,9 +74,9 @@ def original_local_matching(query, previous, labels, num_objects, window_radius=
   squared, masks = [], []
   for y in range(2 * window_radius + 1):
     for x in range(2 * window_radius + 1):
-      shifted = padded[y:y + height, x:x + width]
+      shifted = padded[y : y + height, x : x + width]
       squared.append(tf.reduce_sum(tf.math.squared_difference(query, shifted), axis=2))
-      masks.append(own[y:y + height, x:x + width])
+      masks.append(own[y : y + height, x : x + width])
   distance = _normalized(tf.stack(squared, axis=2))[..., tf.newaxis]
   masks = tf.stack(masks, axis=2)
   tiled = tf.tile(distance, tf.stack([1, 1, 1, num_objects]))

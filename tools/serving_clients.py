@@ -24,8 +24,10 @@ _START_SECONDS = 600
 
 def demo_clip(height, width, count):
   """(list of `count` uint8 frames, uint8 mask) of the demo clip, resized."""
-  frames = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for _, frame
-            in zip(range(count), folder.open_video(DEMO / 'clip.mp4').frames())]
+  frames = [
+    cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    for _, frame in zip(range(count), folder.open_video(DEMO / 'clip.mp4').frames())
+  ]
   ids = masks.read_mask(DEMO / 'mask.png', void=False).ids
   return frames, cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
 
@@ -49,16 +51,24 @@ def exported(model_dir):
     yield model_dir
     return
   with tempfile.TemporaryDirectory() as output:
-    subprocess.run([sys.executable, '-m', 'feelvos_tf.export', f'--output_dir={output}'], cwd=ROOT,
-                   check=True)
+    subprocess.run(
+      [sys.executable, '-m', 'feelvos_tf.export', f'--output_dir={output}'], cwd=ROOT, check=True
+    )
     yield output
 
 
 @contextlib.contextmanager
 def served(model_dir, *arguments):
   """Runs a server; yields (process, HTTP address, gRPC address)."""
-  command = [sys.executable, '-m', 'feelvos_tf.serve', f'--model_dir={model_dir}', '--port=0',
-             '--grpc_port=0', *arguments]
+  command = [
+    sys.executable,
+    '-m',
+    'feelvos_tf.serve',
+    f'--model_dir={model_dir}',
+    '--port=0',
+    '--grpc_port=0',
+    *arguments,
+  ]
   process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
   try:
     line = process.stdout.readline()
@@ -76,8 +86,9 @@ class HttpSession:
 
   def __init__(self, address, frame, mask):
     self._client = httpx.Client(base_url=f'http://{address}', timeout=600)
-    reply = self._client.post('/v1/sessions',
-                              files={'frame': frame, 'mask': masks.encode_mask(mask)})
+    reply = self._client.post(
+      '/v1/sessions', files={'frame': frame, 'mask': masks.encode_mask(mask)}
+    )
     reply.raise_for_status()
     self.url = f'/v1/sessions/{reply.json()["session_id"]}'
 
@@ -89,8 +100,9 @@ class HttpSession:
 
   def correct(self, frame, mask):
     """Gives the right mask of a frame."""
-    self._client.post(f'{self.url}/mask', files={
-        'frame': frame, 'mask': masks.encode_mask(mask)}).raise_for_status()
+    self._client.post(
+      f'{self.url}/mask', files={'frame': frame, 'mask': masks.encode_mask(mask)}
+    ).raise_for_status()
 
   def close(self):
     """Ends the session."""
@@ -105,7 +117,8 @@ class WebSocketSession(HttpSession):
     super().__init__(address, frame, mask)
     self._open = contextlib.ExitStack()
     self._stream = self._open.enter_context(
-        websockets.connect(f'ws://{address}{self.url}/stream', compression=None))
+      websockets.connect(f'ws://{address}{self.url}/stream', compression=None)
+    )
 
   def step(self, frame):
     self._stream.send(frame)
@@ -139,9 +152,16 @@ def track_grpc(address, encoded, mask):
 def track_rest(address, encoded, mask):
   """Masks of a clip by `track` over REST."""
   pack = lambda data: {'b64': base64.b64encode(data).decode()}
-  reply = httpx.post(f'http://{address}/v1/models/feelvos:predict', timeout=600, json={
-      'inputs': {'image_bytes': [pack(data) for data in encoded],
-                 'mask_bytes': pack(masks.encode_mask(mask))}})
+  reply = httpx.post(
+    f'http://{address}/v1/models/feelvos:predict',
+    timeout=600,
+    json={
+      'inputs': {
+        'image_bytes': [pack(data) for data in encoded],
+        'mask_bytes': pack(masks.encode_mask(mask)),
+      }
+    },
+  )
   reply.raise_for_status()
   return [base64.b64decode(item['b64']) for item in reply.json()['outputs']['masks_bytes']]
 

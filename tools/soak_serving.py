@@ -10,7 +10,15 @@ import numpy as np
 
 from feelvos_tf import pretrained
 from tools.serving_clients import (
-    HttpSession, WebSocketSession, check_mask, decoded, demo_clip, exported, jpeg, served)
+  HttpSession,
+  WebSocketSession,
+  check_mask,
+  decoded,
+  demo_clip,
+  exported,
+  jpeg,
+  served,
+)
 
 
 class SoakClient(threading.Thread):
@@ -89,8 +97,10 @@ def soak(options):
   expected = [masks_in_process(segmenter, video) for video in videos]
   with exported(options.model_dir) as model_dir, served(model_dir) as (process, address, _):
     end = time.monotonic() + options.soak_seconds
-    clients = [SoakClient(address, (HttpSession, WebSocketSession)[i % 2], videos[i], expected[i],
-                          end) for i in range(options.clients)]
+    clients = [
+      SoakClient(address, (HttpSession, WebSocketSession)[i % 2], videos[i], expected[i], end)
+      for i in range(options.clients)
+    ]
     for client in clients:
       client.start()
     memory = []
@@ -98,13 +108,17 @@ def soak(options):
       memory.append(resident_bytes(process))
       time.sleep(min(2.0, options.soak_seconds / 50))
     left = httpx.get(f'http://{address}/metrics').text
-  warm = memory[len(memory) // 5:]
+  warm = memory[len(memory) // 5 :]
   fifth = max(1, len(warm) // 5)
   return dict(
-      part='soak', seconds=options.soak_seconds, clients=options.clients,
-      sessions=sum(client.sessions for client in clients),
-      frames=sum(client.frames for client in clients),
-      errors=[client.error for client in clients if client.error],
-      sessions_left=float(re.search(r'^feelvos_sessions (\S+)$', left, re.M).group(1)),
-      memory_after_warmup_bytes=float(np.median(warm[:fifth])),
-      memory_at_end_bytes=float(np.median(warm[-fifth:])), memory_peak_bytes=max(memory))
+    part='soak',
+    seconds=options.soak_seconds,
+    clients=options.clients,
+    sessions=sum(client.sessions for client in clients),
+    frames=sum(client.frames for client in clients),
+    errors=[client.error for client in clients if client.error],
+    sessions_left=float(re.search(r'^feelvos_sessions (\S+)$', left, re.M).group(1)),
+    memory_after_warmup_bytes=float(np.median(warm[:fifth])),
+    memory_at_end_bytes=float(np.median(warm[-fifth:])),
+    memory_peak_bytes=max(memory),
+  )

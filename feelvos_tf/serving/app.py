@@ -37,11 +37,16 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
     `fastapi.FastAPI`.
   """
   # The documentation pages of FastAPI load scripts from elsewhere.
-  app = fastapi.FastAPI(title='FEELVOS', docs_url=None, redoc_url=None,
-                        lifespan=_lifespan(services, grpc_server, grpc_grace))
+  app = fastapi.FastAPI(
+    title='FEELVOS',
+    docs_url=None,
+    redoc_url=None,
+    lifespan=_lifespan(services, grpc_server, grpc_grace),
+  )
   app.state.services = services
-  app.add_middleware(body_limit.RequestBodyLimitMiddleware,
-                     max_body_size=services.options.max_body_bytes)
+  app.add_middleware(
+    body_limit.RequestBodyLimitMiddleware, max_body_size=services.options.max_body_bytes
+  )
   app.add_middleware(_Outermost, services=services)
   _add_error_handlers(app)
   app.include_router(page_routes.build_open_router(services))
@@ -50,22 +55,31 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
   def need_token(request: fastapi.Request):
     services.token.check(request.headers.get('authorization'))
 
-  for router in (session_routes.build_router(services), overlay_route.build_router(services),
-                 rest_routes.build_router(services), page_routes.build_metrics_router(services)):
+  for router in (
+    session_routes.build_router(services),
+    overlay_route.build_router(services),
+    rest_routes.build_router(services),
+    page_routes.build_metrics_router(services),
+  ):
     app.include_router(router, dependencies=[fastapi.Depends(need_token)])
-  for router in (stream_route.build_router(services),
-                 overlay_stream_route.build_router(services)):  # They check the token themselves.
+  for router in (
+    stream_route.build_router(services),
+    overlay_stream_route.build_router(services),
+  ):  # They check the token themselves.
     app.include_router(router)
   return app
 
 
 def _lifespan(services, grpc_server, grpc_grace):
   """What runs beside the routes, and the order in which everything ends."""
+
   @contextlib.asynccontextmanager
   async def lifespan(app):
     del app
-    tasks = [asyncio.ensure_future(_watch_models(services)),
-             asyncio.ensure_future(_evict(services))]
+    tasks = [
+      asyncio.ensure_future(_watch_models(services)),
+      asyncio.ensure_future(_evict(services)),
+    ]
     if grpc_server is not None:
       grpc_server.start()
     try:
@@ -108,8 +122,10 @@ class _Outermost:
 
 
 def _too_large(services):
-  return (f'the body is larger than {services.options.max_body_bytes} bytes; send less at a time, '
-          'or start the server with a higher --max_body_bytes.')
+  return (
+    f'the body is larger than {services.options.max_body_bytes} bytes; send less at a time, '
+    'or start the server with a higher --max_body_bytes.'
+  )
 
 
 def _error(message, status, headers=None):
@@ -126,8 +142,12 @@ def _add_error_handlers(app):
 
   async def on_invalid_request(request, error):
     del request
-    return _error('; '.join(f'{".".join(map(str, problem["loc"]))}: {problem["msg"]}'
-                            for problem in error.errors()), 400)
+    return _error(
+      '; '.join(
+        f'{".".join(map(str, problem["loc"]))}: {problem["msg"]}' for problem in error.errors()
+      ),
+      400,
+    )
 
   async def on_disconnect(request, error):
     del request, error

@@ -40,15 +40,17 @@ class TokenCheck:
     if offered is None:
       self.check(authorization)
     else:
-      self._compare(offered[len(_SUBPROTOCOL):])
+      self._compare(offered[len(_SUBPROTOCOL) :])
     return offered
 
   def _compare(self, given):
     if not self.needed:
       return
     if given is None:
-      raise errors.RequestError(grpc.StatusCode.UNAUTHENTICATED,
-                                'this server needs a token: send "Authorization: Bearer TOKEN".')
+      raise errors.RequestError(
+        grpc.StatusCode.UNAUTHENTICATED,
+        'this server needs a token: send "Authorization: Bearer TOKEN".',
+      )
     if not hmac.compare_digest(given.encode('utf-8', 'replace'), self._token):
       raise errors.RequestError(grpc.StatusCode.UNAUTHENTICATED, 'wrong token.')
 
@@ -68,5 +70,6 @@ class TokenInterceptor(grpc.ServerInterceptor):
     except errors.RequestError as error:
       message = str(error)
       return grpc.unary_unary_rpc_method_handler(
-          lambda request, context: context.abort(grpc.StatusCode.UNAUTHENTICATED, message))
+        lambda request, context: context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
+      )
     return continuation(handler_call_details)

@@ -7,19 +7,22 @@ import tensorflow as tf
 
 # The HTTP status of a gRPC status, as TensorFlow Serving maps them.
 HTTP_STATUS = {
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.FAILED_PRECONDITION: 400,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.UNIMPLEMENTED: 501,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.INTERNAL: 500,
+  grpc.StatusCode.INVALID_ARGUMENT: 400,
+  grpc.StatusCode.FAILED_PRECONDITION: 400,
+  grpc.StatusCode.OUT_OF_RANGE: 400,
+  grpc.StatusCode.UNAUTHENTICATED: 401,
+  grpc.StatusCode.NOT_FOUND: 404,
+  grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+  grpc.StatusCode.UNIMPLEMENTED: 501,
+  grpc.StatusCode.UNAVAILABLE: 503,
+  grpc.StatusCode.INTERNAL: 500,
 }
 # What a graph raises because of its inputs.
-OF_TENSORFLOW = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError,
-                 tf.errors.ResourceExhaustedError)
+OF_TENSORFLOW = (
+  tf.errors.InvalidArgumentError,
+  tf.errors.OutOfRangeError,
+  tf.errors.ResourceExhaustedError,
+)
 _ASSERTION = re.compile(r'assertion failed: \[(.*?)\]((?: \[[^\]]*\])*)')
 
 
@@ -59,8 +62,10 @@ def of_exception(error):
   if isinstance(error, ValueError):
     return invalid(error)
   if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
-    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED,
-                        'not enough memory for this request; send smaller frames or fewer objects.')
+    return RequestError(
+      grpc.StatusCode.RESOURCE_EXHAUSTED,
+      'not enough memory for this request; send smaller frames or fewer objects.',
+    )
   if isinstance(error, OF_TENSORFLOW):
     return invalid(_without_nodes(error.message))
   return None

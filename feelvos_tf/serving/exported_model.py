@@ -43,20 +43,26 @@ class ExportedModel:
     except Exception as error:  # Whatever a broken protobuf, graph or file leads to.
       raise ValueError(f'{folder}: cannot be loaded as a SavedModel ({error}).') from error
     self.signatures = dict(self._loaded.signatures)
-    self.signature_defs = {name: value for name, value in definition.signature_def.items()
-                           if name in self.signatures}
+    self.signature_defs = {
+      name: value for name, value in definition.signature_def.items() if name in self.signatures
+    }
     self.keeps_state = all(name in self.signatures for name in _SESSION_SIGNATURES)
 
   def begin(self, frame, labels, num_objects, references=None):
     """`inference.InferenceGraph.begin` by the signatures `initialize` and `correct`."""
-    given = dict(image=tf.constant(frame), labels=tf.constant(labels, tf.int32),
-                 num_objects=tf.constant(num_objects))
+    given = dict(
+      image=tf.constant(frame),
+      labels=tf.constant(labels, tf.int32),
+      num_objects=tf.constant(num_objects),
+    )
     if references is None:
       result = self.signatures['initialize'](**given)
     else:
       result = self.signatures['correct'](
-          reference_embeddings=tf.constant(references.embeddings),
-          reference_labels=tf.constant(references.labels), **given)
+        reference_embeddings=tf.constant(references.embeddings),
+        reference_labels=tf.constant(references.labels),
+        **given,
+      )
     return _state(result)
 
   def advance(self, frame, state, num_objects, size):
@@ -66,11 +72,15 @@ class ExportedModel:
       ValueError: labels of another size than the frame's are wanted.
     """
     if tuple(frame.shape[:2]) != tuple(size):
-      raise ValueError(f'an exported model returns labels of the size of the frame, '
-                       f'{tuple(frame.shape[:2])}; {tuple(size)} wanted.')
+      raise ValueError(
+        f'an exported model returns labels of the size of the frame, '
+        f'{tuple(frame.shape[:2])}; {tuple(size)} wanted.'
+      )
     result = self.signatures['step'](
-        image=tf.constant(frame), num_objects=tf.constant(num_objects),
-        **dict(zip(inference.STATE_NAMES, tf.nest.flatten(state))))
+      image=tf.constant(frame),
+      num_objects=tf.constant(num_objects),
+      **dict(zip(inference.STATE_NAMES, tf.nest.flatten(state))),
+    )
     # Logarithms of probabilities are logits with another constant per position.
     logits = tf.maximum(tf.math.log(result['probabilities']), _LEAST_LOGIT)
     none = tf.zeros([0, 0, 0])
@@ -89,12 +99,13 @@ class ExportedModel:
     """
     previous = dict(zip(inference.PREVIOUS_NAMES, snapshot.state.previous))
     return self.signatures['save_state'](
-        size=tf.constant(snapshot.size, tf.int32),
-        object_ids=tf.constant(snapshot.object_ids, tf.int32),
-        palette_bytes=tf.constant(palette_chunk),
-        reference_embeddings=tf.constant(snapshot.references.embeddings),
-        reference_labels=tf.constant(snapshot.references.labels),
-        **previous)['state_bytes'].numpy()
+      size=tf.constant(snapshot.size, tf.int32),
+      object_ids=tf.constant(snapshot.object_ids, tf.int32),
+      palette_bytes=tf.constant(palette_chunk),
+      reference_embeddings=tf.constant(snapshot.references.embeddings),
+      reference_labels=tf.constant(snapshot.references.labels),
+      **previous,
+    )['state_bytes'].numpy()
 
   def restore(self, state_bytes):
     """`segmenter.Snapshot` and PLTE chunk (bytes) of state bytes.
@@ -104,15 +115,16 @@ class ExportedModel:
     """
     result = self.signatures['restore_state'](state_bytes=tf.constant(state_bytes))
     snapshot = segmenter.Snapshot(
-        tuple(int(side) for side in result['size']),
-        tuple(int(i) for i in result['object_ids']),
-        inference.References(
-            result['reference_embeddings'], np.asarray(result['reference_labels'])),
-        _state(result))
+      tuple(int(side) for side in result['size']),
+      tuple(int(i) for i in result['object_ids']),
+      inference.References(result['reference_embeddings'], np.asarray(result['reference_labels'])),
+      _state(result),
+    )
     return snapshot, result['palette_bytes'].numpy()
 
 
 def _state(result):
   tensors = [result[name] for name in inference.STATE_NAMES]
   return inference.State(
-      matching.ReferenceBank(*tensors[:3]), model_lib.PreviousFrame(*tensors[3:]))
+    matching.ReferenceBank(*tensors[:3]), model_lib.PreviousFrame(*tensors[3:])
+  )

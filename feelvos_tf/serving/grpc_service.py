@@ -37,23 +37,28 @@ def build_server(services, address):
   """
   limit = services.options.max_body_bytes
   server = grpc.server(
-      futures.ThreadPoolExecutor(_THREADS, thread_name_prefix='grpc'),
-      interceptors=[auth.TokenInterceptor(services.token)],
-      options=[('grpc.max_receive_message_length', limit), ('grpc.max_send_message_length', -1),
-               ('grpc.so_reuseport', 0)],
-      maximum_concurrent_rpcs=_THREADS + services.options.max_waiting)
+    futures.ThreadPoolExecutor(_THREADS, thread_name_prefix='grpc'),
+    interceptors=[auth.TokenInterceptor(services.token)],
+    options=[
+      ('grpc.max_receive_message_length', limit),
+      ('grpc.max_send_message_length', -1),
+      ('grpc.so_reuseport', 0),
+    ],
+    maximum_concurrent_rpcs=_THREADS + services.options.max_waiting,
+  )
   prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-      PredictionService(services), server)
+    PredictionService(services), server
+  )
   model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(services), server)
   try:
     return server, server.add_insecure_port(address)
   except RuntimeError as error:
-    raise ValueError(f'{address}: gRPC cannot listen there; choose another --grpc_port.'
-                     ) from error
+    raise ValueError(f'{address}: gRPC cannot listen there; choose another --grpc_port.') from error
 
 
 def _answers(method):
   """Turns exceptions of a method into gRPC statuses and counts its calls."""
+
   @functools.wraps(method)
   def call(self, request, context):
     code, message = grpc.StatusCode.OK, ''
@@ -68,6 +73,7 @@ def _answers(method):
     finally:
       self.services.metrics.requests.labels('grpc', method.__name__, code.name).inc()
     context.abort(code, message)
+
   return call
 
 
@@ -87,7 +93,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
       response.model_spec.name = version.name
       response.model_spec.version.value = version.number
       response.model_spec.signature_name = (
-          request.model_spec.signature_name or predict.DEFAULT_SIGNATURE)
+        request.model_spec.signature_name or predict.DEFAULT_SIGNATURE
+      )
       for name, value in outputs.items():
         response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
       return response
@@ -95,8 +102,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
   def _run(self, version, request):
     predictor = self.services.predictor
     inputs = {name: self._to_array(name, proto) for name, proto in request.inputs.items()}
-    return predictor.run(
-        version, request.model_spec.signature_name, inputs, request.output_filter)
+    return predictor.run(version, request.model_spec.signature_name, inputs, request.output_filter)
 
   def _to_array(self, name, proto):
     try:

@@ -20,8 +20,10 @@ class ImageDecoder:
     self._max_objects = max_objects
     # The decoder of `track`: the same pixels and the same words for what is wrong.
     self._decode = tf.function(
-        lambda data: png_in_graph.decode_frame(data, max_pixels), autograph=False,
-        input_signature=[tf.TensorSpec([], tf.string)])
+      lambda data: png_in_graph.decode_frame(data, max_pixels),
+      autograph=False,
+      input_signature=[tf.TensorSpec([], tf.string)],
+    )
 
   def frame(self, data):
     """uint8 [height, width, 3], RGB, of the bytes of a JPEG or PNG.
@@ -59,11 +61,14 @@ class ImageDecoder:
           raise self._too_large(name, height, width)
         # Colours are no ids; the graph has a message for them.
         if is_mask and image.mode in ('1', 'L', 'P'):
-          self._check_objects(int(np.count_nonzero(np.bincount(
-              np.asarray(image, np.uint8).ravel(), minlength=256)[1:])))
+          self._check_objects(
+            int(
+              np.count_nonzero(np.bincount(np.asarray(image, np.uint8).ravel(), minlength=256)[1:])
+            )
+          )
     except Image.DecompressionBombError as error:
       raise errors.invalid(
-          f'{name}: {error}; at most {self._max_pixels} pixels are taken; scale it down.'
+        f'{name}: {error}; at most {self._max_pixels} pixels are taken; scale it down.'
       ) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
       raise errors.invalid(f'{name}: not a readable JPEG or PNG image given ({error}).') from error
@@ -74,10 +79,13 @@ class ImageDecoder:
       raise self._too_large(name, height, width)
 
   def _too_large(self, name, height, width):
-    return errors.invalid(f'{name}: {height}x{width} pixels given, at most {self._max_pixels} are '
-                          'taken; scale it down.')
+    return errors.invalid(
+      f'{name}: {height}x{width} pixels given, at most {self._max_pixels} are taken; scale it down.'
+    )
 
   def _check_objects(self, count):
     if count > self._max_objects:
-      raise errors.invalid(f'mask: {count} objects given, at most {self._max_objects} are taken; '
-                           'start the server with a higher --max_objects or leave some out.')
+      raise errors.invalid(
+        f'mask: {count} objects given, at most {self._max_objects} are taken; '
+        'start the server with a higher --max_objects or leave some out.'
+      )

@@ -19,32 +19,47 @@ class Metrics:
     self.registry = registry = prometheus_client.CollectorRegistry()
     for collector in (prometheus_client.ProcessCollector, prometheus_client.PlatformCollector):
       collector(registry=registry)
-    buckets = (.01, .03, .1, .3, 1, 3, 10, 30, 100)
+    buckets = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
     self.requests = prometheus_client.Counter(
-        'feelvos_requests', 'Requests answered.', ['protocol', 'method', 'code'],
-        registry=registry)
+      'feelvos_requests', 'Requests answered.', ['protocol', 'method', 'code'], registry=registry
+    )
     self.frame_seconds = prometheus_client.Histogram(
-        'feelvos_frame_seconds', 'Seconds from encoded frame to encoded mask, without waiting.',
-        buckets=buckets, registry=registry)
+      'feelvos_frame_seconds',
+      'Seconds from encoded frame to encoded mask, without waiting.',
+      buckets=buckets,
+      registry=registry,
+    )
     self.segment_seconds = prometheus_client.Histogram(
-        'feelvos_segment_seconds', "The model's part of feelvos_frame_seconds.", buckets=buckets,
-        registry=registry)
+      'feelvos_segment_seconds',
+      "The model's part of feelvos_frame_seconds.",
+      buckets=buckets,
+      registry=registry,
+    )
     self.predict_seconds = prometheus_client.Histogram(
-        'feelvos_predict_seconds', 'Seconds a stateless request runs.', ['model', 'signature'],
-        buckets=buckets, registry=registry)
+      'feelvos_predict_seconds',
+      'Seconds a stateless request runs.',
+      ['model', 'signature'],
+      buckets=buckets,
+      registry=registry,
+    )
     self.sessions_opened = prometheus_client.Counter(
-        'feelvos_sessions_opened', 'Sessions opened.', registry=registry)
+      'feelvos_sessions_opened', 'Sessions opened.', registry=registry
+    )
     self.sessions_expired = prometheus_client.Counter(
-        'feelvos_sessions_expired', 'Sessions closed because nobody used them.', registry=registry)
+      'feelvos_sessions_expired', 'Sessions closed because nobody used them.', registry=registry
+    )
     self._sessions = prometheus_client.Gauge(
-        'feelvos_sessions', 'Sessions open now.', registry=registry)
+      'feelvos_sessions', 'Sessions open now.', registry=registry
+    )
     self._session_bytes = prometheus_client.Gauge(
-        'feelvos_session_bytes', 'Bytes of the states of all sessions.', registry=registry)
+      'feelvos_session_bytes', 'Bytes of the states of all sessions.', registry=registry
+    )
     self._pending = prometheus_client.Gauge(
-        'feelvos_pending_requests', 'Requests that run or wait for a worker.', registry=registry)
+      'feelvos_pending_requests', 'Requests that run or wait for a worker.', registry=registry
+    )
     self._versions = prometheus_client.Gauge(
-        'feelvos_model_version', 'Version of a model that is served.', ['model'],
-        registry=registry)
+      'feelvos_model_version', 'Version of a model that is served.', ['model'], registry=registry
+    )
 
   def watch_sessions(self, count, memory):
     """Functions that give the number of sessions and the bytes they take."""
@@ -62,5 +77,4 @@ class Metrics:
 
   def page(self):
     """(bytes, content type) for a scraper."""
-    return (prometheus_client.generate_latest(self.registry),
-            prometheus_client.CONTENT_TYPE_LATEST)
+    return (prometheus_client.generate_latest(self.registry), prometheus_client.CONTENT_TYPE_LATEST)

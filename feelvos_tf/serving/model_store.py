@@ -106,11 +106,13 @@ class ModelStore:
     with self._lock:
       versions = self._versions.get(name, {})
       if number is not None and number not in versions:
-        raise errors.RequestError(grpc.StatusCode.NOT_FOUND,
-                                  f'Could not find version {number} of model {name}')
+        raise errors.RequestError(
+          grpc.StatusCode.NOT_FOUND, f'Could not find version {number} of model {name}'
+        )
       if not versions:
-        raise errors.RequestError(grpc.StatusCode.NOT_FOUND,
-                                  f'Could not find any versions of model {name}')
+        raise errors.RequestError(
+          grpc.StatusCode.NOT_FOUND, f'Could not find any versions of model {name}'
+        )
       chosen = versions if number is None else {number: versions[number]}
       return [chosen[key] for key in sorted(chosen, reverse=True)]
 
@@ -129,7 +131,8 @@ class ModelStore:
       if version is None or number not in (None, version.number):
         what = f'Latest({name})' if number is None else f'Specific({name}, {number})'
         raise errors.RequestError(
-            grpc.StatusCode.NOT_FOUND, f'Servable not found for request: {what}')
+          grpc.StatusCode.NOT_FOUND, f'Servable not found for request: {what}'
+        )
       version.leases += 1
     return Lease(version, lambda: self._give_back(version))
 
@@ -143,8 +146,10 @@ class ModelStore:
       lease.release()
 
   def _current(self, name):
-    return next((version for version in self._versions.get(name, {}).values()
-                 if version.state == AVAILABLE), None)
+    return next(
+      (version for version in self._versions.get(name, {}).values() if version.state == AVAILABLE),
+      None,
+    )
 
   def _is_broken(self, name, number):
     version = self._versions.get(name, {}).get(number)

@@ -42,8 +42,16 @@ class ServingOptions:
   replica: str = ''
 
   def __post_init__(self):
-    for name in ('max_body_bytes', 'max_pixels', 'max_objects', 'max_sessions', 'max_state_bytes',
-                 'workers', 'max_waiting', 'stream_queue'):
+    for name in (
+      'max_body_bytes',
+      'max_pixels',
+      'max_objects',
+      'max_sessions',
+      'max_state_bytes',
+      'workers',
+      'max_waiting',
+      'stream_queue',
+    ):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
     for name in ('idle_seconds', 'file_system_poll_wait_seconds'):

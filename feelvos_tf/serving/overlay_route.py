@@ -23,13 +23,15 @@ def build_router(services):
   @router.post('/v1/overlay')
   async def overlay(request: fastapi.Request):
     """Form with `frames` and `masks`, as many of one as of the other: an mp4 with H.264 or VP9."""
-    async with request.form(max_files=2 * _MOST_FRAMES, max_fields=8,
-                            max_part_size=_MOST_FIELD_BYTES) as form:
+    async with request.form(
+      max_files=2 * _MOST_FRAMES, max_fields=8, max_part_size=_MOST_FIELD_BYTES
+    ) as form:
       rate = read_rate(form.get('frames_per_second'))
       frames, given = form.getlist('frames'), form.getlist('masks')
       if not frames or len(frames) != len(given):
-        raise errors.invalid(f'{len(frames)} frames and {len(given)} masks given; expected one '
-                             'mask for every frame.')
+        raise errors.invalid(
+          f'{len(frames)} frames and {len(given)} masks given; expected one mask for every frame.'
+        )
       if not all(isinstance(part, UploadFile) for part in [*frames, *given]):
         raise errors.invalid('frames and masks have to be files.')
       video = await services.workers.run(_write, services.decoder, frames, given, rate)
@@ -48,8 +50,9 @@ def read_rate(value):
     rate = float(value) if value else writers.DEFAULT_FPS
     if 0 < rate <= _MOST_FRAMES_PER_SECOND:
       return rate
-  raise errors.invalid(f'frames_per_second: expected a number above 0, at most '
-                       f'{_MOST_FRAMES_PER_SECOND:g}.')
+  raise errors.invalid(
+    f'frames_per_second: expected a number above 0, at most {_MOST_FRAMES_PER_SECOND:g}.'
+  )
 
 
 def draw(decoder, frame, mask):
@@ -69,8 +72,9 @@ def draw(decoder, frame, mask):
   decoded = decoder.mask(mask)
   image = decoder.frame(frame)
   if image.shape[:2] != decoded.ids.shape:
-    raise errors.invalid(f'mask: {decoded.ids.shape} pixels given for a frame of '
-                         f'{image.shape[:2]}.')
+    raise errors.invalid(
+      f'mask: {decoded.ids.shape} pixels given for a frame of {image.shape[:2]}.'
+    )
   palette = decoded.palette if decoded.palette is not None else masks.DAVIS_PALETTE
   return masks.overlay(image, decoded.ids, palette, void_id=None)
 

@@ -33,14 +33,17 @@ def build_router(services):
   async def stream(websocket: fastapi.WebSocket):
     try:
       subprotocol = services.token.check_websocket(
-          websocket.headers.get('authorization'), websocket.scope.get('subprotocols', []))
+        websocket.headers.get('authorization'), websocket.scope.get('subprotocols', [])
+      )
       if len(running) >= _MOST_AT_ONCE:
         raise errors.RequestError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f'{_MOST_AT_ONCE} videos are being made; try again later.')
+          grpc.StatusCode.RESOURCE_EXHAUSTED,
+          f'{_MOST_AT_ONCE} videos are being made; try again later.',
+        )
     except errors.RequestError as error:
       await websocket.send_denial_response(
-          fastapi.responses.JSONResponse({'error': str(error)}, error.status))
+        fastapi.responses.JSONResponse({'error': str(error)}, error.status)
+      )
       return
     running.add(websocket)
     try:
@@ -112,8 +115,9 @@ def _fields(message):
   except ValueError:
     fields = None
   if not isinstance(fields, dict):
-    raise errors.invalid('expected a JSON object as a text message, such as '
-                         '{"frames_per_second": 25}.')
+    raise errors.invalid(
+      'expected a JSON object as a text message, such as {"frames_per_second": 25}.'
+    )
   return fields
 
 

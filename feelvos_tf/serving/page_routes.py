@@ -25,19 +25,24 @@ def build_open_router(services):
     """Whether requests should be sent here: models are loaded and the server is not stopping."""
     if services.stopping or not services.models.names():
       return responses.JSONResponse(
-          {'error': 'stopping' if services.stopping else 'no model is loaded'}, 503)
+        {'error': 'stopping' if services.stopping else 'no model is loaded'}, 503
+      )
     return {'status': 'ready'}
 
   @router.get('/v1/limits')
   async def limits():
     """What the server takes and what it has."""
     return {
-        'max_pixels': options.max_pixels, 'max_objects': options.max_objects,
-        'max_body_bytes': options.max_body_bytes, 'max_sessions': options.max_sessions,
-        'idle_seconds': options.idle_seconds,
-        'models': [{'name': name, 'versions': [number]}
-                   for name, number in services.models.names().items()],
-        'needs_token': services.token.needed}
+      'max_pixels': options.max_pixels,
+      'max_objects': options.max_objects,
+      'max_body_bytes': options.max_body_bytes,
+      'max_sessions': options.max_sessions,
+      'idle_seconds': options.idle_seconds,
+      'models': [
+        {'name': name, 'versions': [number]} for name, number in services.models.names().items()
+      ],
+      'needs_token': services.token.needed,
+    }
 
   @router.get('/', include_in_schema=False)
   async def page():

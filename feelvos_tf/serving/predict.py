@@ -25,8 +25,9 @@ class Predictor:
     """
     name = name or DEFAULT_SIGNATURE
     if name not in version.model.signature_defs:
-      raise errors.RequestError(grpc.StatusCode.FAILED_PRECONDITION,
-                                f'Serving signature key "{name}" not found.')
+      raise errors.RequestError(
+        grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
+      )
     return version.model.signature_defs[name]
 
   def run(self, version, signature_name, inputs, output_filter=()):
@@ -63,8 +64,10 @@ class Predictor:
     """
     size = float(np.prod(np.asarray(shape, np.float64))) * item_bytes
     if size > self._options.max_body_bytes or any(side < 0 for side in shape):
-      raise errors.invalid(f'a tensor of shape {list(shape)} given, at most '
-                           f'{self._options.max_body_bytes} bytes are taken.')
+      raise errors.invalid(
+        f'a tensor of shape {list(shape)} given, at most '
+        f'{self._options.max_body_bytes} bytes are taken.'
+      )
 
   def _check_limits(self, inputs):
     """The limits for the inputs of this project's exports, by name."""
@@ -76,8 +79,10 @@ class Predictor:
       self._decoder.check_size(*inputs['image'].shape[:2], 'image')
     count = inputs.get('num_objects')
     if count is not None and not 1 <= count <= self._options.max_objects + 1:
-      raise errors.invalid(f'num_objects: {count} given, expected 1 to '
-                           f'{self._options.max_objects + 1}, background included.')
+      raise errors.invalid(
+        f'num_objects: {count} given, expected 1 to '
+        f'{self._options.max_objects + 1}, background included.'
+      )
 
 
 def _check_names(signature, inputs):
@@ -85,17 +90,20 @@ def _check_names(signature, inputs):
   if sent != known:
     join = lambda names: ','.join(sorted(names))
     raise errors.invalid(
-        f'input size does not match signature: {len(sent)}!={len(known)} len({{{join(sent)}}}) != '
-        f'len({{{join(known)}}}). Sent extra: {{{join(sent - known)}}}. Missing but required: '
-        f'{{{join(known - sent)}}}.')
+      f'input size does not match signature: {len(sent)}!={len(known)} len({{{join(sent)}}}) != '
+      f'len({{{join(known)}}}). Sent extra: {{{join(sent - known)}}}. Missing but required: '
+      f'{{{join(known - sent)}}}.'
+    )
 
 
 def _outputs(signature, output_filter):
   wanted = list(output_filter) or sorted(signature.outputs)
   for name in wanted:
     if name not in signature.outputs:
-      raise errors.invalid(f'output tensor alias not found in signature: {name} Outputs expected '
-                           f'to be in the set {{{",".join(sorted(signature.outputs))}}}.')
+      raise errors.invalid(
+        f'output tensor alias not found in signature: {name} Outputs expected '
+        f'to be in the set {{{",".join(sorted(signature.outputs))}}}.'
+      )
   return wanted
 
 
@@ -103,10 +111,10 @@ def _tensor(name, value, info):
   dtype = tf.as_dtype(info.dtype)
   given = tf.as_dtype(np.asarray(value).dtype)
   if given != dtype:
-    raise errors.invalid(
-        f'input {name}: expects to be {dtype.name} but {given.name} is provided.')
+    raise errors.invalid(f'input {name}: expects to be {dtype.name} but {given.name} is provided.')
   shape = tf.TensorShape(info.tensor_shape)
   if not shape.is_compatible_with(np.shape(value)):
-    raise errors.invalid(f'input {name}: a tensor of shape {list(np.shape(value))} given, '
-                         f'expected {shape}.')
+    raise errors.invalid(
+      f'input {name}: a tensor of shape {list(np.shape(value))} given, expected {shape}.'
+    )
   return tf.constant(value, dtype)

@@ -34,6 +34,7 @@ def deployment(options, replicas=2, grace=30.0, cpus=1.0):
   Returns:
     `ray.serve.Application`.
   """
+
   def build():
     from feelvos_tf.serving import app as app_lib
     from feelvos_tf.serving import services as services_lib
@@ -42,14 +43,20 @@ def deployment(options, replicas=2, grace=30.0, cpus=1.0):
     return app_lib.create_app(services_lib.Services(dataclasses.replace(options, replica=name)))
 
   return serve.deployment(
-      serve.ingress(build)(), name=NAME, num_replicas=replicas,
-      # The application refuses what is too much itself, and says so. A stream is one request.
-      max_ongoing_requests=options.max_sessions + options.workers + options.max_waiting,
-      graceful_shutdown_timeout_s=grace, max_constructor_retry_count=1,
-      health_check_period_s=2.0, ray_actor_options={'num_cpus': cpus},
-      request_router_config=config.RequestRouterConfig(
-          request_router_class=ray_router.SessionRouter,
-          request_router_kwargs={'num_fallback_replicas': 0})).bind()
+    serve.ingress(build)(),
+    name=NAME,
+    num_replicas=replicas,
+    # The application refuses what is too much itself, and says so. A stream is one request.
+    max_ongoing_requests=options.max_sessions + options.workers + options.max_waiting,
+    graceful_shutdown_timeout_s=grace,
+    max_constructor_retry_count=1,
+    health_check_period_s=2.0,
+    ray_actor_options={'num_cpus': cpus},
+    request_router_config=config.RequestRouterConfig(
+      request_router_class=ray_router.SessionRouter,
+      request_router_kwargs={'num_fallback_replicas': 0},
+    ),
+  ).bind()
 
 
 def build(arguments):
@@ -67,15 +74,21 @@ def build(arguments):
   replicas = take('replicas', int, 2)
   grace = take('grace_seconds', float, 30.0)
   cpus = take('cpus_per_replica', float, 1.0)
-  kinds = {field.name: type(field.default) for field in dataclasses.fields(
-      options_lib.ServingOptions) if field.name not in ('token', 'replica')}
+  kinds = {
+    field.name: type(field.default)
+    for field in dataclasses.fields(options_lib.ServingOptions)
+    if field.name not in ('token', 'replica')
+  }
   unknown = sorted(set(values) - set(kinds))
   if unknown:
-    raise ValueError(f'{", ".join(unknown)}: unknown; expected replicas, grace_seconds, '
-                     f'cpus_per_replica, {", ".join(kinds)}.')
+    raise ValueError(
+      f'{", ".join(unknown)}: unknown; expected replicas, grace_seconds, '
+      f'cpus_per_replica, {", ".join(kinds)}.'
+    )
   options = options_lib.ServingOptions(
-      token=os.environ.get('FEELVOS_TOKEN') or None,
-      **{name: _convert(name, value, kinds[name]) for name, value in values.items()})
+    token=os.environ.get('FEELVOS_TOKEN') or None,
+    **{name: _convert(name, value, kinds[name]) for name, value in values.items()},
+  )
   version_folders.find_versions(options.model_dir)
   return deployment(with_absolute_folder(options), replicas, grace, cpus)
 
@@ -112,12 +125,19 @@ def running(application, host, port, cpus):
   """
   port = _free_port(host, port)
   logging.getLogger('ray.serve').setLevel(logging.WARNING)
-  ray.init(address='local', num_cpus=cpus, object_store_memory=_OBJECT_STORE_BYTES,
-           include_dashboard=False, log_to_driver=False, logging_level='ERROR',
-           _node_ip_address='127.0.0.1')
+  ray.init(
+    address='local',
+    num_cpus=cpus,
+    object_store_memory=_OBJECT_STORE_BYTES,
+    include_dashboard=False,
+    log_to_driver=False,
+    logging_level='ERROR',
+    _node_ip_address='127.0.0.1',
+  )
   try:
-    serve.start(proxy_location='HeadOnly', http_options={'host': host, 'port': port},
-                logging_config=_QUIET)
+    serve.start(
+      proxy_location='HeadOnly', http_options={'host': host, 'port': port}, logging_config=_QUIET
+    )
     try:
       serve.run(application, name=NAME, route_prefix='/', logging_config=_QUIET)
     except RuntimeError as error:
@@ -138,5 +158,7 @@ def _free_port(host, port):
     with socket.create_server((host, port), family=family) as listening:
       return listening.getsockname()[1]
   except OSError as error:
-    raise ValueError(f'{host}:{port}: cannot listen there ({error.strerror or error}); choose '
-                     'another --host or --port.') from error
+    raise ValueError(
+      f'{host}:{port}: cannot listen there ({error.strerror or error}); choose '
+      'another --host or --port.'
+    ) from error

@@ -13,8 +13,10 @@ from feelvos_tf.serving import grpc_service
 from feelvos_tf.serving import predict
 from feelvos_tf.serving import tensor_json
 
-_MODEL = (r'(?i:/v1/models)/(?P<name>[^/:]+)'
-          r'(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?')
+_MODEL = (
+  r'(?i:/v1/models)/(?P<name>[^/:]+)'
+  r'(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?'
+)
 _ACTION = re.compile(_MODEL + r':(?P<method>classify|regress|predict)')
 _QUERY = re.compile(_MODEL + r'(?P<metadata>/metadata)?')
 _LARGEST_VERSION = 2**63 - 1
@@ -62,15 +64,23 @@ def _describe(services, match):
   """JSON text of a model's status or metadata."""
   if not match['metadata']:
     return json_format.MessageToJson(
-        grpc_service.status(services, *_spec(match)), preserving_proto_field_name=True,
-        always_print_fields_with_no_presence=True)
+      grpc_service.status(services, *_spec(match)),
+      preserving_proto_field_name=True,
+      always_print_fields_with_no_presence=True,
+    )
   response = grpc_service.metadata(services, *_spec(match))
   signatures = get_model_metadata_pb2.SignatureDefMap()
   response.metadata['signature_def'].Unpack(signatures)
   to_dict = lambda message: json_format.MessageToDict(
-      message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-  return json.dumps({'model_spec': to_dict(response.model_spec),
-                     'metadata': {'signature_def': to_dict(signatures)}}, indent=1)
+    message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+  )
+  return json.dumps(
+    {
+      'model_spec': to_dict(response.model_spec),
+      'metadata': {'signature_def': to_dict(signatures)},
+    },
+    indent=1,
+  )
 
 
 def _predict(services, name, number, body):
@@ -80,10 +90,10 @@ def _predict(services, name, number, body):
   with services.models.leased(name, number) as version:
     definition = version.model.signature_defs.get(signature_name)
     if definition is None:
-      raise errors.invalid(
-          f'Serving signature name: "{signature_name}" not found in signature def')
+      raise errors.invalid(f'Serving signature name: "{signature_name}" not found in signature def')
     inputs, rows = tensor_json.inputs_of(
-        document, dict(definition.inputs), services.predictor.check_size)
+      document, dict(definition.inputs), services.predictor.check_size
+    )
     outputs = services.predictor.run(version, signature_name, inputs)
   return tensor_json.answer(outputs, rows)
 

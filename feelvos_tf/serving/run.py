@@ -38,7 +38,8 @@ def bind(host, port):
   """
   try:
     family, kind, _, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)[0]
+      host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )[0]
     # The protocol has to be named: asyncio turns Nagle's algorithm off only where it is. With it
     # every answer takes 40 ms.
     listening = socket.socket(family, kind, socket.IPPROTO_TCP)
@@ -55,8 +56,10 @@ def bind(host, port):
 
 
 def _cannot_listen(host, port, error):
-  return ValueError(f'{host}:{port}: cannot listen there ({error.strerror or error}); choose '
-                    'another --host or --port.')
+  return ValueError(
+    f'{host}:{port}: cannot listen there ({error.strerror or error}); choose '
+    'another --host or --port.'
+  )
 
 
 def build_server(services, host='127.0.0.1', port=8501, grpc_port=8500, grace=30.0):
@@ -84,8 +87,15 @@ def build_server(services, host='127.0.0.1', port=8501, grpc_port=8500, grace=30
       raise
   app = app_lib.create_app(services, grpc_server, grace)
   config = uvicorn.Config(
-      # Not 'auto': then packages that happen to be installed would change the server.
-      app, http='h11', loop='asyncio', log_level='warning', access_log=False,
-      ws_max_size=services.options.max_body_bytes, ws_max_queue=services.options.stream_queue,
-      ws_per_message_deflate=False, timeout_graceful_shutdown=max(1, round(grace)))
+    # Not 'auto': then packages that happen to be installed would change the server.
+    app,
+    http='h11',
+    loop='asyncio',
+    log_level='warning',
+    access_log=False,
+    ws_max_size=services.options.max_body_bytes,
+    ws_max_queue=services.options.stream_queue,
+    ws_per_message_deflate=False,
+    timeout_graceful_shutdown=max(1, round(grace)),
+  )
   return (Server(config, services, grace), [http_socket], http_socket.getsockname()[1], grpc_port)

@@ -44,7 +44,8 @@ class Services:
     self.metrics.watch_workers(self.workers)
     self.predictor = predict.Predictor(options, self.models, self.decoder, self.metrics)
     self.sessions = sessions_lib.SessionStore(
-        options, self.models, self.workers, self.decoder, self.metrics, clock)
+      options, self.models, self.workers, self.decoder, self.metrics, clock
+    )
     self.streams = stream_route.Streams()
     self.token = auth.TokenCheck(options.token)
     self.stopping = False

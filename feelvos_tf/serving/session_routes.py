@@ -20,20 +20,24 @@ def build_router(services):
 
 def _add_life(router, store, models):
   """Opening, looking at, saving and closing sessions."""
+
   @router.post('', status_code=201)
   async def open_session(request: fastapi.Request):
     """Opens a session: form with `frame` and `mask`, or with `state`."""
-    async with request.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS,
-                            max_part_size=_MOST_FIELD_BYTES) as form:
+    async with request.form(
+      max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
+    ) as form:
       name, number = _model_of(form, models)
       if 'state' in form:
         if 'frame' in form or 'mask' in form:
           raise errors.invalid('give either state, or frame and mask.')
         session = await store.resume(
-            name, number, await _file(form, 'state'), _number(form, 'frame_index') or 0)
+          name, number, await _file(form, 'state'), _number(form, 'frame_index') or 0
+        )
       else:
         session = await store.create(
-            name, number, await _file(form, 'frame'), await _file(form, 'mask'))
+          name, number, await _file(form, 'frame'), await _file(form, 'mask')
+        )
     return session.describe()
 
   @router.get('/{session_id}')
@@ -45,8 +49,9 @@ def _add_life(router, store, models):
   @router.get('/{session_id}/state')
   async def state(session_id: str):
     """State bytes to go on from, here or elsewhere."""
-    return fastapi.Response(await store.state(store.get(session_id)),
-                            media_type='application/octet-stream')
+    return fastapi.Response(
+      await store.state(store.get(session_id)), media_type='application/octet-stream'
+    )
 
   @router.delete('/{session_id}', status_code=204)
   async def close(session_id: str):
@@ -56,6 +61,7 @@ def _add_life(router, store, models):
 
 def _add_frames(router, store):
   """Frames and corrections."""
+
   @router.post('/{session_id}/frames')
   async def send_frame(session_id: str, request: fastapi.Request):
     """Segments the next frame; the body is the encoded frame, the answer the mask PNG."""
@@ -64,19 +70,26 @@ def _add_frames(router, store):
     if not frame:
       raise errors.invalid('the body is empty; send the bytes of a JPEG or PNG frame.')
     reply = await store.step(session, frame)
-    return fastapi.Response(reply.png, media_type='image/png', headers={
+    return fastapi.Response(
+      reply.png,
+      media_type='image/png',
+      headers={
         'X-Frame-Index': str(reply.frame_index),
         'X-Object-Ids': ','.join(map(str, reply.object_ids)),
-        'X-Confidence': sessions.confidence_text(reply.confidence)})
+        'X-Confidence': sessions.confidence_text(reply.confidence),
+      },
+    )
 
   @router.post('/{session_id}/mask')
   async def correct(session_id: str, request: fastapi.Request):
     """Takes the right mask of a frame; new ids become new objects."""
     session = store.get(session_id)
-    async with request.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS,
-                            max_part_size=_MOST_FIELD_BYTES) as form:
-      return await store.correct(session, await _file(form, 'frame'), await _file(form, 'mask'),
-                                 _number(form, 'frame_index'))
+    async with request.form(
+      max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
+    ) as form:
+      return await store.correct(
+        session, await _file(form, 'frame'), await _file(form, 'mask'), _number(form, 'frame_index')
+      )
 
 
 def _model_of(form, models):
@@ -85,8 +98,9 @@ def _model_of(form, models):
   if name is None:
     names = list(models.names())
     if len(names) != 1:
-      raise errors.invalid(f'this server has the models {", ".join(names)}; say which with the '
-                           'field model.')
+      raise errors.invalid(
+        f'this server has the models {", ".join(names)}; say which with the field model.'
+      )
     name = names[0]
   if not isinstance(name, str):
     raise errors.invalid('model: a file given, expected a name.')
@@ -105,6 +119,7 @@ def _number(form, key):
 async def _file(form, key):
   value = form.get(key)
   if not isinstance(value, UploadFile):
-    raise errors.invalid(f'{key}: missing; send multipart/form-data with the file in the field '
-                         f'{key}.')
+    raise errors.invalid(
+      f'{key}: missing; send multipart/form-data with the file in the field {key}.'
+    )
   return await value.read()

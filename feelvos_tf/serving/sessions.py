@@ -40,10 +40,15 @@ class Session:
   def describe(self):
     """JSON-ready dict of the API's answers."""
     height, width = self.segmenter.size
-    return {'session_id': self.id, 'model': self.lease.version.name,
-            'version': self.lease.version.number,
-            'object_ids': list(self.segmenter.object_ids), 'height': height, 'width': width,
-            'frame_index': self.frame_index}
+    return {
+      'session_id': self.id,
+      'model': self.lease.version.name,
+      'version': self.lease.version.number,
+      'object_ids': list(self.segmenter.object_ids),
+      'height': height,
+      'width': width,
+      'frame_index': self.frame_index,
+    }
 
 
 class SegmentedReply:
@@ -93,6 +98,7 @@ class SessionStore:
       RequestError: unknown model, or too many sessions.
       ValueError, tf.errors.InvalidArgumentError: frame or mask are wrong.
     """
+
     def start(segmenter):
       given = self._decoder.mask(mask)
       segmenter.start(self._decoder.frame(frame), given.ids)
@@ -102,6 +108,7 @@ class SessionStore:
 
   async def resume(self, name, number, state_bytes, frame_index=0):
     """Opens a session with the state of another one or of `track_resume`; see `create`."""
+
     def start(segmenter):
       snapshot, chunk = segmenter.graph.restore(state_bytes)
       self._decoder.check_size(*snapshot.size, 'state')
@@ -122,17 +129,22 @@ class SessionStore:
       return session
     if session_id in self._expired:
       raise errors.RequestError(
-          grpc.StatusCode.NOT_FOUND,
-          f'the session expired after {self._options.idle_seconds:g} seconds without a request; '
-          'open another one.', 410)
+        grpc.StatusCode.NOT_FOUND,
+        f'the session expired after {self._options.idle_seconds:g} seconds without a request; '
+        'open another one.',
+        410,
+      )
     holder = replica_of(session_id)
     if self._options.replica and holder and holder != self._options.replica:
       raise errors.RequestError(
-          grpc.StatusCode.NOT_FOUND,
-          'the replica that held this session is gone; go on with POST /v1/sessions and the state '
-          'bytes last taken (field state), or with a frame and its mask.', 410)
+        grpc.StatusCode.NOT_FOUND,
+        'the replica that held this session is gone; go on with POST /v1/sessions and the state '
+        'bytes last taken (field state), or with a frame and its mask.',
+        410,
+      )
     raise errors.RequestError(
-        grpc.StatusCode.NOT_FOUND, 'no such session; it was closed, or the id is wrong.')
+      grpc.StatusCode.NOT_FOUND, 'no such session; it was closed, or the id is wrong.'
+    )
 
   def idle_seconds(self, session_id):
     """Seconds since a session was used; does not count as use."""
@@ -141,6 +153,7 @@ class SessionStore:
 
   async def step(self, session, frame):
     """Segments the next frame of a session: bytes of a JPEG or PNG to `SegmentedReply`."""
+
     def run():
       with self._metrics.frame_seconds.time():
         image = self._decoder.frame(frame)
@@ -158,12 +171,15 @@ class SessionStore:
     Returns:
       `Session.describe()` after it.
     """
+
     def run():
       given = self._decoder.mask(mask)
       ids = {*session.segmenter.object_ids, *given.object_ids}
       if len(ids) - 1 > self._options.max_objects:
-        raise errors.invalid(f'{len(ids) - 1} objects with those of this mask, at most '
-                             f'{self._options.max_objects} are taken.')
+        raise errors.invalid(
+          f'{len(ids) - 1} objects with those of this mask, at most '
+          f'{self._options.max_objects} are taken.'
+        )
       session.segmenter.correct(self._decoder.frame(frame), given.ids)
       if given.palette is not None:
         session.palette = given.palette
@@ -175,8 +191,12 @@ class SessionStore:
 
   async def state(self, session):
     """State bytes of a session."""
-    return await self._use(session, lambda: session.segmenter.graph.save(
-        session.segmenter.snapshot(), png_in_graph.palette_chunk(session.palette)))
+    return await self._use(
+      session,
+      lambda: session.segmenter.graph.save(
+        session.segmenter.snapshot(), png_in_graph.palette_chunk(session.palette)
+      ),
+    )
 
   async def close(self, session):
     """Closes a session after what runs in it."""
@@ -186,8 +206,11 @@ class SessionStore:
   def evict_idle(self):
     """Closes sessions that were not used for too long; returns their number."""
     oldest = self._clock() - self._options.idle_seconds
-    idle = [session for session in self._sessions.values()
-            if session.last_used < oldest and not session.lock.locked()]
+    idle = [
+      session
+      for session in self._sessions.values()
+      if session.last_used < oldest and not session.lock.locked()
+    ]
     for session in idle:
       self._forget(session)
       self._expired[session.id] = None
@@ -207,23 +230,24 @@ class SessionStore:
     self._opening += 1
     try:
       if not lease.version.model.keeps_state:
-        raise errors.invalid(f'model {name} has no signatures for sessions; write it with '
-                             'python -m feelvos_tf.export.')
+        raise errors.invalid(
+          f'model {name} has no signatures for sessions; write it with python -m feelvos_tf.export.'
+        )
       segmenter = VideoSegmenter(lease.version.model)
       palette = await self._workers.run(start, segmenter)
       used = self.memory_bytes() + segmenter.memory_bytes
       if used > self._options.max_state_bytes:
         raise errors.RequestError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f'the states of {len(self)} sessions and this one take {used} bytes, at most '
-            f'{self._options.max_state_bytes} are allowed; close one, or send smaller frames.')
+          grpc.StatusCode.RESOURCE_EXHAUSTED,
+          f'the states of {len(self)} sessions and this one take {used} bytes, at most '
+          f'{self._options.max_state_bytes} are allowed; close one, or send smaller frames.',
+        )
     except BaseException:
       lease.release()
       raise
     finally:
       self._opening -= 1
-    session = Session(lease, segmenter, palette, frame_index, self._clock(),
-                      self._options.replica)
+    session = Session(lease, segmenter, palette, frame_index, self._clock(), self._options.replica)
     self._sessions[session.id] = session
     self._metrics.sessions_opened.inc()
     return session
@@ -233,12 +257,14 @@ class SessionStore:
       self.evict_idle()
     if len(self._sessions) + self._opening >= self._options.max_sessions:
       raise errors.RequestError(
-          grpc.StatusCode.RESOURCE_EXHAUSTED,
-          f'{self._options.max_sessions} sessions are open, no more are allowed; close one, or '
-          'wait until an unused one expires.')
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f'{self._options.max_sessions} sessions are open, no more are allowed; close one, or '
+        'wait until an unused one expires.',
+      )
 
   async def _use(self, session, function):
     """Result of a function that runs in the pool while nothing else uses the session."""
+
     async def run():
       async with session.lock:
         if not session.open:

@@ -41,11 +41,13 @@ def build_router(services):
   async def stream(websocket: fastapi.WebSocket, session_id: str):
     try:
       subprotocol = services.token.check_websocket(
-          websocket.headers.get('authorization'), websocket.scope.get('subprotocols', []))
+        websocket.headers.get('authorization'), websocket.scope.get('subprotocols', [])
+      )
       session = services.sessions.get(session_id)
     except errors.RequestError as error:
       await websocket.send_denial_response(
-          fastapi.responses.JSONResponse({'error': str(error)}, error.status))
+        fastapi.responses.JSONResponse({'error': str(error)}, error.status)
+      )
       return
     await websocket.accept(subprotocol)
     task = asyncio.ensure_future(_Stream(services, session, websocket).run())
@@ -110,15 +112,17 @@ class _Stream:
     frame = message.get('bytes')
     try:
       if not frame:
-        raise errors.invalid('an empty or a text message given; send one encoded frame as one '
-                             'binary message.')
+        raise errors.invalid(
+          'an empty or a text message given; send one encoded frame as one binary message.'
+        )
       reply = await self._services.sessions.step(self._session, frame)
     except Exception as error:
       known = errors.of_exception(error)
       code = known.status if known else 500
       self._count(code)
       await self._websocket.send_json(
-          {'error': str(known) if known else "internal error; see the server's log."})
+        {'error': str(known) if known else "internal error; see the server's log."}
+      )
       if known is None:
         await self._websocket.close(_INTERNAL_ERROR)
         raise

@@ -56,8 +56,9 @@ def inputs_of(document, infos, check_size):
     RequestError: not formatted as the API says.
   """
   if 'instances' in document and 'inputs' in document:
-    raise errors.invalid("Not formatted correctly expecting only one of 'inputs' or 'instances' "
-                         'keys to exist')
+    raise errors.invalid(
+      "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
+    )
   if 'instances' in document:
     return _of_rows(document['instances'], infos, check_size), True
   if 'inputs' in document:
@@ -82,8 +83,7 @@ def answer(outputs, rows):
   columns = {name: _to_json(value, name) for name, value in outputs.items()}
   if len(columns) == 1:
     return json.dumps({'predictions': next(iter(columns.values()))})
-  return json.dumps({'predictions': [
-      dict(zip(columns, row)) for row in zip(*columns.values())]})
+  return json.dumps({'predictions': [dict(zip(columns, row)) for row in zip(*columns.values())]})
 
 
 def _of_rows(instances, infos, check_size):
@@ -94,17 +94,20 @@ def _of_rows(instances, infos, check_size):
   named = _is_named(instances[0])
   if not named:
     if len(infos) > 1:
-      raise errors.invalid('instances is a plain list, but expecting list of objects as multiple '
-                           'input tensors required as per tensorinfo_map')
+      raise errors.invalid(
+        'instances is a plain list, but expecting list of objects as multiple '
+        'input tensors required as per tensorinfo_map'
+      )
     instances = [{next(iter(infos)): value} for value in instances]
   columns = {name: [] for name in infos}
   for index, row in enumerate(instances):
     if not _is_named(row):
-      raise errors.invalid(
-          f'Expecting object but got list at item {index} of input list')
+      raise errors.invalid(f'Expecting object but got list at item {index} of input list')
     if set(row) != set(infos):
-      raise errors.invalid(f"Failed to process element: {index} of 'instances' list. JSON object "
-                           f'keys must be equal to: {",".join(sorted(infos))}')
+      raise errors.invalid(
+        f"Failed to process element: {index} of 'instances' list. JSON object "
+        f'keys must be equal to: {",".join(sorted(infos))}'
+      )
     for name in infos:
       columns[name].append(row[name])
   return {name: _to_array(columns[name], name, info, check_size) for name, info in infos.items()}
@@ -113,8 +116,10 @@ def _of_rows(instances, infos, check_size):
 def _of_columns(inputs, infos, check_size):
   if not _is_named(inputs):
     if len(infos) > 1:
-      raise errors.invalid('inputs is a plain value/list, but expecting an object as multiple '
-                           'input tensors required as per tensorinfo_map')
+      raise errors.invalid(
+        'inputs is a plain value/list, but expecting an object as multiple '
+        'input tensors required as per tensorinfo_map'
+      )
     inputs = {next(iter(infos)): inputs}
   for name in infos:
     if name not in inputs:
@@ -140,8 +145,9 @@ def _to_array(value, name, info, check_size):
       break
     first = first[0]
   if len(shape) > _MOST_DIMENSIONS:
-    raise errors.invalid(f'JSON Value of input {name}: lists nested deeper than '
-                         f'{_MOST_DIMENSIONS} given.')
+    raise errors.invalid(
+      f'JSON Value of input {name}: lists nested deeper than {_MOST_DIMENSIONS} given.'
+    )
   check_size(shape, dtype.size or 1)
   values = []
   _flatten(value, shape, 0, values, name)
@@ -155,28 +161,36 @@ def _to_array(value, name, info, check_size):
     kinds[float] = 'Number'
   wrong = next((item for item in values if type(item) in kinds), None)
   if wrong is not None or any(item is None for item in values):
-    raise errors.invalid(f'JSON Value: {json.dumps(wrong)[:80]} Type: {kinds[type(wrong)]} is not '
-                         f'of expected type: {dtype.name} (input {name})')
+    raise errors.invalid(
+      f'JSON Value: {json.dumps(wrong)[:80]} Type: {kinds[type(wrong)]} is not '
+      f'of expected type: {dtype.name} (input {name})'
+    )
   try:
     return np.array(values, dtype.as_numpy_dtype).reshape(shape)
   except (OverflowError, ValueError) as error:
-    raise errors.invalid(f'JSON Value of input {name} is not of expected type: {dtype.name} '
-                         f'({error})') from error
+    raise errors.invalid(
+      f'JSON Value of input {name} is not of expected type: {dtype.name} ({error})'
+    ) from error
 
 
 def _flatten(value, shape, level, values, name):
   if not isinstance(value, list):
     if level != len(shape):
-      raise errors.invalid(f'JSON Value of input {name} found at incorrect level: {level + 1} in '
-                           f'the JSON DOM. Expected at level: {len(shape)}')
+      raise errors.invalid(
+        f'JSON Value of input {name} found at incorrect level: {level + 1} in '
+        f'the JSON DOM. Expected at level: {len(shape)}'
+      )
     values.append(value)
     return
   if level >= len(shape):
-    raise errors.invalid(f'Encountered list at unexpected level: {level} expected < {len(shape)} '
-                         f'(input {name})')
+    raise errors.invalid(
+      f'Encountered list at unexpected level: {level} expected < {len(shape)} (input {name})'
+    )
   if len(value) != shape[level]:
-    raise errors.invalid(f'Encountered list at unexpected size: {len(value)} at level: {level} '
-                         f'expected size: {shape[level]} (input {name})')
+    raise errors.invalid(
+      f'Encountered list at unexpected size: {len(value)} at level: {level} '
+      f'expected size: {shape[level]} (input {name})'
+    )
   for item in value:
     _flatten(item, shape, level + 1, values, name)
 
@@ -198,8 +212,10 @@ def _check_batch(outputs):
     if not np.ndim(value):
       raise errors.invalid(f'Tensor name: {name} has no shape information')
     if size not in (None, len(value)):
-      raise errors.invalid(f'Tensor name: {name} has inconsistent batch size: {len(value)} '
-                           f"expecting: {size} (ask with 'inputs' instead of 'instances')")
+      raise errors.invalid(
+        f'Tensor name: {name} has inconsistent batch size: {len(value)} '
+        f"expecting: {size} (ask with 'inputs' instead of 'instances')"
+      )
     size = len(value)
 
 

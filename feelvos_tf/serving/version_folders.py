@@ -19,15 +19,26 @@ def find_versions(model_dir):
   if not root.is_dir():
     raise ValueError(f'{model_dir}: no such folder; write one with python -m feelvos_tf.export.')
   own = _versions_in(root)
-  found = {root.name: own} if own else {
-      folder.name: versions for folder in sorted(root.iterdir())
-      if folder.is_dir() and (versions := _versions_in(folder))}
+  found = (
+    {root.name: own}
+    if own
+    else {
+      folder.name: versions
+      for folder in sorted(root.iterdir())
+      if folder.is_dir() and (versions := _versions_in(folder))
+    }
+  )
   if not found:
-    raise ValueError(f'{model_dir}: no <name>/<version>/saved_model.pb in it; write one with '
-                     'python -m feelvos_tf.export --output_dir.')
+    raise ValueError(
+      f'{model_dir}: no <name>/<version>/saved_model.pb in it; write one with '
+      'python -m feelvos_tf.export --output_dir.'
+    )
   return found
 
 
 def _versions_in(folder):
-  return {int(path.name): path for path in folder.iterdir()
-          if path.name.isdecimal() and (path / 'saved_model.pb').is_file()}
+  return {
+    int(path.name): path
+    for path in folder.iterdir()
+    if path.name.isdecimal() and (path / 'saved_model.pb').is_file()
+  }

@@ -22,10 +22,10 @@ def run(model, folder):
   if path.is_file():
     prediction_log_pb2 = export_files.serving_protos()[1]
     for record in tf.data.TFRecordDataset(str(path)):
-      request = prediction_log_pb2.PredictionLog.FromString(
-          record.numpy()).predict_log.request
+      request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
       model.signatures[request.model_spec.signature_name](
-          **{key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()})
+        **{key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
+      )
   if model.keeps_state:
     frame = np.zeros((*_FRAME_SIZE, 3), np.uint8)
     mask = np.zeros(_FRAME_SIZE, np.uint8)

@@ -45,8 +45,9 @@ class WorkerPool:
     with self._lock:
       if self.pending >= self._most:
         raise errors.RequestError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f'{self.pending} requests are running or waiting; try again later.')
+          grpc.StatusCode.RESOURCE_EXHAUSTED,
+          f'{self.pending} requests are running or waiting; try again later.',
+        )
       self.pending += 1
 
     try:
@@ -54,7 +55,8 @@ class WorkerPool:
     except RuntimeError as error:  # Closed.
       self._done()
       raise errors.RequestError(
-          grpc.StatusCode.UNAVAILABLE, 'the server is stopping; ask another one.') from error
+        grpc.StatusCode.UNAVAILABLE, 'the server is stopping; ask another one.'
+      ) from error
     future.add_done_callback(lambda _: self._done())  # Also of one that is cancelled.
     return future
 

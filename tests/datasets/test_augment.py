@@ -28,8 +28,13 @@ def test_bilinear_resizing_of_the_original(golden):
   for name in ('17x25', '16x22', '5x7', '1x1', '3x4'):
     size = tuple(map(int, name.split('x')))
     view = augment.View(image.shape[:2], size, (0, 0), size)
-    np.testing.assert_allclose(augment.crop_image(image, view), data[f'r|bilinear|{name}'][0],
-                               rtol=1e-5, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(
+      augment.crop_image(image, view),
+      data[f'r|bilinear|{name}'][0],
+      rtol=1e-5,
+      atol=1e-6,
+      err_msg=name,
+    )
 
 
 def test_scale_dimension_of_the_original(golden):
@@ -77,7 +82,7 @@ def test_a_crop_is_a_part_of_the_whole_scaled_frame(rng):
     top, left = view.offset
     for crop in (augment.crop_image, augment.crop_labels):
       source = image if crop is augment.crop_image else labels
-      expected = crop(source, whole)[top:top + 40, left:left + 40]
+      expected = crop(source, whole)[top : top + 40, left : left + 40]
       expected = expected[:, ::-1] if view.flip else expected
       np.testing.assert_array_equal(crop(source, view), expected)
 
@@ -97,8 +102,9 @@ def test_image_and_labels_stay_together():
 
 def test_offsets_cover_everything_and_nothing_else():
   random = np.random.RandomState(0)
-  offsets = {augment.random_view(random, (10, 12), (10, 12), 1.0, (8, 8)).offset
-             for _ in range(300)}
+  offsets = {
+    augment.random_view(random, (10, 12), (10, 12), 1.0, (8, 8)).offset for _ in range(300)
+  }
   assert offsets == {(row, column) for row in range(3) for column in range(5)}
 
 
@@ -115,9 +121,13 @@ def test_the_focus_is_always_inside():
 
 def test_flip_probability():
   random = np.random.RandomState(0)
+
   def views(probability):
-    return [augment.random_view(random, (9, 9), (9, 9), 1.0, (9, 9),
-                                flip_probability=probability).flip for _ in range(400)]
+    return [
+      augment.random_view(random, (9, 9), (9, 9), 1.0, (9, 9), flip_probability=probability).flip
+      for _ in range(400)
+    ]
+
   assert not any(views(0.0)) and all(views(1.0)) and 150 < sum(views(0.5)) < 250
 
 

@@ -12,6 +12,7 @@ def test_prefetch_keeps_order_and_raises_after_the_items_before():
   def source():
     yield from range(5)
     raise ValueError('frame 5 is broken')
+
   seen = []
   with pytest.raises(ValueError, match='frame 5 is broken'):
     for item in background.prefetch(source()):
@@ -26,6 +27,7 @@ def test_prefetch_is_bounded_and_stops_with_its_consumer():
     for i in range(1000):
       fetched.append(i)
       yield i
+
   items = background.prefetch(source(), size=2)
   assert next(items) == 0
   time.sleep(0.2)
@@ -46,6 +48,7 @@ def test_background_calls_raise_the_error_of_a_call():
   def fail(i):
     if i == 1:
       raise OSError('disk full')
+
   with pytest.raises(OSError, match='disk full'):
     with background.BackgroundCalls(fail) as call:
       for i in range(3):

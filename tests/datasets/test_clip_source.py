@@ -5,7 +5,15 @@ import pytest
 import tensorflow as tf
 
 from datasets.clip_source import (
-    IDS_KEY, IMAGE_KEY, LABEL_KEY, NAME_KEY, RecordClip, VideoClip, record_clips, video_clips)
+  IDS_KEY,
+  IMAGE_KEY,
+  LABEL_KEY,
+  NAME_KEY,
+  RecordClip,
+  VideoClip,
+  record_clips,
+  video_clips,
+)
 from datasets.masks import encode_mask
 
 # JPEG decoders differ by rounding: OpenCV reads the frames here, TensorFlow did in the original.
@@ -62,31 +70,33 @@ def grey(value):
 
 
 def test_frames_without_mask_are_left_out(tmp_path):
-  path = write(tmp_path / 'a.tfrecord',
-               record([png(i) for i in range(5)], [mask(9), b'', mask(3), b'', b''], 'late'))
-  clip, = record_clips([path])
+  path = write(
+    tmp_path / 'a.tfrecord',
+    record([png(i) for i in range(5)], [mask(9), b'', mask(3), b'', b''], 'late'),
+  )
+  (clip,) = record_clips([path])
   assert clip.name == 'late' and clip.num_frames == 2
   assert clip.image(1).max() == 2 and clip.labels(1).max() == 3
 
 
 def test_palette_masks_keep_their_ids(tmp_path):
-  clip, = record_clips([write(tmp_path / 'a', record([png(1)], [mask(254)]))])
+  (clip,) = record_clips([write(tmp_path / 'a', record([png(1)], [mask(254)]))])
   assert set(np.unique(clip.labels(0))) == {0, 254}
 
 
 def test_white_is_an_object_or_void_for_the_whole_clip(tmp_path):
-  white, _ = record_clips([write(
-      tmp_path / 'a', record([png(1)] * 2, [grey(0), grey(255)]),
-      record([png(1)], [grey(4)]))])
+  white, _ = record_clips(
+    [write(tmp_path / 'a', record([png(1)] * 2, [grey(0), grey(255)]), record([png(1)], [grey(4)]))]
+  )
   assert (white.labels(1) == 1).all() and not white.labels(0).any()
-  void, = record_clips([write(tmp_path / 'b', record([png(1)] * 2, [grey(7), grey(255)]))])
+  (void,) = record_clips([write(tmp_path / 'b', record([png(1)] * 2, [grey(7), grey(255)]))])
   assert (void.labels(1) == 255).all() and (void.labels(0) == 7).all()
 
 
 def test_records_of_ours_hold_ids_and_void(tmp_path):
   example = tf.train.SequenceExample.FromString(record([png(1)] * 2, [grey(255), grey(2)]))
   example.context.feature[IDS_KEY].int64_list.value.append(2)
-  clip, = record_clips([write(tmp_path / 'a', example.SerializeToString())])
+  (clip,) = record_clips([write(tmp_path / 'a', example.SerializeToString())])
   assert (clip.labels(0) == 255).all() and (clip.labels(1) == 2).all()
 
 
@@ -107,9 +117,15 @@ def test_truncated_files_are_named(tmp_path, keep):
     record_clips([path])
 
 
-@pytest.mark.parametrize('data', (
-    b'\xff' * 40, b'not a protocol buffer', record([png(1)], [mask(1)], name=None),
-    record([png(1)], [mask(1)], drop=(IMAGE_KEY,))))
+@pytest.mark.parametrize(
+  'data',
+  (
+    b'\xff' * 40,
+    b'not a protocol buffer',
+    record([png(1)], [mask(1)], name=None),
+    record([png(1)], [mask(1)], drop=(IMAGE_KEY,)),
+  ),
+)
 def test_other_records_are_refused(tmp_path, data):
   path = write(tmp_path / 'other.tfrecord', data)
   with pytest.raises(ValueError, match='other.tfrecord: record 0 is no SequenceExample'):
@@ -132,7 +148,7 @@ def test_videos_without_usable_masks_are_refused(tmp_path):
 
 def test_broken_frames_are_named(tmp_path):
   path = write(tmp_path / 'a', record([b'broken', png(1)], [mask(1), b'broken'], 'sheep'))
-  clip, = record_clips([path])
+  (clip,) = record_clips([path])
   with pytest.raises(ValueError, match='frame 0 of video sheep'):
     clip.image(0)
   with pytest.raises(ValueError, match='frame 1 of video sheep'):
@@ -154,11 +170,12 @@ class FiveFrames:
 
   def mask(self, index):
     from datasets.masks import Mask
+
     return Mask(np.full((4, 6), index, np.uint8))
 
 
 def test_videos_give_their_masked_frames():
-  clip, = video_clips([FiveFrames()])
+  (clip,) = video_clips([FiveFrames()])
   assert clip.num_frames == 2 and isinstance(clip, VideoClip)
   assert clip.image(1).max() == 3 and clip.labels(0).max() == 1
   unmasked = FiveFrames()

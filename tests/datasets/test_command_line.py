@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-MAIN = '''
+MAIN = """
 from absl import flags
 from datasets import command_line
 flags.DEFINE_integer('number', 1, 'A number.', lower_bound=0)
 def main():
   {body}
 command_line.run(main)
-'''
+"""
 
 
 @pytest.fixture
@@ -21,24 +21,38 @@ def run(tmp_path):
   def run(body, *args):
     path = tmp_path / 'program.py'
     path.write_text(MAIN.format(body=body))
-    return subprocess.run([sys.executable, str(path), *args], text=True, capture_output=True,
-                          timeout=60, check=False, env={**os.environ, 'PYTHONPATH': os.getcwd()})
+    return subprocess.run(
+      [sys.executable, str(path), *args],
+      text=True,
+      capture_output=True,
+      timeout=60,
+      check=False,
+      env={**os.environ, 'PYTHONPATH': os.getcwd()},
+    )
+
   return run
 
 
-@pytest.mark.parametrize('body, args, code, start', [
+@pytest.mark.parametrize(
+  'body, args, code, start',
+  [
     ('return None', [], 0, ''),
     ('return 3', [], 3, ''),
     ('raise ValueError("bad\\n  data")', [], 1, 'program.py: error: bad data\n'),
     ('raise FileNotFoundError("x: no such file")', [], 1, 'program.py: error: x: no such file\n'),
-    ('raise command_line.UsageError("--a is missing")', [], 2,
-     'program.py: error: --a is missing (python -m program.py --helpshort lists the flags)\n'),
+    (
+      'raise command_line.UsageError("--a is missing")',
+      [],
+      2,
+      'program.py: error: --a is missing (python -m program.py --helpshort lists the flags)\n',
+    ),
     ('raise KeyboardInterrupt', [], 130, 'program.py: error: interrupted;'),
     ('pass', ['--nummer=1'], 2, "program.py: error: Unknown command line flag 'nummer'."),
     ('pass', ['--number=one'], 2, 'program.py: error: flag --number=one: '),
     ('pass', ['--number=-1'], 2, 'program.py: error: flag --number=-1: '),
     ('pass', ['word'], 2, "program.py: error: 'word' is not a flag; flags look like"),
-])
+  ],
+)
 def test_exit_code_and_line(run, body, args, code, start):
   process = run(body, *args)
   assert process.returncode == code, process.stderr

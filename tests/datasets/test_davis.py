@@ -33,9 +33,15 @@ def _as_2016(tiny, tmp_path, lines):
 
 
 def test_2016_is_one_object_and_its_list_holds_pairs_of_files(tiny, tmp_path):
-  root = _as_2016(tiny, tmp_path, [
+  root = _as_2016(
+    tiny,
+    tmp_path,
+    [
       f'/JPEGImages/480p/{name}/{i:05d}.jpg /Annotations/480p/{name}/{i:05d}.png '
-      for name in ('judo', 'dogs-jump') for i in range(4)])
+      for name in ('judo', 'dogs-jump')
+      for i in range(4)
+    ],
+  )
   judo, dogs = davis.davis_videos(root, '2016', 'val')
   assert (judo.name, dogs.name) == ('judo', 'dogs-jump')
   assert dogs.mask(0).object_ids == (1,)
@@ -50,7 +56,7 @@ def test_test_dev_has_one_mask(tiny, tmp_path):
   annotations = tmp_path / 'Annotations' / '480p' / 'bear'
   annotations.mkdir(parents=True)
   (annotations / '00000.png').symlink_to(tiny / 'Annotations' / '480p' / 'bear' / '00000.png')
-  video, = davis.davis_videos(tmp_path, '2017', 'test-dev')
+  (video,) = davis.davis_videos(tmp_path, '2017', 'test-dev')
   assert video.num_frames == 4 and video.masked_frames == (0,)
   assert video.mask(0).object_ids == (1, 2) and video.mask(1) is None
 
@@ -60,12 +66,15 @@ def test_sequences_are_selected_in_the_order_given(tiny):
   assert [v.name for v in videos] == ['judo', 'bear']
 
 
-@pytest.mark.parametrize('change, error, message', [
+@pytest.mark.parametrize(
+  'change, error, message',
+  [
     (dict(year='2018'), ValueError, "year: '2018' given"),
     (dict(split='nope'), FileNotFoundError, 'no such split; expected one of train, val'),
     (dict(sequences=['cat']), ValueError, "sequence 'cat' given, expected one of split val: bear"),
     (dict(resolution='1080p'), FileNotFoundError, 'no folder JPEGImages/1080p'),
-])
+  ],
+)
 def test_bad_arguments(tiny, change, error, message):
   with pytest.raises(error, match=message):
     davis.davis_videos(tiny, **{'year': '2017', 'split': 'val', **change})

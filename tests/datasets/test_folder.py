@@ -34,8 +34,9 @@ def frames_folder(tmp_path):
 
 
 def write_video(path, count=8, fourcc='mp4v', fps=12.0):
-  writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*fourcc), fps,
-                           (WIDTH, HEIGHT))
+  writer = cv2.VideoWriter(
+    str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*fourcc), fps, (WIDTH, HEIGHT)
+  )
   for i in range(count):
     writer.write(picture(i)[..., ::-1])
   writer.release()
@@ -86,14 +87,15 @@ def test_single_object_keeps_void(frames_folder, tmp_path):
   values[40:, :] = 3
   values[:5, :] = 255
   masks.write_mask(tmp_path / 'f0.png', values)
-  video = folder.FolderVideo('v', sorted(frames_folder.iterdir())[:1], {0: tmp_path / 'f0.png'},
-                             single_object=True)
+  video = folder.FolderVideo(
+    'v', sorted(frames_folder.iterdir())[:1], {0: tmp_path / 'f0.png'}, single_object=True
+  )
   np.testing.assert_array_equal(video.mask(0).ids, np.where(values == 255, 255, values > 0))
 
 
 def test_unreadable_frame_in_the_middle(frames_folder):
   data = (frames_folder / 'f3.png').read_bytes()
-  (frames_folder / 'f3.png').write_bytes(data[:len(data) // 2])
+  (frames_folder / 'f3.png').write_bytes(data[: len(data) // 2])
   seen = []
   with pytest.raises(ValueError, match=r'f3\.png: unreadable frame'):
     for frame in folder.open_video(frames_folder).frames():
@@ -141,7 +143,7 @@ def test_video_file_is_read_lazily(tmp_path):
 def test_video_that_breaks_off(tmp_path):
   path = write_video(tmp_path / 'v.avi', count=40, fourcc='MJPG')
   data = path.read_bytes()
-  path.write_bytes(data[:len(data) // 2])
+  path.write_bytes(data[: len(data) // 2])
   video = folder.open_video(path)
   count = 0
   with pytest.raises(ValueError, match='breaks off after'):
@@ -197,7 +199,7 @@ def test_mp4_that_breaks_off(tmp_path):
   """The demo clip has its index in front, so that half of the file still plays."""
   demo = pathlib.Path(__file__).parents[2] / 'assets' / 'demo' / 'clip.mp4'
   data = demo.read_bytes()
-  (tmp_path / 'half.mp4').write_bytes(data[:len(data) // 2])
+  (tmp_path / 'half.mp4').write_bytes(data[: len(data) // 2])
   seen = []
   with pytest.raises(ValueError, match=r'half\.mp4: the video breaks off after \d+ of 56 frames'):
     for frame in folder.open_video(tmp_path / 'half.mp4').frames():

@@ -7,10 +7,10 @@ from datasets import mask_damaging
 
 VERSIONS = {'017': mask_damaging.NEAREST, '015': mask_damaging.BILINEAR}
 PARTS = {
-    '_shift_mask': lambda mask, rng, _: mask_damaging.shift_mask(mask, rng),
-    '_scale_mask': mask_damaging.scale_mask,
-    '_rotate_mask': mask_damaging.rotate_mask,
-    '_dilate_mask': lambda mask, rng, _: mask_damaging.dilate_mask(mask),
+  '_shift_mask': lambda mask, rng, _: mask_damaging.shift_mask(mask, rng),
+  '_scale_mask': mask_damaging.scale_mask,
+  '_rotate_mask': mask_damaging.rotate_mask,
+  '_dilate_mask': lambda mask, rng, _: mask_damaging.dilate_mask(mask),
 }
 
 
@@ -27,8 +27,11 @@ def test_whole_masks_of_the_original(golden, version):
     if not what.startswith('dilate_'):
       continue
     damaged = mask_damaging.damage_masks(
-        data[f'labels|{size}'], np.random.RandomState(int(seed[4:])),
-        dilate=what == 'dilate_True', interpolation=VERSIONS[version])
+      data[f'labels|{size}'],
+      np.random.RandomState(int(seed[4:])),
+      dilate=what == 'dilate_True',
+      interpolation=VERSIONS[version],
+    )
     np.testing.assert_array_equal(damaged, data[key], err_msg=key)
     compared += 1
   assert compared == 16
@@ -41,10 +44,12 @@ def test_parts_of_the_original(golden, version, part):
   for size in ('97x129', '17x17'):
     for seed in range(4):
       # The golden parts are those of object 2.
-      mask = PARTS[part](data[f'labels|{size}'][..., 0] == 2, np.random.RandomState(seed),
-                         VERSIONS[version])
-      np.testing.assert_array_equal(mask, data[f'{size}|seed{seed}|{part}'][..., 0],
-                                    err_msg=f'{size} {seed}')
+      mask = PARTS[part](
+        data[f'labels|{size}'][..., 0] == 2, np.random.RandomState(seed), VERSIONS[version]
+      )
+      np.testing.assert_array_equal(
+        mask, data[f'{size}|seed{seed}|{part}'][..., 0], err_msg=f'{size} {seed}'
+      )
 
 
 def test_as_many_random_numbers_as_the_original(golden):
@@ -82,5 +87,6 @@ def test_bad_input_is_refused():
   with pytest.raises(ValueError, match=r'labels of shape \(3, 4, 5\) given'):
     mask_damaging.damage_masks(np.zeros((3, 4, 5), int), np.random.RandomState(0))
   with pytest.raises(ValueError, match="interpolation is 'cubic'"):
-    mask_damaging.damage_masks(np.zeros((3, 4), int), np.random.RandomState(0),
-                               interpolation='cubic')
+    mask_damaging.damage_masks(
+      np.zeros((3, 4), int), np.random.RandomState(0), interpolation='cubic'
+    )

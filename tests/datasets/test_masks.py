@@ -29,15 +29,15 @@ def test_reads_the_originals_palette_png(golden, pillow):
   expected = golden.npz(f'tf1/png_pillow_{pillow}')
   np.testing.assert_array_equal(mask.ids, expected['indices'])
   colours = expected['plte'].reshape(-1, 3)
-  np.testing.assert_array_equal(mask.palette[:len(colours)], colours)
+  np.testing.assert_array_equal(mask.palette[: len(colours)], colours)
   # A short palette (new Pillow) is filled up, so that every id can be drawn.
-  np.testing.assert_array_equal(mask.palette[len(colours):], masks.DAVIS_PALETTE[len(colours):])
+  np.testing.assert_array_equal(mask.palette[len(colours) :], masks.DAVIS_PALETTE[len(colours) :])
   assert mask.object_ids == (1, 2, 5, 24, 200)
 
 
 def test_our_palette_is_the_originals_for_the_first_25_ids(golden):
   colours = golden.npz('tf1/png_pillow_9.5.0')['plte'].reshape(-1, 3)
-  np.testing.assert_array_equal(masks.DAVIS_PALETTE[:len(colours)], colours)
+  np.testing.assert_array_equal(masks.DAVIS_PALETTE[: len(colours)], colours)
 
 
 def test_write_and_read_keep_all_ids_and_the_palette(tmp_path, rng):
@@ -58,9 +58,9 @@ def test_written_palette_has_256_entries():
 
 @pytest.mark.parametrize('bits', [1, 2, 4, 8])
 def test_palette_of_few_bits_holds_the_ids(bits):
-  ids = disc(min(3, 2 ** bits - 1))
+  ids = disc(min(3, 2**bits - 1))
   image = Image.fromarray(ids)
-  image.putpalette(masks.DAVIS_PALETTE[:2 ** bits].tobytes())
+  image.putpalette(masks.DAVIS_PALETTE[: 2**bits].tobytes())
   stream = io.BytesIO()
   image.save(stream, 'PNG', bits=bits)
   np.testing.assert_array_equal(masks.decode_mask(stream.getvalue(), 'm').ids, ids)
@@ -69,7 +69,7 @@ def test_palette_of_few_bits_holds_the_ids(bits):
 @pytest.mark.parametrize('bits', [1, 2, 4])
 def test_grey_of_few_bits_holds_the_ids(bits):
   """The stored values count, not what a viewer stretches them to."""
-  ids = disc(min(3, 2 ** bits - 1))
+  ids = disc(min(3, 2**bits - 1))
   data = masks.encode_mask(ids)
   packed = _grey_png(ids, bits)
   np.testing.assert_array_equal(masks.decode_mask(packed, 'm').ids, ids)
@@ -88,8 +88,12 @@ def _grey_png(ids, bits):
   rows = np.packbits(unpacked.reshape(ids.shape[0], -1), axis=1)
   body = b''.join(b'\0' + row.tobytes() for row in rows)
   header = struct.pack('>IIBBBBB', ids.shape[1], ids.shape[0], bits, 0, 0, 0, 0)
-  return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(body))
-          + chunk(b'IEND', b''))
+  return (
+    b'\x89PNG\r\n\x1a\n'
+    + chunk(b'IHDR', header)
+    + chunk(b'IDAT', zlib.compress(body))
+    + chunk(b'IEND', b'')
+  )
 
 
 def test_white_on_black_is_object_1():
@@ -124,21 +128,26 @@ def _smooth(value=255):
   return cv2.GaussianBlur(disc(value), (0, 0), 1.2)
 
 
-@pytest.mark.parametrize('data, message', [
+@pytest.mark.parametrize(
+  'data, message',
+  [
     (lambda: png(_rgb()), 'an RGB colour image given'),
     (lambda: png(np.dstack([_rgb(), disc(255)])), 'an RGBA colour image given'),
     (lambda: png(disc(), 'LA'), 'a grey-with-alpha image given'),
     (lambda: png(disc().astype(np.uint16) * 500), '16 bits per pixel given'),
     (lambda: png(_smooth()), 'antialiased image given'),
-    (lambda: png(cv2.resize(disc(255), (200, 150), interpolation=cv2.INTER_LINEAR)),
-     'antialiased image given'),
+    (
+      lambda: png(cv2.resize(disc(255), (200, 150), interpolation=cv2.INTER_LINEAR)),
+      'antialiased image given',
+    ),
     (lambda: masks.encode_mask(_smooth(120)), 'antialiased image given'),
     (lambda: cv2.imencode('.jpg', disc(255))[1].tobytes(), 'a JPEG image given'),
     (lambda: b'hello', 'not a PNG image given'),
     (lambda: b'', 'not a PNG image given'),
     (lambda: masks.encode_mask(disc())[:70], 'a damaged PNG given'),
     (lambda: masks.encode_mask(disc())[:20], 'not a PNG image given'),
-])
+  ],
+)
 def test_refuses(data, message):
   with pytest.raises(ValueError, match=message) as error:
     masks.decode_mask(data(), 'first.png')
@@ -189,8 +198,10 @@ def test_real_masks_are_accepted(davis_root):
       masks.read_mask(path)
 
 
-@pytest.mark.parametrize('ids', [np.zeros((4, 4)), np.zeros((4, 4, 3), np.uint8),
-                                 np.full((4, 4), 256), np.full((4, 4), -1)])
+@pytest.mark.parametrize(
+  'ids',
+  [np.zeros((4, 4)), np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 256), np.full((4, 4), -1)],
+)
 def test_encode_refuses_what_is_not_ids(ids):
   with pytest.raises(ValueError, match='ids: '):
     masks.encode_mask(ids)

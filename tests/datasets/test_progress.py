@@ -27,7 +27,10 @@ def test_without_terminal_a_line_every_ten_seconds_and_one_at_the_end():
       clock.now = float(second)
       bar.advance()
   assert [line.split(',')[0] for line in stream.getvalue().splitlines()] == [
-      '10 frames', '20 frames', '25 frames']
+    '10 frames',
+    '20 frames',
+    '25 frames',
+  ]
 
 
 def test_duration():

@@ -10,8 +10,12 @@ import tensorflow as tf
 from datasets import davis, folder, masks, sequence_example, synthetic
 
 RECORDS = 'tf1/tfrecord'
-ADDED = {'segmentation/object/ids', 'segmentation/object/first_frames',
-         'segmentation/object/palette', 'clip/frame_names'}
+ADDED = {
+  'segmentation/object/ids',
+  'segmentation/object/first_frames',
+  'segmentation/object/palette',
+  'clip/frame_names',
+}
 
 
 def read_records(path):
@@ -100,8 +104,14 @@ def sparse_video(tmp_path, values, size=(32, 48), suffix='.png'):
 def test_sparse_masks_and_late_objects(tmp_path):
   source = sparse_video(tmp_path, [7, None, 7, None])
   record, summary = sequence_example.encode_video(source, 'some')
-  assert summary == {'name': 'sparse', 'frames': 4, 'masks': 2, 'objects': [7, 9], 'height': 32,
-                     'width': 48}
+  assert summary == {
+    'name': 'sparse',
+    'frames': 4,
+    'masks': 2,
+    'objects': [7, 9],
+    'height': 32,
+    'width': 48,
+  }
   video = sequence_example.parse_video(record)
   assert dict(zip(video['object_ids'].numpy(), video['first_frames'].numpy())) == {7: 0, 9: 2}
   images, labels = sequence_example.decode_frames(video, [2, 1])
@@ -124,8 +134,11 @@ def test_only_the_chosen_frames_are_decoded(ours):
 
 def test_in_a_tf_data_pipeline(golden):
   path = str(golden.path(f'{RECORDS}/val_1shard/val-00000-of-00001.tfrecord'))
-  dataset = tf.data.TFRecordDataset(path).map(sequence_example.parse_video).map(
-      lambda video: sequence_example.decode_frames(video, [0, 2]))
+  dataset = (
+    tf.data.TFRecordDataset(path)
+    .map(sequence_example.parse_video)
+    .map(lambda video: sequence_example.decode_frames(video, [0, 2]))
+  )
   shapes = [images.shape.as_list() for images, _ in dataset]
   assert shapes == [[2, 48, 64, 3], [2, 48, 64, 3], [2, 40, 56, 3]]
 
@@ -147,6 +160,7 @@ def test_frames_that_cannot_be_copied_become_jpeg(tmp_path):
 def test_rotated_photos_are_stored_upright(tmp_path):
   """TensorFlow's decoder ignores the orientation in EXIF data, OpenCV's obeys it."""
   from PIL import Image
+
   exif = Image.Exif()
   exif[0x0112] = 6
   Image.fromarray(np.zeros((48, 32, 3), np.uint8)).save(tmp_path / '0.jpg', exif=exif)
@@ -158,14 +172,17 @@ def test_rotated_photos_are_stored_upright(tmp_path):
   assert images.shape[:3] == labels.shape == (1, 32, 48)
 
 
-@pytest.mark.parametrize('values, required, message', [
+@pytest.mark.parametrize(
+  'values, required, message',
+  [
     ([1, None, 1], 'every', 'no mask for frame 00005 .1 missing'),
     ([None, 1, 1], 'first', 'no mask for frame 00000'),
     ([None, None], 'some', 'a video without masks given'),
     ([0, 0], 'every', '2 masks without any object'),
     ([1, 255], 'every', 'the mask of frame 00005 holds id 255'),
     ([1], 'all', "required_masks: 'all' given"),
-])
+  ],
+)
 def test_bad_masks(tmp_path, values, required, message):
   with pytest.raises(ValueError, match=message):
     sequence_example.encode_video(sparse_video(tmp_path, values), required)

@@ -11,8 +11,9 @@ RECORDS = 'tf1/tfrecord'
 
 @pytest.fixture
 def converted(tmp_path):
-  options = conversion.ConversionOptions(str(tmp_path), 'synthetic', 'train', num_shards=2,
-                                         num_workers=1)
+  options = conversion.ConversionOptions(
+    str(tmp_path), 'synthetic', 'train', num_shards=2, num_workers=1
+  )
   sources = synthetic.synthetic_sources(3, num_frames=2, frame_size=(24, 32))
   conversion.convert(conversion.plan(sources, options))
   return tmp_path
@@ -21,7 +22,9 @@ def converted(tmp_path):
 def test_list_shards(converted):
   paths = shards.list_shards(converted)
   assert [p.rsplit('/', 1)[1] for p in paths] == [
-      'train-00000-of-00002.tfrecord', 'train-00001-of-00002.tfrecord']
+    'train-00000-of-00002.tfrecord',
+    'train-00001-of-00002.tfrecord',
+  ]
   assert sum(shards.count_records(p) for p in paths) == 3
 
 
@@ -39,8 +42,10 @@ def flip(data):
   return data
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda data: data[:-10], 'truncated or changed'), (flip, 'the shard is corrupt')])
+@pytest.mark.parametrize(
+  'change, message',
+  [(lambda data: data[:-10], 'truncated or changed'), (flip, 'the shard is corrupt')],
+)
 def test_damaged_shard(converted, change, message):
   path = converted / 'train-00001-of-00002.tfrecord'
   damage(path, change)
@@ -79,8 +84,10 @@ def test_empty_split_without_manifest(tmp_path):
     shards.list_shards(tmp_path, 'val')
 
 
-@pytest.mark.parametrize('text, message', [
-    ('{', 'not a manifest'), ('[]', 'not a manifest'), ('{"format": 99}', 'format 99 given')])
+@pytest.mark.parametrize(
+  'text, message',
+  [('{', 'not a manifest'), ('[]', 'not a manifest'), ('{"format": 99}', 'format 99 given')],
+)
 def test_bad_manifest(tmp_path, text, message):
   (tmp_path / 'manifest.json').write_text(text)
   with pytest.raises(ValueError, match=message):

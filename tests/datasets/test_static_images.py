@@ -78,8 +78,9 @@ def test_thin_plate_goes_through_its_control_points(rng):
   np.testing.assert_allclose(static_images._thin_plate(controls, shifts), shifts, atol=1e-8)
   affine = controls @ [[0.5, 0.1], [-0.2, 0.3]] + 0.7
   points = rng.uniform(size=(20, 2))
-  np.testing.assert_allclose(static_images._thin_plate(points, affine),
-                             points @ [[0.5, 0.1], [-0.2, 0.3]] + 0.7, atol=1e-8)
+  np.testing.assert_allclose(
+    static_images._thin_plate(points, affine), points @ [[0.5, 0.1], [-0.2, 0.3]] + 0.7, atol=1e-8
+  )
 
 
 def test_sources(tmp_path, rng):

@@ -41,9 +41,16 @@ def test_sources():
   assert len({s.name for s in sources}) == 3 and sources[0].opener().frame_size == (20, 30)
 
 
-@pytest.mark.parametrize('arguments', [
-    dict(seed=-1), dict(num_frames=0), dict(frame_size=(8, 80)), dict(num_objects=0),
-    dict(num_objects=85)])
+@pytest.mark.parametrize(
+  'arguments',
+  [
+    dict(seed=-1),
+    dict(num_frames=0),
+    dict(frame_size=(8, 80)),
+    dict(num_objects=0),
+    dict(num_objects=85),
+  ],
+)
 def test_bad_arguments(arguments):
   with pytest.raises(ValueError, match='given, expected'):
     synthetic.SyntheticVideo(**{'seed': 0, **arguments})

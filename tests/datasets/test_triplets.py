@@ -22,7 +22,7 @@ class ArrayClip(Clip):
     self.ids = np.zeros(size, np.uint8)
     width = size[1] // (2 * len(ids))
     for number, object_id in enumerate(ids):
-      self.ids[8:-8, 4 + 2 * number * width:4 + (2 * number + 1) * width] = object_id
+      self.ids[8:-8, 4 + 2 * number * width : 4 + (2 * number + 1) * width] = object_id
 
   def image(self, index):
     self.reads.append(index)
@@ -43,7 +43,8 @@ def frame_numbers(sample):
 
 def equal(first, second):
   return first.keys() == second.keys() and all(
-      np.array_equal(first[key], second[key]) for key in first)
+    np.array_equal(first[key], second[key]) for key in first
+  )
 
 
 def test_a_sample_has_the_documented_form():
@@ -69,15 +70,20 @@ def test_longer_clips():
 
 def test_gaps_and_reversed_clips():
   triplets = build(ArrayClip(num_frames=9), max_frame_gap=3, reverse_probability=0.5, **PLAIN)
-  steps = {current - previous for _, previous, current in (
-      frame_numbers(triplets.sample(number)) for number in range(100))}
+  steps = {
+    current - previous
+    for _, previous, current in (frame_numbers(triplets.sample(number)) for number in range(100))
+  }
   assert steps == {-3, -2, -1, 1, 2, 3}
 
 
 def test_a_gap_that_does_not_fit_is_shortened():
   triplets = build(ArrayClip(num_frames=3), max_frame_gap=5, **PLAIN)
   assert {tuple(frame_numbers(triplets.sample(n))[1:]) for n in range(40)} == {
-      (0, 1), (1, 2), (0, 2)}
+    (0, 1),
+    (1, 2),
+    (0, 2),
+  }
 
 
 def test_previous_and_current_frame_are_treated_alike_and_the_reference_on_its_own():
@@ -104,8 +110,9 @@ def test_padding_is_ignored_and_grey():
 
 def test_labels_of_the_original(golden):
   data = golden.npz('tf1/train_xception_65_os16')
-  before, after = (data[key][..., 0].reshape(2, 3, 65, 65)
-                   for key in ('labels_before_remap', 'labels'))
+  before, after = (
+    data[key][..., 0].reshape(2, 3, 65, 65) for key in ('labels_before_remap', 'labels')
+  )
   for video, num_objects in ((0, 3), (1, 2)):
     labels, count = index_labels(before[video].astype(np.uint8), 4)
     assert count == num_objects
@@ -137,8 +144,9 @@ def test_surplus_objects_are_ignored():
   assert len(kept) == 3
 
 
-@pytest.mark.parametrize('ids, message', [
-    ((0,), '0 pixels of foreground'), ((255,), '0 pixels of foreground')])
+@pytest.mark.parametrize(
+  'ids, message', [((0,), '0 pixels of foreground'), ((255,), '0 pixels of foreground')]
+)
 def test_samples_without_objects_are_rejected(ids, message):
   with pytest.raises(ValueError, match=f'200 attempts were rejected.*clip: {message}'):
     build(ArrayClip(ids=ids), **PLAIN).sample(0)
@@ -161,7 +169,7 @@ def test_samples_with_little_of_something_are_rejected():
 def test_ten_pixels_are_enough():
   clip = ArrayClip(size=(65, 65))
   clip.ids[:] = 0
-  clip.ids[4:8 + 1, 4:20 + 1] = 1  # Exactly 2 x 5 pixels at stride 4.
+  clip.ids[4 : 8 + 1, 4 : 20 + 1] = 1  # Exactly 2 x 5 pixels at stride 4.
   options = dict(PLAIN, crop_size=(65, 65))
   assert build(clip, **options).sample(0)['num_objects'] == 2
   clip.ids[4, 4] = 0
@@ -183,7 +191,7 @@ def test_samples_depend_on_seed_and_number_only():
   assert all(equal(first.sample(number), backwards[number]) for number in range(12))
   other = build(*clips, seed=1, **options)
   assert not any(equal(other.sample(number), backwards[number]) for number in range(12))
-  assert not equal(first.sample(3), first.sample(3 + 2 ** 32))
+  assert not equal(first.sample(3), first.sample(3 + 2**32))
 
 
 def test_all_frames_of_a_clip_have_one_look():
@@ -202,14 +210,17 @@ def test_all_frames_of_a_clip_have_one_look():
 def test_every_epoch_shows_every_clip_once():
   triplets = build(*[ArrayClip(str(number)) for number in range(7)], **PLAIN)
   names = [triplets.sample(number)['video'] for number in range(21)]
-  epochs = [names[start:start + 7] for start in (0, 7, 14)]
+  epochs = [names[start : start + 7] for start in (0, 7, 14)]
   assert all(sorted(epoch) == sorted(set(names)) for epoch in epochs)
   assert epochs[0] != epochs[1] != epochs[2] and triplets.num_clips == 7
 
 
 def test_mixture_by_probability():
-  sources = [Source([ArrayClip('a')], 3.0), Source([ArrayClip('b')], 1.0),
-             Source([ArrayClip('never')], 0.0)]
+  sources = [
+    Source([ArrayClip('a')], 3.0),
+    Source([ArrayClip('b')], 1.0),
+    Source([ArrayClip('never')], 0.0),
+  ]
   triplets = Triplets(sources, TripletOptions(**PLAIN))
   names = [triplets.sample(number)['video'] for number in range(400)]
   assert 270 < names.count('a') < 330 and names.count('a') + names.count('b') == 400
@@ -217,10 +228,14 @@ def test_mixture_by_probability():
 
 def test_pasted_objects_are_new_objects_with_their_pixels():
   host, donor = ArrayClip('host', blue=10), ArrayClip('donor', blue=90)
-  triplets = Triplets([Source([host], donates=False), Source([donor], 0.0),
-                       Source([ArrayClip('donor2', blue=91)], 0.0)],
-                      TripletOptions(crop_size=(44, 60), max_scale_factor=1.0,
-                                     paste_probability=1.0))
+  triplets = Triplets(
+    [
+      Source([host], donates=False),
+      Source([donor], 0.0),
+      Source([ArrayClip('donor2', blue=91)], 0.0),
+    ],
+    TripletOptions(crop_size=(44, 60), max_scale_factor=1.0, paste_probability=1.0),
+  )
   pasted = 0
   for number in range(20):
     sample = triplets.sample(number)
@@ -234,8 +249,13 @@ def test_pasted_objects_are_new_objects_with_their_pixels():
 
 
 def test_no_object_is_pasted_from_the_same_video():
-  triplets = build(ArrayClip(blue=10), ArrayClip(num_frames=1, blue=99), crop_size=(44, 60),
-                   max_scale_factor=1.0, paste_probability=0.0)
+  triplets = build(
+    ArrayClip(blue=10),
+    ArrayClip(num_frames=1, blue=99),
+    crop_size=(44, 60),
+    max_scale_factor=1.0,
+    paste_probability=0.0,
+  )
   assert triplets.num_clips == 1  # The other is too short to be a sample or a donor.
   with pytest.raises(ValueError, match='needs at least two videos'):
     build(ArrayClip(), paste_probability=0.5)
@@ -251,8 +271,12 @@ def test_first_frame_finetuning():
 
 def test_only_the_first_frame_each_augmented_on_its_own():
   source = {'first_frame_finetuning': True, 'only_first_frame': True}
-  triplets = build(ArrayClip(num_frames=1), source=source, crop_size=(30, 30),
-                   damage_initial_previous_frame_mask=True)
+  triplets = build(
+    ArrayClip(num_frames=1),
+    source=source,
+    crop_size=(30, 30),
+    damage_initial_previous_frame_mask=True,
+  )
   sample = triplets.sample(0)
   assert not np.array_equal(sample['images'][1], sample['images'][2])
   assert sample['previous_labels'].shape == (30, 30)
@@ -261,8 +285,7 @@ def test_only_the_first_frame_each_augmented_on_its_own():
 def test_finetuning_rejects_nothing():
   clip = ArrayClip()
   clip.ids[:] = 0
-  assert build(clip, source={'first_frame_finetuning': True}, **PLAIN).sample(0)[
-      'num_objects'] == 1
+  assert build(clip, source={'first_frame_finetuning': True}, **PLAIN).sample(0)['num_objects'] == 1
 
 
 def test_three_frame_data_sets():
@@ -299,8 +322,9 @@ def test_whole_frames():
 
 
 def test_uint8_images_are_the_rounded_float_ones():
-  exact, rounded = (build(crop_size=(40, 40), image_dtype=dtype).sample(5)
-                    for dtype in ('float32', 'uint8'))
+  exact, rounded = (
+    build(crop_size=(40, 40), image_dtype=dtype).sample(5) for dtype in ('float32', 'uint8')
+  )
   assert rounded['images'].dtype == np.uint8
   np.testing.assert_allclose(rounded['images'], exact['images'], atol=1)
 
@@ -317,23 +341,30 @@ def as_arrays(dataset):
 
 
 def test_the_order_does_not_depend_on_threads_and_resumes_anywhere():
-  triplets = build(*[ArrayClip(str(number), blue=number) for number in range(5)],
-                   crop_size=(30, 30), paste_probability=0.5)
+  triplets = build(
+    *[ArrayClip(str(number), blue=number) for number in range(5)],
+    crop_size=(30, 30),
+    paste_probability=0.5,
+  )
   batches = as_arrays(make_dataset(triplets, 2, stop=12, num_parallel_calls=1))
   assert len(batches) == 6 and batches[0]['images'].shape == (2, 3, 30, 30, 3)
   parallel = as_arrays(make_dataset(triplets, 2, stop=12, num_parallel_calls=8))
   resumed = as_arrays(make_dataset(triplets, 2, start=2 * 4, stop=12))
   assert all(map(equal, batches, parallel)) and all(map(equal, batches[4:], resumed))
   sample = triplets.sample(5)
-  assert equal({key: value[1] for key, value in batches[2].items()},
-               dict(sample, video=sample['video'].encode()))
+  assert equal(
+    {key: value[1] for key, value in batches[2].items()},
+    dict(sample, video=sample['video'].encode()),
+  )
 
 
 def test_workers_share_the_batches_of_one():
   triplets = build(*[ArrayClip(str(number), blue=number) for number in range(5)], **PLAIN)
   whole = as_arrays(make_dataset(triplets, 4, stop=16))
-  parts = [as_arrays(make_dataset(triplets, 2, stop=16, num_shards=2, shard_index=worker))
-           for worker in (0, 1)]
+  parts = [
+    as_arrays(make_dataset(triplets, 2, stop=16, num_shards=2, shard_index=worker))
+    for worker in (0, 1)
+  ]
   for batch, first, second in zip(whole, *parts, strict=True):
     assert equal(batch, {key: np.concatenate([first[key], second[key]]) for key in batch})
 
@@ -352,12 +383,16 @@ def test_errors_of_a_dataset_keep_their_message():
   assert message.startswith('sample 0: 200 attempts were rejected') and '\n' not in message
 
 
-@pytest.mark.parametrize('fields, message', [
+@pytest.mark.parametrize(
+  'fields, message',
+  [
     ({'crop_size': (0, 9)}, 'crop_size is'),
     ({'image_dtype': 'float16'}, "image_dtype is 'float16'; choose one of float32, uint8"),
     ({'min_scale_factor': 2.0}, 'expected 0 < min <= max'),
     ({'paste_probability': 1.5}, r'paste_probability is 1.5; it must lie in \[0, 1\]'),
-    ({'num_frames': 1}, 'num_frames is 1; it must be at least 2')])
+    ({'num_frames': 1}, 'num_frames is 1; it must be at least 2'),
+  ],
+)
 def test_bad_options_are_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     TripletOptions(**fields)
@@ -389,6 +424,7 @@ def test_records_of_the_original_give_samples(golden):
 
 def test_davis_gives_samples(davis_root):
   from datasets.davis import davis_videos
+
   videos = davis_videos(davis_root, split='train', sequences=['bear', 'car-turn'])
   sample = build(*video_clips(videos), crop_size=(257, 257), image_dtype='uint8').sample(1)
   assert sample['images'].std() > 10 and sample['num_objects'] == 2

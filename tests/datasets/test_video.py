@@ -12,7 +12,14 @@ from datasets import video
 def test_natural_order():
   names = ['frame10.png', 'frame9.png', 'frame1.png', 'a2b10.png', 'a2b9.png', '007.png', '7.png']
   assert sorted(names, key=video.natural_key) == [
-      '007.png', '7.png', 'a2b9.png', 'a2b10.png', 'frame1.png', 'frame9.png', 'frame10.png']
+    '007.png',
+    '7.png',
+    'a2b9.png',
+    'a2b10.png',
+    'frame1.png',
+    'frame9.png',
+    'frame10.png',
+  ]
 
 
 def test_numbered_names_go_on_behind_the_claimed_length():
@@ -40,7 +47,7 @@ def test_read_image_turns_grey_and_16_bits_into_8_bit_rgb(tmp_path):
 
 def test_read_image_refuses_what_is_cut_off_or_no_image(tmp_path, rng):
   good = cv2.imencode('.jpg', rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))[1].tobytes()
-  for data in (good[:len(good) // 2], b'', b'not an image'):
+  for data in (good[: len(good) // 2], b'', b'not an image'):
     (tmp_path / 'f.jpg').write_bytes(data)
     with pytest.raises(ValueError, match=r'f\.jpg: unreadable frame'):
       video.read_image(tmp_path / 'f.jpg')

@@ -21,7 +21,7 @@ def _start(value):
 
 
 def _square(item):
-  return item ** 2, tuple(_STARTED), os.getpid()
+  return item**2, tuple(_STARTED), os.getpid()
 
 
 def _fail_at_one(item):
@@ -61,17 +61,21 @@ def test_a_process_that_dies_is_named_with_advice():
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_their_parent(tmp_path, wait_for, number):
   """Ctrl-C ends workers in the middle of an item; so does a kill of the parent alone."""
-  program = ('from tests.datasets import test_worker_processes as t\n'
-             'from datasets import worker_processes\n'
-             "if __name__ == '__main__':\n"
-             f'  list(worker_processes.finished(t._sleep, [{str(tmp_path / "pid")!r}], 1, ""))\n')
+  program = (
+    'from tests.datasets import test_worker_processes as t\n'
+    'from datasets import worker_processes\n'
+    "if __name__ == '__main__':\n"
+    f'  list(worker_processes.finished(t._sleep, [{str(tmp_path / "pid")!r}], 1, ""))\n'
+  )
   (tmp_path / 'program.py').write_text(program)
-  parent = subprocess.Popen([sys.executable, str(tmp_path / 'program.py')], cwd=ROOT,
-                            env={**os.environ, 'PYTHONPATH': str(ROOT)},
-                            stderr=subprocess.DEVNULL)
+  parent = subprocess.Popen(
+    [sys.executable, str(tmp_path / 'program.py')],
+    cwd=ROOT,
+    env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    stderr=subprocess.DEVNULL,
+  )
   try:
-    worker = int(wait_for(lambda: (tmp_path / 'pid').is_file()
-                          and (tmp_path / 'pid').read_text()))
+    worker = int(wait_for(lambda: (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text()))
     parent.send_signal(number)
     parent.wait(timeout=30)
     wait_for(functools.partial(_is_gone, worker))

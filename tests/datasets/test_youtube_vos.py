@@ -24,15 +24,22 @@ def write_split(root, split='train', all_frames=False, meta_change=lambda meta: 
     ids[2:10, 2:10] = 2
     ids[12:20, 12:20] = 5 if i else 0
     masks.write_mask(annotations / f'{i:05d}.png', ids)
-  meta = {'videos': {'ab': {'objects': {
-      '5': {'category': 'ape', 'frames': ['00005', '00010']},
-      '2': {'category': 'fox', 'frames': ['00000', '00005', '00010']}}}}}
+  meta = {
+    'videos': {
+      'ab': {
+        'objects': {
+          '5': {'category': 'ape', 'frames': ['00005', '00010']},
+          '2': {'category': 'fox', 'frames': ['00000', '00005', '00010']},
+        }
+      }
+    }
+  }
   (root / split / 'meta.json').write_text(json.dumps(meta_change(meta)))
   return root
 
 
 def test_objects_that_appear_later(tmp_path):
-  video, = youtube_vos.youtube_vos_videos(write_split(tmp_path))
+  (video,) = youtube_vos.youtube_vos_videos(write_split(tmp_path))
   assert video.num_frames == 3 and video.masked_frames == (0, 1, 2)
   assert video.frame_names == ('00000', '00005', '00010')
   assert video.object_first_frames == {2: 0, 5: 1}
@@ -43,7 +50,7 @@ def test_objects_that_appear_later(tmp_path):
 def test_all_frames_have_masks_on_every_fifth(tmp_path):
   write_split(tmp_path)
   write_split(tmp_path, all_frames=True)
-  source, = youtube_vos.youtube_vos_sources(tmp_path, all_frames=True)
+  (source,) = youtube_vos.youtube_vos_sources(tmp_path, all_frames=True)
   video = source.opener()
   assert video.num_frames == 11 and video.masked_frames == (0, 5, 10)
   assert video.object_first_frames == {2: 0, 5: 5}
@@ -56,7 +63,7 @@ def test_all_frames_have_masks_on_every_fifth(tmp_path):
 def test_valid_split_gives_only_first_masks(tmp_path):
   write_split(tmp_path, 'valid')
   (tmp_path / 'valid' / 'Annotations' / 'ab' / '00010.png').unlink()
-  video, = youtube_vos.youtube_vos_videos(tmp_path, 'valid')
+  (video,) = youtube_vos.youtube_vos_videos(tmp_path, 'valid')
   assert video.masked_frames == (0, 1)
 
 
@@ -79,17 +86,21 @@ def _with_id(new_id):
     objects = meta['videos']['ab']['objects']
     objects[new_id] = objects.pop('5')
     return meta
+
   return change
 
 
-@pytest.mark.parametrize('change, message', [
+@pytest.mark.parametrize(
+  'change, message',
+  [
     (lambda meta: {'videos': {}}, 'an empty split'),
     (lambda meta: {}, 'not a meta.json of YouTube-VOS'),
     (lambda meta: [], 'not a meta.json of YouTube-VOS'),
     (lambda meta: {'videos': {'ab': {'objects': {'x': {'frames': []}}}}}, 'not a meta.json'),
     (_with_id('255'), 'an object id 255, expected 1..254'),
     (_with_id('0'), 'an object id 0, expected 1..254'),
-])
+  ],
+)
 def test_bad_meta(tmp_path, change, message):
   with pytest.raises(ValueError, match=message):
     youtube_vos.youtube_vos_videos(write_split(tmp_path, meta_change=change))

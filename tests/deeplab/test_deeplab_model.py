@@ -8,8 +8,11 @@ import tensorflow as tf
 from deeplab import DeepLabV3Plus, MODEL_VARIANTS, ModelOptions
 from deeplab import tf1_checkpoint
 
-LAST = {'xception': 'xception_41/exit_flow/block2', 'mobilenet': 'layer_18',
-        'resnet': 'resnet_v1_50/block4'}
+LAST = {
+  'xception': 'xception_41/exit_flow/block2',
+  'mobilenet': 'layer_18',
+  'resnet': 'resnet_v1_50/block4',
+}
 
 
 def small(**kwargs):
@@ -53,9 +56,17 @@ def test_graph_of_unknown_size_equals_eager(model, rng):
     np.testing.assert_allclose(graph(images)['features'], model(images)['features'], atol=1e-4)
 
 
-@pytest.mark.parametrize('variant, output_stride', [
-    ('mobilenet_v2', 8), ('mobilenet_v2', 16), ('mobilenet_v2', 32), ('resnet_v1_50_beta', 8),
-    ('resnet_v1_50_beta', 32), ('xception_41', 32)])
+@pytest.mark.parametrize(
+  'variant, output_stride',
+  [
+    ('mobilenet_v2', 8),
+    ('mobilenet_v2', 16),
+    ('mobilenet_v2', 32),
+    ('resnet_v1_50_beta', 8),
+    ('resnet_v1_50_beta', 32),
+    ('xception_41', 32),
+  ],
+)
 def test_encoder_has_the_output_stride(variant, output_stride):
   model = DeepLabV3Plus(ModelOptions(variant, output_stride=output_stride))
   last = model.end_points[LAST[variant.split('_')[0]]]
@@ -88,8 +99,10 @@ def test_multi_grid_changes_the_rates_of_the_last_block_only(variant):
     scope = 'xception_41.exit_flow.block2.unit_1.xception_module.separable_conv'
     expected = {f'{scope}2_depthwise': (2, 4), f'{scope}3_depthwise': (2, 8)}
   else:
-    expected = {f'resnet_v1_50.block4.unit_{unit}.bottleneck_v1.conv2': (2, 2 * rate)
-                for unit, rate in ((2, 2), (3, 4))}
+    expected = {
+      f'resnet_v1_50.block4.unit_{unit}.bottleneck_v1.conv2': (2, 2 * rate)
+      for unit, rate in ((2, 2), (3, 4))
+    }
   assert changed == expected
 
 
@@ -106,8 +119,13 @@ def test_without_image_level_feature():
 
 def test_without_separable_convolutions():
   plain = scopes(small(aspp_with_separable_conv=False, decoder_use_separable_conv=False))
-  assert {'aspp1', 'aspp2', 'aspp3', 'decoder/decoder_conv0/decoder_conv0_1',
-          'decoder/decoder_conv0/decoder_conv0_2'} <= plain
+  assert {
+    'aspp1',
+    'aspp2',
+    'aspp3',
+    'decoder/decoder_conv0/decoder_conv0_1',
+    'decoder/decoder_conv0/decoder_conv0_2',
+  } <= plain
   assert not any(scope.startswith(('aspp1_', 'decoder/decoder_conv0_')) for scope in plain)
 
 
@@ -118,15 +136,21 @@ def test_without_branches_and_decoder():
   assert outputs['features'].shape == (1, 5, 5, 256)
   assert outputs['logits'].shape == (1, 5, 5, 21)
   assert {scope.split('/')[0] for scope in scopes(model)} == {
-      'MobilenetV2', 'image_pooling', 'aspp0', 'concat_projection', 'logits'}
+    'MobilenetV2',
+    'image_pooling',
+    'aspp0',
+    'concat_projection',
+    'logits',
+  }
 
 
 def test_logits_only_when_asked_for():
   assert set(small()(tf.zeros([1, 9, 9, 3]))) == {'features'}
 
 
-@pytest.mark.parametrize('multiplier, first, last', [
-    (1.0, 32, 320), (0.5, 16, 160), (0.35, 16, 112), (1.4, 48, 448)])
+@pytest.mark.parametrize(
+  'multiplier, first, last', [(1.0, 32, 320), (0.5, 16, 160), (0.35, 16, 112), (1.4, 48, 448)]
+)
 def test_depth_multiplier(multiplier, first, last):
   """Widths of slim's MobileNetV2, which DeepLab's published dm05 models have."""
   model = DeepLabV3Plus(ModelOptions('mobilenet_v2', depth_multiplier=multiplier))
@@ -149,8 +173,9 @@ def test_dropout_is_active_in_training_though_batch_norm_is_frozen(model, rng):
   images = tf.constant(rng.uniform(0, 255, (1, 33, 33, 3)), tf.float32)
   frozen = [v.numpy() for v in model.non_trainable_variables if 'moving' in v.name]
   assert np.any(model(images, training=True)['features'] != model(images)['features'])
-  for before, variable in zip(frozen, (v for v in model.non_trainable_variables
-                                       if 'moving' in v.name)):
+  for before, variable in zip(
+    frozen, (v for v in model.non_trainable_variables if 'moving' in v.name)
+  ):
     np.testing.assert_array_equal(before, variable)
 
 

@@ -13,8 +13,12 @@ from feelvos_tf.options import FeelvosOptions
 
 TOLERANCE = 1e-4
 CASES = [
-    ('xception_65', 16, '65x97'), ('xception_65', 16, '62x86'), ('xception_65', 8, '65x97'),
-    ('xception_41', 16, '65x97'), ('mobilenet_v2', 16, '65x97'), ('resnet_v1_50_beta', 16, '65x97'),
+  ('xception_65', 16, '65x97'),
+  ('xception_65', 16, '62x86'),
+  ('xception_65', 8, '65x97'),
+  ('xception_41', 16, '65x97'),
+  ('mobilenet_v2', 16, '65x97'),
+  ('resnet_v1_50_beta', 16, '65x97'),
 ]
 VARIANTS = ['xception_41', 'xception_65', 'xception_71', 'mobilenet_v2', 'resnet_v1_50_beta']
 # Kept by the golden files beside tensors of the network.
@@ -36,8 +40,10 @@ def test_every_tapped_tensor_is_the_originals(golden, golden_model, variant, out
   names = [key.removeprefix('ep|').replace('|', '/') for key in keys]
   assert not set(names) - set(end_points), 'golden tensors that cannot be tapped'
   tapped = keras.Model(model.deeplab.input, [end_points[name] for name in names])
-  errors = {name: relative_error(value, expected[key]) for name, key, value
-            in zip(names, keys, tapped(expected['image'][np.newaxis]))}
+  errors = {
+    name: relative_error(value, expected[key])
+    for name, key, value in zip(names, keys, tapped(expected['image'][np.newaxis]))
+  }
   _, embedding = model.extract(expected['image'][np.newaxis])
   errors['embedding'] = relative_error(embedding, expected['embedding'])
   assert max(errors.values()) < TOLERANCE, {k: v for k, v in errors.items() if v >= TOLERANCE}
@@ -51,8 +57,9 @@ def test_every_golden_backbone_file_has_a_case(golden):
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_variables_are_exactly_those_of_the_originals_checkpoint(golden, variant):
   model = Feelvos(FeelvosOptions(ModelOptions(variant)))
-  ours = {name: list(variable.shape)
-          for name, variable in tf1_checkpoint.variables_by_name(model).items()}
+  ours = {
+    name: list(variable.shape) for name, variable in tf1_checkpoint.variables_by_name(model).items()
+  }
   theirs = {entry['name']: entry['shape'] for entry in golden.json(f'tf1/vars/{variant}_infer')}
   assert theirs.pop('global_step') == []
   assert ours == theirs
@@ -67,19 +74,27 @@ def test_end_points_have_the_originals_names_and_channels(golden, variant):
   assert ours == {name: wanted[name] for name in ours}
   missing = set(wanted) - set(ours)
   # Inside of a separable convolution or bottleneck; nobody taps it.
-  assert all(name.endswith(('_depthwise', '/shortcut', '/conv1', '/conv2', '/conv2_same'))
-             for name in missing), sorted(missing)
+  assert all(
+    name.endswith(('_depthwise', '/shortcut', '/conv1', '/conv2', '/conv2_same'))
+    for name in missing
+  ), sorted(missing)
 
 
 def test_resnet_101_differs_from_50_in_the_length_of_block3_only(golden):
   names = set(tf1_checkpoint.variables_by_name(DeepLabV3Plus(ModelOptions('resnet_v1_101_beta'))))
-  short = {entry['name'].replace('resnet_v1_50', 'resnet_v1_101')
-           for entry in golden.json('tf1/vars/resnet_v1_50_beta_infer')}
+  short = {
+    entry['name'].replace('resnet_v1_50', 'resnet_v1_101')
+    for entry in golden.json('tf1/vars/resnet_v1_50_beta_infer')
+  }
   added = names - short
   assert {name.split('/')[1] for name in added} == {'block3'}
   assert {int(name.split('/')[2].removeprefix('unit_')) for name in added} == set(range(7, 24))
   assert {name.split('/')[0] for name in short - names} == {
-      'embedding', 'embedding_seg', 'logits', 'global_step'}  # Not part of DeepLab.
+    'embedding',
+    'embedding_seg',
+    'logits',
+    'global_step',
+  }  # Not part of DeepLab.
 
 
 def test_recipe_gives_the_recorded_values(golden):

@@ -18,18 +18,21 @@ def test_scale_dimension_is_the_originals(golden, scale):
   sides = range(1, len(table) + 1)
   assert [layers.scale_dimension(side, float(scale)) for side in sides] == list(table)
   np.testing.assert_array_equal(
-      layers.scale_dimension(tf.range(1, len(table) + 1), float(scale)), table)
+    layers.scale_dimension(tf.range(1, len(table) + 1), float(scale)), table
+  )
 
 
 def test_nearest_resize_takes_the_pixels_the_original_takes(golden):
-  tables = {key: value for key, value in golden.npz('tf1/matching').items()
-            if key.startswith('r|nearest|')}
+  tables = {
+    key: value for key, value in golden.npz('tf1/matching').items() if key.startswith('r|nearest|')
+  }
   assert len(tables) == 14
   for key, expected in tables.items():
     source, target = map(int, key.split('|')[-1].split('_'))
     column = tf.range(source)[tf.newaxis, :, tf.newaxis, tf.newaxis]
     np.testing.assert_array_equal(
-        layers.resize_nearest(column, [target, 1])[0, :, 0, 0], expected, err_msg=key)
+      layers.resize_nearest(column, [target, 1])[0, :, 0, 0], expected, err_msg=key
+    )
 
 
 @pytest.mark.parametrize('size', [(17, 25), (16, 22), (5, 7), (1, 1), (3, 4)])
@@ -71,8 +74,11 @@ def _randomize(layer, rng):
 
 @pytest.mark.parametrize('kind', ['conv', 'depthwise'])
 def test_folded_batch_norm_equals_batch_norm_after_the_convolution(rng, kind):
-  layer = (layers.Conv2D(6, 3, activation='relu') if kind == 'conv'
-           else layers.DepthwiseConv2D(3, activation='relu'))
+  layer = (
+    layers.Conv2D(6, 3, activation='relu')
+    if kind == 'conv'
+    else layers.DepthwiseConv2D(3, activation='relu')
+  )
   inputs = random(rng, 2, 7, 6, 6)
   layer(inputs)
   _randomize(layer, rng)
@@ -81,8 +87,13 @@ def test_folded_batch_norm_equals_batch_norm_after_the_convolution(rng, kind):
   else:
     net = tf.nn.depthwise_conv2d(inputs, tf.convert_to_tensor(layer.kernel), [1] * 4, 'SAME')
   net = tf.nn.batch_normalization(
-      net, tf.convert_to_tensor(layer.moving_mean), tf.convert_to_tensor(layer.moving_variance),
-      tf.convert_to_tensor(layer.beta), tf.convert_to_tensor(layer.gamma), layers.EPSILON)
+    net,
+    tf.convert_to_tensor(layer.moving_mean),
+    tf.convert_to_tensor(layer.moving_variance),
+    tf.convert_to_tensor(layer.beta),
+    tf.convert_to_tensor(layer.gamma),
+    layers.EPSILON,
+  )
   np.testing.assert_allclose(layer(inputs), tf.nn.relu(net), rtol=1e-4, atol=1e-4)
   np.testing.assert_allclose(layer(inputs, training=True), layer(inputs))
 
@@ -131,11 +142,14 @@ def test_mixed_bfloat16_computes_in_bfloat16_and_keeps_weights_in_float32(rng):
   np.testing.assert_allclose(tf.cast(layer(inputs), tf.float32), exact(inputs), atol=0.1)
 
 
-@pytest.mark.parametrize('make', [
+@pytest.mark.parametrize(
+  'make',
+  [
     lambda: layers.Conv2D(8, 3, strides=2, padding='fixed', activation='relu', name='a.b'),
     lambda: layers.DepthwiseConv2D(3, rate=2, use_batch_norm=False, activation='relu6'),
     lambda: layers.ResizeLike(0.25),
-])
+  ],
+)
 def test_config_round_trip(make):
   layer = make()
   copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
@@ -145,8 +159,11 @@ def test_config_round_trip(make):
 def test_symbolic_shapes_are_the_real_ones(rng):
   for height, width in ((7, 9), (8, 10)):
     images = random(rng, 1, height, width, 3)
-    for layer in (layers.Conv2D(4, 3, strides=2, padding='fixed'), layers.Conv2D(4, 3, strides=2),
-                  layers.DepthwiseConv2D(3, strides=2, padding='fixed')):
+    for layer in (
+      layers.Conv2D(4, 3, strides=2, padding='fixed'),
+      layers.Conv2D(4, 3, strides=2),
+      layers.DepthwiseConv2D(3, strides=2, padding='fixed'),
+    ):
       assert tuple(layer.compute_output_shape(images.shape)) == tuple(layer(images).shape)
 
 

@@ -15,9 +15,14 @@ def test_atrous_rates_follow_the_output_stride():
   assert ModelOptions(atrous_rates=[2, 4]).atrous_rates == (2, 4)
 
 
-@pytest.mark.parametrize('options', [
-    ModelOptions(), ModelOptions('mobilenet_v2', depth_multiplier=0.5, num_classes=21),
-    ModelOptions('resnet_v1_50_beta', output_stride=8, multi_grid=(1, 2, 4), atrous_rates=())])
+@pytest.mark.parametrize(
+  'options',
+  [
+    ModelOptions(),
+    ModelOptions('mobilenet_v2', depth_multiplier=0.5, num_classes=21),
+    ModelOptions('resnet_v1_50_beta', output_stride=8, multi_grid=(1, 2, 4), atrous_rates=()),
+  ],
+)
 def test_json_round_trip(options):
   assert ModelOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
 
@@ -27,7 +32,9 @@ def test_options_are_frozen():
     ModelOptions().output_stride = 8
 
 
-@pytest.mark.parametrize('wrong, message', [
+@pytest.mark.parametrize(
+  'wrong, message',
+  [
     ({'model_variant': 'vgg'}, "model_variant is 'vgg'; expected one of xception_41"),
     ({'output_stride': 4}, 'output_stride is 4; expected 8, 16 or 32'),
     ({'atrous_rates': (6, 0)}, 'every rate has to be at least 1'),
@@ -37,7 +44,8 @@ def test_options_are_frozen():
     ({'model_variant': 'mobilenet_v2', 'depth_multiplier': 0.0}, 'depth_multiplier is 0.0'),
     ({'decoder_output_stride': 8}, 'decoder_output_stride is 8; expected 4 or None'),
     ({'num_classes': -1}, 'num_classes is -1'),
-])
+  ],
+)
 def test_impossible_options_are_refused(wrong, message):
   with pytest.raises(ValueError, match=message):
     ModelOptions(**wrong)

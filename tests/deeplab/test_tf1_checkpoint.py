@@ -19,8 +19,10 @@ def model():
 @pytest.fixture(scope='module')
 def tensors(model):
   """A checkpoint that fits `model`, as a dict."""
-  return {name: weight_recipe.value(name, variable.shape)
-          for name, variable in tf1_checkpoint.variables_by_name(model).items()}
+  return {
+    name: weight_recipe.value(name, variable.shape)
+    for name, variable in tf1_checkpoint.variables_by_name(model).items()
+  }
 
 
 @pytest.fixture
@@ -29,12 +31,14 @@ def write(tmp_path):
     prefix = str(tmp_path / 'model.ckpt-3')
     tf1_checkpoint.write_tensors(prefix, tensors)
     return prefix
+
   return write
 
 
 def snapshot(model):
-  return {name: variable.numpy()
-          for name, variable in tf1_checkpoint.variables_by_name(model).items()}
+  return {
+    name: variable.numpy() for name, variable in tf1_checkpoint.variables_by_name(model).items()
+  }
 
 
 def assert_untouched(model, before):
@@ -59,9 +63,11 @@ def test_missing_left_over_and_wrong_shape_are_named(model, tensors, write):
     tf1_checkpoint.restore(prefix, model)
   message = str(error.value)
   assert message.startswith(f'{prefix}: the checkpoint does not fit the model')
-  for part in ('1 missing from the checkpoint: aspp0/weights.',
-               '1 left over in the checkpoint: aspp9/weights.',
-               'concat_projection/BatchNorm/beta: checkpoint [7], model [256].'):
+  for part in (
+    '1 missing from the checkpoint: aspp0/weights.',
+    '1 left over in the checkpoint: aspp9/weights.',
+    'concat_projection/BatchNorm/beta: checkpoint [7], model [256].',
+  ):
     assert part in message
   assert_untouched(model, before)
 
@@ -69,8 +75,13 @@ def test_missing_left_over_and_wrong_shape_are_named(model, tensors, write):
   assert report.missing == ('aspp0/weights',)
   assert report.left_over == ('aspp9/weights',)
   assert report.wrong_shape == {'concat_projection/BatchNorm/beta': ((7,), (256,))}
-  assert_untouched(model, {**tensors, **{name: before[name] for name in (
-      'aspp0/weights', 'concat_projection/BatchNorm/beta')}})
+  assert_untouched(
+    model,
+    {
+      **tensors,
+      **{name: before[name] for name in ('aspp0/weights', 'concat_projection/BatchNorm/beta')},
+    },
+  )
 
 
 def test_training_state_of_the_original_is_recognised(golden, golden_model):
@@ -89,9 +100,18 @@ def test_training_state_of_the_original_is_recognised(golden, golden_model):
   assert len(report.loaded) == 752
 
 
-@pytest.mark.parametrize('name', [
-    'aspp0/weights/ExponentialMovingAverage', 'aspp0/weights/Adam', 'aspp0/weights/Adam_1',
-    'aspp0/weights/RMSProp_1', 'beta1_power', 'global_step', 'aspp0/weights/Momentum'])
+@pytest.mark.parametrize(
+  'name',
+  [
+    'aspp0/weights/ExponentialMovingAverage',
+    'aspp0/weights/Adam',
+    'aspp0/weights/Adam_1',
+    'aspp0/weights/RMSProp_1',
+    'beta1_power',
+    'global_step',
+    'aspp0/weights/Momentum',
+  ],
+)
 def test_other_training_state_is_recognised_too(model, tensors, write, name):
   report = tf1_checkpoint.restore(write({**tensors, name: np.zeros([1], np.float32)}), model)
   assert report.training_state == (name,)
@@ -106,13 +126,19 @@ def test_a_name_that_only_looks_like_training_state_is_left_over(model, tensors,
 def test_backbone_only(model, tensors, write):
   """A classification checkpoint: backbone, its classifier and the layer DeepLab leaves out."""
   backbone = {name: value for name, value in tensors.items() if name.startswith('MobilenetV2/')}
-  prefix, before = write({
-      **backbone, 'MobilenetV2/Logits/Conv2d_1c_1x1/weights': np.zeros([1, 1, 3, 9], np.float32),
-      'MobilenetV2/Conv_1/weights': np.zeros([1, 1, 3, 9], np.float32)}), snapshot(model)
+  prefix, before = (
+    write(
+      {
+        **backbone,
+        'MobilenetV2/Logits/Conv2d_1c_1x1/weights': np.zeros([1, 1, 3, 9], np.float32),
+        'MobilenetV2/Conv_1/weights': np.zeros([1, 1, 3, 9], np.float32),
+      }
+    ),
+    snapshot(model),
+  )
   with pytest.raises(ValueError, match='missing from the checkpoint'):
     tf1_checkpoint.restore(prefix, model)
-  report = tf1_checkpoint.restore(
-      prefix, model, exclude_scopes=tf1_checkpoint.NON_BACKBONE_SCOPES)
+  report = tf1_checkpoint.restore(prefix, model, exclude_scopes=tf1_checkpoint.NON_BACKBONE_SCOPES)
   assert report.complete
   assert set(report.loaded) == set(backbone)
   assert len(report.ignored) == 2
@@ -122,7 +148,8 @@ def test_backbone_only(model, tensors, write):
 def test_backbone_only_leaves_the_rest_of_a_whole_checkpoint(model, tensors, write):
   """A DeepLab checkpoint holds ASPP and decoder; with the backbone only they stay as they are."""
   report = tf1_checkpoint.restore(
-      write(tensors), model, exclude_scopes=tf1_checkpoint.NON_BACKBONE_SCOPES)
+    write(tensors), model, exclude_scopes=tf1_checkpoint.NON_BACKBONE_SCOPES
+  )
   assert report.complete
   assert {name.split('/')[0] for name in report.loaded} == {'MobilenetV2'}
 
@@ -131,8 +158,10 @@ def test_scopes_pick_top_level_names(model, tensors, write):
   report = tf1_checkpoint.restore(write(tensors), model, scopes=('aspp', 'decoder'))
   assert report.complete
   assert {name.split('/')[0] for name in report.loaded} == {
-      'aspp0', 'decoder', *(f'aspp{i}_{kind}' for i in (1, 2, 3)
-                            for kind in ('depthwise', 'pointwise'))}
+    'aspp0',
+    'decoder',
+    *(f'aspp{i}_{kind}' for i in (1, 2, 3) for kind in ('depthwise', 'pointwise')),
+  }
 
 
 def test_another_variant_is_refused(golden_checkpoint, model):
@@ -167,8 +196,10 @@ def test_missing_checkpoint(model, tmp_path):
     tf1_checkpoint.restore(tmp_path / 'model.ckpt', model)
 
 
-@pytest.mark.parametrize('part, keep', [('.data-00000-of-00001', 0.5), ('.index', 0.5),
-                                        ('.data-00000-of-00001', 0.0), ('.index', 0.0)])
+@pytest.mark.parametrize(
+  'part, keep',
+  [('.data-00000-of-00001', 0.5), ('.index', 0.5), ('.data-00000-of-00001', 0.0), ('.index', 0.0)],
+)
 def test_truncated_checkpoint(model, tensors, write, part, keep):
   prefix, before = write(tensors), snapshot(model)
   os.truncate(prefix + part, int(os.path.getsize(prefix + part) * keep))
@@ -195,12 +226,14 @@ def test_written_checkpoint_has_exactly_the_originals_names(golden, golden_model
   entries = golden.json('tf1/vars/mobilenet_v2_infer')
   assert reader.get_variable_to_shape_map() == {e['name']: e['shape'] for e in entries}
   assert {name: dtype.name for name, dtype in reader.get_variable_to_dtype_map().items()} == {
-      e['name']: e['dtype'] for e in entries}
+    e['name']: e['dtype'] for e in entries
+  }
   assert reader.get_tensor('global_step') == 5
   for entry in entries:
     if entry['name'] != 'global_step':
-      np.testing.assert_array_equal(reader.get_tensor(entry['name']),
-                                    weight_recipe.value(entry['name'], entry['shape']))
+      np.testing.assert_array_equal(
+        reader.get_tensor(entry['name']), weight_recipe.value(entry['name'], entry['shape'])
+      )
 
 
 def test_slots_are_written_beside_their_variables(model, tmp_path):
@@ -225,6 +258,7 @@ def test_a_place_that_cannot_be_written_is_an_os_error(tmp_path):
 def test_two_variables_of_one_name_are_refused():
   import keras
   from deeplab import layers
+
   one, two = (layers.Conv2D(2, 1, name='same') for _ in range(2))
   net = keras.Input([None, None, 3])
   first = keras.Model(net, one(net), name='first')

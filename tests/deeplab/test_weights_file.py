@@ -84,7 +84,7 @@ def test_truncated_file(model, path, keep):
 
 def test_damaged_data_is_not_loaded_silently(model, path):
   data = bytearray(path.read_bytes())
-  data[len(data) // 2:len(data) // 2 + 4096] = bytes(4096)
+  data[len(data) // 2 : len(data) // 2 + 4096] = bytes(4096)
   path.write_bytes(data)
   with pytest.raises(ValueError, match=str(path)):
     weights_file.restore(path, model)

@@ -31,7 +31,7 @@ STEPS = 3
 def place(mode):
   if mode != 'mirrored':
     return training_strategy.place(mode)
-  cpu, = tf.config.list_physical_devices('CPU')
+  (cpu,) = tf.config.list_physical_devices('CPU')
   tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
   return training_strategy.Placement(tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']))
 
@@ -43,18 +43,34 @@ def main(mode, optimizer, logdir, output):
   loss = training_step.LossOptions(dropout=mode == 'multi_worker')
   rate = 0.05 if optimizer == 'momentum' else 1e-3
   options = TrainerOptions(
-      logdir, batch_size=2, optimizer=optimizer, loss=loss, stop_at_step=STEPS, log_steps=1,
-      schedule=schedule.ScheduleOptions(base_learning_rate=rate))
-  samples = Triplets([Source(video_clips(synthetic_videos(3, num_frames=4)))],
-                     TripletOptions(crop_size=(65, 65), image_dtype='uint8'))
+    logdir,
+    batch_size=2,
+    optimizer=optimizer,
+    loss=loss,
+    stop_at_step=STEPS,
+    log_steps=1,
+    schedule=schedule.ScheduleOptions(base_learning_rate=rate),
+  )
+  samples = Triplets(
+    [Source(video_clips(synthetic_videos(3, num_frames=4)))],
+    TripletOptions(crop_size=(65, 65), image_dtype='uint8'),
+  )
   with placement.strategy.scope():
-    model = Feelvos(FeelvosOptions(
-        ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
-        head_dimension=8, head_layers=1, head_kernel_size=3, window_radius=3))
+    model = Feelvos(
+      FeelvosOptions(
+        ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+        embedding_dimension=8,
+        head_dimension=8,
+        head_layers=1,
+        head_kernel_size=3,
+        window_radius=3,
+      )
+    )
   named = tf1_checkpoint.variables_by_name(model)
   before = {f'before|{name}': variable.numpy() for name, variable in named.items()}
-  trainer = Trainer(model, samples, options, placement.strategy, placement.num_workers,
-                    placement.worker)
+  trainer = Trainer(
+    model, samples, options, placement.strategy, placement.num_workers, placement.worker
+  )
   trainer.train()
   np.savez(output, **before, **{name: variable.numpy() for name, variable in named.items()})
 

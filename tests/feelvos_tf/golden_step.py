@@ -44,8 +44,11 @@ def golden_batch(training):
   shape = (2, 3, 65, 65)
   labels = training['labels'].reshape(shape).copy()
   labels[1, 0][labels[1, 0] == 2] = 1
-  return {'images': tf.constant(training['images'].reshape(*shape, 3)),
-          'labels': tf.constant(labels), 'num_objects': tf.constant(NUM_OBJECTS)}
+  return {
+    'images': tf.constant(training['images'].reshape(*shape, 3)),
+    'labels': tf.constant(labels),
+    'num_objects': tf.constant(NUM_OBJECTS),
+  }
 
 
 def reproduce_defect(model):
@@ -82,8 +85,7 @@ def compute(training, dropmask):
   found = {}
 
   def keep(kind, values):
-    found.update({f'{kind}|{name}': np.asarray(value)
-                  for name, value in zip(variables, values)})
+    found.update({f'{kind}|{name}': np.asarray(value) for name, value in zip(variables, values)})
 
   results, regularization, raw = run(0)
   keep('raw0', raw)
@@ -95,8 +97,9 @@ def compute(training, dropmask):
   for video, result in enumerate(results):
     found[f'logits|{video}'] = result.logits
     found[f'maps|{video}'] = np.stack(
-        [result.maps.global_distance, result.maps.previous_prediction,
-         result.maps.local_distance], axis=-1)
+      [result.maps.global_distance, result.maps.previous_prediction, result.maps.local_distance],
+      axis=-1,
+    )
   for number, change in enumerate((1e-6, -1e-6)):
     data = {**batch, 'images': batch['images'] * (1 + change)}
     keep(f'perturbed{number}', run(0, data)[2])
@@ -114,10 +117,10 @@ def two_updates(model, momentum, run, results, regularization, raw):
       results, regularization, raw = run(step)
     found[f'total{step + 1}'] = sum(float(r.loss) for r in results) + float(regularization)
     momentum.apply(raw, schedule.learning_rate(step))
-    found.update({f'step{step + 1}|{name}': variable.numpy()
-                  for name, variable in named.items()})
-    found.update({f'step{step + 1}|{name}/Momentum': slot.numpy()
-                  for name, slot in momentum.slots.items()})
+    found.update({f'step{step + 1}|{name}': variable.numpy() for name, variable in named.items()})
+    found.update(
+      {f'step{step + 1}|{name}/Momentum': slot.numpy() for name, slot in momentum.slots.items()}
+    )
   return found
 
 

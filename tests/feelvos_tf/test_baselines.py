@@ -65,8 +65,9 @@ def test_global_matching_is_the_nearest_reference_pixel(colour_graph, clip):
   images, mask = clip
   segmenter = VideoSegmenter(baselines.GlobalMatching(colour_graph))
   segmenter.start(images[0], mask)
-  reference, current = [colour_graph.extract(image)[1].numpy().astype(np.float64)
-                        for image in images[:2]]
+  reference, current = [
+    colour_graph.extract(image)[1].numpy().astype(np.float64) for image in images[:2]
+  ]
   shape = reference.shape[:2]
   labels = mask[::4, ::4].reshape(-1)
   squared = np.square(current.reshape(-1, 1, 8) - reference.reshape(1, -1, 8)).sum(-1)
@@ -119,8 +120,9 @@ def seen(copying_model, rng):
   return maps
 
 
-@pytest.mark.parametrize('name, value', [
-    ('global_distance', 1.0), ('previous_prediction', 0.0), ('local_distance', 1.0)])
+@pytest.mark.parametrize(
+  'name, value', [('global_distance', 1.0), ('previous_prediction', 0.0), ('local_distance', 1.0)]
+)
 def test_a_neutral_input_is_that_of_an_object_that_is_nowhere(seen, name, value):
   plain, neutral = seen()._asdict(), seen(neutral_inputs=[name])._asdict()
   for field in plain:
@@ -133,10 +135,16 @@ def test_an_absent_object_looks_like_a_neutral_input(copying_model, rng):
   embedding = tf.constant(rng.random([9, 13, 8]), tf.float32)
   labels = tf.zeros([9, 13], tf.int32)
   maps = copying_model.match(
-      embedding, copying_model.prepare_reference(embedding, labels, 2),
-      copying_model.previous_frame(embedding, labels, 2), 2)
+    embedding,
+    copying_model.prepare_reference(embedding, labels, 2),
+    copying_model.previous_frame(embedding, labels, 2),
+    2,
+  )
   assert [float(np.unique(m[1]).item()) for m in maps] == [
-      model_lib.NO_DISTANCE, model_lib.NO_PREDICTION, model_lib.NO_DISTANCE]
+    model_lib.NO_DISTANCE,
+    model_lib.NO_PREDICTION,
+    model_lib.NO_DISTANCE,
+  ]
 
 
 def test_the_previous_prediction_can_be_taken_away(copying_model, clip):
@@ -154,13 +162,20 @@ def test_ablated_weights_load(copying_weights):
   assert FeelvosOptions.from_dict(model.options.to_dict()) == model.options
 
 
-@pytest.mark.parametrize('options, message', [
+@pytest.mark.parametrize(
+  'options, message',
+  [
     (dict(neutral_inputs=('features',)), "neutral_inputs has 'features'; expected names of inputs"),
-    (dict(neutral_inputs=('local_distance',), previous_frame_matching='none'),
-     "has 'local_distance'; expected .* global_distance, previous_prediction"),
-    (dict(neutral_inputs=('global_distance', 'local_distance', 'previous_prediction')),
-     'neutral_inputs has every input'),
-])
+    (
+      dict(neutral_inputs=('local_distance',), previous_frame_matching='none'),
+      "has 'local_distance'; expected .* global_distance, previous_prediction",
+    ),
+    (
+      dict(neutral_inputs=('global_distance', 'local_distance', 'previous_prediction')),
+      'neutral_inputs has every input',
+    ),
+  ],
+)
 def test_neutral_inputs_that_cannot_be(options, message):
   with pytest.raises(ValueError, match=message):
     FeelvosOptions(**options)

@@ -19,7 +19,7 @@ def blocks(*ids):
   mask = np.zeros(SIZE, np.uint8)
   width = SIZE[1] // len(ids)
   for i, object_id in enumerate(ids):
-    mask[8:25, i * width + 2:(i + 1) * width - 2] = object_id
+    mask[8:25, i * width + 2 : (i + 1) * width - 2] = object_id
   return mask
 
 

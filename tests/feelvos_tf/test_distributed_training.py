@@ -17,10 +17,19 @@ SCRIPT = pathlib.Path(__file__).with_name('distributed_training.py')
 
 def start(folder, name, mode, optimizer='momentum', logdir=None, **environment):
   return subprocess.Popen(
-      [sys.executable, str(SCRIPT), mode, optimizer, str(logdir or folder / name),
-       str(folder / f'{name}.npz')],
-      text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      env={**os.environ, **environment})
+    [
+      sys.executable,
+      str(SCRIPT),
+      mode,
+      optimizer,
+      str(logdir or folder / name),
+      str(folder / f'{name}.npz'),
+    ],
+    text=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    env={**os.environ, **environment},
+  )
 
 
 def finish(process):
@@ -68,8 +77,15 @@ def test_two_worker_processes_end_with_equal_weights(tmp_path):
   processes = []
   for index in range(2):
     config = {'cluster': {'worker': workers}, 'task': {'type': 'worker', 'index': index}}
-    processes.append(start(tmp_path, f'worker{index}', 'multi_worker', logdir=tmp_path / 'log',
-                           TF_CONFIG=json.dumps(config)))
+    processes.append(
+      start(
+        tmp_path,
+        f'worker{index}',
+        'multi_worker',
+        logdir=tmp_path / 'log',
+        TF_CONFIG=json.dumps(config),
+      )
+    )
   chief, other = [finish(process) for process in processes]
   assert 'step 3/3' in chief and 'step' not in other
   before, first = trained(tmp_path, 'worker0')
@@ -80,8 +96,10 @@ def test_two_worker_processes_end_with_equal_weights(tmp_path):
   assert (tmp_path / 'log' / 'checkpoints' / 'train-3.index').exists()
 
 
-@pytest.mark.parametrize('config', [
-    None, '{}', '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 4}}', 'x'])
+@pytest.mark.parametrize(
+  'config',
+  [None, '{}', '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 4}}', 'x'],
+)
 def test_wrong_tf_config_is_explained(monkeypatch, config):
   if config is None:
     monkeypatch.delenv('TF_CONFIG', raising=False)

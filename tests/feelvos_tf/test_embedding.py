@@ -17,17 +17,23 @@ def test_embeddings_are_not_negative_and_of_the_asked_dimension(rng):
 
 
 def test_variables_are_the_originals(golden):
-  ours = {name: list(variable.shape)
-          for name, variable in tf1_checkpoint.variables_by_name(EmbeddingLayer()).items()}
-  assert ours == {entry['name']: entry['shape'] for entry in golden.json(
-      'tf1/vars/xception_65_infer') if entry['name'].startswith('embedding/')}
+  ours = {
+    name: list(variable.shape)
+    for name, variable in tf1_checkpoint.variables_by_name(EmbeddingLayer()).items()
+  }
+  assert ours == {
+    entry['name']: entry['shape']
+    for entry in golden.json('tf1/vars/xception_65_infer')
+    if entry['name'].startswith('embedding/')
+  }
 
 
 def test_arithmetic_is_depthwise_relu_pointwise_relu(rng):
   layer = EmbeddingLayer(6)
   features = tf.constant(rng.normal(size=(1, 4, 5, 256)), tf.float32)
   depthwise, depthwise_bias, pointwise, pointwise_bias = (
-      tf.constant(rng.normal(size=variable.shape), tf.float32) for variable in layer.weights)
+    tf.constant(rng.normal(size=variable.shape), tf.float32) for variable in layer.weights
+  )
   layer.set_weights([depthwise, depthwise_bias, pointwise, pointwise_bias])
   net = tf.nn.relu(tf.nn.depthwise_conv2d(features, depthwise, [1] * 4, 'SAME') + depthwise_bias)
   net = tf.nn.relu(tf.nn.conv2d(net, pointwise, 1, 'SAME') + pointwise_bias)

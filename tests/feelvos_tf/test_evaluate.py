@@ -23,7 +23,7 @@ SHAPE = (48, 64)
 
 def square(x, object_id=1):
   ids = np.zeros(SHAPE, np.uint8)
-  ids[10:30, x:x + 20] = object_id
+  ids[10:30, x : x + 20] = object_id
   return ids
 
 
@@ -61,8 +61,12 @@ def evaluate(*arguments):
 
 
 def flags(davis, **extra):
-  values = {'davis_root': davis, 'results_dir': davis.parent / 'results',
-            'output_dir': davis.parent / 'out', **extra}
+  values = {
+    'davis_root': davis,
+    'results_dir': davis.parent / 'results',
+    'output_dir': davis.parent / 'out',
+    **extra,
+  }
   return [f'--{name}={value}' for name, value in values.items() if value is not None]
 
 
@@ -73,15 +77,26 @@ def test_results(davis, tmp_path):
   assert 'all       0.750  0.750  0.750' in output
   with open(tmp_path / 'out' / 'per-sequence_results-val.csv', encoding='utf-8') as stream:
     assert list(csv.reader(stream)) == [
-        ['Sequence', 'J-Mean', 'F-Mean'], ['cow_1', '1.000', '1.000'], ['dog_1', '0.500', '0.500']]
+      ['Sequence', 'J-Mean', 'F-Mean'],
+      ['cow_1', '1.000', '1.000'],
+      ['dog_1', '0.500', '0.500'],
+    ]
   with open(tmp_path / 'out' / 'global_results-val.csv', encoding='utf-8') as stream:
     header, row = csv.reader(stream)
   assert dict(zip(header, row)) == {
-      'J&F-Mean': '0.750', 'J-Mean': '0.750', 'J-Recall': '0.750', 'J-Decay': '-0.500',
-      'F-Mean': '0.750', 'F-Recall': '0.750', 'F-Decay': '-0.500'}
+    'J&F-Mean': '0.750',
+    'J-Mean': '0.750',
+    'J-Recall': '0.750',
+    'J-Decay': '-0.500',
+    'F-Mean': '0.750',
+    'F-Recall': '0.750',
+    'F-Decay': '-0.500',
+  }
   summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
   assert summary['complete'] and summary['sequences']['dog']['objects']['1']['J']['per_frame'] == [
-      0, 1]
+    0,
+    1,
+  ]
   assert '<h3>dog</h3>' in (tmp_path / 'out' / 'report.html').read_text()
   with zipfile.ZipFile(tmp_path / 'submission.zip') as archive:
     assert len(archive.namelist()) == 8
@@ -91,7 +106,11 @@ def test_default_output_folder_and_no_report(davis, tmp_path):
   code, output, _ = evaluate(*flags(davis, output_dir=None), '--noreport')
   assert code == 0 and 'results_evaluation' in output
   assert sorted(p.name for p in (tmp_path / 'results_evaluation').iterdir()) == [
-      'global_results-val.csv', 'per-sequence_results-val.csv', 'scores', 'summary.json']
+    'global_results-val.csv',
+    'per-sequence_results-val.csv',
+    'scores',
+    'summary.json',
+  ]
 
 
 def test_bad_sequence_fails_or_is_left_out(davis, tmp_path):
@@ -125,11 +144,12 @@ def test_everything_bad_at_once_is_left_out_and_named(davis, tmp_path):
   summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
   assert list(summary['sequences']) == ['cow', 'dog'] and summary['global']['J-Mean'] == 1
   expected = {
-      'empty': f'{truth / "empty"}: the ground truth of the first frame (00000) is empty',
-      'large': f'{results / "large" / "00002.png"}: a mask of 128x96 pixels given, 64x48',
-      'missing': f'{results / "missing"}: no results for the sequence',
-      'rgb': str(results / 'rgb' / '00001.png'),
-      'short': f'{truth / "short"}: 1 annotated frame(s) given, at least 3 expected'}
+    'empty': f'{truth / "empty"}: the ground truth of the first frame (00000) is empty',
+    'large': f'{results / "large" / "00002.png"}: a mask of 128x96 pixels given, 64x48',
+    'missing': f'{results / "missing"}: no results for the sequence',
+    'rgb': str(results / 'rgb' / '00001.png'),
+    'short': f'{truth / "short"}: 1 annotated frame(s) given, at least 3 expected',
+  }
   assert list(summary['left_out']) == bad
   report = (tmp_path / 'out' / 'report.html').read_text()
   for name, message in expected.items():
@@ -138,34 +158,54 @@ def test_everything_bad_at_once_is_left_out_and_named(davis, tmp_path):
 
 
 def test_nothing_could_be_scored(davis, tmp_path):
-  code, _, errors = evaluate(
-      *flags(davis, results_dir=tmp_path / 'unused'), '--on_error=skip')
+  code, _, errors = evaluate(*flags(davis, results_dir=tmp_path / 'unused'), '--on_error=skip')
   assert code == 1 and 'no sequence could be scored' in errors
 
 
-@pytest.mark.parametrize('arguments, message', [
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
     (['--results_dir=x', '--model=y', '--davis_root=z'], 'exactly one of --results_dir'),
     (['--results_dir=x'], 'exactly one of --davis_root, --youtube_vos_root'),
     (['--model=x', '--davis_root=y'], '--model and --baseline need --output_dir'),
     (['--results_dir=x', '--davis_root=y', '--model_option=a=b'], '--model_option needs --model'),
     (['--results_dir=x', '--davis_root=y', '--flip'], '--flip needs --model'),
     (['--results_dir=x', '--davis_root=y', '--baseline=copy_first_mask'], 'exactly one of'),
-    (['--model=x', '--davis_root=y', '--output_dir=z', '--image_pyramid=1,big'],
-     '--image_pyramid=1,big given; expected numbers'),
-    (['--model=x', '--davis_root=y', '--output_dir=z', '--image_pyramid=1,0'],
-     '--image_pyramid has the scale 0'),
-    (['--model=x', '--davis_root=y', '--output_dir=z', '--ablation=no_previous_frame_matching',
-      '--ablation=global_previous_frame_matching'], 'exclude each other'),
+    (
+      ['--model=x', '--davis_root=y', '--output_dir=z', '--image_pyramid=1,big'],
+      '--image_pyramid=1,big given; expected numbers',
+    ),
+    (
+      ['--model=x', '--davis_root=y', '--output_dir=z', '--image_pyramid=1,0'],
+      '--image_pyramid has the scale 0',
+    ),
+    (
+      [
+        '--model=x',
+        '--davis_root=y',
+        '--output_dir=z',
+        '--ablation=no_previous_frame_matching',
+        '--ablation=global_previous_frame_matching',
+      ],
+      'exclude each other',
+    ),
     (['--model=x', '--davis_root=y', '--output_dir=z', '--ablation=no_head'], '--ablation=no_head'),
-    (['--baseline=global_matching', '--davis_root=y', '--output_dir=z', '--flip'],
-     '--baseline=global_matching has no use for --flip'),
-    (['--baseline=copy_first_mask', '--davis_root=y', '--output_dir=z', '--max_internal_size=64'],
-     '--baseline=copy_first_mask has no use for --max_internal_size'),
-    (['--baseline=copy_first_mask', '--davis_root=y', '--output_dir=z', '--model=default'],
-     'has no use for --model'),
+    (
+      ['--baseline=global_matching', '--davis_root=y', '--output_dir=z', '--flip'],
+      '--baseline=global_matching has no use for --flip',
+    ),
+    (
+      ['--baseline=copy_first_mask', '--davis_root=y', '--output_dir=z', '--max_internal_size=64'],
+      '--baseline=copy_first_mask has no use for --max_internal_size',
+    ),
+    (
+      ['--baseline=copy_first_mask', '--davis_root=y', '--output_dir=z', '--model=default'],
+      'has no use for --model',
+    ),
     (['--results_dir=x', '--davis_root=y', '--year=2018'], '2016|2017'),
     (['--results_dir=x', '--davis_root=y', 'z'], "'z' is not a flag"),
-])
+  ],
+)
 def test_wrong_usage(arguments, message):
   code, output, errors = evaluate(*arguments)
   assert code == 2 and message in errors and not output
@@ -176,13 +216,16 @@ def test_help_lists_the_flags_that_mains_share():
   assert '--image_pyramid' in done.stdout and '--ablation' in done.stdout
 
 
-@pytest.mark.parametrize('change, message', [
+@pytest.mark.parametrize(
+  'change, message',
+  [
     ({'davis_root': '/nowhere'}, '/nowhere/Annotations/480p: no such folder'),
     ({'results_dir': '/nowhere'}, '/nowhere: no such folder of results'),
     ({'split': 'test'}, 'no such split'),
     ({'compare_with': '/nowhere'}, 'the output folder of an earlier evaluation expected'),
     ({'results_dir': None, 'model': '/nowhere.h5'}, '/nowhere.h5: no such weights file'),
-])
+  ],
+)
 def test_wrong_data(davis, change, message):
   code, output, errors = evaluate(*flags(davis, **change))
   assert code == 1 and message in errors and 'Traceback' not in errors and not output
@@ -204,12 +247,21 @@ def test_youtube_vos(tmp_path):
   masks.write_mask(tmp_path / 'results' / 'v2' / '00003.png', np.zeros(SHAPE, np.uint8))
   for split, categories in (('train', ['cat', 'cat']), ('valid', ['cat', 'yak'])):
     (tmp_path / split).mkdir(exist_ok=True)
-    (tmp_path / split / 'meta.json').write_text(json.dumps({'videos': {
-        name: {'objects': {'1': {'category': category}}}
-        for name, category in zip(('v1', 'v2'), categories)}}))
+    (tmp_path / split / 'meta.json').write_text(
+      json.dumps(
+        {
+          'videos': {
+            name: {'objects': {'1': {'category': category}}}
+            for name, category in zip(('v1', 'v2'), categories)
+          }
+        }
+      )
+    )
   code, output, _ = evaluate(
-      f'--youtube_vos_root={tmp_path / "valid"}', f'--results_dir={tmp_path / "results"}',
-      f'--submission_zip={tmp_path / "submission.zip"}')
+    f'--youtube_vos_root={tmp_path / "valid"}',
+    f'--results_dir={tmp_path / "results"}',
+    f'--submission_zip={tmp_path / "submission.zip"}',
+  )
   assert code == 0
   assert 'G 0.833  J-Seen 1.000  J-Unseen 0.667  F-Seen 1.000  F-Unseen 0.667' in output
   with zipfile.ZipFile(tmp_path / 'submission.zip') as archive:
@@ -223,8 +275,9 @@ def test_interrupted_run_goes_on(davis, tmp_path):
   write_split(tmp_path, 'results', 'unused', names, 12)
   arguments = [*flags(davis), '--sequences=' + ','.join(names), '--num_workers=1']
   state = tmp_path / 'out' / 'scores'
-  with subprocess.Popen(command(*arguments), cwd=REPOSITORY, stderr=subprocess.DEVNULL,
-                        stdout=subprocess.DEVNULL) as process:
+  with subprocess.Popen(
+    command(*arguments), cwd=REPOSITORY, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+  ) as process:
     while process.poll() is None and not (state.is_dir() and any(state.glob('*.json'))):
       time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
@@ -256,7 +309,8 @@ def test_copying_the_first_mask(davis, tmp_path):
   assert (code, errors) == (0, '') and 'Traceback' not in output
   summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
   assert summary['sequences']['cow']['objects']['1']['J']['per_frame'] == pytest.approx(
-      [19 / 21, 18 / 22])
+    [19 / 21, 18 / 22]
+  )
   assert summary['settings']['options'] == {'baseline': 'copy_first_mask'}
   assert summary['settings']['model'] is None and summary['settings']['seconds_per_frame'] is None
   assert 'baseline copy_first_mask' in (tmp_path / 'out' / 'report.html').read_text()
@@ -270,15 +324,22 @@ def test_model(davis, tmp_path):
   for name in ('cow', 'dog'):
     for index in range(4):
       assert masks.read_mask(tmp_path / 'out' / 'masks' / name / f'{index:05d}.png').ids.shape == (
-          SHAPE)
+        SHAPE
+      )
   summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
   assert summary['settings']['seconds_per_frame'] > 0
   assert summary['settings']['matmul_gflops'] > 0 and not summary['settings']['options']
   report = (tmp_path / 'out' / 'report.html').read_text()
   assert 'global distance of object 1' in report and 'head probability of object 1' in report
   # Two processes, and the second run stands beside the first.
-  arguments = flags(davis, results_dir=None, model='default', output_dir=tmp_path / 'two',
-                    parallel_clips=2, compare_with=tmp_path / 'out')
+  arguments = flags(
+    davis,
+    results_dir=None,
+    model='default',
+    output_dir=tmp_path / 'two',
+    parallel_clips=2,
+    compare_with=tmp_path / 'out',
+  )
   code, _, errors = evaluate(*arguments)
   assert (code, errors) == (0, '')
   assert_equal_but_for_rounding(tmp_path / 'out', tmp_path / 'two')
@@ -300,8 +361,10 @@ def assert_equal_but_for_rounding(one, other):
   for path in paths:
     maps = [cv2.imread(str(run / path), cv2.IMREAD_GRAYSCALE).astype(int) for run in (one, other)]
     assert np.abs(maps[0] - maps[1]).max() <= 1
-  pixels = [np.stack([masks.read_mask(path).ids for path in sorted(run.glob('masks/*/*.png'))])
-            for run in (one, other)]
+  pixels = [
+    np.stack([masks.read_mask(path).ids for path in sorted(run.glob('masks/*/*.png'))])
+    for run in (one, other)
+  ]
   assert pixels[0].shape == (8, *SHAPE) and np.count_nonzero(pixels[0] != pixels[1]) <= 3
 
 
@@ -310,13 +373,21 @@ def test_ways_to_run_a_model(davis, tmp_path):
   """Flags reach the model: every way gives maps of its own, and is named in its summary."""
   found, maps = {}, {}
   for name, extra in {
-      'plain': [], 'global': ['--baseline=global_matching'],
-      'views': ['--flip', '--image_pyramid=1,1.5', '--merge_method=avg'],
-      'ablated': ['--ablation=no_first_frame_matching', '--ablation=no_previous_prediction'],
-      'capped': ['--max_reference_pixels_per_object=3'],
-      'all': ['--max_reference_pixels_per_object=0'], 'half': ['--precision=bfloat16']}.items():
-    arguments = flags(davis, results_dir=None, output_dir=tmp_path / name, sequences='cow',
-                      model=None if name == 'global' else 'default')
+    'plain': [],
+    'global': ['--baseline=global_matching'],
+    'views': ['--flip', '--image_pyramid=1,1.5', '--merge_method=avg'],
+    'ablated': ['--ablation=no_first_frame_matching', '--ablation=no_previous_prediction'],
+    'capped': ['--max_reference_pixels_per_object=3'],
+    'all': ['--max_reference_pixels_per_object=0'],
+    'half': ['--precision=bfloat16'],
+  }.items():
+    arguments = flags(
+      davis,
+      results_dir=None,
+      output_dir=tmp_path / name,
+      sequences='cow',
+      model=None if name == 'global' else 'default',
+    )
     code, _, errors = evaluate(*arguments, '--noreport', *extra)
     assert (code, errors) == (0, ''), name
     settings = json.loads((tmp_path / name / 'summary.json').read_text())['settings']
@@ -330,11 +401,14 @@ def test_ways_to_run_a_model(davis, tmp_path):
   assert maps.pop('all') == maps['plain']
   assert len(set(maps.values())) == len(maps)
   assert found == {
-      'plain': {}, 'global': {'baseline': 'global_matching'},
-      'views': {'flip': True, 'image_pyramid': ['1', '1.5'], 'merge_method': 'avg'},
-      'ablated': {'ablation': ['no_first_frame_matching', 'no_previous_prediction']},
-      'capped': {'max_reference_pixels_per_object': 3},
-      'all': {'max_reference_pixels_per_object': 0}, 'half': {'precision': 'bfloat16'}}
+    'plain': {},
+    'global': {'baseline': 'global_matching'},
+    'views': {'flip': True, 'image_pyramid': ['1', '1.5'], 'merge_method': 'avg'},
+    'ablated': {'ablation': ['no_first_frame_matching', 'no_previous_prediction']},
+    'capped': {'max_reference_pixels_per_object': 3},
+    'all': {'max_reference_pixels_per_object': 0},
+    'half': {'precision': 'bfloat16'},
+  }
 
 
 @pytest.mark.slow
@@ -342,10 +416,12 @@ def test_model_that_is_none(davis, tmp_path, weights):
   broken = tmp_path / 'broken.h5'
   broken.write_bytes(weights.read_bytes()[:1000])
   code, output, errors = evaluate(
-      *flags(davis, results_dir=None, model=broken, parallel_clips=2), '--noreport')
+    *flags(davis, results_dir=None, model=broken, parallel_clips=2), '--noreport'
+  )
   assert code == 1 and str(broken) in errors and not output
   code, _, errors = evaluate(
-      *flags(davis, results_dir=None, model=weights), '--model_option=window=3')
+    *flags(davis, results_dir=None, model=weights), '--model_option=window=3'
+  )
   assert code == 1 and 'unknown option(s) window' in errors
 
 
@@ -355,13 +431,18 @@ def test_records(golden, tmp_path):
   results = tmp_path / 'results'
   records = golden.path('tf1/tfrecord/val_1shard')
   from datasets import records as records_lib
+
   for video in records_lib.record_videos(records, 'val'):
     for index in range(video.num_frames):
       (results / video.name).mkdir(parents=True, exist_ok=True)
-      masks.write_mask(results / video.name / f'{video.frame_names[index]}.png',
-                       video.mask(index).ids)
-  arguments = [f'--dataset_dir={records}', f'--results_dir={results}',
-               f'--output_dir={tmp_path / "out"}']
+      masks.write_mask(
+        results / video.name / f'{video.frame_names[index]}.png', video.mask(index).ids
+      )
+  arguments = [
+    f'--dataset_dir={records}',
+    f'--results_dir={results}',
+    f'--output_dir={tmp_path / "out"}',
+  ]
   code, output, errors = evaluate(*arguments)
   assert (code, errors) == (0, '') and ' 1.000  1.000  1.000' in output.split('all')[1]
   assert evaluate(*arguments)[0] == 0  # unpacked once

@@ -52,7 +52,7 @@ def literal_f(prediction, truth, void, tolerance=0.008):
   true = literal_contour(truth & ~void)
 
   def matched(pixels, others):
-    return sum(any((y - v)**2 + (x - u)**2 <= radius**2 for v, u in others) for y, x in pixels)
+    return sum(any((y - v) ** 2 + (x - u) ** 2 <= radius**2 for v, u in others) for y, x in pixels)
 
   if not predicted and not true:
     precision = recall = 1
@@ -72,7 +72,7 @@ def random_pair(rng, shape):
   for _ in range(rng.integers(0, 4)):
     y, x = rng.integers(-4, shape[0]), rng.integers(-4, shape[1])
     height, width = rng.integers(1, 12, 2)
-    masks[:, max(y, 0):max(y + height, 0), max(x, 0):max(x + width, 0)] ^= True
+    masks[:, max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] ^= True
   damage = rng.random(shape) < rng.choice([0, 0.02, 0.3])
   masks[1] ^= damage
   masks[1] = np.roll(masks[1], rng.integers(-3, 4, 2), (0, 1))
@@ -99,14 +99,16 @@ def test_pure_noise_equals_literal_implementation(rng):
   for density in (0.02, 0.5, 0.98, 1.0):
     prediction, truth = rng.random((2, 20, 28)) < density
     assert evaluation.region_similarity(prediction, truth) == pytest.approx(
-        literal_j(prediction, truth, none), abs=1e-12)
+      literal_j(prediction, truth, none), abs=1e-12
+    )
     assert evaluation.contour_accuracy(prediction, truth) == pytest.approx(
-        literal_f(prediction, truth, none), abs=1e-12)
+      literal_f(prediction, truth, none), abs=1e-12
+    )
 
 
 def test_score_frame_equals_literal_implementation(rng):
   for case in range(20):
-    truth = rng.choice(np.array([0, 3, 7, 254], np.uint8), (22, 30), p=[.7, .1, .1, .1])
+    truth = rng.choice(np.array([0, 3, 7, 254], np.uint8), (22, 30), p=[0.7, 0.1, 0.1, 0.1])
     truth = np.repeat(np.repeat(truth[:11, :15], 2, 0), 2, 1)
     prediction = np.where(rng.random(truth.shape) < 0.1, 7, truth).astype(np.uint8)
     if case % 2:
@@ -156,9 +158,9 @@ def test_an_object_at_each_border_and_corner_equals_literal():
   for y in (0, 5, 10):
     for x in (0, 7, 14):
       truth = np.zeros((14, 18), np.uint8)
-      truth[y:y + 4, x:x + 4] = 1
+      truth[y : y + 4, x : x + 4] = 1
       prediction = np.zeros_like(truth)
-      prediction[y:y + 4, max(x - 1, 0):x + 2] = 1
+      prediction[y : y + 4, max(x - 1, 0) : x + 2] = 1
       (j,), (f,) = evaluation.score_frame(prediction, truth, [1], tolerance=1)
       assert j == pytest.approx(literal_j(prediction == 1, truth == 1, none), abs=1e-12)
       assert f == pytest.approx(literal_f(prediction == 1, truth == 1, none, 1), abs=1e-12)
@@ -172,7 +174,8 @@ def test_dilation_and_distance_transform_agree(rng):
   none = np.zeros((90, 90), bool)
   for tolerance in (20, 21, 22, 60):
     assert evaluation.contour_accuracy(prediction, truth, tolerance=tolerance) == pytest.approx(
-        literal_f(prediction, truth, none, tolerance), abs=1e-12)
+      literal_f(prediction, truth, none, tolerance), abs=1e-12
+    )
 
 
 def test_empty_masks():
@@ -232,27 +235,32 @@ def frame(**objects):
   ids = np.zeros((40, 50), np.uint8)
   for key, rectangles in objects.items():
     for y, x, width in [rectangles] if isinstance(rectangles, tuple) else rectangles:
-      ids[y:y + 10, x:x + width] = int(key.split('_')[1])
+      ids[y : y + 10, x : x + width] = int(key.split('_')[1])
   return ids
 
 
 def score(name, truth, prediction, protocol='davis2017'):
   """score_sequence on lists of frames; the first and last prediction must not be asked for."""
   return evaluation.score_sequence(
-      name, [f'{i:05d}' for i in range(len(truth))], truth.__getitem__, prediction.__getitem__,
-      evaluation.PROTOCOLS[protocol])
+    name,
+    [f'{i:05d}' for i in range(len(truth))],
+    truth.__getitem__,
+    prediction.__getitem__,
+    evaluation.PROTOCOLS[protocol],
+  )
 
 
 def made_up_dataset():
   """[(name, truth, prediction)] with 3 sequences and 5 objects; object 9 of 'b' disappears."""
   a_truth = [frame(id_1=(5, 5, 10), id_2=(25, 30, 10))] * 6
   a_prediction = [
-      None,
-      frame(id_1=(5, 5, 10), id_2=(25, 30, 10)),  # both right
-      frame(id_1=(5, 6, 10), id_2=(25, 30, 10)),  # 1 shifted by a pixel: J 90/110, F 1
-      frame(id_1=[(5, 5, 10), (5, 30, 10)]),  # 1 with a copy: J 1/2, F 2/3; 2 missing: 0
-      frame(id_1=(25, 30, 10), id_2=(5, 5, 10)),  # swapped: all 0
-      None]
+    None,
+    frame(id_1=(5, 5, 10), id_2=(25, 30, 10)),  # both right
+    frame(id_1=(5, 6, 10), id_2=(25, 30, 10)),  # 1 shifted by a pixel: J 90/110, F 1
+    frame(id_1=[(5, 5, 10), (5, 30, 10)]),  # 1 with a copy: J 1/2, F 2/3; 2 missing: 0
+    frame(id_1=(25, 30, 10), id_2=(5, 5, 10)),  # swapped: all 0
+    None,
+  ]
   there, gone = frame(id_4=(5, 5, 10), id_9=(25, 30, 10)), frame(id_4=(5, 5, 10))
   b_truth = [there, there, gone, gone, there, there]
   b_prediction = [None, there, gone, there, there, None]  # 9: right, right, ghost, right
@@ -346,14 +354,18 @@ def test_seen_and_unseen_by_hand():
   everything_seen = evaluation_summary.summarise_seen_unseen(sequences, lambda name, i: True)
   assert np.isnan(everything_seen['J-Unseen'])
   assert everything_seen['G'] == pytest.approx(
-      (everything_seen['J-Seen'] + everything_seen['F-Seen']) / 2)
+    (everything_seen['J-Seen'] + everything_seen['F-Seen']) / 2
+  )
 
 
-@pytest.mark.parametrize('count, protocol, expected', [
+@pytest.mark.parametrize(
+  'count, protocol, expected',
+  [
     (1, 'davis2017', '1 annotated frame(s) given, at least 3 expected'),
     (2, 'davis2016', '2 annotated frame(s) given, at least 3 expected'),
     (1, 'youtube_vos', '1 annotated frame(s) given, at least 2 expected'),
-])
+  ],
+)
 def test_too_few_frames(count, protocol, expected):
   with pytest.raises(ValueError) as error:
     score('short', [frame(id_1=(5, 5, 10))] * count, [None] * count, protocol)

@@ -17,7 +17,7 @@ SHAPE = (40, 50)
 
 def rectangle(y, x, object_id=1, size=10):
   ids = np.zeros(SHAPE, np.uint8)
-  ids[y:y + size, x:x + size] = object_id
+  ids[y : y + size, x : x + size] = object_id
   return ids
 
 
@@ -201,8 +201,8 @@ def test_late_objects_survive_the_state_file(data, tmp_path):
   masks.write_mask(truth, rectangle(5, 5) + rectangle(25, 25, 2))
   files = evaluation_splits.davis_sequences(*data, names=['right'])
   options = evaluation_files.EvaluationOptions('youtube_vos', num_workers=1)
-  first, = evaluation_files.score_all(files, options, tmp_path)
-  again, = evaluation_files.score_all(files, options, tmp_path)
+  (first,) = evaluation_files.score_all(files, options, tmp_path)
+  (again,) = evaluation_files.score_all(files, options, tmp_path)
   assert again.resumed and np.isnan(first.scores.j[1, 0])
   np.testing.assert_array_equal(first.scores.j, again.scores.j)
 
@@ -261,10 +261,14 @@ def test_tables(data):
   # The contours are rings of 40 pixels, 5 apart: 7 pixels of the upper and of the lower side
   # and 2 of one upright side come within a pixel of the other ring: F = 16/40.
   assert evaluation_tables.per_sequence_csv(sequences).splitlines() == [
-      'Sequence,J-Mean,F-Mean', 'right_1,1.000,1.000', 'shifted_1,0.333,0.400']
+    'Sequence,J-Mean,F-Mean',
+    'right_1,1.000,1.000',
+    'shifted_1,0.333,0.400',
+  ]
   summary = evaluation_summary.summarise(sequences)
   assert evaluation_tables.global_csv(summary).splitlines()[0] == (
-      'J&F-Mean,J-Mean,J-Recall,J-Decay,F-Mean,F-Recall,F-Decay')
+    'J&F-Mean,J-Mean,J-Recall,J-Decay,F-Mean,F-Recall,F-Decay'
+  )
   assert evaluation_tables.global_csv(summary).splitlines()[1].startswith('0.683,0.667,0.500,0.000')
 
 

@@ -28,7 +28,8 @@ def official(davis_root):
   for protocol, several in (('davis2017', True), ('davis2016', False)):
     names = [name for name, objects in scores['sequences'].items() if (len(objects) > 1) == several]
     files = evaluation_splits.davis_sequences(
-        davis_root, pathlib.Path(folder, 'results'), names=names)
+      davis_root, pathlib.Path(folder, 'results'), names=names
+    )
     options = evaluation_files.EvaluationOptions(protocol)
     found.update({o.name: o.scores for o in evaluation_files.score_all(files, options)})
   return scores, found
@@ -73,11 +74,13 @@ def test_equals_vos_benchmark(davis_root, official, tmp_path):
     for name in names:
       (tmp_path / kind / name).symlink_to((folder / name).resolve())
   _, j, f, per_object = benchmark.benchmark(
-      [str(tmp_path / 'truth')], [str(tmp_path / 'results')], num_processes=1, verbose=False)
+    [str(tmp_path / 'truth')], [str(tmp_path / 'results')], num_processes=1, verbose=False
+  )
   for name, scores in official[1].items():
     for measure, theirs in zip('JF', per_object[0][name]):
       for row, object_id in enumerate(scores.object_ids):
         assert 100 * scores.statistics(measure)[row].mean == pytest.approx(
-            theirs[object_id], abs=1e-6)
+          theirs[object_id], abs=1e-6
+        )
   summary = evaluation_summary.summarise(list(official[1].values()))
   assert (100 * summary['J-Mean'], 100 * summary['F-Mean']) == pytest.approx((j[0], f[0]), abs=1e-6)

@@ -78,7 +78,7 @@ def make_video(tmp_path):
 def squares(places):
   ids = np.zeros(SHAPE, np.uint8)
   for object_id, (y, x) in places.items():
-    ids[y:y + 3, x:x + 3] = object_id
+    ids[y : y + 3, x : x + 3] = object_id
   return ids
 
 
@@ -91,7 +91,8 @@ def run(tmp_path):
 
 def segment(videos, run, output_dir, **kwargs):
   clips = evaluation_model.segment_all(
-      videos, run, output_dir, new_segmenter=FakeSegmenter, **kwargs)
+    videos, run, output_dir, new_segmenter=FakeSegmenter, **kwargs
+  )
   return {clip.name: clip for clip in clips}
 
 
@@ -126,7 +127,8 @@ def test_the_surer_group_wins_a_pixel(make_video):
   video = make_video('a', {0: {1: (4, 4)}, 1: {2: (4, 5)}})
   certainties = iter([0.6, 0.9])
   results = evaluation_model.segment_video(
-      video, lambda: FakeSegmenter(next(certainties)), late_objects=True)
+    video, lambda: FakeSegmenter(next(certainties)), late_objects=True
+  )
   found = [ids for _, ids, _, _ in results]
   np.testing.assert_array_equal(found[2], squares({2: (4, 6)}))
 

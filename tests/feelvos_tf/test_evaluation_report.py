@@ -21,7 +21,7 @@ FRAMES = 12
 
 def square(x, object_id=1):
   ids = np.zeros(SHAPE, np.uint8)
-  ids[10:30, x:x + 20] = object_id
+  ids[10:30, x : x + 20] = object_id
   return ids
 
 
@@ -33,8 +33,10 @@ def make_run(tmp_path):
     for kind in ('JPEGImages', 'Annotations'):
       (root / kind / '480p' / name).mkdir(parents=True)
     for index in range(FRAMES):
-      cv2.imwrite(str(root / 'JPEGImages' / '480p' / name / f'{index:05d}.jpg'),
-                  np.full((*SHAPE, 3), 128, np.uint8))
+      cv2.imwrite(
+        str(root / 'JPEGImages' / '480p' / name / f'{index:05d}.jpg'),
+        np.full((*SHAPE, 3), 128, np.uint8),
+      )
       masks.write_mask(root / 'Annotations' / '480p' / name / f'{index:05d}.png', square(20))
 
   def make(run_name, shift_of_frame):
@@ -108,8 +110,13 @@ def test_report_of_one_run(make_run, tmp_path):
 def test_comparison_of_two_runs(make_run, tmp_path):
   summary, sequences = make_run('mine', bad_at(3))
   other, _ = make_run('theirs', bad_at(9))
-  text = written(tmp_path / 'report.html', summary, sequences, other=other,
-                 options=evaluation_pictures.PictureOptions(per_sequence=1))
+  text = written(
+    tmp_path / 'report.html',
+    summary,
+    sequences,
+    other=other,
+    options=evaluation_pictures.PictureOptions(per_sequence=1),
+  )
   assert 'this run: mine' in text and 'other run: theirs' in text
   assert text.count('class="theirs"') == 2
   assert 'frame 00003, object 1: J 0.143' in text and 'other run: J 1.000' in text
@@ -152,7 +159,7 @@ def test_no_pictures_wanted(make_run, tmp_path):
 
 def test_colours_of_errors(make_run):
   summary, sequences = make_run('mine', bad_at(3))
-  moment, = evaluation_pictures.worst_moments(summary['sequences']['dog'], 1)
+  (moment,) = evaluation_pictures.worst_moments(summary['sequences']['dog'], 1)
   options = evaluation_pictures.PictureOptions(width=SHAPE[1], jpeg_quality=100)
   jpeg = evaluation_pictures.draw_moment(sequences[0], moment, 'davis2017', options)
   image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1)[..., ::-1].astype(int)
@@ -160,8 +167,9 @@ def test_colours_of_errors(make_run):
   def tinted(colour):
     return np.abs(image - (128 + np.array(colour)) / 2).max(-1) < 30
 
-  missed, wrong = (tinted(c) for c in (
-      evaluation_pictures.MISSED_COLOUR, evaluation_pictures.WRONG_COLOUR))
+  missed, wrong = (
+    tinted(c) for c in (evaluation_pictures.MISSED_COLOUR, evaluation_pictures.WRONG_COLOUR)
+  )
   assert missed[15:25, 24:31].mean() > 0.9  # the true square begins at 20, the predicted at 35
   assert wrong[15:25, 44:51].mean() > 0.9
   assert not missed[:8].any() and not wrong[:8].any()
@@ -190,15 +198,14 @@ def test_worst_moments_are_spread_over_the_sequence():
 
 
 def test_worst_moment_names_the_worst_object():
-  moment, = evaluation_pictures.worst_moments(entry([.9, .8, .9], [None, None, .2]), 1)
+  (moment,) = evaluation_pictures.worst_moments(entry([0.9, 0.8, 0.9], [None, None, 0.2]), 1)
   assert (moment.frame, moment.object_id) == ('00003', 2)
 
 
 def test_the_largest_difference_is_shown_as_well():
-  mine, theirs = entry([.9, .5, .8, .8]), entry([.9, .5, .1, .8])
+  mine, theirs = entry([0.9, 0.5, 0.8, 0.8]), entry([0.9, 0.5, 0.1, 0.8])
   moments = evaluation_pictures.worst_moments(mine, 1, theirs)
-  assert [(m.frame, m.j, m.other_j) for m in moments] == [
-      ('00002', 0.5, 0.5), ('00003', 0.8, 0.1)]
+  assert [(m.frame, m.j, m.other_j) for m in moments] == [('00002', 0.5, 0.5), ('00003', 0.8, 0.1)]
 
 
 def test_sparkline_keeps_failures_and_gaps():

@@ -37,9 +37,11 @@ PALETTE = masks.DAVIS_PALETTE[::-1].copy()
 def small_model(**overrides):
   """A small model with weights that keep embeddings and distances in sensible ranges."""
   values = dict(embedding_dimension=16, head_dimension=16, head_layers=2, window_radius=5)
-  model = Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35, num_classes=5),
-      **{**values, **overrides}))
+  model = Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35, num_classes=5), **{**values, **overrides}
+    )
+  )
   for part in (model.deeplab, model.embedding_layer, model.head):
     for name, variable in tf1_checkpoint.variables_by_name(part).items():
       variable.assign(weight_recipe.value(name, variable.shape))
@@ -49,8 +51,10 @@ def small_model(**overrides):
 def demo_video(count=NUM_FRAMES, size=SIZE):
   """(list of uint8 frames, uint8 mask) of the demo clip, scaled down."""
   height, width = size
-  frames = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for _, frame
-            in zip(range(count), folder.open_video(DEMO / 'clip.mp4').frames())]
+  frames = [
+    cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    for _, frame in zip(range(count), folder.open_video(DEMO / 'clip.mp4').frames())
+  ]
   ids = masks.read_mask(DEMO / 'mask.png', void=False).ids
   return frames, IDS[cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)]
 
@@ -113,8 +117,10 @@ def expected(graph, video):
 def encoded(video):
   """(string [T] frames, string scalar mask)."""
   frames, mask = video
-  return (tf.constant([png(frame) for frame in frames]),
-          tf.constant(masks.encode_mask(mask, PALETTE)))
+  return (
+    tf.constant([png(frame) for frame in frames]),
+    tf.constant(masks.encode_mask(mask, PALETTE)),
+  )
 
 
 def test_track_equals_the_segmenter_and_keeps_ids_and_palette(signatures, encoded, expected):
@@ -130,7 +136,8 @@ def test_track_equals_the_segmenter_and_keeps_ids_and_palette(signatures, encode
 
 
 def test_confidence_is_the_mean_probability_of_what_an_object_won(
-    signatures, encoded, graph, video):
+  signatures, encoded, graph, video
+):
   images, mask = encoded
   result = signatures['track'](image_bytes=images[:2], mask_bytes=mask)
   segmenter = VideoSegmenter(graph)
@@ -142,7 +149,8 @@ def test_confidence_is_the_mean_probability_of_what_an_object_won(
   for index in range(3):
     won = probabilities[index][winner == index]
     np.testing.assert_allclose(
-        result['confidence'][1, index], won.mean() if won.size else 0.0, atol=1e-4)
+      result['confidence'][1, index], won.mean() if won.size else 0.0, atol=1e-4
+    )
 
 
 def test_a_video_of_one_frame_gives_its_mask_back(signatures, encoded, video):
@@ -156,8 +164,10 @@ def resume_in_chunks(signatures, images, mask, chunks):
   found, packed, start = [], tf.constant(b''), 0
   for count in chunks:
     result = signatures['track_resume'](
-        image_bytes=images[start:start + count], state_bytes=packed,
-        mask_bytes=mask if start == 0 else tf.constant(b''))
+      image_bytes=images[start : start + count],
+      state_bytes=packed,
+      mask_bytes=mask if start == 0 else tf.constant(b''),
+    )
     found += list(result['masks_bytes'].numpy())
     packed, start = result['state_bytes'], start + count
     np.testing.assert_array_equal(result['object_ids'], IDS)
@@ -188,15 +198,17 @@ def test_a_frame_grid_is_the_segmenters(tmp_path, encoded, video):
   assert share_of_equal_pixels([decode(data).ids for data in found], expected) >= 0.99
   labels = tf.constant(np.searchsorted(IDS, video[1]).astype(np.int32))
   three = tf.constant(3)
-  state = signatures['initialize'](
-      image=tf.constant(video[0][0]), labels=labels, num_objects=three)
+  state = signatures['initialize'](image=tf.constant(video[0][0]), labels=labels, num_objects=three)
   assert state['previous_labels'].shape == (25, 41)  # Of 97x161; 90x160 has 23x40.
   result = signatures['step'](image=tf.constant(video[0][1]), num_objects=three, **state)
   assert np.mean(IDS[result['labels']] == expected[1]) >= 0.9999
   signatures['correct'](
-      image=tf.constant(video[0][1]), labels=labels, num_objects=three,
-      reference_embeddings=state['previous_embedding'][tf.newaxis],
-      reference_labels=state['previous_labels'][tf.newaxis])
+    image=tf.constant(video[0][1]),
+    labels=labels,
+    num_objects=three,
+    reference_embeddings=state['previous_embedding'][tf.newaxis],
+    reference_labels=state['previous_labels'][tf.newaxis],
+  )
   with pytest.raises(tf.errors.InvalidArgumentError, match='another size'):
     signatures['step'](image=tf.zeros([60, 160, 3], tf.uint8), num_objects=three, **state)
 
@@ -205,9 +217,11 @@ def test_a_frame_grid_is_the_segmenters(tmp_path, encoded, video):
 def test_soft_feedback_survives_in_the_state(tmp_path, encoded, video):
   model = small_model(previous_prediction='probabilities')
   found, _ = resume_in_chunks(
-      tf.saved_model.load(str(write(model, tmp_path / '1'))).signatures, *encoded, [2, 1, 2])
-  assert share_of_equal_pixels(
-      [decode(data).ids for data in found], segment(model, *video)[:5]) >= 0.99
+    tf.saved_model.load(str(write(model, tmp_path / '1'))).signatures, *encoded, [2, 1, 2]
+  )
+  assert (
+    share_of_equal_pixels([decode(data).ids for data in found], segment(model, *video)[:5]) >= 0.99
+  )
 
 
 def test_initialize_and_step_equal_the_inference_graph(signatures, graph, video):
@@ -215,7 +229,8 @@ def test_initialize_and_step_equal_the_inference_graph(signatures, graph, video)
   labels = np.searchsorted(IDS, mask).astype(np.int32)
   state = graph.initialize(graph.extract(frames[0])[1], labels, 3)
   exported = signatures['initialize'](
-      image=tf.constant(frames[0]), labels=tf.constant(labels), num_objects=tf.constant(3))
+    image=tf.constant(frames[0]), labels=tf.constant(labels), num_objects=tf.constant(3)
+  )
   reference = {k: v for k, v in exported.items() if k.startswith('reference')}
   previous = {k: v for k, v in exported.items() if k.startswith('previous')}
   for frame in frames[1:4]:
@@ -223,10 +238,10 @@ def test_initialize_and_step_equal_the_inference_graph(signatures, graph, video)
     expected, logits, far, near, state = graph.step(features, embedding, state, 3, SIZE)
     assert np.std(far) > 0.01 and np.std(near) > 0.01  # Matching takes part.
     result = signatures['step'](
-        image=tf.constant(frame), num_objects=tf.constant(3), **reference, **previous)
+      image=tf.constant(frame), num_objects=tf.constant(3), **reference, **previous
+    )
     assert np.mean(result['labels'] == expected) >= 0.9999
-    np.testing.assert_allclose(
-        result['probabilities'], tf.nn.softmax(logits, axis=0), atol=1e-4)
+    np.testing.assert_allclose(result['probabilities'], tf.nn.softmax(logits, axis=0), atol=1e-4)
     previous = {k: v for k, v in result.items() if k.startswith('previous')}
     np.testing.assert_allclose(previous['previous_embedding'], embedding, atol=1e-3)
 
@@ -235,8 +250,8 @@ def test_embed_and_segment_image_equal_the_model(signatures, model, video):
   frame = video[0][3]
   data = tf.constant(png(frame))
   np.testing.assert_allclose(
-      signatures['embed'](image_bytes=data)['embedding'], model.extract(frame[None])[1][0],
-      atol=1e-5)
+    signatures['embed'](image_bytes=data)['embedding'], model.extract(frame[None])[1][0], atol=1e-5
+  )
   logits = model.deeplab(tf.cast(frame[None], tf.float32))['logits'][0]
   result = signatures['segment_image'](image_bytes=data)
   np.testing.assert_allclose(result['logits'], logits, atol=1e-5)
@@ -260,10 +275,11 @@ def test_numbers_of_objects_and_sizes_are_free(signatures, rng):
     frames = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
     mask = np.zeros(size, np.uint8)
     for i, id_ in enumerate(ids):
-      mask[2:9, 2 * i:2 * i + 2] = id_
+      mask[2:9, 2 * i : 2 * i + 2] = id_
     result = signatures['track'](
-        image_bytes=tf.constant([png(frame) for frame in frames]),
-        mask_bytes=tf.constant(masks.encode_mask(mask)))
+      image_bytes=tf.constant([png(frame) for frame in frames]),
+      mask_bytes=tf.constant(masks.encode_mask(mask)),
+    )
     np.testing.assert_array_equal(result['object_ids'], [0, *ids])
     assert decode(result['masks_bytes'].numpy()[1]).ids.shape == size
 
@@ -287,18 +303,22 @@ def wrong_inputs():
 def test_wrong_input_gives_a_clear_error(signatures, message, images, mask):
   with pytest.raises(tf.errors.InvalidArgumentError, match=message):
     signatures['track'](
-        image_bytes=tf.constant(images, tf.string, [len(images)]), mask_bytes=tf.constant(mask))
+      image_bytes=tf.constant(images, tf.string, [len(images)]), mask_bytes=tf.constant(mask)
+    )
 
 
 def test_wrong_states_give_a_clear_error(signatures, encoded):
   images, mask = encoded
   resume = signatures['track_resume']
-  packed = resume(image_bytes=images[:1], mask_bytes=mask,
-                  state_bytes=tf.constant(b''))['state_bytes'].numpy()
+  packed = resume(image_bytes=images[:1], mask_bytes=mask, state_bytes=tf.constant(b''))[
+    'state_bytes'
+  ].numpy()
   none = tf.constant(b'')
   for state, given, message in (
-      (packed, mask, 'either mask_bytes'), (b'', none, 'either mask_bytes'),
-      (packed[:-1] + bytes([packed[-1] ^ 1]), none, 'checksum differs')):
+    (packed, mask, 'either mask_bytes'),
+    (b'', none, 'either mask_bytes'),
+    (packed[:-1] + bytes([packed[-1] ^ 1]), none, 'checksum differs'),
+  ):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
       resume(image_bytes=images[1:2], mask_bytes=given, state_bytes=tf.constant(state))
   other = tf.constant([png(np.zeros((20, 30, 3), np.uint8))])
@@ -308,13 +328,16 @@ def test_wrong_states_give_a_clear_error(signatures, encoded):
 
 def test_step_refuses_a_state_of_another_size(signatures):
   state = signatures['initialize'](
-      image=tf.zeros([20, 30, 3], tf.uint8), labels=tf.zeros([20, 30], tf.int32),
-      num_objects=tf.constant(1))
+    image=tf.zeros([20, 30, 3], tf.uint8),
+    labels=tf.zeros([20, 30], tf.int32),
+    num_objects=tf.constant(1),
+  )
   with pytest.raises(tf.errors.InvalidArgumentError, match='another size'):
     signatures['step'](image=tf.zeros([40, 30, 3], tf.uint8), num_objects=tf.constant(1), **state)
   with pytest.raises(tf.errors.InvalidArgumentError, match='0 to num_objects - 1'):
-    signatures['initialize'](image=tf.zeros([9, 9, 3], tf.uint8), num_objects=tf.constant(2),
-                             labels=tf.fill([9, 9], 2))
+    signatures['initialize'](
+      image=tf.zeros([9, 9, 3], tf.uint8), num_objects=tf.constant(2), labels=tf.fill([9, 9], 2)
+    )
 
 
 def test_corrections_equal_the_segmenter(signatures, graph, video):
@@ -328,13 +351,17 @@ def test_corrections_equal_the_segmenter(signatures, graph, video):
   expected = segmenter.step(frames[3]).mask
   ids = np.array([0, 3, 100, 200], np.uint8)
   state = signatures['initialize'](
-      image=tf.constant(frames[0]), num_objects=tf.constant(4),
-      labels=tf.constant(np.searchsorted(ids, mask).astype(np.int32)))
+    image=tf.constant(frames[0]),
+    num_objects=tf.constant(4),
+    labels=tf.constant(np.searchsorted(ids, mask).astype(np.int32)),
+  )
   given = dict(
-      image=tf.constant(frames[2]), num_objects=tf.constant(4),
-      labels=tf.constant(np.searchsorted(ids, corrected).astype(np.int32)),
-      reference_embeddings=state['previous_embedding'][tf.newaxis],
-      reference_labels=state['previous_labels'][tf.newaxis])
+    image=tf.constant(frames[2]),
+    num_objects=tf.constant(4),
+    labels=tf.constant(np.searchsorted(ids, corrected).astype(np.int32)),
+    reference_embeddings=state['previous_embedding'][tf.newaxis],
+    reference_labels=state['previous_labels'][tf.newaxis],
+  )
   state = signatures['correct'](**given)
   result = signatures['step'](image=tf.constant(frames[3]), num_objects=tf.constant(4), **state)
   assert np.mean(ids[result['labels']] == expected) >= 0.9999
@@ -348,17 +375,28 @@ def test_model_json_and_readme_describe_the_model(exported, model):
   assert FeelvosOptions.from_dict(info['options']) == model.options
   assert info['ids'] == {'background': 0, 'smallest': 1, 'largest': 255, 'most_objects': 255}
   assert info['signatures']['track']['inputs'] == {
-      'image_bytes': {'dtype': 'string', 'shape': [None]},
-      'mask_bytes': {'dtype': 'string', 'shape': []}}
+    'image_bytes': {'dtype': 'string', 'shape': [None]},
+    'mask_bytes': {'dtype': 'string', 'shape': []},
+  }
   text = (exported / 'README.md').read_text()
   assert all(f'`{name}`' in text for name in info['signatures'])
 
 
 def test_licence_and_scores_travel_from_the_weights_file(model):
-  info = export_files.describe('x', 1, 'float32', False, model, {},
-                               {'licence': 'Apache-2.0', 'scores': {'J&F': 0.5}, 'data': 'made up'})
+  info = export_files.describe(
+    'x',
+    1,
+    'float32',
+    False,
+    model,
+    {},
+    {'licence': 'Apache-2.0', 'scores': {'J&F': 0.5}, 'data': 'made up'},
+  )
   assert (info['licence'], info['scores'], info['notes']) == (
-      'Apache-2.0', {'J&F': 0.5}, {'data': 'made up'})
+    'Apache-2.0',
+    {'J&F': 0.5},
+    {'data': 'made up'},
+  )
   assert 'Apache-2.0' in export_files.readme(info)
 
 
@@ -386,19 +424,32 @@ def test_warmup_requests_are_what_the_server_replays(tmp_path, signatures):
   prediction_log_pb2 = pytest.importorskip('tensorflow_serving.apis.prediction_log_pb2')
   path = tmp_path / 'requests'
   export_files.write_warmup_requests(path, 'small', list(signatures), (33, 65))
-  requests = [prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
-              for record in tf.data.TFRecordDataset(str(path))]
+  requests = [
+    prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+    for record in tf.data.TFRecordDataset(str(path))
+  ]
   assert [r.model_spec.signature_name for r in requests] == [
-      'serving_default', 'track_resume', 'embed', 'segment_image']
+    'serving_default',
+    'track_resume',
+    'embed',
+    'segment_image',
+  ]
   for request in requests:
     assert request.model_spec.name == 'small'
     signatures[request.model_spec.signature_name](
-        **{key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()})
+      **{key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
+    )
 
 
 def test_the_command_exports(run_main, copying_weights, tmp_path, video, encoded):
-  done = run_main('feelvos_tf.export', f'--model={copying_weights}', f'--output_dir={tmp_path}',
-                  '--name=copying', '--version=3', '--warmup_size=33x49')
+  done = run_main(
+    'feelvos_tf.export',
+    f'--model={copying_weights}',
+    f'--output_dir={tmp_path}',
+    '--name=copying',
+    '--version=3',
+    '--warmup_size=33x49',
+  )
   assert done.returncode == 0, done.stderr
   path = tmp_path / 'copying' / '3'
   assert str(path) in done.stdout
@@ -407,18 +458,27 @@ def test_the_command_exports(run_main, copying_weights, tmp_path, video, encoded
   result = track(image_bytes=encoded[0][:2], mask_bytes=encoded[1])
   copied = decode(result['masks_bytes'].numpy()[1]).ids
   assert np.mean(copied == video[1]) > 0.9  # This model repeats the first mask at stride 4.
-  again = run_main('feelvos_tf.export', f'--model={copying_weights}', f'--output_dir={tmp_path}',
-                   '--name=copying', '--version=3')
+  again = run_main(
+    'feelvos_tf.export',
+    f'--model={copying_weights}',
+    f'--output_dir={tmp_path}',
+    '--name=copying',
+    '--version=3',
+  )
   assert (again.returncode, again.stderr.count('\n')) == (1, 1)
   assert 'Give a higher --version' in again.stderr
 
 
-@pytest.mark.parametrize('code, message, flags', [
+@pytest.mark.parametrize(
+  'code, message, flags',
+  [
     (2, '--output_dir is missing', []),
     (2, "--name is '../x'", ['--output_dir=x', '--name=../x']),
     (2, "--warmup_size is '9'", ['--output_dir=x', '--warmup_size=9']),
     (2, 'exclude each other', ['--output_dir=x', '--model=a', '--seeded_model=b']),
-    (2, 'precision', ['--output_dir=x', '--precision=int8'])])
+    (2, 'precision', ['--output_dir=x', '--precision=int8']),
+  ],
+)
 def test_wrong_flags_are_one_line(run_main, code, message, flags):
   done = run_main('feelvos_tf.export', *flags)
   assert (done.returncode, done.stderr.count('\n')) == (code, 1)
@@ -449,12 +509,12 @@ def test_half_precisions_stay_near_float32(tmp_path, model, video, encoded, prec
   frames, mask = video
   ids = result['object_ids'].numpy()
   state = half_signatures['initialize'](
-      image=frames[0], labels=np.searchsorted(ids, mask).astype(np.int32), num_objects=len(ids))
+    image=frames[0], labels=np.searchsorted(ids, mask).astype(np.int32), num_objects=len(ids)
+  )
   # No client has to know bfloat16.
   assert {tensor.dtype for tensor in state.values()} == {tf.float32, tf.int32}
   step = half_signatures['step'](image=frames[1], num_objects=len(ids), **state)
-  np.testing.assert_array_equal(
-      ids[step['labels']], decode(result['masks_bytes'][1].numpy()).ids)
+  np.testing.assert_array_equal(ids[step['labels']], decode(result['masks_bytes'][1].numpy()).ids)
 
 
 def pretrained(precision='float32'):
@@ -468,14 +528,16 @@ def pretrained(precision='float32'):
 def track(path, frames, mask):
   """Masks of an exported model."""
   result = tf.saved_model.load(str(path)).signatures['track'](
-      image_bytes=tf.constant([png(frame) for frame in frames]),
-      mask_bytes=tf.constant(masks.encode_mask(mask)))
+    image_bytes=tf.constant([png(frame) for frame in frames]),
+    mask_bytes=tf.constant(masks.encode_mask(mask)),
+  )
   return [decode(data).ids for data in result['masks_bytes'].numpy()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('precision, least', [
-    ('float32', 0.9999), ('bfloat16', 0.99), ('float16', 0.99)])
+@pytest.mark.parametrize(
+  'precision, least', [('float32', 0.9999), ('bfloat16', 0.99), ('float16', 0.99)]
+)
 def test_the_default_model_in_every_precision(tmp_path, precision, least):
   """Against the float32 segmenter, on the demo clip."""
   frames, mask = demo_video(NUM_FRAMES, (180, 320))
@@ -488,18 +550,27 @@ def test_the_default_model_in_every_precision(tmp_path, precision, least):
 @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
 def test_half_precisions_keep_region_similarity(tmp_path, davis_root, precision):
   """J against the annotations of a DAVIS sequence changes by at most 0.005."""
+
   def read(kind, name):
     return sorted((davis_root / kind / '480p' / name).iterdir())[:20]
 
   size = (427, 240)
-  frames = [cv2.resize(cv2.imread(str(path))[..., ::-1], size, interpolation=cv2.INTER_AREA)
-            for path in read('JPEGImages', 'blackswan')]
-  truth = [cv2.resize(masks.read_mask(path).ids, size, interpolation=cv2.INTER_NEAREST)
-           for path in read('Annotations', 'blackswan')]
+  frames = [
+    cv2.resize(cv2.imread(str(path))[..., ::-1], size, interpolation=cv2.INTER_AREA)
+    for path in read('JPEGImages', 'blackswan')
+  ]
+  truth = [
+    cv2.resize(masks.read_mask(path).ids, size, interpolation=cv2.INTER_NEAREST)
+    for path in read('Annotations', 'blackswan')
+  ]
 
   def mean_j(found):
-    return np.mean([np.sum((a > 0) & (b > 0)) / np.sum((a > 0) | (b > 0))
-                    for a, b in zip(found[1:], truth[1:], strict=True)])
+    return np.mean(
+      [
+        np.sum((a > 0) & (b > 0)) / np.sum((a > 0) | (b > 0))
+        for a, b in zip(found[1:], truth[1:], strict=True)
+      ]
+    )
 
   exact = mean_j(segment(pretrained(), frames, truth[0]))
   half = mean_j(track(write(pretrained(precision), tmp_path / '1'), frames, truth[0]))
@@ -509,18 +580,37 @@ def test_half_precisions_keep_region_similarity(tmp_path, davis_root, precision)
 @pytest.mark.slow
 def test_saved_model_cli_shows_and_runs(exported, tmp_path, video):
   tool = [sys.executable, '-m', 'tensorflow.python.tools.saved_model_cli']
-  shown = subprocess.run([*tool, 'show', '--dir', str(exported), '--all'], text=True,
-                         capture_output=True, check=True).stdout
+  shown = subprocess.run(
+    [*tool, 'show', '--dir', str(exported), '--all'], text=True, capture_output=True, check=True
+  ).stdout
   for name in ('serving_default', 'track_resume', 'initialize', 'step', 'embed', 'segment_image'):
     assert f"signature_def['{name}']" in shown
-  arrays = {'image': video[0][0], 'labels': np.searchsorted(IDS, video[1]).astype(np.int32),
-            'num_objects': np.array(3, np.int32)}
+  arrays = {
+    'image': video[0][0],
+    'labels': np.searchsorted(IDS, video[1]).astype(np.int32),
+    'num_objects': np.array(3, np.int32),
+  }
   for name, value in arrays.items():
     np.save(tmp_path / f'{name}.npy', value)
   inputs = ';'.join(f'{name}={tmp_path / name}.npy' for name in arrays)
-  subprocess.run([*tool, 'run', '--dir', str(exported), '--tag_set', 'serve', '--signature_def',
-                  'initialize', '--inputs', inputs, '--outdir', str(tmp_path)],
-                 capture_output=True, check=True)
+  subprocess.run(
+    [
+      *tool,
+      'run',
+      '--dir',
+      str(exported),
+      '--tag_set',
+      'serve',
+      '--signature_def',
+      'initialize',
+      '--inputs',
+      inputs,
+      '--outdir',
+      str(tmp_path),
+    ],
+    capture_output=True,
+    check=True,
+  )
   assert np.load(tmp_path / 'previous_labels.npy').shape == (23, 40)
 
 
@@ -529,9 +619,21 @@ def build_runner(path):
   home = pathlib.Path(tf.sysconfig.get_lib())
   libraries = [str(home / f'libtensorflow_{part}.so.2') for part in ('cc', 'framework')]
   # Kernels and sessions register themselves when libtensorflow_cc is loaded; no symbol asks for it.
-  subprocess.run(['g++', *tf.sysconfig.get_compile_flags(), '-O0', '-w',
-                  str(ROOT / 'tests' / 'cpp' / 'run_track.cc'), '-o', str(path),
-                  '-Wl,--no-as-needed', *libraries, f'-Wl,-rpath,{home}'], check=True)
+  subprocess.run(
+    [
+      'g++',
+      *tf.sysconfig.get_compile_flags(),
+      '-O0',
+      '-w',
+      str(ROOT / 'tests' / 'cpp' / 'run_track.cc'),
+      '-o',
+      str(path),
+      '-Wl,--no-as-needed',
+      *libraries,
+      f'-Wl,-rpath,{home}',
+    ],
+    check=True,
+  )
 
 
 @pytest.mark.slow
@@ -548,11 +650,17 @@ def test_a_cpp_program_gets_the_same_masks(exported, video, expected, tmp_path):
   command = [tmp_path / 'run_track', exported, tmp_path / 'out', tmp_path / 'mask.png', *paths]
   # With and without oneDNN: kernels that ignore dilations must not change the masks.
   for onednn in ('1', '0'):
-    done = subprocess.run(list(map(str, command)), text=True, capture_output=True, check=True,
-                          env={**os.environ, 'TF_ENABLE_ONEDNN_OPTS': onednn})
+    done = subprocess.run(
+      list(map(str, command)),
+      text=True,
+      capture_output=True,
+      check=True,
+      env={**os.environ, 'TF_ENABLE_ONEDNN_OPTS': onednn},
+    )
     assert done.stdout == '0 3 200\n'
-    found = [masks.read_mask(tmp_path / 'out' / f'{i}.png', void=False).ids
-             for i in range(NUM_FRAMES)]
+    found = [
+      masks.read_mask(tmp_path / 'out' / f'{i}.png', void=False).ids for i in range(NUM_FRAMES)
+    ]
     assert share_of_equal_pixels(found, expected) >= 0.9999
   command[3] = paths[0]
   done = subprocess.run(list(map(str, command)), text=True, capture_output=True, check=False)

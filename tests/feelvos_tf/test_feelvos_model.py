@@ -18,14 +18,19 @@ TINY = ModelOptions('mobilenet_v2', depth_multiplier=0.35)
 
 
 def tiny(**kwargs):
-  return Feelvos(FeelvosOptions(TINY, **{**dict(
-      embedding_dimension=8, head_dimension=8, head_layers=1, window_radius=2), **kwargs}))
+  return Feelvos(
+    FeelvosOptions(
+      TINY,
+      **{**dict(embedding_dimension=8, head_dimension=8, head_layers=1, window_radius=2), **kwargs},
+    )
+  )
 
 
 def one_step(model, rng, objects=3):
   """Maps and logits of a made-up second frame."""
   features, embedding = model.extract(
-      tf.constant(rng.integers(0, 256, (2, 33, 49, 3), dtype=np.uint8)))
+    tf.constant(rng.integers(0, 256, (2, 33, 49, 3), dtype=np.uint8))
+  )
   labels = tf.constant(rng.integers(0, objects, embedding.shape[1:3]), tf.int32)
   reference = model.prepare_reference(embedding[0], labels, objects)
   previous = model.previous_frame(embedding[0], labels, objects)
@@ -46,16 +51,20 @@ def test_extract_gives_stride_4(rng):
 def test_uint8_and_float_images_are_the_same(rng):
   model = tiny()
   image = rng.integers(0, 256, (1, 17, 17, 3), dtype=np.uint8)
-  np.testing.assert_array_equal(
-      model.extract(image)[1], model.extract(image.astype(np.float32))[1])
+  np.testing.assert_array_equal(model.extract(image)[1], model.extract(image.astype(np.float32))[1])
 
 
-@pytest.mark.parametrize('option, absent', [
-    ({}, []), ({'use_first_frame_matching': False}, ['global_distance']),
+@pytest.mark.parametrize(
+  'option, absent',
+  [
+    ({}, []),
+    ({'use_first_frame_matching': False}, ['global_distance']),
     ({'previous_frame_matching': 'none'}, ['local_distance']),
-    ({'previous_frame_matching': 'global'}, []), ({'previous_prediction': 'none'},
-                                                  ['previous_prediction']),
-    ({'k_nearest_neighbors': 3}, [])])
+    ({'previous_frame_matching': 'global'}, []),
+    ({'previous_prediction': 'none'}, ['previous_prediction']),
+    ({'k_nearest_neighbors': 3}, []),
+  ],
+)
 def test_ablations(rng, option, absent):
   """The rows of the paper's table 3, and the original's other options, all run."""
   model = tiny(**option)
@@ -80,8 +89,10 @@ def test_head_sees_the_maps_in_the_originals_order(rng):
   model = tiny()
   maps, logits, _, _ = one_step(model, rng)
   features = tf.zeros([9, 13, 256])
-  expected = model.head(features[tf.newaxis], tf.stack(
-      [maps.global_distance, maps.previous_prediction, maps.local_distance], -1))
+  expected = model.head(
+    features[tf.newaxis],
+    tf.stack([maps.global_distance, maps.previous_prediction, maps.local_distance], -1),
+  )
   np.testing.assert_array_equal(model.segment(features, maps), expected)
 
 
@@ -110,7 +121,8 @@ def test_initial_maps_are_the_originals(golden):
   small = model_lib.shrink_labels(labels)
   expected = tensors['s|stride4|reduce_False'][0]
   np.testing.assert_array_equal(
-      tf.transpose(model_lib.one_hot(small, expected.shape[-1]), [1, 2, 0]), expected)
+    tf.transpose(model_lib.one_hot(small, expected.shape[-1]), [1, 2, 0]), expected
+  )
 
 
 def test_enlarged_logits_keep_corners_and_linear_ramps():
@@ -124,8 +136,10 @@ def test_saved_model_file_round_trip(tmp_path, rng, capfd):
   copy = model_lib.load_model(tmp_path / 'm.h5')
   assert copy.options == model.options
   assert weights_file.read_metadata(tmp_path / 'm.h5')['notes'] == {'data': 'none'}
-  for mine, theirs in zip(tf1_checkpoint.variables_by_name(model).values(),
-                          tf1_checkpoint.variables_by_name(copy).values()):
+  for mine, theirs in zip(
+    tf1_checkpoint.variables_by_name(model).values(),
+    tf1_checkpoint.variables_by_name(copy).values(),
+  ):
     np.testing.assert_array_equal(mine, theirs)
   changed = model_lib.load_model(tmp_path / 'm.h5', previous_prediction='probabilities')
   assert changed.options.previous_prediction == 'probabilities'
@@ -152,21 +166,35 @@ def test_options_json_round_trip_and_defaults():
   options = FeelvosOptions(TINY, head_layers=2, head_atrous_rates=(1, 2))
   assert FeelvosOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
   published = FeelvosOptions()
-  assert (published.embedding_dimension, published.head_layers, published.head_kernel_size,
-          published.head_dimension, published.window_radius) == (100, 4, 7, 256, 15)
+  assert (
+    published.embedding_dimension,
+    published.head_layers,
+    published.head_kernel_size,
+    published.head_dimension,
+    published.window_radius,
+  ) == (100, 4, 7, 256, 15)
   assert published.model.model_variant == 'xception_65'
 
 
-@pytest.mark.parametrize('wrong, message', [
+@pytest.mark.parametrize(
+  'wrong, message',
+  [
     ({'head_atrous_rates': (1, 2)}, 'head_atrous_rates has 2 rates; expected one for each of'),
     ({'previous_frame_matching': 'both'}, "previous_frame_matching is 'both'; expected one of"),
     ({'previous_prediction': True}, 'previous_prediction is True; expected one of labels'),
     ({'window_radius': 0}, 'window_radius is 0; expected at least 1'),
     ({'k_nearest_neighbors': 0}, 'k_nearest_neighbors is 0'),
     ({'model': ModelOptions(decoder_output_stride=None)}, 'FEELVOS needs the decoder'),
-    ({'use_first_frame_matching': False, 'previous_frame_matching': 'none',
-      'previous_prediction': 'none'}, 'nothing tells one object from another'),
-])
+    (
+      {
+        'use_first_frame_matching': False,
+        'previous_frame_matching': 'none',
+        'previous_prediction': 'none',
+      },
+      'nothing tells one object from another',
+    ),
+  ],
+)
 def test_impossible_options_are_refused(wrong, message):
   with pytest.raises(ValueError, match=message):
     FeelvosOptions(**wrong)
@@ -181,7 +209,9 @@ def test_config_round_trip():
 
 def test_semantic_logits_beside_the_heads(tmp_path):
   """The original calls both 'logits/semantic'; a network with both keeps them apart."""
-  model = Feelvos(FeelvosOptions(ModelOptions('mobilenet_v2', depth_multiplier=0.25, num_classes=5)))
+  model = Feelvos(
+    FeelvosOptions(ModelOptions('mobilenet_v2', depth_multiplier=0.25, num_classes=5))
+  )
   model_lib.save_model(tmp_path / 'both.h5', model)
   again = model_lib.load_model(tmp_path / 'both.h5')
   variables = tf1_checkpoint.variables_by_name(again)

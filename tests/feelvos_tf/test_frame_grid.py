@@ -24,7 +24,9 @@ def with_grid(model, frame_grid):
   return other
 
 
-@pytest.mark.parametrize('size, grid, expected, at_stride_4', [
+@pytest.mark.parametrize(
+  'size, grid, expected, at_stride_4',
+  [
     ((480, 854), None, (480, 854), (120, 214)),
     ((480, 854), 16, (481, 849), (121, 213)),
     ((360, 640), 16, (353, 641), (89, 161)),
@@ -32,7 +34,8 @@ def with_grid(model, frame_grid):
     ((466, 1080), 8, (465, 1081), (117, 271)),
     ((1, 9), 16, (17, 17), (5, 5)),
     ((1, 9), None, (1, 9), (1, 3)),
-])
+  ],
+)
 def test_sizes(size, grid, expected, at_stride_4):
   size = tf.constant(size)
   assert tuple(model_lib.network_size(size, grid).numpy()) == expected
@@ -47,12 +50,18 @@ def test_a_grid_that_is_no_step_is_refused(grid):
 
 def averaging_model(frame_grid):
   """A MobileNetV2 whose kernels all average, so that its response is symmetric in itself."""
-  model = model_lib.Feelvos(FeelvosOptions(
+  model = model_lib.Feelvos(
+    FeelvosOptions(
       ModelOptions('mobilenet_v2', depth_multiplier=0.35, add_image_level_feature=False),
-      embedding_dimension=8, head_dimension=8, head_layers=1, frame_grid=frame_grid))
+      embedding_dimension=8,
+      head_dimension=8,
+      head_layers=1,
+      frame_grid=frame_grid,
+    )
+  )
   for name, variable in tf1_checkpoint.variables_by_name(model.deeplab).items():
     if len(variable.shape) == 4:
-      inputs = np.prod(variable.shape[:2 if 'depthwise' in name else 3])
+      inputs = np.prod(variable.shape[: 2 if 'depthwise' in name else 3])
       variable.assign(tf.fill(variable.shape, 1.0 / float(inputs)))
   return model
 
@@ -68,8 +77,10 @@ def distance_from_its_position(frame_grid):
     response = tf.reduce_sum(features[middle[0], middle[1]])
   weight = np.abs(tape.gradient(response, frame).numpy()).sum(axis=-1)
   assert weight.max() > 0
-  seen = [np.sum(np.arange(side) * weight.sum(axis=1 - axis)) / weight.sum()
-          for axis, side in enumerate(SIZE)]
+  seen = [
+    np.sum(np.arange(side) * weight.sum(axis=1 - axis)) / weight.sum()
+    for axis, side in enumerate(SIZE)
+  ]
   return np.array(seen) - middle * (np.array(SIZE) - 1) / (shape - 1)
 
 
@@ -99,8 +110,8 @@ def test_masks_have_the_frames_size_and_the_users_ids(copying_model, rng, size):
   frames = rng.integers(0, 256, (4, *size, 3), dtype=np.uint8)
   height, width = size
   mask = np.zeros(size, np.uint8)
-  mask[:height // 2, :width // 2] = 9
-  mask[height // 2:, width // 2:] = 200
+  mask[: height // 2, : width // 2] = 9
+  mask[height // 2 :, width // 2 :] = 200
   segmenter = VideoSegmenter(with_grid(copying_model, 16))
   segmenter.start(frames[0], mask)
   results = [segmenter.step(frames[1])]

@@ -25,10 +25,12 @@ def layer():
 @pytest.fixture(scope='module')
 def function(layer):
   """The layer, then a loop over it."""
+
   def run(images):
     count = tf.shape(images)[1] // 8
-    return tf.while_loop(lambda i, _: i < count, lambda i, value: (i + 1, layer(value)),
-                         [0, layer(images)])[1]
+    return tf.while_loop(
+      lambda i, _: i < count, lambda i, value: (i + 1, layer(value)), [0, layer(images)]
+    )[1]
 
   return run
 
@@ -40,16 +42,17 @@ def images(rng):
 
 @pytest.mark.parametrize('jit_compile', [False, True])
 def test_equal_to_the_function(function, images, jit_compile):
-  frozen = tf.function(
-      frozen_graph.freeze(function, _IMAGES, jit_compile), input_signature=_IMAGES)
+  frozen = tf.function(frozen_graph.freeze(function, _IMAGES, jit_compile), input_signature=_IMAGES)
   expected = function(images)
   np.testing.assert_allclose(
-      frozen(images), expected, atol=1e-5 * float(tf.reduce_max(tf.abs(expected))))
+    frozen(images), expected, atol=1e-5 * float(tf.reduce_max(tf.abs(expected)))
+  )
 
 
 def test_batch_norm_is_folded_and_no_variable_is_left(layer):
   frozen = tf.function(
-      frozen_graph.freeze(lambda images: layer(images), _IMAGES), input_signature=_IMAGES)
+    frozen_graph.freeze(lambda images: layer(images), _IMAGES), input_signature=_IMAGES
+  )
   concrete = frozen.get_concrete_function()
   assert not concrete.variables
   definition = concrete.graph.as_graph_def()
@@ -70,7 +73,8 @@ def test_portable_convolution_is_exact(rng, dtype, rate, size):
 def test_no_convolution_keeps_its_dilations(function):
   frozen = tf.function(frozen_graph.freeze(function, _IMAGES), input_signature=_IMAGES)
   library = frozen.get_concrete_function().graph.as_graph_def().library
-  nodes = [node for f in library.function for node in f.node_def
-           if node.op == 'DepthwiseConv2dNative']
+  nodes = [
+    node for f in library.function for node in f.node_def if node.op == 'DepthwiseConv2dNative'
+  ]
   assert nodes
   assert all(set(node.attr['dilations'].list.i) <= {1} for node in nodes)

@@ -12,8 +12,11 @@ from feelvos_tf import model as model_lib
 from feelvos_tf.options import FeelvosOptions
 from feelvos_tf.precision import with_precision
 
-VIDEOS = ['video_xception_65_os16', 'video_xception_65_os16_62x86',
-          'video_xception_65_os16_62x86_corr']
+VIDEOS = [
+  'video_xception_65_os16',
+  'video_xception_65_os16_62x86',
+  'video_xception_65_os16_62x86_corr',
+]
 
 
 @pytest.mark.parametrize('name', VIDEOS)
@@ -31,12 +34,11 @@ def test_every_tensor_of_the_originals_loop(golden, golden_graph, name):
       expected = tensors['frame1_decoder'][0]
       np.testing.assert_allclose(features, expected, atol=1e-4 * np.max(np.abs(expected)))
     np.testing.assert_array_equal(state.previous.labels, tensors['prev_labels_small'][i])
-    np.testing.assert_array_equal(
-        state.previous.probabilities, tensors['head_in_last3'][i, ..., 1])
+    np.testing.assert_array_equal(state.previous.probabilities, tensors['head_in_last3'][i, ..., 1])
     labels, logits, global_distance, local_distance, state = golden_graph.step(
-        features, embedding, state, 3, size)
-    np.testing.assert_allclose(
-        global_distance, tensors['head_in_last3'][i, ..., 0], atol=1e-3)
+      features, embedding, state, 3, size
+    )
+    np.testing.assert_allclose(global_distance, tensors['head_in_last3'][i, ..., 0], atol=1e-3)
     np.testing.assert_allclose(local_distance, tensors['head_in_last3'][i, ..., 2], atol=1e-3)
     expected = tensors['logits'][i]
     np.testing.assert_allclose(logits, expected, atol=1e-3 * np.max(np.abs(expected)))
@@ -46,9 +48,16 @@ def test_every_tensor_of_the_originals_loop(golden, golden_graph, name):
 @pytest.fixture(scope='module')
 def tiny_model():
   keras.utils.set_random_seed(4)
-  return model_lib.Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
-      head_dimension=8, head_layers=1, window_radius=2, previous_prediction='probabilities'))
+  return model_lib.Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      embedding_dimension=8,
+      head_dimension=8,
+      head_layers=1,
+      window_radius=2,
+      previous_prediction='probabilities',
+    )
+  )
 
 
 @pytest.fixture(scope='module')
@@ -109,15 +118,20 @@ def test_probabilities_are_fed_back_when_asked_for(frozen, rng):
   state = frozen.initialize(embedding, labels, 2)
   features, embedding = frozen.extract(images[1])
   _, logits, _, _, state = frozen.step(features, embedding, state, 2, (17, 25))
-  np.testing.assert_allclose(
-      state.previous.probabilities, tf.nn.softmax(logits, axis=0), atol=1e-6)
+  np.testing.assert_allclose(state.previous.probabilities, tf.nn.softmax(logits, axis=0), atol=1e-6)
 
 
 def test_a_cap_on_reference_pixels_is_that_of_matching(rng):
   keras.utils.set_random_seed(4)
-  model = model_lib.Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
-      head_dimension=8, head_layers=1, max_reference_pixels_per_object=5))
+  model = model_lib.Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      embedding_dimension=8,
+      head_dimension=8,
+      head_layers=1,
+      max_reference_pixels_per_object=5,
+    )
+  )
   embeddings = tf.constant(rng.random([2, 9, 13, 8]), tf.float32)
   labels = np.zeros([33, 49], np.int32)
   labels[8:25, 8:33] = 1
@@ -125,8 +139,10 @@ def test_a_cap_on_reference_pixels_is_that_of_matching(rng):
   state = functions.trace_initialize(embeddings[0], labels, 2)
   small = model_lib.shrink_labels(labels)
   expected = [model.prepare_reference(embeddings[0], small, 2, cap) for cap in (5, None)]
-  distances = [matching.global_matching(embeddings[1], bank, 2).numpy()
-               for bank in (state.reference, *expected)]
+  distances = [
+    matching.global_matching(embeddings[1], bank, 2).numpy()
+    for bank in (state.reference, *expected)
+  ]
   np.testing.assert_array_equal(distances[0], distances[1])
   assert np.max(distances[0] - distances[2]) > 1e-2
   references = inference.References(embeddings[:1], small[tf.newaxis])
@@ -142,15 +158,15 @@ def test_a_cap_that_is_no_number_of_pixels_is_refused(cap):
 
 def test_a_bfloat16_model_matches_in_bfloat16_at_inference_only(tiny_model, rng):
   half = with_precision('bfloat16', lambda: model_lib.Feelvos(tiny_model.options))
-  embedding, previous = (
-      (0.3 * rng.random([12, 9, 8])).astype(np.float32) for _ in range(2))
+  embedding, previous = ((0.3 * rng.random([12, 9, 8])).astype(np.float32) for _ in range(2))
   labels = rng.integers(0, 3, [12, 9]).astype(np.int32)
   maps = []
   for model, inside in ((tiny_model, False), (half, False), (half, True)):
     bank = model.prepare_reference(embedding, labels, 3, inference=inside)
     assert bank.rows.dtype == (tf.bfloat16 if inside else tf.float32)
-    maps.append(model.match(previous, bank, model.previous_frame(embedding, labels, 3), 3,
-                            inference=inside))
+    maps.append(
+      model.match(previous, bank, model.previous_frame(embedding, labels, 3), 3, inference=inside)
+    )
   for name in ('global_distance', 'local_distance'):
     exact, trained, rounded = (np.asarray(getattr(found, name)) for found in maps)
     np.testing.assert_allclose(trained, exact, atol=1e-5)
@@ -160,10 +176,18 @@ def test_a_bfloat16_model_matches_in_bfloat16_at_inference_only(tiny_model, rng)
 
 def test_unused_distances_are_empty(rng):
   keras.utils.set_random_seed(4)
-  graph = inference.InferenceGraph(model_lib.Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=4,
-      head_dimension=4, head_layers=1, use_first_frame_matching=False,
-      previous_frame_matching='none')))
+  graph = inference.InferenceGraph(
+    model_lib.Feelvos(
+      FeelvosOptions(
+        ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+        embedding_dimension=4,
+        head_dimension=4,
+        head_layers=1,
+        use_first_frame_matching=False,
+        previous_frame_matching='none',
+      )
+    )
+  )
   images = rng.integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
   outputs = run(graph, images, np.ones([9, 9], np.int32), 2)
   assert outputs[4].shape == outputs[5].shape == (0, 0, 0)
@@ -187,7 +211,8 @@ def test_objects_that_sampling_misses_get_one_position():
 def test_objects_that_sampling_meets_are_left_alone(rng):
   labels = tf.constant(rng.integers(0, 3, (33, 49)), tf.int32)
   np.testing.assert_array_equal(
-      inference.shrink_object_labels(labels, 3), model_lib.shrink_labels(labels))
+    inference.shrink_object_labels(labels, 3), model_lib.shrink_labels(labels)
+  )
 
 
 def test_an_object_that_is_not_in_the_mask_stays_absent():
@@ -203,10 +228,13 @@ def test_full_probabilities_sum_to_one_and_agree_with_the_labels(rng):
   assert probabilities.shape == (3, 17, 25)
   np.testing.assert_allclose(probabilities.sum(0), 1.0, atol=1e-6)
   np.testing.assert_array_equal(
-      probabilities.argmax(0), np.argmax(model_lib.enlarge_logits(logits, (17, 25)), 0))
+    probabilities.argmax(0), np.argmax(model_lib.enlarge_logits(logits, (17, 25)), 0)
+  )
 
 
-@pytest.mark.parametrize('counts, options, expected', [
+@pytest.mark.parametrize(
+  'counts, options, expected',
+  [
     ((9000, 300), {}, None),
     ((9000, 300), {'max_reference_pixels_per_object': 50}, 50),
     ((9000, 300), {'max_reference_imbalance': 8}, 2400),
@@ -214,7 +242,8 @@ def test_full_probabilities_sum_to_one_and_agree_with_the_labels(rng):
     ((9000, 0, 300), {'max_reference_imbalance': 8}, 2400),  # What is not there does not count.
     ((9000, 300), {'max_reference_imbalance': 8, 'max_reference_pixels_per_object': 50}, 50),
     ((9000, 300), {'max_reference_imbalance': 8, 'max_reference_pixels_per_object': 3000}, 2400),
-])
+  ],
+)
 def test_the_smallest_object_limits_the_reference_pixels(counts, options, expected):
   labels = tf.constant(np.repeat([*range(len(counts)), -1, 255], [*counts, 7, 7]), tf.int32)
   found = inference.most_reference_pixels(labels, len(counts), FeelvosOptions(**options))
@@ -223,22 +252,28 @@ def test_the_smallest_object_limits_the_reference_pixels(counts, options, expect
 
 def test_a_reference_without_any_object_has_no_limit():
   found = inference.most_reference_pixels(
-      tf.constant([-1, 255]), 2, FeelvosOptions(max_reference_imbalance=8))
+    tf.constant([-1, 255]), 2, FeelvosOptions(max_reference_imbalance=8)
+  )
   assert found >= 2**30
 
 
 def test_the_limit_reaches_matching(rng):
   """A background of 4,000 pixels beside an object of 16: matching sees 1,024 of them."""
   options = FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
-      head_dimension=8, head_layers=1, max_reference_imbalance=8)
+    ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+    embedding_dimension=8,
+    head_dimension=8,
+    head_layers=1,
+    max_reference_imbalance=8,
+  )
   functions = inference.InferenceFunctions(model_lib.Feelvos(options))
   labels = np.zeros([253, 253], np.int32)
   labels[100:116, 100:116] = 1
   embedding = tf.constant(rng.random([64, 64, 8]), tf.float32)
   bank = functions.trace_initialize(embedding, labels, 2).reference
   expected = matching.prepare_reference(
-      embedding, model_lib.shrink_labels(labels), 2, max_pixels_per_object=1024)
+    embedding, model_lib.shrink_labels(labels), 2, max_pixels_per_object=1024
+  )
   np.testing.assert_array_equal(bank.rows, expected.rows)
   assert bank.rows.shape[0] < 64 * 64 / 3
 

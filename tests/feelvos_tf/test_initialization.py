@@ -10,13 +10,18 @@ from feelvos_tf.options import FeelvosOptions
 
 SMALL = ModelOptions('mobilenet_v2', depth_multiplier=0.35)
 BACKBONE = 'MobilenetV2/Conv/weights'
-ASPP, EMBEDDING = 'aspp1_depthwise/depthwise_weights', (
-    'embedding/split_separable_conv2d_pointwise/weights')
+ASPP, EMBEDDING = (
+  'aspp1_depthwise/depthwise_weights',
+  ('embedding/split_separable_conv2d_pointwise/weights'),
+)
 
 
 def make(dimension=8, model=SMALL):
-  return Feelvos(FeelvosOptions(model, embedding_dimension=dimension, head_dimension=8,
-                                head_layers=1, head_kernel_size=3))
+  return Feelvos(
+    FeelvosOptions(
+      model, embedding_dimension=dimension, head_dimension=8, head_layers=1, head_kernel_size=3
+    )
+  )
 
 
 @pytest.fixture(scope='module')
@@ -40,8 +45,10 @@ def reset(target):
 
 
 def loaded(model):
-  return {name: bool(np.all(variable.numpy() == 0.5))
-          for name, variable in tf1_checkpoint.variables_by_name(model).items()}
+  return {
+    name: bool(np.all(variable.numpy() == 0.5))
+    for name, variable in tf1_checkpoint.variables_by_name(model).items()
+  }
 
 
 @pytest.fixture(params=['h5', 'tf1'])
@@ -65,9 +72,11 @@ def test_last_layers_start_from_scratch_unless_asked(target, path):
 
 
 def test_backbone_alone_is_enough_and_the_rest_is_named(target, trained, tmp_path):
-  arrays = {name: variable.numpy() for name, variable
-            in tf1_checkpoint.variables_by_name(trained).items()
-            if name.startswith('MobilenetV2/')}
+  arrays = {
+    name: variable.numpy()
+    for name, variable in tf1_checkpoint.variables_by_name(trained).items()
+    if name.startswith('MobilenetV2/')
+  }
   tf1_checkpoint.write_tensors(tmp_path / 'coco.ckpt', {**arrays, 'global_step': np.int64(5)})
   text = initialization.initialize(target, tmp_path / 'coco.ckpt')
   assert loaded(target)[BACKBONE] and not loaded(target)[EMBEDDING]
@@ -99,10 +108,10 @@ def test_keras_mobilenet_v2(tmp_path):
   import keras
 
   original = keras.applications.MobileNetV2(
-      include_top=False, weights=None, input_shape=(None, None, 3))
+    include_top=False, weights=None, input_shape=(None, None, 3)
+  )
   original.save_weights(tmp_path / 'keras.weights.h5')
   model = make(model=ModelOptions('mobilenet_v2'))
-  assert 'of the backbone loaded' in initialization.initialize(
-      model, tmp_path / 'keras.weights.h5')
+  assert 'of the backbone loaded' in initialization.initialize(model, tmp_path / 'keras.weights.h5')
   first = tf1_checkpoint.variables_by_name(model)[BACKBONE]
   np.testing.assert_array_equal(first, original.get_layer('Conv1').kernel)

@@ -6,10 +6,12 @@ import tensorflow as tf
 
 from feelvos_tf import losses
 
-CE_CASES = [(upsample, fraction, anneal, step)
-            for upsample in (True, False)
-            for fraction, anneal in ((1.0, 100000), (.15, 100000), (.15, 0), (.25, 1000))
-            for step in (0, 50000, 100000)]
+CE_CASES = [
+  (upsample, fraction, anneal, step)
+  for upsample in (True, False)
+  for fraction, anneal in ((1.0, 100000), (0.15, 100000), (0.15, 0), (0.25, 1000))
+  for step in (0, 50000, 100000)
+]
 
 
 def relative_error(actual, expected):
@@ -23,8 +25,12 @@ def test_cross_entropy_of_the_original(golden, upsample, fraction, anneal, step)
   logits = [tf.Variable(data['ce|logits0']), tf.Variable(data['ce|logits1'])]
   with tf.GradientTape() as tape:
     per_video = losses.cross_entropy(
-        logits, data['ce|labels'][:, np.newaxis], step=step, upsample_logits=upsample,
-        mining=losses.HardMining(fraction, anneal))
+      logits,
+      data['ce|labels'][:, np.newaxis],
+      step=step,
+      upsample_logits=upsample,
+      mining=losses.HardMining(fraction, anneal),
+    )
   np.testing.assert_allclose(per_video, data[key], rtol=1e-5)
   if f'{key}|grad0' in data:
     for index, gradient in enumerate(tape.gradient(per_video, logits)):
@@ -45,8 +51,9 @@ def test_triplet_loss_of_the_original(golden):
   embeddings = tf.Variable(data['triplet|small|embeddings'])
   labels = data['triplet|small|labels']
   with tf.GradientTape() as tape:
-    loss = tf.add_n([losses.triplet_loss(embeddings[i:i + 3], labels[i:i + 3])
-                     for i in (0, 3)]) / 2
+    loss = (
+      tf.add_n([losses.triplet_loss(embeddings[i : i + 3], labels[i : i + 3]) for i in (0, 3)]) / 2
+    )
   np.testing.assert_allclose(loss, data['triplet|small|loss'], rtol=1e-5)
   gradient = tf.convert_to_tensor(tape.gradient(loss, embeddings)).numpy()
   assert relative_error(gradient, data['triplet|small|grad']) < 1e-4
@@ -62,8 +69,11 @@ def golden_anchors(data, video):
   embeddings = data['triplet|more_than_256|embeddings'][frames]
   labels = data['triplet|more_than_256|labels'][frames]
   used = np.abs(data['triplet|more_than_256|grad'][3 * video]).max(axis=-1).ravel() > 0
-  free = [pixel for pixel in np.flatnonzero(~used)
-          if float(losses.triplet_loss(embeddings, labels, anchors=[pixel])) == 0]
+  free = [
+    pixel
+    for pixel in np.flatnonzero(~used)
+    if float(losses.triplet_loss(embeddings, labels, anchors=[pixel])) == 0
+  ]
   return np.concatenate([np.flatnonzero(used), free])[:256].astype(np.int32)
 
 
@@ -74,9 +84,17 @@ def test_triplet_loss_of_the_original_with_chosen_anchors(golden):
   anchors = [golden_anchors(data, video) for video in (0, 1)]
   assert [len(chosen) for chosen in anchors] == [256, 256]
   with tf.GradientTape() as tape:
-    loss = tf.add_n([
-        losses.triplet_loss(embeddings[3 * i:3 * i + 3], labels[3 * i:3 * i + 3], anchors=chosen)
-        for i, chosen in enumerate(anchors)]) / 2
+    loss = (
+      tf.add_n(
+        [
+          losses.triplet_loss(
+            embeddings[3 * i : 3 * i + 3], labels[3 * i : 3 * i + 3], anchors=chosen
+          )
+          for i, chosen in enumerate(anchors)
+        ]
+      )
+      / 2
+    )
   np.testing.assert_allclose(loss, data['triplet|more_than_256|loss'], rtol=1e-5)
   gradient = tf.convert_to_tensor(tape.gradient(loss, embeddings)).numpy()
   assert relative_error(gradient, data['triplet|more_than_256|grad']) < 1e-4
@@ -89,7 +107,8 @@ def test_triplet_loss_leaves_ignored_pixels_out(rng):
   moved = embeddings.copy()
   moved[:, 0] += 100
   assert float(losses.triplet_loss(embeddings, labels)) == pytest.approx(
-      float(losses.triplet_loss(moved, labels)), rel=1e-6)
+    float(losses.triplet_loss(moved, labels)), rel=1e-6
+  )
   assert float(losses.triplet_loss(embeddings, np.full_like(labels, 255))) == 0
 
 
@@ -97,8 +116,8 @@ def test_triplet_anchors_follow_the_seed(rng):
   embeddings = rng.normal(size=(2, 20, 20, 5)).astype(np.float32)
   labels = rng.integers(0, 3, (2, 20, 20)).astype(np.int32)
   first, again, other = (
-      float(losses.triplet_loss(embeddings, labels, seed=seed))
-      for seed in ([1, 2], [1, 2], [3, 4]))
+    float(losses.triplet_loss(embeddings, labels, seed=seed)) for seed in ([1, 2], [1, 2], [3, 4])
+  )
   assert first == again != other
 
 
@@ -133,11 +152,11 @@ def test_softmax_cross_entropy_is_the_mean_over_pixels_that_count(rng):
   log_probability = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
   picked = np.take_along_axis(log_probability, np.minimum(labels, 3)[..., None], -1)[..., 0]
   each = -picked[labels != 255]
-  assert float(losses.softmax_cross_entropy(logits, labels)) == pytest.approx(
-      each.mean(), rel=1e-5)
+  assert float(losses.softmax_cross_entropy(logits, labels)) == pytest.approx(each.mean(), rel=1e-5)
   mining = losses.HardMining(0.25, 0)
   assert float(losses.softmax_cross_entropy(logits, labels, mining=mining)) == pytest.approx(
-      np.sort(each)[-18:].mean(), rel=1e-5)
+    np.sort(each)[-18:].mean(), rel=1e-5
+  )
 
 
 def test_class_weights_scale_their_pixels(rng):
@@ -145,12 +164,13 @@ def test_class_weights_scale_their_pixels(rng):
   labels = np.zeros((1, 4, 4), np.int32)
   plain = float(losses.softmax_cross_entropy(logits, labels))
   assert float(losses.softmax_cross_entropy(logits, labels, class_weights=[3, 7])) == (
-      pytest.approx(3 * plain, rel=1e-6))
+    pytest.approx(3 * plain, rel=1e-6)
+  )
 
 
 def test_hard_pixel_count_falls_to_the_fraction():
   mining = losses.HardMining(0.15, 100)
-  counts = [int(losses.hard_pixel_count(1000, step, mining)) for step in (0, 50, 100, 10 ** 6)]
+  counts = [int(losses.hard_pixel_count(1000, step, mining)) for step in (0, 50, 100, 10**6)]
   assert counts == [1000, 575, 150, 150]
 
 
@@ -162,25 +182,37 @@ def test_regularized_variables_are_those_of_the_original(golden):
 
 def test_l2_total_of_the_original(golden):
   import weight_recipe
+
   meta = golden.json('tf1/train_xception_65_os16_meta')
-  shapes = {entry['name']: entry['shape']
-            for entry in golden.json('tf1/vars/xception_65_os16_train')}
-  named = {entry['variable']: weight_recipe.value(entry['variable'], shapes[entry['variable']])
-           for entry in meta['regularized']}
+  shapes = {
+    entry['name']: entry['shape'] for entry in golden.json('tf1/vars/xception_65_os16_train')
+  }
+  named = {
+    entry['variable']: weight_recipe.value(entry['variable'], shapes[entry['variable']])
+    for entry in meta['regularized']
+  }
   assert float(losses.l2_loss(named)) == pytest.approx(meta['total'], rel=1e-5)
 
 
 def test_embedding_and_head_keep_their_weight_decay():
   ones = np.ones([1, 1, 2, 3], np.float32)
-  named = {'embedding/split_separable_conv2d_pointwise/weights': ones, 'aspp0/weights': ones,
-           'aspp1_depthwise/depthwise_weights': ones, 'aspp0/BatchNorm/gamma': ones}
+  named = {
+    'embedding/split_separable_conv2d_pointwise/weights': ones,
+    'aspp0/weights': ones,
+    'aspp1_depthwise/depthwise_weights': ones,
+    'aspp0/BatchNorm/gamma': ones,
+  }
   assert float(losses.l2_loss(named, weight_decay=0.0)) == pytest.approx(3 * 4e-5)
   assert float(losses.l2_loss(named, weight_decay=1.0)) == pytest.approx(3 * (1 + 4e-5))
 
 
-@pytest.mark.parametrize('fields, message', [
+@pytest.mark.parametrize(
+  'fields, message',
+  [
     ((1.5, 0), 'top_k_percent_pixels is 1.5; it must lie in'),
-    ((0.5, -1), 'hard_example_mining_step is -1; it must be 0 or more')])
+    ((0.5, -1), 'hard_example_mining_step is -1; it must be 0 or more'),
+  ],
+)
 def test_bad_mining_is_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     losses.HardMining(*fields)

@@ -6,7 +6,12 @@ import tensorflow as tf
 
 from feelvos_tf import matching_scores
 from feelvos_tf.matching import (
-    ReferenceBank, distance_from_squared, global_matching, local_matching, prepare_reference)
+  ReferenceBank,
+  distance_from_squared,
+  global_matching,
+  local_matching,
+  prepare_reference,
+)
 
 TOLERANCE = 1e-5
 
@@ -22,8 +27,9 @@ def to_distance(squared):
 def naive_global(query, reference, labels, objects, k=1):
   """float64, one object at a time; k > 1 pads with the farthest real neighbour."""
   shape = query.shape[:2]
-  squared = squared_distances(query.reshape(-1, query.shape[-1]),
-                              reference.reshape(-1, query.shape[-1]))
+  squared = squared_distances(
+    query.reshape(-1, query.shape[-1]), reference.reshape(-1, query.shape[-1])
+  )
   maps = []
   for index in range(objects):
     own = np.sort(squared[:, labels.reshape(-1) == index], axis=1)[:, :k]
@@ -40,7 +46,7 @@ def naive_local(query, previous, labels, objects, radius):
   maps = np.ones([objects, height, width])
   for y in range(height):
     for x in range(width):
-      window = np.s_[max(0, y - radius):y + radius + 1, max(0, x - radius):x + radius + 1]
+      window = np.s_[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
       squared = np.square(previous[window].astype(np.float64) - query[y, x]).sum(-1)
       for index in range(objects):
         own = squared[labels[window] == index]
@@ -71,8 +77,14 @@ def test_global_equals_original(golden, k, ids, objects):
   expected = data[f'g|k{k}|{ids}|normalized'][..., 0]
   for frame in range(3):
     # Object 3 of ids_0123 has no pixel; the original gives 0 for it when k > 1.
-    maps = run_global(data['g|query'][frame], data['g|ref'], data['g|labels'][..., 0], objects, k=k,
-                      absent_distance_of_original=True)
+    maps = run_global(
+      data['g|query'][frame],
+      data['g|ref'],
+      data['g|labels'][..., 0],
+      objects,
+      k=k,
+      absent_distance_of_original=True,
+    )
     np.testing.assert_allclose(maps, expected[frame].transpose(2, 0, 1), atol=TOLERANCE, rtol=0)
 
 
@@ -94,8 +106,13 @@ def test_global_with_few_pixels_equals_original(golden, k, limit):
 @pytest.mark.parametrize('radius', [2, 4, 15])
 def test_local_equals_original(golden, size, radius):
   data = golden.npz('tf1/matching')
-  maps = local_matching(data[f'l|{size}|query'], data[f'l|{size}|prev'],
-                        data[f'l|{size}|prev_labels'][..., 0], 4, window_radius=radius)
+  maps = local_matching(
+    data[f'l|{size}|query'],
+    data[f'l|{size}|prev'],
+    data[f'l|{size}|prev_labels'][..., 0],
+    4,
+    window_radius=radius,
+  )
   expected = data[f'l|{size}|md{radius}|features'][0, ..., 0].transpose(2, 0, 1)
   np.testing.assert_allclose(maps, expected, atol=TOLERANCE, rtol=0)
 
@@ -119,13 +136,18 @@ def test_video_distances_equal_original(golden, video):
 
 
 @pytest.mark.parametrize('k', [1, 2, 5])
-@pytest.mark.parametrize('height, width, channels, objects', [
-    (1, 1, 1, 1), (5, 9, 3, 2), (13, 7, 20, 6), (24, 31, 10, 3), (40, 30, 4, 25)])
+@pytest.mark.parametrize(
+  'height, width, channels, objects',
+  [(1, 1, 1, 1), (5, 9, 3, 2), (13, 7, 20, 6), (24, 31, 10, 3), (40, 30, 4, 25)],
+)
 def test_global_equals_naive(rng, k, height, width, channels, objects):
   query, reference, labels = random_case(rng, height, width, channels, objects)
   np.testing.assert_allclose(
-      run_global(query, reference, labels, objects, k=k),
-      naive_global(query, reference, labels, objects, k=k), atol=TOLERANCE, rtol=0)
+    run_global(query, reference, labels, objects, k=k),
+    naive_global(query, reference, labels, objects, k=k),
+    atol=TOLERANCE,
+    rtol=0,
+  )
 
 
 @pytest.mark.parametrize('k', [1, 3])
@@ -139,8 +161,12 @@ def test_global_chunked_equals_dense(rng, k):
 def test_query_and_reference_may_differ_in_size(rng):
   query, _, _ = random_case(rng, 6, 11, 8, 1)
   _, reference, labels = random_case(rng, 9, 4, 8, 3)
-  np.testing.assert_allclose(run_global(query, reference, labels, 3),
-                             naive_global(query, reference, labels, 3), atol=TOLERANCE, rtol=0)
+  np.testing.assert_allclose(
+    run_global(query, reference, labels, 3),
+    naive_global(query, reference, labels, 3),
+    atol=TOLERANCE,
+    rtol=0,
+  )
 
 
 def test_global_ignores_labels_out_of_range_and_absent_objects(rng):
@@ -149,7 +175,8 @@ def test_global_ignores_labels_out_of_range_and_absent_objects(rng):
   labels[0] = -1
   maps = run_global(query, reference, labels, 5)
   np.testing.assert_allclose(
-      maps, naive_global(query, reference, labels, 5), atol=TOLERANCE, rtol=0)
+    maps, naive_global(query, reference, labels, 5), atol=TOLERANCE, rtol=0
+  )
   assert np.all(maps[[1, 3, 4]] == 1.0)
   assert np.all(run_global(query, reference, np.full_like(labels, 255), 2) == 1.0)
 
@@ -161,14 +188,23 @@ def test_absent_object_is_far_for_every_k_unless_the_original_is_asked_for(rng):
   assert np.all(original[2] == 0.0)
 
 
-@pytest.mark.parametrize('height, width, channels, objects, radius', [
-    (1, 1, 1, 1, 15), (5, 9, 3, 2, 0), (13, 7, 20, 6, 3), (16, 33, 10, 3, 7), (23, 18, 4, 25, 15),
-    (6, 5, 4, 2, 40)])
+@pytest.mark.parametrize(
+  'height, width, channels, objects, radius',
+  [
+    (1, 1, 1, 1, 15),
+    (5, 9, 3, 2, 0),
+    (13, 7, 20, 6, 3),
+    (16, 33, 10, 3, 7),
+    (23, 18, 4, 25, 15),
+    (6, 5, 4, 2, 40),
+  ],
+)
 def test_local_equals_naive(rng, height, width, channels, objects, radius):
   query, previous, labels = random_case(rng, height, width, channels, objects)
   maps = local_matching(query, previous, labels, objects, window_radius=radius)
   np.testing.assert_allclose(
-      maps, naive_local(query, previous, labels, objects, radius), atol=TOLERANCE, rtol=0)
+    maps, naive_local(query, previous, labels, objects, radius), atol=TOLERANCE, rtol=0
+  )
 
 
 def test_local_with_large_areas_equals_naive(rng):
@@ -179,7 +215,8 @@ def test_local_with_large_areas_equals_naive(rng):
   labels[:, 20:22] = 255
   maps = local_matching(query, previous, labels, 4, window_radius=4).numpy()
   np.testing.assert_allclose(
-      maps, naive_local(query, previous, labels, 4, 4), atol=TOLERANCE, rtol=0)
+    maps, naive_local(query, previous, labels, 4, 4), atol=TOLERANCE, rtol=0
+  )
   assert np.all(maps[2] == 1.0) and np.all(maps[1, 15:] == 1.0)
 
 
@@ -192,29 +229,42 @@ def test_local_chunked_equals_dense(rng):
 
 def test_window_larger_than_frame_equals_global(rng):
   query, previous, labels = random_case(rng, 9, 14, 8, 3)
-  np.testing.assert_allclose(local_matching(query, previous, labels, 3, window_radius=20),
-                             run_global(query, previous, labels, 3), atol=TOLERANCE, rtol=0)
+  np.testing.assert_allclose(
+    local_matching(query, previous, labels, 3, window_radius=20),
+    run_global(query, previous, labels, 3),
+    atol=TOLERANCE,
+    rtol=0,
+  )
 
 
 def test_permuting_objects_permutes_maps(rng):
   query, reference, labels = random_case(rng, 14, 17, 8, 5)
   order = rng.permutation(5)
   permuted = np.argsort(order)[labels].astype(np.int32)
-  np.testing.assert_allclose(run_global(query, reference, permuted, 5),
-                             run_global(query, reference, labels, 5)[order], atol=1e-6)
-  np.testing.assert_allclose(local_matching(query, reference, permuted, 5, window_radius=3),
-                             local_matching(query, reference, labels, 5, window_radius=3).numpy()[
-                                 order], atol=1e-6)
+  np.testing.assert_allclose(
+    run_global(query, reference, permuted, 5),
+    run_global(query, reference, labels, 5)[order],
+    atol=1e-6,
+  )
+  np.testing.assert_allclose(
+    local_matching(query, reference, permuted, 5, window_radius=3),
+    local_matching(query, reference, labels, 5, window_radius=3).numpy()[order],
+    atol=1e-6,
+  )
 
 
 def test_large_common_offset_costs_no_accuracy(rng):
   """Without centring, |e|^2 = 1e5 would leave squared distances an error of 1e-2."""
   query, reference, labels = random_case(rng, 12, 13, 10, 2, scale=0.1)
   query, reference = query + 100, reference + 100
-  np.testing.assert_allclose(run_global(query, reference, labels, 2),
-                             naive_global(query, reference, labels, 2), atol=1e-4)
-  np.testing.assert_allclose(local_matching(query, reference, labels, 2, window_radius=3),
-                             naive_local(query, reference, labels, 2, 3), atol=1e-4)
+  np.testing.assert_allclose(
+    run_global(query, reference, labels, 2), naive_global(query, reference, labels, 2), atol=1e-4
+  )
+  np.testing.assert_allclose(
+    local_matching(query, reference, labels, 2, window_radius=3),
+    naive_local(query, reference, labels, 2, 3),
+    atol=1e-4,
+  )
 
 
 def test_equal_embeddings_have_distance_zero(rng):
@@ -237,9 +287,13 @@ def test_bfloat16_embeddings_are_accepted(rng):
   query, reference = tf.cast(query, tf.bfloat16), tf.cast(reference, tf.bfloat16)
   exact = tf.cast(query, tf.float32).numpy(), tf.cast(reference, tf.float32).numpy()
   np.testing.assert_allclose(
-      run_global(query, reference, labels, 2), naive_global(*exact, labels, 2), atol=TOLERANCE)
-  np.testing.assert_allclose(local_matching(query, reference, labels, 2, window_radius=2),
-                             naive_local(*exact, labels, 2, 2), atol=TOLERANCE)
+    run_global(query, reference, labels, 2), naive_global(*exact, labels, 2), atol=TOLERANCE
+  )
+  np.testing.assert_allclose(
+    local_matching(query, reference, labels, 2, window_radius=2),
+    naive_local(*exact, labels, 2, 2),
+    atol=TOLERANCE,
+  )
 
 
 def test_distance_from_squared():
@@ -275,7 +329,8 @@ def test_random_choice_follows_the_seed(rng):
   labels = np.zeros([20, 30], np.int32)
   numbered = np.arange(600, dtype=np.float32).reshape(20, 30, 1)
   draw = lambda seed: kept_pixels(
-      prepare_reference(numbered, labels, 1, max_pixels_per_object=50, seed=seed), 1)[0]
+    prepare_reference(numbered, labels, 1, max_pixels_per_object=50, seed=seed), 1
+  )[0]
   assert draw(3) == draw(3) == draw(tf.constant([3, 0]))
   assert draw(3) != draw(4)
 
@@ -292,8 +347,12 @@ def test_even_choice_is_spread_over_the_object():
 
 def naive_tf_global(query, reference, labels, objects, k):
   channels = query.shape[-1]
-  squared = tf.reduce_sum(tf.math.squared_difference(
-      tf.reshape(query, [-1, 1, channels]), tf.reshape(reference, [1, -1, channels])), -1)
+  squared = tf.reduce_sum(
+    tf.math.squared_difference(
+      tf.reshape(query, [-1, 1, channels]), tf.reshape(reference, [1, -1, channels])
+    ),
+    -1,
+  )
   maps = []
   for index in range(objects):
     own = tf.boolean_mask(squared, labels.reshape(-1) == index, axis=1)
@@ -306,7 +365,7 @@ def naive_tf_global(query, reference, labels, objects, k):
 def naive_tf_local(query, previous, labels, objects, radius):
   height, width, _ = query.shape
   ys, xs = np.mgrid[:height, :width].reshape(2, -1)
-  inside = ((np.abs(ys[:, None] - ys) <= radius) & (np.abs(xs[:, None] - xs) <= radius))
+  inside = (np.abs(ys[:, None] - ys) <= radius) & (np.abs(xs[:, None] - xs) <= radius)
   query = tf.reshape(query, [height * width, 1, -1])
   previous = tf.reshape(previous, [1, height * width, -1])
   squared = tf.reduce_sum(tf.math.squared_difference(query, previous), -1)
@@ -333,11 +392,20 @@ def test_global_gradients_equal_naive(rng, k, chunk_bytes):
   labels[0, :2] = 3
   labels[1:][labels[1:] == 3] = 0
   weight = rng.normal(size=[4, 11, 13]).astype(np.float32)
-  ours = gradients(lambda q, r: global_matching(
-      q, prepare_reference(r, labels, 4), 4, k=k, chunk_bytes=chunk_bytes),
-      query, reference, weight=weight)
-  naive = gradients(lambda q, r: naive_tf_global(
-      q, r, np.where(labels == 3, 2, labels), 3, k), query, reference, weight=weight[[0, 1, 3]])
+  ours = gradients(
+    lambda q, r: global_matching(
+      q, prepare_reference(r, labels, 4), 4, k=k, chunk_bytes=chunk_bytes
+    ),
+    query,
+    reference,
+    weight=weight,
+  )
+  naive = gradients(
+    lambda q, r: naive_tf_global(q, r, np.where(labels == 3, 2, labels), 3, k),
+    query,
+    reference,
+    weight=weight[[0, 1, 3]],
+  )
   for mine, expected in zip(ours, naive):
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(mine, expected, atol=2e-5)
@@ -348,8 +416,12 @@ def test_local_gradients_equal_naive(rng, chunk_bytes):
   query, previous, labels = random_case(rng, 14, 19, 6, 3)
   labels[:7] = np.where(labels[:7] == 1, 255, labels[:7])
   weight = rng.normal(size=[3, 14, 19]).astype(np.float32)
-  ours = gradients(lambda q, p: local_matching(
-      q, p, labels, 3, window_radius=3, chunk_bytes=chunk_bytes), query, previous, weight=weight)
+  ours = gradients(
+    lambda q, p: local_matching(q, p, labels, 3, window_radius=3, chunk_bytes=chunk_bytes),
+    query,
+    previous,
+    weight=weight,
+  )
   naive = gradients(lambda q, p: naive_tf_local(q, p, labels, 3, 3), query, previous, weight=weight)
   for mine, expected in zip(ours, naive):
     assert np.abs(expected).max() > 0.1
@@ -360,10 +432,13 @@ def test_bfloat16_gradients_are_close(rng):
   query, reference, labels = random_case(rng, 8, 9, 6, 2)
   weight = np.ones([2, 8, 9], np.float32)
   for function in (
-      lambda dtype: lambda q, r: global_matching(
-          q, prepare_reference(r, labels, 2, compute_dtype=dtype), 2),
-      lambda dtype: lambda q, r: local_matching(
-          q, r, labels, 2, window_radius=9, compute_dtype=dtype)):
+    lambda dtype: (
+      lambda q, r: global_matching(q, prepare_reference(r, labels, 2, compute_dtype=dtype), 2)
+    ),
+    lambda dtype: (
+      lambda q, r: local_matching(q, r, labels, 2, window_radius=9, compute_dtype=dtype)
+    ),
+  ):
     exact = gradients(function(tf.float32), query, reference, weight=weight)
     rounded = gradients(function(tf.bfloat16), query, reference, weight=weight)
     for a, b in zip(exact, rounded):
@@ -383,9 +458,11 @@ class Matcher(tf.Module):
 
   @tf.function(input_signature=[frame, frame, labels, count])
   def __call__(self, query, other, labels, count):
-    return {'global': global_matching(query, prepare_reference(other, labels, count), count),
-            'three': global_matching(query, prepare_reference(other, labels, count), count, k=3),
-            'local': local_matching(query, other, labels, count, window_radius=4)}
+    return {
+      'global': global_matching(query, prepare_reference(other, labels, count), count),
+      'three': global_matching(query, prepare_reference(other, labels, count), count, k=3),
+      'local': local_matching(query, other, labels, count, window_radius=4),
+    }
 
 
 def test_saved_model_with_unknown_shapes(rng, tmp_path):
@@ -394,9 +471,11 @@ def test_saved_model_with_unknown_shapes(rng, tmp_path):
   for height, width, channels, objects in [(9, 14, 5, 2), (17, 6, 8, 4)]:
     query, other, labels = random_case(rng, height, width, channels, objects)
     maps = loaded(query, other, labels, objects)
-    for name, expected in [('global', naive_global(query, other, labels, objects)),
-                           ('three', naive_global(query, other, labels, objects, 3)),
-                           ('local', naive_local(query, other, labels, objects, 4))]:
+    for name, expected in [
+      ('global', naive_global(query, other, labels, objects)),
+      ('three', naive_global(query, other, labels, objects, 3)),
+      ('local', naive_local(query, other, labels, objects, 4)),
+    ]:
       np.testing.assert_allclose(maps[name], expected, atol=TOLERANCE)
 
 
@@ -410,8 +489,11 @@ def test_bank_travels_through_a_loop(rng):
     state = (0, bank, tf.zeros([count, 8, 9]))
     return tf.while_loop(lambda step, *_: step < 3, body, state)[2]
 
-  np.testing.assert_allclose(last_of_three(query, reference, labels, tf.constant(2)),
-                             naive_global(query, reference, labels, 2), atol=TOLERANCE)
+  np.testing.assert_allclose(
+    last_of_three(query, reference, labels, tf.constant(2)),
+    naive_global(query, reference, labels, 2),
+    atol=TOLERANCE,
+  )
 
 
 def test_training_under_tf_function_with_unknown_shapes(rng):
@@ -423,8 +505,9 @@ def test_training_under_tf_function_with_unknown_shapes(rng):
     with tf.GradientTape() as tape:
       tape.watch([query, reference])
       bank = prepare_reference(reference, labels, 3, max_pixels_per_object=1000, seed=1)
-      loss = (tf.reduce_sum(global_matching(query, bank, 3))
-              + tf.reduce_sum(local_matching(query, reference, labels, 3, window_radius=3)))
+      loss = tf.reduce_sum(global_matching(query, bank, 3)) + tf.reduce_sum(
+        local_matching(query, reference, labels, 3, window_radius=3)
+      )
     return tape.gradient(loss, [query, reference])
 
   far = gradients(lambda q, r: naive_tf_global(q, r, labels, 3, 1), query, reference, weight=weight)
@@ -471,12 +554,21 @@ def test_constant_channels_change_nothing_when_skipped(rng, dtype, values):
   bank = prepare_reference(other, labels, 4, compute_dtype=dtype)
   atol = 1e-6 if dtype == tf.float32 else 4e-3
   for k in (1, 3):
-    far = [tf.function(lambda skip=skip: global_matching(
-        query, bank, 4, k=k, skip_constant_channels=skip))() for skip in (False, True)]
+    far = [
+      tf.function(
+        lambda skip=skip: global_matching(query, bank, 4, k=k, skip_constant_channels=skip)
+      )()
+      for skip in (False, True)
+    ]
     np.testing.assert_allclose(far[1], far[0], atol=atol)
-  near = [tf.function(lambda skip=skip: local_matching(
-      query, other, labels, 4, window_radius=2, compute_dtype=dtype,
-      skip_constant_channels=skip))() for skip in (False, True)]
+  near = [
+    tf.function(
+      lambda skip=skip: local_matching(
+        query, other, labels, 4, window_radius=2, compute_dtype=dtype, skip_constant_channels=skip
+      )
+    )()
+    for skip in (False, True)
+  ]
   np.testing.assert_allclose(near[1], near[0], atol=atol)
 
 

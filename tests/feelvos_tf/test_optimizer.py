@@ -10,8 +10,14 @@ import pytest
 import tensorflow as tf
 
 from feelvos_tf.optimizer import (
-    LOGITS_ONLY, Adam, MomentumOptimizer, OptimizerOptions, clip_by_own_norm, gradient_multiplier,
-    rate_multiplier)
+  LOGITS_ONLY,
+  Adam,
+  MomentumOptimizer,
+  OptimizerOptions,
+  clip_by_own_norm,
+  gradient_multiplier,
+  rate_multiplier,
+)
 from feelvos_tf.schedule import learning_rate
 
 # Gradients of a training step are equal within so much (float noise of the network).
@@ -25,8 +31,11 @@ def training(golden):
 
 def tapped(training, prefix):
   """Variables of the golden step whose arrays are stored under `prefix`: name -> array."""
-  return {key[len(prefix) + 1:].replace('|', '/'): value
-          for key, value in training.items() if key.startswith(prefix + '|')}
+  return {
+    key[len(prefix) + 1 :].replace('|', '/'): value
+    for key, value in training.items()
+    if key.startswith(prefix + '|')
+  }
 
 
 def test_multipliers_of_the_original(golden):
@@ -50,16 +59,26 @@ def test_backbone_has_a_rate_of_its_own():
   options = OptimizerOptions(backbone_rate_multiplier=0.25)
   assert rate_multiplier('MobilenetV2/Conv/weights', options) == 0.25
   assert rate_multiplier('xception_65/entry_flow/conv1_1/weights', options) == 0.25
-  for scope in ('aspp1_depthwise', 'image_pooling', 'decoder/decoder_conv0_depthwise',
-                'embedding', 'embedding_seg/split_separable_conv2d_0_depthwise', 'logits'):
+  for scope in (
+    'aspp1_depthwise',
+    'image_pooling',
+    'decoder/decoder_conv0_depthwise',
+    'embedding',
+    'embedding_seg/split_separable_conv2d_0_depthwise',
+    'logits',
+  ):
     assert rate_multiplier(f'{scope}/weights', options) == 1.0
   assert rate_multiplier('MobilenetV2/Conv/weights') == 1.0
 
 
 @pytest.mark.parametrize('kind', ['momentum', 'adam'])
 def test_rates_of_backbone_and_new_layers(kind):
-  names = ('MobilenetV2/Conv/weights', 'decoder/weights', 'aspp0/weights',
-           'MobilenetV2/expanded_conv/project/weights')
+  names = (
+    'MobilenetV2/Conv/weights',
+    'decoder/weights',
+    'aspp0/weights',
+    'MobilenetV2/expanded_conv/project/weights',
+  )
   options = OptimizerOptions(backbone_rate_multiplier=0.25)
 
   def moved(options):
@@ -99,28 +118,33 @@ def test_gradient_norms_of_the_original(golden, step):
   optimizer = MomentumOptimizer({name: tf.Variable([0.0]) for name in norms})
   processed = optimizer.process([tf.constant([before]) for before, _ in norms.values()])
   np.testing.assert_allclose(
-      [float(gradient[0]) for gradient in processed], [after for _, after in norms.values()],
-      rtol=1e-5)
+    [float(gradient[0]) for gradient in processed],
+    [after for _, after in norms.values()],
+    rtol=1e-5,
+  )
 
 
 def test_one_step_of_the_original(golden, training):
   import weight_recipe
+
   gradients = tapped(training, 'grad')
   expected, slots = tapped(training, 'step1|var'), tapped(training, 'step1|momentum')
-  named = {name: tf.Variable(weight_recipe.value(name, expected[name].shape))
-           for name in expected}
+  named = {name: tf.Variable(weight_recipe.value(name, expected[name].shape)) for name in expected}
   initial = {name: variable.numpy() for name, variable in named.items()}
   # The stored gradients are already doubled and clipped.
   plain = OptimizerOptions(clip_gradient_norm=0.0)
   optimizer = MomentumOptimizer(named, plain)
-  optimizer.apply([gradients[name] / gradient_multiplier(name) for name in named],
-                  learning_rate(optimizer.iterations))
+  optimizer.apply(
+    [gradients[name] / gradient_multiplier(name) for name in named],
+    learning_rate(optimizer.iterations),
+  )
   for name, variable in named.items():
     change, golden_change = variable - initial[name], expected[name] - initial[name]
     scale = np.abs(golden_change).max() + 1e-7
     assert np.abs(change - golden_change).max() / scale < GRADIENT_TOLERANCE, name
     np.testing.assert_allclose(
-        optimizer.slots[name], slots[name], rtol=1e-4, atol=1e-4 * np.abs(slots[name]).max())
+      optimizer.slots[name], slots[name], rtol=1e-4, atol=1e-4 * np.abs(slots[name]).max()
+    )
 
 
 def test_momentum_recurrence_with_a_falling_rate():
@@ -136,7 +160,7 @@ def test_momentum_recurrence_with_a_falling_rate():
 
 def test_clipping_is_per_variable():
   np.testing.assert_allclose(clip_by_own_norm(tf.constant([30.0, 40.0]), 5.0), [3, 4], rtol=1e-6)
-  np.testing.assert_allclose(clip_by_own_norm(tf.constant([0.3, 0.4]), 5.0), [.3, .4], rtol=1e-6)
+  np.testing.assert_allclose(clip_by_own_norm(tf.constant([0.3, 0.4]), 5.0), [0.3, 0.4], rtol=1e-6)
   np.testing.assert_allclose(clip_by_own_norm(tf.constant([30.0, 40.0]), 0.0), [30, 40])
   optimizer = MomentumOptimizer([('a/biases', tf.Variable([0.0])), ('b', tf.Variable([0.0]))])
   big, small = optimizer.process([tf.constant([100.0]), tf.constant([0.5])])
@@ -152,6 +176,7 @@ def test_a_variable_without_gradient_stays():
 
 def test_keras_variables_in_a_compiled_step():
   import keras
+
   layer = keras.layers.Dense(1)
   layer.build((None, 2))
   named = [(variable.path, variable) for variable in layer.trainable_variables]
@@ -216,18 +241,28 @@ print('result', [round(float(v[0]), 5) for v in strategy.experimental_local_resu
 def test_replicas_add_up_their_gradients(multiplier, weight):
   # In a process of its own: logical devices can only be set up before TensorFlow starts.
   root = pathlib.Path(__file__).resolve().parents[2]
-  finished = subprocess.run([sys.executable, '-c', TWO_REPLICAS, str(multiplier)], cwd=root,
-                            text=True, capture_output=True, timeout=300, check=False)
+  finished = subprocess.run(
+    [sys.executable, '-c', TWO_REPLICAS, str(multiplier)],
+    cwd=root,
+    text=True,
+    capture_output=True,
+    timeout=300,
+    check=False,
+  )
   assert finished.returncode == 0, finished.stderr[-2000:]
   # 1 - 0.1 * multiplier * (1 + 2), on both replicas, in one step.
   assert finished.stdout.split('result ')[1].strip() == f'[{weight}, {weight}] 1'
 
 
-@pytest.mark.parametrize('fields, message', [
+@pytest.mark.parametrize(
+  'fields, message',
+  [
     ({'momentum': 1.0}, 'momentum is 1.0; it must lie in'),
     ({'clip_gradient_norm': -1.0}, 'clip_gradient_norm is -1.0'),
     ({'last_layer_gradient_multiplier': float('inf')}, 'last_layer_gradient_multiplier is inf'),
-    ({'backbone_rate_multiplier': -0.1}, 'backbone_rate_multiplier is -0.1')])
+    ({'backbone_rate_multiplier': -0.1}, 'backbone_rate_multiplier is -0.1'),
+  ],
+)
 def test_bad_options_are_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     OptimizerOptions(**fields)

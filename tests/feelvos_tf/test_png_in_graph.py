@@ -39,8 +39,15 @@ def png(ids, bits, palette=None, extra=b'', idat_size=1 << 20, interlaced=False,
   """A PNG file assembled by hand: any bit depth, chunk size, row filter, interlacing."""
   passes = [(0, 0, 1, 1)]
   if interlaced:
-    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
-              (1, 0, 2, 1)]
+    passes = [
+      (0, 0, 8, 8),
+      (0, 4, 8, 8),
+      (4, 0, 8, 4),
+      (0, 2, 4, 4),
+      (2, 0, 4, 2),
+      (0, 1, 2, 2),
+      (1, 0, 2, 1),
+    ]
   raw = b''
   for top, left, down, right in passes:
     part = ids[top::down, left::right]
@@ -48,7 +55,7 @@ def png(ids, bits, palette=None, extra=b'', idat_size=1 << 20, interlaced=False,
       continue
     above = None
     for row in part:
-      packed = np.unpackbits(row[:, np.newaxis], axis=1)[:, 8 - bits:]
+      packed = np.unpackbits(row[:, np.newaxis], axis=1)[:, 8 - bits :]
       line = np.packbits(packed.ravel())
       stored = line if filter_type == 0 or above is None else line - above
       raw += bytes([0 if above is None else filter_type]) + stored.tobytes()
@@ -56,30 +63,42 @@ def png(ids, bits, palette=None, extra=b'', idat_size=1 << 20, interlaced=False,
   data = zlib.compress(raw)
   kind = 0 if palette is None else 3
   header = struct.pack('>IIBBBBB', ids.shape[1], ids.shape[0], bits, kind, 0, 0, interlaced)
-  return b''.join([
-      b'\x89PNG\r\n\x1a\n', chunk(b'IHDR', header),
-      b'' if palette is None else chunk(b'PLTE', palette.tobytes()), extra,
-      *(chunk(b'IDAT', data[i:i + idat_size]) for i in range(0, len(data), idat_size)),
-      chunk(b'IEND', b'')])
+  return b''.join(
+    [
+      b'\x89PNG\r\n\x1a\n',
+      chunk(b'IHDR', header),
+      b'' if palette is None else chunk(b'PLTE', palette.tobytes()),
+      extra,
+      *(chunk(b'IDAT', data[i : i + idat_size]) for i in range(0, len(data), idat_size)),
+      chunk(b'IEND', b''),
+    ]
+  )
 
 
 @pytest.mark.parametrize('bits', [1, 2, 4, 8])
 @pytest.mark.parametrize('is_palette', [True, False])
-@pytest.mark.parametrize('options', [
-    {}, {'interlaced': True}, {'filter_type': 2, 'idat_size': 7},
-    {'extra': chunk(b'gAMA', struct.pack('>I', 45455)) + chunk(b'tEXt', b'Comment\0made up')}])
+@pytest.mark.parametrize(
+  'options',
+  [
+    {},
+    {'interlaced': True},
+    {'filter_type': 2, 'idat_size': 7},
+    {'extra': chunk(b'gAMA', struct.pack('>I', 45455)) + chunk(b'tEXt', b'Comment\0made up')},
+  ],
+)
 def test_decodes_the_stored_values_of_every_kind_of_file(decode, rng, bits, is_palette, options):
-  ids = rng.integers(0, 2 ** bits, (11, 13), dtype=np.uint8)
+  ids = rng.integers(0, 2**bits, (11, 13), dtype=np.uint8)
   # All entries have the same colour: colours cannot tell the ids apart.
-  palette = np.full((2 ** bits, 3), 70, np.uint8) if is_palette else None
+  palette = np.full((2**bits, 3), 70, np.uint8) if is_palette else None
   data = png(ids, bits, palette, **options)
   with Image.open(io.BytesIO(data)) as image:  # The file made up here is what it is meant to be.
-    stretched = 1 if is_palette or bits == 1 else 255 // (2 ** bits - 1)
+    stretched = 1 if is_palette or bits == 1 else 255 // (2**bits - 1)
     np.testing.assert_array_equal(np.array(image, np.uint8), ids * stretched)
   decoded = decode(data)
   np.testing.assert_array_equal(decoded.ids, ids)
-  expected = png_in_graph.DAVIS_PALETTE_CHUNK if palette is None else chunk(
-      b'PLTE', palette.tobytes())
+  expected = (
+    png_in_graph.DAVIS_PALETTE_CHUNK if palette is None else chunk(b'PLTE', palette.tobytes())
+  )
   assert decoded.palette.numpy() == expected
 
 
@@ -92,7 +111,7 @@ def test_transparency_of_a_palette_does_not_change_ids(decode, rng):
 def test_ids_and_palette_come_back_from_encoding(decode, encode, rng):
   ids = rng.integers(0, 256, (21, 34), dtype=np.uint8)
   for size in ((21, 34), (1, 1), (3, 33)):
-    part = ids[:size[0], :size[1]]
+    part = ids[: size[0], : size[1]]
     palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
     data = encode(part, decode(masks.encode_mask(part, palette)).palette).numpy()
     with Image.open(io.BytesIO(data)) as image:
@@ -107,7 +126,8 @@ def test_a_grey_mask_comes_back_with_the_davis_palette(decode, encode, rng):
   ids = np.repeat(rng.integers(0, 4, (3, 3), dtype=np.uint8), 4, axis=0)
   data = encode(ids, decode(png(ids, 2)).palette).numpy()
   np.testing.assert_array_equal(
-      masks.decode_mask(data, 'encoded', void=False).palette, masks.DAVIS_PALETTE)
+    masks.decode_mask(data, 'encoded', void=False).palette, masks.DAVIS_PALETTE
+  )
 
 
 def encoded(image, extension):
@@ -119,7 +139,9 @@ def header_only(height, width):
   return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IEND', b'')
 
 
-@pytest.mark.parametrize('data, message', [
+@pytest.mark.parametrize(
+  'data, message',
+  [
     (b'', 'not a PNG'),
     (b'GIF89a', 'not a PNG'),
     (encoded(np.zeros((4, 4, 3), np.uint8), '.jpg'), 'not a PNG'),
@@ -131,7 +153,8 @@ def header_only(height, width):
     (masks.encode_mask(np.eye(9, dtype=np.uint8))[:-20], 'truncated PNG|Invalid PNG'),
     (b'\x89PNG\r\n\x1a\n' + b'\0' * 10, 'damaged PNG'),
     (header_only(4, 4), 'Invalid PNG'),
-])
+  ],
+)
 def test_wrong_masks_are_refused_with_a_clear_message(decode, data, message):
   with pytest.raises(tf.errors.InvalidArgumentError, match=message):
     decode(data)
@@ -154,13 +177,16 @@ def test_frames_are_decoded_as_opencv_does(decode_frame, rng):
   assert np.mean(np.abs(difference)) < 1.0
 
 
-@pytest.mark.parametrize('data, message', [
+@pytest.mark.parametrize(
+  'data, message',
+  [
     (b'', 'not a JPEG or PNG'),
     (b'BM' + b'\0' * 60, 'not a JPEG or PNG'),
     (header_only(20000, 20000), 'height and width given'),
     (encoded(np.zeros((100, 100, 3), np.uint8), '.jpg'), 'height and width given'),
     (encoded(np.zeros((40, 40, 3), np.uint8), '.png')[:60], 'PNG'),
-])
+  ],
+)
 def test_wrong_frames_are_refused_with_a_clear_message(decode_frame, data, message):
   with pytest.raises(tf.errors.InvalidArgumentError, match=message):
     decode_frame(data)

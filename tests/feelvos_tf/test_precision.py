@@ -6,13 +6,13 @@ import tensorflow as tf
 
 from feelvos_tf import precision
 
-CPU_INFO = '''processor\t: 0
+CPU_INFO = """processor\t: 0
 model name\t: flags of all: kinds
 flags\t\t: fpu sse2 avx512f {}
 
 processor\t: 1
 flags\t\t: fpu
-'''
+"""
 
 
 @pytest.fixture
@@ -25,9 +25,15 @@ def cpu(monkeypatch, tmp_path):
   return lambda flag: path.write_text(CPU_INFO.format(flag))
 
 
-@pytest.mark.parametrize('flag, expected', [
-    ('avx512_bf16', 'bfloat16'), ('amx_bf16 amx_tile', 'bfloat16'), ('avx512_vnni', 'float32'),
-    ('', 'float32')])
+@pytest.mark.parametrize(
+  'flag, expected',
+  [
+    ('avx512_bf16', 'bfloat16'),
+    ('amx_bf16 amx_tile', 'bfloat16'),
+    ('avx512_vnni', 'float32'),
+    ('', 'float32'),
+  ],
+)
 def test_auto_follows_the_cpu(cpu, flag, expected):
   cpu(flag)
   assert precision.resolve('auto') == expected
@@ -41,10 +47,14 @@ def test_auto_without_cpu_info_or_onednn(cpu, monkeypatch):
   assert precision.resolve('auto') == 'float32'
 
 
-@pytest.mark.parametrize('details, expected', [
+@pytest.mark.parametrize(
+  'details, expected',
+  [
     ([{'compute_capability': (9, 0)}], 'bfloat16'),
     ([{'compute_capability': (8, 0)}, {'compute_capability': (7, 5)}], 'float32'),
-    ([{}], 'float32')])
+    ([{}], 'float32'),
+  ],
+)
 def test_auto_follows_the_gpus(cpu, monkeypatch, details, expected):
   cpu('avx512_bf16')
   monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: details)

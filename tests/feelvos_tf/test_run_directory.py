@@ -11,17 +11,24 @@ import pytest
 from feelvos_tf.run_directory import RunDirectory
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-OPTIONS = {'model': {'head_layers': 4, 'model': {'model_variant': 'xception_65'}},
-           'optimizer': 'momentum', 'loss_scaling': False, 'trainer': {'log_steps': 10}}
+OPTIONS = {
+  'model': {'head_layers': 4, 'model': {'model_variant': 'xception_65'}},
+  'optimizer': 'momentum',
+  'loss_scaling': False,
+  'trainer': {'log_steps': 10},
+}
 
 
 def hold(folder):
   """A process that holds the lock until it is killed."""
-  code = ('import sys, time\nfrom feelvos_tf.run_directory import RunDirectory\n'
-          'with RunDirectory(sys.argv[1]).locked():\n  print("held", flush=True)\n'
-          '  time.sleep(60)\n')
-  process = subprocess.Popen([sys.executable, '-c', code, str(folder)], cwd=ROOT, text=True,
-                             stdout=subprocess.PIPE)
+  code = (
+    'import sys, time\nfrom feelvos_tf.run_directory import RunDirectory\n'
+    'with RunDirectory(sys.argv[1]).locked():\n  print("held", flush=True)\n'
+    '  time.sleep(60)\n'
+  )
+  process = subprocess.Popen(
+    [sys.executable, '-c', code, str(folder)], cwd=ROOT, text=True, stdout=subprocess.PIPE
+  )
   assert process.stdout.readline() == 'held\n'
   return process
 
@@ -57,14 +64,21 @@ def test_options_younger_than_the_run_had_their_defaults(tmp_path):
   assert directory.register(now, defaults) == []
   with pytest.raises(ValueError, match='model.neutral_inputs'):
     RunDirectory(tmp_path).register(
-        {**now, 'model': {**now['model'], 'neutral_inputs': ['local']}}, defaults)
+      {**now, 'model': {**now['model'], 'neutral_inputs': ['local']}}, defaults
+    )
 
 
-@pytest.mark.parametrize('wrong, match', [
-    ({'model': {'head_layers': 4, 'model': {'model_variant': 'mobilenet_v2'}}},
-     'model.model.model_variant "xception_65" -> "mobilenet_v2"'),
+@pytest.mark.parametrize(
+  'wrong, match',
+  [
+    (
+      {'model': {'head_layers': 4, 'model': {'model_variant': 'mobilenet_v2'}}},
+      'model.model.model_variant "xception_65" -> "mobilenet_v2"',
+    ),
     ({'optimizer': 'adam'}, 'optimizer "momentum" -> "adam"'),
-    ({'loss_scaling': True}, 'loss_scaling false -> true')])
+    ({'loss_scaling': True}, 'loss_scaling false -> true'),
+  ],
+)
 def test_folder_of_another_model_is_refused_and_untouched(tmp_path, wrong, match):
   directory = RunDirectory(tmp_path)
   directory.register(OPTIONS)

@@ -7,9 +7,9 @@ import tensorflow as tf
 from feelvos_tf.schedule import ScheduleOptions, learning_rate
 
 GOLDEN = {
-    'poly': ScheduleOptions(),
-    'poly_slow1000': ScheduleOptions(slow_start_step=1000),
-    'step': ScheduleOptions(learning_policy='step'),
+  'poly': ScheduleOptions(),
+  'poly_slow1000': ScheduleOptions(slow_start_step=1000),
+  'step': ScheduleOptions(learning_policy='step'),
 }
 
 
@@ -44,13 +44,16 @@ def test_cosine_starts_at_the_base_rate_and_ends_at_zero():
   np.testing.assert_allclose(rates, [7e-4, 3.5e-4, 0, 0], atol=1e-10)
 
 
-@pytest.mark.parametrize('fields, message', [
+@pytest.mark.parametrize(
+  'fields, message',
+  [
     ({'learning_policy': 'linear'}, "learning_policy is 'linear'; choose one of poly, step"),
     ({'base_learning_rate': -1.0}, 'base_learning_rate is -1.0; it must be 0 or more'),
     ({'base_learning_rate': float('nan')}, 'base_learning_rate is nan'),
     ({'learning_rate_decay_step': 0}, 'learning_rate_decay_step is 0'),
     ({'slow_start_step': 200000}, 'train longer or shorten the slow start'),
-])
+  ],
+)
 def test_bad_options_are_refused(fields, message):
   with pytest.raises(ValueError, match=message.replace('(', r'\(')):
     ScheduleOptions(**fields)

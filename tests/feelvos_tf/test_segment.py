@@ -41,7 +41,7 @@ def ids_mask(*ids):
   mask = np.zeros(SIZE, np.uint8)
   width = SIZE[1] // len(ids)
   for i, object_id in enumerate(ids):
-    mask[8:25, i * width + 4:(i + 1) * width - 2] = object_id
+    mask[8:25, i * width + 4 : (i + 1) * width - 2] = object_id
   return mask
 
 
@@ -86,13 +86,17 @@ def test_folder_of_frames(run_main, frames, tmp_path, copying_weights, palette):
   mask = ids_mask(3, 17, 255)
   given = write_png(tmp_path / 'mask.png', mask, palette)
   out = tmp_path / 'out' / 'deep'
-  process = run_main(MODULE, f'--input={frames}', f'--mask={given}', f'--output={out}',
-                     f'--model={copying_weights}')
+  process = run_main(
+    MODULE, f'--input={frames}', f'--mask={given}', f'--output={out}', f'--model={copying_weights}'
+  )
   assert process.returncode == 0, process.stderr
   assert f'frames: 5 masks in {out}/masks' in process.stdout
   assert 'frames/s' in process.stderr
-  assert outputs(out) == [*(f'masks/{name}.png' for name in sorted(
-      f'frame{i}' for i in range(8, 13))), 'overlay.mp4', 'overview.png']
+  assert outputs(out) == [
+    *(f'masks/{name}.png' for name in sorted(f'frame{i}' for i in range(8, 13))),
+    'overlay.mp4',
+    'overview.png',
+  ]
   for name in ('frame8', 'frame12'):
     written = masks.read_mask(out / 'masks' / f'{name}.png')
     np.testing.assert_array_equal(written.palette, palette)
@@ -111,14 +115,27 @@ def test_video_file_and_overwrite(run_main, images, tmp_path, copying_weights):
   writer.release()
   given = write_png(tmp_path / 'mask.png', ids_mask(255)[:32, :48])  # Black and white.
   out = tmp_path / 'out'
-  flags = [f'--input={clip}', f'--mask={given}', f'--output={out}', f'--model={copying_weights}',
-           '--max_internal_size=40', '--nopictures']
+  flags = [
+    f'--input={clip}',
+    f'--mask={given}',
+    f'--output={out}',
+    f'--model={copying_weights}',
+    '--max_internal_size=40',
+    '--nopictures',
+  ]
   (out / 'masks').mkdir(parents=True)
   (out / 'masks' / '00000.png').write_text('something older')
   assert_one_line(run_main(MODULE, *flags), 1, f'{out} is not empty', '--overwrite')
   assert (out / 'masks' / '00000.png').read_text() == 'something older'
-  process = run_main(MODULE, *flags, '--overwrite', '--previous_prediction=probabilities',
-                     '--max_reference_pixels_per_object=50', '--flip', '--image_pyramid=0.75,1')
+  process = run_main(
+    MODULE,
+    *flags,
+    '--overwrite',
+    '--previous_prediction=probabilities',
+    '--max_reference_pixels_per_object=50',
+    '--flip',
+    '--image_pyramid=0.75,1',
+  )
   assert process.returncode == 0, process.stderr
   assert outputs(out) == [f'masks/{i:05d}.png' for i in range(5)]
   with Image.open(out / 'masks' / '00004.png') as image:
@@ -126,13 +143,18 @@ def test_video_file_and_overwrite(run_main, images, tmp_path, copying_weights):
 
 
 def test_the_default_model_computes_in_what_is_fast_here(
-    run_main, frames, tmp_path, copying_weights):
+  run_main, frames, tmp_path, copying_weights
+):
   given = write_png(tmp_path / 'mask.png', ids_mask(1))
-  flags = [f'--input={frames}', f'--mask={given}', f'--output={tmp_path / "out"}', '--nopictures',
-           '--overwrite']
+  flags = [
+    f'--input={frames}',
+    f'--mask={given}',
+    f'--output={tmp_path / "out"}',
+    '--nopictures',
+    '--overwrite',
+  ]
   own = f'--model={copying_weights}'
-  for more, may_be_bfloat16 in (
-      ([], True), ([own], False), ([own, '--precision=auto'], True)):
+  for more, may_be_bfloat16 in (([], True), ([own], False), ([own, '--precision=auto'], True)):
     process = run_main(MODULE, *flags, *more)
     assert process.returncode == 0, process.stderr
     expected = may_be_bfloat16 and precision.resolve(precision.AUTO) == 'bfloat16'
@@ -140,16 +162,28 @@ def test_the_default_model_computes_in_what_is_fast_here(
 
 
 def test_a_number_of_reference_pixels_overrules_what_the_weights_file_says():
-  code = ('from absl import flags; from feelvos_tf import segmenter_options as options; '
-          'options.define_flags(); flags.FLAGS(["x", *{}]); print(options.model_overrides())')
+  code = (
+    'from absl import flags; from feelvos_tf import segmenter_options as options; '
+    'options.define_flags(); flags.FLAGS(["x", *{}]); print(options.model_overrides())'
+  )
   for given, expected in (
-      ([], {}),
-      (['--max_reference_pixels_per_object=0'],
-       {'max_reference_pixels_per_object': None, 'max_reference_imbalance': None}),
-      (['--max_reference_pixels_per_object=70'],
-       {'max_reference_pixels_per_object': 70, 'max_reference_imbalance': None})):
-    process = subprocess.run([sys.executable, '-c', code.format(given)], cwd=ROOT, text=True,
-                             capture_output=True, check=True)
+    ([], {}),
+    (
+      ['--max_reference_pixels_per_object=0'],
+      {'max_reference_pixels_per_object': None, 'max_reference_imbalance': None},
+    ),
+    (
+      ['--max_reference_pixels_per_object=70'],
+      {'max_reference_pixels_per_object': 70, 'max_reference_imbalance': None},
+    ),
+  ):
+    process = subprocess.run(
+      [sys.executable, '-c', code.format(given)],
+      cwd=ROOT,
+      text=True,
+      capture_output=True,
+      check=True,
+    )
     assert process.stdout.strip() == str(expected)
 
 
@@ -159,8 +193,11 @@ def davis(tmp_path, images, palette):
   root = tmp_path / 'DAVIS'
   void = ids_mask(2, 3)
   void[:4] = 255
-  for name, mask, colours in (('ducks', ids_mask(1, 5), palette), ('bear', ids_mask(255), None),
-                              ('void', void, palette)):
+  for name, mask, colours in (
+    ('ducks', ids_mask(1, 5), palette),
+    ('bear', ids_mask(255), None),
+    ('void', void, palette),
+  ):
     for i, image in enumerate(images[:3]):
       write_png(root / 'JPEGImages' / '480p' / name / f'{i:05d}.png', image)
     write_png(root / 'Annotations' / '480p' / name / '00000.png', mask, colours)
@@ -169,13 +206,21 @@ def davis(tmp_path, images, palette):
 
 def test_davis_style_root(run_main, davis, tmp_path, copying_weights, palette):
   out = tmp_path / 'out'
-  process = run_main(MODULE, f'--input={davis}', '--sequence=ducks', '--sequence=bear',
-                     '--sequence=void', f'--output={out}', f'--model={copying_weights}')
+  process = run_main(
+    MODULE,
+    f'--input={davis}',
+    '--sequence=ducks',
+    '--sequence=bear',
+    '--sequence=void',
+    f'--output={out}',
+    f'--model={copying_weights}',
+  )
   assert process.returncode == 0, process.stderr
   names = ('bear', 'ducks', 'void')
-  assert outputs(out) == sorted([f'masks/{name}/{i:05d}.png' for name in names for i in range(3)]
-                                + [f'{name}.{kind}' for name in names
-                                   for kind in ('overlay.mp4', 'overview.png')])
+  assert outputs(out) == sorted(
+    [f'masks/{name}/{i:05d}.png' for name in names for i in range(3)]
+    + [f'{name}.{kind}' for name in names for kind in ('overlay.mp4', 'overview.png')]
+  )
   last = masks.read_mask(out / 'masks' / 'ducks' / '00002.png')
   np.testing.assert_array_equal(last.palette, palette)
   assert set(np.unique(last.ids)) == {0, 1, 5}
@@ -186,15 +231,22 @@ def test_davis_style_root(run_main, davis, tmp_path, copying_weights, palette):
 
 
 def test_unreadable_frame_in_the_middle_keeps_what_was_written(
-    run_main, frames, tmp_path, copying_weights):
+  run_main, frames, tmp_path, copying_weights
+):
   (frames / 'frame11.png').write_bytes(b'not an image')
   given = write_png(tmp_path / 'mask.png', ids_mask(1), masks.DAVIS_PALETTE)
   out = tmp_path / 'out'
-  process = run_main(MODULE, f'--input={frames}', f'--mask={given}', f'--output={out}',
-                     f'--model={copying_weights}')
+  process = run_main(
+    MODULE, f'--input={frames}', f'--mask={given}', f'--output={out}', f'--model={copying_weights}'
+  )
   assert_one_line(process, 1, 'frame11.png: unreadable frame', 'replace the file or remove it')
-  assert outputs(out) == ['masks/frame10.png', 'masks/frame8.png', 'masks/frame9.png',
-                          'overlay.mp4', 'overview.png']
+  assert outputs(out) == [
+    'masks/frame10.png',
+    'masks/frame8.png',
+    'masks/frame9.png',
+    'overlay.mp4',
+    'overview.png',
+  ]
   for name in ('frame8', 'frame10'):
     assert masks.read_mask(out / 'masks' / f'{name}.png').object_ids == (1,)
   assert sum(1 for _ in folder.open_video(out / 'overlay.mp4').frames()) == 3
@@ -204,24 +256,42 @@ def test_seeded_model_says_that_it_is_untrained(run_main, frames, tmp_path):
   given = write_png(tmp_path / 'mask.png', ids_mask(1), masks.DAVIS_PALETTE)
   for path in sorted(frames.iterdir())[1:]:
     path.unlink()  # A video of one frame.
-  process = run_main(MODULE, f'--input={frames}', f'--mask={given}', f'--output={tmp_path / "o"}',
-                     '--seeded_model=mobilenet_v2', '--nopictures')
+  process = run_main(
+    MODULE,
+    f'--input={frames}',
+    f'--mask={given}',
+    f'--output={tmp_path / "o"}',
+    '--seeded_model=mobilenet_v2',
+    '--nopictures',
+  )
   assert process.returncode == 0, process.stderr
   assert 'Untrained: mobilenet_v2' in process.stdout
   assert len(outputs(tmp_path / 'o')) == 1
 
 
 def test_interrupt_leaves_valid_files(tmp_path, rng, copying_weights):
-  image = write_png(tmp_path / 'frames' / '00000.png',
-                    rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+  image = write_png(
+    tmp_path / 'frames' / '00000.png', rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+  )
   for i in range(1, 3000):
     os.link(image, tmp_path / 'frames' / f'{i:05d}.png')
   given = write_png(tmp_path / 'mask.png', ids_mask(1), masks.DAVIS_PALETTE)
   out = tmp_path / 'out'
   process = subprocess.Popen(
-      [sys.executable, '-m', MODULE, f'--input={tmp_path / "frames"}', f'--mask={given}',
-       f'--output={out}', f'--model={copying_weights}'], text=True, stderr=subprocess.PIPE,
-      stdout=subprocess.DEVNULL, start_new_session=True)
+    [
+      sys.executable,
+      '-m',
+      MODULE,
+      f'--input={tmp_path / "frames"}',
+      f'--mask={given}',
+      f'--output={out}',
+      f'--model={copying_weights}',
+    ],
+    text=True,
+    stderr=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+    start_new_session=True,
+  )
   deadline = time.monotonic() + 200
   while len(list(out.glob('masks/*.png'))) < 5 and time.monotonic() < deadline:
     assert process.poll() is None, process.stderr.read()
@@ -276,7 +346,8 @@ def test_a_long_video_holds_a_few_frames(tmp_path, copying_graph):
   """
   video = EndlessVideo(400)
   count = segment.segment(
-      VideoSegmenter(copying_graph), video, masks.Mask(ids_mask(1)), tmp_path / 'out')
+    VideoSegmenter(copying_graph), video, masks.Mask(ids_mask(1)), tmp_path / 'out'
+  )
   assert count == len(list((tmp_path / 'out' / 'masks').iterdir())) == 400
   assert video.most <= 16
 
@@ -299,14 +370,17 @@ def refuse(run_main, frames, tmp_path):
   return refuse
 
 
-@pytest.mark.parametrize('array, mode, parts', [
+@pytest.mark.parametrize(
+  'array, mode, parts',
+  [
     (np.ones((20, 30), np.uint8), None, ['a mask of 20x30', 'expected 33x49', 'draw the mask']),
     (np.full((*SIZE, 3), 9, np.uint8), None, ['an RGB colour image', 'convert it to indexed']),
     (np.full((*SIZE, 4), 9, np.uint8), None, ['an RGBA colour image', 'convert it to indexed']),
     (np.full(SIZE, 300, np.uint16), None, ['16 bits per pixel', 'save the mask as an 8-bit PNG']),
     (np.zeros(SIZE, np.uint8), None, ['a mask without any object', 'paint the objects']),
     (cv2.GaussianBlur(ids_mask(255), (7, 7), 2), None, ['an antialiased image', 'without smooth']),
-])
+  ],
+)
 def test_masks_that_are_refused(refuse, tmp_path, array, mode, parts):
   path = write_png(tmp_path / 'bad.png', array, mode=mode)
   refuse(1, path, *parts, mask=path)
@@ -344,8 +418,13 @@ def test_flags_that_are_refused(refuse, tmp_path, davis):
   refuse(2, '--previous_prediction', extra=['--previous_prediction=hard'])
   refuse(2, '--mask and --sequence exclude each other', input=davis, extra=['--sequence=bear'])
   refuse(2, 'is a DAVIS-style root; say which sequence', input=davis)
-  refuse(1, 'no such folder; expected frames of the sequence camel', input=davis, mask=None,
-         extra=['--sequence=camel'])
+  refuse(
+    1,
+    'no such folder; expected frames of the sequence camel',
+    input=davis,
+    mask=None,
+    extra=['--sequence=camel'],
+  )
   refuse(1, "model_variant is 'vgg'; expected one of", extra=['--seeded_model=vgg'])
 
 

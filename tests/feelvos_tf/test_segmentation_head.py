@@ -14,8 +14,12 @@ def random(rng, *shape):
 
 
 def random_head(rng, **kwargs):
-  head = SegmentationHead(**{**dict(feature_channels=6, object_channels=3, dimension=5,
-                                    num_layers=3, kernel_size=3), **kwargs})
+  head = SegmentationHead(
+    **{
+      **dict(feature_channels=6, object_channels=3, dimension=5, num_layers=3, kernel_size=3),
+      **kwargs,
+    }
+  )
   for variable in head.weights:
     variable.assign(rng.normal(size=variable.shape) * 0.5)
   return head
@@ -25,8 +29,9 @@ def naive(head, features, maps):
   """The original's form: features beside the maps of each object, layer by layer."""
   net = tf.concat([tf.repeat(features, tf.shape(maps)[0], axis=0), maps], axis=-1)
   for depthwise, pointwise in zip(head.depthwise, head.pointwise):
-    net = tf.nn.depthwise_conv2d(net, tf.convert_to_tensor(depthwise.kernel), [1] * 4, 'SAME',
-                                 dilations=[depthwise.rate] * 2)
+    net = tf.nn.depthwise_conv2d(
+      net, tf.convert_to_tensor(depthwise.kernel), [1] * 4, 'SAME', dilations=[depthwise.rate] * 2
+    )
     net = tf.nn.relu(net + tf.convert_to_tensor(depthwise.bias))
     net = tf.nn.conv2d(net, tf.convert_to_tensor(pointwise.kernel), 1, 'SAME')
     net = tf.nn.relu(net + tf.convert_to_tensor(pointwise.bias))
@@ -34,9 +39,18 @@ def naive(head, features, maps):
   return (net + tf.convert_to_tensor(head.logit.bias))[..., 0]
 
 
-@pytest.mark.parametrize('kwargs', [
-    {}, {'num_layers': 1}, {'kernel_size': 7}, {'object_channels': 1},
-    {'atrous_rates': (1, 2, 3)}, {'group_bytes': 0}, {'group_bytes': 1}])
+@pytest.mark.parametrize(
+  'kwargs',
+  [
+    {},
+    {'num_layers': 1},
+    {'kernel_size': 7},
+    {'object_channels': 1},
+    {'atrous_rates': (1, 2, 3)},
+    {'group_bytes': 0},
+    {'group_bytes': 1},
+  ],
+)
 @pytest.mark.parametrize('objects, size', [(1, (4, 5)), (5, (6, 3))])
 def test_shared_first_layer_equals_the_naive_form(rng, kwargs, objects, size):
   head = random_head(rng, **kwargs)
@@ -72,8 +86,9 @@ def test_groups_of_objects_equal_all_at_once(rng, objects, per_group):
   head.group_bytes = 0
   expected = head(features, maps)
   head.group_bytes = per_group * 4 * 3 * head.dimension * 4
-  graph = tf.function(head, input_signature=[
-      tf.TensorSpec([1, None, None, 6]), tf.TensorSpec([None, None, None, 3])])
+  graph = tf.function(
+    head, input_signature=[tf.TensorSpec([1, None, None, 6]), tf.TensorSpec([None, None, None, 3])]
+  )
   for function in (head, graph):
     np.testing.assert_allclose(function(features, maps), expected, rtol=1e-5, atol=1e-5)
 
@@ -83,7 +98,8 @@ def test_permuting_objects_permutes_logits(rng):
   features, maps = random(rng, 1, 4, 3, 6), random(rng, 4, 4, 3, 3)
   order = [2, 0, 3, 1]
   np.testing.assert_allclose(
-      head(features, tf.gather(maps, order)), tf.gather(head(features, maps), order), atol=1e-5)
+    head(features, tf.gather(maps, order)), tf.gather(head(features, maps), order), atol=1e-5
+  )
 
 
 @pytest.mark.parametrize('name', ['', '_62x86'])
@@ -102,11 +118,15 @@ def test_golden_logits_of_the_first_step(golden, golden_model, name):
 
 
 def test_variables_are_the_originals(golden):
-  ours = {name: list(variable.shape)
-          for name, variable in tf1_checkpoint.variables_by_name(SegmentationHead()).items()}
+  ours = {
+    name: list(variable.shape)
+    for name, variable in tf1_checkpoint.variables_by_name(SegmentationHead()).items()
+  }
   assert ours == {
-      entry['name']: entry['shape'] for entry in golden.json('tf1/vars/xception_65_infer')
-      if entry['name'].startswith(('embedding_seg/', 'logits/'))}
+    entry['name']: entry['shape']
+    for entry in golden.json('tf1/vars/xception_65_infer')
+    if entry['name'].startswith(('embedding_seg/', 'logits/'))
+  }
 
 
 def test_bfloat16_gives_float32_logits(rng):

@@ -5,8 +5,11 @@ import pytest
 
 from feelvos_tf.segmenter import VideoSegmenter
 
-VIDEOS = ['video_xception_65_os16', 'video_xception_65_os16_62x86',
-          'video_xception_65_os16_62x86_corr']
+VIDEOS = [
+  'video_xception_65_os16',
+  'video_xception_65_os16_62x86',
+  'video_xception_65_os16_62x86_corr',
+]
 SIZE = (33, 49)
 
 
@@ -19,7 +22,7 @@ def blocks(ids, size=SIZE):
   mask = np.zeros(size, np.uint8)
   width = size[1] // len(ids)
   for i, object_id in enumerate(ids):
-    mask[8:25, i * width + 2:(i + 1) * width - 2] = object_id
+    mask[8:25, i * width + 2 : (i + 1) * width - 2] = object_id
   return mask
 
 
@@ -41,7 +44,8 @@ def test_golden_videos(golden, golden_graph, name, ids):
     assert np.mean(result.mask == ids[tensors['labels'][i + 1]]) >= 0.999
     exponential = np.exp(result.stride4_logits - result.stride4_logits.max(0))
     np.testing.assert_allclose(
-        np.moveaxis(exponential / exponential.sum(0), 0, -1), tensors['softmax'][i], atol=1e-3)
+      np.moveaxis(exponential / exponential.sum(0), 0, -1), tensors['softmax'][i], atol=1e-3
+    )
 
 
 @pytest.mark.parametrize('ids', [(1,), (255,), (3, 17, 255), (1, 2, 3, 4, 5, 6)])
@@ -126,7 +130,7 @@ def test_probabilities(copying_graph, rng):
 @pytest.mark.parametrize('size', [(33, 49), (64, 96), (96, 64), (50, 101)])
 def test_max_internal_size_returns_full_size_masks(copying_graph, rng, size):
   mask = np.zeros(size, np.uint8)
-  mask[size[0] // 4:-size[0] // 4, size[1] // 4:-size[1] // 4] = 5
+  mask[size[0] // 4 : -size[0] // 4, size[1] // 4 : -size[1] // 4] = 5
   images = frames(rng, 2, size)
   segmenter = VideoSegmenter(copying_graph, max_internal_size=40)
   assert segmenter.start(images[0], mask).mask.shape == size
@@ -207,13 +211,17 @@ def test_frames_may_not_change_size(copying_graph, rng):
   images = frames(rng)
   segmenter = VideoSegmenter(copying_graph)
   segmenter.start(images[0], blocks((1,)))
-  with pytest.raises(ValueError, match='the frame is 48x33, the first frame was 49x33; frames of '
-                                       'a video may not change size'):
+  with pytest.raises(
+    ValueError,
+    match='the frame is 48x33, the first frame was 49x33; frames of a video may not change size',
+  ):
     segmenter.step(images[1][:, :48])
   assert set(np.unique(segmenter.step(images[1]).mask)) == {0, 1}  # It goes on after that.
 
 
-@pytest.mark.parametrize('frame, mask, message', [
+@pytest.mark.parametrize(
+  'frame, mask, message',
+  [
     (np.zeros([9, 9], np.uint8), None, r'the frame is uint8 of shape \[9, 9\]; expected uint8'),
     (np.zeros([9, 9, 4], np.uint8), None, 'the frame is uint8 of shape'),
     (np.zeros([9, 9, 3], np.float32), None, 'the frame is float32'),
@@ -224,7 +232,8 @@ def test_frames_may_not_change_size(copying_graph, rng):
     (None, np.full([9, 9], 256), 'the mask has ids 256 to 256; expected 0 to 255'),
     (None, np.full([9, 9], -1), 'the mask has ids -1 to -1; expected 0 to 255'),
     (None, np.zeros([9, 9], np.uint8), r'the mask holds background \(0\) only'),
-])
+  ],
+)
 def test_wrong_frames_and_masks_are_refused(copying_graph, frame, mask, message):
   frame = np.zeros([9, 9, 3], np.uint8) if frame is None else frame
   mask = np.ones([9, 9], np.uint8) if mask is None else mask

@@ -17,12 +17,16 @@ from feelvos_tf.serving import run
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize('code, message, flags', [
+@pytest.mark.parametrize(
+  'code, message, flags',
+  [
     (2, '--model_dir is missing', []),
     (2, 'max_objects is 256; a mask holds 255 at most', ['--model_dir=x', '--max_objects=256']),
     (2, 'workers', ['--model_dir=x', '--workers=0']),
     (2, 'idle_seconds is 0.0; expected more than 0', ['--model_dir=x', '--idle_seconds=0']),
-    (1, 'no such token file', ['--model_dir=x', '--token_file=nowhere'])])
+    (1, 'no such token file', ['--model_dir=x', '--token_file=nowhere']),
+  ],
+)
 def test_wrong_flags_are_one_line(run_main, code, message, flags):
   done = run_main('feelvos_tf.serve', *flags)
   assert (done.returncode, done.stderr.count('\n')) == (code, 1), done.stderr
@@ -40,6 +44,7 @@ def test_a_token_file_holds_a_token(run_main, tmp_path):
 
 def save_slow_model(path):
   """Writes a model that takes long enough to be running when the server is told to stop."""
+
   @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, 'x')])
   def slow(x):
     step = lambda i, y: (i + 1, y)
@@ -52,19 +57,36 @@ def test_sigterm_finishes_what_is_running(tmp_path):
   environment = {**os.environ, 'FEELVOS_TOKEN': 'sesame', 'TF_CPP_MIN_LOG_LEVEL': '3'}
   save_slow_model(tmp_path / 'half' / '1')
   server = subprocess.Popen(
-      [sys.executable, '-m', 'feelvos_tf.serve', f'--model_dir={tmp_path}', '--port=0',
-       '--grpc_port=0'], cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE)
+    [
+      sys.executable,
+      '-m',
+      'feelvos_tf.serve',
+      f'--model_dir={tmp_path}',
+      '--port=0',
+      '--grpc_port=0',
+    ],
+    cwd=ROOT,
+    env=environment,
+    text=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  )
   try:
     line = server.stdout.readline()
-    url, = re.findall(r'^Serving half 1 at (http://127\.0\.0\.1:\d+) and gRPC at', line)
+    (url,) = re.findall(r'^Serving half 1 at (http://127\.0\.0\.1:\d+) and gRPC at', line)
     headers = {'Authorization': 'Bearer sesame'}
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(httpx.post(
-        f'{url}/v1/models/half:predict', json={'inputs': [1.0]}, headers=headers, timeout=60)))
+    thread = threading.Thread(
+      target=lambda: answers.append(
+        httpx.post(
+          f'{url}/v1/models/half:predict', json={'inputs': [1.0]}, headers=headers, timeout=60
+        )
+      )
+    )
     thread.start()
-    pending = lambda: re.search(r'^feelvos_pending_requests (\S+)', httpx.get(
-        f'{url}/metrics', headers=headers).text, re.M).group(1)
+    pending = lambda: re.search(
+      r'^feelvos_pending_requests (\S+)', httpx.get(f'{url}/metrics', headers=headers).text, re.M
+    ).group(1)
     while pending() == '0.0' and not answers:
       pass
     assert not answers  # It runs.
@@ -78,8 +100,10 @@ def test_sigterm_finishes_what_is_running(tmp_path):
 
 
 def test_nothing_to_serve_is_one_line(run_main, tmp_path):
-  for folder, message in ((tmp_path, 'no <name>/<version>/saved_model.pb in it'),
-                          (tmp_path / 'none', 'no such folder')):
+  for folder, message in (
+    (tmp_path, 'no <name>/<version>/saved_model.pb in it'),
+    (tmp_path / 'none', 'no such folder'),
+  ):
     done = run_main('feelvos_tf.serve', f'--model_dir={folder}')
     assert (done.returncode, done.stderr.count('\n')) == (1, 1), done.stderr
     assert message in done.stderr

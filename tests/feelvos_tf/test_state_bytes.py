@@ -22,11 +22,15 @@ def state(rng):
   labels = rng.integers(0, 3, (REFERENCES + 1, H4, W4)).astype(np.int32)
   embeddings = rng.uniform(0, 4, (REFERENCES + 1, H4, W4, CHANNELS)).astype(np.float32)
   return state_bytes.VideoState(
-      tf.constant([10, 16]), tf.constant([0, 7, 255], tf.uint8),
-      tf.constant(png_in_graph.DAVIS_PALETTE_CHUNK),
-      tf.constant(labels[:REFERENCES]), tf.constant(labels[REFERENCES]),
-      tf.constant(embeddings[:REFERENCES]), tf.constant(embeddings[REFERENCES]),
-      tf.constant(rng.uniform(0, 1, (3, H4, W4)), tf.float32))
+    tf.constant([10, 16]),
+    tf.constant([0, 7, 255], tf.uint8),
+    tf.constant(png_in_graph.DAVIS_PALETTE_CHUNK),
+    tf.constant(labels[:REFERENCES]),
+    tf.constant(labels[REFERENCES]),
+    tf.constant(embeddings[:REFERENCES]),
+    tf.constant(embeddings[REFERENCES]),
+    tf.constant(rng.uniform(0, 1, (3, H4, W4)), tf.float32),
+  )
 
 
 def pack(state, soft=False):
@@ -36,8 +40,9 @@ def pack(state, soft=False):
 @pytest.fixture(scope='module')
 def unpack():
   function = tf.function(
-      lambda data: state_bytes.unpack(data, KEY, CHANNELS, False),
-      input_signature=[tf.TensorSpec([], tf.string)])
+    lambda data: state_bytes.unpack(data, KEY, CHANNELS, False),
+    input_signature=[tf.TensorSpec([], tf.string)],
+  )
   return lambda data: function(tf.constant(data))
 
 
@@ -53,7 +58,8 @@ def test_round_trip(state, unpack):
     assert np.array_equal(getattr(found, name), getattr(state, name)), name
   for name in ('reference_embeddings', 'previous_embedding'):
     np.testing.assert_array_equal(
-        getattr(found, name), tf.cast(tf.cast(getattr(state, name), tf.bfloat16), tf.float32))
+      getattr(found, name), tf.cast(tf.cast(getattr(state, name), tf.bfloat16), tf.float32)
+    )
   one_hot = state.previous_labels.numpy() == np.arange(3)[:, None, None]
   np.testing.assert_array_equal(found.probabilities, one_hot)
 
@@ -69,13 +75,24 @@ def test_layout_is_as_documented(state):
   assert data[:16] == b'FEELVOS\x00' + KEY
   palette = png_in_graph.DAVIS_PALETTE_CHUNK
   assert struct.unpack('<10i', data[16:HEADER]) == (
-      state_bytes.VERSION, 10, 16, H4, W4, CHANNELS, 3, len(palette), 0, REFERENCES)
-  assert data[HEADER:HEADER + 3] == bytes([0, 7, 255])
-  assert data[HEADER + 3:HEADER + 3 + len(palette)] == palette
+    state_bytes.VERSION,
+    10,
+    16,
+    H4,
+    W4,
+    CHANNELS,
+    3,
+    len(palette),
+    0,
+    REFERENCES,
+  )
+  assert data[HEADER : HEADER + 3] == bytes([0, 7, 255])
+  assert data[HEADER + 3 : HEADER + 3 + len(palette)] == palette
   start = HEADER + 3 + len(palette)
   np.testing.assert_array_equal(
-      np.frombuffer(data[start:start + REFERENCES * H4 * W4], np.uint8).reshape(-1, H4, W4),
-      state.reference_labels)
+    np.frombuffer(data[start : start + REFERENCES * H4 * W4], np.uint8).reshape(-1, H4, W4),
+    state.reference_labels,
+  )
   assert len(data) == start + (REFERENCES + 1) * H4 * W4 * (1 + 2 * CHANNELS) + 8
   assert sign(data[:-8]) == data
 
@@ -89,7 +106,9 @@ def test_every_flipped_byte_is_found(state, unpack):
       unpack(bytes(changed))
 
 
-@pytest.mark.parametrize('change, message', [
+@pytest.mark.parametrize(
+  'change, message',
+  [
     (lambda data: b'', 'not the state of a video'),
     (lambda data: b'\xff' * 300, 'not the state of a video'),
     (lambda data: data[:40], 'not the state of a video'),
@@ -97,19 +116,37 @@ def test_every_flipped_byte_is_found(state, unpack):
     (lambda data: data + b'\0', 'damaged or changed'),
     (lambda data: sign(data[:16] + struct.pack('<i', 9) + data[20:-8]), 'another version'),
     (lambda data: sign(data[:8] + b'87654321' + data[16:-8]), 'another model'),
-])
+  ],
+)
 def test_what_is_wrong_is_named(state, unpack, change, message):
   with pytest.raises(tf.errors.InvalidArgumentError, match=message):
     unpack(change(pack(state)))
 
 
-@pytest.mark.parametrize('index, value', [
-    (1, 2**31 - 1), (1, -5), (2, 0), (3, 4), (4, 2**30), (5, CHANNELS + 1), (6, 0), (6, 257),
-    (7, -1), (7, 10**9), (8, 1), (9, 0), (9, 3), (9, -1), (9, 10**6)])
+@pytest.mark.parametrize(
+  'index, value',
+  [
+    (1, 2**31 - 1),
+    (1, -5),
+    (2, 0),
+    (3, 4),
+    (4, 2**30),
+    (5, CHANNELS + 1),
+    (6, 0),
+    (6, 257),
+    (7, -1),
+    (7, 10**9),
+    (8, 1),
+    (9, 0),
+    (9, 3),
+    (9, -1),
+    (9, 10**6),
+  ],
+)
 def test_made_up_sizes_are_refused(state, unpack, index, value):
   data = pack(state)
   position = 16 + 4 * index
-  changed = data[:position] + struct.pack('<i', value) + data[position + 4:-8]
+  changed = data[:position] + struct.pack('<i', value) + data[position + 4 : -8]
   with pytest.raises(tf.errors.InvalidArgumentError, match='sizes that do not fit'):
     unpack(sign(changed))
 
@@ -122,13 +159,14 @@ def test_made_up_values_are_refused(state, unpack):
   bad_embedding = np.array(state.previous_embedding)
   bad_embedding[0, 0, 0] = np.nan
   for changes in (
-      {'previous_labels': tf.fill([H4, W4], 3)},
-      {'reference_labels': tf.fill([REFERENCES, H4, W4], 3)},
-      {'object_ids': tf.constant([0, 9, 9], tf.uint8)},
-      {'object_ids': tf.constant([1, 2, 3], tf.uint8)},
-      {'palette': tf.constant(b'\0' * 40)},
-      {'palette': tf.constant(b'')},
-      {'previous_embedding': tf.constant(bad_embedding)}):
+    {'previous_labels': tf.fill([H4, W4], 3)},
+    {'reference_labels': tf.fill([REFERENCES, H4, W4], 3)},
+    {'object_ids': tf.constant([0, 9, 9], tf.uint8)},
+    {'object_ids': tf.constant([1, 2, 3], tf.uint8)},
+    {'palette': tf.constant(b'\0' * 40)},
+    {'palette': tf.constant(b'')},
+    {'previous_embedding': tf.constant(bad_embedding)},
+  ):
     with pytest.raises(tf.errors.InvalidArgumentError, match='values that no state can have'):
       unpack(made_up(state, **changes))
 

@@ -18,14 +18,24 @@ from datasets.synthetic import synthetic_videos
 from deeplab import weights_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TINY = ['--depth_multiplier=0.35', '--output_stride=16', '--embedding_dimension=8',
-        '--embedding_seg_feature_dimension=8', '--embedding_seg_n_layers=1',
-        '--embedding_seg_kernel_size=3', '--previous_frame_attention_window_size=3',
-        '--train_crop_size=65', '--train_batch_size=2', '--base_learning_rate=0.05',
-        '--log_steps=1', '--save_interval_steps=2', '--training_number_of_steps=6']
+TINY = [
+  '--depth_multiplier=0.35',
+  '--output_stride=16',
+  '--embedding_dimension=8',
+  '--embedding_seg_feature_dimension=8',
+  '--embedding_seg_n_layers=1',
+  '--embedding_seg_kernel_size=3',
+  '--previous_frame_attention_window_size=3',
+  '--train_crop_size=65',
+  '--train_batch_size=2',
+  '--base_learning_rate=0.05',
+  '--log_steps=1',
+  '--save_interval_steps=2',
+  '--training_number_of_steps=6',
+]
 
 # Parses flags as the command does and prints what becomes of them, for many cases in one process.
-PROBE = '''
+PROBE = """
 import dataclasses, json, sys
 from absl import flags
 from datasets import command_line
@@ -43,20 +53,33 @@ for case in json.load(sys.stdin):
     print(json.dumps(captured.pop().to_dict()))
   except (command_line.UsageError, flags.Error, ValueError) as error:
     print(json.dumps([type(error).__name__, str(error)]))
-'''
+"""
 
 
 def probe(*cases):
   """What each list of flags leads to: a dict of options, or [kind of error, message]."""
-  done = subprocess.run([sys.executable, '-c', PROBE], input=json.dumps(cases), cwd=ROOT,
-                        text=True, capture_output=True, timeout=300, check=False)
+  done = subprocess.run(
+    [sys.executable, '-c', PROBE],
+    input=json.dumps(cases),
+    cwd=ROOT,
+    text=True,
+    capture_output=True,
+    timeout=300,
+    check=False,
+  )
   assert done.returncode == 0, done.stderr[-2000:]
   return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def train(*flags, **kwargs):
-  return subprocess.Popen([sys.executable, '-m', 'feelvos_tf.train', *map(str, flags)], cwd=ROOT,
-                          text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+  return subprocess.Popen(
+    [sys.executable, '-m', 'feelvos_tf.train', *map(str, flags)],
+    cwd=ROOT,
+    text=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    **kwargs,
+  )
 
 
 def finish(process):
@@ -69,23 +92,25 @@ def finish(process):
 def test_defaults_are_the_originals_and_wrong_flags_are_refused():
   base = ['--train_logdir=x', '--dataset=davis_2017', '--dataset_dir=y']
   cases = [
-      (base, None),
-      (['--dataset=davis2017', '--dataset_dir=y'], '--train_logdir expected'),
-      (['--train_logdir=x'], '--dataset expected'),
-      (base + ['--data_dir=z'], 'choose one'),
-      (base + ['--matching_loss_weight=1', '--nouse_first_frame_matching'], 'first frame matching'),
-      (base + ['--dataset=folder'], '2 --dataset and 1 folders'),
-      (base + ['--train_crop_size=1'] * 1 + ['--train_crop_size=2', '--train_crop_size=3'],
-       '3 numbers given'),
-      (base + ['--decoder_output_stride=8'], 'FEELVOS expects 4'),
-      (base + ['--output_stride=5'], 'output_stride is 5'),
-      (base + ['--validation_steps=5'], 'belong together'),
-      (base + ['--first_frame_finetuning=1'] * 3, '3 --first_frame_finetuning given'),
-      (base + ['--optimizer=sgd'], 'optimizer'),
-      (base + ['--train_batch_size=0'], 'train_batch_size is 0'),
-      (base + ['--paste_probability=2'], 'paste_probability is 2'),
-      (base + ['--embedding_seg_atrous_rates=1'], 'head_atrous_rates'),
-      (['--train_logdir=x', '--dataset=ade20k', '--data_dir=y'], "data set 'ade20k' given"),
+    (base, None),
+    (['--dataset=davis2017', '--dataset_dir=y'], '--train_logdir expected'),
+    (['--train_logdir=x'], '--dataset expected'),
+    (base + ['--data_dir=z'], 'choose one'),
+    (base + ['--matching_loss_weight=1', '--nouse_first_frame_matching'], 'first frame matching'),
+    (base + ['--dataset=folder'], '2 --dataset and 1 folders'),
+    (
+      base + ['--train_crop_size=1'] * 1 + ['--train_crop_size=2', '--train_crop_size=3'],
+      '3 numbers given',
+    ),
+    (base + ['--decoder_output_stride=8'], 'FEELVOS expects 4'),
+    (base + ['--output_stride=5'], 'output_stride is 5'),
+    (base + ['--validation_steps=5'], 'belong together'),
+    (base + ['--first_frame_finetuning=1'] * 3, '3 --first_frame_finetuning given'),
+    (base + ['--optimizer=sgd'], 'optimizer'),
+    (base + ['--train_batch_size=0'], 'train_batch_size is 0'),
+    (base + ['--paste_probability=2'], 'paste_probability is 2'),
+    (base + ['--embedding_seg_atrous_rates=1'], 'head_atrous_rates'),
+    (['--train_logdir=x', '--dataset=ade20k', '--data_dir=y'], "data set 'ade20k' given"),
   ]
   found = probe(*(case for case, _ in cases))
   for (case, message), result in zip(cases[1:], found[1:], strict=True):
@@ -100,7 +125,9 @@ def check_defaults(options):
   assert trainer['schedule']['training_number_of_steps'] == 200000
   assert trainer['batch_size'] == 6 and trainer['optimizer_options']['momentum'] == 0.9
   assert trainer['loss']['mining'] == {
-      'top_k_percent_pixels': 0.15, 'hard_example_mining_step': 100000}
+    'top_k_percent_pixels': 0.15,
+    'hard_example_mining_step': 100000,
+  }
   assert trainer['loss']['weight_decay'] == 4e-5
   assert trainer['loss']['max_neighbors_per_object'] == 1024
   assert samples['crop_size'] == (465, 465) or samples['crop_size'] == [465, 465]
@@ -115,26 +142,27 @@ def check_defaults(options):
 def test_flags_reach_their_options():
   base = ['--train_logdir=x', '--dataset=folder', '--data_dir=y']
   flags = {
-      '--nouse_softmax_feedback': ('model.previous_prediction', 'none'),
-      '--previous_prediction=probabilities': ('model.previous_prediction', 'probabilities'),
-      '--noalso_attend_to_previous_frame': ('model.previous_frame_matching', 'none'),
-      '--nouse_local_previous_frame_attention': ('model.previous_frame_matching', 'global'),
-      '--train_crop_size=129': ('samples.crop_size', [129, 129]),
-      '--train_crop_size=0': ('samples.crop_size', None),
-      '--train_max_neighbors_per_object=0': ('trainer.loss.max_neighbors_per_object', None),
-      '--last_layers_contain_logits_only': ('trainer.optimizer_options.last_layers', ['logits']),
-      '--output_stride=16': ('model.frame_grid', 16),
-      '--frame_grid=32': ('model.frame_grid', 32),
-      '--frame_grid=0': ('model.frame_grid', None),
-      '--max_reference_imbalance=8': ('model.max_reference_imbalance', 8),
-      '--precision=float16': ('loss_scaling', True),
-      '--classification_loss=softmax': ('model.num_classes', 2),
-      '--color_strength=0.2': ('samples.color_strength', 0.2),
-      '--look_strength=0.7': ('samples.look_strength', 0.7),
-      '--train_num_frames_per_video=5': ('samples.num_frames', 5),
+    '--nouse_softmax_feedback': ('model.previous_prediction', 'none'),
+    '--previous_prediction=probabilities': ('model.previous_prediction', 'probabilities'),
+    '--noalso_attend_to_previous_frame': ('model.previous_frame_matching', 'none'),
+    '--nouse_local_previous_frame_attention': ('model.previous_frame_matching', 'global'),
+    '--train_crop_size=129': ('samples.crop_size', [129, 129]),
+    '--train_crop_size=0': ('samples.crop_size', None),
+    '--train_max_neighbors_per_object=0': ('trainer.loss.max_neighbors_per_object', None),
+    '--last_layers_contain_logits_only': ('trainer.optimizer_options.last_layers', ['logits']),
+    '--output_stride=16': ('model.frame_grid', 16),
+    '--frame_grid=32': ('model.frame_grid', 32),
+    '--frame_grid=0': ('model.frame_grid', None),
+    '--max_reference_imbalance=8': ('model.max_reference_imbalance', 8),
+    '--precision=float16': ('loss_scaling', True),
+    '--classification_loss=softmax': ('model.num_classes', 2),
+    '--color_strength=0.2': ('samples.color_strength', 0.2),
+    '--look_strength=0.7': ('samples.look_strength', 0.7),
+    '--train_num_frames_per_video=5': ('samples.num_frames', 5),
   }
   for (flag, (path, expected)), options in zip(
-      flags.items(), probe(*(base + [flag] for flag in flags)), strict=True):
+    flags.items(), probe(*(base + [flag] for flag in flags)), strict=True
+  ):
     value = options
     for name in path.split('.'):
       value = value[name]
@@ -166,17 +194,24 @@ def test_killed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
   for name in whole:
     np.testing.assert_array_equal(again[name], whole[name], err_msg=name)
   # Other options of the model are refused, and the run is left as it is.
-  code, _, errors = finish(train(f'--train_logdir={tmp_path / "killed"}', *flags,
-                                 '--embedding_dimension=12'))
+  code, _, errors = finish(
+    train(f'--train_logdir={tmp_path / "killed"}', *flags, '--embedding_dimension=12')
+  )
   assert code == 1 and len(errors) == 1
   assert 'embedding_dimension 8 -> 12' in errors[0]
 
 
 @pytest.mark.slow
 def test_rate_that_explodes_stops_with_one_line(tmp_path):
-  code, out, errors = finish(train(
-      f'--train_logdir={tmp_path}', '--dataset=synthetic', *TINY, '--base_learning_rate=1e30',
-      '--save_interval_steps=1'))
+  code, out, errors = finish(
+    train(
+      f'--train_logdir={tmp_path}',
+      '--dataset=synthetic',
+      *TINY,
+      '--base_learning_rate=1e30',
+      '--save_interval_steps=1',
+    )
+  )
   assert code == 1 and len(errors) == 1, out
   assert re.search(r'(the loss|a gradient) is not finite at step \d', errors[0])
   assert list((tmp_path / 'checkpoints').glob('train-*.index'))
@@ -186,17 +221,19 @@ def test_rate_that_explodes_stops_with_one_line(tmp_path):
 @pytest.mark.slow
 def test_crop_larger_than_memory_and_missing_data_are_refused(tmp_path):
   for flags, message in (
-      (['--dataset=synthetic', '--train_crop_size=50001'], 'GB are free; lower --train_crop_size'),
-      (['--dataset=folder', f'--dataset_dir={tmp_path / "none"}', *TINY], 'no such folder'),
-      (['--dataset=synthetic', *TINY, '--strategy=multi_worker'], 'TF_CONFIG')):
+    (['--dataset=synthetic', '--train_crop_size=50001'], 'GB are free; lower --train_crop_size'),
+    (['--dataset=folder', f'--dataset_dir={tmp_path / "none"}', *TINY], 'no such folder'),
+    (['--dataset=synthetic', *TINY, '--strategy=multi_worker'], 'TF_CONFIG'),
+  ):
     code, _, errors = finish(train(f'--train_logdir={tmp_path / "run"}', *flags))
     assert code == 1 and len(errors) == 1 and message in errors[0], (flags, errors)
 
 
 def write_own_videos(folder):
   """Three videos of a user: <video>/frames/*.jpg and <video>/masks/*.png."""
-  for name, video in zip(('cow', 'dog', 'owl'), synthetic_videos(
-      3, num_frames=6, frame_size=(160, 200), num_objects=1)):
+  for name, video in zip(
+    ('cow', 'dog', 'owl'), synthetic_videos(3, num_frames=6, frame_size=(160, 200), num_objects=1)
+  ):
     (folder / name / 'frames').mkdir(parents=True)
     (folder / name / 'masks').mkdir()
     for index, frame in enumerate(video.frames()):
@@ -218,15 +255,23 @@ def test_own_folder_trains_with_the_documented_commands(tmp_path):
   pretrained = ROOT / 'pretrained' / 'mobilenet_v2.h5'
   if not pretrained.exists():
     pretrained = tmp_path / 'seeded.h5'
-    code = ('import sys\nfrom deeplab import ModelOptions\nfrom feelvos_tf.model import Feelvos, '
-            'save_model\nfrom feelvos_tf.options import FeelvosOptions\nsave_model(sys.argv[1], '
-            'Feelvos(FeelvosOptions(ModelOptions("mobilenet_v2"))))')
+    code = (
+      'import sys\nfrom deeplab import ModelOptions\nfrom feelvos_tf.model import Feelvos, '
+      'save_model\nfrom feelvos_tf.options import FeelvosOptions\nsave_model(sys.argv[1], '
+      'Feelvos(FeelvosOptions(ModelOptions("mobilenet_v2"))))'
+    )
     subprocess.run([sys.executable, '-c', code, str(pretrained)], cwd=ROOT, check=True)
   for command in commands[1:]:
     command = command.replace('pretrained/mobilenet_v2.h5', str(pretrained))
-    done = subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, text=True,
-                          capture_output=True, timeout=900, check=False,
-                          env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    done = subprocess.run(
+      [sys.executable, *shlex.split(command)[1:]],
+      cwd=tmp_path,
+      text=True,
+      capture_output=True,
+      timeout=900,
+      check=False,
+      env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
     assert done.returncode == 0, (command, done.stderr[-2000:])
   assert len(list((tmp_path / 'result' / 'masks').glob('*.png'))) == 6
   run = json.loads((tmp_path / 'runs' / 'mine' / 'run.json').read_text())

@@ -27,15 +27,24 @@ def eager():
 
 @pytest.fixture(scope='module')
 def samples():
-  return Triplets([Source(video_clips(synthetic_videos(3, num_frames=4)))],
-                  TripletOptions(crop_size=(65, 65), image_dtype='uint8'))
+  return Triplets(
+    [Source(video_clips(synthetic_videos(3, num_frames=4)))],
+    TripletOptions(crop_size=(65, 65), image_dtype='uint8'),
+  )
 
 
 def tiny_model(seed=1, dimension=8):
   keras.utils.set_random_seed(seed)
-  return Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=dimension,
-      head_dimension=8, head_layers=1, head_kernel_size=3, window_radius=3))
+  return Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      embedding_dimension=dimension,
+      head_dimension=8,
+      head_layers=1,
+      head_kernel_size=3,
+      window_radius=3,
+    )
+  )
 
 
 @pytest.fixture(scope='module')
@@ -57,15 +66,19 @@ def fresh(model, initial):
 
 
 def weights_of(model):
-  return {name: variable.numpy()
-          for name, variable in tf1_checkpoint.variables_by_name(model).items()}
+  return {
+    name: variable.numpy() for name, variable in tf1_checkpoint.variables_by_name(model).items()
+  }
 
 
 def options(folder, steps=4, **kwargs):
   defaults = dict(
-      batch_size=2, log_steps=1, save_interval_steps=1,
-      schedule=schedule.ScheduleOptions(training_number_of_steps=10, base_learning_rate=0.05),
-      stop_at_step=steps)
+    batch_size=2,
+    log_steps=1,
+    save_interval_steps=1,
+    schedule=schedule.ScheduleOptions(training_number_of_steps=10, base_learning_rate=0.05),
+    stop_at_step=steps,
+  )
   return TrainerOptions(str(folder), **{**defaults, **kwargs})
 
 
@@ -90,12 +103,13 @@ class Spoiled:
     return sample
 
 
-@pytest.mark.parametrize(
-    'optimizer', ['momentum', pytest.param('adam', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('optimizer', ['momentum', pytest.param('adam', marks=pytest.mark.slow)])
 def test_resumed_run_ends_with_the_same_weights(fresh, initial, samples, tmp_path, optimizer):
   rate = 0.05 if optimizer == 'momentum' else 1e-3
-  kwargs = {'optimizer': optimizer, 'schedule': schedule.ScheduleOptions(
-      training_number_of_steps=10, base_learning_rate=rate)}
+  kwargs = {
+    'optimizer': optimizer,
+    'schedule': schedule.ScheduleOptions(training_number_of_steps=10, base_learning_rate=rate),
+  }
   Trainer(fresh, samples, options(tmp_path / 'whole', 3, **kwargs)).train()
   whole = weights_of(fresh)
   assert any(np.abs(whole[name] - initial[name]).max() > 1e-4 for name in whole)
@@ -133,8 +147,7 @@ def test_interruption_writes_a_checkpoint(fresh, samples, tmp_path, capsys):
   def interrupt(model):
     raise KeyboardInterrupt
 
-  trainer = Trainer(fresh, samples, options(
-      tmp_path, save_interval_steps=0, validation_steps=2))
+  trainer = Trainer(fresh, samples, options(tmp_path, save_interval_steps=0, validation_steps=2))
   assert trainer.train(interrupt) == 2
   assert 'interrupted at step 2' in capsys.readouterr().out
   assert Trainer(fresh, samples, options(tmp_path)).resume() == 2
@@ -165,8 +178,9 @@ def test_layers_that_died_are_told_once(fresh, samples, tmp_path, capsys):
 
   # Nothing dies by itself. (At any other rate it does: the features of this untrained network have
   # shrunk to 1e-13 in the last blocks, and every negative offset is the end of a channel.)
-  still = {'schedule': schedule.ScheduleOptions(
-      training_number_of_steps=10, base_learning_rate=0.0)}
+  still = {
+    'schedule': schedule.ScheduleOptions(training_number_of_steps=10, base_learning_rate=0.0)
+  }
   Trainer(fresh, samples, options(tmp_path / 'alive', 2, **still)).train()
   assert 'warning' not in capsys.readouterr().out
   Trainer(fresh, samples, options(tmp_path / 'dead', 3, validation_steps=1, **still)).train(kill)
@@ -192,7 +206,7 @@ def test_summaries_get_scalars_and_maps(fresh, samples, tmp_path):
       self.calls.append((step, scalars, sample, maps))
 
   Trainer(fresh, samples, options(tmp_path, 1), summaries=Recorder()).train()
-  (step, scalars, sample, maps), = Recorder.calls
+  ((step, scalars, sample, maps),) = Recorder.calls
   assert step == 1
   assert {'loss/cross_entropy', 'loss/regularization', 'learning_rate', 'mean_iou'} <= set(scalars)
   assert 0 <= scalars['mean_iou'] <= 1
@@ -202,9 +216,13 @@ def test_summaries_get_scalars_and_maps(fresh, samples, tmp_path):
 
 def test_float16_step_that_overflows_is_left_out(fresh, initial, samples, tmp_path):
   step = distributed_step.DistributedStep(
-      fresh, options(tmp_path, loss_scaling=True), tf.distribute.get_strategy())
-  batch = {key: tf.convert_to_tensor(value)[tf.newaxis] for key, value
-           in samples.sample(0).items() if key != 'video'}
+    fresh, options(tmp_path, loss_scaling=True), tf.distribute.get_strategy()
+  )
+  batch = {
+    key: tf.convert_to_tensor(value)[tf.newaxis]
+    for key, value in samples.sample(0).items()
+    if key != 'video'
+  }
   step.loss_scale.scale.assign(np.inf)
   outcome = step(batch)
   assert not outcome.finite and step.may_overflow
@@ -217,7 +235,8 @@ def test_float16_step_that_overflows_is_left_out(fresh, initial, samples, tmp_pa
   for name, variable in tf1_checkpoint.variables_by_name(fresh).items():
     variable.assign(initial[name])
   unscaled = distributed_step.DistributedStep(
-      fresh, options(tmp_path), tf.distribute.get_strategy())
+    fresh, options(tmp_path), tf.distribute.get_strategy()
+  )
   unscaled.step.assign(1)
   unscaled(batch)
   for name, value in weights_of(fresh).items():
@@ -238,11 +257,16 @@ def test_loss_scale_falls_and_grows():
 
 
 def test_dropout_is_a_function_of_the_step(fresh, samples, tmp_path):
-  batch = {key: tf.convert_to_tensor(value)[tf.newaxis] for key, value
-           in samples.sample(0).items() if key != 'video'}
+  batch = {
+    key: tf.convert_to_tensor(value)[tf.newaxis]
+    for key, value in samples.sample(0).items()
+    if key != 'video'
+  }
   step = distributed_step.DistributedStep(
-      fresh, options(tmp_path, schedule=schedule.ScheduleOptions(base_learning_rate=0.0)),
-      tf.distribute.get_strategy())
+    fresh,
+    options(tmp_path, schedule=schedule.ScheduleOptions(base_learning_rate=0.0)),
+    tf.distribute.get_strategy(),
+  )
   found = []
   for number in (0, 1, 0):
     step.step.assign(number)
@@ -252,9 +276,15 @@ def test_dropout_is_a_function_of_the_step(fresh, samples, tmp_path):
   assert np.abs(found[0] - found[1]).max() > 0
 
 
-@pytest.mark.parametrize('wrong, match', [
-    ({'optimizer': 'sgd'}, 'optimizer'), ({'batch_size': 0}, 'train_batch_size'),
-    ({'log_steps': -1}, 'log_steps'), ({'max_to_keep': 0}, 'max_to_keep')])
+@pytest.mark.parametrize(
+  'wrong, match',
+  [
+    ({'optimizer': 'sgd'}, 'optimizer'),
+    ({'batch_size': 0}, 'train_batch_size'),
+    ({'log_steps': -1}, 'log_steps'),
+    ({'max_to_keep': 0}, 'max_to_keep'),
+  ],
+)
 def test_wrong_options_are_refused(wrong, match, tmp_path):
   with pytest.raises(ValueError, match=match):
     options(tmp_path, **wrong)

@@ -8,7 +8,12 @@ from datasets.synthetic import synthetic_videos
 from datasets.triplet_options import TripletOptions
 from feelvos_tf import model as model_lib
 from feelvos_tf import (
-    calibration, training_data, training_memory, training_summaries, training_validation)
+  calibration,
+  training_data,
+  training_memory,
+  training_summaries,
+  training_validation,
+)
 from feelvos_tf.training_data import DataSet
 
 
@@ -22,10 +27,14 @@ def test_records_and_folders_give_the_same_clips(run_main, tmp_path):
       (tmp_path / 'videos' / name / part).mkdir(parents=True)
     for index, frame in enumerate(video.frames()):
       cv2.imwrite(str(tmp_path / 'videos' / name / 'frames' / f'{index}.jpg'), frame)
-      masks.write_mask(tmp_path / 'videos' / name / 'masks' / f'{index}.png',
-                       video.mask(index).ids)
-  done = run_main('tools.convert_to_tfrecord', '--dataset=folder', '--num_workers=1',
-                  f'--data_dir={tmp_path / "videos"}', f'--output_dir={tmp_path / "records"}')
+      masks.write_mask(tmp_path / 'videos' / name / 'masks' / f'{index}.png', video.mask(index).ids)
+  done = run_main(
+    'tools.convert_to_tfrecord',
+    '--dataset=folder',
+    '--num_workers=1',
+    f'--data_dir={tmp_path / "videos"}',
+    f'--output_dir={tmp_path / "records"}',
+  )
   assert done.returncode == 0, done.stderr
   direct = training_data.clips(DataSet('folder', folder=str(tmp_path / 'videos')))
   converted = training_data.clips(DataSet('anything', records=str(tmp_path / 'records')))
@@ -38,10 +47,14 @@ def test_records_and_folders_give_the_same_clips(run_main, tmp_path):
   assert [video.name for video in videos] == ['a']
 
 
-@pytest.mark.parametrize('kwargs, match', [
+@pytest.mark.parametrize(
+  'kwargs, match',
+  [
     ({'name': 'coco', 'folder': 'x'}, "data set 'coco' given; expected one of davis2016"),
     ({'name': 'folder'}, 'neither records nor a folder'),
-    ({'name': 'folder', 'folder': 'x', 'records': 'y'}, 'choose one')])
+    ({'name': 'folder', 'folder': 'x', 'records': 'y'}, 'choose one'),
+  ],
+)
 def test_wrong_data_sets_are_refused(kwargs, match):
   with pytest.raises(ValueError, match=match):
     DataSet(**kwargs)
@@ -64,14 +77,18 @@ def test_original_names_of_data_sets():
 def test_validation_scores_with_the_weights_of_the_moment(copying_model):
   from deeplab import tf1_checkpoint
 
-  video, = synthetic_videos(1, num_frames=4, frame_size=(64, 96), num_objects=2)
+  (video,) = synthetic_videos(1, num_frames=4, frame_size=(64, 96), num_objects=2)
   validate = training_validation.Validation([video], num_frames=3)
   score = validate(copying_model)
   # The model copies the first mask, so J is that of the first mask, to the precision of stride 4.
   truth = [video.mask(index).ids for index in range(3)]
-  copied = np.mean([
+  copied = np.mean(
+    [
       np.sum((truth[0] == i) & (truth[t] == i)) / np.sum((truth[0] == i) | (truth[t] == i))
-      for t in (1, 2) for i in video.mask(0).object_ids])
+      for t in (1, 2)
+      for i in video.mask(0).object_ids
+    ]
+  )
   assert abs(score - copied) < 0.15 and 0 < score < 1
   bias = tf1_checkpoint.variables_by_name(copying_model)['logits/semantic/weights']
   before = bias.numpy()
@@ -83,7 +100,7 @@ def test_validation_scores_with_the_weights_of_the_moment(copying_model):
 
 
 def test_validation_needs_videos_that_can_be_scored():
-  short, = synthetic_videos(1, num_frames=1)
+  (short,) = synthetic_videos(1, num_frames=1)
   with pytest.raises(ValueError, match='at least two frames with masks'):
     training_validation.Validation([short])
   with pytest.raises(ValueError, match='no video'):
@@ -105,8 +122,11 @@ def test_step_that_does_not_fit_is_refused(monkeypatch):
   monkeypatch.setattr(training_memory, 'available_bytes', lambda: 3e9)
   training_memory.check('mobilenet_v2', TripletOptions(crop_size=(65, 65)), 2)
   training_memory.check('mobilenet_v2', TripletOptions(crop_size=None), 1)
-  with pytest.raises(ValueError, match=r'6 videos with 3 crops of 801x801 needs about .* GB and '
-                                       r'3.0 GB are free; lower --train_crop_size'):
+  with pytest.raises(
+    ValueError,
+    match=r'6 videos with 3 crops of 801x801 needs about .* GB and '
+    r'3.0 GB are free; lower --train_crop_size',
+  ):
     training_memory.check('mobilenet_v2', TripletOptions(crop_size=(801, 801)), 6)
 
 
@@ -114,8 +134,10 @@ def sample_and_maps(rng):
   labels = np.zeros((3, 33, 33), np.int32)
   labels[:, 5:20, 5:20], labels[:, 25:] = 1, 255
   sample = {'images': rng.integers(0, 256, (3, 33, 33, 3)).astype(np.float32), 'labels': labels}
-  maps = {name: rng.uniform(size=(2, 9, 9)).astype(np.float32)
-          for name in ('logits', 'global_distance', 'local_distance')}
+  maps = {
+    name: rng.uniform(size=(2, 9, 9)).astype(np.float32)
+    for name in ('logits', 'global_distance', 'local_distance')
+  }
   return sample, maps
 
 
@@ -125,7 +147,8 @@ def test_pictures(rng):
   assert found['triplet'].shape == (33, 99, 3) and found['prediction'].shape == (33, 33, 3)
   assert found['global_distance'].shape == (9, 18, 3)
   np.testing.assert_array_equal(
-      found['local_distance'][:, 9:, 0], np.rint(maps['local_distance'][1] * 255))
+    found['local_distance'][:, 9:, 0], np.rint(maps['local_distance'][1] * 255)
+  )
   # Ignored pixels are not drawn over, objects are.
   np.testing.assert_array_equal(found['triplet'][26:, :33], sample['images'][0, 26:])
   assert np.any(found['triplet'][8:18, 8:18] != sample['images'][0, 8:18, 8:18])
@@ -144,7 +167,11 @@ def test_summaries_are_event_files_with_scalars_and_pictures(rng, tmp_path):
   assert [step for step, tag in found if tag == 'learning_rate'] == [1, 2]
   # Pictures are not due again at step 2.
   assert [tag for step, tag in found if step == 1 and tag != 'learning_rate'] == [
-      'triplet', 'prediction', 'global_distance', 'local_distance']
+    'triplet',
+    'prediction',
+    'global_distance',
+    'local_distance',
+  ]
   assert [tag for step, tag in found if step == 2] == ['learning_rate']
 
 
@@ -153,9 +180,14 @@ def _small_model():
   from feelvos_tf.model import Feelvos
   from feelvos_tf.options import FeelvosOptions
 
-  return Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=24,
-      head_dimension=8, head_layers=1))
+  return Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      embedding_dimension=24,
+      head_dimension=8,
+      head_layers=1,
+    )
+  )
 
 
 def test_calibration_sets_statistics_of_the_data(rng):
@@ -168,11 +200,14 @@ def test_calibration_sets_statistics_of_the_data(rng):
   count = calibration.calibrate(model, [images] * 40)
   layers = calibration.layers_with_statistics(model, ('aspp', 'decoder'))
   assert 0 < len(layers) < count
-  changed = {name for name, variable in named.items()
-             if not np.array_equal(variable.numpy(), before[name])}
-  assert changed == {f'{scope}/BatchNorm/{leaf}' for scope in
-                     {name.rsplit('/BatchNorm/', 1)[0] for name in changed}
-                     for leaf in ('moving_mean', 'moving_variance')}
+  changed = {
+    name for name, variable in named.items() if not np.array_equal(variable.numpy(), before[name])
+  }
+  assert changed == {
+    f'{scope}/BatchNorm/{leaf}'
+    for scope in {name.rsplit('/BatchNorm/', 1)[0] for name in changed}
+    for leaf in ('moving_mean', 'moving_variance')
+  }
   assert len(changed) == 2 * count
   assert not any(name.startswith(('MobilenetV2', 'embedding')) for name in changed)
   # Frozen again: what comes out now has mean 0 and variance 1 before gamma, beta and ReLU.
@@ -193,7 +228,7 @@ def test_spread_matching_leaves_no_dead_channel(rng):
   embedding = np.asarray(embedding).reshape(3, -1, 24)
   assert (embedding.std(axis=1) > 0).all()
   pairs = embedding[:, rng.permutation(embedding.shape[1])] - embedding
-  assert 3.0 < (pairs ** 2).sum(axis=-1).mean() < 5.0
+  assert 3.0 < (pairs**2).sum(axis=-1).mean() < 5.0
   np.testing.assert_array_equal(np.array(head.kernel)[:, :, :256], of_features)
   maps = rng.uniform(0, 1, (3, 2, 17, 17)).astype(np.float32)
   before = model.segment(features[0], model_lib.Maps(*maps))

@@ -36,8 +36,14 @@ def training(golden):
 def run_golden_step(folder, *flags):
   output = folder / 'computed.npz'
   script = pathlib.Path(__file__).with_name('golden_step.py')
-  done = subprocess.run([sys.executable, str(script), str(output), *flags], text=True,
-                        capture_output=True, timeout=900, env={**os.environ}, check=False)
+  done = subprocess.run(
+    [sys.executable, str(script), str(output), *flags],
+    text=True,
+    capture_output=True,
+    timeout=900,
+    env={**os.environ},
+    check=False,
+  )
   assert done.returncode == 0, done.stderr[-2000:]
   with np.load(output) as arrays:
     return dict(arrays)
@@ -55,8 +61,11 @@ def computed_with_dropout(tmp_path_factory):
 
 def tapped(arrays, prefix):
   """name -> array of the arrays stored under `prefix|`; the original's keys have | for /."""
-  return {key[len(prefix) + 1:].replace('|', '/'): value
-          for key, value in arrays.items() if key.startswith(prefix + '|')}
+  return {
+    key[len(prefix) + 1 :].replace('|', '/'): value
+    for key, value in arrays.items()
+    if key.startswith(prefix + '|')
+  }
 
 
 def relative(actual, expected):
@@ -68,26 +77,32 @@ def tolerances(computed):
   """name -> how far a gradient may be off; see the module's docstring."""
   raw = tapped(computed, 'raw0')
   moved = [tapped(computed, f'perturbed{number}') for number in range(2)]
-  return {name: max(GRADIENT_TOLERANCE, *(relative(other[name], value) for other in moved))
-          for name, value in raw.items()}
+  return {
+    name: max(GRADIENT_TOLERANCE, *(relative(other[name], value) for other in moved))
+    for name, value in raw.items()
+  }
 
 
 def check_losses(training, computed):
   labels = training['labels'].reshape(2, 3, 65, 65)
   for row, step in enumerate(training['loss|steps']):
-    per_video = [float(losses.video_cross_entropy(
-        computed[f'logits|{video}'], labels[video, 2:], step=int(step))) for video in range(2)]
+    per_video = [
+      float(
+        losses.video_cross_entropy(computed[f'logits|{video}'], labels[video, 2:], step=int(step))
+      )
+      for video in range(2)
+    ]
     np.testing.assert_allclose(per_video, training['loss|per_video'][row], rtol=VALUE_TOLERANCE)
     total = sum(per_video) + float(computed['regularization'])
     np.testing.assert_allclose(total, training['loss|total'][row], rtol=VALUE_TOLERANCE)
     np.testing.assert_allclose(
-        schedule.learning_rate(int(step)), training['loss|lr'][row], rtol=VALUE_TOLERANCE)
+      schedule.learning_rate(int(step)), training['loss|lr'][row], rtol=VALUE_TOLERANCE
+    )
 
 
 def check_gradients(training, computed):
   allowed = tolerances(computed)
-  for prefix, kind in (('gradraw', 'raw0'), ('grad', 'clipped0'),
-                       ('grad150000', 'clipped150000')):
+  for prefix, kind in (('gradraw', 'raw0'), ('grad', 'clipped0'), ('grad150000', 'clipped150000')):
     ours = tapped(computed, kind)
     for name, value in tapped(training, prefix).items():
       if name == NO_GRADIENT:
@@ -104,8 +119,10 @@ def check_norms(golden, computed, name, step):
   errors = {}
   for variable, (before, after) in expected.items():
     if variable != NO_GRADIENT:
-      errors[variable] = max(abs(np.linalg.norm(raw[variable]) / before - 1),
-                             abs(np.linalg.norm(clipped[variable]) / after - 1))
+      errors[variable] = max(
+        abs(np.linalg.norm(raw[variable]) / before - 1),
+        abs(np.linalg.norm(clipped[variable]) / after - 1),
+      )
       assert errors[variable] <= allowed[variable], variable
   assert np.median(list(errors.values())) < GRADIENT_TOLERANCE / 2
 
@@ -122,7 +139,8 @@ def test_logits_and_maps_of_the_original(training, computed):
     logits = np.transpose(computed[f'logits|{video}'][0], [2, 0, 1])[..., np.newaxis]
     assert relative(logits, training[f'logits|{video}']) < VALUE_TOLERANCE
     np.testing.assert_allclose(
-        computed[f'maps|{video}'], training[f'head_in_last3|{video}'], atol=1e-4)
+      computed[f'maps|{video}'], training[f'head_in_last3|{video}'], atol=1e-4
+    )
   # The defect: no pixel of object 1 of video 1 is found by local matching.
   assert np.all(training['head_in_last3|1'][1, ..., 2] == 1)
 
@@ -133,9 +151,11 @@ def test_regularisation_of_the_original(golden, training, computed):
   names = list(tapped(computed, 'raw0'))
   assert sorted(names) == sorted(meta['trainable'])
   assert sorted(name for name in names if losses.is_regularized(name)) == sorted(
-      entry['variable'] for entry in meta['regularized'])
+    entry['variable'] for entry in meta['regularized']
+  )
   np.testing.assert_allclose(
-      computed['regularization'], training['loss|regularization'], rtol=VALUE_TOLERANCE)
+    computed['regularization'], training['loss|regularization'], rtol=VALUE_TOLERANCE
+  )
 
 
 @pytest.mark.slow
@@ -153,7 +173,8 @@ def test_gradient_norms_of_the_original(golden, computed, step):
 @pytest.mark.parametrize('step', [1, 2])
 def test_variables_and_slots_after_momentum_steps(golden, training, computed, step):
   np.testing.assert_allclose(
-      computed[f'total{step}'], training[f'step{step}|train_op_value'], rtol=VALUE_TOLERANCE)
+    computed[f'total{step}'], training[f'step{step}|train_op_value'], rtol=VALUE_TOLERANCE
+  )
   before, after = tapped(computed, 'step0'), tapped(computed, f'step{step}')
   allowed = tolerances(computed)
   for name, value in tapped(training, f'step{step}|var').items():
@@ -192,9 +213,16 @@ def tiny_model():
   import keras
 
   keras.utils.set_random_seed(3)
-  return Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=8,
-      head_dimension=8, head_layers=1, head_kernel_size=3, window_radius=3))
+  return Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      embedding_dimension=8,
+      head_dimension=8,
+      head_layers=1,
+      head_kernel_size=3,
+      window_radius=3,
+    )
+  )
 
 
 def random_batch(rng, videos=2, frames=3, size=33, num_objects=3):
@@ -202,8 +230,11 @@ def random_batch(rng, videos=2, frames=3, size=33, num_objects=3):
   labels[:, :, 8:20, 4:18] = 1
   labels[:, :, 22:, 10:] = 2
   labels[:, :, :2] = 255
-  return {'images': tf.constant(rng.integers(0, 256, (videos, frames, size, size, 3)), tf.uint8),
-          'labels': tf.constant(labels), 'num_objects': tf.fill([videos], num_objects)}
+  return {
+    'images': tf.constant(rng.integers(0, 256, (videos, frames, size, size, 3)), tf.uint8),
+    'labels': tf.constant(labels),
+    'num_objects': tf.fill([videos], num_objects),
+  }
 
 
 def test_videos_of_a_batch_do_not_touch_each_other(tiny_model, rng):
@@ -211,25 +242,28 @@ def test_videos_of_a_batch_do_not_touch_each_other(tiny_model, rng):
   options = training_step.LossOptions(dropout=False, max_neighbors_per_object=5)
   both = training_step.video_results(tiny_model, batch, 4, options)
   second = training_step.video_results(
-      tiny_model, {key: value[1:] for key, value in batch.items()}, 4, options, first_video=1)
+    tiny_model, {key: value[1:] for key, value in batch.items()}, 4, options, first_video=1
+  )
   np.testing.assert_allclose(both[1].loss, second[0].loss, rtol=1e-5)
   np.testing.assert_allclose(both[1].logits, second[0].logits, rtol=1e-3, atol=1e-4)
 
 
 def test_more_current_frames_are_told_of_the_prediction_before(tiny_model, rng):
-  result, = training_step.video_results(
-      tiny_model, random_batch(rng, videos=1, frames=5), 0,
-      training_step.LossOptions(dropout=False))
+  (result,) = training_step.video_results(
+    tiny_model, random_batch(rng, videos=1, frames=5), 0, training_step.LossOptions(dropout=False)
+  )
   assert result.logits.shape == (3, 9, 9, 3)
   np.testing.assert_array_equal(
-      np.argmax(result.logits[1], axis=-1), np.argmax(result.maps.previous_prediction, axis=0))
+    np.argmax(result.logits[1], axis=-1), np.argmax(result.maps.previous_prediction, axis=0)
+  )
 
 
 def test_damaged_previous_labels_reach_the_head_but_not_the_loss(tiny_model, rng):
   batch = random_batch(rng, videos=1)
   damaged = {**batch, 'previous_labels': tf.zeros_like(batch['labels'][:, 1])}
-  result, = training_step.video_results(
-      tiny_model, damaged, 0, training_step.LossOptions(dropout=False))
+  (result,) = training_step.video_results(
+    tiny_model, damaged, 0, training_step.LossOptions(dropout=False)
+  )
   np.testing.assert_array_equal(result.maps.previous_prediction[1], 0)
   assert np.all(np.asarray(result.maps.local_distance[1]) == 1)
 
@@ -249,8 +283,12 @@ def test_previous_frame_is_dropped_as_often_as_asked(tiny_model, rng):
 
   @tf.function
   def dropped(step):
-    return tf.reduce_max(training_step.video_results(
-        tiny_model, batch, step, options)[0].maps.previous_prediction) == 0.0
+    return (
+      tf.reduce_max(
+        training_step.video_results(tiny_model, batch, step, options)[0].maps.previous_prediction
+      )
+      == 0.0
+    )
 
   count = sum(bool(dropped(tf.constant(step))) for step in range(60))
   assert 8 <= count <= 30  # 18 expected; each bound more than 2.5 standard deviations away.
@@ -258,13 +296,16 @@ def test_previous_frame_is_dropped_as_often_as_asked(tiny_model, rng):
 
 def test_matching_loss_is_added_for_every_current_frame(tiny_model, rng):
   batch = random_batch(rng, videos=1, frames=4)
-  plain, = training_step.video_results(
-      tiny_model, batch, 0, training_step.LossOptions(dropout=False))
-  both, = training_step.video_results(
-      tiny_model, batch, 0, training_step.LossOptions(dropout=False, matching_loss_weight=0.5))
+  (plain,) = training_step.video_results(
+    tiny_model, batch, 0, training_step.LossOptions(dropout=False)
+  )
+  (both,) = training_step.video_results(
+    tiny_model, batch, 0, training_step.LossOptions(dropout=False, matching_loss_weight=0.5)
+  )
   embeddings = tiny_model.extract(batch['images'][0])[1]
   bank = tiny_model.prepare_reference(
-      embeddings[0], losses.shrink_labels(batch['labels'][0, :1], embeddings.shape[1:3])[0], 3)
+    embeddings[0], losses.shrink_labels(batch['labels'][0, :1], embeddings.shape[1:3])[0], 3
+  )
   distances = tf.stack([matching.global_matching(e, bank, 3) for e in embeddings[2:]])
   added = losses.matching_cross_entropy(distances, batch['labels'][0, 2:])
   np.testing.assert_allclose(both.loss - plain.loss, 0.5 * added, rtol=1e-4)
@@ -284,8 +325,12 @@ def test_impossible_probability_is_refused(probability):
 def test_triplet_loss_trains_no_head(tiny_model, rng):
   variables = training_step.trained_variables(tiny_model)
   results, _, gradients = training_step.gradients(
-      tiny_model, variables, random_batch(rng), 0,
-      training_step.LossOptions('triplet', weight_decay=0.0))
+    tiny_model,
+    variables,
+    random_batch(rng),
+    0,
+    training_step.LossOptions('triplet', weight_decay=0.0),
+  )
   assert len(results) == 2
   without = {name for name, gradient in zip(variables, gradients) if gradient is None}
   assert 'logits/semantic/biases' in without
@@ -308,12 +353,14 @@ def test_scales_of_losses_and_regularization(tiny_model, rng):
   variables = training_step.trained_variables(tiny_model)
   batch = random_batch(rng, videos=1)
   options = training_step.LossOptions(dropout=False)
-  run = lambda *scales: training_step.gradients(
-      tiny_model, variables, batch, 0, options, *scales)[2]
+  run = lambda *scales: training_step.gradients(tiny_model, variables, batch, 0, options, *scales)[
+    2
+  ]
   whole, data, penalty = run(1.0), run(2.0, 0.0), run(0.0, 3.0)
   for total, doubled, tripled in zip(whole, data, penalty):
-    np.testing.assert_allclose(total, doubled / 2 + (0 if tripled is None else tripled / 3),
-                               rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+      total, doubled / 2 + (0 if tripled is None else tripled / 3), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_mean_iou():
@@ -324,7 +371,8 @@ def test_mean_iou():
   result = training_step.VideoResult(tf.constant(0.0), tf.constant(logits))
   # Background 1 of 2 pixels, object 1 the same; object 2 is nowhere; the last pixel is ignored.
   np.testing.assert_allclose(
-      training_step.mean_iou([result], tf.constant(labels[np.newaxis], tf.int32)), 0.5)
+    training_step.mean_iou([result], tf.constant(labels[np.newaxis], tf.int32)), 0.5
+  )
 
 
 def test_unknown_loss_is_refused():

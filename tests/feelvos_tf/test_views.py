@@ -56,16 +56,27 @@ def mean_probability(logits):
   return np.log(np.mean([tf.nn.softmax(one, axis=0) for one in logits], axis=0))
 
 
-@pytest.mark.parametrize('options, shown, merge', [
+@pytest.mark.parametrize(
+  'options, shown, merge',
+  [
     (dict(flip=True), [(1.0, False), (1.0, True)], mean_probability),
-    (dict(image_pyramid=(0.75, 1.25)), [(0.75, False), (1.25, False)],
-     lambda logits: np.max(logits, axis=0)),
-    (dict(image_pyramid=(0.5, 0.8), merge_method='avg'), [(0.5, False), (0.8, False)],
-     lambda logits: np.mean(logits, axis=0)),
-    (dict(image_pyramid=(1, 1.25), flip=True),
-     [(1.0, False), (1.25, False), (1.0, True), (1.25, True)],
-     lambda logits: mean_probability([np.max(logits[:2], axis=0), np.max(logits[2:], axis=0)])),
-])
+    (
+      dict(image_pyramid=(0.75, 1.25)),
+      [(0.75, False), (1.25, False)],
+      lambda logits: np.max(logits, axis=0),
+    ),
+    (
+      dict(image_pyramid=(0.5, 0.8), merge_method='avg'),
+      [(0.5, False), (0.8, False)],
+      lambda logits: np.mean(logits, axis=0),
+    ),
+    (
+      dict(image_pyramid=(1, 1.25), flip=True),
+      [(1.0, False), (1.25, False), (1.0, True), (1.25, True)],
+      lambda logits: mean_probability([np.max(logits[:2], axis=0), np.max(logits[2:], axis=0)]),
+    ),
+  ],
+)
 def test_merged_as_the_original_merges(golden_graph, clip, options, shown, merge):
   result = run(golden_graph, clip, **options)[0]
   expected = merged_by_hand(golden_graph, clip, shown, merge)
@@ -74,7 +85,8 @@ def test_merged_as_the_original_merges(golden_graph, clip, options, shown, merge
   assert result.global_distance.shape == result.stride4_logits.shape
   assert result.local_distance.shape == result.stride4_logits.shape
   np.testing.assert_array_equal(
-      result.mask, model_lib.enlarge_logits(expected, result.mask.shape).numpy().argmax(0))
+    result.mask, model_lib.enlarge_logits(expected, result.mask.shape).numpy().argmax(0)
+  )
 
 
 def test_one_view_is_no_view(golden_graph, clip):
@@ -97,13 +109,21 @@ def test_a_mirrored_video_gets_mirrored_masks(golden_graph, clip):
   for one, other in zip(found, mirrored):
     np.testing.assert_array_equal(one.mask, other.mask[:, ::-1])
     np.testing.assert_allclose(
-        one.stride4_logits, other.stride4_logits[..., ::-1],
-        atol=1e-4 * np.abs(one.stride4_logits).max())
+      one.stride4_logits,
+      other.stride4_logits[..., ::-1],
+      atol=1e-4 * np.abs(one.stride4_logits).max(),
+    )
 
 
-@pytest.mark.parametrize('options', [
-    dict(flip=True), dict(image_pyramid=(0.5, 1, 1.5)), dict(image_pyramid=(2,), flip=True),
-    dict(image_pyramid=(0.5, 1), merge_method='avg', max_internal_size=64)])
+@pytest.mark.parametrize(
+  'options',
+  [
+    dict(flip=True),
+    dict(image_pyramid=(0.5, 1, 1.5)),
+    dict(image_pyramid=(2,), flip=True),
+    dict(image_pyramid=(0.5, 1), merge_method='avg', max_internal_size=64),
+  ],
+)
 def test_every_view_is_told_the_merged_result(copying_graph, rng, options):
   """A model that copies the previous prediction keeps the mask, ids and all, in every view."""
   size = (65, 97)
@@ -170,7 +190,9 @@ def test_exported_models_have_one_view():
     VideoSegmenter(Exported(), image_pyramid=(0.5, 1))
 
 
-@pytest.mark.parametrize('values, message', [
+@pytest.mark.parametrize(
+  'values, message',
+  [
     (dict(max_internal_size=31), 'max_internal_size is 31; expected at least 32'),
     (dict(merge_method='mean'), "merge_method is 'mean'; expected one of max, avg"),
     (dict(image_pyramid=()), 'image_pyramid is empty'),
@@ -179,7 +201,8 @@ def test_exported_models_have_one_view():
     (dict(image_pyramid=(75,)), 'has the scale 75'),
     (dict(image_pyramid=(float('nan'),)), 'has the scale nan'),
     (dict(image_pyramid=(1, 0.5, 1.0)), 'image_pyramid is 1, 0.5, 1; expected every scale once'),
-])
+  ],
+)
 def test_wrong_options(values, message):
   with pytest.raises(ValueError, match=message):
     SegmenterOptions(**values)

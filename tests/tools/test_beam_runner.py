@@ -11,8 +11,9 @@ from tools import beam_runner
 
 def plan(folder, **changes):
   sources = synthetic.synthetic_sources(5, num_frames=2, frame_size=(24, 32))
-  options = conversion.ConversionOptions(str(folder), 'synthetic', num_shards=3, num_workers=1,
-                                         **changes)
+  options = conversion.ConversionOptions(
+    str(folder), 'synthetic', num_shards=3, num_workers=1, **changes
+  )
   return conversion.plan(sources, options)
 
 
@@ -50,6 +51,7 @@ def test_resumes(beam, tmp_path):
 
 def test_bad_video_is_named_and_the_next_run_goes_on(beam, tmp_path, golden):
   from datasets import davis
+
   root = tmp_path / 'DAVIS'
   shutil.copytree(golden.path('tf1/tfrecord/DAVIS'), root)
   frame = root / 'JPEGImages' / '480p' / 'judo' / '00002.jpg'

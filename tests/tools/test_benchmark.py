@@ -52,7 +52,8 @@ def test_baseline_without_onednn_runs_elsewhere():
 
 def test_local_flop_counts_pairs_inside_window_and_image():
   case = benchmark_cases.local_case(
-      benchmark_cases.BenchmarkOptions(height=73, width=85))  # 19 x 22
+    benchmark_cases.BenchmarkOptions(height=73, width=85)
+  )  # 19 x 22
   ys, xs = np.mgrid[:19, :22].reshape(2, -1)
   pairs = np.sum((np.abs(ys[:, None] - ys) <= 15) & (np.abs(xs[:, None] - xs) <= 15))
   assert case.flop == 2 * 100 * pairs
@@ -61,27 +62,44 @@ def test_local_flop_counts_pairs_inside_window_and_image():
 def test_head_and_backbone_flop():
   options = benchmark_cases.BenchmarkOptions(height=65, width=65, objects=2)
   per_object = 3 * (49 + 256) + 3 * 256 * (49 + 256) + 256
-  assert benchmark_cases.head_flop(options) == 2 * 17 ** 2 * (256 * (49 + 256) + 2 * per_object)
+  assert benchmark_cases.head_flop(options) == 2 * 17**2 * (256 * (49 + 256) + 2 * per_object)
   assert 1e8 < benchmark_cases.backbone_flop(options) < 1e9  # 33 x 33 x 27 x 32 is the first layer.
 
 
 def test_a_curve_is_a_picture(tmp_path):
   pytest.importorskip('matplotlib')
-  rows = [dict(part='length', model_variant='mobilenet_v2', precision='float32', frames=frames,
-               seconds=0.1 + frames / 1e5, quartiles=[0.1, 0.2]) for frames in (50, 1000)]
+  rows = [
+    dict(
+      part='length',
+      model_variant='mobilenet_v2',
+      precision='float32',
+      frames=frames,
+      seconds=0.1 + frames / 1e5,
+      quartiles=[0.1, 0.2],
+    )
+    for frames in (50, 1000)
+  ]
   benchmark_curves.plot('length', rows, tmp_path / 'length.png')
   assert (tmp_path / 'length.png').read_bytes()[:4] == b'\x89PNG'
 
 
-@pytest.mark.parametrize('flag, message', [
-    ('--parts=locl', "--parts: 'locl' is not known; choose from backbone, global, local, head, "
-     'end_to_end, end_to_end_io, input, train_step, serving'),
-    ('--size=480', "--size: '480' is no size; give HEIGHTxWIDTH, like 480x854")])
+@pytest.mark.parametrize(
+  'flag, message',
+  [
+    (
+      '--parts=locl',
+      "--parts: 'locl' is not known; choose from backbone, global, local, head, "
+      'end_to_end, end_to_end_io, input, train_step, serving',
+    ),
+    ('--size=480', "--size: '480' is no size; give HEIGHTxWIDTH, like 480x854"),
+  ],
+)
 def test_wrong_flags_are_one_line(flag, message):
-  run = subprocess.run([sys.executable, '-m', 'tools.benchmark', flag],
-                       capture_output=True, text=True, check=False)
+  run = subprocess.run(
+    [sys.executable, '-m', 'tools.benchmark', flag], capture_output=True, text=True, check=False
+  )
   assert run.returncode == 2
   assert run.stderr.strip().splitlines()[-1] == (
-      f'tools.benchmark: error: {message} '
-      '(python -m tools.benchmark --helpshort lists the flags)')
+    f'tools.benchmark: error: {message} (python -m tools.benchmark --helpshort lists the flags)'
+  )
   assert 'Traceback' not in run.stderr

@@ -29,8 +29,14 @@ def test_videos_of_the_soak_cannot_be_taken_for_each_other():
 def test_a_short_run(run_main, tmp_path):
   export = run_main('feelvos_tf.export', f'--output_dir={tmp_path}', '--warmup_size=')
   assert export.returncode == 0, export.stderr
-  done = run_main('tools.benchmark_serving', f'--model_dir={tmp_path}', '--height=32', '--width=48',
-                  '--frames=3', '--repeats=1')
+  done = run_main(
+    'tools.benchmark_serving',
+    f'--model_dir={tmp_path}',
+    '--height=32',
+    '--width=48',
+    '--frames=3',
+    '--repeats=1',
+  )
   assert done.returncode == 0, done.stderr
   assert done.stdout.startswith('serving 32x48: ')
   done = run_main('tools.benchmark_serving', f'--model_dir={tmp_path}', '--soak_seconds=3')

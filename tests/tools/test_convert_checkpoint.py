@@ -19,25 +19,29 @@ MODULE = 'tools.convert_checkpoint'
 @pytest.fixture
 def convert(run_main):
   """Function: runs the main with flags, expects success, returns stdout."""
+
   def convert(*flags, **values):
     process = run_main(MODULE, *(f'--{k}={v}' for k, v in values.items()), *flags)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ''
     return process.stdout
+
   return convert
 
 
 @pytest.fixture
 def refuse(run_main):
   """Function: runs the main with flags, expects one line with these parts; returns stdout."""
+
   def refuse(code, *parts, extra=(), **values):
     process = run_main(MODULE, *(f'--{k}={v}' for k, v in values.items()), *extra)
     assert process.returncode == code, process.stderr
-    line, = process.stderr.splitlines()
+    (line,) = process.stderr.splitlines()
     assert line.startswith(f'{MODULE}: error: ')
     for part in parts:
       assert part in line
     return process.stdout
+
   return refuse
 
 
@@ -55,24 +59,28 @@ def test_original_to_ours_and_back(golden, golden_checkpoint, convert, tmp_path)
   reader = tf.train.load_checkpoint(str(back))
   assert set(reader.get_variable_to_shape_map()) == {e['name'] for e in entries} | {'global_step'}
   for entry in entries:
-    np.testing.assert_array_equal(reader.get_tensor(entry['name']),
-                                  weight_recipe.value(entry['name'], entry['shape']))
+    np.testing.assert_array_equal(
+      reader.get_tensor(entry['name']), weight_recipe.value(entry['name'], entry['shape'])
+    )
 
 
 def test_a_frame_grid_is_recorded_and_taken_back(copying_weights, convert, tmp_path):
   convert('--frame_grid=16', input=copying_weights, output=tmp_path / 'grid.h5')
   convert(input=tmp_path / 'grid.h5', output=tmp_path / 'copy.h5')
   convert('--frame_grid=0', input=tmp_path / 'copy.h5', output=tmp_path / 'none.h5')
-  options = [weights_file.read_metadata(tmp_path / f'{name}.h5')['options']
-             for name in ('grid', 'copy', 'none')]
+  options = [
+    weights_file.read_metadata(tmp_path / f'{name}.h5')['options']
+    for name in ('grid', 'copy', 'none')
+  ]
   assert [of['frame_grid'] for of in options] == [16, 16, None]
 
 
 def test_deeplab_alone(convert, refuse, tmp_path):
   """A published kind of model: no decoder, one ASPP branch, semantic logits; both ways."""
   keras.utils.set_random_seed(0)
-  options = ModelOptions('mobilenet_v2', atrous_rates=(), decoder_output_stride=None,
-                         num_classes=5, depth_multiplier=0.5)
+  options = ModelOptions(
+    'mobilenet_v2', atrous_rates=(), decoder_output_stride=None, num_classes=5, depth_multiplier=0.5
+  )
   model = DeepLabV3Plus(options)
   prefix = tmp_path / 'model.ckpt-30000'
   tf1_checkpoint.save(prefix, model, global_step=30000)
@@ -80,26 +88,31 @@ def test_deeplab_alone(convert, refuse, tmp_path):
   metadata = weights_file.read_metadata(tmp_path / 'deeplab.h5')
   assert ModelOptions.from_dict(metadata['options']) == options
   assert metadata['notes'] == {'converted_from': 'model.ckpt-30000'}
-  refuse(1, 'holds a DeepLab', '--frame_grid', input=prefix, output=tmp_path / 'grid.h5',
-         frame_grid=16)
+  refuse(
+    1, 'holds a DeepLab', '--frame_grid', input=prefix, output=tmp_path / 'grid.h5', frame_grid=16
+  )
   convert(input=tmp_path / 'deeplab.h5', output=tmp_path / 'again' / 'model.ckpt')
-  first, second = (tf.train.load_checkpoint(str(path))
-                   for path in (prefix, tmp_path / 'again' / 'model.ckpt'))
+  first, second = (
+    tf.train.load_checkpoint(str(path)) for path in (prefix, tmp_path / 'again' / 'model.ckpt')
+  )
   assert first.get_variable_to_shape_map() == second.get_variable_to_shape_map()
-  np.testing.assert_array_equal(first.get_tensor('logits/semantic/weights'),
-                                second.get_tensor('logits/semantic/weights'))
+  np.testing.assert_array_equal(
+    first.get_tensor('logits/semantic/weights'), second.get_tensor('logits/semantic/weights')
+  )
 
 
 def test_keras_mobilenet_as_backbone(convert, tmp_path):
   theirs = keras.applications.MobileNetV2(
-      include_top=False, weights=None, input_shape=(None, None, 3))
+    include_top=False, weights=None, input_shape=(None, None, 3)
+  )
   path = tmp_path / 'mobilenet_v2.weights.h5'
   theirs.save_weights(path)
   convert('--backbone_only', input=path, output=tmp_path / 'initial.h5')
   model = model_lib.load_model(tmp_path / 'initial.h5')
   np.testing.assert_array_equal(
-      tf1_checkpoint.variables_by_name(model)['MobilenetV2/Conv/weights'],
-      theirs.get_layer('Conv1').kernel)
+    tf1_checkpoint.variables_by_name(model)['MobilenetV2/Conv/weights'],
+    theirs.get_layer('Conv1').kernel,
+  )
 
 
 def test_what_does_not_fit_is_listed_by_name(golden_checkpoint, refuse, convert, tmp_path):
@@ -112,8 +125,9 @@ def test_what_does_not_fit_is_listed_by_name(golden_checkpoint, refuse, convert,
   tensors['aspp0/BatchNorm/beta'] = np.zeros([9], np.float32)
   prefix, output = tmp_path / 'model.ckpt-1', tmp_path / 'out.h5'
   tf1_checkpoint.write_tensors(prefix, tensors)
-  listed = refuse(1, f'{prefix}: the checkpoint does not fit the model', input=prefix,
-                  output=output)
+  listed = refuse(
+    1, f'{prefix}: the checkpoint does not fit the model', input=prefix, output=output
+  )
   assert all(name in listed for name in removed)  # All of them, however many.
   assert '1 left over in the checkpoint: colour/weights.' in listed
   assert 'aspp0/BatchNorm/beta: checkpoint [9], model [256].' in listed
@@ -132,14 +146,25 @@ def test_bad_checkpoints(golden_checkpoint, refuse, tmp_path):
       target.write(source.read())
   os.truncate(truncated + '.data-00000-of-00001', 100_000)
   refuse(1, truncated, 'truncated', 'copy it again', input=truncated, output=output)
-  refuse(1, 'does not fit the model, another variant', input=good, output=output,
-         model_variant='resnet_v1_50_beta')
+  refuse(
+    1,
+    'does not fit the model, another variant',
+    input=good,
+    output=output,
+    model_variant='resnet_v1_50_beta',
+  )
   refuse(1, 'none.h5: no such weights file', input=tmp_path / 'none.h5', output=output)
   (tmp_path / 'text.h5').write_text('text')
   refuse(1, 'text.h5: not', input=tmp_path / 'text.h5', output=output)
   tf1_checkpoint.write_tensors(tmp_path / 'dense', {'dense/kernel': np.zeros([2], np.float32)})
-  refuse(1, 'no variable belongs to a known backbone', 'dense', '--model_variant',
-         input=tmp_path / 'dense', output=output)
+  refuse(
+    1,
+    'no variable belongs to a known backbone',
+    'dense',
+    '--model_variant',
+    input=tmp_path / 'dense',
+    output=output,
+  )
   assert not output.exists()
 
 
@@ -151,5 +176,10 @@ def test_bad_outputs_and_flags(golden_checkpoint, refuse, tmp_path):
   refuse(1, 'there.h5', input=good, output=tmp_path / 'there.h5' / 'model.ckpt')
   refuse(2, '--input is missing', output=tmp_path / 'a.h5')
   refuse(2, '--output is missing', input=good)
-  refuse(1, "model_variant is 'vgg'; expected one of", input=good, output=tmp_path / 'a.h5',
-         model_variant='vgg')
+  refuse(
+    1,
+    "model_variant is 'vgg'; expected one of",
+    input=good,
+    output=tmp_path / 'a.h5',
+    model_variant='vgg',
+  )

@@ -27,7 +27,7 @@ def write_video(path, num_frames=3, size=SIZE, ids=(1, 2)):
     cv2.imwrite(str(path / 'frames' / f'{i:03d}.jpg'), np.full(size + (3,), 30 * i, np.uint8))
     values = np.zeros(size, np.uint8)
     for k, value in enumerate(ids):
-      values[4:12, 4 + 12 * k:12 + 12 * k] = value
+      values[4:12, 4 + 12 * k : 12 + 12 * k] = value
     masks.write_mask(path / 'masks' / f'{i:03d}.png', values)
 
 
@@ -39,8 +39,9 @@ def data_dir(tmp_path):
 
 
 def options(output_dir, **changes):
-  return conversion.ConversionOptions(str(output_dir), 'folder', 'train',
-                                      **{'num_shards': 2, 'num_workers': 1, **changes})
+  return conversion.ConversionOptions(
+    str(output_dir), 'folder', 'train', **{'num_shards': 2, 'num_workers': 1, **changes}
+  )
 
 
 def convert(data_dir, output_dir, on_video=lambda frames, name: None, **changes):
@@ -55,8 +56,14 @@ def contents(path):
 
 def run(*flags):
   return subprocess.run(
-      [sys.executable, '-m', 'tools.convert_to_tfrecord', *flags], cwd=ROOT, capture_output=True,
-      text=True, timeout=300, env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}, check=False)
+    [sys.executable, '-m', 'tools.convert_to_tfrecord', *flags],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+    env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
+    check=False,
+  )
 
 
 @pytest.mark.parametrize('num_shards', [1, 2, 3, 4, 5])
@@ -72,12 +79,25 @@ def test_no_video_is_lost_when_shards_do_not_divide(data_dir, tmp_path, num_shar
 def test_manifest(data_dir, tmp_path):
   entry = convert(data_dir, tmp_path / 'out')
   assert (entry['num_videos'], entry['num_frames'], entry['num_masks'], entry['num_objects']) == (
-      5, 15, 15, 10)
-  assert entry['videos'][1] == {'name': 'b', 'frames': 3, 'masks': 3, 'objects': [1, 2],
-                                'height': 24, 'width': 32}
+    5,
+    15,
+    15,
+    10,
+  )
+  assert entry['videos'][1] == {
+    'name': 'b',
+    'frames': 3,
+    'masks': 3,
+    'objects': [1, 2],
+    'height': 24,
+    'width': 32,
+  }
   assert json.loads((tmp_path / 'out' / 'manifest.json').read_text())['splits']['train'] == entry
   assert sorted(contents(tmp_path / 'out')) == [
-      'manifest.json', 'train-00000-of-00002.tfrecord', 'train-00001-of-00002.tfrecord']
+    'manifest.json',
+    'train-00000-of-00002.tfrecord',
+    'train-00001-of-00002.tfrecord',
+  ]
 
 
 def test_splits_share_a_folder(data_dir, tmp_path):
@@ -148,6 +168,7 @@ def _unreadable(video):
 def _mask_with(value):
   def change(video):
     masks.write_mask(video / 'masks' / '001.png', np.full(SIZE, value, np.uint8))
+
   return change
 
 
@@ -160,16 +181,18 @@ def _mask_size(video):
 
 
 BAD = {
-    'size': (_wrong_size, r'001.jpg: a frame of 20x32 .* expected 24x32'),
-    'missing_mask': (lambda v: (v / 'masks' / '001.png').unlink(), 'no mask for frame 001'),
-    'no_masks': (lambda v: shutil.rmtree(v / 'masks'), 'masks: no such folder'),
-    'unreadable': (_unreadable, '001.jpg: unreadable frame'),
-    'id_255': (_mask_with(255), 'holds id 255'),
-    'id_300': (_sixteen_bits, '16 bits per pixel'),
-    'mask_size': (_mask_size, 'a mask of 10x10 .* expected 24x32'),
-    'no_frames': (lambda v: [p.unlink() for p in (v / 'frames').iterdir()], 'a video of 0 frames'),
-    'stray_mask': (lambda v: (v / 'masks' / '001.png').rename(v / 'masks' / 'x.png'),
-                   'x.png: a mask without a frame'),
+  'size': (_wrong_size, r'001.jpg: a frame of 20x32 .* expected 24x32'),
+  'missing_mask': (lambda v: (v / 'masks' / '001.png').unlink(), 'no mask for frame 001'),
+  'no_masks': (lambda v: shutil.rmtree(v / 'masks'), 'masks: no such folder'),
+  'unreadable': (_unreadable, '001.jpg: unreadable frame'),
+  'id_255': (_mask_with(255), 'holds id 255'),
+  'id_300': (_sixteen_bits, '16 bits per pixel'),
+  'mask_size': (_mask_size, 'a mask of 10x10 .* expected 24x32'),
+  'no_frames': (lambda v: [p.unlink() for p in (v / 'frames').iterdir()], 'a video of 0 frames'),
+  'stray_mask': (
+    lambda v: (v / 'masks' / '001.png').rename(v / 'masks' / 'x.png'),
+    'x.png: a mask without a frame',
+  ),
 }
 
 
@@ -233,8 +256,14 @@ def test_splits_of_a_folder(data_dir):
 
 def test_command_line(golden, tmp_path):
   """DAVIS in two processes; the records hold what the original's hold."""
-  out = run('--dataset=davis2017', f'--data_dir={golden.path("tf1/tfrecord/DAVIS")}',
-            '--split=val', f'--output_dir={tmp_path}', '--num_shards=2', '--num_workers=2')
+  out = run(
+    '--dataset=davis2017',
+    f'--data_dir={golden.path("tf1/tfrecord/DAVIS")}',
+    '--split=val',
+    f'--output_dir={tmp_path}',
+    '--num_shards=2',
+    '--num_workers=2',
+  )
   assert out.returncode == 0, out.stderr
   assert '3 videos, 12 frames, 12 masks, 5 objects in 2 shards' in out.stdout
   assert 'videos/s' in out.stderr  # The progress line.
@@ -247,13 +276,19 @@ def test_command_line(golden, tmp_path):
       np.testing.assert_array_equal(ours.mask(i).ids, original.mask(i).ids)
 
 
-@pytest.mark.parametrize('flags, code, message', [
+@pytest.mark.parametrize(
+  'flags, code, message',
+  [
     (['--dataset=imagenet', '--output_dir=x'], 2, '--dataset=imagenet given, expected one'),
     (['--dataset=davis2017', '--output_dir=x'], 2, '--data_dir expected'),
     (['--dataset=synthetic'], 2, '--output_dir expected'),
-    (['--dataset=davis2017', '--data_dir=/nonexistent', '--output_dir=x'], 1,
-     '/nonexistent: no folder JPEGImages/480p'),
-])
+    (
+      ['--dataset=davis2017', '--data_dir=/nonexistent', '--output_dir=x'],
+      1,
+      '/nonexistent: no folder JPEGImages/480p',
+    ),
+  ],
+)
 def test_command_line_errors(flags, code, message):
   out = run(*flags)
   assert out.returncode == code and message in out.stderr
@@ -262,13 +297,22 @@ def test_command_line_errors(flags, code, message):
 
 @pytest.mark.slow
 def test_killed_run_ends_with_the_same_bytes(tmp_path):
-  flags = ['--dataset=synthetic', '--num_videos=24', '--num_frames=12', '--num_shards=8',
-           '--frame_size=240,320', '--num_workers=2']
+  flags = [
+    '--dataset=synthetic',
+    '--num_videos=24',
+    '--num_frames=12',
+    '--num_shards=8',
+    '--frame_size=240,320',
+    '--num_workers=2',
+  ]
   assert run(*flags, f'--output_dir={tmp_path / "undisturbed"}').returncode == 0
   out = tmp_path / 'out'
   process = subprocess.Popen(
-      [sys.executable, '-m', 'tools.convert_to_tfrecord', *flags, f'--output_dir={out}'], cwd=ROOT,
-      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    [sys.executable, '-m', 'tools.convert_to_tfrecord', *flags, f'--output_dir={out}'],
+    cwd=ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+  )
   deadline = time.monotonic() + 120
   while not list(out.glob('.*.done.json')) and time.monotonic() < deadline:
     time.sleep(0.02)

@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def square(x):
   ids = np.zeros(SHAPE, np.uint8)
-  ids[10:30, x:x + 20] = 1
+  ids[10:30, x : x + 20] = 1
   return ids
 
 
@@ -49,8 +49,12 @@ def table(tmp_path):
 
 def test_baseline_and_failure(davis, tmp_path, run_main):
   """A row that fails says why, the others are there, and the exit code tells."""
-  flags = [f'--davis_root={davis}', f'--output_dir={tmp_path / "out"}',
-           '--options=default,copy_first_mask', f'--model={tmp_path / "none.h5"}']
+  flags = [
+    f'--davis_root={davis}',
+    f'--output_dir={tmp_path / "out"}',
+    '--options=default,copy_first_mask',
+    f'--model={tmp_path / "none.h5"}',
+  ]
   process = run_main(MODULE, *flags)
   assert process.returncode == 1 and 'Traceback' not in process.stderr
   rows = table(tmp_path)
@@ -67,8 +71,18 @@ def test_termination_ends_the_evaluation_in_work(davis, tmp_path, wait_for):
   """Without a terminal nobody else would tell it."""
   out = tmp_path / 'out'
   with subprocess.Popen(
-      [sys.executable, '-m', MODULE, f'--davis_root={davis}', f'--output_dir={out}',
-       '--options=default'], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    [
+      sys.executable,
+      '-m',
+      MODULE,
+      f'--davis_root={davis}',
+      f'--output_dir={out}',
+      '--options=default',
+    ],
+    cwd=ROOT,
+    stderr=subprocess.PIPE,
+    text=True,
+  ) as process:
     assert process.stderr.readline() == '1/1 default\n'
     child = wait_for(lambda: evaluations(out))[0]
     process.terminate()
@@ -85,16 +99,23 @@ def evaluations(output_dir):
       arguments = path.read_bytes().split(b'\0')
     except OSError:  # It ended just now.
       continue
-    if b'feelvos_tf.evaluate' in arguments and os.fsencode(
-        f'--output_dir={output_dir / "default"}') in arguments:
+    if (
+      b'feelvos_tf.evaluate' in arguments
+      and os.fsencode(f'--output_dir={output_dir / "default"}') in arguments
+    ):
       found.append(int(path.parent.name))
   return found
 
 
 @pytest.mark.slow
 def test_model_and_resuming(davis, tmp_path, run_main):
-  flags = [f'--davis_root={davis}', f'--output_dir={tmp_path / "out"}', '--sequences=dog',
-           '--max_internal_size=48', '--precision=bfloat16']
+  flags = [
+    f'--davis_root={davis}',
+    f'--output_dir={tmp_path / "out"}',
+    '--sequences=dog',
+    '--max_internal_size=48',
+    '--precision=bfloat16',
+  ]
   process = run_main(MODULE, *flags, '--options=default')
   assert process.returncode == 0, process.stderr
   row = table(tmp_path)['default']
@@ -110,15 +131,40 @@ def test_model_and_resuming(davis, tmp_path, run_main):
 
 
 def test_markdown():
-  about = dict(model='default', year='2016', split='val', cores=2, max_internal_size=None,
-               precision='bfloat16')
+  about = dict(
+    model='default', year='2016', split='val', cores=2, max_internal_size=None, precision='bfloat16'
+  )
   same = dict(error=None, F=0.5, seconds_per_frame=1.234, matmul_gflops=207.6, num_sequences=10)
-  rows = [{**same, 'option': 'default', 'description': 'The model', 'flags': [], 'J': 0.5,
-           'J&F': 0.5, 'left_out': {}},
-          {**same, 'option': 'flip', 'description': 'Flip', 'flags': ['--flip'], 'J': 0.52,
-           'J&F': 0.51, 'left_out': {'cow': 'no mask'}, 'seconds_per_frame': None},
-          {**same, 'option': 'size_640', 'description': 'Small', 'flags': ['a', 'b'], 'J': 0.5,
-           'J&F': 0.4999, 'left_out': {}}]
+  rows = [
+    {
+      **same,
+      'option': 'default',
+      'description': 'The model',
+      'flags': [],
+      'J': 0.5,
+      'J&F': 0.5,
+      'left_out': {},
+    },
+    {
+      **same,
+      'option': 'flip',
+      'description': 'Flip',
+      'flags': ['--flip'],
+      'J': 0.52,
+      'J&F': 0.51,
+      'left_out': {'cow': 'no mask'},
+      'seconds_per_frame': None,
+    },
+    {
+      **same,
+      'option': 'size_640',
+      'description': 'Small',
+      'flags': ['a', 'b'],
+      'J': 0.5,
+      'J&F': 0.4999,
+      'left_out': {},
+    },
+  ]
   lines = evaluate_options.markdown(rows, about).splitlines()
   assert '10 sequences, bfloat16, 2 cores' in lines[0]
   assert lines[4] == '| The model |  | 0.500 | 0.500 | 0.500 |  | 1.23 | 208 |'
@@ -128,11 +174,14 @@ def test_markdown():
   assert len({line.count('|') for line in lines[2:7]}) == 1
 
 
-@pytest.mark.parametrize('flags, message', [
+@pytest.mark.parametrize(
+  'flags, message',
+  [
     (['--options=default,flop', '--output_dir=x', '--davis_root=y'], "--options has 'flop'"),
     (['--davis_root=y'], '--output_dir is missing'),
     (['--output_dir=x'], '--davis_root is missing'),
-])
+  ],
+)
 def test_wrong_usage(run_main, flags, message):
   process = run_main(MODULE, *flags)
   assert process.returncode == 2 and message in process.stderr.splitlines()[-1]

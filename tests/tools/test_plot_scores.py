@@ -12,9 +12,19 @@ MODULE = 'tools.plot_scores'
 
 def summary(**sequences):
   """Summary of sequences given as lists with J of every frame for each object."""
-  return {'settings': {}, 'global': {}, 'left_out': {}, 'sequences': {name: {'objects': {
-      str(number): {'J': {'per_frame': values}} for number, values in enumerate(objects, 1)}}
-                        for name, objects in sequences.items()}}
+  return {
+    'settings': {},
+    'global': {},
+    'left_out': {},
+    'sequences': {
+      name: {
+        'objects': {
+          str(number): {'J': {'per_frame': values}} for number, values in enumerate(objects, 1)
+        }
+      }
+      for name, objects in sequences.items()
+    },
+  }
 
 
 def write_run(folder, content):
@@ -31,8 +41,10 @@ def test_curves_are_means_over_objects():
 
 def test_picture_and_refusals(tmp_path, run_main):
   pytest.importorskip('matplotlib')
-  runs = [write_run(tmp_path / 'now', summary(dog=[[1.0, 0.5]], cow=[[0.2, 0.1]])),
-          write_run(tmp_path / 'before', summary(dog=[[0.9, 0.4]]))]
+  runs = [
+    write_run(tmp_path / 'now', summary(dog=[[1.0, 0.5]], cow=[[0.2, 0.1]])),
+    write_run(tmp_path / 'before', summary(dog=[[0.9, 0.4]])),
+  ]
   flags = [f'--runs={runs[0]},{runs[1]}', f'--output={tmp_path / "scores.png"}']
   process = run_main(MODULE, *flags)
   assert process.returncode == 0, process.stderr

@@ -24,12 +24,22 @@ def start(downloads):
   options = webdriver.ChromeOptions()
   options.binary_location = binary
   # Root has no sandbox, containers have little shared memory.
-  for argument in ('headless=new', 'no-sandbox', 'disable-dev-shm-usage', 'disable-gpu',
-                   'force-device-scale-factor=1', 'window-size={},{}'.format(*SIZE)):
+  for argument in (
+    'headless=new',
+    'no-sandbox',
+    'disable-dev-shm-usage',
+    'disable-gpu',
+    'force-device-scale-factor=1',
+    'window-size={},{}'.format(*SIZE),
+  ):
     options.add_argument(f'--{argument}')
-  options.add_experimental_option('prefs', {
+  options.add_experimental_option(
+    'prefs',
+    {
       'download.default_directory': str(downloads),
-      'profile.default_content_setting_values.automatic_downloads': 1})
+      'profile.default_content_setting_values.automatic_downloads': 1,
+    },
+  )
   options.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
   driver = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
   driver.set_script_timeout(60)
@@ -65,10 +75,12 @@ class Page:
   def run_js(self, code, *args):
     """What an async function with this body returns; `workspace` is the page's."""
     result = self.driver.execute_async_script(
-        'const done = arguments[arguments.length - 1]; const args = [...arguments];'
-        '(async () => {const {workspace} = await import(new URL("static/main.js", '
-        f'document.baseURI)); {code}}})().then((value) => done({{value}}), '
-        '(error) => done({error: String(error)}));', *args)
+      'const done = arguments[arguments.length - 1]; const args = [...arguments];'
+      '(async () => {const {workspace} = await import(new URL("static/main.js", '
+      f'document.baseURI)); {code}}})().then((value) => done({{value}}), '
+      '(error) => done({error: String(error)}));',
+      *args,
+    )
     assert 'error' not in result, result
     return result.get('value')
 
@@ -76,9 +88,11 @@ class Page:
     """Opens files as the clip."""
     before = self.driver.execute_script("return document.getElementById('clip-name').textContent")
     self.find('#clip-file').send_keys('\n'.join(map(str, paths)))
-    self.wait("return document.getElementById('busy').hidden && "
-              "(!document.getElementById('alert').hidden || "
-              f"document.getElementById('clip-name').textContent !== {json.dumps(before)})")
+    self.wait(
+      "return document.getElementById('busy').hidden && "
+      "(!document.getElementById('alert').hidden || "
+      f"document.getElementById('clip-name').textContent !== {json.dumps(before)})"
+    )
     self.settle()
 
   def settle(self):
@@ -87,17 +101,20 @@ class Page:
   def go_to(self, index):
     """Shows a frame, as the slider does."""
     self.driver.execute_script(
-        "const slider = document.getElementById('frame'); slider.value = arguments[0] + 1;"
-        "slider.dispatchEvent(new Event('input'));", index)
+      "const slider = document.getElementById('frame'); slider.value = arguments[0] + 1;"
+      "slider.dispatchEvent(new Event('input'));",
+      index,
+    )
     self.settle()
 
   def client_place(self, x, y):
     """CSS pixels in the window of a place in the frame."""
     box = self.driver.execute_script(
-        "const surface = document.getElementById('surface');"
-        "surface.scrollIntoView({block: 'center'});"
-        "const b = surface.getBoundingClientRect();"
-        "return [b.left, b.top, b.width / surface.width, b.height / surface.height]")
+      "const surface = document.getElementById('surface');"
+      "surface.scrollIntoView({block: 'center'});"
+      'const b = surface.getBoundingClientRect();'
+      'return [b.left, b.top, b.width / surface.width, b.height / surface.height]'
+    )
     return box[0] + x * box[2], box[1] + y * box[3]
 
   def mouse(self, *places):
@@ -105,8 +122,10 @@ class Page:
     events = ['mousePressed'] + ['mouseMoved'] * (len(places) - 1) + ['mouseReleased']
     for event, place in zip(events, [*places, places[-1]]):
       x, y = self.client_place(*place)
-      self.driver.execute_cdp_cmd('Input.dispatchMouseEvent', {
-          'type': event, 'x': x, 'y': y, 'button': 'left', 'buttons': 1, 'clickCount': 1})
+      self.driver.execute_cdp_cmd(
+        'Input.dispatchMouseEvent',
+        {'type': event, 'x': x, 'y': y, 'button': 'left', 'buttons': 1, 'clickCount': 1},
+      )
     self.settle()
 
   def touch(self, *places):
@@ -114,14 +133,18 @@ class Page:
     events = ['touchStart'] + ['touchMove'] * (len(places) - 1) + ['touchEnd']
     for event, place in zip(events, [*places, None]):
       x, y = self.client_place(*place) if place else (0, 0)
-      self.driver.execute_cdp_cmd('Input.dispatchTouchEvent', {
-          'type': event, 'touchPoints': [{'x': x, 'y': y}] if place else []})
+      self.driver.execute_cdp_cmd(
+        'Input.dispatchTouchEvent',
+        {'type': event, 'touchPoints': [{'x': x, 'y': y}] if place else []},
+      )
     self.settle()
 
   def set_size(self, size):
     self.driver.execute_script(
-        "const size = document.getElementById('size'); size.value = arguments[0];"
-        "size.dispatchEvent(new Event('input'));", size)
+      "const size = document.getElementById('size'); size.value = arguments[0];"
+      "size.dispatchEvent(new Event('input'));",
+      size,
+    )
 
   def run(self):
     """Runs to the end."""
@@ -133,13 +156,14 @@ class Page:
   def ids(self):
     """Ids of the frame on the page: a list of rows."""
     width, flat = self.run_js('return [workspace.clip.width, [...workspace.editor.ids]];')
-    return [flat[i:i + width] for i in range(0, len(flat), width)]
+    return [flat[i : i + width] for i in range(0, len(flat), width)]
 
   def masks(self):
     """PNG files of all masks by frame index."""
     found = self.run_js(
-        'const all = {}; for (const [index, blob] of workspace.clip.masks) '
-        'all[index] = [...new Uint8Array(await blob.arrayBuffer())]; return all;')
+      'const all = {}; for (const [index, blob] of workspace.clip.masks) '
+      'all[index] = [...new Uint8Array(await blob.arrayBuffer())]; return all;'
+    )
     return {int(index): bytes(data) for index, data in found.items()}
 
   def downloaded(self, ending, seconds=30):
@@ -152,8 +176,11 @@ class Page:
 
   def problems(self):
     """Console messages that are errors, without those for answers of the server."""
-    return [entry['message'] for entry in self.driver.get_log('browser')
-            if entry['level'] == 'SEVERE' and 'Failed to load resource' not in entry['message']]
+    return [
+      entry['message']
+      for entry in self.driver.get_log('browser')
+      if entry['level'] == 'SEVERE' and 'Failed to load resource' not in entry['message']
+    ]
 
   def foreign_requests(self):
     """Addresses outside of the page's origin that were asked for since the page was opened."""
@@ -191,8 +218,10 @@ def open_page(driver, tmp_path):
   pages = []
 
   def open_page(server):
-    driver.execute_cdp_cmd('Browser.setDownloadBehavior', {
-        'behavior': 'allow', 'downloadPath': str(tmp_path / 'downloads')})
+    driver.execute_cdp_cmd(
+      'Browser.setDownloadBehavior',
+      {'behavior': 'allow', 'downloadPath': str(tmp_path / 'downloads')},
+    )
     (tmp_path / 'downloads').mkdir(exist_ok=True)
     pages.append(Page(driver, server.url + '/', tmp_path / 'downloads'))
     return pages[-1]

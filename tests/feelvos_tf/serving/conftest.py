@@ -40,13 +40,21 @@ def ids_of(data):
 def halves_and_two(path):
   """Writes a model that is none of this project's: y = x / 2 + 2 for a batch of numbers."""
   module = tf.Module()
-  function = tf.function(lambda x: {'y': x / 2 + 2}, input_signature=[
-      tf.TensorSpec([None], tf.float32, 'x')])
+  function = tf.function(
+    lambda x: {'y': x / 2 + 2}, input_signature=[tf.TensorSpec([None], tf.float32, 'x')]
+  )
   two = tf.function(
-      lambda a, b: {'sum': a + b, 'text_bytes': tf.strings.as_string(a)}, input_signature=[
-          tf.TensorSpec([None, 2], tf.int32, 'a'), tf.TensorSpec([None, 2], tf.int32, 'b')])
-  tf.saved_model.save(module, str(path), {
-      'serving_default': function.get_concrete_function(), 'two': two.get_concrete_function()})
+    lambda a, b: {'sum': a + b, 'text_bytes': tf.strings.as_string(a)},
+    input_signature=[
+      tf.TensorSpec([None, 2], tf.int32, 'a'),
+      tf.TensorSpec([None, 2], tf.int32, 'b'),
+    ],
+  )
+  tf.saved_model.save(
+    module,
+    str(path),
+    {'serving_default': function.get_concrete_function(), 'two': two.get_concrete_function()},
+  )
 
 
 class Clock:
@@ -73,7 +81,8 @@ class RunningServer:
     self.clock = Clock()
     self.services = services_lib.Services(options, self.clock, models)
     self._server, sockets, port, grpc_port = run.build_server(
-        self.services, port=0, grpc_port=0, grace=20.0)
+      self.services, port=0, grpc_port=0, grace=20.0
+    )
     self.url, self.grpc_address = f'http://127.0.0.1:{port}', f'127.0.0.1:{grpc_port}'
     self.websocket_url = f'ws://127.0.0.1:{port}'
     self._thread = threading.Thread(target=self._server.run, args=(sockets,))
@@ -100,9 +109,15 @@ def running(options, models=None):
 @pytest.fixture(scope='session')
 def small_model():
   """A small model with weights that keep embeddings and distances in sensible ranges."""
-  model = Feelvos(FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35), embedding_dimension=16,
-      head_dimension=16, head_layers=2, window_radius=5))
+  model = Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      embedding_dimension=16,
+      head_dimension=16,
+      head_layers=2,
+      window_radius=5,
+    )
+  )
   for part in (model.deeplab, model.embedding_layer, model.head):
     for name, variable in tf1_checkpoint.variables_by_name(part).items():
       variable.assign(weight_recipe.value(name, variable.shape))
@@ -128,8 +143,15 @@ def model_root(small_model, tmp_path_factory):
 def server(model_root):
   """The server of most tests: small limits, no token."""
   options = ServingOptions(
-      str(model_root), max_body_bytes=2**20, max_pixels=64 * 64, max_objects=6, max_sessions=12,
-      idle_seconds=100.0, file_system_poll_wait_seconds=0.1, enable_model_warmup=False)
+    str(model_root),
+    max_body_bytes=2**20,
+    max_pixels=64 * 64,
+    max_objects=6,
+    max_sessions=12,
+    idle_seconds=100.0,
+    file_system_poll_wait_seconds=0.1,
+    enable_model_warmup=False,
+  )
   with running(options) as server:
     yield server
 
@@ -148,7 +170,7 @@ def video(rng):
   """(frames: a list of uint8 arrays, mask uint8 with the ids 3 and 200)."""
   base = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
   base = cv2.resize(base, (SIZE[1] + 12, SIZE[0]), interpolation=cv2.INTER_CUBIC)
-  frames = [np.ascontiguousarray(base[:, 2 * i:2 * i + SIZE[1]]) for i in range(6)]
+  frames = [np.ascontiguousarray(base[:, 2 * i : 2 * i + SIZE[1]]) for i in range(6)]
   mask = np.zeros(SIZE, np.uint8)
   mask[4:20, 4:20], mask[10:30, 26:44] = 3, 200
   return frames, mask
@@ -159,8 +181,11 @@ class SessionClient:
 
   def __init__(self, client, frame, mask, **fields):
     self.client = client
-    reply = client.post('/v1/sessions', data={'model': 'small', **fields},
-                        files={'frame': png(frame), 'mask': masks.encode_mask(mask)})
+    reply = client.post(
+      '/v1/sessions',
+      data={'model': 'small', **fields},
+      files={'frame': png(frame), 'mask': masks.encode_mask(mask)},
+    )
     assert reply.status_code == 201, reply.text
     self.info = reply.json()
     self.url = f'/v1/sessions/{self.info["session_id"]}'
@@ -174,8 +199,9 @@ class SessionClient:
     return ids_of(reply.content)
 
   def correct(self, frame, mask, **fields):
-    return self.client.post(f'{self.url}/mask', data=fields, files={
-        'frame': png(frame), 'mask': masks.encode_mask(mask)})
+    return self.client.post(
+      f'{self.url}/mask', data=fields, files={'frame': png(frame), 'mask': masks.encode_mask(mask)}
+    )
 
 
 @pytest.fixture

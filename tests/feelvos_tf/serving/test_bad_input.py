@@ -29,11 +29,17 @@ def error_of(reply, status):
 
 def png_header(width, height, bit_depth=8, colour_type=2):
   """A PNG that says it is that large; its pixels are zeros, of which it has few."""
+
   def chunk(kind, data):
     return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
   header = struct.pack('>IIBBBBB', width, height, bit_depth, colour_type, 0, 0, 0)
-  return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
-          + chunk(b'IDAT', zlib.compress(bytes(1000))) + chunk(b'IEND', b''))
+  return (
+    b'\x89PNG\r\n\x1a\n'
+    + chunk(b'IHDR', header)
+    + chunk(b'IDAT', zlib.compress(bytes(1000)))
+    + chunk(b'IEND', b'')
+  )
 
 
 BOMB = png_header(20000, 20000)
@@ -63,7 +69,9 @@ def goes_on(open_session, video):
   assert session.send(video[0][1]).status_code == 200
 
 
-@pytest.mark.parametrize('files, message', [
+@pytest.mark.parametrize(
+  'files, message',
+  [
     ({'frame': b'hello', 'mask': ids_png(one_object())}, 'not a JPEG or PNG image given'),
     ({'frame': b'', 'mask': ids_png(one_object())}, 'not a JPEG or PNG image given'),
     ({'frame': BOMB, 'mask': ids_png(one_object())}, 'at|scale it down'),
@@ -72,26 +80,33 @@ def goes_on(open_session, video):
     ({'mask': BOMB}, 'an RGB colour image given'),
     ({'mask': ids_png(np.zeros(SIZE))}, r'background \(0\) only; mark at least one object'),
     ({'mask': ids_png(one_object((30, 49)))}, 'the mask is 49x30, the frame is 49x33'),
-    ({'mask': ids_png(np.repeat(np.arange(33), 49).reshape(SIZE) % 8)},
-     '7 objects given, at most 6'),
+    (
+      {'mask': ids_png(np.repeat(np.arange(33), 49).reshape(SIZE) % 8)},
+      '7 objects given, at most 6',
+    ),
     ({}, 'mask: missing; send multipart/form-data'),
     ({'mask': ids_png(one_object()), 'state': b'x'}, 'give either state, or frame and mask'),
-])
+  ],
+)
 def test_what_opens_no_session(client, goes_on, frame, files, message):
   reply = client.post('/v1/sessions', data={'model': 'small'}, files={'frame': frame, **files})
   assert re.search(message, error_of(reply, 400))
 
 
-@pytest.mark.parametrize('data, status, message', [
+@pytest.mark.parametrize(
+  'data, status, message',
+  [
     ({}, 400, 'this server has the models half, small; say which'),
     ({'model': 'nobody'}, 404, 'Servable not found for request: Latest(nobody)'),
     ({'model': 'small', 'version': '7'}, 404, 'Servable not found for request: Specific(small, 7)'),
     ({'model': 'small', 'version': 'x'}, 400, 'version: expected a number'),
     ({'model': 'half'}, 400, 'model half has no signatures for sessions'),
-])
+  ],
+)
 def test_models_that_open_no_session(client, frame, data, status, message):
-  reply = client.post('/v1/sessions', data=data,
-                      files={'frame': frame, 'mask': ids_png(one_object())})
+  reply = client.post(
+    '/v1/sessions', data=data, files={'frame': frame, 'mask': ids_png(one_object())}
+  )
   assert message in error_of(reply, status)
 
 
@@ -102,12 +117,16 @@ def test_a_body_that_is_no_form(client, goes_on):
     error_of(client.post(url, content=b'hello', headers={'Content-Type': kind}), 400)
 
 
-@pytest.mark.parametrize('body, message', [
-    (b'hello', 'not a JPEG or PNG image given'), (b'', 'the body is empty'),
+@pytest.mark.parametrize(
+  'body, message',
+  [
+    (b'hello', 'not a JPEG or PNG image given'),
+    (b'', 'the body is empty'),
     (BOMB, 'an image of 1 to 4096 pixels expected'),
     (png(np.zeros((30, 49, 3), np.uint8)), 'the frame is 49x30, the first frame was 49x33'),
     (png(np.zeros((33, 49, 3), np.uint8))[:-30], 'Invalid PNG data'),
-])
+  ],
+)
 def test_wrong_frames(client, open_session, video, body, message):
   session = open_session()
   assert message in error_of(client.post(f'{session.url}/frames', content=body), 400)
@@ -130,8 +149,13 @@ def test_wrong_corrections(client, open_session, video):
 
 
 def test_unknown_session(client, goes_on):
-  for method, path in (('GET', ''), ('DELETE', ''), ('POST', '/frames'), ('POST', '/mask'),
-                       ('GET', '/state')):
+  for method, path in (
+    ('GET', ''),
+    ('DELETE', ''),
+    ('POST', '/frames'),
+    ('POST', '/mask'),
+    ('GET', '/state'),
+  ):
     reply = client.request(method, f'/v1/sessions/nobody{path}', content=b'x')
     assert 'no such session' in error_of(reply, 404)
 
@@ -154,16 +178,26 @@ def token_server(server):
     yield with_token
 
 
-@pytest.mark.parametrize('headers, message', [
-    ({}, 'this server needs a token'), ({'Authorization': 'Bearer sesam'}, 'wrong token'),
+@pytest.mark.parametrize(
+  'headers, message',
+  [
+    ({}, 'this server needs a token'),
+    ({'Authorization': 'Bearer sesam'}, 'wrong token'),
     ({'Authorization': 'Basic sesame'}, 'this server needs a token'),
     ({'Authorization': 'Bearer'}, 'wrong token'),
-    ({'Authorization': b'Bearer \xff'}, 'wrong token')])
+    ({'Authorization': b'Bearer \xff'}, 'wrong token'),
+  ],
+)
 def test_wrong_token(token_server, headers, message):
   with httpx.Client(base_url=token_server.url, headers=headers) as client:
-    for method, path in (('POST', '/v1/sessions'), ('GET', '/v1/sessions/x'), ('GET', '/metrics'),
-                         ('POST', '/v1/models/small:predict'), ('GET', '/v1/models/small'),
-                         ('POST', '/v1/overlay')):
+    for method, path in (
+      ('POST', '/v1/sessions'),
+      ('GET', '/v1/sessions/x'),
+      ('GET', '/metrics'),
+      ('POST', '/v1/models/small:predict'),
+      ('GET', '/v1/models/small'),
+      ('POST', '/v1/overlay'),
+    ):
       reply = client.request(method, path)
       assert message in error_of(reply, 401)
       assert reply.headers['www-authenticate'] == 'Bearer'
@@ -204,8 +238,11 @@ def test_a_client_that_disconnects_mid_frame(client, server, open_session, video
   host, port = server.url.removeprefix('http://').split(':')
   for half in (len(body) // 2, len(body)):  # In the middle of sending, and of waiting.
     connection = socket.create_connection((host, int(port)))
-    connection.sendall(f'POST {session.url}/frames HTTP/1.1\r\nHost: x\r\n'
-                       f'Content-Length: {len(body)}\r\n\r\n'.encode() + body[:half])
+    connection.sendall(
+      f'POST {session.url}/frames HTTP/1.1\r\nHost: x\r\n'
+      f'Content-Length: {len(body)}\r\n\r\n'.encode()
+      + body[:half]
+    )
     connection.close()
   reply = session.send(video[0][2])
   assert reply.status_code == 200
@@ -214,13 +251,18 @@ def test_a_client_that_disconnects_mid_frame(client, server, open_session, video
 
 def test_a_thousand_opened_and_abandoned_sessions(client, server, open_session, video):
   before = len(server.services.sessions)
-  body = {'data': {'model': 'small'},
-          'files': {'frame': png(video[0][0]), 'mask': masks.encode_mask(video[1])}}
+  body = {
+    'data': {'model': 'small'},
+    'files': {'frame': png(video[0][0]), 'mask': masks.encode_mask(video[1])},
+  }
   replies = [client.post('/v1/sessions', **body) for _ in range(1000)]
   opened = [reply for reply in replies if reply.status_code == 201]
   assert len(opened) == 12 - before
-  assert all('12 sessions are open, no more are allowed' in error_of(reply, 429)
-             for reply in replies if reply.status_code != 201)
+  assert all(
+    '12 sessions are open, no more are allowed' in error_of(reply, 429)
+    for reply in replies
+    if reply.status_code != 201
+  )
   held = server.services.sessions.memory_bytes()
   server.clock.advance(101)
   assert open_session().send(video[0][1]).status_code == 200
@@ -233,8 +275,10 @@ def test_a_thousand_opened_and_abandoned_sessions(client, server, open_session, 
 def test_memory_of_states_is_limited(server, video):
   models = server.services.models
   options = ServingOptions(max_pixels=64 * 64, max_state_bytes=250_000)
-  body = {'data': {'model': 'small'},
-          'files': {'frame': png(video[0][0]), 'mask': masks.encode_mask(video[1])}}
+  body = {
+    'data': {'model': 'small'},
+    'files': {'frame': png(video[0][0]), 'mask': masks.encode_mask(video[1])},
+  }
   with running(options, models) as small, httpx.Client(base_url=small.url, timeout=60) as client:
     replies = [client.post('/v1/sessions', **body) for _ in range(20)]
     codes = [reply.status_code for reply in replies]
@@ -244,16 +288,20 @@ def test_memory_of_states_is_limited(server, video):
 
 
 def changed(state, position, value):
-  return state[:position] + value + state[position + len(value):]
+  return state[:position] + value + state[position + len(value) :]
 
 
-@pytest.mark.parametrize('change, message', [
+@pytest.mark.parametrize(
+  'change, message',
+  [
     (lambda state: b'', 'not the state of a video'),
     (lambda state: b'hello', 'not the state of a video'),
     (lambda state: changed(state, 16, struct.pack('<i', 1)), 'another version given'),
     (lambda state: changed(state, 8, b'otherkey'), 'damaged or changed'),
     (lambda state: changed(state, len(state) // 2, b'\x01\x02\x03'), 'damaged or changed'),
-    (lambda state: state[:-9], 'damaged or changed')])
+    (lambda state: state[:-9], 'damaged or changed'),
+  ],
+)
 def test_wrong_states(client, goes_on, change, message):
   state = client.get(f'{goes_on.url}/state').content
   reply = client.post('/v1/sessions', data={'model': 'small'}, files={'state': change(state)})
@@ -273,14 +321,20 @@ def test_unknown_paths_and_methods(client):
   assert 'the demo has' in error_of(client.get('/v1/demo/secret'), 404)
 
 
-@pytest.mark.parametrize('files, rate, message', [
+@pytest.mark.parametrize(
+  'files, rate, message',
+  [
     ([], None, '0 frames and 0 masks given'),
     ([('frames', b'x')], None, '1 frames and 0 masks given'),
     ([('frames', b'x'), ('masks', ids_png(one_object()))], None, 'not a JPEG or PNG'),
-    ([('frames', png(np.zeros((9, 9, 3), np.uint8))), ('masks', ids_png(one_object()))], None,
-     'pixels given for a frame of'),
+    (
+      [('frames', png(np.zeros((9, 9, 3), np.uint8))), ('masks', ids_png(one_object()))],
+      None,
+      'pixels given for a frame of',
+    ),
     ([('frames', b'x'), ('masks', b'x')], 'nan', 'frames_per_second: expected a number above 0'),
-])
+  ],
+)
 def test_wrong_overlays(client, files, rate, message):
   data = {'frames_per_second': rate} if rate else {'other': 'field'}
   reply = client.post('/v1/overlay', data=data, files=files)

@@ -35,10 +35,12 @@ def run_client(client, server, video, tmp_path, monkeypatch):
     assert 'http://127.0.0.1:8501' in text
     text = text.replace('http://127.0.0.1:8501', server.url)
     text = text.replace('ws://127.0.0.1:8501', server.websocket_url)
-    done = subprocess.run([*command[:-1], text], cwd=tmp_path, text=True, capture_output=True,
-                          timeout=120, check=False)
+    done = subprocess.run(
+      [*command[:-1], text], cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
   return run
 
 
@@ -53,10 +55,15 @@ def test_clients_agree(run_client, server, tmp_path):
   assert all(set(np.unique(ids)) <= {0, 3, 200} for ids in by_python)
   assert any(ids.any() for ids in by_python)
   assert len(server.services.sessions) == 0  # It closed its session.
-  count = run_client(sys.executable, '-c', stream + '''
+  count = run_client(
+    sys.executable,
+    '-c',
+    stream
+    + """
 for index, mask in enumerate(masks, 1):
   pathlib.Path(f'{index:05d}.png').write_bytes(mask)
-print(len(masks))''')
+print(len(masks))""",
+  )
   assert count == '5\n'
   for one, other in zip(written(tmp_path), by_python):
     np.testing.assert_array_equal(one, other)
@@ -64,7 +71,7 @@ print(len(masks))''')
 
 @pytest.mark.skipif(not shutil.which('curl'), reason='needs curl')
 def test_the_curl_client(run_client, server, tmp_path):
-  text, = clients('sh')
+  (text,) = clients('sh')
   run_client('bash', '-euc', text)
   assert len(written(tmp_path)) == 5
   assert len(server.services.sessions) == 0

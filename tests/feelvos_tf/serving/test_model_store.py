@@ -21,8 +21,10 @@ def half(tmp_path_factory):
 @pytest.fixture
 def add(half, tmp_path):
   """Function: puts version `number` of the model `half` into tmp_path."""
+
   def add(number):
     return shutil.copytree(half, tmp_path / 'half' / str(number))
+
   return add
 
 

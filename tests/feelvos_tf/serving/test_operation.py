@@ -43,8 +43,9 @@ def test_the_server_answers_while_models_run(client, server, open_session, video
   go_on.clear()
   begun.clear()
   replies = []
-  threads = [threading.Thread(target=lambda: replies.append(session.send(video[0][1])))
-             for _ in range(3)]
+  threads = [
+    threading.Thread(target=lambda: replies.append(session.send(video[0][1]))) for _ in range(3)
+  ]
   for thread in threads:
     thread.start()
   assert begun.wait(60)
@@ -118,22 +119,30 @@ def test_metrics(client, open_session, video):
   client.post('/v1/models/half:predict', json={'instances': [1.0]})
   after = client.get('/metrics').text
   for name, change in (
-      ('feelvos_frame_seconds_count', 1), ('feelvos_sessions', 0),
-      ('feelvos_requests_total{code="200",method="POST",protocol="http"}', 2)):
+    ('feelvos_frame_seconds_count', 1),
+    ('feelvos_sessions', 0),
+    ('feelvos_requests_total{code="200",method="POST",protocol="http"}', 2),
+  ):
     assert value(after, name) - value(before.text, name) == change, name
   assert value(after, 'feelvos_requests_total{code="405",method="other",protocol="http"}') >= 1
   assert value(after, 'feelvos_model_version{model="small"}') == 1
   assert value(after, 'feelvos_session_bytes') > 10000
-  assert value(
-      after, 'feelvos_predict_seconds_count{model="half",signature="serving_default"}') >= 1
+  assert (
+    value(after, 'feelvos_predict_seconds_count{model="half",signature="serving_default"}') >= 1
+  )
 
 
 def test_limits_and_demo(client):
   limits = client.get('/v1/limits').json()
   assert limits == {
-      'max_pixels': 4096, 'max_objects': 6, 'max_body_bytes': 2**20, 'max_sessions': 12,
-      'idle_seconds': 100.0, 'needs_token': False,
-      'models': [{'name': 'half', 'versions': [3]}, {'name': 'small', 'versions': [1]}]}
+    'max_pixels': 4096,
+    'max_objects': 6,
+    'max_body_bytes': 2**20,
+    'max_sessions': 12,
+    'idle_seconds': 100.0,
+    'needs_token': False,
+    'models': [{'name': 'half', 'versions': [3]}, {'name': 'small', 'versions': [1]}],
+  }
   reply = client.get('/v1/demo/mask.png')
   assert reply.headers['content-type'] == 'image/png' and ids_of(reply.content).any()
 
@@ -158,8 +167,9 @@ def test_overlay(client, video, tmp_path):
 def test_a_new_version_takes_over_and_sessions_go_on(model_root, tmp_path, video):
   exported = model_root / 'small' / '1'
   shutil.copytree(exported, tmp_path / 'small' / '1')
-  options = ServingOptions(str(tmp_path), max_pixels=64 * 64, enable_model_warmup=False,
-                           file_system_poll_wait_seconds=0.05)
+  options = ServingOptions(
+    str(tmp_path), max_pixels=64 * 64, enable_model_warmup=False, file_system_poll_wait_seconds=0.05
+  )
   with running(options) as server, httpx.Client(base_url=server.url, timeout=60) as client:
     old = SessionClient(client, video[0][0], video[1])
     shutil.copytree(exported, tmp_path / '.2.tmp')
@@ -171,8 +181,10 @@ def test_a_new_version_takes_over_and_sessions_go_on(model_root, tmp_path, video
     assert (old.info['version'], new.info['version']) == (1, 2)
     np.testing.assert_array_equal(new.mask_of(video[0][1]).shape, old_mask.shape)
     assert old.send(video[0][2]).status_code == 200
-    states = lambda: {item['version']: item['state'] for item in
-                      client.get('/v1/models/small').json()['model_version_status']}
+    states = lambda: {
+      item['version']: item['state']
+      for item in client.get('/v1/models/small').json()['model_version_status']
+    }
     assert states() == {'2': 'AVAILABLE', '1': 'UNLOADING'}
     client.delete(old.url)
     assert states() == {'2': 'AVAILABLE', '1': 'END'}

@@ -57,7 +57,9 @@ def read_video(data):
     return pictures
 
 
-@pytest.mark.parametrize('messages, expected', [
+@pytest.mark.parametrize(
+  'messages, expected',
+  [
     (['hello'], 'expected a JSON object as a text message'),
     ([b'hello'], 'expected a JSON object as a text message'),
     (['{"frames_per_second": 0.5e9}'], 'frames_per_second: expected a number above 0'),
@@ -65,7 +67,8 @@ def read_video(data):
     (['{}', '{"stop": true}'], 'a text message given that is not {"end": true}'),
     (['{}', b'frame', '{"end": true}'], 'a frame without its mask given'),
     (['{}', b'frame', b'mask'], 'mask: not a PNG image given'),
-])
+  ],
+)
 def test_wrong_messages(stream, messages, expected):
   for message in messages:
     stream.send(message)

@@ -20,7 +20,7 @@ def frames():
   """RGB frames of a scene that moves to the left: uint8 [height, width, 3] each."""
   base = np.random.default_rng(7).integers(0, 256, (12, 24, 3), dtype=np.uint8)
   base = cv2.resize(base, (WIDTH + 4 * COUNT, HEIGHT), interpolation=cv2.INTER_CUBIC)
-  return [np.ascontiguousarray(base[:, 4 * i:4 * i + WIDTH]) for i in range(COUNT)]
+  return [np.ascontiguousarray(base[:, 4 * i : 4 * i + WIDTH]) for i in range(COUNT)]
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +33,7 @@ def frame_files(frames, tmp_path_factory):
 
 def stroke(ids, value, size, *places):
   """Paints a stroke into ids, by the definition in mask_editor.js."""
-  y, x = np.mgrid[:ids.shape[0], :ids.shape[1]] + 0.5
+  y, x = np.mgrid[: ids.shape[0], : ids.shape[1]] + 0.5
   for (x0, y0), (x1, y1) in zip([places[0], *places], places):
     dx, dy = x1 - x0, y1 - y0
     along = ((x - x0) * dx + (y - y0) * dy) / max(dx * dx + dy * dy, 1e-9)
@@ -47,8 +47,9 @@ class Reference:
 
   def __init__(self, server, frame, mask):
     self.client = httpx.Client(base_url=server.url, timeout=60)
-    reply = self.client.post('/v1/sessions', files={
-        'frame': png(frame), 'mask': masks_lib.encode_mask(mask)})
+    reply = self.client.post(
+      '/v1/sessions', files={'frame': png(frame), 'mask': masks_lib.encode_mask(mask)}
+    )
     assert reply.status_code == 201, reply.text
     self.url = f'/v1/sessions/{reply.json()["session_id"]}'
 
@@ -56,8 +57,12 @@ class Reference:
     return ids_of(self.client.post(f'{self.url}/frames', content=png(frame)).content)
 
   def correct(self, frame, mask):
-    assert self.client.post(f'{self.url}/mask', files={
-        'frame': png(frame), 'mask': masks_lib.encode_mask(mask)}).status_code == 200
+    assert (
+      self.client.post(
+        f'{self.url}/mask', files={'frame': png(frame), 'mask': masks_lib.encode_mask(mask)}
+      ).status_code
+      == 200
+    )
 
   def __enter__(self):
     return self
@@ -243,8 +248,15 @@ def test_keyboard_alone(page, frame_files):
   page.settle()
   np.testing.assert_array_equal(page.ids(), mask)
 
-  surface.send_keys('n', Keys.ARROW_RIGHT * 3, Keys.ENTER, Keys.ARROW_DOWN, Keys.ARROW_DOWN,
-                    Keys.ENTER, Keys.SHIFT + Keys.ARROW_LEFT)
+  surface.send_keys(
+    'n',
+    Keys.ARROW_RIGHT * 3,
+    Keys.ENTER,
+    Keys.ARROW_DOWN,
+    Keys.ARROW_DOWN,
+    Keys.ENTER,
+    Keys.SHIFT + Keys.ARROW_LEFT,
+  )
   mask = stroke(mask, 2, 27, (107, 48), (107, 57), (107, 66))
   page.settle()
   np.testing.assert_array_equal(page.ids(), mask)
@@ -264,8 +276,10 @@ def test_keyboard_alone(page, frame_files):
   surface.send_keys(' ')
   assert page.text('#hint') == 'The mask is on frame 1. Go there to paint, or clear it.'
   surface.send_keys('r')
-  page.wait("return document.getElementById('progress').value === document."
-            "getElementById('progress').max && document.getElementById('stop').hidden")
+  page.wait(
+    "return document.getElementById('progress').value === document."
+    "getElementById('progress').max && document.getElementById('stop').hidden"
+  )
 
 
 def test_phone(page, frame_files):
@@ -277,7 +291,8 @@ def test_phone(page, frame_files):
     assert page.driver.execute_script(fits)
     page.open(*frame_files)
     page.driver.execute_script(
-        "for (const details of document.querySelectorAll('details')) details.open = true;")
+      "for (const details of document.querySelectorAll('details')) details.open = true;"
+    )
     page.set_size(20)
     page.touch((50, 50), (70, 50))
     mask = stroke(np.zeros((HEIGHT, WIDTH), np.uint8), 1, 20, (50, 50), (70, 50))
@@ -336,9 +351,11 @@ def test_wrong_files(page, frame_files, tmp_path):
   wrong = {'noise.mp4': b'no video' * 100, 'noise.png': b'no image', 'notes.txt': b'text'}
   for name, data in wrong.items():
     (tmp_path / name).write_bytes(data)
-  for name, message in (('noise.mp4', 'This browser cannot decode noise.mp4.'),
-                        ('noise.png', 'noise.png is not an image that this browser can decode.'),
-                        ('notes.txt', 'Give one video, or images only. notes.txt is neither.')):
+  for name, message in (
+    ('noise.mp4', 'This browser cannot decode noise.mp4.'),
+    ('noise.png', 'noise.png is not an image that this browser can decode.'),
+    ('notes.txt', 'Give one video, or images only. notes.txt is neither.'),
+  ):
     page.open(tmp_path / name)
     assert page.text('#alert-text').startswith(message)
     page.click('#alert-close')
@@ -349,10 +366,12 @@ def test_wrong_files(page, frame_files, tmp_path):
   cv2.imwrite(str(colour), np.full((HEIGHT, WIDTH, 3), 200, np.uint8))
   empty = tmp_path / 'empty.png'
   masks_lib.write_mask(empty, np.zeros((HEIGHT, WIDTH), np.uint8))
-  for path, message in ((small, 'The mask has 30 x 20 pixels, the clip 160 x 96.'),
-                        (colour, 'This is an RGB colour image.'),
-                        (tmp_path / 'noise.png', 'This is not a PNG file.'),
-                        (empty, 'The mask holds no object')):
+  for path, message in (
+    (small, 'The mask has 30 x 20 pixels, the clip 160 x 96.'),
+    (colour, 'This is an RGB colour image.'),
+    (tmp_path / 'noise.png', 'This is not a PNG file.'),
+    (empty, 'The mask holds no object'),
+  ):
     page.find('#mask-file').send_keys(str(path))
     page.wait("return !document.getElementById('alert').hidden")
     assert page.text('#alert-text').startswith(message)

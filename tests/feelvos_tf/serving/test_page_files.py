@@ -16,17 +16,32 @@ from datasets import masks as masks_lib
 def interlaced(ids):
   """An interlaced 8-bit grey PNG, which Pillow reads but does not write."""
   height, width = ids.shape
-  passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
-            (0, 1, 1, 2)]
-  rows = b''.join(b'\0' + row.tobytes() for x, y, step_x, step_y in passes
-                  for row in ids[y::step_y, x::step_x] if row.size)
+  passes = [
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+  ]
+  rows = b''.join(
+    b'\0' + row.tobytes()
+    for x, y, step_x, step_y in passes
+    for row in ids[y::step_y, x::step_x]
+    if row.size
+  )
 
   def chunk(kind, data):
     return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
 
   header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 1)
-  return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
-          + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+  return (
+    b'\x89PNG\r\n\x1a\n'
+    + chunk(b'IHDR', header)
+    + chunk(b'IDAT', zlib.compress(rows))
+    + chunk(b'IEND', b'')
+  )
 
 
 def test_reads_ids_not_colours(page, rng):
@@ -44,16 +59,25 @@ def test_reads_ids_not_colours(page, rng):
       image.save(stream, 'PNG', bits=bits)
       files.append((stream.getvalue(), ids))
   smooth = np.add.outer(np.arange(64), np.arange(80)).astype(np.uint8)  # Makes filters worth it.
-  files += [(cv2.imencode('.png', smooth, [cv2.IMWRITE_PNG_FILTER, kind])[1].tobytes(), smooth)
-            for kind in (cv2.IMWRITE_PNG_FILTER_SUB, cv2.IMWRITE_PNG_FILTER_UP,
-                         cv2.IMWRITE_PNG_FILTER_AVG, cv2.IMWRITE_PNG_FILTER_PAETH)]
+  files += [
+    (cv2.imencode('.png', smooth, [cv2.IMWRITE_PNG_FILTER, kind])[1].tobytes(), smooth)
+    for kind in (
+      cv2.IMWRITE_PNG_FILTER_SUB,
+      cv2.IMWRITE_PNG_FILTER_UP,
+      cv2.IMWRITE_PNG_FILTER_AVG,
+      cv2.IMWRITE_PNG_FILTER_PAETH,
+    )
+  ]
   files += [(interlaced(smooth), smooth), (interlaced(smooth[:3, :2]), smooth[:3, :2])]
-  found = page.run_js("""
+  found = page.run_js(
+    """
     const {decodeIds} = await import(new URL('static/png.js', document.baseURI));
     return Promise.all(args[0].map(async (file) => {
       const {width, height, ids} = await decodeIds(new Blob([new Uint8Array(file)]));
       return [height, width, [...ids]];
-    }));""", [list(data) for data, _ in files])
+    }));""",
+    [list(data) for data, _ in files],
+  )
   for (data, ids), (height, width, values) in zip(files, found):
     np.testing.assert_array_equal(np.reshape(values, (height, width)), ids)
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(data))), ids)
@@ -61,10 +85,13 @@ def test_reads_ids_not_colours(page, rng):
 
 def test_written_masks_are_palette_files(page, rng):
   ids = rng.integers(0, 256, (21, 37), dtype=np.uint8)
-  data = page.run_js("""
+  data = page.run_js(
+    """
     const {encodeIds} = await import(new URL('static/png.js', document.baseURI));
     const blob = await encodeIds(new Uint8Array(args[0]), 37, 21);
-    return [...new Uint8Array(await blob.arrayBuffer())];""", ids.ravel().tolist())
+    return [...new Uint8Array(await blob.arrayBuffer())];""",
+    ids.ravel().tolist(),
+  )
   image = Image.open(io.BytesIO(bytes(data)))
   assert image.mode == 'P'
   np.testing.assert_array_equal(np.array(image), ids)
@@ -74,7 +101,8 @@ def test_written_masks_are_palette_files(page, rng):
 def numbered_video(path, fourcc, rate, count=40):
   """A video whose frames show their number in eight black or white fields."""
   writer = cv2.VideoWriter(
-      str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*fourcc), rate, (160, 64))
+    str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*fourcc), rate, (160, 64)
+  )
   assert writer.isOpened()
   for i in range(count):
     fields = np.array([255 * (i >> bit & 1) for bit in range(8)], np.uint8)
@@ -83,13 +111,15 @@ def numbered_video(path, fourcc, rate, count=40):
   return path
 
 
-@pytest.mark.parametrize('name, fourcc, rate', [
-    ('clip.webm', 'VP80', 24), ('clip.mp4', 'vp09', 30)])
+@pytest.mark.parametrize(
+  'name, fourcc, rate', [('clip.webm', 'VP80', 24), ('clip.mp4', 'vp09', 30)]
+)
 def test_every_frame_of_a_video(page, tmp_path, name, fourcc, rate):
   """The page finds how many frames there are, and takes each one: forwards and in any order."""
   page.open(numbered_video(tmp_path / name, fourcc, rate))
   order = [*range(40), 31, 2, 3, 39, 0]
-  count, found_rate, seen = page.run_js("""
+  count, found_rate, seen = page.run_js(
+    """
     const {source} = workspace.clip;
     const canvas = Object.assign(document.createElement('canvas'), {width: 160, height: 64});
     const context = canvas.getContext('2d', {willReadFrequently: true});
@@ -99,7 +129,9 @@ def test_every_frame_of_a_video(page, tmp_path, name, fourcc, rate):
       const bit = (i) => context.getImageData(20 * i + 10, 32, 1, 1).data[0] > 127;
       seen.push([0, 1, 2, 3, 4, 5, 6, 7].reduce((sum, i) => sum + (bit(i) << i), 0));
     }
-    return [source.count, source.framesPerSecond, seen];""", order)
+    return [source.count, source.framesPerSecond, seen];""",
+    order,
+  )
   assert (count, found_rate, seen) == (40, rate, order)
 
 
@@ -107,8 +139,10 @@ def test_demo_clip(page):
   """The clip's frames are those that OpenCV reads; its mask comes with it."""
   assets = pathlib.Path(__file__).parents[3] / 'assets' / 'demo'
   page.click('[data-open=demo]')
-  page.wait("return document.getElementById('busy').hidden && "
-            "document.getElementById('clip-name').textContent === 'demo.mp4'")
+  page.wait(
+    "return document.getElementById('busy').hidden && "
+    "document.getElementById('clip-name').textContent === 'demo.mp4'"
+  )
   page.settle()
   np.testing.assert_array_equal(page.ids(), masks_lib.read_mask(assets / 'mask.png').ids)
   capture = cv2.VideoCapture(str(assets / 'clip.mp4'))

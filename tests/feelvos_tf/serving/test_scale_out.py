@@ -30,8 +30,10 @@ needs_ray = "ray is not installed: pip install '.[ray]'"
 
 def test_a_named_server_tells_sessions_of_others_from_unknown_ones(server, model_root, video):
   options = ServingOptions(str(model_root), replica='one')
-  with running(options, server.services.models) as named, httpx.Client(
-      base_url=named.url, timeout=60) as client:
+  with (
+    running(options, server.services.models) as named,
+    httpx.Client(base_url=named.url, timeout=60) as client,
+  ):
     session_id = open_session(client, video[0][0], video[1])
     assert re.fullmatch(r'one\.[\w-]{22}', session_id)
     assert client.get(f'/v1/sessions/{session_id}').status_code == 200
@@ -42,19 +44,29 @@ def test_a_named_server_tells_sessions_of_others_from_unknown_ones(server, model
     assert reply.status_code == 410 and GONE in reply.json()['error']
 
 
-@pytest.mark.parametrize('code, message, flags', [
-    (2, '--model_dir is missing', []), (2, 'replicas have no gRPC', ['--grpc_port=1']),
-    (2, 'replicas', ['--replicas=0']), (1, 'nowhere: no such folder', ['--model_dir=nowhere'])])
+@pytest.mark.parametrize(
+  'code, message, flags',
+  [
+    (2, '--model_dir is missing', []),
+    (2, 'replicas have no gRPC', ['--grpc_port=1']),
+    (2, 'replicas', ['--replicas=0']),
+    (1, 'nowhere: no such folder', ['--model_dir=nowhere']),
+  ],
+)
 def test_wrong_flags_are_one_line(run_main, code, message, flags):
   done = run_main('feelvos_tf.serve_ray', *flags)
   assert (done.returncode, done.stderr.count('\n')) == (code, 1), done.stderr
   assert message in done.stderr
 
 
-@pytest.mark.parametrize('message, arguments', [
+@pytest.mark.parametrize(
+  'message, arguments',
+  [
     ('replica: unknown; expected replicas, grace_seconds', {'replica': 'x'}),
-    ('max_pixels: \'many\' given, expected a int', {'max_pixels': 'many'}),
-    ('nowhere: no such folder', {'model_dir': 'nowhere', 'enable_model_warmup': 'False'})])
+    ("max_pixels: 'many' given, expected a int", {'max_pixels': 'many'}),
+    ('nowhere: no such folder', {'model_dir': 'nowhere', 'enable_model_warmup': 'False'}),
+  ],
+)
 def test_the_builder_checks_its_arguments(message, arguments):
   pytest.importorskip('ray', reason=needs_ray)
   from feelvos_tf.serving import ray_app
@@ -84,18 +96,33 @@ class Cluster:
 
   def __init__(self, model_root):
     self._process = subprocess.Popen(
-        [sys.executable, '-m', 'feelvos_tf.serve_ray', f'--model_dir={model_root}', '--replicas=2',
-         '--port=0', '--cpus_per_replica=0.5', '--noenable_model_warmup', '--max_body_bytes=1000000'
-         ], cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT), 'TF_CPP_MIN_LOG_LEVEL': '3'},
-        text=True, stdout=subprocess.PIPE)
+      [
+        sys.executable,
+        '-m',
+        'feelvos_tf.serve_ray',
+        f'--model_dir={model_root}',
+        '--replicas=2',
+        '--port=0',
+        '--cpus_per_replica=0.5',
+        '--noenable_model_warmup',
+        '--max_body_bytes=1000000',
+      ],
+      cwd=ROOT,
+      env={**os.environ, 'PYTHONPATH': str(ROOT), 'TF_CPP_MIN_LOG_LEVEL': '3'},
+      text=True,
+      stdout=subprocess.PIPE,
+    )
     line = self._process.stdout.readline()
     assert 'small 1 with 2 replicas' in line, (line, self._process.poll())
     self.url = line.split()[-1]
 
   def replicas(self):
     """Process ids."""
-    return [pid for pid, line in descendants(self._process.pid).items()
-            if line.startswith('ray::ServeReplica')]
+    return [
+      pid
+      for pid, line in descendants(self._process.pid).items()
+      if line.startswith('ray::ServeReplica')
+    ]
 
   def stop(self):
     """Ends it as an operator would; nothing may stay."""
@@ -104,7 +131,8 @@ class Cluster:
     assert self._process.wait(60) == 0
     end = time.monotonic() + 20
     while (left := [pid for pid in left if pathlib.Path(f'/proc/{pid}').exists()]) and (
-        time.monotonic() < end):
+      time.monotonic() < end
+    ):
       time.sleep(0.2)
     assert not left
 
@@ -152,8 +180,7 @@ def in_process(model_root):
     for index, frame in enumerate(frames[1:], 1):
       segmented.append(segmenter.step(frame).mask)
       if index == resumed_after:
-        state = model.save(segmenter.snapshot(), png_in_graph.palette_chunk(
-            masks.DAVIS_PALETTE))
+        state = model.save(segmenter.snapshot(), png_in_graph.palette_chunk(masks.DAVIS_PALETTE))
         segmenter = VideoSegmenter(model)
         segmenter.restore(model.restore(state)[0])
     return segmented
@@ -163,9 +190,12 @@ def in_process(model_root):
 
 def open_session(client, frame, mask, key=None):
   """The id of a new session."""
-  reply = client.post('/v1/sessions', data={'model': 'small'},
-                      headers={'X-Session-Id': key} if key else {},
-                      files={'frame': png(frame), 'mask': masks.encode_mask(mask)})
+  reply = client.post(
+    '/v1/sessions',
+    data={'model': 'small'},
+    headers={'X-Session-Id': key} if key else {},
+    files={'frame': png(frame), 'mask': masks.encode_mask(mask)},
+  )
   assert reply.status_code == 201, reply.text
   return reply.json()['session_id']
 
@@ -177,8 +207,13 @@ def replica_of(session_id):
 def videos_of(video, count):
   """(frames, mask) of different videos of `STEPS` frames after the first."""
   frames, mask = video
-  return [([np.roll(frames[i % len(frames)], 5 * n, 1) for i in range(STEPS + 1)],
-           np.roll(mask, 5 * n, 1)) for n in range(count)]
+  return [
+    (
+      [np.roll(frames[i % len(frames)], 5 * n, 1) for i in range(STEPS + 1)],
+      np.roll(mask, 5 * n, 1),
+    )
+    for n in range(count)
+  ]
 
 
 def open_on_both(client, videos):
@@ -240,7 +275,8 @@ def test_streams_need_no_header(replicated, cluster, video, in_process):
   session_ids = open_on_both(replicated, videos)
   for (frames, mask), session_id in zip(videos, session_ids):
     with websocket_client.connect(
-        f'{cluster.url.replace("http", "ws")}/v1/sessions/{session_id}/stream') as stream:
+      f'{cluster.url.replace("http", "ws")}/v1/sessions/{session_id}/stream'
+    ) as stream:
       for frame in frames[1:]:
         stream.send(png(frame))
       got = [ids_of(stream.recv(30)) for _ in frames[1:]]
@@ -273,8 +309,9 @@ def test_a_killed_replica_loses_its_own_sessions_only(replicated, cluster, video
   for index in (1, 2):
     for n, session_id in enumerate(session_ids):
       check_step(session_id, n, index)
-  states = [replicated.get(f'/v1/sessions/{session_id}/state').content
-            for session_id in session_ids]
+  states = [
+    replicated.get(f'/v1/sessions/{session_id}/state').content for session_id in session_ids
+  ]
   first, _ = before = cluster.replicas()
   os.kill(first, signal.SIGKILL)
 
@@ -292,8 +329,9 @@ def test_a_killed_replica_loses_its_own_sessions_only(replicated, cluster, video
     expected[n] = in_process(*videos[n], resumed_after=2)
     reply = replicated.post(f'/v1/sessions/{session_ids[n]}/frames', content=png(videos[n][0][3]))
     assert reply.status_code == 410 and GONE in reply.json()['error']
-    reply = replicated.post('/v1/sessions', data={'model': 'small', 'frame_index': '2'},
-                            files={'state': states[n]})
+    reply = replicated.post(
+      '/v1/sessions', data={'model': 'small', 'frame_index': '2'}, files={'state': states[n]}
+    )
     assert reply.status_code == 201 and reply.json()['frame_index'] == 2, reply.text
     for index in (3, 4, 5, 6):
       check_step(reply.json()['session_id'], n, index)

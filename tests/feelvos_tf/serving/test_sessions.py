@@ -27,8 +27,14 @@ def segmenter(small_graph, video):
 def test_masks_are_those_of_the_segmenter(open_session, segmenter, video):
   session = open_session()
   assert session.info == {
-      'session_id': session.info['session_id'], 'model': 'small', 'version': 1,
-      'object_ids': [0, 3, 200], 'height': 33, 'width': 49, 'frame_index': 0}
+    'session_id': session.info['session_id'],
+    'model': 'small',
+    'version': 1,
+    'object_ids': [0, 3, 200],
+    'height': 33,
+    'width': 49,
+    'frame_index': 0,
+  }
   for index, frame in enumerate(video[0][1:], 1):
     reply = session.send(frame)
     expected = segmenter.step(frame)
@@ -89,8 +95,9 @@ def test_state_goes_to_another_session(client, open_session, video):
   session.correct(frames[1], np.roll(mask, 2, axis=0))
   state = client.get(f'{session.url}/state')
   assert state.headers['content-type'] == 'application/octet-stream'
-  reply = client.post('/v1/sessions', data={'model': 'small', 'frame_index': 1},
-                      files={'state': state.content})
+  reply = client.post(
+    '/v1/sessions', data={'model': 'small', 'frame_index': 1}, files={'state': state.content}
+  )
   assert reply.status_code == 201
   assert reply.json()['object_ids'] == [0, 3, 200] and reply.json()['frame_index'] == 1
   other = f'/v1/sessions/{reply.json()["session_id"]}'
@@ -106,20 +113,27 @@ def test_state_goes_to_track_resume_and_back(client, server, open_session, video
   state = client.get(f'{session.url}/state').content
   with server.services.models.leased('small') as version:
     result = version.model.signatures['track_resume'](
-        image_bytes=tf.constant([png(video[0][1])]), mask_bytes=tf.constant(b''),
-        state_bytes=tf.constant(state))
+      image_bytes=tf.constant([png(video[0][1])]),
+      mask_bytes=tf.constant(b''),
+      state_bytes=tf.constant(state),
+    )
   assert np.mean(ids_of(result['masks_bytes'].numpy()[0]) == session.mask_of(video[0][1])) >= 0.99
-  reply = client.post('/v1/sessions', data={'model': 'small'},
-                      files={'state': result['state_bytes'].numpy()})
-  resumed = client.post(f'/v1/sessions/{reply.json()["session_id"]}/frames',
-                        content=png(video[0][2]))
+  reply = client.post(
+    '/v1/sessions', data={'model': 'small'}, files={'state': result['state_bytes'].numpy()}
+  )
+  resumed = client.post(
+    f'/v1/sessions/{reply.json()["session_id"]}/frames', content=png(video[0][2])
+  )
   assert np.mean(ids_of(resumed.content) == session.mask_of(video[0][2])) >= 0.99
 
 
 def test_the_palette_of_the_mask_comes_back(client, video):
   palette = masks.DAVIS_PALETTE[::-1].copy()
-  reply = client.post('/v1/sessions', data={'model': 'small'}, files={
-      'frame': png(video[0][0]), 'mask': masks.encode_mask(video[1], palette)})
+  reply = client.post(
+    '/v1/sessions',
+    data={'model': 'small'},
+    files={'frame': png(video[0][0]), 'mask': masks.encode_mask(video[1], palette)},
+  )
   url = f'/v1/sessions/{reply.json()["session_id"]}'
   answer = client.post(f'{url}/frames', content=png(video[0][1])).content
   np.testing.assert_array_equal(masks.decode_mask(answer, 'answer').palette, palette)

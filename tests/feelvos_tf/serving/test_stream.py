@@ -22,8 +22,11 @@ def connect(server, session, **kwargs):
 
 def test_masks_are_those_of_http(server, open_session, video):
   frames = video[0][1:]
-  expected = [open_session_mask for session in [open_session()]
-              for open_session_mask in map(session.mask_of, frames)]
+  expected = [
+    open_session_mask
+    for session in [open_session()]
+    for open_session_mask in map(session.mask_of, frames)
+  ]
   session = open_session()
   with connect(server, session) as stream:
     for frame in frames:  # All of them before the first answer.
@@ -37,8 +40,11 @@ def test_masks_are_those_of_http(server, open_session, video):
 def test_the_session_goes_on_after_an_error(server, open_session, video):
   session = open_session()
   with connect(server, session) as stream:
-    for wrong, message in ((b'hello', 'not a JPEG or PNG'), ('text', 'one binary message'),
-                           (png(np.zeros((9, 9, 3), np.uint8)), 'the first frame was 49x33')):
+    for wrong, message in (
+      (b'hello', 'not a JPEG or PNG'),
+      ('text', 'one binary message'),
+      (png(np.zeros((9, 9, 3), np.uint8)), 'the first frame was 49x33'),
+    ):
       stream.send(wrong)
       assert message in json.loads(stream.recv(timeout=60))['error']
     stream.send(png(video[0][1]))
@@ -75,17 +81,19 @@ def refusal(server, path, **kwargs):
 
 def test_unknown_session_and_wrong_token(server, video):
   assert refusal(server, '/v1/sessions/nobody/stream') == (
-      404, 'no such session; it was closed, or the id is wrong.')
+    404,
+    'no such session; it was closed, or the id is wrong.',
+  )
   options = ServingOptions(token='sesame', max_pixels=64 * 64)
   with running(options, server.services.models) as guarded:
     path = '/v1/sessions/nobody/stream'
     assert refusal(guarded, path)[0] == 401
     assert refusal(guarded, path, subprotocols=['bearer.wrong']) == (401, 'wrong token.')
     assert refusal(guarded, path, subprotocols=['bearer.sesame'])[0] == 404
-    assert refusal(guarded, path,
-                   additional_headers={'Authorization': 'Bearer sesame'})[0] == 404
-    with httpx.Client(base_url=guarded.url, timeout=60,
-                      headers={'Authorization': 'Bearer sesame'}) as client:
+    assert refusal(guarded, path, additional_headers={'Authorization': 'Bearer sesame'})[0] == 404
+    with httpx.Client(
+      base_url=guarded.url, timeout=60, headers={'Authorization': 'Bearer sesame'}
+    ) as client:
       session = SessionClient(client, video[0][0], video[1])
       with connect(guarded, session, subprotocols=['bearer.sesame']) as stream:
         assert stream.subprotocol == 'bearer.sesame'
@@ -110,8 +118,9 @@ def test_a_stopping_server_answers_what_it_has_taken(server, video, monkeypatch)
       with connect(stopping, session) as stream, monkeypatch.context() as patch:
         go_on = threading.Event()
         decode = stopping.services.decoder.frame
-        patch.setattr(stopping.services.decoder, 'frame',
-                      lambda data: go_on.wait(60) and decode(data))
+        patch.setattr(
+          stopping.services.decoder, 'frame', lambda data: go_on.wait(60) and decode(data)
+        )
         stream.send(png(video[0][1]))
         while stopping.services.workers.pending == 0:
           time.sleep(0.001)

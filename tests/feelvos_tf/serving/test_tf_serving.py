@@ -43,10 +43,16 @@ def assert_masks(found, expected):
 
 @pytest.mark.parametrize('path', ['small', 'small/versions/1'])
 def test_track_over_rest(client, video, expected, path):
-  reply = client.post(f'/v1/models/{path}:predict', json={
-      'signature_name': 'track', 'inputs': {
-          'image_bytes': [b64(png(frame)) for frame in video[0]],
-          'mask_bytes': b64(masks.encode_mask(video[1]))}})
+  reply = client.post(
+    f'/v1/models/{path}:predict',
+    json={
+      'signature_name': 'track',
+      'inputs': {
+        'image_bytes': [b64(png(frame)) for frame in video[0]],
+        'mask_bytes': b64(masks.encode_mask(video[1])),
+      },
+    },
+  )
   assert reply.status_code == 200 and reply.headers['content-type'] == 'application/json'
   outputs = reply.json()['outputs']
   assert_masks([base64.b64decode(item['b64']) for item in outputs['masks_bytes']], expected)
@@ -57,14 +63,19 @@ def test_track_over_rest(client, video, expected, path):
 def test_rows_and_columns_of_another_model(client):
   url = '/v1/models/half:predict'
   for body, answer in (
-      ({'instances': [1.0, 2, 5.0]}, {'predictions': [2.5, 3.0, 4.5]}),
-      ({'instances': [{'x': 1.0}, {'x': 2.0}]}, {'predictions': [2.5, 3.0]}),
-      ({'inputs': [1.0]}, {'outputs': [2.5]}),
-      ({'inputs': {'x': [1.0]}}, {'outputs': [2.5]}),
-      ({'signature_name': 'two', 'instances': [{'a': [1, 2], 'b': [3, 4]}]},
-       {'predictions': [{'sum': [4, 6], 'text_bytes': [b64(b'1'), b64(b'2')]}]}),
-      ({'signature_name': 'two', 'inputs': {'a': [[1, 2]], 'b': [[3, 4]]}},
-       {'outputs': {'sum': [[4, 6]], 'text_bytes': [[b64(b'1'), b64(b'2')]]}})):
+    ({'instances': [1.0, 2, 5.0]}, {'predictions': [2.5, 3.0, 4.5]}),
+    ({'instances': [{'x': 1.0}, {'x': 2.0}]}, {'predictions': [2.5, 3.0]}),
+    ({'inputs': [1.0]}, {'outputs': [2.5]}),
+    ({'inputs': {'x': [1.0]}}, {'outputs': [2.5]}),
+    (
+      {'signature_name': 'two', 'instances': [{'a': [1, 2], 'b': [3, 4]}]},
+      {'predictions': [{'sum': [4, 6], 'text_bytes': [b64(b'1'), b64(b'2')]}]},
+    ),
+    (
+      {'signature_name': 'two', 'inputs': {'a': [[1, 2]], 'b': [[3, 4]]}},
+      {'outputs': {'sum': [[4, 6]], 'text_bytes': [[b64(b'1'), b64(b'2')]]}},
+    ),
+  ):
     reply = client.post(url, json=body)
     assert (reply.status_code, reply.json()) == (200, answer), body
 
@@ -72,7 +83,9 @@ def test_rows_and_columns_of_another_model(client):
 TRACK = {'image_bytes': [b64(BOMB)], 'mask_bytes': b64(masks.encode_mask(np.ones((9, 9), int)))}
 
 
-@pytest.mark.parametrize('path, body, status, message', [
+@pytest.mark.parametrize(
+  'path, body, status, message',
+  [
     ('half', b'', 400, 'JSON Parse error: The document is empty'),
     ('half', b'{', 400, 'JSON Parse error: '),
     ('half', b'[' * 100000, 400, 'JSON Parse error: '),
@@ -90,13 +103,25 @@ TRACK = {'image_bytes': [b64(BOMB)], 'mask_bytes': b64(masks.encode_mask(np.ones
     ('half', {'inputs': {'y': [1.0]}}, 400, 'Missing named input: x'),
     ('half', {'inputs': [[1.0], [1.0, 2.0]]}, 400, 'Encountered list at unexpected size: 2'),
     ('half', {'signature_name': 3}, 400, "'signature_name' key must be a string value"),
-    ('half', {'signature_name': 'x', 'inputs': 1}, 400,
-     'Serving signature name: "x" not found in signature def'),
+    (
+      'half',
+      {'signature_name': 'x', 'inputs': 1},
+      400,
+      'Serving signature name: "x" not found in signature def',
+    ),
     ('half', {'signature_name': 'two', 'inputs': [1]}, 400, 'inputs is a plain value/list'),
-    ('half', {'signature_name': 'two', 'inputs': {'a': [[1.5, 2]], 'b': [[1, 2]]}}, 400,
-     'is not of expected type: int32'),
-    ('half', {'signature_name': 'two', 'inputs': {'a': [[2**40, 2]], 'b': [[1, 2]]}}, 400,
-     'is not of expected type: int32'),
+    (
+      'half',
+      {'signature_name': 'two', 'inputs': {'a': [[1.5, 2]], 'b': [[1, 2]]}},
+      400,
+      'is not of expected type: int32',
+    ),
+    (
+      'half',
+      {'signature_name': 'two', 'inputs': {'a': [[2**40, 2]], 'b': [[1, 2]]}},
+      400,
+      'is not of expected type: int32',
+    ),
     ('nobody', {}, 404, 'Servable not found for request: Latest(nobody)'),
     ('half/versions/7', {}, 404, 'Servable not found for request: Specific(half, 7)'),
     ('half/versions/99999999999999999999', {}, 400, 'Failed to convert version'),
@@ -106,7 +131,8 @@ TRACK = {'image_bytes': [b64(BOMB)], 'mask_bytes': b64(masks.encode_mask(np.ones
     ('small', {'inputs': {**TRACK, 'image_bytes': []}}, 400, 'image_bytes is empty'),
     ('small', {'inputs': {**TRACK, 'image_bytes': [{'b64': '!'}]}}, 400, 'Unable to base64 decode'),
     ('small', {'inputs': {**TRACK, 'image_bytes': [{'b65': ''}]}}, 400, 'not formatted correctly'),
-])
+  ],
+)
 def test_wrong_requests_over_rest(client, path, body, status, message):
   content = body if isinstance(body, bytes) else json.dumps(body).encode()
   reply = client.post(f'/v1/models/{path}:predict', content=content)
@@ -114,15 +140,22 @@ def test_wrong_requests_over_rest(client, path, body, status, message):
 
 
 def test_malformed_paths(client):
-  for method, path in (('POST', '/v1/models/half'), ('POST', '/v1/models/half:predict/x'),
-                       ('GET', '/v1/models/half:predict'), ('GET', '/v1/models/half/versions/x')):
+  for method, path in (
+    ('POST', '/v1/models/half'),
+    ('POST', '/v1/models/half:predict/x'),
+    ('GET', '/v1/models/half:predict'),
+    ('GET', '/v1/models/half/versions/x'),
+  ):
     assert error_of(client.request(method, path), 400) == f'Malformed request: {method} {path}'
   assert 'have only predict' in error_of(client.post('/v1/models/half:classify'), 400)
 
 
 def test_status_and_metadata_over_rest(client):
-  status = {'model_version_status': [{
-      'version': '1', 'state': 'AVAILABLE', 'status': {'error_code': 'OK', 'error_message': ''}}]}
+  status = {
+    'model_version_status': [
+      {'version': '1', 'state': 'AVAILABLE', 'status': {'error_code': 'OK', 'error_message': ''}}
+    ]
+  }
   for path in ('/v1/models/small', '/v1/models/small/versions/1'):
     assert client.get(path).json() == status
   reply = client.get('/v1/models/small/versions/9')
@@ -135,7 +168,9 @@ def test_status_and_metadata_over_rest(client):
   assert definition['method_name'] == 'tensorflow/serving/predict'
   assert definition['inputs']['x']['dtype'] == 'DT_FLOAT'
   assert definition['inputs']['x']['tensor_shape'] == {
-      'dim': [{'size': '-1', 'name': ''}], 'unknown_rank': False}
+    'dim': [{'size': '-1', 'name': ''}],
+    'unknown_rank': False,
+  }
 
 
 @pytest.fixture(scope='module')
@@ -158,14 +193,18 @@ def request_of(name, signature='', **inputs):
 
 
 def track_request(video):
-  return request_of('small', image_bytes=[png(frame) for frame in video[0]],
-                    mask_bytes=masks.encode_mask(video[1]))
+  return request_of(
+    'small', image_bytes=[png(frame) for frame in video[0]], mask_bytes=masks.encode_mask(video[1])
+  )
 
 
 def test_track_over_grpc(stub, video, expected):
   response = stub.Predict(track_request(video), timeout=60)
-  assert (response.model_spec.name, response.model_spec.version.value,
-          response.model_spec.signature_name) == ('small', 1, 'serving_default')
+  assert (
+    response.model_spec.name,
+    response.model_spec.version.value,
+    response.model_spec.signature_name,
+  ) == ('small', 1, 'serving_default')
   assert_masks(tf.make_ndarray(response.outputs['masks_bytes']), expected)
   np.testing.assert_array_equal(tf.make_ndarray(response.outputs['object_ids']), [0, 3, 200])
   request = track_request(video)
@@ -186,7 +225,9 @@ def odd(proto_change):
   return request
 
 
-@pytest.mark.parametrize('make, code, message', [
+@pytest.mark.parametrize(
+  'make, code, message',
+  [
     (lambda: request_of('nobody'), 'NOT_FOUND', 'Servable not found for request: Latest(nobody)'),
     (lambda: request_of('half', 'x'), 'FAILED_PRECONDITION', 'Serving signature key "x" not found'),
     (lambda: request_of('half'), 'INVALID_ARGUMENT', 'Missing but required: {x}'),
@@ -194,21 +235,44 @@ def odd(proto_change):
     (lambda: request_of('half', x=[1]), 'INVALID_ARGUMENT', 'expects to be float32 but int32'),
     (lambda: request_of('half', x=1.0), 'INVALID_ARGUMENT', 'a tensor of shape [] given'),
     (huge, 'INVALID_ARGUMENT', 'a tensor of shape [1000000000000] given'),
-    (lambda: odd(lambda proto: proto.tensor_shape.dim.add(size=-1)), 'INVALID_ARGUMENT',
-     'a tensor of shape [1, -1] given'),
+    (
+      lambda: odd(lambda proto: proto.tensor_shape.dim.add(size=-1)),
+      'INVALID_ARGUMENT',
+      'a tensor of shape [1, -1] given',
+    ),
     (lambda: odd(lambda proto: setattr(proto, 'dtype', 77)), 'INVALID_ARGUMENT', 'input x'),
     (lambda: odd(lambda proto: setattr(proto, 'tensor_content', b'abc')), 'INVALID_ARGUMENT', 'x'),
     (lambda: predict_pb2.PredictRequest(), 'INVALID_ARGUMENT', 'Missing ModelSpec'),
-    (lambda: request_of('small', image_bytes=[BOMB], mask_bytes=b''), 'INVALID_ARGUMENT',
-     'image_bytes: '),
-    (lambda: request_of('small', 'initialize', image=np.zeros((99, 99, 3), np.uint8),
-                        labels=np.zeros((99, 99), np.int32), num_objects=np.int32(2)),
-     'INVALID_ARGUMENT', 'image: 99x99 pixels given, at most 4096'),
-    (lambda: request_of('small', 'initialize', image=np.zeros((9, 9, 3), np.uint8),
-                        labels=np.zeros((9, 9), np.int32), num_objects=np.int32(2**30)),
-     'INVALID_ARGUMENT', 'num_objects: 1073741824 given, expected 1 to 7'),
+    (
+      lambda: request_of('small', image_bytes=[BOMB], mask_bytes=b''),
+      'INVALID_ARGUMENT',
+      'image_bytes: ',
+    ),
+    (
+      lambda: request_of(
+        'small',
+        'initialize',
+        image=np.zeros((99, 99, 3), np.uint8),
+        labels=np.zeros((99, 99), np.int32),
+        num_objects=np.int32(2),
+      ),
+      'INVALID_ARGUMENT',
+      'image: 99x99 pixels given, at most 4096',
+    ),
+    (
+      lambda: request_of(
+        'small',
+        'initialize',
+        image=np.zeros((9, 9, 3), np.uint8),
+        labels=np.zeros((9, 9), np.int32),
+        num_objects=np.int32(2**30),
+      ),
+      'INVALID_ARGUMENT',
+      'num_objects: 1073741824 given, expected 1 to 7',
+    ),
     (lambda: request_of('half', x=np.zeros(2**19, np.float32)), 'RESOURCE_EXHAUSTED', 'larger'),
-])
+  ],
+)
 def test_wrong_requests_over_grpc(stub, make, code, message):
   with pytest.raises(grpc.RpcError) as error:
     stub.Predict(make(), timeout=60)
@@ -229,9 +293,11 @@ def test_metadata_status_and_what_is_not_there_over_grpc(channel, stub):
   models = model_service_pb2_grpc.ModelServiceStub(channel)
   request = get_model_status_pb2.GetModelStatusRequest()
   request.model_spec.name = 'half'
-  status, = models.GetModelStatus(request, timeout=60).model_version_status
+  (status,) = models.GetModelStatus(request, timeout=60).model_version_status
   assert (status.version, status.state) == (
-      3, get_model_status_pb2.ModelVersionStatus.State.AVAILABLE)
+    3,
+    get_model_status_pb2.ModelVersionStatus.State.AVAILABLE,
+  )
   with pytest.raises(grpc.RpcError) as error:
     stub.Classify(classification_pb2.ClassificationRequest(), timeout=60)
   assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -239,17 +305,22 @@ def test_metadata_status_and_what_is_not_there_over_grpc(channel, stub):
 
 def test_the_token_over_grpc(server, video):
   options = ServingOptions(token='sesame', max_pixels=64 * 64)
-  with running(options, server.services.models) as guarded, grpc.insecure_channel(
-      guarded.grpc_address) as channel:
+  with (
+    running(options, server.services.models) as guarded,
+    grpc.insecure_channel(guarded.grpc_address) as channel,
+  ):
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     for metadata, message in (
-        ([], 'needs a token'), ([('authorization', 'Bearer x')], 'wrong token')):
+      ([], 'needs a token'),
+      ([('authorization', 'Bearer x')], 'wrong token'),
+    ):
       with pytest.raises(grpc.RpcError) as error:
         stub.Predict(track_request(video), metadata=metadata, timeout=60)
       assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
       assert message in error.value.details()
-    response = stub.Predict(track_request(video), timeout=60,
-                            metadata=[('authorization', 'Bearer sesame')])
+    response = stub.Predict(
+      track_request(video), timeout=60, metadata=[('authorization', 'Bearer sesame')]
+    )
     assert len(response.outputs['masks_bytes'].string_val) == 6
 
 
@@ -259,7 +330,8 @@ def test_a_stopping_server_answers_running_calls(server, video):
     channel = grpc.insecure_channel(stopping.grpc_address)
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     thread = threading.Thread(
-        target=lambda: answers.append(stub.Predict(track_request(video), timeout=60)))
+      target=lambda: answers.append(stub.Predict(track_request(video), timeout=60))
+    )
     thread.start()
     while not stopping.services.workers.pending:
       pass
@@ -269,7 +341,7 @@ def test_a_stopping_server_answers_running_calls(server, video):
 
 
 # Its protos have the names of those of tensorflow-serving-api: no process can have both.
-OVMSCLIENT = '''
+OVMSCLIENT = """
 import sys
 import numpy as np
 import ovmsclient
@@ -290,7 +362,7 @@ x = ovmsclient.make_http_client(http).predict(
     {'x': np.array([1, 2], np.float32)}, 'half', timeout=100)
 assert x.tolist() == [2.5, 3.0]
 print('fine')
-'''
+"""
 
 
 def test_an_independent_client(server, video, tmp_path):
@@ -300,7 +372,13 @@ def test_an_independent_client(server, video, tmp_path):
   for index, frame in enumerate(video[0]):
     paths.append(tmp_path / f'{index}.png')
     paths[-1].write_bytes(png(frame))
-  command = [sys.executable, '-c', OVMSCLIENT, server.grpc_address,
-             server.url.removeprefix('http://'), *map(str, paths)]
+  command = [
+    sys.executable,
+    '-c',
+    OVMSCLIENT,
+    server.grpc_address,
+    server.url.removeprefix('http://'),
+    *map(str, paths),
+  ]
   done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=False)
   assert done.stdout == 'fine\n', done.stderr
