@@ -46,6 +46,18 @@ def define_flags():
     'model_dir', None, 'Folder of <name>/<version>/ exports, or one <name> folder.'
   )
   flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for all.')
+  flags.DEFINE_multi_string(
+    'allowed_host',
+    [],
+    'A further name of this server that requests may have in their Host header; *.example.org for '
+    'all below it, * for all. May be given several times.',
+  )
+  flags.DEFINE_multi_string(
+    'allowed_origin',
+    [],
+    'An origin, as in https://video.example.org, whose pages may use this server; * for all. May '
+    'be given several times.',
+  )
   flags.DEFINE_integer('port', 8501, 'Port for HTTP; 0 takes a free one.', 0, 65535)
   flags.DEFINE_integer(
     'grpc_port', 8500, 'Port for gRPC; 0 takes a free one, -1 has no gRPC.', -1, 65535
@@ -81,11 +93,7 @@ def main():
   logging.set_verbosity(logging.WARNING)
   services = services_lib.Services(options)
   server, sockets, port, grpc_port = run.build_server(
-    services,
-    FLAGS.host,
-    FLAGS.port,
-    None if FLAGS.grpc_port < 0 else FLAGS.grpc_port,
-    FLAGS.grace_seconds,
+    services, FLAGS.port, None if FLAGS.grpc_port < 0 else FLAGS.grpc_port, FLAGS.grace_seconds
   )
   names = ', '.join(f'{name} {number}' for name, number in services.models.names().items())
   host = f'[{FLAGS.host}]' if ':' in FLAGS.host else FLAGS.host
@@ -111,8 +119,11 @@ def read_options():
   if not FLAGS.model_dir:
     raise command_line.UsageError('--model_dir is missing.')
   values = {
-    name: FLAGS[name].value for name in ('model_dir', 'enable_model_warmup', *_NUMBERS, *_SECONDS)
+    name: FLAGS[name].value
+    for name in ('model_dir', 'host', 'enable_model_warmup', *_NUMBERS, *_SECONDS)
   }
+  values['allowed_hosts'] = tuple(FLAGS.allowed_host)
+  values['allowed_origins'] = tuple(FLAGS.allowed_origin)
   token = _token()
   try:
     return dataclasses.replace(_DEFAULTS, token=token, **values)

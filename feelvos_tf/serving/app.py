@@ -8,9 +8,14 @@ import fastapi
 from fastapi import exceptions
 from fastapi import responses
 from starlette import exceptions as starlette_exceptions
+from starlette.datastructures import Headers
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import body_limit
+from starlette.middleware import cors
 from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocket
 
+from feelvos_tf.serving import access
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import overlay_route
 from feelvos_tf.serving import overlay_stream_route
@@ -21,6 +26,8 @@ from feelvos_tf.serving import stream_route
 
 _CLIENT_WENT_AWAY = 499
 _EVICTION_SECONDS = 5.0
+# Headers of answers that pages of allowed origins may read.
+_EXPOSED_HEADERS = ('X-Frame-Index', 'X-Object-Ids', 'X-Confidence')
 _METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH')
 _log = logging.getLogger(__name__)
 
@@ -36,17 +43,27 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
   Returns:
     `fastapi.FastAPI`.
   """
-  # The documentation pages of FastAPI load scripts from elsewhere.
+  # The documentation pages of FastAPI load scripts from elsewhere. The description needs the token.
   app = fastapi.FastAPI(
     title='FEELVOS',
     docs_url=None,
     redoc_url=None,
+    openapi_url=None,
     lifespan=_lifespan(services, grpc_server, grpc_grace),
   )
   app.state.services = services
   app.add_middleware(
     body_limit.RequestBodyLimitMiddleware, max_body_size=services.options.max_body_bytes
   )
+  options = services.options
+  if options.allowed_origins:
+    app.add_middleware(
+      cors.CORSMiddleware,
+      allow_origins=options.allowed_origins,
+      allow_methods=['*'],
+      allow_headers=['*'],
+      expose_headers=_EXPOSED_HEADERS,
+    )
   app.add_middleware(_Outermost, services=services)
   _add_error_handlers(app)
   app.include_router(page_routes.build_open_router(services))
@@ -60,6 +77,7 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
     overlay_route.build_router(services),
     rest_routes.build_router(services),
     page_routes.build_metrics_router(services),
+    page_routes.build_description_router(app),
   ):
     app.include_router(router, dependencies=[fastapi.Depends(need_token)])
   for router in (
@@ -97,13 +115,23 @@ def _lifespan(services, grpc_server, grpc_grace):
 
 
 class _Outermost:
-  """Counts answers, and refuses bodies that say that they are too large before they are read."""
+  """Counts answers, and refuses what is refused before anything is read.
+
+  That is: requests to another name, of another page, and bodies that say they are too large.
+  """
 
   def __init__(self, app, services):
     self._app, self._services = app, services
+    options = services.options
+    self._access = access.AccessCheck(options.host, options.allowed_hosts, options.allowed_origins)
+    self._headers = {
+      'Content-Security-Policy': ' '.join(("frame-ancestors 'self'", *options.allowed_origins)),
+      'Cross-Origin-Resource-Policy': 'cross-origin' if options.allowed_origins else 'same-origin',
+      'X-Content-Type-Options': 'nosniff',
+    }
 
   async def __call__(self, scope, receive, send):
-    if scope['type'] != 'http':
+    if scope['type'] == 'lifespan':
       await self._app(scope, receive, send)
       return
 
@@ -112,13 +140,22 @@ class _Outermost:
         # Any word may stand where the method does; labels have to be few.
         method = scope['method'] if scope['method'] in _METHODS else 'other'
         self._services.metrics.requests.labels('http', method, str(message['status'])).inc()
+        MutableHeaders(scope=message).update(self._headers)
       await send(message)
 
-    length = dict(scope['headers']).get(b'content-length', b'')
-    if length.isdigit() and int(length) > self._services.options.max_body_bytes:
+    headers = Headers(scope=scope)
+    refusal = self._access.refusal(headers.getlist('host'), headers.getlist('origin'))
+    if refusal and scope['type'] == 'websocket':
+      await WebSocket(scope, receive, send).send_denial_response(_error(refusal, 403))
+    elif refusal:
+      await _error(refusal, 403)(scope, receive, counting_send)
+    elif scope['type'] == 'http' and self._is_too_large(headers.get('content-length', '')):
       await _error(_too_large(self._services), 413)(scope, receive, counting_send)
     else:
       await self._app(scope, receive, counting_send)
+
+  def _is_too_large(self, length):
+    return length.isdecimal() and int(length) > self._services.options.max_body_bytes
 
 
 def _too_large(services):

@@ -2,17 +2,25 @@
 
 import dataclasses
 
+from feelvos_tf.serving import access
+
 
 @dataclasses.dataclass(frozen=True)
 class ServingOptions:
   """What a server serves and what it refuses.
 
   Raises:
-    ValueError: a limit below its least sensible value.
+    ValueError: a limit below its least sensible value, or a name or an origin that is none.
   """
 
   # Folder of <name>/<version>/ exports, or one <name> folder.
   model_dir: str = 'models'
+  # Address or name to listen on; requests have to name it, or a loopback name, in their Host.
+  host: str = '127.0.0.1'
+  # Further names that requests may have in their Host; see `access.AccessCheck`.
+  allowed_hosts: tuple[str, ...] = ()
+  # Origins of other sites whose pages may use the server.
+  allowed_origins: tuple[str, ...] = ()
   # Bearer token that requests have to bring; None lets everybody in.
   token: str | None = None
   # Largest body of a request, message of a WebSocket and gRPC message, in bytes.
@@ -57,5 +65,6 @@ class ServingOptions:
     for name in ('idle_seconds', 'file_system_poll_wait_seconds'):
       if not getattr(self, name) > 0:
         raise ValueError(f'{name} is {getattr(self, name)}; expected more than 0.')
+    access.AccessCheck(self.host, self.allowed_hosts, self.allowed_origins)
     if self.max_objects > 255:
       raise ValueError(f'max_objects is {self.max_objects}; a mask holds 255 at most.')

@@ -77,6 +77,17 @@ def build_metrics_router(services):
   return router
 
 
+def build_description_router(app):
+  """The route for the description of the API by OpenAPI; `app` is the `fastapi.FastAPI`."""
+  router = fastapi.APIRouter()
+
+  @router.get('/openapi.json', include_in_schema=False)
+  async def describe():
+    return app.openapi()
+
+  return router
+
+
 def _file(path):
   if not path.is_file():
     raise fastapi.HTTPException(404, f'{path.name} is not installed with this server.')

@@ -94,6 +94,8 @@ def build(arguments):
 
 
 def _convert(name, value, kind):
+  if kind is tuple:
+    return tuple(str(value).split(',')) if isinstance(value, str) else tuple(value)
   if kind is bool and str(value).lower() in ('true', 'false'):
     return str(value).lower() == 'true'
   try:

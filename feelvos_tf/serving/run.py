@@ -62,12 +62,12 @@ def _cannot_listen(host, port, error):
   )
 
 
-def build_server(services, host='127.0.0.1', port=8501, grpc_port=8500, grace=30.0):
+def build_server(services, port=8501, grpc_port=8500, grace=30.0):
   """A server that is bound and has to be run.
 
   Args:
-    services: `Services`.
-    host: address to listen on. port, grpc_port: 0 takes a free one; grpc_port None has no gRPC.
+    services: `Services`; listens on `options.host`.
+    port, grpc_port: 0 takes a free one; grpc_port None has no gRPC.
     grace: seconds that running requests get when the server stops.
 
   Returns:
@@ -76,6 +76,7 @@ def build_server(services, host='127.0.0.1', port=8501, grpc_port=8500, grace=30
   Raises:
     ValueError: an address cannot be bound.
   """
+  host = services.options.host
   http_socket = bind(host, port)
   grpc_server = None
   if grpc_port is not None:

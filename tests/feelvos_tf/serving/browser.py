@@ -11,7 +11,7 @@ from feelvos_tf.serving.options import ServingOptions
 SIZE = (1280, 900)
 
 
-def start(downloads):
+def start(downloads, *arguments):
   """A WebDriver that saves files to the folder `downloads`; skips the test without Chromium."""
   selenium = pytest.importorskip('selenium', reason='pip install selenium to test the page')
   del selenium
@@ -31,6 +31,7 @@ def start(downloads):
     'disable-gpu',
     'force-device-scale-factor=1',
     'window-size={},{}'.format(*SIZE),
+    *arguments,
   ):
     options.add_argument(f'--{argument}')
   options.add_experimental_option(

@@ -239,7 +239,7 @@ def test_a_client_that_disconnects_mid_frame(client, server, open_session, video
   for half in (len(body) // 2, len(body)):  # In the middle of sending, and of waiting.
     connection = socket.create_connection((host, int(port)))
     connection.sendall(
-      f'POST {session.url}/frames HTTP/1.1\r\nHost: x\r\n'
+      f'POST {session.url}/frames HTTP/1.1\r\nHost: localhost\r\n'
       f'Content-Length: {len(body)}\r\n\r\n'.encode()
       + body[:half]
     )
