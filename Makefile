@@ -16,7 +16,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .PHONY: demo test test-slow clean
 
 demo: $(VENV)/.core-installed
-	$(BIN)/python -m feelvos_tf.segment --input=assets/demo/clip.mp4 --mask=assets/demo/mask.png \
+	$(BIN)/python -m feelvos_tf.segment --input=feelvos_tf/demo/clip.mp4 --mask=feelvos_tf/demo/mask.png \
 		--output=$(DEMO_OUTPUT) --overwrite
 	@echo "Look at $(DEMO_OUTPUT)/overview.png and $(DEMO_OUTPUT)/overlay.mp4"
 

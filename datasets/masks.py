@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from datasets import whole_file
+from feelvos_tf.datasets import whole_file
 
 VOID_ID = 255
 MAX_PIXELS = 1 << 26  # 8192 x 8192; a larger header is refused before anything is decoded.
@@ -116,7 +116,7 @@ def decode_mask(
     grey_255: what 255 means in a grey file. 'object': object 1. 'void': void. 'auto': object 1
       if the file holds nothing but 0 and 255, else void. 'auto' is right for a single file. In
       a sequence whose first mask has other ids, a later frame may hold only background and void:
-      pass 'void' there (`datasets.folder` does).
+      pass 'void' there (`feelvos_tf.datasets.sources.folder` does).
     void: False takes 255 as an object id like any other, in palette and grey files, and leaves
       `grey_255` aside.
     max_pixels: larger images are refused by their header.

@@ -13,7 +13,7 @@ import re
 import cv2
 import numpy as np
 
-from datasets.masks import Mask
+from feelvos_tf.datasets.masks import Mask
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 

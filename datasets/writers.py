@@ -22,8 +22,8 @@ os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 import cv2
 import numpy as np
 
-from datasets import masks
-from datasets import whole_file
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import whole_file
 
 DEFAULT_FPS = 24.0
 # Option value -> encoders to try in turn; a name is 'ffmpeg' or a fourcc for OpenCV.

@@ -6,7 +6,7 @@ Source: DeepLabv3 (arXiv 1706.05587), section 3.3; original `deeplab/model.py`,
 
 import keras
 
-from deeplab import layers
+from feelvos_tf.deeplab import layers
 
 DEPTH = 256
 # Probability of dropping after the projection. The original keeps 0.9 in training, also when

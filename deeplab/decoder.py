@@ -6,7 +6,7 @@ Source: DeepLabv3+ (arXiv 1802.02611), section 3.1; original `deeplab/model.py`,
 
 import keras
 
-from deeplab import layers
+from feelvos_tf.deeplab import layers
 
 DEPTH = 256
 LOW_LEVEL_DEPTH = 48

@@ -6,7 +6,7 @@ import warnings
 
 import keras
 
-from deeplab import tf1_checkpoint
+from feelvos_tf.deeplab import tf1_checkpoint
 
 _STATISTICS = ('gamma', 'beta', 'moving_mean', 'moving_variance')
 

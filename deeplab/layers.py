@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deeplab.depthwise import depthwise_conv2d
+from feelvos_tf.deeplab.depthwise import depthwise_conv2d
 
 # Batch norm's epsilon: 1e-3 in Xception and MobileNet. Elsewhere the original asks for 1e-5,
 # which TF1's fused kernel raises to 1.001e-5.

@@ -6,7 +6,7 @@ original calls it (SAME padding, no explicit padding).
 
 import keras
 
-from deeplab import layers
+from feelvos_tf.deeplab import layers
 
 # End point that the decoder takes as its low-level feature.
 DECODER_END_POINT = {'mobilenet_v2': 'layer_4/depthwise_output'}

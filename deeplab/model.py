@@ -5,13 +5,13 @@ Source: DeepLabv3+ (arXiv 1802.02611); original `deeplab/model.py`.
 
 import keras
 
-from deeplab import aspp
-from deeplab import decoder
-from deeplab import layers
-from deeplab import mobilenet_v2
-from deeplab import resnet_v1_beta
-from deeplab import xception
-from deeplab.options import ModelOptions
+from feelvos_tf.deeplab import aspp
+from feelvos_tf.deeplab import decoder
+from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab import mobilenet_v2
+from feelvos_tf.deeplab import resnet_v1_beta
+from feelvos_tf.deeplab import xception
+from feelvos_tf.deeplab.options import ModelOptions
 
 _BACKBONES = {
   'xception_41': (xception.xception, xception.DECODER_END_POINT, 'xception_41/'),

@@ -5,7 +5,7 @@ Source: original `deeplab/core/resnet_v1_beta.py` and slim's `resnet_utils`.
 
 import keras
 
-from deeplab import layers
+from feelvos_tf.deeplab import layers
 
 # End point that the decoder takes as its low-level feature.
 DECODER_END_POINT = {

@@ -10,7 +10,7 @@ import os
 import h5py
 import numpy as np
 
-from deeplab import tf1_checkpoint
+from feelvos_tf.deeplab import tf1_checkpoint
 
 FORMAT = 'feelvos-tf weights 1'
 
@@ -20,7 +20,7 @@ def save(path, model, metadata, dtype='float32'):
 
   Args:
     path: file to write, by custom ending in `.h5`.
-    model: keras.Model built of `deeplab.layers`.
+    model: keras.Model built of `feelvos_tf.deeplab.layers`.
     metadata: JSON-ready dict, for example {'options': options.to_dict()}.
     dtype: 'float32' or 'float16' (half the size, values rounded).
   """

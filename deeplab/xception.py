@@ -8,7 +8,7 @@ from typing import Tuple
 
 import keras
 
-from deeplab import layers
+from feelvos_tf.deeplab import layers
 
 # End point that the decoder takes as its low-level feature.
 DECODER_END_POINT = {

@@ -6,7 +6,7 @@ Masks of any method, as `<results_dir>/<sequence>/<frame>.png`:
 
 A model, which segments the split first:
 
-  python -m feelvos_tf.evaluate --model=pretrained/mobilenet_v2.h5 --davis_root=DAVIS \
+  python -m feelvos_tf.evaluate --model=feelvos_tf/pretrained/mobilenet_v2.h5 --davis_root=DAVIS \
       --year=2016 --split=val --output_dir=runs/mobilenet_v2
 
 Several options side by side: `python -m tools.evaluate_options`.
@@ -24,21 +24,21 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
-from datasets import command_line
-from datasets import folder
-from datasets import progress
-from datasets import video as video_lib
-from feelvos_tf import evaluation
-from feelvos_tf import evaluation_files
-from feelvos_tf import evaluation_methods
-from feelvos_tf import evaluation_model
-from feelvos_tf import evaluation_report
-from feelvos_tf import evaluation_splits
-from feelvos_tf import evaluation_summary
-from feelvos_tf import evaluation_tables
-from feelvos_tf import pretrained
-from feelvos_tf import segmenter_options
-from feelvos_tf import submission
+from feelvos_tf.datasets import video as video_lib
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import methods
+from feelvos_tf.evaluation import report
+from feelvos_tf.evaluation import scoring
+from feelvos_tf.evaluation import segmenting
+from feelvos_tf.evaluation import sequences as sequences_lib
+from feelvos_tf.evaluation import submission
+from feelvos_tf.evaluation import summary as summary_lib
+from feelvos_tf.evaluation import tables
+from feelvos_tf.model import default_model
+from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import progress
+from feelvos_tf.runtime import segmenter_flags
 
 FLAGS = flags.FLAGS
 # Flags that say how a model is run, and those of them that a baseline knows.
@@ -91,7 +91,7 @@ def define_flags():
   flags.DEFINE_enum(
     'protocol',
     None,
-    list(evaluation.PROTOCOLS),
+    list(measures.PROTOCOLS),
     'What counts; by default that of the data: davis2016 (foreground against '
     'background), davis2017 (every object), youtube_vos.',
   )
@@ -117,20 +117,17 @@ def define_flags():
   flags.DEFINE_string(
     'train_meta', None, 'meta.json of YouTube-VOS train, to tell seen from unseen categories.'
   )
-  segmenter_options.define_flags()
-  flags.adopt_module_key_flags(segmenter_options)  # So that --helpshort lists them.
+  segmenter_flags.define_flags()
+  flags.adopt_module_key_flags(segmenter_flags)  # So that --helpshort lists them.
   flags.DEFINE_enum(
     'baseline',
     None,
-    evaluation_methods.BASELINES,
+    methods.BASELINES,
     'Instead of the whole model: '
     "copy the first mask, or global matching alone with the model's embedding.",
   )
   flags.DEFINE_multi_enum(
-    'ablation',
-    [],
-    list(evaluation_methods.ABLATIONS),
-    'With --model: take a part away; may be repeated.',
+    'ablation', [], list(methods.ABLATIONS), 'With --model: take a part away; may be repeated.'
   )
   flags.DEFINE_multi_string(
     'model_option',
@@ -165,10 +162,10 @@ def define_flags():
 def main():
   """Segments if a method is given, scores, writes tables and report, packs."""
   _check_usage()
-  other = evaluation_tables.read_summary(FLAGS.compare_with) if FLAGS.compare_with else None
+  other = tables.read_summary(FLAGS.compare_with) if FLAGS.compare_with else None
   output_dir, results_dir = _folders()
   sequences = _sequences(results_dir, output_dir)
-  scorable = evaluation_splits.with_ground_truth(sequences, _protocol() == 'youtube_vos')
+  scorable = sequences_lib.with_ground_truth(sequences, _protocol() == 'youtube_vos')
   if not scorable and not FLAGS.submission_zip:
     raise ValueError(
       f'split {FLAGS.split!r}: none of its {len(sequences)} sequences has ground truth beyond '
@@ -217,7 +214,7 @@ def _check_usage():
     raise command_line.UsageError(f'--baseline={FLAGS.baseline} has no use for --{unfit[0]}')
   if FLAGS.baseline == 'copy_first_mask' and FLAGS.model:
     raise command_line.UsageError('--baseline=copy_first_mask has no use for --model')
-  segmenter_options.from_flags()
+  segmenter_flags.from_flags()
   _overrides()
 
 
@@ -246,14 +243,12 @@ def _folders():
 
 def _sequences(results_dir, output_dir):
   if FLAGS.dataset_dir:
-    return evaluation_splits.record_sequences(
+    return sequences_lib.record_sequences(
       FLAGS.dataset_dir, FLAGS.split, output_dir / 'unpacked', results_dir, FLAGS.sequences
     )
   if FLAGS.youtube_vos_root:
-    return evaluation_splits.youtube_vos_sequences(
-      FLAGS.youtube_vos_root, results_dir, FLAGS.sequences
-    )
-  return evaluation_splits.davis_sequences(
+    return sequences_lib.youtube_vos_sequences(FLAGS.youtube_vos_root, results_dir, FLAGS.sequences)
+  return sequences_lib.davis_sequences(
     FLAGS.davis_root, results_dir, FLAGS.year, FLAGS.split, FLAGS.resolution, FLAGS.sequences
   )
 
@@ -267,16 +262,16 @@ def _protocol():
 def _model_run():
   path = ''
   if FLAGS.baseline != 'copy_first_mask':
-    path = pretrained.model_path(None if FLAGS.model in (None, 'default') else FLAGS.model)
+    path = default_model.model_path(None if FLAGS.model in (None, 'default') else FLAGS.model)
     if not pathlib.Path(path).is_file():
       raise FileNotFoundError(f'{path}: no such weights file; check --model')
-  return evaluation_methods.ModelRun(
+  return methods.ModelRun(
     str(path),
-    segmenter_options.from_flags(),
+    segmenter_flags.from_flags(),
     FLAGS.precision,
     tuple(_overrides().items()),
     FLAGS.baseline or '',
-    late_objects=evaluation.PROTOCOLS[_protocol()].late_objects,
+    late_objects=measures.PROTOCOLS[_protocol()].late_objects,
     keep_maps=FLAGS.keep_maps,
   )
 
@@ -284,11 +279,11 @@ def _model_run():
 def _overrides():
   """dict of the model's options to change."""
   try:
-    ablations = evaluation_methods.ablation_overrides(FLAGS.ablation)
+    ablations = methods.ablation_overrides(FLAGS.ablation)
   except ValueError as error:
     raise command_line.UsageError(f'--ablation: {error}') from None
   return {
-    **segmenter_options.model_overrides(),
+    **segmenter_flags.model_overrides(),
     **ablations,
     **dict(_parse_option(text) for text in FLAGS.model_option),
   }
@@ -306,7 +301,7 @@ def _parse_option(text):
 
 
 def _segment(sequences, output_dir):
-  """Runs the method; ({name left out: reason}, list of `evaluation_model.Clip`)."""
+  """Runs the method; ({name left out: reason}, list of `evaluation.segmenting.Clip`)."""
   run, left_out, clips = _model_run(), {}, []
   videos = []
   for files in sequences:
@@ -318,7 +313,7 @@ def _segment(sequences, output_dir):
       left_out[files.name] = str(error)
   num_frames = sum(video.num_frames for video in videos)
   with progress.Progress(num_frames, 'frames', 'segmenting') as line:
-    for clip in evaluation_model.segment_all(
+    for clip in segmenting.segment_all(
       videos, run, output_dir, FLAGS.on_error, FLAGS.parallel_clips, on_frames=line.advance
     ):
       clips.append(clip)
@@ -329,15 +324,15 @@ def _segment(sequences, output_dir):
 
 def _video(files):
   frames = video_lib.list_images(files.frames)
-  truth = {name: files.truth / f'{name}.png' for name in evaluation_splits.png_names(files.truth)}
+  truth = {name: files.truth / f'{name}.png' for name in sequences_lib.png_names(files.truth)}
   given = {i: truth[p.stem] for i, p in enumerate(frames) if p.stem in truth}
-  single_object = evaluation.PROTOCOLS[_protocol()].foreground_only
+  single_object = measures.PROTOCOLS[_protocol()].foreground_only
   return folder.FolderVideo(files.name, frames, given, single_object=single_object)
 
 
 def _score(sequences, output_dir, left_out, clips, other):
   """Scores, writes tables and report, prints the result."""
-  options = evaluation_files.EvaluationOptions(
+  options = scoring.EvaluationOptions(
     protocol=_protocol(),
     on_error=FLAGS.on_error,
     missing_frames=FLAGS.missing_frames,
@@ -349,23 +344,21 @@ def _score(sequences, output_dir, left_out, clips, other):
     raise ValueError('no sequence could be scored: ' + '; '.join(left_out.values()))
   seen = None
   if FLAGS.youtube_vos_root:
-    seen = evaluation_splits.load_seen(FLAGS.youtube_vos_root, FLAGS.train_meta)
-  summary = evaluation_tables.to_summary(
+    seen = sequences_lib.load_seen(FLAGS.youtube_vos_root, FLAGS.train_meta)
+  summary = tables.to_summary(
     scored,
     left_out,
     _settings(sequences, output_dir, clips),
-    evaluation_summary.summarise_seen_unseen(scored, seen) if seen else None,
+    summary_lib.summarise_seen_unseen(scored, seen) if seen else None,
   )
-  paths = evaluation_tables.write_tables(output_dir, FLAGS.split, scored, summary)
+  paths = tables.write_tables(output_dir, FLAGS.split, scored, summary)
   if FLAGS.report:
     paths.append(output_dir / 'report.html')
-    pictures = evaluation_report.PictureOptions(
-      per_sequence=FLAGS.worst_frames, map_object=FLAGS.map_object
-    )
-    evaluation_report.write_report(
+    pictures = report.PictureOptions(per_sequence=FLAGS.worst_frames, map_object=FLAGS.map_object)
+    report.write_report(
       paths[-1], summary, sequences, output_dir if _runs() else None, other, pictures
     )
-  print('\n'.join(evaluation_tables.format_lines(summary)))
+  print('\n'.join(tables.format_lines(summary)))
   print('written: ' + ', '.join(str(path) for path in paths))
 
 
@@ -401,7 +394,7 @@ def _score_with_progress(sequences, options, state_dir):
   """(SequenceScores in the order of `sequences`, {name left out: reason})."""
   done = {}
   with progress.Progress(len(sequences), 'sequences', 'scoring') as line:
-    for outcome in evaluation_files.score_all(sequences, options, state_dir):
+    for outcome in scoring.score_all(sequences, options, state_dir):
       done[outcome.name] = outcome
       line.advance(note=f'{outcome.name}: left out' if outcome.error else outcome.name)
   outcomes = [done[files.name] for files in sequences]

@@ -15,9 +15,9 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import flags
 from absl import logging
 
-from datasets import command_line
-from feelvos_tf import pretrained
-from feelvos_tf.precision import with_precision
+from feelvos_tf.model import default_model
+from feelvos_tf.model.precision import with_precision
+from feelvos_tf.runtime import command_line
 
 FLAGS = flags.FLAGS
 
@@ -66,14 +66,14 @@ def main():
   with command_line.quiet_imports():
     import tensorflow as tf
 
-    from feelvos_tf import export_files
+    from feelvos_tf.saved_model import version_folder
 
     tf.config.list_physical_devices()  # Has its say as well.
   logging.set_verbosity(logging.WARNING)  # Writing a SavedModel reports every step otherwise.
-  export_files.check_folder(folder)
+  version_folder.check_folder(folder)
   if warmup_size is not None:
     try:
-      export_files.serving_protos()
+      version_folder.serving_protos()
     except ImportError:
       print("No warm-up requests: tensorflow-serving-api is missing (pip install '.[serving]').")
       warmup_size = None
@@ -81,12 +81,12 @@ def main():
   signatures, info = build(
     model, FLAGS.name, FLAGS.version, FLAGS.precision, FLAGS.jit_compile, notes
   )
-  export_files.write_version(folder, signatures, info, warmup_size)
+  version_folder.write_version(folder, signatures, info, warmup_size)
   print(f'{folder}: {", ".join(signatures)}')
 
 
 def build(model, name='feelvos', version=1, precision='float32', jit_compile=False, notes=None):
-  """Builds what `export_files.write_version` writes.
+  """Builds what `saved_model.version_folder.write_version` writes.
 
   Args:
     model: `Feelvos`, made under the Keras policy of `precision` (see `precision.with_precision`).
@@ -97,11 +97,11 @@ def build(model, name='feelvos', version=1, precision='float32', jit_compile=Fal
   Returns:
     (dict of signature name to concrete function, description dict).
   """
-  from feelvos_tf import export_files
-  from feelvos_tf import export_signatures
+  from feelvos_tf.saved_model import signatures as signatures_lib
+  from feelvos_tf.saved_model import version_folder
 
-  signatures = export_signatures.Signatures(model, jit_compile).build()
-  return signatures, export_files.describe(
+  signatures = signatures_lib.Signatures(model, jit_compile).build()
+  return signatures, version_folder.describe(
     name, version, precision, jit_compile, model, signatures, notes
   )
 
@@ -129,14 +129,14 @@ def _check_flags():
 
 def _load():
   """(model, notes of its file)."""
-  from deeplab import weights_file
-  from feelvos_tf import model as model_lib
+  from feelvos_tf.deeplab import weights_file
+  from feelvos_tf.model import weights
 
   if not FLAGS.seeded_model:
-    path = pretrained.model_path(FLAGS.model)
-    model = with_precision(FLAGS.precision, lambda: model_lib.load_model(path))
+    path = default_model.model_path(FLAGS.model)
+    model = with_precision(FLAGS.precision, lambda: weights.load_model(path))
     return model, weights_file.read_metadata(path).get('notes')
-  model = with_precision(FLAGS.precision, lambda: model_lib.seeded_model(FLAGS.seeded_model))
+  model = with_precision(FLAGS.precision, lambda: weights.seeded_model(FLAGS.seeded_model))
   print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
   return model, {'weights': 'seeded, untrained; the masks mean nothing'}
 

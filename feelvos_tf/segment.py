@@ -19,14 +19,14 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
-from datasets import background
-from datasets import command_line
-from datasets import folder
-from datasets import masks
-from datasets import progress
-from datasets import writers
-from feelvos_tf import pretrained
-from feelvos_tf import segmenter_options
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import writers
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.model import default_model
+from feelvos_tf.runtime import background
+from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import progress
+from feelvos_tf.runtime import segmenter_flags
 
 FLAGS = flags.FLAGS
 
@@ -61,8 +61,8 @@ def define_flags():
     'Instead of --model: this variant with seeded, '
     'untrained weights. For measuring time; the masks mean nothing.',
   )
-  segmenter_options.define_flags(auto_precision=True)
-  flags.adopt_module_key_flags(segmenter_options)  # So that --helpshort lists them.
+  segmenter_flags.define_flags(auto_precision=True)
+  flags.adopt_module_key_flags(segmenter_flags)  # So that --helpshort lists them.
   flags.DEFINE_enum(
     'previous_prediction',
     None,
@@ -75,7 +75,7 @@ def define_flags():
 def main():
   """Checks flags and files, then segments one video after another."""
   jobs = _jobs()
-  segmenter_options.from_flags()  # Before anything is written.
+  segmenter_flags.from_flags()  # Before anything is written.
   output = pathlib.Path(FLAGS.output)
   _prepare_output(output)
   first_masks = [_first_mask(video, mask_path, bool(name)) for video, mask_path, name in jobs]
@@ -90,8 +90,8 @@ def segment(segmenter, video, first_mask, output, name='', pictures=True):
 
   Args:
     segmenter: `segmenter.VideoSegmenter`.
-    video: `datasets.video.Video`.
-    first_mask: `datasets.masks.Mask` of the first frame.
+    video: `feelvos_tf.datasets.video.Video`.
+    first_mask: `feelvos_tf.datasets.masks.Mask` of the first frame.
     output: folder to write to.
     name: '' for one video, else the sub-folder of `masks` and the stem of the pictures.
     pictures: bool, overlay video and contact sheet too.
@@ -219,25 +219,25 @@ def _prepare_output(output):
 
 def _segmenter():
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
-  path = None if FLAGS.seeded_model else pretrained.model_path(FLAGS.model)
-  options = dataclasses.asdict(segmenter_options.from_flags())
+  path = None if FLAGS.seeded_model else default_model.model_path(FLAGS.model)
+  options = dataclasses.asdict(segmenter_flags.from_flags())
   with command_line.quiet_imports():
     import tensorflow as tf
 
-    from feelvos_tf import model as model_lib
-    from feelvos_tf import precision
-    from feelvos_tf.segmenter import VideoSegmenter
+    from feelvos_tf.inference.segmenter import VideoSegmenter
+    from feelvos_tf.model import precision
+    from feelvos_tf.model import weights
 
     tf.config.list_physical_devices()  # Has its say as well.
 
-  overrides = segmenter_options.model_overrides()
+  overrides = segmenter_flags.model_overrides()
   if FLAGS.previous_prediction:
     overrides['previous_prediction'] = FLAGS.previous_prediction
   if FLAGS.seeded_model:
-    make_model = lambda: model_lib.seeded_model(FLAGS.seeded_model, **overrides)
+    make_model = lambda: weights.seeded_model(FLAGS.seeded_model, **overrides)
     print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
   else:
-    make_model = lambda: model_lib.load_model(path, **overrides)
+    make_model = lambda: weights.load_model(path, **overrides)
   of_project = not (FLAGS.model or FLAGS.seeded_model)
   wanted = FLAGS.precision or (precision.AUTO if of_project else 'float32')
   chosen = precision.resolve(wanted)

@@ -17,7 +17,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import flags
 from absl import logging
 
-from datasets import command_line
+from feelvos_tf.runtime import command_line
 from feelvos_tf.serving import options as options_lib
 from feelvos_tf.serving import version_folders
 

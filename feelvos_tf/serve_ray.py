@@ -18,8 +18,8 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
-from datasets import command_line
 from feelvos_tf import serve
+from feelvos_tf.runtime import command_line
 from feelvos_tf.serving import version_folders
 
 FLAGS = flags.FLAGS

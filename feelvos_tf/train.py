@@ -1,7 +1,7 @@
 r"""Trains FEELVOS. The flags of the original have its names, meanings and defaults.
 
   python -m feelvos_tf.train --train_logdir=runs/mine --dataset=folder --data_dir=my_videos \
-      --tf_initial_checkpoint=pretrained/mobilenet_v2.h5 --initialize_last_layer \
+      --tf_initial_checkpoint=feelvos_tf/pretrained/mobilenet_v2.h5 --initialize_last_layer \
       --train_crop_size=257 --train_batch_size=3 --training_number_of_steps=2000
 
 Data come from TFRecords (--dataset_dir, see tools.convert_to_tfrecord) or straight from folders
@@ -21,11 +21,13 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
-from datasets import command_line
-from datasets.triplet_options import IMAGE_DTYPES, TripletOptions
-from deeplab.options import MODEL_VARIANTS, ModelOptions
-from feelvos_tf import precision
-from feelvos_tf.options import FeelvosOptions
+from feelvos_tf.datasets.samples.options import IMAGE_DTYPES
+from feelvos_tf.datasets.samples.options import TripletOptions
+from feelvos_tf.deeplab.options import MODEL_VARIANTS
+from feelvos_tf.deeplab.options import ModelOptions
+from feelvos_tf.model import precision
+from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.runtime import command_line
 
 FLAGS = flags.FLAGS
 _SAMPLES = TripletOptions()
@@ -269,14 +271,14 @@ def main():
   # TensorFlow takes seconds to import; wrong flags are reported before.
   import tensorflow as tf
 
-  from feelvos_tf import training_run
-  from feelvos_tf import training_strategy
+  from feelvos_tf.training import run
+  from feelvos_tf.training import strategy
 
   if FLAGS.deterministic:
     tf.config.experimental.enable_op_determinism()
-  placement = training_strategy.place(FLAGS.strategy)
+  placement = strategy.place(FLAGS.strategy)
   signal.signal(signal.SIGTERM, signal.default_int_handler)
-  options = training_run.RunOptions(
+  options = run.RunOptions(
     model=model_options,
     num_classes=_num_classes(),
     samples=sample_options,
@@ -292,7 +294,7 @@ def main():
     export=FLAGS.export,
     seed=FLAGS.seed,
   )
-  training_run.run(options, placement)
+  run.run(options, placement)
 
 
 def _check_usage():
@@ -411,7 +413,11 @@ def _sample_options():
 
 
 def _trainer_options():
-  from feelvos_tf import losses, optimizer, schedule, trainer, training_step
+  from feelvos_tf.training import losses
+  from feelvos_tf.training import optimizer
+  from feelvos_tf.training import schedule
+  from feelvos_tf.training import step
+  from feelvos_tf.training import trainer
 
   same = (
     'learning_policy',
@@ -439,7 +445,7 @@ def _trainer_options():
         last,
         FLAGS.backbone_rate_multiplier,
       ),
-      training_step.LossOptions(
+      step.LossOptions(
         FLAGS.classification_loss,
         FLAGS.train_max_neighbors_per_object or None,
         losses.HardMining(FLAGS.top_k_percent_pixels, FLAGS.hard_example_mining_step),
@@ -462,7 +468,7 @@ def _trainer_options():
 
 
 def _data_sets():
-  """List of (training_data.DataSet, keyword arguments of training_data.source)."""
+  """List of (data.DataSet, keyword arguments of data.source)."""
   count = len(FLAGS.dataset)
   per_set = {}
   for flag in ('first_frame_finetuning', 'three_frame_dataset', 'dataset_sampling_probabilities'):
@@ -495,7 +501,7 @@ def _data_sets():
 
 
 def _validation_set():
-  """(training_data.DataSet, videos, frames, longer side), or None."""
+  """(data.DataSet, videos, frames, longer side), or None."""
   if not FLAGS.validation_steps:
     return None
   data_set = _data_set(
@@ -505,10 +511,10 @@ def _validation_set():
 
 
 def _data_set(name, folder, split):
-  from feelvos_tf import training_data
+  from feelvos_tf.training import data
 
   where = {'records': folder} if FLAGS.dataset_dir else {'folder': folder}
-  return _usage(lambda: training_data.DataSet(name, split=split, verify=FLAGS.verify_data, **where))
+  return _usage(lambda: data.DataSet(name, split=split, verify=FLAGS.verify_data, **where))
 
 
 def _initial_weights():

@@ -70,7 +70,8 @@ def golden_checkpoint(golden, tmp_path_factory):
   The names are those a checkpoint of the original's inference graph holds.
   """
   import weight_recipe
-  from deeplab import tf1_checkpoint
+
+  from feelvos_tf.deeplab import tf1_checkpoint
 
   @functools.lru_cache(maxsize=None)
   def write(variant):
@@ -90,10 +91,10 @@ def golden_checkpoint(golden, tmp_path_factory):
 @pytest.fixture(scope='session')
 def golden_model(golden_checkpoint):
   """Function: (model variant, output stride) -> Feelvos with the golden checkpoint's weights."""
-  from deeplab import ModelOptions
-  from deeplab import tf1_checkpoint
-  from feelvos_tf.model import Feelvos
-  from feelvos_tf.options import FeelvosOptions
+  from feelvos_tf.deeplab import ModelOptions
+  from feelvos_tf.deeplab import tf1_checkpoint
+  from feelvos_tf.model.feelvos import Feelvos
+  from feelvos_tf.model.options import FeelvosOptions
 
   @functools.lru_cache(maxsize=None)
   def build(variant='xception_65', output_stride=16):
@@ -108,17 +109,17 @@ def golden_model(golden_checkpoint):
 @pytest.fixture(scope='session')
 def golden_graph(golden_model):
   """Inference graph of the golden Xception-65 at output stride 16; tracing takes seconds."""
-  from feelvos_tf import inference
+  from feelvos_tf.inference import graph
 
-  return inference.InferenceGraph(golden_model('xception_65', 16))
+  return graph.InferenceGraph(golden_model('xception_65', 16))
 
 
 @pytest.fixture(scope='session')
 def copying_graph(copying_model):
   """Inference graph of `copying_model`."""
-  from feelvos_tf import inference
+  from feelvos_tf.inference import graph
 
-  return inference.InferenceGraph(copying_model)
+  return graph.InferenceGraph(copying_model)
 
 
 @pytest.fixture(scope='session')
@@ -129,9 +130,10 @@ def copying_model():
   comes out can be compared exactly.
   """
   import keras
-  from deeplab import ModelOptions
-  from feelvos_tf.model import Feelvos
-  from feelvos_tf.options import FeelvosOptions
+
+  from feelvos_tf.deeplab import ModelOptions
+  from feelvos_tf.model.feelvos import Feelvos
+  from feelvos_tf.model.options import FeelvosOptions
 
   keras.utils.set_random_seed(1)
   model = Feelvos(
@@ -161,7 +163,7 @@ def copying_model():
 @pytest.fixture(scope='session')
 def copying_weights(copying_model, tmp_path_factory):
   """The file of `copying_model`, as `--model` takes it."""
-  from feelvos_tf.model import save_model
+  from feelvos_tf.model.weights import save_model
 
   path = tmp_path_factory.mktemp('weights') / 'copying.h5'
   save_model(path, copying_model)

@@ -4,8 +4,8 @@ The package apache-beam is an extra (`pip install apache-beam`); only this modul
 workers write shards and notes into the output folder, so it must be one that all of them share.
 """
 
-from datasets import command_line
-from datasets import conversion
+from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.runtime import command_line
 
 # What DirectRunner ends up with. Asked for by its short name, Beam first tries to download a Go
 # program ("prism") and runs that if it can.

@@ -26,9 +26,9 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
-from datasets import command_line
-from datasets import whole_file
-from deeplab.options import MODEL_VARIANTS
+from feelvos_tf.datasets import whole_file
+from feelvos_tf.deeplab.options import MODEL_VARIANTS
+from feelvos_tf.runtime import command_line
 
 PARTS = (
   'backbone',
@@ -82,18 +82,19 @@ def main():
   """Measures what the flags ask for and prints a row for each."""
   jobs = _jobs()
   with command_line.quiet_imports():
-    from tools import benchmark_curves, benchmark_measure
-  about = benchmark_measure.machine()
+    from feelvos_tf.tools.benchmarks import curves as curves_lib
+    from feelvos_tf.tools.benchmarks import measure as measure_lib
+  about = measure_lib.machine()
   print(', '.join(f'{key} {value}' for key, value in about.items()), flush=True)
   rows = []
   if SERVING in FLAGS.parts:
     rows.append(_serving())
   for part, values in jobs:
     rows.append(_isolated(part, values) if FLAGS.isolate else measure(part, values))
-    print(benchmark_measure.format_row(rows[-1]), flush=True)
+    print(measure_lib.format_row(rows[-1]), flush=True)
   curves = {}
   for name in FLAGS.curves:
-    curves[name] = _curve(name, benchmark_curves)
+    curves[name] = _curve(name, curves_lib)
   if FLAGS.json:
     whole_file.write_text(
       FLAGS.json, json.dumps(dict(machine=about, rows=rows, curves=curves), indent=1)
@@ -102,27 +103,29 @@ def main():
 
 
 def measure(part, values):
-  """Row of one part; `values` are the fields of `benchmark_cases.BenchmarkOptions`."""
+  """Row of one part; `values` are the fields of `benchmarks.cases.BenchmarkOptions`."""
   with command_line.quiet_imports():
-    from tools import benchmark_cases, benchmark_measure
-  options = benchmark_cases.BenchmarkOptions(**values)
+    from feelvos_tf.tools.benchmarks import cases
+    from feelvos_tf.tools.benchmarks import measure as measure_lib
+  options = cases.BenchmarkOptions(**values)
   if options.baseline and not options.baseline_onednn:
     return _beside_a_process(part, options)
-  return benchmark_measure.measure(part, options, benchmark_cases.PARTS[part](options))
+  return measure_lib.measure(part, options, cases.PARTS[part](options))
 
 
 def _beside_a_process(part, options):
   """`measure` with the baseline in a process that has no oneDNN."""
-  from tools import benchmark_cases, benchmark_measure
+  from feelvos_tf.tools.benchmarks import cases
+  from feelvos_tf.tools.benchmarks import measure as measure_lib
 
-  case = benchmark_cases.PARTS[part](dataclasses.replace(options, baseline=False))
-  with benchmark_measure.BaselineProcess(part, options) as process:
-    return benchmark_measure.measure(part, options, case, process.time)
+  case = cases.PARTS[part](dataclasses.replace(options, baseline=False))
+  with measure_lib.BaselineProcess(part, options) as process:
+    return measure_lib.measure(part, options, case, process.time)
 
 
 def _serving():
   """Row of the server's overhead; prints it."""
-  from tools import benchmark_serving
+  from feelvos_tf.tools import benchmark_serving
 
   row = benchmark_serving.measure_overhead(
     benchmark_serving.ServingBenchmarkOptions(height=_sizes()[0][0], width=_sizes()[0][1])
@@ -136,13 +139,13 @@ def _isolated(part, values):
     return executor.submit(measure, part, values).result()
 
 
-def _curve(name, benchmark_curves):
-  from tools import benchmark_cases
+def _curve(name, curves_lib):
+  from feelvos_tf.tools.benchmarks import cases
 
-  options = benchmark_cases.BenchmarkOptions(
+  options = cases.BenchmarkOptions(
     **_values(FLAGS.model_variant[0], FLAGS.precision[0], int(FLAGS.objects[0]), _sizes()[0])
   )
-  rows = benchmark_curves.CURVES[name](options)
+  rows = curves_lib.CURVES[name](options)
   for row in rows:
     print(
       f'{name}: {row["height"]}x{row["width"]}, objects {row["objects"]}'
@@ -153,7 +156,7 @@ def _curve(name, benchmark_curves):
   if FLAGS.plots_dir:
     folder = pathlib.Path(FLAGS.plots_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    benchmark_curves.plot(name, rows, folder / f'{name}.png')
+    curves_lib.plot(name, rows, folder / f'{name}.png')
   return rows
 
 

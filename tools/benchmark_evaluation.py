@@ -14,10 +14,10 @@ import time
 from absl import flags
 import numpy as np
 
-from datasets import command_line
-from feelvos_tf import evaluation_files
-from feelvos_tf import evaluation_splits
-from feelvos_tf import evaluation_summary
+from feelvos_tf.evaluation import scoring
+from feelvos_tf.evaluation import sequences as sequences_lib
+from feelvos_tf.evaluation import summary
+from feelvos_tf.runtime import command_line
 
 FLAGS = flags.FLAGS
 
@@ -44,7 +44,7 @@ def main():
   if not results.is_dir():
     raise FileNotFoundError(f'{results}: no such folder of results; check --results_dir')
   names = sorted(path.name for path in results.iterdir() if path.is_dir())
-  sequences = evaluation_splits.davis_sequences(
+  sequences = sequences_lib.davis_sequences(
     FLAGS.davis_root, results, resolution=FLAGS.resolution, names=names
   )
   with tempfile.TemporaryDirectory() as folder:
@@ -86,9 +86,9 @@ def measure(functions, repeats):
 
 def _score(sequences):
   """J&F in percent."""
-  options = evaluation_files.EvaluationOptions(num_workers=FLAGS.num_workers)
-  scores = [outcome.scores for outcome in evaluation_files.score_all(sequences, options)]
-  return 100 * evaluation_summary.summarise(scores)['J&F-Mean']
+  options = scoring.EvaluationOptions(num_workers=FLAGS.num_workers)
+  scores = [outcome.scores for outcome in scoring.score_all(sequences, options)]
+  return 100 * summary.summarise(scores)['J&F-Mean']
 
 
 def _link(sequences, folder):

@@ -26,21 +26,19 @@ from absl import logging
 import httpx
 import numpy as np
 
-from datasets import command_line
-from feelvos_tf import pretrained
-from tools import soak_serving
-from tools.serving_clients import (
-  HttpSession,
-  WebSocketSession,
-  check_mask,
-  decoded,
-  demo_clip,
-  exported,
-  jpeg,
-  served,
-  track_grpc,
-  track_rest,
-)
+from feelvos_tf.model import default_model
+from feelvos_tf.runtime import command_line
+from feelvos_tf.tools.benchmarks import soak_serving
+from feelvos_tf.tools.benchmarks.serving_clients import check_mask
+from feelvos_tf.tools.benchmarks.serving_clients import decoded
+from feelvos_tf.tools.benchmarks.serving_clients import demo_clip
+from feelvos_tf.tools.benchmarks.serving_clients import exported
+from feelvos_tf.tools.benchmarks.serving_clients import HttpSession
+from feelvos_tf.tools.benchmarks.serving_clients import jpeg
+from feelvos_tf.tools.benchmarks.serving_clients import served
+from feelvos_tf.tools.benchmarks.serving_clients import track_grpc
+from feelvos_tf.tools.benchmarks.serving_clients import track_rest
+from feelvos_tf.tools.benchmarks.serving_clients import WebSocketSession
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +83,13 @@ def measure_overhead(options):
   Returns:
     dict of plain numbers; medians over frames, and over passes for `track`.
   """
-  from feelvos_tf.model import load_model
-  from feelvos_tf.segmenter import VideoSegmenter
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+  from feelvos_tf.model.weights import load_model
 
   frames, mask = demo_clip(options.height, options.width, options.frames)
   encoded = [jpeg(frame) for frame in frames]
   frames = [decoded(data) for data in encoded]
-  segmenter = VideoSegmenter(load_model(pretrained.model_path(None)))
+  segmenter = VideoSegmenter(load_model(default_model.model_path(None)))
   rows, tracked = [], []
   with (
     exported(options.model_dir) as model_dir,

@@ -18,7 +18,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import flags
 import numpy as np
 
-from datasets import command_line
+from feelvos_tf.runtime import command_line
 
 FLAGS = flags.FLAGS
 
@@ -90,9 +90,9 @@ def read_any(path):
   Raises:
     FileNotFoundError, ValueError: see the readers.
   """
-  from deeplab import keras_weights
-  from deeplab import tf1_checkpoint
-  from deeplab import weights_file
+  from feelvos_tf.deeplab import keras_weights
+  from feelvos_tf.deeplab import tf1_checkpoint
+  from feelvos_tf.deeplab import weights_file
 
   if not str(path).endswith('.h5'):
     return tf1_checkpoint.read_checkpoint(path), None
@@ -107,10 +107,10 @@ def build_model(arrays, metadata):
   """The model a checkpoint belongs to, by its metadata or its variable names."""
   import dataclasses
 
-  from deeplab import DeepLabV3Plus
-  from deeplab import ModelOptions
-  from feelvos_tf.model import Feelvos
-  from feelvos_tf.options import FeelvosOptions
+  from feelvos_tf.deeplab import DeepLabV3Plus
+  from feelvos_tf.deeplab import ModelOptions
+  from feelvos_tf.model.feelvos import Feelvos
+  from feelvos_tf.model.options import FeelvosOptions
 
   if metadata and 'options' in metadata and FLAGS.model_variant is None:
     if 'model' in metadata['options']:
@@ -197,7 +197,7 @@ def load(model, arrays, path):
   Raises:
     ValueError: something does not fit and no flag allows it; all of it has been listed then.
   """
-  from deeplab import tf1_checkpoint
+  from feelvos_tf.deeplab import tf1_checkpoint
 
   exclude = tf1_checkpoint.NON_BACKBONE_SCOPES if FLAGS.backbone_only else ()
   report = tf1_checkpoint.compare(arrays, model, exclude_scopes=exclude)
@@ -210,8 +210,8 @@ def load(model, arrays, path):
 
 def write(model, path):
   """Writes our file (*.h5) or a TF1 checkpoint."""
-  from deeplab import tf1_checkpoint
-  from deeplab import weights_file
+  from feelvos_tf.deeplab import tf1_checkpoint
+  from feelvos_tf.deeplab import weights_file
 
   if path.endswith('.h5'):
     weights_file.save(
@@ -232,7 +232,7 @@ def verify(model, path):
   Raises:
     ValueError: a value differs.
   """
-  from deeplab import tf1_checkpoint
+  from feelvos_tf.deeplab import tf1_checkpoint
 
   arrays, _ = read_any(path)
   variables = tf1_checkpoint.variables_by_name(model)

@@ -26,15 +26,15 @@ import pathlib
 
 from absl import flags
 
-from datasets import command_line
-from datasets import conversion
-from datasets import progress
-from datasets import shards as shards_lib
-from datasets.davis import davis_sources
-from datasets.folder import folder_sources
-from datasets.static_images import static_image_sources
-from datasets.synthetic import synthetic_sources
-from datasets.youtube_vos import youtube_vos_sources
+from feelvos_tf.datasets.sources.davis import davis_sources
+from feelvos_tf.datasets.sources.folder import folder_sources
+from feelvos_tf.datasets.sources.static_images import static_image_sources
+from feelvos_tf.datasets.sources.synthetic import synthetic_sources
+from feelvos_tf.datasets.sources.youtube_vos import youtube_vos_sources
+from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.datasets.tfrecord import shards as shards_lib
+from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import progress
 
 FLAGS = flags.FLAGS
 
@@ -187,7 +187,7 @@ def _convert_here(shards):
 
 
 def _convert_with_beam(shards):
-  from tools import beam_runner  # Needs the optional package apache-beam.
+  from feelvos_tf.tools import beam_runner  # Needs the optional package apache-beam.
 
   return beam_runner.convert(shards, FLAGS.runner, FLAGS.beam_options)
 

@@ -23,9 +23,9 @@ import sys
 
 from absl import flags
 
-from datasets import command_line
-from datasets import whole_file
-from feelvos_tf import evaluation_tables
+from feelvos_tf.datasets import whole_file
+from feelvos_tf.evaluation import tables
+from feelvos_tf.runtime import command_line
 
 # Name of the row: what it is, and the flags of feelvos_tf.evaluate.
 OPTIONS = {
@@ -196,7 +196,7 @@ def read_row(name, output_dir, error=None):
   row = {'option': name, 'description': OPTIONS[name][0], 'flags': OPTIONS[name][1], 'error': error}
   if error:
     return row
-  summary = evaluation_tables.read_summary(output_dir / name)
+  summary = tables.read_summary(output_dir / name)
   settings, numbers = summary['settings'], summary['global']
   return {
     **row,

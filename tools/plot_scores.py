@@ -12,9 +12,9 @@ import pathlib
 from absl import flags
 import numpy as np
 
-from datasets import command_line
-from feelvos_tf import evaluation_tables
-from tools import figures
+from feelvos_tf.evaluation import tables
+from feelvos_tf.runtime import command_line
+from feelvos_tf.tools.benchmarks import figures
 
 COLUMNS = 5
 FLAGS = flags.FLAGS
@@ -41,8 +41,7 @@ def main():
   if os.path.exists(FLAGS.output) and not FLAGS.overwrite:
     raise ValueError(f'{FLAGS.output} exists; --overwrite replaces it.')
   runs = {
-    pathlib.Path(run).name: curves(evaluation_tables.read_summary(pathlib.Path(run)))
-    for run in FLAGS.runs
+    pathlib.Path(run).name: curves(tables.read_summary(pathlib.Path(run))) for run in FLAGS.runs
   }
   plot(runs, FLAGS.output)
 
@@ -51,7 +50,7 @@ def curves(summary):
   """J of every frame, mean over the objects.
 
   Args:
-    summary: dict of `evaluation_tables.read_summary`.
+    summary: dict of `evaluation.tables.read_summary`.
 
   Returns:
     dict of sequence name to np.float64 [frames]; NaN where nothing is scored.

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 import tensorflow as tf
 
-from datasets import masks
-from feelvos_tf import png_in_graph
+from feelvos_tf.datasets import masks
+from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.serving import errors
 
 

@@ -7,8 +7,8 @@ import threading
 
 import grpc
 
+from feelvos_tf.saved_model import exported_model
 from feelvos_tf.serving import errors
-from feelvos_tf.serving import exported_model
 from feelvos_tf.serving import version_folders
 from feelvos_tf.serving import warmup
 

@@ -7,8 +7,8 @@ import tempfile
 import fastapi
 from starlette.datastructures import UploadFile
 
-from datasets import masks
-from datasets import writers
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import writers
 from feelvos_tf.serving import errors
 
 _MOST_FRAMES = 10000

@@ -14,7 +14,7 @@ import tempfile
 import fastapi
 import grpc
 
-from datasets import writers
+from feelvos_tf.datasets import writers
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import overlay_route
 

@@ -1,13 +1,12 @@
 """What needs no token: the page with its demo clip, limits, health and readiness. And metrics."""
 
-import pathlib
-
 import fastapi
 from fastapi import responses
 from starlette.staticfiles import StaticFiles
 
-_STATIC = pathlib.Path(__file__).resolve().parent / 'static'
-_DEMO = pathlib.Path(__file__).resolve().parents[2] / 'assets' / 'demo'
+from feelvos_tf.runtime import packaged_files
+
+_DEMO = {path.name: path for path in (packaged_files.DEMO_CLIP, packaged_files.DEMO_MASK)}
 
 
 def build_open_router(services):
@@ -46,21 +45,21 @@ def build_open_router(services):
 
   @router.get('/', include_in_schema=False)
   async def page():
-    return _file(_STATIC / 'index.html')
+    return _file(packaged_files.SERVER_PAGE / 'index.html')
 
   @router.get('/v1/demo/{name}', include_in_schema=False)
   async def demo(name: str):
-    if name not in ('clip.mp4', 'mask.png'):
+    if name not in _DEMO:
       raise fastapi.HTTPException(404, 'the demo has clip.mp4 and mask.png.')
-    return _file(_DEMO / name)
+    return _file(_DEMO[name])
 
   return router
 
 
 def mount_static(app):
   """Serves the page's files under /static, if they are there."""
-  if _STATIC.is_dir():
-    app.mount('/static', StaticFiles(directory=_STATIC), 'static')
+  if packaged_files.SERVER_PAGE.is_dir():
+    app.mount('/static', StaticFiles(directory=packaged_files.SERVER_PAGE), 'static')
 
 
 def build_metrics_router(services):

@@ -8,9 +8,9 @@ import time
 import grpc
 import numpy as np
 
-from datasets import masks
-from feelvos_tf import png_in_graph
-from feelvos_tf.segmenter import VideoSegmenter
+from feelvos_tf.datasets import masks
+from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.serving import errors
 
 _COMPRESS_LEVEL = 1  # A client waits for the mask.

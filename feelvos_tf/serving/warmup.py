@@ -5,8 +5,8 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from feelvos_tf import export_files
-from feelvos_tf.segmenter import VideoSegmenter
+from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.saved_model import version_folder
 
 _FRAME_SIZE = (65, 97)
 
@@ -18,9 +18,9 @@ def run(model, folder):
     model: `ExportedModel`.
     folder: its version folder.
   """
-  path = pathlib.Path(folder) / export_files.WARMUP_PATH
+  path = pathlib.Path(folder) / version_folder.WARMUP_PATH
   if path.is_file():
-    prediction_log_pb2 = export_files.serving_protos()[1]
+    prediction_log_pb2 = version_folder.serving_protos()[1]
     for record in tf.data.TFRecordDataset(str(path)):
       request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
       model.signatures[request.model_spec.signature_name](

@@ -4,10 +4,10 @@ import io
 
 import cv2
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
-from datasets import masks
+from feelvos_tf.datasets import masks
 
 
 def png(array, mode=None, **options):

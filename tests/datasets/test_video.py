@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import video
+from feelvos_tf.datasets import video
 
 
 def test_natural_order():

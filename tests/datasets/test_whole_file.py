@@ -2,7 +2,7 @@
 
 import pytest
 
-from datasets import whole_file
+from feelvos_tf.datasets import whole_file
 
 
 def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from datasets import worker_processes
+from feelvos_tf.datasets import worker_processes
 
 ROOT = pathlib.Path(__file__).parents[2]
 _STARTED = []
@@ -63,7 +63,7 @@ def test_workers_end_with_their_parent(tmp_path, wait_for, number):
   """Ctrl-C ends workers in the middle of an item; so does a kill of the parent alone."""
   program = (
     'from tests.datasets import test_worker_processes as t\n'
-    'from datasets import worker_processes\n'
+    'from feelvos_tf.datasets import worker_processes\n'
     "if __name__ == '__main__':\n"
     f'  list(worker_processes.finished(t._sleep, [{str(tmp_path / "pid")!r}], 1, ""))\n'
   )

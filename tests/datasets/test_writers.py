@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import folder, masks, writers
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import writers
+from feelvos_tf.datasets.sources import folder
 
 
 def picture(i, size=(60, 80)):

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab import DeepLabV3Plus, MODEL_VARIANTS, ModelOptions
-from deeplab import tf1_checkpoint
+from feelvos_tf.deeplab import DeepLabV3Plus
+from feelvos_tf.deeplab import MODEL_VARIANTS
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab import tf1_checkpoint
 
 LAST = {
   'xception': 'xception_41/exit_flow/block2',

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab.depthwise import depthwise_conv2d
+from feelvos_tf.deeplab.depthwise import depthwise_conv2d
 
 
 def _value_and_gradients(function, inputs, kernel):

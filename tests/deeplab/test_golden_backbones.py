@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 import weight_recipe
 
-from deeplab import DeepLabV3Plus, ModelOptions
-from deeplab import tf1_checkpoint
-from feelvos_tf.model import Feelvos
-from feelvos_tf.options import FeelvosOptions
+from feelvos_tf.deeplab import DeepLabV3Plus
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.options import FeelvosOptions
 
 TOLERANCE = 1e-4
 CASES = [

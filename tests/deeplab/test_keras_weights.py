@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab import DeepLabV3Plus, ModelOptions
-from deeplab import keras_weights
+from feelvos_tf.deeplab import DeepLabV3Plus
+from feelvos_tf.deeplab import keras_weights
+from feelvos_tf.deeplab import ModelOptions
 
 
 @pytest.fixture(scope='module')
@@ -56,7 +57,7 @@ def test_features_are_those_of_keras(theirs, path, rng, size):
 
 
 def test_every_variable_has_a_name_of_ours(theirs):
-  from deeplab import tf1_checkpoint
+  from feelvos_tf.deeplab import tf1_checkpoint
 
   names = {
     keras_weights.original_name(layer.name, variable.name)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab import layers
+from feelvos_tf.deeplab import layers
 
 
 def random(rng, *shape):

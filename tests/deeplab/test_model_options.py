@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from deeplab import ModelOptions
+from feelvos_tf.deeplab import ModelOptions
 
 
 def test_atrous_rates_follow_the_output_stride():

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 import weight_recipe
 
-from deeplab import DeepLabV3Plus, ModelOptions
-from deeplab import tf1_checkpoint
+from feelvos_tf.deeplab import DeepLabV3Plus
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab import tf1_checkpoint
 
 
 @pytest.fixture(scope='module')
@@ -257,7 +258,8 @@ def test_a_place_that_cannot_be_written_is_an_os_error(tmp_path):
 
 def test_two_variables_of_one_name_are_refused():
   import keras
-  from deeplab import layers
+
+  from feelvos_tf.deeplab import layers
 
   one, two = (layers.Conv2D(2, 1, name='same') for _ in range(2))
   net = keras.Input([None, None, 3])

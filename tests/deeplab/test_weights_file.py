@@ -7,9 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from deeplab import DeepLabV3Plus, ModelOptions
-from deeplab import tf1_checkpoint
-from deeplab import weights_file
+from feelvos_tf.deeplab import DeepLabV3Plus
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.deeplab import weights_file
 
 
 @pytest.fixture(scope='module')

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from datasets import masks
+from feelvos_tf.datasets import masks
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 SHAPE = (48, 64)
@@ -292,13 +292,14 @@ def weights(tmp_path_factory):
   """A MobileNetV2 model with seeded weights."""
   import keras
 
-  from deeplab import ModelOptions
-  from feelvos_tf import model
-  from feelvos_tf.options import FeelvosOptions
+  from feelvos_tf.deeplab import ModelOptions
+  from feelvos_tf.model import feelvos
+  from feelvos_tf.model import weights as weights_lib
+  from feelvos_tf.model.options import FeelvosOptions
 
   keras.utils.set_random_seed(0)
   path = tmp_path_factory.mktemp('weights') / 'seeded.h5'
-  model.save_model(path, model.Feelvos(FeelvosOptions(ModelOptions('mobilenet_v2'))))
+  weights_lib.save_model(path, feelvos.Feelvos(FeelvosOptions(ModelOptions('mobilenet_v2'))))
   return path
 
 
@@ -430,9 +431,9 @@ def test_records(golden, tmp_path):
   """TFRecords that the original wrote, with masks of another method and with the given ones."""
   results = tmp_path / 'results'
   records = golden.path('tf1/tfrecord/val_1shard')
-  from datasets import records as records_lib
+  from feelvos_tf.datasets.tfrecord import videos
 
-  for video in records_lib.record_videos(records, 'val'):
+  for video in videos.record_videos(records, 'val'):
     for index in range(video.num_frames):
       (results / video.name).mkdir(parents=True, exist_ok=True)
       masks.write_mask(

@@ -14,20 +14,20 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 import weight_recipe
 
-from datasets import folder
-from datasets import masks
-from deeplab import ModelOptions
-from deeplab import tf1_checkpoint
 from feelvos_tf import export
-from feelvos_tf import export_files
-from feelvos_tf import inference
-from feelvos_tf.model import Feelvos
-from feelvos_tf.options import FeelvosOptions
-from feelvos_tf.pretrained import DEFAULT_MODEL
-from feelvos_tf.segmenter import VideoSegmenter
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.model.default_model import DEFAULT_MODEL
+from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.runtime import packaged_files
+from feelvos_tf.saved_model import version_folder
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-DEMO = ROOT / 'assets' / 'demo'
 NUM_FRAMES = 8
 SIZE = (90, 160)
 IDS = np.array([0, 3, 200], np.uint8)  # The demo's ids 0, 1, 2 with gaps.
@@ -53,9 +53,9 @@ def demo_video(count=NUM_FRAMES, size=SIZE):
   height, width = size
   frames = [
     cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-    for _, frame in zip(range(count), folder.open_video(DEMO / 'clip.mp4').frames())
+    for _, frame in zip(range(count), folder.open_video(packaged_files.DEMO_CLIP).frames())
   ]
-  ids = masks.read_mask(DEMO / 'mask.png', void=False).ids
+  ids = masks.read_mask(packaged_files.DEMO_MASK, void=False).ids
   return frames, IDS[cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)]
 
 
@@ -78,7 +78,7 @@ def segment(model, frames, mask):
 
 def write(model, path, **kwargs):
   signatures, info = export.build(model, **kwargs)
-  export_files.write_version(path, signatures, info)
+  version_folder.write_version(path, signatures, info)
   return path
 
 
@@ -105,7 +105,7 @@ def video():
 
 @pytest.fixture(scope='module')
 def graph(model):
-  return inference.InferenceGraph(model)
+  return graph_lib.InferenceGraph(model)
 
 
 @pytest.fixture(scope='module')
@@ -190,7 +190,7 @@ def test_a_frame_grid_is_the_segmenters(tmp_path, encoded, video):
   model = small_model(frame_grid=16)
   signatures = tf.saved_model.load(str(write(model, tmp_path / '1'))).signatures
   images, mask = encoded[0][:4], encoded[1]
-  graph = inference.InferenceGraph(model)
+  graph = graph_lib.InferenceGraph(model)
   expected = segment(graph, video[0][:4], video[1])
   found = signatures['track'](image_bytes=images, mask_bytes=mask)['masks_bytes'].numpy()
   assert share_of_equal_pixels([decode(data).ids for data in found], expected) >= 0.9999
@@ -383,7 +383,7 @@ def test_model_json_and_readme_describe_the_model(exported, model):
 
 
 def test_licence_and_scores_travel_from_the_weights_file(model):
-  info = export_files.describe(
+  info = version_folder.describe(
     'x',
     1,
     'float32',
@@ -397,7 +397,7 @@ def test_licence_and_scores_travel_from_the_weights_file(model):
     {'J&F': 0.5},
     {'data': 'made up'},
   )
-  assert 'Apache-2.0' in export_files.readme(info)
+  assert 'Apache-2.0' in version_folder.readme(info)
 
 
 def test_a_version_appears_whole_or_not_at_all(tmp_path, monkeypatch, model):
@@ -405,17 +405,17 @@ def test_a_version_appears_whole_or_not_at_all(tmp_path, monkeypatch, model):
     raise OSError('disk full')
 
   monkeypatch.setattr(tf.saved_model, 'save', fail)
-  info = export_files.describe('x', 1, 'float32', False, model, {}, None)
+  info = version_folder.describe('x', 1, 'float32', False, model, {}, None)
   with pytest.raises(OSError, match='disk full'):
-    export_files.write_version(tmp_path / 'x' / '1', {}, info)
+    version_folder.write_version(tmp_path / 'x' / '1', {}, info)
   assert list((tmp_path / 'x').iterdir()) == []
 
 
 def test_a_version_that_exists_is_not_touched(exported, model):
-  info = export_files.describe('x', 1, 'float32', False, model, {}, None)
+  info = version_folder.describe('x', 1, 'float32', False, model, {}, None)
   before = sorted(exported.rglob('*'))
   with pytest.raises(ValueError, match='Give a higher --version'):
-    export_files.write_version(exported, {}, info)
+    version_folder.write_version(exported, {}, info)
   assert sorted(exported.rglob('*')) == before
   assert [path.name for path in exported.parent.iterdir()] == ['1']
 
@@ -423,7 +423,7 @@ def test_a_version_that_exists_is_not_touched(exported, model):
 def test_warmup_requests_are_what_the_server_replays(tmp_path, signatures):
   prediction_log_pb2 = pytest.importorskip('tensorflow_serving.apis.prediction_log_pb2')
   path = tmp_path / 'requests'
-  export_files.write_warmup_requests(path, 'small', list(signatures), (33, 65))
+  version_folder.write_warmup_requests(path, 'small', list(signatures), (33, 65))
   requests = [
     prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
     for record in tf.data.TFRecordDataset(str(path))
@@ -518,10 +518,10 @@ def test_half_precisions_stay_near_float32(tmp_path, model, video, encoded, prec
 
 
 def pretrained(precision='float32'):
-  from feelvos_tf.model import load_model
+  from feelvos_tf.model.weights import load_model
 
   if not DEFAULT_MODEL.exists():
-    pytest.skip('needs pretrained/mobilenet_v2.h5: masks of untrained weights are noise')
+    pytest.skip('needs feelvos_tf/pretrained/mobilenet_v2.h5: masks of untrained weights are noise')
   return export.with_precision(precision, lambda: load_model(DEFAULT_MODEL))
 
 

@@ -10,15 +10,16 @@ import weakref
 
 import cv2
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 
-from datasets import folder
-from datasets import masks
-from datasets.video import NumberedNames, Video
-from feelvos_tf import precision
 from feelvos_tf import segment
-from feelvos_tf.segmenter import VideoSegmenter
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.video import NumberedNames
+from feelvos_tf.datasets.video import Video
+from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.model import precision
 
 MODULE = 'feelvos_tf.segment'
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -163,7 +164,7 @@ def test_the_default_model_computes_in_what_is_fast_here(
 
 def test_a_number_of_reference_pixels_overrules_what_the_weights_file_says():
   code = (
-    'from absl import flags; from feelvos_tf import segmenter_options as options; '
+    'from absl import flags; from feelvos_tf.runtime import segmenter_flags as options; '
     'options.define_flags(); flags.FLAGS(["x", *{}]); print(options.model_overrides())'
   )
   for given, expected in (

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import masks
-from datasets.synthetic import synthetic_videos
-from deeplab import weights_file
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources.synthetic import synthetic_videos
+from feelvos_tf.deeplab import weights_file
+from feelvos_tf.runtime import packaged_files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = [
@@ -38,8 +39,9 @@ TINY = [
 PROBE = """
 import dataclasses, json, sys
 from absl import flags
-from datasets import command_line
-from feelvos_tf import train, training_run
+from feelvos_tf.runtime import command_line
+from feelvos_tf import train
+from feelvos_tf.training import run as training_run
 captured = []
 train.define_flags()
 training_run.run = lambda options, placement: captured.append(options)
@@ -252,17 +254,9 @@ def test_own_folder_trains_with_the_documented_commands(tmp_path):
   write_own_videos(tmp_path / 'my_videos')
   commands = documented_commands()
   assert len(commands) == 4 and commands[0] == 'python -m pip install -e .'
-  pretrained = ROOT / 'pretrained' / 'mobilenet_v2.h5'
-  if not pretrained.exists():
-    pretrained = tmp_path / 'seeded.h5'
-    code = (
-      'import sys\nfrom deeplab import ModelOptions\nfrom feelvos_tf.model import Feelvos, '
-      'save_model\nfrom feelvos_tf.options import FeelvosOptions\nsave_model(sys.argv[1], '
-      'Feelvos(FeelvosOptions(ModelOptions("mobilenet_v2"))))'
-    )
-    subprocess.run([sys.executable, '-c', code, str(pretrained)], cwd=ROOT, check=True)
+  pretrained = packaged_files.DEFAULT_MODEL
   for command in commands[1:]:
-    command = command.replace('pretrained/mobilenet_v2.h5', str(pretrained))
+    command = command.replace('feelvos_tf/pretrained/mobilenet_v2.h5', str(pretrained))
     done = subprocess.run(
       [sys.executable, *shlex.split(command)[1:]],
       cwd=tmp_path,

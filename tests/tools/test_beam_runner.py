@@ -5,8 +5,10 @@ import shutil
 
 import pytest
 
-from datasets import command_line, conversion, synthetic
-from tools import beam_runner
+from feelvos_tf.datasets.sources import synthetic
+from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.runtime import command_line
+from feelvos_tf.tools import beam_runner
 
 
 def plan(folder, **changes):
@@ -50,7 +52,7 @@ def test_resumes(beam, tmp_path):
 
 
 def test_bad_video_is_named_and_the_next_run_goes_on(beam, tmp_path, golden):
-  from datasets import davis
+  from feelvos_tf.datasets.sources import davis
 
   root = tmp_path / 'DAVIS'
   shutil.copytree(golden.path('tf1/tfrecord/DAVIS'), root)

@@ -7,18 +7,18 @@ import sys
 import numpy as np
 import pytest
 
-from tools import benchmark
-from tools import benchmark_cases
-from tools import benchmark_curves
-from tools import benchmark_measure
+from feelvos_tf.tools import benchmark
+from feelvos_tf.tools.benchmarks import cases
+from feelvos_tf.tools.benchmarks import curves
+from feelvos_tf.tools.benchmarks import measure
 
 SMALL = dict(height=33, width=49, repeats=1, crop=65, batch=1)
 WITH_BASELINE = ('backbone', 'global', 'local', 'head', 'end_to_end')
 
 
 def test_the_flag_knows_every_part():
-  assert set(benchmark.PARTS) == set(benchmark_cases.PARTS)
-  assert set(benchmark.CURVES) == set(benchmark_curves.CURVES)
+  assert set(benchmark.PARTS) == set(cases.PARTS)
+  assert set(benchmark.CURVES) == set(curves.CURVES)
 
 
 @pytest.mark.parametrize('part', benchmark.PARTS)
@@ -30,12 +30,12 @@ def test_a_row_is_complete(part):
   assert ('times_faster' in row) == (part in WITH_BASELINE)
   assert ('samples_per_second' in row) == (part in ('input', 'train_step'))
   json.dumps(row)
-  assert part in benchmark_measure.format_row(row)
+  assert part in measure.format_row(row)
 
 
 @pytest.mark.parametrize('part', ['backbone', 'global', 'local', 'head', 'end_to_end'])
 def test_both_sides_of_a_case_compute_the_same(part):
-  case = benchmark_cases.PARTS[part](benchmark_cases.BenchmarkOptions(height=65, width=81))
+  case = cases.PARTS[part](cases.BenchmarkOptions(height=65, width=81))
   ours, original = case.run(), case.baseline()
   if part == 'end_to_end':
     assert np.mean(ours.mask == np.asarray(original)) > 0.99
@@ -51,19 +51,17 @@ def test_baseline_without_onednn_runs_elsewhere():
 
 
 def test_local_flop_counts_pairs_inside_window_and_image():
-  case = benchmark_cases.local_case(
-    benchmark_cases.BenchmarkOptions(height=73, width=85)
-  )  # 19 x 22
+  case = cases.local_case(cases.BenchmarkOptions(height=73, width=85))  # 19 x 22
   ys, xs = np.mgrid[:19, :22].reshape(2, -1)
   pairs = np.sum((np.abs(ys[:, None] - ys) <= 15) & (np.abs(xs[:, None] - xs) <= 15))
   assert case.flop == 2 * 100 * pairs
 
 
 def test_head_and_backbone_flop():
-  options = benchmark_cases.BenchmarkOptions(height=65, width=65, objects=2)
+  options = cases.BenchmarkOptions(height=65, width=65, objects=2)
   per_object = 3 * (49 + 256) + 3 * 256 * (49 + 256) + 256
-  assert benchmark_cases.head_flop(options) == 2 * 17**2 * (256 * (49 + 256) + 2 * per_object)
-  assert 1e8 < benchmark_cases.backbone_flop(options) < 1e9  # 33 x 33 x 27 x 32 is the first layer.
+  assert cases.head_flop(options) == 2 * 17**2 * (256 * (49 + 256) + 2 * per_object)
+  assert 1e8 < cases.backbone_flop(options) < 1e9  # 33 x 33 x 27 x 32 is the first layer.
 
 
 def test_a_curve_is_a_picture(tmp_path):
@@ -79,7 +77,7 @@ def test_a_curve_is_a_picture(tmp_path):
     )
     for frames in (50, 1000)
   ]
-  benchmark_curves.plot('length', rows, tmp_path / 'length.png')
+  curves.plot('length', rows, tmp_path / 'length.png')
   assert (tmp_path / 'length.png').read_bytes()[:4] == b'\x89PNG'
 
 

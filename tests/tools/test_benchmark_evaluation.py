@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from datasets import masks
+from feelvos_tf.datasets import masks
 
 MODULE = 'tools.benchmark_evaluation'
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from datasets import masks
-from tools import serving_clients
-from tools import soak_serving
+from feelvos_tf.datasets import masks
+from feelvos_tf.tools.benchmarks import serving_clients
+from feelvos_tf.tools.benchmarks import soak_serving
 
 
 def test_a_wrong_mask_is_found():

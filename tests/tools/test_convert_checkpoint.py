@@ -8,10 +8,11 @@ import pytest
 import tensorflow as tf
 import weight_recipe
 
-from deeplab import DeepLabV3Plus, ModelOptions
-from deeplab import tf1_checkpoint
-from deeplab import weights_file
-from feelvos_tf import model as model_lib
+from feelvos_tf.deeplab import DeepLabV3Plus
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.deeplab import weights_file
+from feelvos_tf.model import weights
 
 MODULE = 'tools.convert_checkpoint'
 
@@ -52,7 +53,7 @@ def test_original_to_ours_and_back(golden, golden_checkpoint, convert, tmp_path)
   entries = [e for e in golden.json('tf1/vars/mobilenet_v2_infer') if e['name'] != 'global_step']
   assert f'{len(entries)} variables loaded, 1 of training state recognised.' in out
   assert f'{len(entries)} variables written and read back, all equal.' in out
-  model = model_lib.load_model(ours)
+  model = weights.load_model(ours)
   assert model.options.model.model_variant == 'mobilenet_v2'
   assert model.options.frame_grid is None  # As the original.
   out = convert(input=ours, output=back)
@@ -108,7 +109,7 @@ def test_keras_mobilenet_as_backbone(convert, tmp_path):
   path = tmp_path / 'mobilenet_v2.weights.h5'
   theirs.save_weights(path)
   convert('--backbone_only', input=path, output=tmp_path / 'initial.h5')
-  model = model_lib.load_model(tmp_path / 'initial.h5')
+  model = weights.load_model(tmp_path / 'initial.h5')
   np.testing.assert_array_equal(
     tf1_checkpoint.variables_by_name(model)['MobilenetV2/Conv/weights'],
     theirs.get_layer('Conv1').kernel,

@@ -13,7 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import conversion, folder, masks, records, shards, synthetic
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.sources import synthetic
+from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.datasets.tfrecord import shards
+from feelvos_tf.datasets.tfrecord import videos as videos_lib
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIZE = (24, 32)
@@ -72,7 +77,7 @@ def test_no_video_is_lost_when_shards_do_not_divide(data_dir, tmp_path, num_shar
   entry = convert(data_dir, tmp_path / 'out', num_shards=num_shards)
   sizes = [shard['videos'] for shard in entry['shards']]
   assert sum(sizes) == 5 and max(sizes) - min(sizes) <= 1 and len(sizes) == num_shards
-  names = [v.name for v in records.record_videos(tmp_path / 'out', 'train')]
+  names = [v.name for v in videos_lib.record_videos(tmp_path / 'out', 'train')]
   assert names == ['a', 'b', 'c', 'd', 'e']
 
 
@@ -267,8 +272,8 @@ def test_command_line(golden, tmp_path):
   assert out.returncode == 0, out.stderr
   assert '3 videos, 12 frames, 12 masks, 5 objects in 2 shards' in out.stdout
   assert 'videos/s' in out.stderr  # The progress line.
-  videos = list(records.record_videos(tmp_path, 'val'))
-  theirs = list(records.record_videos(golden.path('tf1/tfrecord/val_1shard'), 'val'))
+  videos = list(videos_lib.record_videos(tmp_path, 'val'))
+  theirs = list(videos_lib.record_videos(golden.path('tf1/tfrecord/val_1shard'), 'val'))
   for ours, original in zip(videos, theirs, strict=True):
     assert ours.name == original.name
     for i in range(4):

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import masks
-from tools import evaluate_options
+from feelvos_tf.datasets import masks
+from feelvos_tf.tools import evaluate_options
 
 MODULE = 'tools.evaluate_options'
 SHAPE = (48, 64)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tools import plot_scores
+from feelvos_tf.tools import plot_scores
 
 MODULE = 'tools.plot_scores'
 

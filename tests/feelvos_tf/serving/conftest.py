@@ -12,19 +12,22 @@ import pytest
 import tensorflow as tf
 import weight_recipe
 
-from datasets import masks
-from deeplab import ModelOptions
-from deeplab import tf1_checkpoint
 from feelvos_tf import export
-from feelvos_tf import export_files
-from feelvos_tf import inference
-from feelvos_tf.model import Feelvos
-from feelvos_tf.options import FeelvosOptions
+from feelvos_tf.datasets import masks
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.inference import graph
+from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.saved_model import version_folder
 from feelvos_tf.serving import run
 from feelvos_tf.serving import services as services_lib
 from feelvos_tf.serving.options import ServingOptions
 
-from .browser import driver, open_page, page, page_server  # Fixtures of the page's tests.
+from .browser import driver  # Fixtures of the page's tests.
+from .browser import open_page  # Fixtures of the page's tests.
+from .browser import page  # Fixtures of the page's tests.
+from .browser import page_server  # Fixtures of the page's tests.
 
 SIZE = (33, 49)
 
@@ -126,7 +129,7 @@ def small_model():
 
 @pytest.fixture(scope='session')
 def small_graph(small_model):
-  return inference.InferenceGraph(small_model)
+  return graph.InferenceGraph(small_model)
 
 
 @pytest.fixture(scope='session')
@@ -134,7 +137,7 @@ def model_root(small_model, tmp_path_factory):
   """Folder with the models `small` (an export) and `half` (see `halves_and_two`)."""
   root = tmp_path_factory.mktemp('models')
   signatures, info = export.build(small_model, 'small', 1)
-  export_files.write_version(root / 'small' / '1', signatures, info)
+  version_folder.write_version(root / 'small' / '1', signatures, info)
   halves_and_two(root / 'half' / '3')
   return root
 

@@ -11,12 +11,13 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from datasets import masks
+from feelvos_tf.datasets import masks
 from feelvos_tf.serving import access
 from feelvos_tf.serving.options import ServingOptions
 
 from . import browser
-from .conftest import png, running
+from .conftest import png
+from .conftest import running
 from .test_bad_input import error_of
 
 ROUTES = (

@@ -11,10 +11,12 @@ import httpx
 import numpy as np
 import pytest
 
-from datasets import masks
+from feelvos_tf.datasets import masks
 from feelvos_tf.serving.options import ServingOptions
 
-from .conftest import SIZE, png, running
+from .conftest import png
+from .conftest import running
+from .conftest import SIZE
 
 
 def error_of(reply, status):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import masks
+from feelvos_tf.datasets import masks
 
 from .conftest import ids_of
 

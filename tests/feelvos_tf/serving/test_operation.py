@@ -11,12 +11,15 @@ import httpx
 import numpy as np
 import pytest
 
-from datasets import masks
+from feelvos_tf.datasets import masks
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import worker_pool
 from feelvos_tf.serving.options import ServingOptions
 
-from .conftest import SessionClient, ids_of, png, running
+from .conftest import ids_of
+from .conftest import png
+from .conftest import running
+from .conftest import SessionClient
 from .test_bad_input import error_of
 
 

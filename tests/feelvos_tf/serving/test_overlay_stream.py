@@ -9,7 +9,7 @@ import pytest
 from websockets import exceptions
 from websockets.sync import client as websockets
 
-from datasets import masks
+from feelvos_tf.datasets import masks
 from feelvos_tf.serving import overlay_stream_route
 
 from .conftest import png

@@ -7,10 +7,12 @@ import httpx
 import numpy as np
 import pytest
 
-from datasets import masks as masks_lib
+from feelvos_tf.datasets import masks
 from feelvos_tf.serving.options import ServingOptions
 
-from .conftest import ids_of, png, running
+from .conftest import ids_of
+from .conftest import png
+from .conftest import running
 
 HEIGHT, WIDTH, COUNT = 96, 160, 6
 
@@ -48,7 +50,7 @@ class Reference:
   def __init__(self, server, frame, mask):
     self.client = httpx.Client(base_url=server.url, timeout=60)
     reply = self.client.post(
-      '/v1/sessions', files={'frame': png(frame), 'mask': masks_lib.encode_mask(mask)}
+      '/v1/sessions', files={'frame': png(frame), 'mask': masks.encode_mask(mask)}
     )
     assert reply.status_code == 201, reply.text
     self.url = f'/v1/sessions/{reply.json()["session_id"]}'
@@ -59,7 +61,7 @@ class Reference:
   def correct(self, frame, mask):
     assert (
       self.client.post(
-        f'{self.url}/mask', files={'frame': png(frame), 'mask': masks_lib.encode_mask(mask)}
+        f'{self.url}/mask', files={'frame': png(frame), 'mask': masks.encode_mask(mask)}
       ).status_code
       == 200
     )
@@ -135,7 +137,7 @@ def test_paint_run_correct_and_download(page, page_server, frames, frame_files):
   capture = cv2.VideoCapture(str(page.downloaded('.mp4')))
   pictures = [capture.read()[1] for _ in range(COUNT)]
   assert not capture.read()[0]
-  wanted = masks_lib.overlay(frames[3], correction)[..., ::-1].astype(int)
+  wanted = masks.overlay(frames[3], correction)[..., ::-1].astype(int)
   assert np.abs(pictures[3] - wanted).mean() < 12  # H.264 or VP9 with half the colours' size.
   assert np.abs(pictures[3] - frames[3][..., ::-1].astype(int)).mean() > 12
 
@@ -206,7 +208,7 @@ def mask_of_file(frames):
 
 def write_mask(page, frames):
   path = page.downloads.parent / 'mask.png'
-  masks_lib.write_mask(path, mask_of_file(frames), np.full((256, 3), 99, np.uint8))
+  masks.write_mask(path, mask_of_file(frames), np.full((256, 3), 99, np.uint8))
   return path
 
 
@@ -362,10 +364,10 @@ def test_wrong_files(page, frame_files, tmp_path):
 
   page.open(*frame_files)
   small, colour = tmp_path / 'small.png', tmp_path / 'colour.png'
-  masks_lib.write_mask(small, np.ones((20, 30), np.uint8))
+  masks.write_mask(small, np.ones((20, 30), np.uint8))
   cv2.imwrite(str(colour), np.full((HEIGHT, WIDTH, 3), 200, np.uint8))
   empty = tmp_path / 'empty.png'
-  masks_lib.write_mask(empty, np.zeros((HEIGHT, WIDTH), np.uint8))
+  masks.write_mask(empty, np.zeros((HEIGHT, WIDTH), np.uint8))
   for path, message in (
     (small, 'The mask has 30 x 20 pixels, the clip 160 x 96.'),
     (colour, 'This is an RGB colour image.'),

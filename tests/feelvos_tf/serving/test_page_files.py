@@ -1,7 +1,6 @@
 """How the page reads and writes files: masks as PNG, frames of videos, the demo clip."""
 
 import io
-import pathlib
 import struct
 import zlib
 
@@ -10,7 +9,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from datasets import masks as masks_lib
+from feelvos_tf.datasets import masks
+from feelvos_tf.runtime import packaged_files
 
 
 def interlaced(ids):
@@ -95,7 +95,7 @@ def test_written_masks_are_palette_files(page, rng):
   image = Image.open(io.BytesIO(bytes(data)))
   assert image.mode == 'P'
   np.testing.assert_array_equal(np.array(image), ids)
-  np.testing.assert_array_equal(np.reshape(image.getpalette(), (256, 3)), masks_lib.DAVIS_PALETTE)
+  np.testing.assert_array_equal(np.reshape(image.getpalette(), (256, 3)), masks.DAVIS_PALETTE)
 
 
 def numbered_video(path, fourcc, rate, count=40):
@@ -137,14 +137,14 @@ def test_every_frame_of_a_video(page, tmp_path, name, fourcc, rate):
 
 def test_demo_clip(page):
   """The clip's frames are those that OpenCV reads; its mask comes with it."""
-  assets = pathlib.Path(__file__).parents[3] / 'assets' / 'demo'
+  assets = packaged_files.DEMO_MASK.parent
   page.click('[data-open=demo]')
   page.wait(
     "return document.getElementById('busy').hidden && "
     "document.getElementById('clip-name').textContent === 'demo.mp4'"
   )
   page.settle()
-  np.testing.assert_array_equal(page.ids(), masks_lib.read_mask(assets / 'mask.png').ids)
+  np.testing.assert_array_equal(page.ids(), masks.read_mask(assets / 'mask.png').ids)
   capture = cv2.VideoCapture(str(assets / 'clip.mp4'))
   expected = []
   while (frame := capture.read())[0]:

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from websockets.sync import client as websocket_client
 
-from datasets import masks
-from feelvos_tf import png_in_graph
-from feelvos_tf.segmenter import VideoSegmenter
-from feelvos_tf.serving import exported_model
+from feelvos_tf.datasets import masks
+from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.saved_model import exported_model
+from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.serving.options import ServingOptions
 
-from .conftest import ids_of, png, running
+from .conftest import ids_of
+from .conftest import png
+from .conftest import running
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEPS = 6

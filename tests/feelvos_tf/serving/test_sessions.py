@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from datasets import masks
-from feelvos_tf import inference
 from feelvos_tf import matching
-from feelvos_tf.segmenter import VideoSegmenter
+from feelvos_tf.datasets import masks
+from feelvos_tf.inference import graph
+from feelvos_tf.inference.segmenter import VideoSegmenter
 
-from .conftest import SessionClient, ids_of, png
+from .conftest import ids_of
+from .conftest import png
+from .conftest import SessionClient
 
 
 def close_enough(found, expected):
@@ -75,7 +77,7 @@ def test_distance_is_the_smallest_to_any_reference(small_graph, video):
   query = small_graph.extract(frames[2])[1]
   distances = []
   for image, one in zip(frames, given):
-    labels = inference.shrink_object_labels(np.searchsorted((0, 3, 200), one).astype(np.int32), 3)
+    labels = graph.shrink_object_labels(np.searchsorted((0, 3, 200), one).astype(np.int32), 3)
     bank = matching.prepare_reference(small_graph.extract(image)[1], labels, 3)
     distances.append(np.asarray(matching.global_matching(query, bank, 3)))
   assert np.abs(distances[0] - distances[1]).max() > 0.01  # Both references take part.

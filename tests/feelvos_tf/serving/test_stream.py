@@ -13,7 +13,10 @@ from websockets.sync import client as websockets
 
 from feelvos_tf.serving.options import ServingOptions
 
-from .conftest import SessionClient, ids_of, png, running
+from .conftest import ids_of
+from .conftest import png
+from .conftest import running
+from .conftest import SessionClient
 
 
 def connect(server, session, **kwargs):

@@ -17,12 +17,15 @@ from tensorflow_serving.apis import model_service_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from datasets import masks
-from feelvos_tf.segmenter import VideoSegmenter
+from feelvos_tf.datasets import masks
+from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.serving.options import ServingOptions
 
-from .conftest import ids_of, png, running
-from .test_bad_input import BOMB, error_of
+from .conftest import ids_of
+from .conftest import png
+from .conftest import running
+from .test_bad_input import BOMB
+from .test_bad_input import error_of
 
 
 def b64(data):

@@ -1,0 +1,1 @@
+"""Training samples: triplets of frames, their options and their augmentation."""

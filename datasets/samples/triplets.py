@@ -1,0 +1,449 @@
+"""Training samples: a reference frame, the frame before the current one, and the current one.
+
+Sample number n is a pure function of the options, the sources and n: `Triplets.sample(n)`. So the
+order does not depend on the number of threads, any step can be reached without the steps before,
+and a run that resumes in the middle of an epoch sees what an undisturbed run would have seen.
+
+Facts: `research/feelvos/utils/video_input_generator.py` and paper section 3.6. Differences, all
+where the original loses data or makes labels disagree:
+  - labels of the reference frame become indices as well, not only those of the other frames;
+  - padding and void pixels (255) stay ignored; they are never an object nor background;
+  - the last frame of a video is used as a current frame, too;
+  - a rejected sample is drawn again instead of shortening the queue.
+
+  >>> triplets = Triplets([Source(video_clips(davis_videos(root, split='train')))])
+  >>> batches = make_dataset(triplets, batch_size=2, start=0)
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf.datasets.samples import augment
+from feelvos_tf.datasets.samples import mask_damaging
+from feelvos_tf.datasets.samples.options import Source
+from feelvos_tf.datasets.samples.options import TripletOptions
+
+# Pixels at the stride of the embedding that the background, the foreground and every object need
+# in the reference frame (MIN_LABEL_COUNT of the original).
+MIN_LABEL_COUNT = 10
+# So often a sample is drawn again before the data are called unusable.
+MAX_ATTEMPTS = 200
+# After so many attempts with one clip, others are tried.
+ATTEMPTS_PER_CLIP = 8
+# A donor of an object to paste is drawn so often before the sample goes without.
+PASTE_ATTEMPTS = 4
+
+IGNORE_LABEL = augment.IGNORE_LABEL
+
+
+class _Rejected(Exception):
+  """The sample drawn is of no use; the message says why."""
+
+
+@dataclasses.dataclass
+class _Frames:
+  """Frames of one video as crops, in the order of the sample."""
+
+  name: str
+  images: list  # float32 or uint8 [height, width, 3]
+  labels: list  # uint8 [height, width] ids
+
+
+class Triplets:
+  """Random access to the samples of a mixture of data sets."""
+
+  def __init__(self, sources, options=TripletOptions()):
+    """Checks that the data can give samples.
+
+    Args:
+      sources: sequence of Source.
+      options: TripletOptions.
+
+    Raises:
+      ValueError: if no clip is long enough, a three-frame data set has others, or all
+        probabilities are 0.
+    """
+    self.options = options
+    self._sources = []
+    for source in sources:
+      self._sources.append(dataclasses.replace(source, clips=self._usable_clips(source)))
+    weights = np.array([source.probability for source in self._sources], np.float64)
+    if not weights.sum() > 0:
+      raise ValueError('no data set with a sampling probability above 0 given')
+    self._thresholds = np.cumsum(weights) / weights.sum()
+    self._donors = [clip for source in self._sources if source.donates for clip in source.clips]
+    if options.paste_probability and len(self._donors) < 2:
+      raise ValueError('paste_probability needs at least two videos that donate objects')
+
+  @property
+  def num_clips(self):
+    """Number of clips that are used: so many samples are an epoch of a single source."""
+    return sum(len(source.clips) for source in self._sources)
+
+  def _usable_clips(self, source):
+    if source.three_frames:
+      wrong = [clip for clip in source.clips if clip.num_frames != 3]
+      if wrong or self.options.num_frames != 3:
+        clip = wrong[0] if wrong else source.clips[0]
+        raise ValueError(
+          f'a three-frame data set needs 3 frames per video and per sample; '
+          f'{clip.name} has {clip.num_frames}, samples {self.options.num_frames}'
+        )
+    needed = 1 if source.only_first_frame else self.options.num_frames
+    long_enough = tuple(clip for clip in source.clips if clip.num_frames >= needed)
+    if not long_enough:
+      longest = max(source.clips, key=lambda clip: clip.num_frames)
+      raise ValueError(
+        f'no video has the {needed} frames with masks that a sample needs; the longest, '
+        f'{longest.name}, has {longest.num_frames}. Lower num_frames or give longer videos'
+      )
+    return long_enough
+
+  def sample(self, index):
+    """Sample number `index`, 0 or more.
+
+    Returns:
+      dict: images float32 or uint8 [num_frames, height, width, 3], 0..255; labels int32
+      [num_frames, height, width], object index, 255 ignored; num_objects int32, background
+      included; video str, its name; with damage_initial_previous_frame_mask also
+      previous_labels int32 [height, width].
+
+    Raises:
+      ValueError: if a frame cannot be read, or no sample is accepted in MAX_ATTEMPTS attempts.
+    """
+    reason = None
+    for attempt in range(MAX_ATTEMPTS):
+      # The legacy generator: its numbers are the same in every version of numpy.
+      rng = np.random.RandomState([self.options.seed, index % 2**32, index // 2**32, attempt])
+      source, clip = self._choose_clip(rng, index, attempt)
+      try:
+        return self._draw(rng, source, clip)
+      except _Rejected as error:
+        reason = f'{clip.name}: {error}'
+    raise ValueError(
+      f'sample {index}: {MAX_ATTEMPTS} attempts were rejected, the last because of '
+      f'{reason}; use larger crops, smaller scales or other videos'
+    )
+
+  def _choose_clip(self, rng, index, attempt):
+    """A source by its probability, and a clip such that an epoch shows each of them once."""
+    number = int(np.searchsorted(self._thresholds, rng.uniform(), side='right'))
+    source = self._sources[min(number, len(self._sources) - 1)]
+    count = len(source.clips)
+    if attempt >= ATTEMPTS_PER_CLIP:
+      return source, source.clips[rng.randint(count)]
+    epoch = index // count
+    order = np.random.RandomState(
+      [self.options.seed, epoch % 2**32, epoch // 2**32, number, 1]
+    ).permutation(count)
+    return source, source.clips[order[index % count]]
+
+  def _draw(self, rng, source, clip):
+    """One sample of a clip; raises _Rejected if it is of no use."""
+    frames = self._read(rng, source, clip)
+    for _ in range(self.options.max_pasted_objects):
+      if rng.uniform() < self.options.paste_probability:
+        self._paste(rng, frames, clip)
+    if not source.first_frame_finetuning:
+      self._check(frames.labels[0])
+    return self._finish(rng, frames)
+
+  def _choose_frames(self, rng, source, clip):
+    """Indices of the reference and of the frames that follow each other."""
+    count, last = self.options.num_frames - 1, clip.num_frames - 1
+    if source.only_first_frame:
+      return [0] * (count + 1)
+    if source.three_frames:
+      return [0, 1, 2]
+    first_allowed = 1 if source.first_frame_finetuning else 0
+    longest_gap = max((last - first_allowed) // max(count - 1, 1), 1)
+    gap = rng.randint(1, min(self.options.max_frame_gap, longest_gap) + 1)
+    start = rng.randint(first_allowed, last - gap * (count - 1) + 1)
+    following = [start + gap * step for step in range(count)]
+    if rng.uniform() < self.options.reverse_probability:
+      following.reverse()
+    reference = 0 if source.first_frame_finetuning else rng.randint(clip.num_frames)
+    return [reference] + following
+
+  def _read(self, rng, source, clip, check=True):
+    """Reads and crops the frames of a sample; the reference on its own, the others alike.
+
+    The labels of the reference come first, so that a sample which will be rejected costs one
+    mask and no image.
+    """
+    indices = self._choose_frames(rng, source, clip)
+    labels, views = [], []
+    for position, index in enumerate(indices):
+      ids = clip.labels(index)
+      if position < 2 or source.only_first_frame:
+        view = self._random_view(rng, ids)
+      if ids.shape != view.frame_size:
+        raise ValueError(
+          f'{clip.name}: a frame of {ids.shape[0]}x{ids.shape[1]} follows one of '
+          f'{view.frame_size[0]}x{view.frame_size[1]}; give frames of one size'
+        )
+      views.append(view)
+      labels.append(augment.crop_labels(ids, view))
+      if check and position == 0 and not source.first_frame_finetuning:
+        self._check(labels[0])
+    return _Frames(clip.name, self._read_images(rng, clip, indices, views), labels)
+
+  def _random_view(self, rng, ids):
+    options = self.options
+    resized = augment.size_in_range(
+      ids.shape, options.min_resize_value, options.max_resize_value, options.resize_factor
+    )
+    if options.crop_size is None:
+      # Whole frames of one video have to have one size.
+      return augment.View(
+        ids.shape, resized, (0, 0), resized, bool(rng.uniform() < options.flip_probability)
+      )
+    scale = augment.random_scale(
+      rng, options.min_scale_factor, options.max_scale_factor, options.scale_factor_step_size
+    )
+    focus = None
+    if rng.uniform() < options.object_crop_probability:
+      pixels = np.flatnonzero((ids != 0) & (ids != IGNORE_LABEL))
+      if pixels.size:
+        focus = np.unravel_index(pixels[rng.randint(pixels.size)], ids.shape)
+    return augment.random_view(
+      rng,
+      ids.shape,
+      resized,
+      scale,
+      options.crop_size,
+      flip_probability=options.flip_probability,
+      focus=focus,
+    )
+
+  def _random_colors(self, rng, count):
+    """For each of `count` frames, the changes of colours to apply one after the other."""
+    common = []
+    if self.options.look_strength and rng.uniform() < 0.5:
+      common = [augment.random_look(rng, self.options.look_strength)]
+    if not self.options.color_strength:
+      return [common] * count
+    # As with the geometry, the reference is on its own.
+    reference, rest = (
+      augment.random_color_change(rng, self.options.color_strength) for _ in range(2)
+    )
+    return [[*common, reference]] + [[*common, rest]] * (count - 1)
+
+  def _read_images(self, rng, clip, indices, views):
+    crop = augment.crop_image_uint8 if self.options.image_dtype == 'uint8' else augment.crop_image
+    images = []
+    for index, view, changes in zip(indices, views, self._random_colors(rng, len(indices))):
+      image = clip.image(index)
+      if image.shape[:2] != view.frame_size:
+        raise ValueError(
+          f'{clip.name}: a frame of {image.shape[0]}x{image.shape[1]} has a mask '
+          f'of {view.frame_size[0]}x{view.frame_size[1]}; they must be equal'
+        )
+      for change in changes:
+        image = change.apply(image)
+      images.append(crop(image, view))
+    return images
+
+  def _check(self, reference):
+    """Raises _Rejected if a reference frame shows too little of something."""
+    small = augment.labels_at_stride(reference, self.options.decoder_output_stride)
+    counts = np.bincount(small.ravel(), minlength=256)[:IGNORE_LABEL]
+    if counts[0] < MIN_LABEL_COUNT:
+      raise _Rejected(f'{counts[0]} pixels of background in the reference frame')
+    if counts[1:].sum() < MIN_LABEL_COUNT:
+      raise _Rejected(f'{counts[1:].sum()} pixels of foreground in the reference frame')
+    least = counts[counts > 0].min()
+    if least < MIN_LABEL_COUNT:
+      raise _Rejected(f'an object with {least} pixels in the reference frame')
+
+  def _paste(self, rng, frames, host):
+    """Pastes one object of another video into all frames; does nothing if none is found."""
+    used = np.bincount(np.concatenate([ids.ravel() for ids in frames.labels]), minlength=256)
+    free = np.flatnonzero(used[:IGNORE_LABEL] == 0)
+    free = free[free > 0]
+    for _ in range(PASTE_ATTEMPTS):
+      clip = self._donors[rng.randint(len(self._donors))]
+      if clip is host or clip.num_frames < len(frames.images) or not free.size:
+        continue
+      try:
+        donor = self._read(rng, Source((clip,)), clip)
+      except _Rejected:
+        continue
+      if donor.images[0].shape != frames.images[0].shape:
+        continue  # Whole frames of another size.
+      donor_id = rng.choice(objects_of(donor.labels[0], self.options.decoder_output_stride))
+      behind = rng.uniform() < 0.5
+      for image, labels, new_image, new_labels in zip(
+        frames.images, frames.labels, donor.images, donor.labels
+      ):
+        where = (new_labels == donor_id) & (labels != IGNORE_LABEL)
+        if behind:
+          where &= labels == 0
+        cv2.copyTo(new_image, where.astype(np.uint8), image)
+        labels[where] = free[0]
+      return
+
+  def _finish(self, rng, frames):
+    """Ids become indices; everything becomes arrays."""
+    options = self.options
+    keep = None
+    if options.max_objects is not None:
+      keep = lambda ids: rng.permutation(ids)[: options.max_objects]
+    labels, num_objects = index_labels(np.stack(frames.labels), options.decoder_output_stride, keep)
+    sample = {
+      'images': np.stack(frames.images),
+      'labels': labels,
+      'num_objects': np.int32(num_objects),
+      'video': frames.name,
+    }
+    if options.damage_initial_previous_frame_mask:
+      # Without dilation: the original damages at stride 4, where 5 pixels would be a lot.
+      sample['previous_labels'] = mask_damaging.damage_masks(labels[1], rng, dilate=False)
+    return sample
+
+
+def objects_of(reference, stride):
+  """Sorted ids of the objects that a reference frame shows at a stride.
+
+  Args:
+    reference: uint8 [height, width] ids; 0 is background, 255 is ignored.
+    stride: int, stride of the embedding.
+
+  Returns:
+    int64 array.
+  """
+  counts = np.bincount(augment.labels_at_stride(reference, stride).ravel(), minlength=256)
+  return np.flatnonzero(counts[1:IGNORE_LABEL]) + 1
+
+
+def index_labels(labels, stride, keep=None):
+  """Turns ids into indices: 0 is background, then the ids of the reference frame in order.
+
+  Only objects that the reference frame shows at the stride of the embedding exist; pixels of
+  others are background, as in the original.
+
+  Args:
+    labels: uint8 [frames, height, width] ids, the reference frame first; 255 is ignored.
+    stride: int, stride of the embedding.
+    keep: optional function from the ids present to those that stay objects; the rest is ignored.
+
+  Returns:
+    (labels int32 [frames, height, width] with indices and 255, number of indices).
+  """
+  present = objects_of(labels[0], stride)
+  table = np.zeros(256, np.int32)
+  table[IGNORE_LABEL] = IGNORE_LABEL
+  if keep is not None:
+    table[present] = IGNORE_LABEL
+    present = np.sort(keep(present))
+  table[present] = np.arange(1, len(present) + 1)
+  return table[labels], len(present) + 1
+
+
+def make_dataset(
+  triplets,
+  batch_size,
+  *,
+  start=0,
+  stop=None,
+  num_shards=1,
+  shard_index=0,
+  num_parallel_calls=2,
+  prefetch=2,
+):
+  """Batches of samples as a tf.data.Dataset.
+
+  Args:
+    triplets: Triplets.
+    batch_size: int, videos in a batch of this worker.
+    start: int, number of the first sample. A run that resumes at training step s gives
+      s * batch_size * num_shards.
+    stop: int, number of the sample behind the last; None never ends.
+    num_shards: int, number of workers; each takes other samples of the same sequence, so that
+      together their batches are one batch of a single worker.
+    shard_index: int, number of this worker.
+    num_parallel_calls: int, samples made at the same time. Does not change their order.
+    prefetch: int, batches that wait.
+
+  Returns:
+    Dataset of dicts as `Triplets.sample` gives them, with a leading axis of `batch_size`; an
+    incomplete last batch is left out. Errors of a sample arrive as tf.errors.OpError, see
+    `error_message`.
+
+  Raises:
+    ValueError: for a batch of whole frames, or a shard that does not exist.
+  """
+  if batch_size < 1 or not 0 <= shard_index < num_shards:
+    raise ValueError(
+      f'batch_size {batch_size}, shard {shard_index} of {num_shards} given; '
+      'expected at least 1, and a shard below their number'
+    )
+  if triplets.options.crop_size is None and batch_size > 1:
+    raise ValueError(
+      f'whole frames and a batch of {batch_size} given; frames of different videos '
+      'have different sizes. Set crop_size, or batch_size to 1'
+    )
+  indices = _sample_numbers(start, stop, batch_size, num_shards, shard_index)
+  samples = indices.map(
+    lambda n: _as_tensors(triplets, n), deterministic=True, num_parallel_calls=num_parallel_calls
+  )
+  return samples.batch(batch_size, drop_remainder=True).prefetch(prefetch)
+
+
+def _sample_numbers(start, stop, batch_size, num_shards, shard_index):
+  """Dataset of the numbers of one worker's samples; see `make_dataset`."""
+  # Training steps times the batch never reach this.
+  stop = 2**62 if stop is None else stop
+  # The start of every batch of all workers; then the part of it that is this worker's.
+  batches = tf.data.Dataset.range(start, stop, batch_size * num_shards)
+  first = shard_index * batch_size
+  return batches.flat_map(
+    lambda n: tf.data.Dataset.range(n + first, tf.minimum(n + first + batch_size, stop))
+  )
+
+
+def element_spec(options):
+  """tf.TensorSpec of every entry of one sample: dict from key to spec."""
+  size = (None, None) if options.crop_size is None else tuple(options.crop_size)
+  frames = options.num_frames
+  spec = {
+    'images': tf.TensorSpec((frames, *size, 3), tf.as_dtype(options.image_dtype)),
+    'labels': tf.TensorSpec((frames, *size), tf.int32),
+    'num_objects': tf.TensorSpec((), tf.int32),
+    'video': tf.TensorSpec((), tf.string),
+  }
+  if options.damage_initial_previous_frame_mask:
+    spec['previous_labels'] = tf.TensorSpec(size, tf.int32)
+  return spec
+
+
+def _as_tensors(triplets, index):
+  spec = element_spec(triplets.options)
+
+  def draw(number):
+    sample = triplets.sample(int(number))
+    return [sample[key].encode() if key == 'video' else sample[key] for key in spec]
+
+  values = tf.numpy_function(draw, [index], [entry.dtype for entry in spec.values()])
+  return {
+    key: tf.ensure_shape(value, entry.shape) for (key, entry), value in zip(spec.items(), values)
+  }
+
+
+def error_message(error):
+  """The message of the ValueError or FileNotFoundError behind a tf.errors.OpError of a dataset.
+
+  Args:
+    error: exception raised while iterating over `make_dataset`.
+
+  Returns:
+    str, one line, without the traceback that TensorFlow wraps around it.
+  """
+  text = str(error)
+  for kind in ('ValueError: ', 'FileNotFoundError: '):
+    if kind in text:
+      return text.split(kind, 1)[1].split('\n', 1)[0].strip()
+  return text.split('\n', 1)[0]

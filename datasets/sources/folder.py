@@ -1,0 +1,328 @@
+"""Videos of a user: a folder of images or a video file, with masks for some frames.
+
+`open_video` is what a command line calls; `FolderVideo` also carries DAVIS and YouTube-VOS, whose
+sequences are folders of images with folders of masks.
+"""
+
+import functools
+import io
+import pathlib
+
+import cv2
+from PIL import Image
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.video import IMAGE_SUFFIXES
+from feelvos_tf.datasets.video import list_images
+from feelvos_tf.datasets.video import natural_key
+from feelvos_tf.datasets.video import NumberedNames
+from feelvos_tf.datasets.video import read_image
+from feelvos_tf.datasets.video import Video
+from feelvos_tf.datasets.video import VideoSource
+
+# Containers that store their number of frames, so that a shorter stream means a damaged file.
+_COUNTED_SUFFIXES = ('.mp4', '.mov', '.m4v', '.avi')
+_EXIF_ORIENTATION = 0x0112
+_COUNT_TOLERANCE = 0.9  # Edit lists and dropped frames make honest files a little shorter.
+
+
+class FolderVideo(Video):
+  """A video that is a list of image files, with mask files for some of them.
+
+  Files are opened when they are asked for; only their names are kept.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    frame_paths,
+    mask_paths=None,
+    *,
+    single_object: bool = False,
+    fps: float | None = None,
+  ):
+    """Names the files.
+
+    Args:
+      name: name of the video.
+      frame_paths: image files in the order of time.
+      mask_paths: dict from frame index to mask file.
+      single_object: read every object as object 1 (the DAVIS 2016 protocol); void stays void.
+      fps: frames per second if known.
+
+    Raises:
+      ValueError: no frames, or a mask for a frame that does not exist.
+    """
+    self.name = name
+    self.frame_paths = tuple(pathlib.Path(p) for p in frame_paths)
+    self.mask_paths = {int(i): pathlib.Path(p) for i, p in (mask_paths or {}).items()}
+    if not self.frame_paths:
+      raise ValueError(f'{name}: a video of 0 frames given, expected at least one image')
+    self.num_frames = len(self.frame_paths)
+    self.masked_frames = tuple(sorted(self.mask_paths))
+    if self.masked_frames and not 0 <= self.masked_frames[-1] < self.num_frames:
+      raise ValueError(
+        f'{name}: a mask for frame {self.masked_frames[-1]} given, '
+        f'expected frames 0..{self.num_frames - 1}'
+      )
+    self.frame_names = tuple(p.stem for p in self.frame_paths)
+    self.single_object = single_object
+    self.fps = fps
+
+  @functools.cached_property
+  def frame_size(self) -> tuple[int, int]:
+    """(height, width) of the first frame, which all others must have."""
+    return read_image(self.frame_paths[0]).shape[:2]
+
+  def frame(self, index):
+    if not 0 <= index < self.num_frames:
+      raise IndexError(f'{self.name}: no frame {index}, expected 0..{self.num_frames - 1}')
+    path = self.frame_paths[index]
+    image = read_image(path)
+    if index and image.shape[:2] != self.frame_size:
+      raise ValueError(
+        f'{path}: a frame of {image.shape[0]}x{image.shape[1]} (height x width) given, expected '
+        f'{self.frame_size[0]}x{self.frame_size[1]} like the first frame; '
+        'give frames of one size'
+      )
+    return image
+
+  def frames(self, start=0):
+    for index in range(start, self.num_frames):
+      yield self.frame(index)
+
+  def encoded_frame(self, index):
+    data = self.frame_paths[index].read_bytes()
+    if data[:2] == b'\xff\xd8':
+      # A photo that is to be turned upright cannot be copied: decoders of TensorFlow do not turn.
+      with Image.open(io.BytesIO(data)) as image:
+        return None if image.getexif().get(_EXIF_ORIENTATION, 1) != 1 else (data, 'JPEG')
+    bit_depth_8 = data[:8] == b'\x89PNG\r\n\x1a\n' and data[24:25] == b'\x08'
+    return (data, 'PNG') if bit_depth_8 else None
+
+  def mask(self, index):
+    path = self.mask_paths.get(index)
+    if path is None:
+      return None
+    mask = masks.read_mask(path, grey_255=self._grey_255(index))
+    self.check_mask_size(mask, str(path))
+    if self.single_object:
+      ids = mask.ids
+      ids[(ids != 0) & (ids != masks.VOID_ID)] = 1
+    return mask
+
+  def _grey_255(self, index):
+    """What 255 means in a grey mask: the first mask with an object decides for all of them."""
+    if index == self.masked_frames[0]:
+      return 'auto'
+    return 'object' if self._masks_are_binary else 'void'
+
+  @functools.cached_property
+  def _masks_are_binary(self):
+    for index in self.masked_frames:
+      mask = masks.read_mask(self.mask_paths[index])
+      if mask.object_ids:
+        return mask.binary
+    return False
+
+
+class VideoFile(Video):
+  """A video file decoded frame by frame by OpenCV's FFmpeg. Only reads forward."""
+
+  def __init__(self, path, mask_path=None):
+    """Opens the file and decodes its first frame, so that a bad one is refused at once.
+
+    Args:
+      path: the video file.
+      mask_path: mask of the first frame, or None.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: no video stream that can be decoded.
+    """
+    self.path = pathlib.Path(path)
+    if not self.path.is_file():
+      raise FileNotFoundError(f'{path}: no such video file; give a video or a folder of frames')
+    self.name = self.path.stem
+    self.mask_path = None if mask_path is None else pathlib.Path(mask_path)
+    self.masked_frames = () if mask_path is None else (0,)
+    capture = self._open()
+    try:
+      good, first = capture.read()
+      claimed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+      fps = capture.get(cv2.CAP_PROP_FPS)
+    finally:
+      capture.release()
+    if not good:
+      raise ValueError(
+        f'{self.path}: a video without a frame that can be decoded given; expected '
+        'a codec known to FFmpeg, for example H.264 in mp4; convert the file'
+      )
+    self.frame_size = first.shape[:2]
+    self.num_frames = claimed if claimed > 0 else None
+    self.frame_names = NumberedNames(self.num_frames)
+    self.fps = fps if 0 < fps < 1000 else None
+
+  def frames(self, start=0):
+    capture = self._open()
+    count = 0
+    try:
+      while capture.grab():
+        count += 1
+        if count <= start:
+          continue
+        good, image = capture.retrieve()
+        if not good:
+          raise ValueError(
+            f'{self.path}: unreadable frame {count - 1}; the {count - 1} frames '
+            'before it are fine; convert or cut the file'
+          )
+        yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    finally:
+      capture.release()
+    self._check_count(count)
+
+  def mask(self, index):
+    if self.mask_path is None or index != 0:
+      return None
+    return self.check_mask_size(masks.read_mask(self.mask_path), str(self.mask_path))
+
+  def _open(self):
+    # OpenCV warns on stderr about what it cannot open; our error says it.
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+      # FFmpeg only: other back ends read images or printf patterns out of a file name.
+      capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+    finally:
+      cv2.utils.logging.setLogLevel(level)
+    if not capture.isOpened():
+      raise ValueError(
+        f'{self.path}: no decodable video stream; expected a video file that FFmpeg '
+        'reads, for example H.264 in mp4, or a folder of frames'
+      )
+    return capture
+
+  def _check_count(self, count):
+    if self.num_frames is None or self.path.suffix.lower() not in _COUNTED_SUFFIXES:
+      return
+    if count < _COUNT_TOLERANCE * self.num_frames:
+      raise ValueError(
+        f'{self.path}: the video breaks off after {count} of {self.num_frames} '
+        'frames; the file is damaged behind them'
+      )
+
+
+def open_video(path, mask_path=None) -> Video:
+  """Opens what a user has: a folder of images or a video file.
+
+  Args:
+    path: a folder of images (natural order: frame2 before frame10) or a video file.
+    mask_path: None, the mask of the first frame, or (for a folder of images) a folder of masks
+      that have the names of the frames they belong to.
+
+  Returns:
+    A Video. Nothing but the first frame of a video file has been decoded.
+
+  Raises:
+    FileNotFoundError: a path does not exist.
+    ValueError: no frames, no decodable stream, or masks that belong to no frame.
+  """
+  path = pathlib.Path(path)
+  if mask_path is not None and not pathlib.Path(mask_path).exists():
+    raise FileNotFoundError(f'{mask_path}: no such mask; give a palette or grey PNG')
+  if path.is_dir():
+    frames = list_images(path)
+    if not frames:
+      raise ValueError(
+        f'{path}: a folder with 0 frames given, expected images '
+        f'({", ".join(IMAGE_SUFFIXES)}); give the folder that holds the frames'
+      )
+    return FolderVideo(path.resolve().name, frames, _masks_by_frame(frames, mask_path))
+  if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+    raise ValueError(f'{path}: a single image given, expected a video file or a folder of frames')
+  if mask_path is not None and pathlib.Path(mask_path).is_dir():
+    raise ValueError(f'{mask_path}: a folder given, expected the mask of the first frame as a PNG')
+  return VideoFile(path, mask_path)
+
+
+def folder_sources(root, split: str = 'all', sparse_masks: bool = False) -> list[VideoSource]:
+  """A data set of a user's own: `<video>/frames/*.jpg` with `<video>/masks/*.png`.
+
+  Masks have the names of their frames. Which videos belong to a split: those that
+  `<root>/<split>.txt` names, one a line; else those in the folder `<root>/<split>`; else, where
+  there is neither a list nor a folder for any split, all folders of `root`.
+
+  Args:
+    root: the folder of videos.
+    split: name of the split.
+    sparse_masks: only some frames need masks; else all do.
+
+  Returns:
+    A list of VideoSource in natural order, or in the order of the list.
+
+  Raises:
+    FileNotFoundError: no such folder.
+    ValueError: no such split, or it is empty.
+  """
+  root = pathlib.Path(root)
+  if not root.is_dir():
+    raise FileNotFoundError(f'{root}: no such folder; expected <video>/frames and <video>/masks')
+  names, base = _split_names(root, split)
+  if not names:
+    raise ValueError(
+      f'{base}: an empty split {split!r} given, expected folders <video>/frames and <video>/masks'
+    )
+  required = 'some' if sparse_masks else 'every'
+  return [
+    VideoSource(name, functools.partial(_open_data_folder, base / name), required) for name in names
+  ]
+
+
+def _split_names(root, split):
+  """(names of the videos, folder they are in)."""
+  listing = root / f'{split}.txt'
+  if listing.is_file():
+    return list(dict.fromkeys(listing.read_text().split())), root
+  base = root / split if (root / split).is_dir() else root
+  names = sorted((p.name for p in base.iterdir() if (p / 'frames').is_dir()), key=natural_key)
+  lists = sorted(p.stem for p in root.glob('*.txt'))
+  if base == root and split != 'all' and (lists or not names):
+    raise ValueError(
+      f'{root}: no split {split!r}, expected a list {split}.txt, a folder {split}/ '
+      f'or folders <video>/frames; lists found: {", ".join(lists) or "none"}'
+    )
+  return names, base
+
+
+def _open_data_folder(path):
+  frames = list_images(path / 'frames')
+  if not frames:
+    raise ValueError(f'{path / "frames"}: a video of 0 frames given, expected images')
+  if not (path / 'masks').is_dir():
+    raise FileNotFoundError(f'{path / "masks"}: no such folder; expected the masks of {path.name}')
+  known = {p.stem for p in frames}
+  stray = sorted(p.name for p in (path / 'masks').glob('*.png') if p.stem not in known)
+  if stray:
+    raise ValueError(
+      f'{path / "masks" / stray[0]}: a mask without a frame given, expected the '
+      f'name of a frame, for example {frames[0].stem}.png'
+    )
+  return FolderVideo(path.name, frames, _masks_by_frame(frames, path / 'masks'))
+
+
+def _masks_by_frame(frames, mask_path):
+  """Dict from frame index to mask file."""
+  if mask_path is None:
+    return {}
+  mask_path = pathlib.Path(mask_path)
+  if mask_path.is_file():
+    return {0: mask_path}
+  files = {p.stem: p for p in sorted(mask_path.glob('*.png'), key=lambda p: natural_key(p.name))}
+  found = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
+  if not found:
+    raise ValueError(
+      f'{mask_path}: {len(files)} masks given, none named like a frame '
+      f'(for example {frames[0].stem}.png); rename them'
+    )
+  return found

@@ -1,0 +1,156 @@
+"""YouTube-VOS 2018 and 2019 as they are downloaded.
+
+Layout: `<split>/JPEGImages/<video>/00000.jpg`, `<split>/Annotations/<video>/00000.png` and
+`<split>/meta.json`. Both years look the same; 2019 has other videos and mended masks. Masks exist
+on every fifth frame; `<split>_all_frames/JPEGImages` has the frames between. Objects may appear
+later than the first frame: meta.json lists the frames of every object, and in the valid and test
+splits the masks of an object's first frame are all that is given.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+
+from feelvos_tf.datasets.sources.folder import FolderVideo
+from feelvos_tf.datasets.video import list_images
+from feelvos_tf.datasets.video import VideoSource
+
+YEARS = ('2018', '2019')
+
+
+@dataclasses.dataclass(frozen=True)
+class VosObject:
+  """One object of a video in meta.json.
+
+  Attributes:
+    object_id: the id in the masks, 1..254.
+    category: name such as 'penguin'; '' if the split does not tell.
+    frames: names of the frames that show it, in order of time.
+  """
+
+  object_id: int
+  category: str
+  frames: tuple[str, ...]
+
+
+class YoutubeVosVideo(FolderVideo):
+  """A FolderVideo that knows its objects; `object_first_frames` is set."""
+
+  def __init__(self, name, frame_paths, mask_paths, objects):
+    """Args: see FolderVideo; `objects` is a list of VosObject.
+
+    Raises:
+      ValueError: an object is never shown, or meta.json and files disagree.
+    """
+    super().__init__(name, frame_paths, mask_paths)
+    self.objects = tuple(objects)
+    index_of = {n: i for i, n in enumerate(self.frame_names)}
+    self.object_first_frames = {}
+    for item in self.objects:
+      if not item.frames or item.frames[0] not in index_of:
+        frame = item.frames[0] if item.frames else 'no frame'
+        raise ValueError(
+          f'{name}: meta.json introduces object {item.object_id} on {frame}, which '
+          'is not among the frames; check that the download is complete'
+        )
+      first = index_of[item.frames[0]]
+      if first not in self.mask_paths:
+        raise ValueError(
+          f'{name}: no mask for frame {item.frames[0]}, expected one since '
+          f'meta.json introduces object {item.object_id} there'
+        )
+      self.object_first_frames[item.object_id] = first
+
+
+def youtube_vos_videos(
+  root, split: str = 'train', all_frames: bool = False, sequences=None
+) -> list[YoutubeVosVideo]:
+  """The videos of a split; arguments and errors as for `youtube_vos_sources`."""
+  return [s.opener() for s in youtube_vos_sources(root, split, all_frames, sequences)]
+
+
+def youtube_vos_sources(
+  root, split: str = 'train', all_frames: bool = False, sequences=None
+) -> list[VideoSource]:
+  """The videos of a YouTube-VOS split, in the order of their names.
+
+  Args:
+    root: folder that holds `<split>/meta.json`.
+    split: train, valid or test.
+    all_frames: take the frames of `<split>_all_frames`, most of which have no mask.
+    sequences: names to keep; None for all.
+
+  Returns:
+    A list of VideoSource that open YoutubeVosVideo.
+
+  Raises:
+    FileNotFoundError: no such split or no meta.json.
+    ValueError: meta.json cannot be understood, the split is empty, or a sequence is unknown.
+  """
+  folder = pathlib.Path(root) / split
+  videos = read_meta(folder / 'meta.json')
+  names = sorted(videos) if sequences is None else list(sequences)
+  unknown = [n for n in names if n not in videos]
+  if unknown:
+    raise ValueError(
+      f'sequence {unknown[0]!r} given, expected one of the {len(videos)} of {folder / "meta.json"}'
+    )
+  if not names:
+    raise ValueError(f'{folder / "meta.json"}: an empty split given, expected videos')
+  frames = pathlib.Path(root) / f'{split}_all_frames' if all_frames else folder
+  return [
+    VideoSource(n, functools.partial(_open, folder, frames, n, videos[n]), 'some') for n in names
+  ]
+
+
+def read_meta(path) -> dict[str, tuple[VosObject, ...]]:
+  """Reads meta.json: dict from video name to its VosObjects, sorted by id.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it is not a meta.json of YouTube-VOS, or an id is not 1..254.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(
+      f'{path}: no such file; expected the root of YouTube-VOS with '
+      '<split>/meta.json, <split>/JPEGImages and <split>/Annotations'
+    )
+  try:
+    content = json.loads(path.read_text())['videos']
+    videos = {
+      name: tuple(
+        sorted(
+          (_parse_object(*item) for item in video['objects'].items()), key=lambda o: o.object_id
+        )
+      )
+      for name, video in content.items()
+    }
+  except (KeyError, TypeError, AttributeError, ValueError) as error:
+    raise ValueError(
+      f'{path}: not a meta.json of YouTube-VOS ({error!r}), expected '
+      '{"videos": {name: {"objects": {id: {"category", "frames"}}}}}'
+    ) from error
+  for name, objects in videos.items():
+    bad = [o.object_id for o in objects if not 1 <= o.object_id <= 254]
+    if bad:
+      raise ValueError(f'{path}: video {name} has an object id {bad[0]}, expected 1..254')
+  return videos
+
+
+def _parse_object(object_id, entry):
+  frames = tuple(sorted(str(f) for f in entry['frames']))
+  return VosObject(int(object_id), str(entry.get('category', '')), frames)
+
+
+def _open(folder, frame_folder, name, objects):
+  frames = list_images(frame_folder / 'JPEGImages' / name)
+  if not frames:
+    raise ValueError(f'{frame_folder / "JPEGImages" / name}: a video of 0 frames given')
+  annotations = folder / 'Annotations' / name
+  if not annotations.is_dir():
+    raise FileNotFoundError(f'{annotations}: no such folder; expected the masks of {name}')
+  files = {p.stem: p for p in annotations.glob('*.png')}
+  masks = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
+  return YoutubeVosVideo(name, frames, masks, objects)

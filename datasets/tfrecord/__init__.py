@@ -1,0 +1,1 @@
+"""Videos in TFRecords: schema, shards, reading and conversion."""

@@ -1,0 +1,350 @@
+"""Converts videos to shards of TFRecords: in parallel, resumable, with a manifest.
+
+Every shard is a job of its own. A worker writes it under a temporary name, renames it, and leaves
+a note `.<shard>.done.json` with counts and checksum; when all shards are done the notes become an
+entry of manifest.json. So a run that was killed goes on with the shards that have no note, and
+ends with the bytes of an undisturbed run: a shard depends on its list of videos only.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import threading
+
+from feelvos_tf.datasets import whole_file
+from feelvos_tf.datasets import worker_processes
+from feelvos_tf.datasets.tfrecord import shards as shards_lib
+from feelvos_tf.datasets.video import VideoSource
+
+ON_ERROR = ('fail', 'skip')
+
+
+@dataclasses.dataclass(frozen=True)
+class ConversionOptions:
+  """What is written where, and what happens to bad videos.
+
+  Raises:
+    ValueError: a field is out of its range.
+  """
+
+  output_dir: str
+  dataset: str  # Name for the manifest.
+  split: str = 'train'
+  # Number of shards; 0: the original's, 10 for train and 1 for others, but no more than videos.
+  num_shards: int = 0
+  # Processes; 0: one per core. One works in this process.
+  num_workers: int = 0
+  on_error: str = 'fail'
+  # Accept the id 255 (void) in masks.
+  allow_void: bool = False
+  # 1..100, for frames that are not stored as they came.
+  jpeg_quality: int = 95
+
+  def __post_init__(self):
+    if self.on_error not in ON_ERROR:
+      raise ValueError(f'on_error: {self.on_error!r} given, expected {" or ".join(ON_ERROR)}')
+    if self.num_shards < 0 or self.num_workers < 0 or not 1 <= self.jpeg_quality <= 100:
+      raise ValueError(
+        f'num_shards {self.num_shards}, num_workers {self.num_workers}, jpeg_quality '
+        f'{self.jpeg_quality} given, expected 0 or more, 0 or more, 1..100'
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """One job: the videos of one shard. Can be pickled."""
+
+  options: ConversionOptions
+  index: int
+  count: int
+  sources: tuple[VideoSource, ...]
+  fingerprint: str  # Of the whole conversion.
+
+  @property
+  def path(self) -> pathlib.Path:
+    name = shards_lib.shard_name(self.options.split, self.index, self.count)
+    return pathlib.Path(self.options.output_dir) / name
+
+  @property
+  def note_path(self) -> pathlib.Path:
+    return self.path.with_name(shards_lib.note_name(self.path.name))
+
+
+class BadVideo(ValueError):
+  """A video that cannot be converted; the message names it."""
+
+
+def plan(sources, options: ConversionOptions, settings: dict | None = None) -> list[Shard]:
+  """Divides the videos among shards: neighbours stay together, sizes differ by one at most.
+
+  Args:
+    sources: list of VideoSource; their names must differ.
+    options: ConversionOptions.
+    settings: further settings of the source that change what is written; a conversion is resumed
+      only if they are the same.
+
+  Returns:
+    A list of Shard.
+
+  Raises:
+    ValueError: no videos, fewer videos than shards, or a name twice.
+  """
+  names = [s.name for s in sources]
+  if not names:
+    raise ValueError(f'split {options.split!r} is empty, expected at least one video')
+  if len(set(names)) < len(names):
+    twice = next(n for n in names if names.count(n) > 1)
+    raise ValueError(f'video {twice!r} is listed twice, expected different names')
+  count = options.num_shards or min(10 if options.split == 'train' else 1, len(names))
+  if count > len(names):
+    raise ValueError(
+      f'num_shards: {count} given for {len(names)} videos, expected at most one shard per video'
+    )
+  identity = {
+    'format': shards_lib.MANIFEST_FORMAT,
+    'dataset': options.dataset,
+    'split': options.split,
+    'shards': count,
+    'videos': names,
+    'allow_void': options.allow_void,
+    'jpeg_quality': options.jpeg_quality,
+    'settings': settings or {},
+  }
+  fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+  bounds = [i * len(names) // count for i in range(count + 1)]
+  return [
+    Shard(options, i, count, tuple(sources[bounds[i] : bounds[i + 1]]), fingerprint)
+    for i in range(count)
+  ]
+
+
+def convert(shards: list[Shard], on_video=lambda frames, name: None) -> dict:
+  """Converts what is not converted yet and writes the manifest.
+
+  Args:
+    shards: what `plan` returned.
+    on_video: called in this process with (number of frames, name) for every video.
+
+  Returns:
+    The manifest's entry of the split.
+
+  Raises:
+    ValueError: a bad video with on_error 'fail', every video bad, or a folder that holds another
+      conversion of this split.
+    OSError: the folder cannot be written.
+  """
+  todo = pending(shards)
+  workers = min(shards[0].options.num_workers or os.cpu_count() or 1, max(1, len(todo)))
+  if workers == 1:
+    for shard in todo:
+      convert_shard(shard, on_video)
+  else:
+    _convert_parallel(todo, workers, on_video)
+  return finish(shards)
+
+
+def pending(shards: list[Shard]) -> list[Shard]:
+  """Prepares the output folder; returns the shards that still have to be written.
+
+  A shard from which videos were skipped is written again, since they may have been mended.
+
+  Raises:
+    ValueError: the folder holds another conversion of this split.
+  """
+  options, folder = shards[0].options, pathlib.Path(shards[0].options.output_dir)
+  folder.mkdir(parents=True, exist_ok=True)
+  entry = shards_lib.read_manifest(folder).get('splits', {}).get(options.split)
+  known = {p.name for shard in shards for p in (shard.path, shard.note_path)}
+  pattern = f'{options.split}-?????-of-?????.tfrecord'
+  strangers = [
+    p.name
+    for pattern in (pattern, shards_lib.note_name(pattern))
+    for p in folder.glob(pattern)
+    if p.name not in known
+  ]
+  done = {s: _read_note(s) for s in shards}
+  others = [n for n in done.values() if n and n['fingerprint'] != shards[0].fingerprint]
+  if strangers or others or (entry and entry['fingerprint'] != shards[0].fingerprint):
+    raise ValueError(
+      f'{folder}: holds another conversion of split {options.split!r} (other data '
+      'or settings), expected an empty folder or the same conversion; choose '
+      'another output folder or remove it'
+    )
+  for prefix in ('', '.'):
+    for stale in folder.glob(f'{prefix}{options.split}-?????-of-?????.tfrecord.*tmp'):
+      stale.unlink()
+  if entry:
+    done = {s: n or _note_from_manifest(entry, s) for s, n in done.items()}
+  return [s for s, note in done.items() if not _is_complete(s, note)]
+
+
+def convert_shard(shard: Shard, on_video=lambda frames, name: None) -> dict:
+  """Writes one shard and its note; see `convert` for the errors. Returns the note."""
+  import tensorflow as tf  # Here, so that planning and refusing start quickly.
+
+  videos, skipped = [], []
+  with whole_file.appearing(shard.path) as temporary:
+    with tf.io.TFRecordWriter(str(temporary)) as writer:
+      for source in shard.sources:
+        try:
+          record, summary = _encode(source, shard.options)
+        except BadVideo as error:
+          if shard.options.on_error == 'fail':
+            raise
+          skipped.append({'name': source.name, 'reason': str(error)})
+          on_video(0, source.name)
+          continue
+        writer.write(record)
+        videos.append(summary)
+        on_video(summary['frames'], source.name)
+    note = {
+      'fingerprint': shard.fingerprint,
+      'shard': {
+        'name': shard.path.name,
+        'bytes': temporary.stat().st_size,
+        'sha256': shards_lib.file_sha256(temporary),
+        'videos': len(videos),
+        'frames': sum(v['frames'] for v in videos),
+      },
+      'videos': videos,
+      'skipped': skipped,
+    }
+  _write_json(shard.note_path, note)
+  return note
+
+
+def leave_error(shard: Shard, error: BadVideo) -> None:
+  """Lets `finish` say why a shard is missing, for workers on other machines."""
+  _write_json(shard.note_path, {'fingerprint': shard.fingerprint, 'error': str(error)})
+
+
+def finish(shards: list[Shard]) -> dict:
+  """Turns the notes of all shards into an entry of manifest.json; returns the entry.
+
+  Raises:
+    ValueError: a shard is not done, or every video was bad.
+  """
+  options, folder = shards[0].options, pathlib.Path(shards[0].options.output_dir)
+  manifest = shards_lib.read_manifest(folder)
+  old = manifest.get('splits', {}).get(options.split)
+  notes = [_read_note(s) or (old and _note_from_manifest(old, s)) for s in shards]
+  for shard, note in zip(shards, notes, strict=True):
+    if note and 'error' in note:
+      shard.note_path.unlink()
+      raise BadVideo(note['error'])
+  if not all(notes):
+    raise ValueError(
+      f'{folder}: {sum(not n for n in notes)} shards are not written; run the conversion again'
+    )
+  videos = [v for n in notes for v in n['videos']]
+  skipped = [v for n in notes for v in n['skipped']]
+  if not videos:
+    raise ValueError(
+      f'split {options.split!r}: all {len(skipped)} videos are bad; the first: '
+      f'{skipped[0]["reason"]}'
+    )
+  entry = {
+    'fingerprint': shards[0].fingerprint,
+    'dataset': options.dataset,
+    'num_videos': len(videos),
+    'num_frames': sum(v['frames'] for v in videos),
+    'num_masks': sum(v['masks'] for v in videos),
+    'num_objects': sum(len(v['objects']) for v in videos),
+    'shards': [n['shard'] for n in notes],
+    'videos': videos,
+    'skipped': skipped,
+  }
+  manifest['format'] = shards_lib.MANIFEST_FORMAT
+  manifest.setdefault('splits', {})[options.split] = entry
+  manifest['splits'] = dict(sorted(manifest['splits'].items()))
+  _write_json(folder / shards_lib.MANIFEST, manifest)
+  for shard in shards:
+    shard.note_path.unlink(missing_ok=True)
+  return entry
+
+
+def _encode(source, options):
+  """(record, summary); every reason why a video is bad becomes a BadVideo with its name."""
+  from feelvos_tf.datasets.tfrecord import (
+    schema,  # Imports TensorFlow, which planning can do without.
+  )
+
+  try:
+    video = source.opener()
+    return schema.encode_video(
+      video, source.required_masks, options.allow_void, options.jpeg_quality
+    )
+  except (ValueError, OSError) as error:
+    raise BadVideo(f'video {source.name}: {error}') from error
+
+
+def _convert_parallel(shards, workers, on_video):
+  reports = worker_processes.CONTEXT.Queue()
+  listener = threading.Thread(target=_listen, args=(reports, on_video), daemon=True)
+  listener.start()
+  try:
+    # An end in between leaves no shard half written, only temporary files.
+    for _ in worker_processes.finished(
+      _work,
+      shards,
+      workers,
+      'run again with fewer (--num_workers): finished shards are kept',
+      _start_worker,
+      (reports,),
+    ):
+      pass
+  finally:
+    reports.put(None)
+    listener.join(timeout=5)
+
+
+def _listen(reports, on_video):
+  for frames, name in iter(reports.get, None):
+    on_video(frames, name)
+
+
+_REPORTS = None  # The queue of a worker process.
+
+
+def _start_worker(reports):
+  global _REPORTS
+  _REPORTS = reports
+
+
+def _work(shard):
+  convert_shard(shard, lambda frames, name: _REPORTS.put((frames, name)))
+
+
+def _read_note(shard):
+  try:
+    return json.loads(shard.note_path.read_text())
+  except (OSError, ValueError):
+    return None  # Not there, or cut off by a crash: the shard is written again.
+
+
+def _note_from_manifest(entry, shard):
+  """The note that `finish` has merged into the manifest."""
+  names = {s.name for s in shard.sources}
+  return {
+    'fingerprint': entry['fingerprint'],
+    'shard': entry['shards'][shard.index],
+    'videos': [v for v in entry['videos'] if v['name'] in names],
+    'skipped': [v for v in entry['skipped'] if v['name'] in names],
+  }
+
+
+def _is_complete(shard, note):
+  return bool(
+    note
+    and not note.get('skipped')
+    and 'error' not in note
+    and shard.path.is_file()
+    and shard.path.stat().st_size == note['shard']['bytes']
+    and shards_lib.file_sha256(shard.path) == note['shard']['sha256']
+  )
+
+
+def _write_json(path, value):
+  whole_file.write_text(path, json.dumps(value, indent=1) + '\n')

@@ -1,0 +1,1 @@
+"""Evaluation: measures, sequences, scoring, methods, tables and report."""

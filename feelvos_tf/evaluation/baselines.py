@@ -1,0 +1,76 @@
+"""What a model has to beat: methods with the interface of what is evaluated, but without a head."""
+
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf import matching
+from feelvos_tf.deeplab import layers
+from feelvos_tf.inference.segmenter import SegmentedFrame
+
+
+class CopyFirstMask:
+  """Has `start` and `step` of `VideoSegmenter`; every mask is the first one."""
+
+  def __init__(self):
+    self._first = None
+
+  def start(self, frame, mask) -> SegmentedFrame:
+    """Begins a video; `frame` is not looked at. `mask` is uint8 [height, width], object ids."""
+    del frame
+    self._first = SegmentedFrame(
+      np.array(mask, np.uint8), (0,) + tuple(int(i) for i in np.unique(mask) if i)
+    )
+    return self._first
+
+  def step(self, frame) -> SegmentedFrame:
+    """The first frame's result; `frame` is uint8 [height, width, 3] of the first one's size.
+
+    Raises:
+      ValueError: another size than the first frame's.
+    """
+    if frame.shape[:2] != self._first.mask.shape:
+      raise ValueError(
+        f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first mask '
+        f'{self._first.mask.shape[1]}x{self._first.mask.shape[0]}; frames of a '
+        'video may not change size.'
+      )
+    return SegmentedFrame(self._first.mask.copy(), self._first.object_ids)
+
+
+class GlobalMatching:
+  """Every pixel at stride 4 becomes the object whose nearest reference pixel is nearest.
+
+  Has `begin` and `advance` of `inference.InferenceGraph`, for `VideoSegmenter`. Only the embedding
+  of a model is used: no head, no previous frame. Of equal distances the lowest object index wins,
+  so what is at distance 1 of everything is background. Labels are enlarged by nearest neighbour.
+
+  Source: the original does this for `classification_loss='triplet'` (`research/feelvos/model.py`,
+  `predict_labels`).
+  """
+
+  def __init__(self, graph):
+    """Takes an `inference.InferenceGraph`."""
+    self._graph = graph
+    self.options = graph.options
+    self._match = tf.function(
+      lambda embedding, bank, count: matching.global_matching(
+        embedding, bank, count, k=graph.options.k_nearest_neighbors
+      ),
+      autograph=False,
+      reduce_retracing=True,
+    )
+
+  def begin(self, frame, labels, num_objects, references=None):
+    """State after the reference frame; see `inference.InferenceGraph.begin`."""
+    return self._graph.begin(frame, labels, num_objects, references)
+
+  def advance(self, frame, state, num_objects, size):
+    """Segments a frame; takes and returns what `inference.InferenceGraph.advance` does.
+
+    The logits are the negative distances; the state stays as it is.
+    """
+    _, embedding = self._graph.extract(frame)
+    distance = self._match(embedding, state.reference, tf.constant(num_objects, tf.int32))
+    small = tf.argmin(distance, axis=0, output_type=tf.int32)
+    labels = layers.resize_nearest(small[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]
+    return labels, -distance, distance, tf.zeros([0, 0, 0]), state

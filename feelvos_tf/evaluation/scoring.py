@@ -1,0 +1,282 @@
+"""From folders of masks to scores: in parallel, resumable, with errors that name the file."""
+
+from collections.abc import Iterator, Sequence
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+
+import cv2
+import numpy as np
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import whole_file
+from feelvos_tf.datasets import worker_processes
+from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequences as sequences_lib
+from feelvos_tf.evaluation.sequences import SequenceFiles
+
+_STATE_VERSION = 1  # raise it when the same files would be scored differently
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationOptions:
+  """How a set of sequences is scored."""
+
+  protocol: str = 'davis2017'  # a key of evaluation.PROTOCOLS
+  on_error: str = 'fail'  # fail: the first bad sequence ends the run; skip: it is left out
+  missing_frames: str = 'error'  # error: the sequence is bad; empty: scored as an empty mask
+  num_workers: int = 0  # processes; 0: one per core
+
+  def __post_init__(self):
+    for value, allowed in (
+      (self.protocol, tuple(measures.PROTOCOLS)),
+      (self.on_error, ('fail', 'skip')),
+      (self.missing_frames, ('error', 'empty')),
+    ):
+      if value not in allowed:
+        raise ValueError(f'{value!r} given, one of {", ".join(allowed)} expected')
+    if self.num_workers < 0:
+      raise ValueError(
+        f'{self.num_workers} worker processes given, 0 (one per core) or more expected'
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What became of one sequence: its scores, or why it was left out."""
+
+  name: str
+  scores: measures.SequenceScores | None = None
+  error: str = ''
+  resumed: bool = False  # the scores were read back, not computed
+
+
+class SequenceMasks:
+  """The masks of one sequence and of its results, read from files when asked for.
+
+  Attributes:
+    names: names of the annotated frames, in order.
+    missing: names of the frames whose result was missing and taken as empty.
+  """
+
+  def __init__(self, files: SequenceFiles, missing_frames: str = 'error'):
+    """Looks at the folders.
+
+    Args:
+      files: where the masks are.
+      missing_frames: 'error' or 'empty', see `EvaluationOptions`.
+
+    Raises:
+      FileNotFoundError: a folder is missing or empty.
+      ValueError: the first mask cannot be read.
+    """
+    self._files, self._missing_frames = files, missing_frames
+    self.names, self.missing = files.frame_names(), []
+    if not files.results.is_dir():
+      raise FileNotFoundError(
+        f'{files.results}: no results for the sequence {files.name!r}, a folder of PNG masks '
+        f'expected ({self.names[0]}.png, ...); check --results_dir'
+      )
+    # White in a grey file is an object if the first mask has no other one, else it is void.
+    # Results made from such a mask may call the object 255, as it did.
+    self._binary = masks.read_mask(files.truth / f'{self.names[0]}.png').binary
+    self._last = (-1, None)
+
+  def truth(self, index: int) -> np.ndarray:
+    """uint8 [height, width], ids of the ground truth with 255 for void."""
+    if self._last[0] != index:  # kept, because `prediction` asks for the size
+      path = self._files.truth / f'{self.names[index]}.png'
+      white = 'object' if self._binary else 'void'
+      self._last = index, masks.read_mask(path, grey_255=white).ids
+    return self._last[1]
+
+  def prediction(self, index: int) -> np.ndarray:
+    """uint8 [height, width], ids of the result.
+
+    Raises:
+      FileNotFoundError: it is missing.
+      ValueError: it cannot be read or has another size than the ground truth.
+    """
+    path, truth = self._files.results / f'{self.names[index]}.png', self.truth(index)
+    if not path.is_file():
+      if self._missing_frames == 'error':
+        raise FileNotFoundError(
+          f'{path}: no such mask, one for every annotated frame expected; write it, or count '
+          'missing frames as empty masks with --missing_frames=empty'
+        )
+      self.missing.append(self.names[index])
+      return np.zeros_like(truth)
+    ids = masks.read_mask(path).ids
+    if ids.shape != truth.shape:
+      raise ValueError(
+        f'{path}: a mask of {ids.shape[1]}x{ids.shape[0]} pixels given, '
+        f'{truth.shape[1]}x{truth.shape[0]} (the ground truth) expected; write the masks at '
+        'the size of the ground truth'
+      )
+    return np.where(ids == masks.VOID_ID, np.uint8(1), ids) if self._binary else ids
+
+
+def score_files(
+  files: SequenceFiles, options: EvaluationOptions = EvaluationOptions()
+) -> measures.SequenceScores:
+  """Scores one sequence from its files.
+
+  Args:
+    files: what to compare.
+    options: the protocol, and what a missing frame means.
+
+  Returns:
+    SequenceScores; the notes tell of missing frames that were scored as empty.
+
+  Raises:
+    FileNotFoundError: the sequence or a frame is missing.
+    ValueError: a mask cannot be read or has another size, or nothing can be scored.
+  """
+  sequence = SequenceMasks(files, options.missing_frames)
+  protocol = measures.PROTOCOLS[options.protocol]
+  scores = measures.score_sequence(
+    files.name, sequence.names, sequence.truth, sequence.prediction, protocol, str(files.truth)
+  )
+  if sequence.missing:
+    note = (
+      f'{len(sequence.missing)} missing frame(s) counted as empty, the first is '
+      f'{sequence.missing[0]}.png'
+    )
+    scores = dataclasses.replace(scores, notes=scores.notes + (note,))
+  return scores
+
+
+def score_all(
+  sequences: Sequence[SequenceFiles],
+  options: EvaluationOptions = EvaluationOptions(),
+  state_dir=None,
+) -> Iterator[Outcome]:
+  """Scores sequences in parallel, yielding each as it is done.
+
+  A sequence whose files and options are the same as in an earlier run with `state_dir` is read
+  back instead of scored.
+
+  Args:
+    sequences: what to score.
+    options: how.
+    state_dir: folder of finished sequences, made if needed; None keeps nothing.
+
+  Yields:
+    Outcome, in the order of completion.
+
+  Raises:
+    FileNotFoundError, ValueError: with on_error='fail', what was wrong with a sequence; those
+      that were done before it are kept in `state_dir`.
+  """
+  pending = []
+  for files in sequences:
+    outcome = _resume(files, options, state_dir)
+    if outcome:
+      yield outcome
+    else:
+      pending.append(files)
+  # What has no results fails at once; then the longest, so that no process ends the run alone.
+  pending.sort(
+    key=lambda files: (files.results.is_dir(), -len(sequences_lib.png_names(files.truth)))
+  )
+  for files, (scores, error) in _run(pending, options):
+    if error is not None and options.on_error == 'fail':
+      raise error
+    if error is not None:
+      yield Outcome(files.name, error=str(error))
+      continue
+    if state_dir is not None:
+      _save_state(files, options, state_dir, scores)
+    yield Outcome(files.name, scores)
+
+
+def _run(pending, options):
+  """Yields (files, (scores, error)) as sequences finish, from processes if that helps."""
+  num_workers = min(options.num_workers or os.cpu_count() or 1, len(pending))
+  if num_workers <= 1:
+    for files in pending:
+      yield files, _attempt(files, options)
+    return
+  yield from worker_processes.finished(
+    functools.partial(_attempt, options=options),
+    pending,
+    num_workers,
+    'run again with fewer (--num_workers): finished sequences are kept',
+    cv2.setNumThreads,
+    (1,),
+  )  # the processes already fill the cores
+
+
+def _attempt(files, options):
+  """(scores, None) or (None, the error that the user can do something about)."""
+  try:
+    return score_files(files, options), None
+  except (OSError, ValueError) as error:
+    return None, error
+
+
+def _fingerprint(files, options):
+  """Changes when a file that counts, or an option that counts, changes."""
+  digest = hashlib.sha256(f'{_STATE_VERSION} {options.protocol} {options.missing_frames}'.encode())
+  for folder in (files.truth, files.results):
+    entries = sorted(os.scandir(folder), key=lambda e: e.name) if folder.is_dir() else ()
+    for entry in entries:
+      stat = entry.stat()
+      digest.update(f'{entry.name} {stat.st_size} {stat.st_mtime_ns}\n'.encode())
+    digest.update(b'\n')
+  return digest.hexdigest()
+
+
+def _state_path(files, state_dir):
+  return pathlib.Path(state_dir) / f'{files.name}.json'
+
+
+def _resume(files, options, state_dir):
+  """The Outcome of an earlier run, or None."""
+  if state_dir is None or not _state_path(files, state_dir).is_file():
+    return None
+  try:
+    state = json.loads(_state_path(files, state_dir).read_text(encoding='utf-8'))
+    if state['fingerprint'] != _fingerprint(files, options):
+      return None
+    scores = measures.SequenceScores(
+      files.name,
+      tuple(state['object_ids']),
+      tuple(state['frame_names']),
+      _from_json(state['j']),
+      _from_json(state['f']),
+      tuple(state['notes']),
+    )
+  except (ValueError, KeyError, TypeError):
+    return None  # a damaged state is no state
+  return Outcome(files.name, scores, resumed=True)
+
+
+def _save_state(files, options, state_dir, scores):
+  path = _state_path(files, state_dir)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  whole_file.write_text(
+    path,
+    json.dumps(
+      {
+        'fingerprint': _fingerprint(files, options),
+        'object_ids': scores.object_ids,
+        'frame_names': scores.frame_names,
+        'j': _to_json(scores.j),
+        'f': _to_json(scores.f),
+        'notes': scores.notes,
+      }
+    ),
+  )
+
+
+def _to_json(values):
+  """Nested lists with None for NaN, which JSON does not have."""
+  return [[None if np.isnan(v) else v for v in row] for row in values.tolist()]
+
+
+def _from_json(rows):
+  return np.array([[np.nan if v is None else v for v in row] for row in rows], np.float64)

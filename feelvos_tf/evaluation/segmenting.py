@@ -1,0 +1,306 @@
+"""Runs the model over the videos of a split, so that its masks can be scored like any others.
+
+Objects that are annotated for the first time after the first frame (YouTube-VOS) get a segmenter
+of their own from there on; the groups are merged as independent opinions on each pixel.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import time
+
+import cv2
+import numpy as np
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import video as video_lib
+from feelvos_tf.datasets import whole_file
+from feelvos_tf.datasets import worker_processes
+from feelvos_tf.evaluation import methods
+from feelvos_tf.runtime import background
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+  """What became of one video.
+
+  Attributes:
+    name: name of the video.
+    seconds_per_frame: median time of a step, or None.
+    error: why it was not segmented, or ''.
+    resumed: an earlier run had done it.
+    matmul_gflops: what the machine reached in float32 matrix products just before, or None.
+  """
+
+  name: str
+  seconds_per_frame: float | None = None
+  error: str = ''
+  resumed: bool = False
+  matmul_gflops: float | None = None
+
+
+def segment_video(video, new_segmenter: Callable, late_objects: bool = False) -> Iterator:
+  """Segments a video from its own annotations.
+
+  Args:
+    video: `feelvos_tf.datasets.video.Video` with at least one mask.
+    new_segmenter: returns an object with the `start` and `step` of `VideoSegmenter`.
+    late_objects: also take up objects whose first mask is on a later frame.
+
+  Yields:
+    (frame name, ids uint8 [height, width], SegmentedFrame or None, seconds) for every frame;
+    empty ids before the first mask. The SegmentedFrame is there while there is one group.
+
+  Raises:
+    ValueError: no mask with an object, or an unreadable frame or mask.
+  """
+  beginnings = _beginnings(video, late_objects)
+  groups = []
+  for index, frame in enumerate(background.prefetch(video.frames())):
+    start = time.perf_counter()
+    results = [segmenter.step(frame) for segmenter in groups]
+    merged = _merge(results) if len(results) > 1 else None
+    begins = beginnings.get(index)
+    if begins is not None:
+      groups.append(new_segmenter())
+      results.append(groups[-1].start(frame, begins))
+    seconds = time.perf_counter() - start
+    if not results:
+      ids = np.zeros(frame.shape[:2], np.uint8)
+    else:
+      ids = (results[0].mask if merged is None else merged).copy()
+      if begins is not None:
+        ids[begins != 0] = begins[begins != 0]
+    yield video.frame_names[index], ids, results[0] if len(groups) == 1 else None, seconds
+
+
+def segment_all(
+  videos: Sequence,
+  run: methods.ModelRun,
+  output_dir,
+  on_error: str = 'fail',
+  parallel_clips: int = 1,
+  new_segmenter: Callable | None = None,
+  on_frames: Callable[[int, str], None] | None = None,
+) -> Iterator[Clip]:
+  """Segments videos; those that an earlier run of the same model finished are left as they are.
+
+  Args:
+    videos: `feelvos_tf.datasets.video.Video`s.
+    run: the model.
+    output_dir: gets `masks/<video>/<frame>.png`, `segmented/<video>.json` and, with
+      `run.keep_maps`, `maps/<video>/<frame>.png` (see `write_maps`).
+    on_error: 'fail' or 'skip'.
+    parallel_clips: videos segmented at the same time, in processes that each load the model.
+    new_segmenter: instead of loading the model; only without parallel clips.
+    on_frames: told of progress: number of frames done since the last call, video.
+
+  Yields:
+    Clip, in the order of completion.
+
+  Raises:
+    FileNotFoundError, ValueError: with on_error='fail', what was wrong.
+  """
+  output_dir, fingerprint = pathlib.Path(output_dir), run.fingerprint()
+  on_frames = on_frames or (lambda count, name: None)
+  pending = []
+  for video in videos:
+    clip = _finished(video, output_dir, fingerprint)
+    if clip:
+      on_frames(video.num_frames, video.name)
+      yield clip
+    else:
+      pending.append(video)
+  if parallel_clips <= 1 or len(pending) <= 1:
+    outcomes = _run_here(pending, run, output_dir, new_segmenter, on_frames)
+  else:
+    outcomes = _run_in_processes(pending, run, output_dir, parallel_clips, on_frames)
+  for name, (clip, error) in outcomes:
+    if error is not None and on_error == 'fail':
+      raise error
+    yield Clip(name, error=str(error)) if error is not None else clip
+
+
+def write_maps(path, result) -> None:
+  """Keeps what the model saw of one frame, as a grey PNG at stride 4.
+
+  Args:
+    path: file to write. Rows are the channels (background first), columns are global distance,
+      local distance and probability, each scaled from 0..1 to 0..255; 0 for an unused distance.
+    result: SegmentedFrame of a step.
+  """
+  logits = result.stride4_logits
+  scaled = np.exp(logits - logits.max(0))
+  probabilities = scaled / scaled.sum(0)
+  columns = [result.global_distance, result.local_distance, probabilities]
+  columns = [np.zeros_like(probabilities) if c is None else c for c in columns]
+  grid = np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
+  encoded = cv2.imencode('.png', np.round(grid * 255).astype(np.uint8))[1]
+  whole_file.write_bytes(path, encoded.tobytes())
+
+
+def read_maps(path, num_channels: int) -> np.ndarray:
+  """Maps of one frame: uint8 [channels, 3, h4, w4]; the 3 are those of `write_maps`.
+
+  Raises:
+    FileNotFoundError: the frame has none.
+  """
+  if not pathlib.Path(path).is_file():
+    raise FileNotFoundError(f'{path}: no maps of this frame; run the model again with maps kept')
+  grid = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+  height, width = grid.shape[0] // num_channels, grid.shape[1] // 3
+  return grid.reshape(num_channels, height, 3, width).transpose(0, 2, 1, 3)
+
+
+def read_state(output_dir, name: str) -> dict:
+  """What is known of a finished video: 'seconds_per_frame', 'object_ids'; {} if nothing is."""
+  path = _state_path(pathlib.Path(output_dir), name)
+  try:
+    return json.loads(path.read_text(encoding='utf-8'))
+  except (OSError, ValueError):
+    return {}
+
+
+def _beginnings(video, late_objects):
+  """{frame index: uint8 [height, width] ids of the objects first annotated there}."""
+  known, found = set(), {}
+  for index in video.masked_frames:
+    mask = video.mask(index)
+    new = [i for i in mask.object_ids if i not in known]
+    if new:
+      known.update(new)
+      found[index] = np.where(np.isin(mask.ids, new), mask.ids, 0).astype(np.uint8)
+    if found and not late_objects:
+      break
+  if not found:
+    raise ValueError(
+      f'{video.name}: no mask with an object, at least one annotated frame '
+      'expected; leave the video out or annotate its first frame'
+    )
+  return found
+
+
+def _merge(results):
+  """ids of several groups' SegmentedFrames: the likeliest object, each pixel having one.
+
+  Groups are taken as independent: an object's probability is its group's times that every other
+  group sees background.
+  """
+  backgrounds = [result.probabilities[0] for result in results]
+  best = np.prod(backgrounds, axis=0)
+  ids = np.zeros(best.shape, np.uint8)
+  for number, result in enumerate(results):
+    others = np.prod(backgrounds[:number] + backgrounds[number + 1 :], axis=0)
+    for channel, object_id in enumerate(result.object_ids[1:], 1):
+      likelihood = result.probabilities[channel] * others
+      better = likelihood > best
+      ids[better] = object_id
+      best = np.maximum(best, likelihood)
+  return ids
+
+
+def _write_video(video, new_segmenter, run, output_dir, on_frames):
+  """Segments a video to files; returns its Clip."""
+  folder = output_dir / 'masks' / video.name
+  folder.mkdir(parents=True, exist_ok=True)
+  maps = output_dir / 'maps' / video.name
+  if run.keep_maps:
+    maps.mkdir(parents=True, exist_ok=True)
+  times, object_ids = [], ()
+  speed = getattr(new_segmenter, 'matmul_gflops', lambda: None)()
+  for name, ids, result, seconds in segment_video(video, new_segmenter, run.late_objects):
+    masks.write_mask(folder / f'{name}.png', ids)
+    on_frames(1, video.name)
+    if result is not None:
+      object_ids = tuple(int(i) for i in result.object_ids)
+    if result is not None and result.stride4_logits is not None:
+      times.append(seconds)
+      if run.keep_maps:
+        write_maps(maps / f'{name}.png', result)
+  state = {
+    'fingerprint': run.fingerprint(),
+    'object_ids': object_ids,
+    'seconds_per_frame': float(np.median(times)) if times else None,
+    'matmul_gflops': speed,
+  }
+  path = _state_path(output_dir, video.name)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  whole_file.write_text(path, json.dumps(state))
+  return Clip(video.name, state['seconds_per_frame'], matmul_gflops=speed)
+
+
+def _attempt(video, new_segmenter, run, output_dir, on_frames):
+  """(Clip, None) or (None, the error that the user can do something about)."""
+  try:
+    return _write_video(video, new_segmenter, run, output_dir, on_frames), None
+  except (OSError, ValueError) as error:
+    return None, error
+
+
+def _run_here(pending, run, output_dir, new_segmenter, on_frames):
+  """Yields (name, (Clip, error)), one video after another."""
+  if pending and new_segmenter is None:
+    new_segmenter = methods.Segmenters(run)
+  for video in pending:
+    yield video.name, _attempt(video, new_segmenter, run, output_dir, on_frames)
+
+
+def _run_in_processes(pending, run, output_dir, parallel_clips, on_frames):
+  """Yields (name, (Clip, error)) as videos finish."""
+  workers = min(parallel_clips, len(pending))
+  work = functools.partial(_attempt_in_worker, run=run, output_dir=output_dir)
+  for video, attempt in worker_processes.finished(
+    work,
+    pending,
+    workers,
+    'run again with fewer --parallel_clips: finished videos are kept',
+    _start_worker,
+    (run, workers),
+  ):
+    on_frames(video.num_frames, video.name)
+    yield video.name, attempt
+
+
+_WORKER = {}  # of a worker process: its segmenters
+
+
+def _start_worker(run, workers):
+  import tensorflow as tf
+
+  threads = max(1, (os.cpu_count() or 1) // workers)
+  tf.config.threading.set_intra_op_parallelism_threads(threads)
+  tf.config.threading.set_inter_op_parallelism_threads(1)
+  try:
+    _WORKER['segmenters'] = methods.Segmenters(run)
+  except (OSError, ValueError) as error:  # an exception here would only break the pool
+    _WORKER['error'] = error
+
+
+def _attempt_in_worker(video, run, output_dir):
+  if 'error' in _WORKER:
+    return None, _WORKER['error']
+  return _attempt(video, _WORKER['segmenters'], run, output_dir, lambda count, name: None)
+
+
+def _state_path(output_dir, name):
+  return output_dir / 'segmented' / f'{name}.json'
+
+
+def _finished(video, output_dir, fingerprint):
+  """The Clip of an earlier run, or None."""
+  state = read_state(output_dir, video.name)
+  if state.get('fingerprint') != fingerprint:
+    return None
+  folder = output_dir / 'masks' / video.name
+  written = {p.stem for p in video_lib.list_images(folder)} if folder.is_dir() else set()
+  if not set(video.frame_names) <= written:
+    return None
+  return Clip(
+    video.name,
+    state.get('seconds_per_frame'),
+    resumed=True,
+    matmul_gflops=state.get('matmul_gflops'),
+  )

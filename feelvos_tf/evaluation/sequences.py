@@ -1,0 +1,273 @@
+"""Which sequences there are to score: DAVIS splits and YouTube-VOS splits on disk.
+
+Ground truth is a DAVIS root (`Annotations/<resolution>/<sequence>/*.png` and
+`ImageSets/<year>/<split>.txt`) or a YouTube-VOS split (`Annotations/<video>/*.png`, `meta.json`).
+Results of any method are `<results_dir>/<sequence>/<frame>.png`, named as the ground truth.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import json
+import os
+import pathlib
+
+import cv2
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import davis
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceFiles:
+  """One sequence to score.
+
+  Attributes:
+    name: name of the sequence.
+    truth: folder of its ground-truth masks.
+    results: folder of its results.
+    frames: folder of its images, needed for submissions and pictures only.
+  """
+
+  name: str
+  truth: pathlib.Path
+  results: pathlib.Path
+  frames: pathlib.Path
+
+  def frame_names(self) -> list[str]:
+    """Names of the annotated frames, in order.
+
+    Raises:
+      FileNotFoundError: the folder is missing or holds no PNG file.
+    """
+    names = png_names(self.truth)
+    if not names:
+      raise FileNotFoundError(
+        f'{self.truth}: no ground-truth masks found, a folder of PNG masks expected; '
+        f'check the data root and the sequence name {self.name!r}'
+      )
+    return names
+
+
+def davis_sequences(
+  root, results_dir, year='2017', split='val', resolution='480p', names=None
+) -> list[SequenceFiles]:
+  """The sequences of a DAVIS split.
+
+  Args:
+    root: DAVIS root.
+    results_dir: folder of the results.
+    year: '2016' or '2017', which list of sequences is read.
+    split: name of the list: train, val, test-dev, ...
+    resolution: folder under Annotations.
+    names: if given, these sequences instead of a split.
+
+  Returns:
+    SequenceFiles in the order of the list.
+
+  Raises:
+    FileNotFoundError: the list or the annotations are not there.
+  """
+  root = pathlib.Path(root)
+  annotations = root / 'Annotations' / resolution
+  if not annotations.is_dir():
+    raise FileNotFoundError(
+      f'{annotations}: no such folder; a DAVIS root with Annotations/{resolution} expected, '
+      'check --davis_root and --resolution'
+    )
+  if names is None:
+    names = davis.read_split(root, str(year), split, resolution)
+  return _with_results(annotations, root / 'JPEGImages' / resolution, results_dir, names)
+
+
+def youtube_vos_sequences(root, results_dir, names=None) -> list[SequenceFiles]:
+  """The videos of a YouTube-VOS split that has ground truth.
+
+  Args:
+    root: folder of the split, with Annotations.
+    results_dir: folder of the results.
+    names: if given, only these videos.
+
+  Returns:
+    SequenceFiles, sorted by name.
+
+  Raises:
+    FileNotFoundError: there are no annotations.
+  """
+  annotations = pathlib.Path(root) / 'Annotations'
+  if not annotations.is_dir():
+    raise FileNotFoundError(
+      f'{annotations}: no such folder; the folder of a YouTube-VOS split with Annotations and '
+      'meta.json expected, check --youtube_vos_root'
+    )
+  if names is None:
+    names = sorted(path.name for path in annotations.iterdir() if path.is_dir())
+  return _with_results(annotations, pathlib.Path(root) / 'JPEGImages', results_dir, names)
+
+
+def record_sequences(
+  dataset_dir, split: str, unpack_dir, results_dir, names=None
+) -> list[SequenceFiles]:
+  """The videos of TFRecords written by `tools.convert_to_tfrecord`.
+
+  They are unpacked to files first, once, so that everything else works as with folders.
+
+  Args:
+    dataset_dir: folder of the shards.
+    split: name of the split.
+    unpack_dir: gets `Annotations/<video>/` and `JPEGImages/<video>/`.
+    results_dir: folder of the results.
+    names: if given, only these videos, in this order.
+
+  Returns:
+    SequenceFiles in the order of the records.
+
+  Raises:
+    FileNotFoundError: there are no such shards.
+    ValueError: a record is broken, a name is unknown, or `unpack_dir` holds other records.
+  """
+  from feelvos_tf.datasets.tfrecord import (
+    videos as videos_lib,  # imports TensorFlow, which scoring folders does not need
+  )
+
+  unpack_dir = pathlib.Path(unpack_dir)
+  source, origin = unpack_dir / 'source.txt', f'{pathlib.Path(dataset_dir).resolve()} {split}\n'
+  if source.is_file() and source.read_text(encoding='utf-8') != origin:
+    raise ValueError(
+      f'{unpack_dir}: holds the videos of {source.read_text("utf-8").strip()}; '
+      'choose another --output_dir for other records'
+    )
+  unpack_dir.mkdir(parents=True, exist_ok=True)
+  source.write_text(origin, encoding='utf-8')
+  found = []
+  for video in videos_lib.record_videos(dataset_dir, split):
+    found.append(video.name)
+    if names is None or video.name in names:
+      _unpack(video, unpack_dir)
+  unknown = [name for name in names or () if name not in found]
+  if unknown:
+    raise ValueError(
+      f'sequence {unknown[0]!r} given, one of split {split} expected: {", ".join(found)}'
+    )
+  return _with_results(
+    unpack_dir / 'Annotations',
+    unpack_dir / 'JPEGImages',
+    results_dir,
+    found if names is None else names,
+  )
+
+
+def with_ground_truth(
+  sequences: Sequence[SequenceFiles], sparse_masks_given: bool = False
+) -> list[SequenceFiles]:
+  """The sequences that have more masks than those given to a method.
+
+  Args:
+    sequences: what to look at.
+    sparse_masks_given: the first mask of every object is given, wherever it is (YouTube-VOS);
+      then a sequence with masks on less than half of its frames has no ground truth. Otherwise
+      only a sequence with a single mask has none.
+
+  Returns:
+    Those with ground truth; also those with no masks at all, whose scoring tells what is wrong.
+  """
+
+  def has_truth(files):
+    num_masks = len(png_names(files.truth))
+    if sparse_masks_given and files.frames.is_dir():
+      return not num_masks or 2 * num_masks >= sum(1 for _ in files.frames.iterdir())
+    return num_masks != 1
+
+  return [files for files in sequences if has_truth(files)]
+
+
+def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
+  """Which objects of a YouTube-VOS split are of categories seen in training.
+
+  An object's entry in `meta.json` may say so itself (`"seen": true`); else its `"category"` is
+  looked up among the categories of the training split.
+
+  Args:
+    root: folder of the split, with meta.json.
+    train_meta: meta.json of the training split; by default `../train/meta.json` if it exists.
+
+  Returns:
+    (sequence name, object id) -> bool; None when the files do not tell for every object.
+  """
+  meta = pathlib.Path(root) / 'meta.json'
+  if not meta.is_file():
+    return None
+  train_meta = pathlib.Path(train_meta or pathlib.Path(root).parent / 'train' / 'meta.json')
+  trained = set()
+  if train_meta.is_file():
+    trained = {entry.get('category') for _, _, entry in _meta_objects(train_meta)} - {None}
+  table = {}
+  for video, object_id, entry in _meta_objects(meta):
+    if 'seen' in entry:
+      table[video, object_id] = bool(entry['seen'])
+    elif trained and 'category' in entry:
+      table[video, object_id] = entry['category'] in trained
+    else:
+      return None
+
+  def seen(video, object_id):
+    if (video, object_id) not in table:
+      raise ValueError(
+        f'{meta}: object {object_id} of {video!r} is not listed, every object of '
+        'the annotations expected'
+      )
+    return table[video, object_id]
+
+  return seen
+
+
+def png_names(folder: pathlib.Path) -> list[str]:
+  """Sorted names without suffix of the PNG files of a folder; empty if there is no folder."""
+  if not folder.is_dir():
+    return []
+  return sorted(path.stem for path in folder.iterdir() if path.suffix.lower() == '.png')
+
+
+def _unpack(video, folder):
+  """Writes frames and masks of a video, unless they are there; the annotations come last."""
+  frames, truth = folder / 'JPEGImages' / video.name, folder / 'Annotations' / video.name
+  if truth.is_dir():
+    return
+  frames.mkdir(parents=True, exist_ok=True)
+  unfinished = truth.with_name(f'{truth.name}.tmp')
+  unfinished.mkdir(parents=True, exist_ok=True)
+  for index in range(video.num_frames):
+    name, encoded = video.frame_names[index], video.encoded_frame(index)
+    if encoded is None:
+      data = cv2.imencode('.png', cv2.cvtColor(video.frame(index), cv2.COLOR_RGB2BGR))[1]
+      encoded = data.tobytes(), 'PNG'
+    suffix = {'JPEG': 'jpg', 'PNG': 'png'}[encoded[1]]
+    (frames / f'{name}.{suffix}').write_bytes(encoded[0])
+    mask = video.mask(index)
+    if mask is not None:
+      masks.write_mask(unfinished / f'{name}.png', mask.ids, mask.palette)
+  os.replace(unfinished, truth)
+
+
+def _with_results(annotations, frames, results_dir, names):
+  results = pathlib.Path(results_dir)
+  return [
+    SequenceFiles(name, annotations / name, results / name, frames / name)
+    for name in dict.fromkeys(names)
+  ]  # each once
+
+
+def _meta_objects(path):
+  """Yields (video, object id, entry) of a YouTube-VOS meta.json."""
+  try:
+    videos = json.loads(path.read_text(encoding='utf-8'))['videos']
+    found = [
+      (video, int(object_id), entry)
+      for video, content in videos.items()
+      for object_id, entry in content['objects'].items()
+    ]
+  except (ValueError, KeyError, TypeError, AttributeError):
+    raise ValueError(
+      f'{path}: not a YouTube-VOS meta file, {{"videos": {{name: {{"objects": {{id: ...}}}}}}}} '
+      'expected'
+    ) from None
+  return found

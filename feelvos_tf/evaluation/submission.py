@@ -1,0 +1,91 @@
+"""Submission archives that the DAVIS and YouTube-VOS servers accept.
+
+DAVIS wants the folders of the sequences at the top of the archive; YouTube-VOS wants them in a
+folder `Annotations`. Both want one palette PNG per frame, named as the frame, holding object ids
+of the given masks.
+"""
+
+import pathlib
+import zipfile
+
+import numpy as np
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import video
+from feelvos_tf.datasets import whole_file
+
+LAYOUTS = {'davis': '', 'youtube_vos': 'Annotations/'}  # folder above the sequences
+# A fixed date makes equal results equal archives.
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def write_submission(path, results_dir, sequences, layout: str = 'davis') -> int:
+  """Checks the results of a split and packs them.
+
+  Args:
+    path: the zip file to write.
+    results_dir: folder with `<sequence>/<frame>.png`.
+    sequences: (name, folder of the frames, folder of the given masks) of every sequence.
+    layout: 'davis' or 'youtube_vos'.
+
+  Returns:
+    Number of masks in the archive.
+
+  Raises:
+    FileNotFoundError: a frame has no mask.
+    ValueError: a mask cannot be read, has another size or an id that was not given.
+  """
+  if layout not in LAYOUTS:
+    raise ValueError(f'{layout!r} given, one of {", ".join(LAYOUTS)} expected')
+  results_dir = pathlib.Path(results_dir)
+  count = 0
+  with whole_file.appearing(path) as temporary:
+    # PNG files are deflated already.
+    with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive:
+      for name, frames, given in sequences:
+        for frame, data in _checked_masks(results_dir / name, frames, _given(given, layout)):
+          archive.writestr(zipfile.ZipInfo(f'{LAYOUTS[layout]}{name}/{frame}.png', _DATE), data)
+          count += 1
+  return count
+
+
+def _checked_masks(results, frames, given):
+  """Yields (frame name, bytes of a palette PNG) for every frame of a sequence."""
+  names = [p.stem for p in video.list_images(frames)]
+  if not names:
+    raise FileNotFoundError(f'{frames}: no frames found, a folder of images expected')
+  allowed, shape = given
+  for name in names:
+    file = results / f'{name}.png'
+    if not file.is_file():
+      raise FileNotFoundError(
+        f'{file}: no such mask, the server expects one for every frame; write it and pack again'
+      )
+    mask = masks.read_mask(file)
+    if mask.ids.shape != shape:
+      raise ValueError(
+        f'{file}: a mask of {mask.ids.shape[1]}x{mask.ids.shape[0]} pixels given, '
+        f'{shape[1]}x{shape[0]} (the given masks) expected'
+      )
+    extra = set(np.unique(mask.ids).tolist()) - allowed
+    if extra:
+      raise ValueError(
+        f'{file}: ids {sorted(extra)} given, only {sorted(allowed)} of the given masks expected; '
+        'the server refuses others'
+      )
+    is_indexed = mask.palette is not None
+    yield name, file.read_bytes() if is_indexed else masks.encode_mask(mask.ids)
+
+
+def _given(folder, layout):
+  """(ids of the given masks and background, their size). DAVIS gives the first one only."""
+  files = sorted(pathlib.Path(folder).glob('*.png'))
+  files = files[:1] if layout == 'davis' else files
+  if not files:
+    raise FileNotFoundError(f"{folder}: no given masks found, at least the first frame's expected")
+  ids, shape = {0}, None
+  for file in files:
+    mask = masks.read_mask(file)
+    ids.update(mask.object_ids)
+    shape = mask.ids.shape
+  return ids, shape

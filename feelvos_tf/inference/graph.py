@@ -1,0 +1,359 @@
+"""The arithmetic of inference as graph functions: extract, initialize, step.
+
+One place for what `VideoSegmenter`, the exported SavedModels and the benchmarks run. The
+functions take and return plain tensors; the state between frames is a `State`.
+
+Source: paper section 3.6; original `research/feelvos/vis_video.py`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf import matching
+from feelvos_tf.deeplab import layers
+from feelvos_tf.inference import frozen_graph
+from feelvos_tf.model import feelvos
+from feelvos_tf.model import geometry
+from feelvos_tf.model.options import FEWEST_REFERENCE_PIXELS
+
+
+class State(NamedTuple):
+  """What is remembered between frames; its size depends on the frame's size only.
+
+  Attributes:
+    reference: `matching.ReferenceBank` of the reference frames.
+    previous: `model.PreviousFrame`.
+  """
+
+  reference: matching.ReferenceBank
+  previous: feelvos.PreviousFrame
+
+
+# Names of a state's tensors, flattened, in the signatures of an exported model.
+STATE_NAMES = (
+  'reference_rows',
+  'reference_block_object',
+  'reference_center',
+  'previous_embedding',
+  'previous_labels',
+  'previous_probabilities',
+)
+PREVIOUS_NAMES = STATE_NAMES[3:]
+
+
+class References(NamedTuple):
+  """Frames whose masks were given, as they are kept to build a bank of them and later ones.
+
+  Attributes:
+    embeddings: float32 [references, h4, w4, embedding_dimension].
+    labels: int32 [references, h4, w4], object index.
+  """
+
+  embeddings: tf.Tensor
+  labels: tf.Tensor
+
+
+def mean_confidence(logits):
+  """Mean probability of the positions that each object won; 0 if it won none.
+
+  Args:
+    logits: float32 [objects, h4, w4].
+
+  Returns:
+    float32 [objects].
+  """
+  probabilities = tf.nn.softmax(logits, axis=0)
+  winner = tf.argmax(logits, axis=0, output_type=tf.int32)
+  return tf.math.unsorted_segment_mean(
+    tf.reshape(tf.reduce_max(probabilities, axis=0), [-1]),
+    tf.reshape(winner, [-1]),
+    tf.shape(logits)[0],
+  )
+
+
+def shrink_object_labels(labels, num_objects, size=None):
+  """Smaller labels in which no object has vanished.
+
+  Nearest neighbour sampling misses objects of a few pixels. Such an object gets the one
+  position nearest to the centre of its pixels; it would be lost on the first frame otherwise.
+
+  Args:
+    labels: int32 [height, width], object index.
+    num_objects: int32 scalar.
+    size: (height, width) of the result; None takes stride 4.
+
+  Returns:
+    int32 labels of that size.
+  """
+  small = geometry.shrink_labels(labels, size)
+  full_counts = tf.math.bincount(
+    tf.reshape(labels, [-1]), minlength=num_objects, maxlength=num_objects
+  )
+  small_counts = tf.math.bincount(
+    tf.reshape(small, [-1]), minlength=num_objects, maxlength=num_objects
+  )
+  lost = tf.where((full_counts > 0) & (small_counts == 0))[:, 0]
+  if_lost = lambda: _restore_lost(labels, small, tf.cast(lost, tf.int32))
+  return tf.cond(tf.size(lost) > 0, if_lost, lambda: small)
+
+
+def _restore_lost(labels, small, lost):
+  scale = (tf.cast(tf.shape(small), tf.float32) - 1.0) / tf.maximum(
+    tf.cast(tf.shape(labels), tf.float32) - 1.0, 1.0
+  )
+
+  def center(index):
+    pixels = tf.cast(tf.where(labels == index), tf.float32)
+    return tf.cast(tf.round(tf.reduce_mean(pixels, axis=0) * scale), tf.int32)
+
+  centers = tf.map_fn(center, lost, fn_output_signature=tf.TensorSpec([2], tf.int32))
+  return tf.tensor_scatter_nd_update(small, centers, lost)
+
+
+def most_reference_pixels(labels, num_objects, options):
+  """How many reference pixels of an object are matched with, at most.
+
+  Args:
+    labels: int32 tensor of any shape, object index at stride 4; others than 0..num_objects - 1
+      belong to no object.
+    num_objects: int32 scalar.
+    options: `FeelvosOptions`; see `max_reference_pixels_per_object`, `max_reference_imbalance`.
+
+  Returns:
+    int, int32 scalar tensor, or None for all.
+  """
+  cap, imbalance = options.max_reference_pixels_per_object, options.max_reference_imbalance
+  if imbalance is None:
+    return cap
+  labels = tf.boolean_mask(labels, (labels >= 0) & (labels < num_objects))
+  counts = tf.math.bincount(labels, minlength=num_objects, maxlength=num_objects)
+  # Objects that are not there do not count; without any there is nothing to limit.
+  smallest = tf.reduce_min(tf.where(counts > 0, tf.cast(counts, tf.float32), float('inf')))
+  limit = tf.clip_by_value(imbalance * smallest, FEWEST_REFERENCE_PIXELS, 2.0**30)
+  limit = tf.cast(limit, tf.int32)
+  return limit if cap is None else tf.minimum(limit, cap)
+
+
+class InferenceFunctions:
+  """A model's inference as plain functions, for use inside a graph of one's own.
+
+  h4 and w4 are those of `model.stride_4_size`: a quarter of the frame's size, or of the size that
+  `FeelvosOptions.frame_grid` makes of it.
+
+  Attributes:
+    options: `FeelvosOptions` of the model.
+  """
+
+  def __init__(self, model):
+    """Takes a `Feelvos`; nothing is traced."""
+    self.options = model.options
+    self._model = model
+
+  def trace_extract(self, frame):
+    """`extract` for use inside a graph."""
+    images = frame[tf.newaxis]
+    if self.options.frame_grid is not None:
+      size = geometry.network_size(tf.shape(frame)[:2], self.options.frame_grid)
+      images = layers.resize_bilinear(tf.cast(images, tf.float32), size)
+    features, embedding = self._model.extract(images)
+    return features[0], embedding[0]
+
+  def trace_initialize(self, embedding, labels, num_objects):
+    """`initialize` for use inside a graph."""
+    labels = shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
+    reference = self._prepare_reference(embedding, labels, num_objects)
+    return State(reference, self._model.previous_frame(embedding, labels, num_objects))
+
+  def trace_correct(self, embedding, labels, num_objects, references):
+    """`correct` for use inside a graph."""
+    labels = shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
+    reference = self._prepare_reference(
+      tf.concat([references.embeddings, embedding[tf.newaxis]], axis=0),
+      tf.concat([references.labels, labels[tf.newaxis]], axis=0),
+      num_objects,
+    )
+    return State(reference, self._model.previous_frame(embedding, labels, num_objects))
+
+  def trace_restore(self, references, previous, num_objects):
+    """State from what was kept of it outside the graph.
+
+    Args:
+      references: `References`; their labels are `previous.labels` of the state after
+        `initialize` or `correct`.
+      previous: `model.PreviousFrame` of the frame before.
+      num_objects: int32 scalar, background included.
+
+    Returns:
+      `State`.
+    """
+    reference = self._prepare_reference(*references, num_objects)
+    return State(reference, self._model.previous_frame(*previous[:2], num_objects, previous[2]))
+
+  def _prepare_reference(self, embedding, labels, num_objects):
+    return self._model.prepare_reference(
+      embedding,
+      labels,
+      num_objects,
+      most_reference_pixels(labels, num_objects, self.options),
+      inference=True,
+    )
+
+  def trace_step(self, features, embedding, state, num_objects, size):
+    """`step` for use inside a graph."""
+    maps = self._model.match(
+      embedding, state.reference, state.previous, num_objects, inference=True
+    )
+    logits = self._model.segment(features, maps)
+    labels = tf.argmax(geometry.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
+    previous = self._model.previous_frame(
+      embedding,
+      geometry.shrink_labels(labels, tf.shape(logits)[1:]),
+      num_objects,
+      tf.nn.softmax(logits, axis=0),
+    )
+    none = tf.zeros([0, 0, 0])
+    return (
+      labels,
+      logits,
+      none if maps.global_distance is None else maps.global_distance,
+      none if maps.local_distance is None else maps.local_distance,
+      State(state.reference, previous),
+    )
+
+
+class InferenceGraph(InferenceFunctions):
+  """A model's inference as three graph functions with weights folded outside of them.
+
+  Batch norm is folded into the convolutions once; the graphs capture the results as tensors.
+  Constants inside the graphs would be as fast, but each step of freezing and optimising such a
+  graph copies all of them: Xception-65 took 3.8 GB. Weights changed later are not seen.
+
+  Attributes:
+    options: `FeelvosOptions` of the model.
+  """
+
+  def __init__(self, model, freeze=True):
+    """Traces the model.
+
+    Args:
+      model: `Feelvos`.
+      freeze: bool; False keeps variables (slower, but weights may change).
+    """
+    super().__init__(model)
+    self._freeze = freeze
+    frame = tf.TensorSpec([None, None, 3], tf.uint8, 'frame')
+    count = tf.TensorSpec([], tf.int32, 'num_objects')
+    labels = tf.TensorSpec([None, None], tf.int32, 'labels')
+    size = tf.TensorSpec([2], tf.int32, 'size')
+    self._extract, (features, embedding) = self._trace(self.trace_extract, frame)
+    self._initialize, state = self._trace(self.trace_initialize, embedding, labels, count)
+    self._step, _ = self._trace(self.trace_step, features, embedding, state, count, size)
+    references = References(
+      tf.TensorSpec([None, *embedding.shape], tf.float32),
+      tf.TensorSpec([None, None, None], tf.int32),
+    )
+    self._correct, _ = self._trace(self.trace_correct, embedding, labels, count, references)
+
+  def extract(self, frame):
+    """Features and embedding of a frame.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB.
+
+    Returns:
+      (features float32 [h4, w4, 256], embedding float32 [h4, w4, embedding_dimension]).
+    """
+    return self._extract(frame)
+
+  def initialize(self, embedding, labels, num_objects):
+    """State after the reference frame.
+
+    Args:
+      embedding: [h4, w4, embedding_dimension] of the reference frame.
+      labels: int32 [height, width], object index.
+      num_objects: int32 scalar, background included.
+
+    Returns:
+      `State`.
+    """
+    return self._initialize(embedding, labels, num_objects)
+
+  def correct(self, embedding, labels, num_objects, references):
+    """State after a frame whose mask is given in the middle of a video.
+
+    The frame is the previous frame of the next one, and it is matched globally beside the
+    reference frames before it: the distance to an object is the smallest one to any of them.
+
+    Args:
+      embedding: [h4, w4, embedding_dimension] of the frame.
+      labels: int32 [height, width], object index.
+      num_objects: int32 scalar, background included.
+      references: `References` to keep, with the same object indices.
+
+    Returns:
+      `State`.
+    """
+    return self._correct(embedding, labels, num_objects, references)
+
+  def begin(self, frame, labels, num_objects, references=None):
+    """State after a frame whose mask is given: `extract`, then `initialize` or `correct`.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB.
+      labels: int32 [height, width], object index.
+      num_objects: int32 scalar, background included.
+      references: `References`; None for the first frame of a video.
+
+    Returns:
+      `State`; its `previous` is the frame's own embedding and labels.
+    """
+    _, embedding = self.extract(frame)
+    if references is None:
+      return self.initialize(embedding, labels, num_objects)
+    return self.correct(embedding, labels, num_objects, references)
+
+  def advance(self, frame, state, num_objects, size):
+    """Segments a frame: `extract`, then `step`, which says what is taken and returned."""
+    return self.step(*self.extract(frame), state, num_objects, size)
+
+  def step(self, features, embedding, state, num_objects, size):
+    """Segments a frame.
+
+    Args:
+      features: [h4, w4, 256] of the frame.
+      embedding: [h4, w4, embedding_dimension] of the frame.
+      state: `State` after the frame before.
+      num_objects: int32 scalar, background included.
+      size: int32 [2], (height, width) of the labels to return.
+
+    Returns:
+      (labels int32 [height, width] object index, logits float32 [objects, h4, w4],
+      global_distance and local_distance float32 [objects, h4, w4] (empty if not used),
+      `State` after this frame).
+    """
+    return self._step(features, embedding, state, num_objects, tf.constant(size, tf.int32))
+
+  def _trace(self, function, *specs):
+    if self._freeze:
+      concrete = frozen_graph.trace(function, specs)
+    else:
+      concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
+    outputs = tf.nest.map_structure(
+      lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), concrete.structured_outputs
+    )
+    return concrete, outputs
+
+
+def to_full_probabilities(logits, size):
+  """Softmax over objects of logits at full size.
+
+  Args:
+    logits: float32 [objects, h4, w4].
+    size: (height, width).
+
+  Returns:
+    np.float32 [objects, height, width].
+  """
+  return np.asarray(tf.nn.softmax(geometry.enlarge_logits(logits, size), axis=0))

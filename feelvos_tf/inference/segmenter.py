@@ -1,0 +1,354 @@
+"""VideoSegmenter: frames in, masks out, one at a time, with a state of fixed size."""
+
+import functools
+from typing import NamedTuple, Optional, Tuple
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.inference import views
+from feelvos_tf.inference.options import SegmenterOptions
+
+# Reference frames kept: the first and the latest corrections. Global matching's time, a good half
+# of a frame's, is proportional to their number.
+MAX_REFERENCES = 4
+
+
+class SegmentedFrame:
+  """One segmented frame.
+
+  Attributes:
+    mask: uint8 [height, width], the user's object ids.
+    object_ids: ids of the channels of `probabilities`; the first is the background, 0.
+    global_distance: float32 [objects, h4, w4] or None.
+    local_distance: float32 [objects, h4, w4] or None.
+  """
+
+  def __init__(self, mask, object_ids, logits=None, global_distance=None, local_distance=None):
+    self.mask = mask
+    self.object_ids = object_ids
+    self._logits = logits
+    self.global_distance = global_distance
+    self.local_distance = local_distance
+
+  @functools.cached_property
+  def probabilities(self):
+    """float32 [objects, height, width], softmax over objects; computed on first use."""
+    if self._logits is None:
+      ids = np.asarray(self.object_ids, np.uint8)[:, np.newaxis, np.newaxis]
+      return (self.mask[np.newaxis] == ids).astype(np.float32)
+    return graph_lib.to_full_probabilities(self._logits, self.mask.shape)
+
+  @functools.cached_property
+  def confidence(self):
+    """float32 [objects], mean probability at stride 4 of the positions that an object won.
+
+    0 for an object that won none. On frames whose mask was given: 1 for what is visible.
+    """
+    if self._logits is None:
+      return np.isin(self.object_ids, self.mask).astype(np.float32)
+    # `inference.mean_confidence` in numpy: a fifth of the time of its operations one by one.
+    logits = np.asarray(self._logits)
+    exponential = np.exp(logits - logits.max(axis=0))
+    best = 1.0 / exponential.sum(axis=0)  # The winner's exponential is 1.
+    winner = logits.argmax(axis=0).ravel()
+    counts = np.bincount(winner, minlength=len(logits))
+    sums = np.bincount(winner, best.ravel(), len(logits))
+    return (sums / np.maximum(counts, 1)).astype(np.float32)
+
+  @property
+  def stride4_logits(self):
+    """float32 [objects, h4, w4] before the softmax; None on frames whose mask was given."""
+    return None if self._logits is None else np.asarray(self._logits)
+
+
+class Snapshot(NamedTuple):
+  """What a `VideoSegmenter` knows of its video; `restore` goes on from it.
+
+  Attributes:
+    size: (height, width) of the frames.
+    object_ids: ids of the channels, 0 first, ascending.
+    references: `inference.References`.
+    state: `inference.State`.
+  """
+
+  size: Tuple[int, int]
+  object_ids: Tuple[int, ...]
+  references: graph_lib.References
+  state: graph_lib.State
+
+
+class VideoSegmenter:
+  """Segments a video frame by frame, given the masks of its objects on one frame.
+
+  Object ids: the masks of `start` and `correct` decide which objects there are. Ids may be any
+  uint8 values with gaps; id 0 is background, always has a channel and always is the first;
+  channels ascend with ids. An id that was given keeps its object for the rest of the video,
+  whether or not it is visible, and every mask that comes out holds those ids and no others.
+
+  Memory: the state is the embeddings of the reference frames (at most MAX_REFERENCES, one as
+  long as nothing is corrected) and of the previous frame, whatever the number of frames.
+
+  >>> segmenter = VideoSegmenter(load_model('feelvos_tf/pretrained/mobilenet_v2.h5'))
+  >>> segmenter.start(frames[0], mask)
+  >>> masks = [segmenter.step(frame).mask for frame in frames[1:]]
+  """
+
+  def __init__(
+    self,
+    model,
+    max_internal_size: Optional[int] = None,
+    image_pyramid=(1.0,),
+    merge_method='max',
+    flip=False,
+  ):
+    """Prepares a segmenter; takes seconds, once per model.
+
+    Args:
+      model: `Feelvos`, or something with `begin` and `advance` of `inference.InferenceGraph` to
+        share between segmenters (`exported_model.ExportedModel` is another one).
+      max_internal_size: longer side in pixels at which frames are segmented; larger frames
+        are scaled down and masks come out at full size. None segments at full size.
+      image_pyramid: scales at which every frame is segmented.
+      merge_method: 'max' or 'avg', how the logits of the scales are merged.
+      flip: bool, also segment every frame mirrored. See `views` for all three.
+
+    Raises:
+      ValueError: `SegmenterOptions` refuses a value.
+    """
+    options = SegmenterOptions(max_internal_size, image_pyramid, merge_method, flip)
+    self._graph = model if hasattr(model, 'advance') else graph_lib.InferenceGraph(model)
+    self._shown_to = self._graph
+    if options.flip or options.image_pyramid != (1.0,):
+      self._shown_to = views.Views(self._graph, options.image_pyramid, merge_method, flip)
+    self._max_internal_size = max_internal_size
+    self._state = None
+    self._size = None
+    self._object_ids = None
+    self._references = []  # (embedding [h4, w4, channels], labels [h4, w4]) each, oldest first.
+
+  @property
+  def graph(self):
+    """The `inference.InferenceGraph`, to make further segmenters of the same model."""
+    return self._graph
+
+  @property
+  def size(self) -> Optional[Tuple[int, int]]:
+    """(height, width) of the video's frames; None before `start`."""
+    return self._size
+
+  @property
+  def object_ids(self) -> Optional[Tuple[int, ...]]:
+    """Ids of the objects with a channel, background 0 first; None before `start`."""
+    return self._object_ids
+
+  @property
+  def memory_bytes(self) -> int:
+    """Bytes of the state between two frames."""
+    if self._state is None:
+      return 0
+    tensors = tf.nest.flatten((self._state, self._references))
+    return sum(
+      tensor.nbytes
+      if isinstance(tensor, np.ndarray)
+      else tensor.shape.num_elements() * tensor.dtype.size
+      for tensor in tensors
+    )
+
+  def start(self, frame, mask) -> SegmentedFrame:
+    """Begins a video (or begins again) with the frame whose masks are given.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB.
+      mask: uint8 [height, width], object ids.
+
+    Returns:
+      `SegmentedFrame` with the given mask.
+
+    Raises:
+      ValueError: a wrong shape or dtype, different sizes, or a mask without an object.
+    """
+    frame = _check_frame(frame)
+    mask = _check_mask(mask, frame)
+    if not mask.any():
+      raise ValueError('the mask holds background (0) only; mark at least one object.')
+    return self._begin(frame, mask, _ids_of(mask), [])
+
+  def correct(self, frame, mask) -> SegmentedFrame:
+    """Takes the right mask of a frame in the middle of a video, usually the last one's.
+
+    The frame becomes the previous frame of the next `step` and one more reference frame. At
+    most MAX_REFERENCES are kept: the first one and the latest. The oldest correction goes whose
+    objects are all on another reference frame, or the oldest if there is none.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB, of the size of the first.
+      mask: uint8 [height, width], the right ids of all objects. An id that was not there before
+        is a new object; one that is missing is not visible in this frame.
+
+    Returns:
+      `SegmentedFrame` with the given mask.
+
+    Raises:
+      RuntimeError: `start` was not called.
+      ValueError: a wrong shape or dtype, or another size than the first frame's.
+    """
+    frame = self._check_next(frame)
+    mask = _check_mask(mask, frame)
+    ids = tuple(sorted({*self._object_ids, *_ids_of(mask)}))
+    new_index = np.searchsorted(ids, self._object_ids).astype(np.int32)
+    references = [(embedding, new_index[labels]) for embedding, labels in self._references]
+    if len(references) >= MAX_REFERENCES:
+      del references[
+        _which_to_drop([labels for _, labels in references], np.searchsorted(ids, _ids_of(mask)))
+      ]
+    return self._begin(frame, mask, ids, references)
+
+  def snapshot(self) -> Snapshot:
+    """What `restore` needs to go on; shares memory with the segmenter, which does not change it.
+
+    Raises:
+      RuntimeError: `start` was not called.
+    """
+    if self._state is None:
+      raise RuntimeError('snapshot before start: call start(frame, mask) with the first frame.')
+    return Snapshot(self._size, self._object_ids, _stack(self._references), self._state)
+
+  def restore(self, snapshot):
+    """Goes on from a `Snapshot` of the same model, whatever video was running here."""
+    self._size, self._object_ids, references, self._state = snapshot
+    self._references = list(zip(references.embeddings, np.asarray(references.labels)))
+
+  def _begin(self, frame, mask, ids, references):
+    """Takes a frame with its mask into the state; nothing changes if that fails."""
+    labels = np.searchsorted(ids, mask).astype(np.int32)
+    size = frame.shape[:2]
+    internal = self._internal_size(size)
+    if internal != size:
+      labels = graph_lib.shrink_object_labels(labels, len(ids), internal)
+    state = self._shown_to.begin(
+      self._resize(frame, internal), labels, len(ids), _stack(references)
+    )
+    newest = (state.previous.embedding, np.asarray(state.previous.labels))
+    self._state, self._size, self._object_ids = state, size, ids
+    self._references = [*references, newest]
+    return SegmentedFrame(mask.copy(), ids)
+
+  def step(self, frame) -> SegmentedFrame:
+    """Segments the next frame.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB, of the size of the first.
+
+    Returns:
+      `SegmentedFrame`.
+
+    Raises:
+      RuntimeError: `start` was not called.
+      ValueError: a wrong shape or dtype, or another size than the first frame's.
+    """
+    frame = self._check_next(frame)
+    labels, logits, global_distance, local_distance, self._state = self._shown_to.advance(
+      self._resize(frame, self._internal_size(self._size)),
+      self._state,
+      len(self._object_ids),
+      self._size,
+    )
+    ids = np.asarray(self._object_ids, np.uint8)
+    return SegmentedFrame(
+      ids[np.asarray(labels)],
+      self._object_ids,
+      logits,
+      _numpy_or_none(global_distance),
+      _numpy_or_none(local_distance),
+    )
+
+  def _check_next(self, frame):
+    if self._state is None:
+      raise RuntimeError('step before start: call start(frame, mask) with the first frame.')
+    frame = _check_frame(frame)
+    if frame.shape[:2] != self._size:
+      raise ValueError(
+        f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first frame was '
+        f'{self._size[1]}x{self._size[0]}; frames of a video may not change size. Resize '
+        'them, or start again with a mask.'
+      )
+    return frame
+
+  def _internal_size(self, size):
+    height, width = size
+    longer = max(height, width)
+    if self._max_internal_size is None or longer <= self._max_internal_size:
+      return size
+    scale = self._max_internal_size / longer
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+  @staticmethod
+  def _resize(frame, size):
+    if frame.shape[:2] == size:
+      return frame
+    return cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+
+
+def _numpy_or_none(distance):
+  return np.asarray(distance) if distance.shape[0] else None
+
+
+def _check_frame(frame):
+  frame = np.asarray(frame)
+  if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
+    raise ValueError(
+      f'the frame is {frame.dtype} of shape {list(frame.shape)}; expected uint8 '
+      '[height, width, 3] in RGB order.'
+    )
+  return frame
+
+
+def _check_mask(mask, frame):
+  mask = np.asarray(mask)
+  if mask.ndim != 2 or mask.dtype.kind not in 'ui':
+    raise ValueError(
+      f'the mask is {mask.dtype} of shape {list(mask.shape)}; expected uint8 '
+      '[height, width] with object ids.'
+    )
+  if mask.shape != frame.shape[:2]:
+    raise ValueError(
+      f'the mask is {mask.shape[1]}x{mask.shape[0]}, the frame is '
+      f'{frame.shape[1]}x{frame.shape[0]}; both have to be of the same size.'
+    )
+  if mask.size and (mask.min() < 0 or mask.max() > 255):
+    raise ValueError(f'the mask has ids {mask.min()} to {mask.max()}; expected 0 to 255.')
+  return mask.astype(np.uint8)
+
+
+def _ids_of(mask):
+  """Ids of a mask, 0 first whether or not there is background."""
+  return (0,) + tuple(int(i) for i in np.unique(mask) if i)
+
+
+def _stack(references):
+  """`inference.References` of a list of (embedding, labels); None of an empty one."""
+  if not references:
+    return None
+  embeddings, labels = zip(*references)
+  return graph_lib.References(tf.stack(embeddings), np.stack(labels))
+
+
+def _which_to_drop(labels, newest):
+  """Index of the reference to drop; see `VideoSegmenter.correct`.
+
+  Args:
+    labels: list of int32 [h4, w4], object indices on the references, oldest first.
+    newest: object indices on the one to come.
+
+  Returns:
+    int, at least 1.
+  """
+  objects = [set(np.unique(one)) for one in labels]
+  for index in range(1, len(objects)):
+    others = set(newest).union(*objects[:index], *objects[index + 1 :])
+    if objects[index] <= others:
+      return index
+  return 1

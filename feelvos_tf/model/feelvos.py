@@ -1,0 +1,228 @@
+"""The FEELVOS network: DeepLab features, embeddings, matching, dynamic segmentation head.
+
+Source: Voigtlaender et al., CVPR 2019 (arXiv 1902.09513), figure 2; original
+`research/feelvos/model.py` and `utils/embedding_utils.py`, `get_logits_with_matching`.
+"""
+
+from typing import NamedTuple, Optional
+
+import keras
+import tensorflow as tf
+
+from feelvos_tf import matching
+from feelvos_tf.deeplab import DeepLabV3Plus
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.model.embedding import EmbeddingLayer
+from feelvos_tf.model.head import SegmentationHead
+from feelvos_tf.model.options import FeelvosOptions
+
+# What the head is told by an input that is neutral (`FeelvosOptions.neutral_inputs`): what it is
+# told of an object that is nowhere. Distances: the value of an object without pixels to match, to
+# which the original pads as well. Previous prediction: `get_logits_with_matching` of the original
+# starts from zeros where it knows nothing.
+NO_DISTANCE = 1.0
+NO_PREDICTION = 0.0
+
+
+class PreviousFrame(NamedTuple):
+  """What the head is told of the previous frame, all at stride 4.
+
+  Attributes:
+    embedding: [h4, w4, embedding_dimension].
+    labels: int32 [h4, w4], object index.
+    probabilities: float32 [objects, h4, w4], the previous prediction: one-hot or soft.
+  """
+
+  embedding: tf.Tensor
+  labels: tf.Tensor
+  probabilities: tf.Tensor
+
+
+class Maps(NamedTuple):
+  """The head's inputs beside the features, each float32 [objects, h4, w4] in [0, 1], or None."""
+
+  global_distance: Optional[tf.Tensor]
+  previous_prediction: Optional[tf.Tensor]
+  local_distance: Optional[tf.Tensor]
+
+
+@keras.saving.register_keras_serializable(package='feelvos_tf')
+class Feelvos(keras.Model):
+  """The video model; stateless: what is remembered between frames is passed in and out.
+
+  Parts, for those who build on them: `deeplab` (image to features), `embedding_layer`
+  (features to embeddings), `head` (features and maps to logits).
+
+  >>> model = Feelvos(FeelvosOptions(ModelOptions('mobilenet_v2')))
+  >>> features, embedding = model.extract(tf.zeros([1, 65, 97, 3]))
+  >>> features.shape, embedding.shape
+  (TensorShape([1, 17, 25, 256]), TensorShape([1, 17, 25, 100]))
+  """
+
+  def __init__(self, options=None, name='feelvos', **kwargs):
+    """Creates the network with initial weights.
+
+    Args:
+      options: `FeelvosOptions` (or its dict); None takes the defaults.
+      name: str.
+      **kwargs: of keras.Model, for example dtype='mixed_bfloat16'.
+    """
+    super().__init__(name=name, **kwargs)
+    if isinstance(options, dict):
+      options = FeelvosOptions.from_dict(options)
+    self.options = options = options or FeelvosOptions()
+    self.deeplab = DeepLabV3Plus(options.model, logits_scope='semantic_logits')
+    self.embedding_layer = EmbeddingLayer(options.embedding_dimension)
+    self.head = SegmentationHead(
+      object_channels=options.object_channels,
+      dimension=options.head_dimension,
+      num_layers=options.head_layers,
+      kernel_size=options.head_kernel_size,
+      atrous_rates=options.head_atrous_rates,
+    )
+    self.built = True
+
+  def extract(self, images, training=False):
+    """Features and embeddings of images.
+
+    Args:
+      images: [batch, height, width, 3], RGB 0..255, uint8 or float32.
+      training: bool, turns dropout (and batch statistics, if fine-tuned) on.
+
+    Returns:
+      (features [batch, h4, w4, 256] float32,
+      embedding [batch, h4, w4, embedding_dimension] float32).
+    """
+    features = self.deeplab(tf.cast(images, tf.float32), training=training)['features']
+    return features, tf.cast(self.embedding_layer(features), tf.float32)
+
+  def prepare_reference(
+    self, embedding, labels, num_objects, max_pixels_per_object=None, seed=None, inference=False
+  ):
+    """Global matching's view of a reference frame; done once per reference.
+
+    Args:
+      embedding: [h4, w4, embedding_dimension].
+      labels: int32 [h4, w4], object index; indices outside 0..num_objects - 1 are ignored.
+      num_objects: int32 scalar, background included.
+      max_pixels_per_object: int or None; training takes 1,024 (section 4).
+      seed: seed of the choice.
+      inference: bool; True lets a bfloat16 model match in bfloat16, see `matching_dtype`.
+
+    Returns:
+      `matching.ReferenceBank`.
+    """
+    return matching.prepare_reference(
+      embedding,
+      labels,
+      num_objects,
+      max_pixels_per_object=max_pixels_per_object,
+      seed=seed,
+      compute_dtype=self.matching_dtype(inference),
+    )
+
+  def matching_dtype(self, inference):
+    """Type of the factors whose products matching adds up in float32, a tf.DType.
+
+    float32 in training, whatever the policy; at inference bfloat16 if the model computes in it.
+    """
+    in_bfloat16 = inference and self.compute_dtype == 'bfloat16'
+    return tf.bfloat16 if in_bfloat16 else tf.float32
+
+  def match(self, embedding, reference, previous, num_objects, inference=False):
+    """The maps of the current frame.
+
+    Args:
+      embedding: [h4, w4, embedding_dimension] of the current frame.
+      reference: `matching.ReferenceBank` of the reference frame.
+      previous: `PreviousFrame`.
+      num_objects: int32 scalar, background included.
+      inference: bool; True skips what only gradients need, and see `matching_dtype`.
+
+    Returns:
+      `Maps`.
+    """
+    options = self.options
+    shape = tf.concat([[num_objects], tf.shape(embedding)[:2]], axis=0)
+    values = dict.fromkeys(Maps._fields)
+    for name in options.object_inputs:
+      if name in options.neutral_inputs:
+        values[name] = tf.fill(
+          shape, NO_PREDICTION if name == 'previous_prediction' else NO_DISTANCE
+        )
+      elif name == 'global_distance':
+        values[name] = matching.global_matching(
+          embedding,
+          reference,
+          num_objects,
+          k=options.k_nearest_neighbors,
+          skip_constant_channels=inference,
+        )
+      elif name == 'previous_prediction':
+        values[name] = previous.probabilities
+      else:
+        values[name] = self._match_previous(embedding, previous, num_objects, inference)
+    return Maps(**values)
+
+  def _match_previous(self, embedding, previous, num_objects, inference):
+    options = self.options
+    if options.previous_frame_matching == 'local':
+      return matching.local_matching(
+        embedding,
+        previous.embedding,
+        previous.labels,
+        num_objects,
+        window_radius=options.window_radius,
+        skip_constant_channels=inference,
+        compute_dtype=self.matching_dtype(inference),
+      )
+    bank = self.prepare_reference(
+      previous.embedding, previous.labels, num_objects, inference=inference
+    )
+    return matching.global_matching(
+      embedding, bank, num_objects, k=options.k_nearest_neighbors, skip_constant_channels=inference
+    )
+
+  def segment(self, features, maps, training=False):
+    """Logits of the current frame.
+
+    Args:
+      features: [h4, w4, 256] of the current frame.
+      maps: `Maps`.
+      training: bool; all objects at once, for gradients.
+
+    Returns:
+      float32 [objects, h4, w4].
+    """
+    stacked = tf.stack([value for value in maps if value is not None], axis=-1)
+    return self.head(features[tf.newaxis], stacked, training=training)
+
+  def previous_frame(self, embedding, labels, num_objects, probabilities=None):
+    """Packs what the next frame has to know of this one.
+
+    Args:
+      embedding: [h4, w4, embedding_dimension].
+      labels: int32 [h4, w4], object index.
+      num_objects: int32 scalar.
+      probabilities: float32 [objects, h4, w4]; used if the option `previous_prediction` is
+        'probabilities', else the labels' one-hot map is. None takes the one-hot map.
+
+    Returns:
+      `PreviousFrame`.
+    """
+    if probabilities is None or self.options.previous_prediction != 'probabilities':
+      probabilities = one_hot(labels, num_objects)
+    return PreviousFrame(embedding, labels, probabilities)
+
+  def get_config(self):
+    return {'options': self.options.to_dict(), 'name': self.name}
+
+  @classmethod
+  def from_config(cls, config, custom_objects=None):
+    del custom_objects  # Everything needed is in the options.
+    return cls(**config)
+
+
+def one_hot(labels, num_objects):
+  """One-hot map [objects, h4, w4] float32 of int32 labels [h4, w4]; other labels give zeros."""
+  return tf.cast(labels[tf.newaxis] == tf.range(num_objects)[:, tf.newaxis, tf.newaxis], tf.float32)

@@ -1,0 +1,54 @@
+"""Sizes of a frame: as given, as the network sees it, and at stride 4."""
+
+import tensorflow as tf
+
+from feelvos_tf.deeplab import layers
+
+
+def network_size(size, frame_grid=None):
+  """Size at which the network sees a frame at inference; see `FeelvosOptions.frame_grid`.
+
+  Args:
+    size: int32 [2], (height, width) of the frame.
+    frame_grid: int or None.
+
+  Returns:
+    int32 [2]; at least one step of the grid and one pixel.
+  """
+  if frame_grid is None:
+    return tf.convert_to_tensor(size)
+  steps = tf.maximum((size - 1 + frame_grid // 2) // frame_grid, 1)
+  return steps * frame_grid + 1
+
+
+def stride_4_size(size, frame_grid=None):
+  """Size of a frame's embeddings, (h4, w4) int32 [2]; arguments as of `network_size`."""
+  return (network_size(size, frame_grid) - 1) // 4 + 1
+
+
+def shrink_labels(labels, size=None):
+  """Smaller labels: nearest neighbour, corners aligned.
+
+  Args:
+    labels: int32 [height, width].
+    size: (height, width) of the result; None takes stride 4, that of the embeddings.
+
+  Returns:
+    int32 labels of that size.
+  """
+  if size is None:
+    size = stride_4_size(tf.shape(labels))
+  return layers.resize_nearest(labels[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]
+
+
+def enlarge_logits(logits, size):
+  """Logits at full size: bilinear, corners aligned.
+
+  Args:
+    logits: float32 [objects, h4, w4].
+    size: (height, width), int32.
+
+  Returns:
+    float32 [objects, height, width].
+  """
+  return layers.resize_bilinear(logits[..., tf.newaxis], size)[..., 0]

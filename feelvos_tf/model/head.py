@@ -1,0 +1,176 @@
+"""The dynamic segmentation head: one logit per object and pixel, weights shared by objects.
+
+Source: paper section 3.5; original `embedding_utils.create_embedding_segmentation_features`
+and `deeplab/model.py`, `get_branch_logits`.
+"""
+
+import keras
+import tensorflow as tf
+
+from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab.depthwise import depthwise_conv2d
+
+# Bytes one tensor of the head may take; objects are worked off in groups that fit.
+GROUP_BYTES = 64 * 2**20
+
+
+@keras.saving.register_keras_serializable(package='feelvos_tf')
+class SegmentationHead(keras.Model):
+  """4 depthwise separable 7x7 layers of 256 channels, then 1x1 to one logit.
+
+  The first layer's input is [features, maps of one object]. The features are the same for all
+  objects, a depthwise convolution works channel by channel and a 1x1 convolution is a sum over
+  channels: so the features' share of the first layer is computed once per frame. That is exact
+  up to the order of float additions.
+
+  Call with features [1, h4, w4, channels] and maps [objects, h4, w4, object_channels]; returns
+  logits [objects, h4, w4] float32.
+  """
+
+  def __init__(
+    self,
+    feature_channels=256,
+    object_channels=3,
+    dimension=256,
+    num_layers=4,
+    kernel_size=7,
+    atrous_rates=None,
+    group_bytes=GROUP_BYTES,
+    name='embedding_seg',
+    **kwargs,
+  ):
+    """Creates the head with initial weights.
+
+    Args:
+      feature_channels: int, channels of the features.
+      object_channels: int, channels of the maps of one object.
+      dimension: int, channels of each layer.
+      num_layers: int.
+      kernel_size: int.
+      atrous_rates: one int per layer, or None for 1.
+      group_bytes: int, see GROUP_BYTES; 0 takes all objects at once.
+      name: str.
+      **kwargs: of keras.Model.
+    """
+    super().__init__(name=name, **kwargs)
+    self.feature_channels = feature_channels
+    self.object_channels = object_channels
+    self.dimension = dimension
+    self.num_layers = num_layers
+    self.kernel_size = kernel_size
+    self.atrous_rates = tuple(atrous_rates or (1,) * num_layers)
+    self.group_bytes = group_bytes
+    self.depthwise, self.pointwise = [], []
+    channels = feature_channels + object_channels
+    for i, rate in enumerate(self.atrous_rates):
+      scope = f'embedding_seg.split_separable_conv2d_{i}'
+      self.depthwise.append(
+        layers.DepthwiseConv2D(
+          kernel_size,
+          rate=rate,
+          use_batch_norm=False,
+          activation='relu',
+          kernel_initializer=layers.truncated_normal(0.33),
+          name=f'{scope}_depthwise',
+        )
+      )
+      self.pointwise.append(
+        layers.Conv2D(
+          dimension,
+          1,
+          use_batch_norm=False,
+          activation='relu',
+          kernel_initializer=layers.truncated_normal(0.06),
+          name=f'{scope}_pointwise',
+        )
+      )
+      self.depthwise[-1].build((None, None, None, channels))
+      self.pointwise[-1].build((None, None, None, channels))
+      channels = dimension
+    self.logit = layers.Conv2D(
+      1,
+      1,
+      use_batch_norm=False,
+      dtype='float32',
+      kernel_initializer=layers.truncated_normal(0.01),
+      name='logits.semantic',
+    )
+    self.logit.build((None, None, None, channels))
+    self.built = True
+
+  def call(self, features, maps, training=False):
+    dtype = self.compute_dtype
+    shared = self._shared_part(tf.cast(features, dtype))
+    maps = tf.cast(maps, dtype)
+    if training or not self.group_bytes:
+      return self._logits(shared, maps)
+    return self._logits_in_groups(shared, maps)
+
+  def _logits_in_groups(self, shared, maps):
+    shape = tf.shape(maps)
+    num_objects = shape[0]
+    per_object = shape[1] * shape[2] * (self.dimension * shared.dtype.size)
+    group = tf.clip_by_value(self.group_bytes // tf.maximum(per_object, 1), 1, 64)
+    num_groups = -(-num_objects // group)
+    logits = tf.TensorArray(
+      tf.float32, num_groups, infer_shape=False, element_shape=[None, None, None]
+    )
+
+    def body(i, logits):
+      part = maps[i * group : tf.minimum((i + 1) * group, num_objects)]
+      return i + 1, logits.write(i, self._logits(shared, part))
+
+    # One group at a time, or the groups would not bound memory.
+    _, logits = tf.while_loop(lambda i, _: i < num_groups, body, [0, logits], parallel_iterations=1)
+    return tf.ensure_shape(logits.concat(), [None, None, None])
+
+  def _shared_part(self, features):
+    """The features' share of the first layer before its last ReLU, [1, h4, w4, dimension]."""
+    depthwise, pointwise = self.depthwise[0], self.pointwise[0]
+    part = slice(self.feature_channels)
+    kernel, offset, mixing = self._first_layer(part, features.dtype)
+    net = depthwise_conv2d(features, kernel, rate=depthwise.rate)
+    net = tf.nn.conv2d(tf.nn.relu(tf.nn.bias_add(net, offset)), mixing, 1, 'SAME')
+    return tf.nn.bias_add(net, layers.from_weights(lambda: tf.cast(pointwise.bias, features.dtype)))
+
+  def _first_layer(self, part, dtype):
+    """The first layer's depthwise kernel and bias and 1x1 kernel of some input channels."""
+    depthwise, pointwise = self.depthwise[0], self.pointwise[0]
+    return layers.from_weights(
+      lambda: (
+        tf.cast(depthwise.kernel[:, :, part], dtype),
+        tf.cast(depthwise.bias[part], dtype),
+        tf.cast(pointwise.kernel[:, :, part], dtype),
+      )
+    )
+
+  def _logits(self, shared, maps):
+    """Logits [objects, h4, w4] of some objects from the shared part and their maps."""
+    net = shared
+    if self.object_channels:
+      kernel, offset, mixing = self._first_layer(slice(self.feature_channels, None), maps.dtype)
+      own = depthwise_conv2d(maps, kernel, rate=self.depthwise[0].rate)
+      own = tf.nn.relu(tf.nn.bias_add(own, offset))
+      net = shared + tf.nn.conv2d(own, mixing, 1, 'SAME')
+    net = tf.nn.relu(net)
+    for depthwise, pointwise in zip(self.depthwise[1:], self.pointwise[1:]):
+      net = pointwise(depthwise(net))
+    return tf.cast(self.logit(net), tf.float32)[..., 0]
+
+  def get_config(self):
+    names = (
+      'feature_channels',
+      'object_channels',
+      'dimension',
+      'num_layers',
+      'kernel_size',
+      'atrous_rates',
+      'group_bytes',
+      'name',
+    )
+    return {name: getattr(self, name) for name in names}
+
+  @classmethod
+  def from_config(cls, config, custom_objects=None):
+    del custom_objects  # Nothing custom inside.
+    return cls(**config)

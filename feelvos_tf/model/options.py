@@ -1,0 +1,153 @@
+"""Options of the video model."""
+
+import dataclasses
+from typing import Optional, Tuple
+
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab.options import JsonOptions
+
+PREVIOUS_FRAME_MATCHING = ('local', 'global', 'none')
+PREVIOUS_PREDICTION = ('labels', 'probabilities', 'none')
+# What `max_reference_imbalance` leaves of every object: the paper's number of training (section 4).
+FEWEST_REFERENCE_PIXELS = 1024
+NEUTRAL_INPUTS = ('global_distance', 'previous_prediction', 'local_distance')
+
+
+@dataclasses.dataclass(frozen=True)
+class FeelvosOptions(JsonOptions):
+  """What decides the network and its arithmetic; defaults are the published model's.
+
+  Paper: arXiv 1902.09513, sections 3 and 4. The original's flag is named where there is one.
+
+  Raises:
+    ValueError: an option has a value the network cannot be built with.
+  """
+
+  # The DeepLabv3+ network under the video model.
+  model: ModelOptions = ModelOptions()
+  # Channels of the embedding (section 4: 100). Flag `embedding_dimension`.
+  embedding_dimension: int = 100
+  # Dynamic segmentation head (section 4: 4 layers, 7x7, 256 channels).
+  # Flags `embedding_seg_feature_dimension`, `_n_layers`, `_kernel_size`, `_atrous_rates`.
+  head_dimension: int = 256
+  head_layers: int = 4
+  head_kernel_size: int = 7
+  head_atrous_rates: Optional[Tuple[int, ...]] = None
+  # Number of neighbours whose distances global matching averages; 1 is the paper's minimum.
+  # Local matching always takes the minimum, as in the original.
+  k_nearest_neighbors: int = 1
+  # Global matching to the reference frame (table 3 of the paper has the model without).
+  use_first_frame_matching: bool = True
+  # Matching to the previous frame: 'local' (the paper), 'global' or 'none'. Flags
+  # `also_attend_to_previous_frame` and `use_local_previous_frame_attention`.
+  previous_frame_matching: str = 'local'
+  # Radius of the local window at stride 4: 15 is a window of 31x31 (section 3.4). Flag
+  # `previous_frame_attention_window_size`.
+  window_radius: int = 15
+  # What the head is told of the previous frame: 'labels' feeds the one-hot map of the previous
+  # labels, 'probabilities' the softmax map the paper speaks of, 'none' nothing. 'labels' is the
+  # default because the published models were trained (one current frame a sample) and evaluated
+  # with one-hot maps: soft maps are out of distribution for them. Flag `use_softmax_feedback`.
+  previous_prediction: str = 'labels'
+  # At inference, match with at most so many reference pixels of each object (and of the
+  # background), evenly spaced; None takes all, as the paper does. Global matching's time is
+  # proportional to their sum. The same for training: `LossOptions.max_neighbors_per_object`.
+  max_reference_pixels_per_object: Optional[int] = None
+  # At inference, match with at most so many times as many reference pixels of an object (or of the
+  # background) as the smallest object has, evenly spaced, but never with fewer than
+  # FEWEST_REFERENCE_PIXELS for that; None takes all. The nearest of very many pixels is near
+  # whatever they show: beside 25,000 pixels of background an object of 140 is lost.
+  max_reference_imbalance: Optional[float] = None
+  # At inference, both sides of a frame are resized to the nearest multiple of this number plus one
+  # (with 16, 480x854 becomes 481x849). With the output stride, features of all strides lie where
+  # they lay in training, whose crops have such sizes. None segments frames as they are, like the
+  # original: corner-aligned resizing then stretches the features of a 360x640 frame by up to 12
+  # pixels, and MobileNetV2's SAME padding shifts them by 7.
+  frame_grid: Optional[int] = None
+  # Ablations at inference, of NEUTRAL_INPUTS: these inputs of the head tell nothing, for every
+  # object and pixel the same. The head keeps its shape, so weights trained with them load. The
+  # values are those of an object that is not there (`model.NO_DISTANCE`, `NO_PREDICTION`).
+  neutral_inputs: Tuple[str, ...] = ()
+
+  def __post_init__(self):
+    if isinstance(self.model, dict):
+      object.__setattr__(self, 'model', ModelOptions.from_dict(self.model))
+    if self.head_atrous_rates is not None:
+      object.__setattr__(self, 'head_atrous_rates', tuple(self.head_atrous_rates))
+      if len(self.head_atrous_rates) != self.head_layers:
+        raise ValueError(
+          f'head_atrous_rates has {len(self.head_atrous_rates)} rates; expected '
+          f'one for each of the {self.head_layers} layers.'
+        )
+    for name, allowed in (
+      ('previous_frame_matching', PREVIOUS_FRAME_MATCHING),
+      ('previous_prediction', PREVIOUS_PREDICTION),
+    ):
+      if getattr(self, name) not in allowed:
+        raise ValueError(
+          f'{name} is {getattr(self, name)!r}; expected one of {", ".join(allowed)}.'
+        )
+    for name in (
+      'embedding_dimension',
+      'head_dimension',
+      'head_layers',
+      'head_kernel_size',
+      'k_nearest_neighbors',
+      'window_radius',
+    ):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
+    cap = self.max_reference_pixels_per_object
+    if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
+      raise ValueError(
+        f'max_reference_pixels_per_object is {cap!r}; expected a number of at '
+        'least 1, or None for all pixels.'
+      )
+    imbalance = self.max_reference_imbalance
+    if imbalance is not None and not imbalance >= 1:
+      raise ValueError(
+        f'max_reference_imbalance is {imbalance}; expected at least 1, or None for all pixels.'
+      )
+    grid = self.frame_grid
+    if grid is not None and (isinstance(grid, bool) or not isinstance(grid, int) or grid < 1):
+      raise ValueError(
+        f'frame_grid is {grid!r}; expected a number of pixels of at least 1, or '
+        'None for frames as they are.'
+      )
+    self._check_neutral_inputs()
+    if not self.object_channels:
+      raise ValueError(
+        'nothing tells one object from another: first-frame matching, '
+        'previous-frame matching and the previous prediction are all off; '
+        'keep one of them.'
+      )
+    if self.model.decoder_output_stride is None:
+      raise ValueError('FEELVOS needs the decoder: model.decoder_output_stride has to be 4.')
+
+  def _check_neutral_inputs(self):
+    object.__setattr__(self, 'neutral_inputs', tuple(self.neutral_inputs))
+    for name in self.neutral_inputs:
+      if name not in self.object_inputs:
+        raise ValueError(
+          f'neutral_inputs has {name!r}; expected names of inputs that the head '
+          f'has: {", ".join(self.object_inputs)}.'
+        )
+    if self.object_inputs and set(self.neutral_inputs) == set(self.object_inputs):
+      raise ValueError(
+        'neutral_inputs has every input that tells one object from another; leave one out.'
+      )
+
+  @property
+  def object_inputs(self):
+    """Names of the head's inputs that belong to one object, in the order of their channels."""
+    used = (
+      self.use_first_frame_matching,
+      self.previous_prediction != 'none',
+      self.previous_frame_matching != 'none',
+    )
+    return tuple(name for name, is_used in zip(NEUTRAL_INPUTS, used) if is_used)
+
+  @property
+  def object_channels(self):
+    """Number of the head's input channels that belong to one object: at most 3."""
+    return len(self.object_inputs)

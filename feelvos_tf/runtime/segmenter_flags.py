@@ -1,0 +1,89 @@
+"""Flags of `SegmenterOptions`, which the commands that segment videos share."""
+
+from absl import flags
+
+from feelvos_tf.inference.options import MERGE_METHODS
+from feelvos_tf.inference.options import SegmenterOptions
+from feelvos_tf.inference.options import SMALLEST_SIDE
+from feelvos_tf.runtime import command_line
+
+
+def define_flags(auto_precision=False):
+  """Defines the flags of `SegmenterOptions`, and those of a model that mains share.
+
+  Args:
+    auto_precision: bool, whether --precision may be auto, and is None unless given.
+  """
+  flags.DEFINE_integer(
+    'max_internal_size',
+    None,
+    'Longer side in pixels at which frames are segmented; masks come out at full size.',
+    lower_bound=SMALLEST_SIDE,
+  )
+  flags.DEFINE_list(
+    'image_pyramid',
+    ['1'],
+    'Scales at which every frame is segmented, separated '
+    'by commas. Time grows with their squares, that of matching with their fourth '
+    'powers.',
+  )
+  flags.DEFINE_enum(
+    'merge_method', 'max', MERGE_METHODS, 'How the logits of the scales are merged.'
+  )
+  flags.DEFINE_bool(
+    'flip',
+    False,
+    'Also segment every frame mirrored and average the probabilities: twice the time.',
+  )
+  flags.DEFINE_integer(
+    'max_reference_pixels_per_object',
+    None,
+    'Match with at most so many pixels '
+    'of each object on the first frame; 0: with all. Default: as the weights '
+    'file says, which may also limit them to a multiple of the smallest '
+    "object's.",
+    lower_bound=0,
+  )
+  help_text = (
+    'Type the network computes in; products of matching are added up in float32. '
+    'bfloat16 is fast on CPUs with AMX or AVX512-BF16 and on GPUs, and slow on others.'
+  )
+  if auto_precision:
+    flags.DEFINE_enum(
+      'precision',
+      None,
+      ['auto', 'float32', 'bfloat16'],
+      f'{help_text} auto: '
+      'bfloat16 where it is fast. Default: auto with the model that comes with '
+      'the project, float32 with others, as the original.',
+    )
+  else:
+    flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], help_text)
+
+
+def from_flags():
+  """`SegmenterOptions` of the flags.
+
+  Raises:
+    UsageError: a scale that is no number, or a value that is refused.
+  """
+  values = flags.FLAGS
+  try:
+    scales = tuple(float(text) for text in values.image_pyramid)
+  except ValueError:
+    raise command_line.UsageError(
+      f'--image_pyramid={",".join(values.image_pyramid)} given; expected numbers separated by '
+      'commas, for example 0.75,1.'
+    ) from None
+  try:
+    return SegmenterOptions(values.max_internal_size, scales, values.merge_method, values.flip)
+  except ValueError as error:
+    raise command_line.UsageError(f'--{error}') from None
+
+
+def model_overrides():
+  """dict of the `FeelvosOptions` that flags of `define_flags` change."""
+  limit = flags.FLAGS.max_reference_pixels_per_object
+  if limit is None:
+    return {}
+  return {'max_reference_pixels_per_object': limit or None, 'max_reference_imbalance': None}

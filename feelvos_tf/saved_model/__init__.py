@@ -1,0 +1,1 @@
+"""An exported model: its signatures, its files, and reading it back."""

@@ -1,0 +1,283 @@
+"""The state of a video between two calls as one string, packed and checked inside a graph.
+
+Layout, version 2, little endian, no padding:
+
+  8 bytes   magic
+  8 bytes   key of the model (`model_key`): states of other weights are refused
+  10 int32  version; height, width of the frames; h4, w4 of the embeddings; channels; number of
+            objects; length of the palette; 1 if probabilities follow, else 0; number of references
+  ids       uint8 [objects], background 0 first, ascending
+  palette   a whole PLTE chunk of a PNG
+  labels    uint8 [h4, w4] of every reference frame, then of the previous one; object index
+  embedding bfloat16 [h4, w4, channels] of every reference frame, then of the previous one
+  soft map  float32 [objects, h4, w4], previous prediction, only if the model wants it soft
+  8 bytes   FarmHash64 of everything before
+
+Embeddings are rounded to bfloat16: a resumed video may differ from an undisturbed one in a few
+pixels. The checksum finds damage; it is no signature. What a stranger may have made up is checked
+all the same, so that it can do no worse than give wrong masks.
+"""
+
+import hashlib
+import json
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from feelvos_tf.model import geometry
+from feelvos_tf.saved_model import png_in_graph
+
+VERSION = 2
+MAX_REFERENCES = 16
+_MAGIC = b'FEELVOS\x00'
+_KEY_BYTES = 8
+_NUMBERS = 10
+_HEADER_BYTES = len(_MAGIC) + _KEY_BYTES + 4 * _NUMBERS
+_CHECKSUM_BYTES = 8
+_LONGEST_PALETTE = 768 + 12
+
+
+class VideoState(NamedTuple):
+  """What is kept of a video.
+
+  Attributes:
+    size: int32 [2], height and width of the frames.
+    object_ids: uint8 [objects], background 0 first.
+    palette: string scalar, PLTE chunk for the masks to write.
+    reference_labels: int32 [references, h4, w4], object index.
+    previous_labels: int32 [h4, w4], object index.
+    reference_embeddings: float32 [references, h4, w4, channels].
+    previous_embedding: float32 [h4, w4, channels].
+    probabilities: float32 [objects, h4, w4], the previous prediction.
+  """
+
+  size: tf.Tensor
+  object_ids: tf.Tensor
+  palette: tf.Tensor
+  reference_labels: tf.Tensor
+  previous_labels: tf.Tensor
+  reference_embeddings: tf.Tensor
+  previous_embedding: tf.Tensor
+  probabilities: tf.Tensor
+
+
+def model_key(model):
+  """8 bytes that tell models apart: a hash of the options and all weights of a `Feelvos`."""
+  digest = hashlib.sha256(json.dumps(model.options.to_dict(), sort_keys=True).encode())
+  for variable in model.weights:
+    digest.update(variable.numpy().astype('<f4').tobytes())
+  return digest.digest()[:_KEY_BYTES]
+
+
+def pack(state, key, with_probabilities):
+  """Packs a state.
+
+  Args:
+    state: `VideoState`.
+    key: bytes of `model_key`.
+    with_probabilities: bool, whether the model feeds probabilities back; else the one-hot map of
+      the previous labels is made again by `unpack`.
+
+  Returns:
+    string scalar.
+  """
+  shape = tf.shape(state.reference_embeddings)
+  numbers = tf.stack(
+    [
+      VERSION,
+      state.size[0],
+      state.size[1],
+      shape[1],
+      shape[2],
+      shape[3],
+      tf.size(state.object_ids),
+      tf.strings.length(state.palette),
+      int(with_probabilities),
+      shape[0],
+    ]
+  )
+  parts = [_MAGIC, key, _to_bytes(numbers), _to_bytes(state.object_ids), state.palette]
+  parts += [
+    _to_bytes(tf.cast(labels, tf.uint8))
+    for labels in (state.reference_labels, state.previous_labels)
+  ]
+  parts += [
+    _to_bytes(tf.cast(values, tf.bfloat16))
+    for values in (state.reference_embeddings, state.previous_embedding)
+  ]
+  if with_probabilities:
+    parts.append(_to_bytes(state.probabilities))
+  body = tf.strings.join(parts)
+  return tf.strings.join([body, _to_bytes(_checksum(body))])
+
+
+def unpack(
+  data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_PIXELS, frame_grid=None
+):
+  """Unpacks and checks a state.
+
+  Args:
+    data: string scalar of `pack`.
+    key: bytes of `model_key`.
+    channels: int, channels of the model's embeddings.
+    with_probabilities: as for `pack`.
+    max_pixels: int, largest frame.
+    frame_grid: the model's `FeelvosOptions.frame_grid`.
+
+  Returns:
+    `VideoState`.
+
+  Raises:
+    tf.errors.InvalidArgumentError: when the graph runs: not a state, damaged, of another version or
+      of another model.
+  """
+  with tf.control_dependencies(_check_envelope(data, key)):
+    numbers = tf.ensure_shape(
+      tf.io.decode_raw(tf.strings.substr(data, len(_MAGIC) + _KEY_BYTES, 4 * _NUMBERS), tf.int32),
+      [_NUMBERS],
+    )
+  with tf.control_dependencies(
+    _check_numbers(
+      numbers, tf.strings.length(data), channels, with_probabilities, max_pixels, frame_grid
+    )
+  ):
+    numbers = tf.identity(numbers)
+  state = _parse(data, numbers, channels, with_probabilities)
+  with tf.control_dependencies(_check_values(state)):
+    return VideoState(*(tf.identity(value) for value in state))
+
+
+def _to_bytes(values):
+  """String scalar with the memory of a tensor.
+
+  `serialize_tensor` writes them as the last field of its message, so they are its end.
+  """
+  if values.dtype != tf.uint8:
+    values = tf.bitcast(values, tf.uint8)
+  message, count = tf.io.serialize_tensor(values), tf.size(values)
+  return tf.strings.substr(message, tf.strings.length(message) - count, count)
+
+
+def _checksum(data):
+  return tf.raw_ops.Fingerprint(data=[data], method='farmhash64')[0]
+
+
+def _refuse_unless(condition, *message):
+  return [tf.debugging.Assert(condition, [f'state: {message[0]}', *message[1:]])]
+
+
+def _check_envelope(data, key):
+  """Magic, version, checksum, key: a list of one assertion that follows the others."""
+  length = tf.strings.length(data)
+  start = tf.strings.substr(tf.strings.join([data, bytes(_HEADER_BYTES)]), 0, _HEADER_BYTES)
+  checks = _refuse_unless(
+    (length > _HEADER_BYTES + _CHECKSUM_BYTES)
+    & (tf.strings.substr(start, 0, len(_MAGIC)) == _MAGIC),
+    'these bytes are not the state of a video; give state_bytes of the call before.',
+  )
+  with tf.control_dependencies(checks):
+    version = tf.io.decode_raw(tf.strings.substr(start, len(_MAGIC) + _KEY_BYTES, 4), tf.int32)[0]
+    checks = _refuse_unless(
+      tf.equal(version, VERSION),
+      f'another version given, this model reads {VERSION}; start the '
+      'video again with mask_bytes. Given:',
+      version,
+    )
+  with tf.control_dependencies(checks):
+    body = tf.strings.substr(data, 0, length - _CHECKSUM_BYTES)
+    stored = tf.strings.substr(data, length - _CHECKSUM_BYTES, _CHECKSUM_BYTES)
+    checks = _refuse_unless(
+      tf.equal(_to_bytes(_checksum(body)), stored),
+      'damaged or changed bytes given (the checksum differs); start the video again with '
+      'mask_bytes.',
+    )
+  with tf.control_dependencies(checks):
+    return _refuse_unless(
+      tf.strings.substr(start, len(_MAGIC), _KEY_BYTES) == key,
+      'the state of another model given; go on with the model that made it, or start the video '
+      'again with mask_bytes.',
+    )
+
+
+def _check_numbers(numbers, length, channels, with_probabilities, max_pixels, frame_grid):
+  """The numbers fit each other, the model and the length."""
+  _, height, width, h4, w4, dimension, objects, palette, soft, references = tf.unstack(
+    tf.cast(numbers, tf.float64)
+  )
+  embedding_size = geometry.stride_4_size(numbers[1:3], frame_grid)
+  expected = (
+    _HEADER_BYTES
+    + _CHECKSUM_BYTES
+    + objects
+    + palette
+    + h4
+    * w4
+    * ((references + 1.0) * (1.0 + 2.0 * dimension) + 4.0 * objects * int(with_probabilities))
+  )
+  fits = (
+    (height >= 1.0)
+    & (width >= 1.0)
+    & (height * width <= max_pixels)
+    & tf.reduce_all(tf.equal(numbers[3:5], embedding_size))
+    & tf.equal(dimension, channels)
+    & (objects >= 1.0)
+    & (objects <= 256.0)
+    & (palette >= 0.0)
+    & (palette <= _LONGEST_PALETTE)
+    & tf.equal(soft, float(with_probabilities))
+    & (references >= 1.0)
+    & (references <= MAX_REFERENCES)
+    & tf.equal(expected, tf.cast(length, tf.float64))
+  )
+  return _refuse_unless(
+    fits, 'sizes that do not fit each other; start the video again with mask_bytes.'
+  )
+
+
+def _parse(data, numbers, channels, with_probabilities):
+  """`VideoState` of checked bytes."""
+  _, height, width, h4, w4, _, objects, palette_length, _, references = tf.unstack(numbers)
+  position = _HEADER_BYTES
+
+  def take(count):
+    nonlocal position
+    part = tf.strings.substr(data, position, count)
+    position += count
+    return part
+
+  def take_tensor(shape, dtype):
+    part = take(tf.reduce_prod(shape) * dtype.size)
+    return tf.reshape(tf.io.decode_raw(part, dtype), shape)
+
+  object_ids = take_tensor([objects], tf.uint8)
+  palette = take(palette_length)
+  labels = [
+    tf.cast(take_tensor(shape, tf.uint8), tf.int32) for shape in ([references, h4, w4], [h4, w4])
+  ]
+  embeddings = [
+    tf.cast(take_tensor(shape, tf.bfloat16), tf.float32)
+    for shape in ([references, h4, w4, channels], [h4, w4, channels])
+  ]
+  if with_probabilities:
+    probabilities = take_tensor([objects, h4, w4], tf.float32)
+  else:
+    index = tf.range(objects)[:, tf.newaxis, tf.newaxis]
+    probabilities = tf.cast(labels[1][tf.newaxis] == index, tf.float32)
+  return VideoState(
+    tf.stack([height, width]), object_ids, palette, *labels, *embeddings, probabilities
+  )
+
+
+def _check_values(state):
+  """Ids ascend from 0, labels are indices of objects, floats are finite, the palette is one."""
+  ids = tf.cast(state.object_ids, tf.int32)
+  count = tf.size(ids)
+  good = tf.equal(ids[0], 0) & tf.reduce_all(ids[1:] > ids[:-1])
+  for labels in (state.reference_labels, state.previous_labels):
+    good &= tf.reduce_all(labels < count)
+  for values in (state.reference_embeddings, state.previous_embedding, state.probabilities):
+    good &= tf.reduce_all(tf.math.is_finite(values))
+  good &= tf.strings.substr(tf.strings.join([state.palette, bytes(8)]), 4, 4) == b'PLTE'
+  return _refuse_unless(
+    good, 'values that no state can have; start the video again with mask_bytes.'
+  )

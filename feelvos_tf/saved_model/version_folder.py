@@ -1,0 +1,229 @@
+"""The files of an exported version: graph, warm-up requests, model.json, README; all or none.
+
+TensorFlow Serving loads `<name>/<number>/` as soon as it appears. So everything is written to a
+hidden folder beside it, flushed to the disk and renamed in one step.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.saved_model import png_in_graph
+from feelvos_tf.saved_model import state_bytes
+
+WARMUP_PATH = 'assets.extra/tf_serving_warmup_requests'
+LARGEST_ID = 255
+
+
+def write_version(folder, signatures, info, warmup_size=None):
+  """Writes a version folder.
+
+  Args:
+    folder: the folder to appear, `<output>/<name>/<version>`.
+    signatures: dict of name to concrete function.
+    info: JSON-ready dict of `describe`.
+    warmup_size: (height, width) of the warm-up frames; None writes no requests.
+
+  Raises:
+    ValueError: the folder exists, or cannot be written.
+  """
+  folder = pathlib.Path(folder)
+  with _appears_at_once(folder) as temporary:
+    tf.saved_model.save(tf.Module(), str(temporary), signatures)
+    if warmup_size is not None:
+      path = temporary / WARMUP_PATH
+      path.parent.mkdir()
+      write_warmup_requests(path, info['name'], signatures, warmup_size)
+    (temporary / 'model.json').write_text(json.dumps(info, indent=2, sort_keys=True) + '\n')
+    (temporary / 'README.md').write_text(readme(info))
+
+
+def check_folder(folder):
+  """Refuses a version folder that exists; raises ValueError."""
+  folder = pathlib.Path(folder)
+  if folder.exists():
+    raise ValueError(f'{folder} exists; servers may be using it. Give a higher --version.')
+  for parent in folder.parents:
+    if parent.exists():
+      if not parent.is_dir():
+        raise ValueError(f'{parent} is a file; --output_dir has to be a folder.')
+      if not os.access(parent, os.W_OK):
+        raise ValueError(f'{parent}: cannot be written to; choose another --output_dir.')
+      return
+
+
+@contextlib.contextmanager
+def _appears_at_once(folder):
+  check_folder(folder)
+  temporary = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
+  shutil.rmtree(temporary, ignore_errors=True)  # Of a killed process of the same number.
+  try:
+    temporary.mkdir(parents=True)
+  except OSError as error:
+    raise ValueError(
+      f'{folder.parent}: cannot be written to ({error.strerror}); choose another --output_dir.'
+    ) from error
+  try:
+    yield temporary
+    for path in [*temporary.rglob('*'), temporary]:
+      _flush(path)
+    check_folder(folder)  # Rename would replace an empty folder without a word.
+    os.rename(temporary, folder)
+    _flush(folder.parent)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush(path):
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def describe(name, version, precision, jit_compile, model, signatures, notes):
+  """What a client or an operator wants to know of an exported model, as a JSON-ready dict."""
+  notes = dict(notes or {})
+  return {
+    'name': name,
+    'version': version,
+    'precision': precision,
+    'jit_compile': jit_compile,
+    'options': model.options.to_dict(),
+    'ids': {'background': 0, 'smallest': 1, 'largest': LARGEST_ID, 'most_objects': LARGEST_ID},
+    'max_pixels': png_in_graph.MAX_PIXELS,
+    'stride': 4,
+    'state_version': state_bytes.VERSION,
+    'model_key': state_bytes.model_key(model).hex(),
+    'tensorflow': tf.__version__,
+    'licence': notes.pop('licence', None),
+    'scores': notes.pop('scores', None),
+    'notes': notes,
+    'signatures': {
+      key: {'inputs': _specs(_inputs(function)), 'outputs': _specs(function.structured_outputs)}
+      for key, function in signatures.items()
+    },
+  }
+
+
+def _inputs(function):
+  positional, keyword = function.structured_input_signature
+  return {**{spec.name: spec for spec in positional}, **keyword}
+
+
+def _specs(tensors):
+  return {
+    key: {'dtype': tensor.dtype.name, 'shape': tensor.shape.as_list()}
+    for key, tensor in tensors.items()
+  }
+
+
+def readme(info):
+  """Text of the README beside the graph."""
+  scores = info['scores']
+  lines = [
+    f'# {info["name"]}, version {info["version"]}',
+    '',
+    'FEELVOS video object segmentation as a TensorFlow SavedModel. Frames and the masks of the '
+    'first frame go in, the masks of every frame come out.',
+    '',
+    f'- Backbone: {info["options"]["model"]["model_variant"]}, output stride '
+    f'{info["options"]["model"]["output_stride"]}; computes in {info["precision"]}'
+    + (', features compiled with XLA.' if info['jit_compile'] else '.'),
+    f'- Licence of the weights: {info["licence"] or "not stated by the weights file"}.',
+    f'- Scores: {json.dumps(scores) if scores else "none stated by the weights file"}.',
+    f'- Object ids: 1 to {LARGEST_ID}, gaps allowed; 0 is background. Frames of up to '
+    f'{info["max_pixels"]} pixels, JPEG or PNG, all of one size. Masks: palette or grey PNG of '
+    'up to 8 bits.',
+    '',
+    '| signature | inputs | outputs |',
+    '|---|---|---|',
+  ]
+  for key, value in info['signatures'].items():
+    cells = [
+      ', '.join(f'`{name}` {spec["dtype"]} {spec["shape"]}' for name, spec in part.items())
+      for part in (value['inputs'], value['outputs'])
+    ]
+    lines.append(f'| `{key}` | {cells[0]} | {cells[1]} |')
+  lines += [
+    '',
+    'Over REST every input that ends in `_bytes` is `{"b64": "..."}`; send `inputs`, '
+    'not `instances`:',
+    '',
+    '    {"signature_name": "track", "inputs": {"image_bytes": [{"b64": "..."}, ...], '
+    '"mask_bytes": {"b64": "..."}}}',
+    '',
+    'gRPC clients have to raise the limit of 4 MB on messages: '
+    '`grpc.max_send_message_length` and `grpc.max_receive_message_length`.',
+    '',
+  ]
+  return '\n'.join(lines)
+
+
+def warmup_examples(size):
+  """Inputs that exercise the signatures that take bytes: dict of signature to dict of arrays."""
+  height, width = size
+  ids = np.zeros(size, np.uint8)
+  ids[height // 4 : height // 2 + 1, width // 4 : width // 2 + 1] = 1
+  shade = np.linspace(0, 255, width, dtype=np.uint8)
+  frame = np.repeat(np.tile(shade, (height, 1))[..., np.newaxis], 3, axis=2)
+  image = cv2.imencode('.jpg', frame)[1].tobytes()
+  images, mask = np.array([image, image], object), np.array(masks.encode_mask(ids), object)
+  return {
+    'serving_default': {'image_bytes': images, 'mask_bytes': mask},
+    'track_resume': {
+      'image_bytes': images,
+      'mask_bytes': mask,
+      'state_bytes': np.array(b'', object),
+    },
+    'embed': {'image_bytes': np.array(image, object)},
+    'segment_image': {'image_bytes': np.array(image, object)},
+  }
+
+
+def serving_protos():
+  """The modules (predict_pb2, prediction_log_pb2) of tensorflow-serving-api.
+
+  Raises:
+    ImportError: the package is not installed.
+  """
+  from tensorflow_serving.apis import predict_pb2
+  from tensorflow_serving.apis import prediction_log_pb2
+
+  return predict_pb2, prediction_log_pb2
+
+
+def write_warmup_requests(path, name, signatures, size):
+  """Writes the requests that TensorFlow Serving replays before it says that a model is ready.
+
+  Args:
+    path: file to write, TFRecord of `PredictionLog`.
+    name: name of the model.
+    signatures: names of the signatures there are; those without an example are left out.
+    size: (height, width) of the frames.
+
+  Raises:
+    ImportError: tensorflow-serving-api is not installed.
+  """
+  predict_pb2, prediction_log_pb2 = serving_protos()
+  with tf.io.TFRecordWriter(str(path)) as writer:
+    for signature, inputs in warmup_examples(size).items():
+      if signature not in signatures:
+        continue
+      request = predict_pb2.PredictRequest()
+      request.model_spec.name = name
+      request.model_spec.signature_name = signature
+      for key, value in inputs.items():
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(value, tf.string, value.shape))
+      log = prediction_log_pb2.PredictionLog(
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+      )
+      writer.write(log.SerializeToString())

@@ -1,0 +1,1 @@
+"""Training: a run, its steps, losses, optimizer, data and folder."""

@@ -1,0 +1,75 @@
+"""Initial weights of a training: a TF1 checkpoint, our weights file, or a Keras MobileNetV2 file.
+
+Facts: `research/feelvos/utils/train_utils.py`, `get_model_init_fn`. Without
+`initialize_last_layer` ASPP, decoder and logits keep their random initial values, whatever the
+checkpoint holds; what else is missing from it (embedding and head, usually) does so, too.
+"""
+
+from feelvos_tf.deeplab import keras_weights
+from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.deeplab import weights_file
+
+# Top-level scopes that the original calls last layers, as `tf1_checkpoint.compare` knows them.
+LAST_LAYERS = ('logits', 'image_pooling', 'aspp', 'concat_projection', 'decoder')
+LOGITS_ONLY = ('logits',)
+
+
+def initialize(model, path, initialize_last_layer=False, last_layers_contain_logits_only=False):
+  """Loads initial weights into a model.
+
+  Args:
+    model: `Feelvos` or `DeepLabV3Plus`.
+    path: TF1 checkpoint (prefix or folder), our `.h5`, or `.weights.h5` of Keras's MobileNetV2.
+    initialize_last_layer: also load ASPP, decoder and logits.
+    last_layers_contain_logits_only: only logits count as last layers.
+
+  Returns:
+    str, what was loaded and what was not.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is broken or of another network; the model is not touched then.
+  """
+  path = str(path)
+  if path.endswith('.h5') and not _is_ours(path):
+    names = keras_weights.restore_mobilenet_v2(path, model)
+    return f'{path}: {len(names)} variables of the backbone loaded, the others start from scratch.'
+  reader = (
+    weights_file.Arrays(weights_file.read_arrays(path))
+    if path.endswith('.h5')
+    else tf1_checkpoint.read_checkpoint(path)
+  )
+  last_layers = LOGITS_ONLY if last_layers_contain_logits_only else LAST_LAYERS
+  exclude = () if initialize_last_layer else last_layers
+  report = tf1_checkpoint.compare(reader, model, exclude_scopes=exclude)
+  lacking = [name for name in report.missing if tf1_checkpoint.in_backbone(name)]
+  if lacking or report.wrong_shape:
+    raise ValueError(
+      f'{path}: the checkpoint is of another model than the flags describe (model '
+      f'variant, depth multiplier, dimensions?). {report.summary(limit=3)}'
+    )
+  tf1_checkpoint.restore_from_reader(
+    reader, path, model, allow_incomplete=True, exclude_scopes=exclude
+  )
+  return f'{path}: {_describe(report, exclude)}'
+
+
+def _is_ours(path):
+  """Whether an existing HDF5 file is one of `weights_file`; errors of a missing file pass."""
+  try:
+    weights_file.read_metadata(path)
+  except ValueError:
+    return False
+  return True
+
+
+def _describe(report, exclude):
+  text = f'{len(report.loaded)} variables loaded'
+  if exclude:
+    text += f'; {", ".join(exclude)} start from scratch (--initialize_last_layer loads them)'
+  if report.missing:
+    scopes = sorted({name.split('/')[0] for name in report.missing})
+    text += f'; not in the checkpoint, from scratch: {", ".join(scopes)}'
+  if report.left_over:
+    text += f'; {len(report.left_over)} variables of the checkpoint not used'
+  return f'{text}.'

@@ -1,0 +1,202 @@
+"""A whole training run: data, model, initial weights, the loop, the final weights.
+
+`train.py` fills the options from flags; everything that happens is here.
+"""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+from typing import Any, Optional
+
+import keras
+
+from feelvos_tf.datasets.samples import triplets
+from feelvos_tf.datasets.samples.options import TripletOptions
+from feelvos_tf.deeplab import DeepLabV3Plus
+from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.training import calibration
+from feelvos_tf.training import data
+from feelvos_tf.training import initial_weights as initial_weights_lib
+from feelvos_tf.training import memory
+from feelvos_tf.training import run_directory
+from feelvos_tf.training import summaries
+from feelvos_tf.training import trainer as trainer_lib
+from feelvos_tf.training import validation as validation_lib
+
+# Calibration takes samples that training does not reach.
+CALIBRATION_START = 2**40
+# Batches that the scale of new embeddings is taken from.
+EMBEDDING_BATCHES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+  """Everything about a run."""
+
+  model: FeelvosOptions
+  samples: TripletOptions
+  trainer: trainer_lib.TrainerOptions
+  # Pairs of `training.data.DataSet` and keyword arguments of `training.data.source`.
+  data_sets: Any
+  # (DataSet, videos, frames of each, longer side or None), or None.
+  validation: Any = None
+  # Classes of semantic logits for the loss 'softmax', which trains DeepLab alone; else 0.
+  num_classes: int = 0
+  # Keras's dtype policy.
+  policy: str = 'float32'
+  # (path, keyword arguments of `initialization.initialize`), or None.
+  initial_weights: Any = None
+  # Batches for `calibration.calibrate` when a training starts.
+  calibration_batches: int = 0
+  # Initial values of the embedding layer and of the kernels with which the head reads the maps:
+  # 'checkpoint', those of the initial weights (if they have any; else the original's); 'spread',
+  # `calibration.spread_matching`.
+  matching_initialization: str = 'checkpoint'
+  input_threads: int = 2
+  # Seconds between pictures for TensorBoard.
+  picture_secs: int = 600
+  # Final weights; None: final.h5 in the train_logdir.
+  export: Optional[str] = None
+  seed: int = 0
+
+  def to_dict(self):
+    """JSON-ready; `model`, `optimizer` and `loss_scaling` are what a checkpoint depends on."""
+    values = dataclasses.asdict(dataclasses.replace(self, data_sets=(), validation=None))
+    values['optimizer'] = self.trainer.optimizer
+    values['loss_scaling'] = self.trainer.loss_scaling
+    values['model']['num_classes'] = values.pop('num_classes')
+    values['data_sets'] = [
+      {**dataclasses.asdict(data_set), **rest} for data_set, rest in self.data_sets
+    ]
+    values['validation'] = self.validation and [
+      dataclasses.asdict(self.validation[0]),
+      *self.validation[1:],
+    ]
+    # Where the folder lies is no option of the run: it may be moved.
+    del values['trainer']['train_logdir']
+    return values
+
+
+def run(options, placement):
+  """Trains until the last step or an interruption.
+
+  Args:
+    options: RunOptions.
+    placement: `training.strategy.Placement`.
+
+  Returns:
+    The last step taken.
+
+  Raises:
+    ValueError, OSError: data, weights or the folder are wrong, or the loss is not finite.
+  """
+  logdir = pathlib.Path(options.trainer.train_logdir)
+  with _locked(logdir, placement) as directory:
+    keras.utils.set_random_seed(options.seed)
+    memory.check(
+      options.model.model.model_variant,
+      options.samples,
+      options.trainer.batch_size // placement.strategy.num_replicas_in_sync,
+    )
+    samples = triplets.Triplets(
+      [data.source(data_set, **rest) for data_set, rest in options.data_sets], options.samples
+    )
+    validate = _validation(options) if placement.is_chief else None
+    if directory is not None:
+      for change in directory.register(options.to_dict(), {'model': FeelvosOptions().to_dict()}):
+        print(f'changed since the last start: {change}')
+    with placement.strategy.scope():
+      model = build_model(options)
+    trainer = trainer_lib.Trainer(
+      model,
+      samples,
+      options.trainer,
+      placement.strategy,
+      placement.num_workers,
+      placement.worker,
+      options.input_threads,
+      _summaries(logdir, options, placement),
+    )
+    _start(trainer, samples, options, placement)
+    try:
+      step = trainer.train(validate)
+    except FloatingPointError as error:
+      raise ValueError(str(error)) from error
+    if placement.is_chief and step >= options.trainer.last_step:
+      path = options.export or logdir / 'final.h5'
+      trainer.export_weights(path, {'step': step, 'trained_with': 'feelvos_tf.train'})
+      print(f'written: {path}')
+    return step
+
+
+def build_model(options):
+  """`Feelvos`, or `DeepLabV3Plus` if there are semantic classes to train; initial values."""
+  keras.config.set_dtype_policy(options.policy)
+  if options.num_classes:
+    return DeepLabV3Plus(dataclasses.replace(options.model.model, num_classes=options.num_classes))
+  return Feelvos(options.model)
+
+
+def _locked(logdir, placement):
+  """The chief's hold on the folder; other workers share it."""
+  if placement.is_chief:
+    return run_directory.RunDirectory(logdir).locked()
+  return contextlib.nullcontext()
+
+
+def _start(trainer, samples, options, placement):
+  """Resumes, or gives the model its initial weights."""
+  say = print if placement.is_chief else lambda *args, **kwargs: None
+  step = trainer.resume()
+  if step is not None:
+    say(f'resumed at step {step}.', flush=True)
+    return
+  if options.initial_weights:
+    path, settings = options.initial_weights
+    say(initial_weights_lib.initialize(trainer.model, path, **settings), flush=True)
+  else:
+    say('no --tf_initial_checkpoint: everything starts from scratch.', flush=True)
+  if options.num_classes:
+    return
+  if options.calibration_batches:
+    count = calibration.calibrate(
+      trainer.model, _calibration_images(samples, options, options.calibration_batches)
+    )
+    say(f'batch norm statistics of {count} layers calibrated.', flush=True)
+  if options.matching_initialization == 'spread':
+    calibration.spread_matching(
+      trainer.model, _calibration_images(samples, options, EMBEDDING_BATCHES), options.seed
+    )
+    say("embedding layer and the head's view of the maps: new initial values.", flush=True)
+
+
+def _calibration_images(samples, options, batches):
+  return (
+    samples.sample(CALIBRATION_START + number)['images']
+    for number in range(batches * options.trainer.batch_size)
+  )
+
+
+def _validation(options):
+  if options.validation is None:
+    return None
+  if options.num_classes:
+    raise ValueError(
+      'validation segments videos; the loss softmax trains DeepLab alone. Leave '
+      '--validation_steps out.'
+    )
+  data_set, count, num_frames, max_size = options.validation
+  return validation_lib.Validation(data.videos(data_set, count), num_frames, max_size)
+
+
+def _summaries(logdir, options, placement):
+  if not placement.is_chief:
+    return None
+  if not summaries.available():
+    print(
+      "no TensorBoard logs: the package tensorboard is missing (pip install 'feelvos-tf[train]')."
+    )
+    return None
+  return summaries.Summaries(os.path.join(logdir, 'events'), options.picture_secs)

@@ -1,0 +1,130 @@
+"""The folder of one training run: who may write to it, and the options it was started with.
+
+`lock` is held by the process that trains; the operating system lets go of it when the process
+ends, in whatever way. `run.json` holds the options, so that a resumed run cannot become another
+one by mistake.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+
+try:
+  import fcntl
+except ImportError:  # Not a POSIX system: runs there are not locked.
+  fcntl = None
+
+from feelvos_tf.datasets import whole_file
+
+FORMAT = 1
+# Parts of the options that decide what a checkpoint holds.
+FIXED = ('model', 'optimizer', 'loss_scaling')
+
+
+class RunDirectory:
+  """A `train_logdir`."""
+
+  def __init__(self, path):
+    self.path = pathlib.Path(path)
+
+  @property
+  def options_path(self):
+    return self.path / 'run.json'
+
+  @contextlib.contextmanager
+  def locked(self):
+    """Creates the folder and keeps other runs out while the context lasts.
+
+    Raises:
+      ValueError: another process trains in this folder.
+      OSError: the folder cannot be written.
+    """
+    if self.path.exists() and not self.path.is_dir():
+      raise ValueError(f'{self.path} is a file; --train_logdir has to be a folder.')
+    self.path.mkdir(parents=True, exist_ok=True)
+    with open(self.path / 'lock', 'a+', encoding='utf-8') as stream:
+      if fcntl is not None:
+        try:
+          fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+          stream.seek(0)
+          owner = stream.read().strip() or 'unknown'
+          raise ValueError(
+            f'{self.path}: another run trains in this folder (process {owner}); '
+            'wait for it, end it, or choose another --train_logdir.'
+          ) from None
+      stream.truncate(0)
+      stream.write(f'{os.getpid()}')
+      stream.flush()
+      yield self
+
+  def register(self, options, defaults=None):
+    """Writes `run.json`, or compares it with the options of the run that resumes.
+
+    Args:
+      options: JSON-ready dict with at least the keys FIXED.
+      defaults: like `options`: what an option was that the file does not know, because it was
+        written before there was such an option.
+
+    Returns:
+      List of 'name: old -> new' of options that changed and may change. They are written down.
+
+    Raises:
+      ValueError: an option changed that a checkpoint depends on, or the file cannot be read.
+    """
+    options = json.loads(json.dumps(options))
+    known = self._read()
+    changes = []
+    if known is not None:
+      before = {**_flat(json.loads(json.dumps(defaults or {}))), **_flat(known['options'])}
+      after = _flat(options)
+      changed = [
+        (name, before.get(name), after.get(name))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+      ]
+      fixed = [change for change in changed if change[0].split('.')[0] in FIXED]
+      if fixed:
+        raise ValueError(
+          f'{self.path}: this folder holds a run of another model: '
+          f'{"; ".join(_describe(change) for change in fixed[:5])}. Resume with the flags it was '
+          'started with, or choose another --train_logdir.'
+        )
+      changes = [_describe(change) for change in changed]
+    self._write({'format': FORMAT, 'options': options})
+    return changes
+
+  def _read(self):
+    if not self.options_path.exists():
+      return None
+    try:
+      content = json.loads(self.options_path.read_text(encoding='utf-8'))
+      if content['format'] > FORMAT:
+        raise ValueError('from a newer version')
+      _flat(content['options'])
+      return content
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+      raise ValueError(
+        f'{self.options_path}: cannot be read ({error}); restore it, or choose '
+        'another --train_logdir.'
+      ) from error
+
+  def _write(self, content):
+    whole_file.write_text(self.options_path, json.dumps(content, indent=1, sort_keys=True) + '\n')
+
+
+def _flat(options, prefix=''):
+  """{'model.output_stride': 16, ...} of nested dicts."""
+  flat = {}
+  for name, value in options.items():
+    if isinstance(value, dict):
+      flat.update(_flat(value, f'{prefix}{name}.'))
+    else:
+      flat[f'{prefix}{name}'] = value
+  return flat
+
+
+def _describe(change):
+  name, before, after = change
+  return f'{name} {json.dumps(before)} -> {json.dumps(after)}'

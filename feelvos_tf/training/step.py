@@ -1,0 +1,264 @@
+"""Losses and gradients of one training batch; knows nothing of files, loops or devices.
+
+Source: paper section 3.6; original `research/feelvos/train.py` and `utils/embedding_utils.py`,
+`get_logits_with_matching`.
+"""
+
+import dataclasses
+from typing import Optional
+
+import tensorflow as tf
+
+from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.model import feelvos
+from feelvos_tf.model import geometry
+from feelvos_tf.training import losses
+
+CLASSIFICATION_LOSSES = ('softmax_with_attention', 'triplet', 'softmax')
+
+
+@dataclasses.dataclass(frozen=True)
+class LossOptions:
+  """What is minimised; flags of the original have its names and defaults.
+
+  Raises:
+    ValueError: unknown `classification_loss`.
+  """
+
+  # 'softmax_with_attention': the video model; 'triplet': the embedding alone; 'softmax': the
+  # semantic logits of a `DeepLabV3Plus` model, without any video.
+  classification_loss: str = 'softmax_with_attention'
+  # Reference pixels per object that are matched, chosen at random (section 4); None keeps all.
+  max_neighbors_per_object: Optional[int] = 1024
+  mining: losses.HardMining = losses.HardMining()
+  weight_decay: float = 4e-5
+  # Compare logits and labels at full size; False shrinks the labels instead.
+  upsample_logits: bool = True
+  # Probability that a video's first current frame is told nothing of the previous frame: all local
+  # distances 1, all previous predictions 0, as of objects that are nowhere. Not in the original.
+  # In a short training the head learns to copy the true mask of the previous frame and ignores
+  # the reference frame (then global matching alone beats the model); this makes it look there.
+  drop_previous_probability: float = 0.0
+  # Weight of a second loss that asks the embedding itself, without the head, for the object: cross
+  # entropy of softmax(-||e_p - e_q||^2) over the nearest reference pixel q of each object. Not in
+  # the original, where all the embedding learns comes through the head.
+  matching_loss_weight: float = 0.0
+  # Dropout in ASPP.
+  dropout: bool = True
+  # Seed of what is random inside the step.
+  seed: int = 0
+
+  def __post_init__(self):
+    if not 0 <= self.drop_previous_probability <= 1:
+      raise ValueError(
+        f'drop_previous_probability is {self.drop_previous_probability}; expected 0 to 1.'
+      )
+    if self.matching_loss_weight < 0:
+      raise ValueError(f'matching_loss_weight is {self.matching_loss_weight}; expected 0 or more.')
+    if self.classification_loss not in CLASSIFICATION_LOSSES:
+      raise ValueError(
+        f'classification_loss is {self.classification_loss!r}; expected one of '
+        f'{", ".join(CLASSIFICATION_LOSSES)}.'
+      )
+
+
+@dataclasses.dataclass
+class VideoResult:
+  """What the model made of one video of a batch.
+
+  Attributes:
+    loss: float32 scalar.
+    logits: float32 [current frames, h4, w4, objects].
+    maps: `model.Maps` of the last current frame.
+  """
+
+  loss: tf.Tensor
+  logits: Optional[tf.Tensor] = None
+  maps: Optional[feelvos.Maps] = None
+
+
+def video_results(model, batch, step, options, first_video=0):
+  """Forward pass and loss of each video.
+
+  Args:
+    model: `Feelvos`; `DeepLabV3Plus` with semantic logits for the loss 'softmax'.
+    batch: dict of `images` [videos, frames, height, width, 3] 0..255 in the order reference,
+      previous, current, ...; `labels` int [videos, frames, height, width], object index, 255
+      ignored; `num_objects` int32 [videos]; optionally `previous_labels` int [videos, height,
+      width], the damaged labels of the previous frame.
+    step: integer scalar, training step.
+    options: LossOptions.
+    first_video: integer scalar, place of the first video in the batch of all devices. What is
+      random depends on it, so that the result does not depend on the number of devices.
+
+  Returns:
+    list of VideoResult.
+  """
+  images, labels = batch['images'], tf.cast(batch['labels'], tf.int32)
+  num_videos, num_frames = labels.shape[0], labels.shape[1]
+  flat = tf.reshape(images, tf.concat([[num_videos * num_frames], tf.shape(images)[2:]], 0))
+  if options.classification_loss == 'softmax':
+    return _semantic_results(model, flat, labels, step, options)
+  features, embeddings = model.extract(flat, training=options.dropout)
+  # Not slices: the gradient of each would be a tensor of the whole batch, nearly all zeros.
+  features, embeddings = (
+    tf.unstack(value, num_videos * num_frames) for value in (features, embeddings)
+  )
+  results = []
+  for video in range(num_videos):
+    part = slice(video * num_frames, (video + 1) * num_frames)
+    seed = tf.stack([tf.cast(step, tf.int32), options.seed * 1024 + first_video + video])
+    if options.classification_loss == 'triplet':
+      results.append(
+        VideoResult(losses.triplet_loss(tf.stack(embeddings[part]), labels[video], seed=seed))
+      )
+      continue
+    previous = batch.get('previous_labels')
+    logits, maps = _video_logits(
+      model,
+      features[part],
+      embeddings[part],
+      labels[video],
+      batch['num_objects'][video],
+      None if previous is None else previous[video],
+      seed,
+      options,
+    )
+    loss = losses.video_cross_entropy(
+      logits,
+      labels[video, 2:],
+      step=step,
+      mining=options.mining,
+      upsample_logits=options.upsample_logits,
+    )
+    if options.matching_loss_weight:
+      loss += options.matching_loss_weight * losses.matching_cross_entropy(
+        tf.stack([frame.global_distance for frame in maps]),
+        labels[video, 2:],
+        step=step,
+        mining=options.mining,
+      )
+    results.append(VideoResult(loss, logits, maps[-1]))
+  return results
+
+
+def _semantic_results(model, images, labels, step, options):
+  """One VideoResult with the loss of DeepLab over all frames of the batch."""
+  logits = model(tf.cast(images, tf.float32), training=options.dropout)['logits']
+  loss = losses.softmax_cross_entropy(
+    logits,
+    tf.reshape(labels, tf.concat([[-1], tf.shape(labels)[2:]], 0)),
+    step=step,
+    mining=options.mining,
+    upsample_logits=options.upsample_logits,
+  )
+  return [VideoResult(loss, logits)]
+
+
+def _video_logits(model, features, embeddings, labels, num_objects, previous_labels, seed, options):
+  """Logits [frames - 2, h4, w4, objects] and list of Maps of the current frames of one video."""
+  reference = model.prepare_reference(
+    embeddings[0],
+    geometry.shrink_labels(labels[0]),
+    num_objects,
+    max_pixels_per_object=options.max_neighbors_per_object,
+    seed=seed,
+  )
+  if previous_labels is None:
+    previous_labels = labels[1]
+  previous_labels = geometry.shrink_labels(tf.cast(previous_labels, tf.int32))
+  if options.drop_previous_probability:
+    # Another stream than the reference pixels': the same seed would tie one to the other.
+    drop = tf.random.stateless_uniform([], seed + [0, 1 << 20]) < options.drop_previous_probability
+    previous_labels = tf.where(drop, losses.IGNORE_LABEL, previous_labels)
+  previous = model.previous_frame(embeddings[1], previous_labels, num_objects)
+  all_logits, all_maps = [], []
+  for frame in range(2, labels.shape[0]):
+    maps = model.match(embeddings[frame], reference, previous, num_objects)
+    logits = model.segment(features[frame], maps, training=True)
+    all_logits.append(logits)
+    all_maps.append(maps)
+    # What a later frame is told of this one is data, as at inference: no gradient through it.
+    predicted = tf.stop_gradient(logits)
+    previous = model.previous_frame(
+      embeddings[frame],
+      tf.argmax(predicted, axis=0, output_type=tf.int32),
+      num_objects,
+      tf.nn.softmax(predicted, axis=0),
+    )
+  return tf.transpose(tf.stack(all_logits), [0, 2, 3, 1]), all_maps
+
+
+def mean_iou(results, labels):
+  """Mean intersection over union of what the model predicts for the current frames.
+
+  Args:
+    results: list of VideoResult with logits [frames - 2, h4, w4, objects].
+    labels: int [videos, frames, height, width], object index, 255 ignored.
+
+  Returns:
+    float32 scalar: the mean over videos of the mean over objects (background included) that are
+    there or are predicted, at the size of the logits.
+  """
+  return tf.reduce_mean(
+    tf.stack([_video_iou(result.logits, labels[video, 2:]) for video, result in enumerate(results)])
+  )
+
+
+def _video_iou(logits, labels):
+  count = tf.shape(logits)[-1]
+  predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
+  truth = losses.shrink_labels(labels, tf.shape(logits)[1:3])
+  pairs = tf.boolean_mask(truth * count + predicted, truth < count)
+  table = tf.reshape(
+    tf.math.bincount(pairs, minlength=count * count, maxlength=count * count, dtype=tf.float32),
+    [count, count],
+  )
+  both = tf.linalg.diag_part(table)
+  either = tf.reduce_sum(table, axis=0) + tf.reduce_sum(table, axis=1) - both
+  seen = tf.cast(either > 0, tf.float32)
+  return tf.math.divide_no_nan(
+    tf.reduce_sum(tf.math.divide_no_nan(both, either)), tf.reduce_sum(seen)
+  )
+
+
+def trained_variables(model):
+  """The variables that are trained, by the original's names, in the order of creation."""
+  return {
+    name: variable
+    for name, variable in tf1_checkpoint.variables_by_name(model).items()
+    if variable.trainable
+  }
+
+
+def gradients(
+  model, variables, batch, step, options, loss_scale=1.0, regularization_scale=None, first_video=0
+):
+  """Losses of a batch and their gradients.
+
+  Args:
+    model: see `video_results`.
+    variables: dict of `trained_variables`.
+    batch: see `video_results`.
+    step: integer scalar.
+    options: LossOptions.
+    loss_scale: float or float32 scalar that multiplies the losses of the videos.
+    regularization_scale: the same for the regularization; None takes `loss_scale`.
+    first_video: see `video_results`.
+
+  Returns:
+    (list of VideoResult, regularization float32 scalar, list of gradients in the order of
+    `variables`, of loss_scale * sum of the videos' losses + regularization_scale *
+    regularization). A variable the loss does not depend on has the gradient None.
+  """
+  if regularization_scale is None:
+    regularization_scale = loss_scale
+  values = [variable.value for variable in variables.values()]
+  with tf.GradientTape() as tape:
+    results = video_results(model, batch, step, options, first_video)
+    regularization = losses.l2_loss(variables, options.weight_decay)
+    scaled = (
+      tf.add_n([result.loss for result in results]) * loss_scale
+      + regularization * regularization_scale
+    )
+  return results, regularization, tape.gradient(scaled, values)

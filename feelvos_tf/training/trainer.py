@@ -1,0 +1,353 @@
+"""The training loop: distribution, checkpoints, exact resume, logs, validation.
+
+Samples, dropout's masks and the choice of reference pixels are functions of the step; with the
+weights, the optimizer's slots and the step restored, a run that was killed goes on as if it had
+not been.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import time
+from typing import Callable, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf.datasets import whole_file
+from feelvos_tf.datasets.samples import triplets as triplets_lib
+from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.deeplab import weights_file
+from feelvos_tf.runtime import progress
+from feelvos_tf.training import dead_channels
+from feelvos_tf.training import distributed_step
+from feelvos_tf.training import optimizer as optimizer_lib
+from feelvos_tf.training import schedule as schedule_lib
+from feelvos_tf.training import step as step_lib
+
+OPTIMIZERS = ('momentum', 'adam')
+# Reference frames of so many videos of the first batch are looked at for channels that have died.
+_IMAGES_LOOKED_AT = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainerOptions:
+  """How a run goes; what is minimised is in `training.step.LossOptions`.
+
+  Raises:
+    ValueError: an option has a value training cannot run with.
+  """
+
+  # Folder of checkpoints, logs and the best weights.
+  train_logdir: str
+  # Videos per step, over all devices and workers (flag `train_batch_size`).
+  batch_size: int = 3
+  schedule: schedule_lib.ScheduleOptions = schedule_lib.ScheduleOptions()
+  # 'momentum' is the original's; 'adam' needs fewer steps where the budget is small.
+  optimizer: str = 'momentum'
+  optimizer_options: optimizer_lib.OptimizerOptions = optimizer_lib.OptimizerOptions()
+  loss: step_lib.LossOptions = step_lib.LossOptions()
+  # Steps after which the run stops; None takes the schedule's length.
+  stop_at_step: Optional[int] = None
+  # Scale the loss, for float16.
+  loss_scaling: bool = False
+  # Losses are added up over the videos of all devices. True averages over devices instead, as
+  # the original does over its clones.
+  average_over_devices: bool = False
+  # Steps between log lines, checkpoints and validations; 0 is never.
+  log_steps: int = 20
+  save_interval_steps: int = 500
+  # Seconds after which a checkpoint is written all the same; 0 is never.
+  save_interval_secs: int = 0
+  validation_steps: int = 0
+  # Checkpoints kept.
+  max_to_keep: int = 3
+
+  def __post_init__(self):
+    if self.optimizer not in OPTIMIZERS:
+      raise ValueError(f'optimizer is {self.optimizer!r}; expected one of {", ".join(OPTIMIZERS)}.')
+    if self.batch_size < 1:
+      raise ValueError(f'train_batch_size is {self.batch_size}; expected at least 1.')
+    for name in ('log_steps', 'save_interval_steps', 'save_interval_secs', 'validation_steps'):
+      if getattr(self, name) < 0:
+        raise ValueError(f'{name} is {getattr(self, name)}; expected 0 (never) or more.')
+    if self.max_to_keep < 1:
+      raise ValueError(f'max_to_keep is {self.max_to_keep}; expected at least 1.')
+
+  @property
+  def last_step(self):
+    """Step at which the run ends."""
+    length = self.schedule.training_number_of_steps
+    return length if self.stop_at_step is None else min(self.stop_at_step, length)
+
+
+class Trainer:
+  """Trains a `Feelvos` model on triplets."""
+
+  def __init__(
+    self,
+    model,
+    triplets,
+    options,
+    strategy=None,
+    num_input_shards=1,
+    input_shard=0,
+    input_threads=2,
+    summaries=None,
+  ):
+    """Creates optimizer and checkpoint manager; nothing is read or written yet.
+
+    Args:
+      model: `Feelvos` (or `DeepLabV3Plus` for the loss 'softmax'), created under the strategy's
+        scope.
+      triplets: `feelvos_tf.datasets.samples.triplets.Triplets`.
+      options: TrainerOptions.
+      strategy: tf.distribute.Strategy; None is one device.
+      num_input_shards: int, number of workers.
+      input_shard: int, number of this worker; worker 0 writes checkpoints and prints.
+      input_threads: int, samples made at the same time.
+      summaries: optional `training.summaries.Summaries`.
+
+    Raises:
+      ValueError: the batch does not divide by the number of replicas.
+    """
+    self.model = model
+    self.options = options
+    self._triplets = triplets
+    self._strategy = strategy or tf.distribute.get_strategy()
+    self._shards = (num_input_shards, input_shard)
+    self._input_threads = input_threads
+    self._summaries = summaries
+    replicas = self._strategy.num_replicas_in_sync
+    if options.batch_size % replicas:
+      raise ValueError(
+        f'train_batch_size is {options.batch_size}; expected a multiple of the {replicas} devices.'
+      )
+    self._take_step = distributed_step.DistributedStep(
+      model, options, self._strategy, with_pictures=summaries is not None
+    )
+    self._manager = tf.train.CheckpointManager(
+      self._checkpoint(),
+      os.path.join(options.train_logdir, 'checkpoints'),
+      max_to_keep=options.max_to_keep,
+      checkpoint_name='train',
+    )
+    self._best = -1.0
+    self._dead_channels = None  # Looked at from the first batch on, until they have been told.
+    self._looks_at_channels = self.is_chief
+
+  @property
+  def step(self):
+    """int, number of steps taken."""
+    return int(self._take_step.step.numpy())
+
+  @property
+  def is_chief(self):
+    """Whether this process writes and prints."""
+    return self._shards[1] == 0
+
+  def resume(self):
+    """Restores the newest checkpoint of the run, if there is one.
+
+    Returns:
+      Step of the checkpoint, or None.
+
+    Raises:
+      ValueError: the checkpoint is of another model or unreadable.
+    """
+    latest = self._manager.latest_checkpoint
+    if latest is None:
+      return None
+    try:
+      self._checkpoint().restore(latest).assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+      reason = (str(error).strip().splitlines() or [''])[0][:200]
+      raise ValueError(
+        f'{latest}: the checkpoint does not fit this model or is damaged '
+        f'({reason}). Resume with the flags the run was started with, or choose '
+        'another --train_logdir.'
+      ) from error
+    best = pathlib.Path(self.options.train_logdir) / 'best.json'
+    if best.exists():
+      self._best = json.loads(best.read_text(encoding='utf-8'))['score']
+    return self.step
+
+  def train(self, validate: Optional[Callable] = None):
+    """Runs steps until the last one; SIGINT ends it with a checkpoint.
+
+    Args:
+      validate: optional function of the model that returns a score; called every
+        `validation_steps` steps, the weights of the best score are kept in `best.h5`.
+
+    Returns:
+      The last step taken.
+
+    Raises:
+      FloatingPointError: the loss or a gradient is not finite; the weights have not been touched
+        by that step, and the last checkpoint stays.
+      ValueError: the data cannot be read, or the memory does not suffice.
+    """
+    iterator = iter(self._dataset())
+    self._logged = self._saved = (time.monotonic(), self.step)
+    try:
+      while self.step < self.options.last_step:
+        self._one_step(iterator, validate)
+    except KeyboardInterrupt:
+      self.save()
+      self._print(
+        f'interrupted at step {self.step}; a checkpoint was written, the same command goes on.'
+      )
+      return self.step
+    self.save()
+    return self.step
+
+  def save(self):
+    """Writes a checkpoint (once per step)."""
+    if self.is_chief and not str(self._manager.latest_checkpoint).endswith(f'-{self.step}'):
+      self._manager.save(checkpoint_number=self.step)
+    self._saved = (time.monotonic(), self.step)
+
+  def export_weights(self, path, notes=None, dtype='float32'):
+    """Writes the model's weights as `model.save_model` does."""
+    metadata = {'options': self.model.options.to_dict(), 'notes': notes or {}}
+    weights_file.save(path, self.model, metadata, dtype)
+
+  def _one_step(self, iterator, validate):
+    """A step and whatever is due after it."""
+    options = self.options
+    batch = self._next(iterator)
+    if self._looks_at_channels and self._dead_channels is None:
+      self._dead_channels = dead_channels.DeadChannels(
+        getattr(self.model, 'deeplab', self.model), batch['images'][:_IMAGES_LOOKED_AT, 0]
+      )
+    try:
+      outcome = self._take_step(self._split(batch))
+      self._check_finite(outcome)
+    except tf.errors.ResourceExhaustedError as error:
+      raise ValueError(
+        f'the memory does not suffice for a step ({str(error).splitlines()[0][:150]}); lower '
+        '--train_batch_size or --train_crop_size.'
+      ) from error
+    except tf.errors.UnimplementedError as error:
+      lines = [line.strip() for line in str(error).splitlines()]
+      reason = [line for line in lines if line and not line.startswith('[[')][-1][:150]
+      raise ValueError(
+        f'this device cannot compute a step in the chosen precision ({reason}); '
+        'use --precision=bfloat16 or float32.'
+      ) from error
+    step = self.step
+    if options.log_steps and step % options.log_steps == 0 or step == options.last_step:
+      self._log(outcome, batch)
+    seconds = time.monotonic() - self._saved[0]
+    if (
+      options.save_interval_steps
+      and step % options.save_interval_steps == 0
+      or options.save_interval_secs
+      and seconds >= options.save_interval_secs
+    ):
+      self.save()
+      self._report_dead_channels()
+    if validate is not None and options.validation_steps and step % options.validation_steps == 0:
+      self._validate(validate, step)
+
+  def _report_dead_channels(self):
+    """Says once if layers have died since this process began."""
+    if not self._looks_at_channels:
+      return
+    found = self._dead_channels.report()
+    if found:
+      self._print(f'warning: step {self.step}: {found}')
+      self._looks_at_channels = False
+
+  def _checkpoint(self):
+    named = tf1_checkpoint.variables_by_name(self.model)
+    return tf.train.Checkpoint(
+      weights={name: variable.value for name, variable in named.items()},
+      **self._take_step.checkpoint_items(),
+    )
+
+  def _dataset(self):
+    options = self.options
+    shards, shard = self._shards
+    return triplets_lib.make_dataset(
+      self._triplets,
+      options.batch_size // shards,
+      start=self.step * options.batch_size,
+      num_shards=shards,
+      shard_index=shard,
+      num_parallel_calls=self._input_threads,
+    )
+
+  def _next(self, iterator):
+    try:
+      batch = next(iterator)
+    except tf.errors.OpError as error:
+      raise ValueError(triplets_lib.error_message(error)) from error
+    batch.pop('video', None)
+    return batch
+
+  def _split(self, batch):
+    """The batch as per-replica values."""
+    replicas = self._strategy.num_replicas_in_sync // self._shards[0]
+    if replicas <= 1:
+      return batch
+    size = self.options.batch_size // self._strategy.num_replicas_in_sync
+
+    def part(context):
+      begin = context.replica_id_in_sync_group % replicas * size
+      return {key: value[begin : begin + size] for key, value in batch.items()}
+
+    return self._strategy.experimental_distribute_values_from_function(part)
+
+  def _check_finite(self, outcome):
+    losses, step = np.asarray(outcome.losses), self.step
+    if np.all(np.isfinite(losses)) and (outcome.finite or self._take_step.may_overflow):
+      return
+    what = 'the loss' if not np.all(np.isfinite(losses)) else 'a gradient'
+    raise FloatingPointError(
+      f'{what} is not finite at step {step} (losses {losses.tolist()}); the last good checkpoint '
+      f'is {self._manager.latest_checkpoint or "none, no step was saved"}. Lower '
+      '--base_learning_rate, start slower (--slow_start_step) or look at the data.'
+    )
+
+  def _print(self, text):
+    if self.is_chief:
+      print(text, flush=True)
+
+  def _log(self, outcome, batch):
+    step, now = self.step, time.monotonic()
+    speed = (step - self._logged[1]) / max(now - self._logged[0], 1e-9)
+    self._logged = (now, step)
+    left = (self.options.last_step - step) / max(speed, 1e-9)
+    scalars = {
+      'loss/cross_entropy': float(np.mean(np.asarray(outcome.losses))),
+      'loss/regularization': float(outcome.regularization),
+      'learning_rate': float(outcome.rate),
+      'mean_iou': float(outcome.mean_iou),
+      'steps_per_second': speed,
+    }
+    if self._take_step.loss_scale is not None:
+      scalars['loss/scale'] = float(self._take_step.loss_scale.scale)
+    self._print(
+      f'step {step}/{self.options.last_step}: loss {scalars["loss/cross_entropy"]:.4f}, '
+      f'L2 {scalars["loss/regularization"]:.4f}, IoU {scalars["mean_iou"]:.3f}, '
+      f'rate {scalars["learning_rate"]:.3g}, {speed:.3g} steps/s, '
+      f'{progress.duration(left)} left'
+    )
+    if self._summaries is not None:
+      first = {key: value[0] for key, value in batch.items()}
+      self._summaries.write(step, scalars, first, outcome.pictures)
+
+  def _validate(self, validate, step):
+    if not self.is_chief:
+      return
+    score = float(validate(self.model))
+    print(f'step {step}: validation {score:.4f} (best {max(score, self._best):.4f})', flush=True)
+    if self._summaries is not None:
+      self._summaries.write(step, {'validation': score})
+    if score > self._best:
+      self._best = score
+      folder = pathlib.Path(self.options.train_logdir)
+      self.export_weights(folder / 'best.h5', {'step': step, 'validation': score})
+      whole_file.write_text(folder / 'best.json', json.dumps({'step': step, 'score': score}))

@@ -1,0 +1,64 @@
+"""Validation during a training: J of a few clips, segmented as at inference."""
+
+import numpy as np
+
+from feelvos_tf.evaluation import measures
+from feelvos_tf.inference import graph
+from feelvos_tf.inference.segmenter import VideoSegmenter
+
+
+class Validation:
+  """Mean region similarity J of the first frames of some videos.
+
+  Called with the model whose weights are trained; it sees their values of the moment.
+  """
+
+  def __init__(self, videos, num_frames=16, max_internal_size=None):
+    """Checks that the videos can be scored.
+
+    Args:
+      videos: `feelvos_tf.datasets.video.Video`s whose first masked frame is followed by others.
+      num_frames: int, frames of a video that are segmented, the first one included.
+      max_internal_size: see `VideoSegmenter`.
+
+    Raises:
+      ValueError: a video has fewer than two frames with masks.
+    """
+    for video in videos:
+      if len(video.masked_frames) < 2:
+        raise ValueError(
+          f'{video.name}: validation needs at least two frames with masks, '
+          f'{len(video.masked_frames)} given; choose other videos.'
+        )
+    if not videos:
+      raise ValueError('no video to validate on given; expected at least one.')
+    self._videos = videos
+    self._num_frames = num_frames
+    self._max_internal_size = max_internal_size
+    self._graph = None
+
+  def __call__(self, model):
+    """Mean over videos of the mean J over objects and frames; float in [0, 1]."""
+    if self._graph is None:
+      # Not frozen: the graph is traced once and reads the weights as they change.
+      self._graph = graph.InferenceGraph(model, freeze=False)
+    segmenter = VideoSegmenter(self._graph, self._max_internal_size)
+    return float(np.mean([self._score(segmenter, video) for video in self._videos]))
+
+  def _score(self, segmenter, video):
+    first, scores = video.masked_frames[0], []
+    ids = ()
+    for index, frame in enumerate(video.frames(first), first):
+      if index >= first + self._num_frames:
+        break
+      if index == first:
+        mask = video.mask(index)
+        ids = mask.object_ids
+        segmenter.start(frame, np.where(np.isin(mask.ids, ids), mask.ids, 0).astype(np.uint8))
+        continue
+      predicted = segmenter.step(frame).mask
+      truth = video.mask(index) if index in video.masked_frames else None
+      if truth is not None:
+        void = truth.ids == 255
+        scores += [measures.region_similarity(predicted == i, truth.ids == i, void) for i in ids]
+    return float(np.mean(scores)) if scores else 0.0

@@ -1,0 +1,92 @@
+"""Mask damaging against the original with two versions of scikit-image."""
+
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets.samples import mask_damaging
+
+VERSIONS = {'017': mask_damaging.NEAREST, '015': mask_damaging.BILINEAR}
+PARTS = {
+  '_shift_mask': lambda mask, rng, _: mask_damaging.shift_mask(mask, rng),
+  '_scale_mask': mask_damaging.scale_mask,
+  '_rotate_mask': mask_damaging.rotate_mask,
+  '_dilate_mask': lambda mask, rng, _: mask_damaging.dilate_mask(mask),
+}
+
+
+def cases(data):
+  return [key for key in data if '|seed' in key]
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_whole_masks_of_the_original(golden, version):
+  data = golden.npz(f'tf1/mask_damaging_skimage{version}')
+  compared = 0
+  for key in cases(data):
+    size, seed, what = key.split('|')
+    if not what.startswith('dilate_'):
+      continue
+    damaged = mask_damaging.damage_masks(
+      data[f'labels|{size}'],
+      np.random.RandomState(int(seed[4:])),
+      dilate=what == 'dilate_True',
+      interpolation=VERSIONS[version],
+    )
+    np.testing.assert_array_equal(damaged, data[key], err_msg=key)
+    compared += 1
+  assert compared == 16
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+@pytest.mark.parametrize('part', PARTS)
+def test_parts_of_the_original(golden, version, part):
+  data = golden.npz(f'tf1/mask_damaging_skimage{version}')
+  for size in ('97x129', '17x17'):
+    for seed in range(4):
+      # The golden parts are those of object 2.
+      mask = PARTS[part](
+        data[f'labels|{size}'][..., 0] == 2, np.random.RandomState(seed), VERSIONS[version]
+      )
+      np.testing.assert_array_equal(
+        mask, data[f'{size}|seed{seed}|{part}'][..., 0], err_msg=f'{size} {seed}'
+      )
+
+
+def test_as_many_random_numbers_as_the_original(golden):
+  data = golden.npz('tf1/mask_damaging_skimage017')
+  rng = np.random.RandomState(0)
+  mask_damaging.damage_masks(data['labels|97x129'], rng)
+  assert rng.uniform() == data['after_seed0_next_uniform']
+
+
+def test_ignored_pixels_stay_and_are_no_object(golden):
+  labels = golden.npz('tf1/mask_damaging_skimage017')['labels|97x129'].copy()
+  labels[:9] = 255
+  damaged = mask_damaging.damage_masks(labels, np.random.RandomState(3))
+  np.testing.assert_array_equal(damaged == 255, labels == 255)
+  assert damaged.dtype == labels.dtype and (damaged != labels).any()
+
+
+@pytest.mark.parametrize('labels', [np.zeros((9, 11), np.uint8), np.eye(1, 50, dtype=np.int32)])
+def test_nothing_and_single_pixels_survive(labels):
+  for seed in range(20):
+    damaged = mask_damaging.damage_masks(labels, np.random.RandomState(seed))
+    assert damaged.shape == labels.shape
+    assert set(np.unique(damaged)) <= set(np.unique(labels))
+
+
+def test_a_thin_object_at_the_border_may_vanish():
+  labels = np.zeros((40, 200), np.int32)
+  labels[:, 0] = labels[:, 199] = 7
+  for seed in range(30):
+    damaged = mask_damaging.damage_masks(labels, np.random.RandomState(seed), dilate=False)
+    assert set(np.unique(damaged)) <= {0, 7}
+
+
+def test_bad_input_is_refused():
+  with pytest.raises(ValueError, match=r'labels of shape \(3, 4, 5\) given'):
+    mask_damaging.damage_masks(np.zeros((3, 4, 5), int), np.random.RandomState(0))
+  with pytest.raises(ValueError, match="interpolation is 'cubic'"):
+    mask_damaging.damage_masks(
+      np.zeros((3, 4), int), np.random.RandomState(0), interpolation='cubic'
+    )

@@ -1,0 +1,100 @@
+"""DAVIS folders as published."""
+
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets.sources import davis
+
+
+@pytest.fixture
+def tiny(golden):
+  return golden.path('tf1/tfrecord/DAVIS')
+
+
+def test_frames_and_masks_of_2017(tiny, golden):
+  videos = davis.davis_videos(tiny, '2017', 'val')
+  assert [v.name for v in videos] == ['bear', 'dogs-jump', 'judo']
+  expected = golden.npz('tf1/tfrecord/decoded')
+  for video in videos:
+    assert video.num_frames == 4 and video.masked_frames == (0, 1, 2, 3)
+    assert video.frame_names == ('00000', '00001', '00002', '00003')
+    for i, frame in enumerate(video.frames()):
+      # TensorFlow's JPEG decoder uses a faster transform than OpenCV's by default.
+      np.testing.assert_allclose(frame, expected[f'{video.name}|image'][i], atol=8)
+      np.testing.assert_array_equal(video.mask(i).ids, expected[f'{video.name}|label'][i, ..., 0])
+
+
+def _as_2016(tiny, tmp_path, lines):
+  (tmp_path / 'JPEGImages').symlink_to(tiny / 'JPEGImages')
+  (tmp_path / 'Annotations').symlink_to(tiny / 'Annotations')
+  (tmp_path / 'ImageSets' / '480p').mkdir(parents=True)
+  (tmp_path / 'ImageSets' / '480p' / 'val.txt').write_text('\n'.join(lines))
+  return tmp_path
+
+
+def test_2016_is_one_object_and_its_list_holds_pairs_of_files(tiny, tmp_path):
+  root = _as_2016(
+    tiny,
+    tmp_path,
+    [
+      f'/JPEGImages/480p/{name}/{i:05d}.jpg /Annotations/480p/{name}/{i:05d}.png '
+      for name in ('judo', 'dogs-jump')
+      for i in range(4)
+    ],
+  )
+  judo, dogs = davis.davis_videos(root, '2016', 'val')
+  assert (judo.name, dogs.name) == ('judo', 'dogs-jump')
+  assert dogs.mask(0).object_ids == (1,)
+  judo, dogs = davis.davis_videos(root, '2016', 'val', single_object=False)
+  assert dogs.mask(0).object_ids == (1, 3)
+
+
+def test_test_dev_has_one_mask(tiny, tmp_path):
+  (tmp_path / 'JPEGImages').symlink_to(tiny / 'JPEGImages')
+  (tmp_path / 'ImageSets' / '2017').mkdir(parents=True)
+  (tmp_path / 'ImageSets' / '2017' / 'test-dev.txt').write_text('bear\n\n')
+  annotations = tmp_path / 'Annotations' / '480p' / 'bear'
+  annotations.mkdir(parents=True)
+  (annotations / '00000.png').symlink_to(tiny / 'Annotations' / '480p' / 'bear' / '00000.png')
+  (video,) = davis.davis_videos(tmp_path, '2017', 'test-dev')
+  assert video.num_frames == 4 and video.masked_frames == (0,)
+  assert video.mask(0).object_ids == (1, 2) and video.mask(1) is None
+
+
+def test_sequences_are_selected_in_the_order_given(tiny):
+  videos = davis.davis_videos(tiny, '2017', 'val', sequences=['judo', 'bear'])
+  assert [v.name for v in videos] == ['judo', 'bear']
+
+
+@pytest.mark.parametrize(
+  'change, error, message',
+  [
+    (dict(year='2018'), ValueError, "year: '2018' given"),
+    (dict(split='nope'), FileNotFoundError, 'no such split; expected one of train, val'),
+    (dict(sequences=['cat']), ValueError, "sequence 'cat' given, expected one of split val: bear"),
+    (dict(resolution='1080p'), FileNotFoundError, 'no folder JPEGImages/1080p'),
+  ],
+)
+def test_bad_arguments(tiny, change, error, message):
+  with pytest.raises(error, match=message):
+    davis.davis_videos(tiny, **{'year': '2017', 'split': 'val', **change})
+
+
+def test_empty_split(tiny, tmp_path):
+  with pytest.raises(ValueError, match='an empty split given'):
+    davis.davis_videos(_as_2016(tiny, tmp_path, []), '2016', 'val')
+
+
+def test_missing_sequence_and_missing_masks(tiny, tmp_path):
+  root = _as_2016(tiny, tmp_path, ['bear', 'gone'])
+  with pytest.raises(FileNotFoundError, match='gone: no such folder; expected a folder of frames'):
+    davis.davis_videos(root, '2016', 'val')
+  (root / 'Annotations').unlink()
+  with pytest.raises(FileNotFoundError, match='expected the masks of bear'):
+    davis.davis_videos(root, '2016', 'val', sequences=['bear'])
+
+
+def test_real_davis(davis_root):
+  videos = davis.davis_videos(davis_root, '2016', 'val')
+  assert all(v.num_frames == len(v.masked_frames) > 10 for v in videos)
+  assert videos[0].mask(0).object_ids == (1,) and videos[0].frame_size == (480, 854)

@@ -1,0 +1,116 @@
+"""YouTube-VOS folders: meta.json, late objects, masks on every fifth frame."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import youtube_vos
+from feelvos_tf.datasets.tfrecord import schema
+
+SIZE = (24, 32)
+
+
+def write_split(root, split='train', all_frames=False, meta_change=lambda meta: meta):
+  """Video `ab`: frames 0, 5, 10; object 2 from the start, object 5 from frame 5 on."""
+  jpegs = root / (f'{split}_all_frames' if all_frames else split) / 'JPEGImages' / 'ab'
+  jpegs.mkdir(parents=True)
+  for i in range(0, 11, 1 if all_frames else 5):
+    cv2.imwrite(str(jpegs / f'{i:05d}.jpg'), np.full(SIZE + (3,), 20 * i, np.uint8))
+  annotations = root / split / 'Annotations' / 'ab'
+  annotations.mkdir(parents=True, exist_ok=True)
+  for i in (0, 5, 10):
+    ids = np.zeros(SIZE, np.uint8)
+    ids[2:10, 2:10] = 2
+    ids[12:20, 12:20] = 5 if i else 0
+    masks.write_mask(annotations / f'{i:05d}.png', ids)
+  meta = {
+    'videos': {
+      'ab': {
+        'objects': {
+          '5': {'category': 'ape', 'frames': ['00005', '00010']},
+          '2': {'category': 'fox', 'frames': ['00000', '00005', '00010']},
+        }
+      }
+    }
+  }
+  (root / split / 'meta.json').write_text(json.dumps(meta_change(meta)))
+  return root
+
+
+def test_objects_that_appear_later(tmp_path):
+  (video,) = youtube_vos.youtube_vos_videos(write_split(tmp_path))
+  assert video.num_frames == 3 and video.masked_frames == (0, 1, 2)
+  assert video.frame_names == ('00000', '00005', '00010')
+  assert video.object_first_frames == {2: 0, 5: 1}
+  assert [(o.object_id, o.category) for o in video.objects] == [(2, 'fox'), (5, 'ape')]
+  assert video.mask(0).object_ids == (2,) and video.mask(1).object_ids == (2, 5)
+
+
+def test_all_frames_have_masks_on_every_fifth(tmp_path):
+  write_split(tmp_path)
+  write_split(tmp_path, all_frames=True)
+  (source,) = youtube_vos.youtube_vos_sources(tmp_path, all_frames=True)
+  video = source.opener()
+  assert video.num_frames == 11 and video.masked_frames == (0, 5, 10)
+  assert video.object_first_frames == {2: 0, 5: 5}
+  record, summary = schema.encode_video(video, source.required_masks)
+  assert (summary['frames'], summary['masks'], summary['objects']) == (11, 3, [2, 5])
+  parsed = schema.parse_video(record)
+  assert parsed['first_frames'].numpy().tolist() == [0, 5]
+
+
+def test_valid_split_gives_only_first_masks(tmp_path):
+  write_split(tmp_path, 'valid')
+  (tmp_path / 'valid' / 'Annotations' / 'ab' / '00010.png').unlink()
+  (video,) = youtube_vos.youtube_vos_videos(tmp_path, 'valid')
+  assert video.masked_frames == (0, 1)
+
+
+def test_missing_first_mask_is_named(tmp_path):
+  write_split(tmp_path)
+  (tmp_path / 'train' / 'Annotations' / 'ab' / '00005.png').unlink()
+  with pytest.raises(ValueError, match='ab: no mask for frame 00005, .* introduces object 5'):
+    youtube_vos.youtube_vos_videos(tmp_path)
+
+
+def test_frame_of_meta_that_does_not_exist(tmp_path):
+  write_split(tmp_path)
+  (tmp_path / 'train' / 'JPEGImages' / 'ab' / '00005.jpg').unlink()
+  with pytest.raises(ValueError, match='introduces object 5 on 00005, which is not among'):
+    youtube_vos.youtube_vos_videos(tmp_path)
+
+
+def _with_id(new_id):
+  def change(meta):
+    objects = meta['videos']['ab']['objects']
+    objects[new_id] = objects.pop('5')
+    return meta
+
+  return change
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    (lambda meta: {'videos': {}}, 'an empty split'),
+    (lambda meta: {}, 'not a meta.json of YouTube-VOS'),
+    (lambda meta: [], 'not a meta.json of YouTube-VOS'),
+    (lambda meta: {'videos': {'ab': {'objects': {'x': {'frames': []}}}}}, 'not a meta.json'),
+    (_with_id('255'), 'an object id 255, expected 1..254'),
+    (_with_id('0'), 'an object id 0, expected 1..254'),
+  ],
+)
+def test_bad_meta(tmp_path, change, message):
+  with pytest.raises(ValueError, match=message):
+    youtube_vos.youtube_vos_videos(write_split(tmp_path, meta_change=change))
+
+
+def test_missing_files(tmp_path):
+  with pytest.raises(FileNotFoundError, match='meta.json: no such file'):
+    youtube_vos.youtube_vos_videos(tmp_path)
+  write_split(tmp_path)
+  with pytest.raises(ValueError, match="sequence 'zz' given"):
+    youtube_vos.youtube_vos_videos(tmp_path, sequences=['zz'])

@@ -1,0 +1,289 @@
+"""Scoring folders: what is missing or broken, grey files, processes, resuming."""
+
+import json
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.evaluation import scoring
+from feelvos_tf.evaluation import sequences as sequences_lib
+from feelvos_tf.evaluation import summary as summary_lib
+from feelvos_tf.evaluation import tables
+
+SHAPE = (40, 50)
+
+
+def rectangle(y, x, object_id=1, size=10):
+  ids = np.zeros(SHAPE, np.uint8)
+  ids[y : y + size, x : x + size] = object_id
+  return ids
+
+
+@pytest.fixture
+def data(tmp_path):
+  """A DAVIS root with the sequences 'right' (5 frames) and 'shifted' (4), and their results."""
+  root, results = tmp_path / 'DAVIS', tmp_path / 'results'
+  (root / 'JPEGImages' / '480p').mkdir(parents=True)
+  lists = root / 'ImageSets' / '2017'
+  lists.mkdir(parents=True)
+  (lists / 'val.txt').write_text('right\nshifted\n')
+  for name, count, shift in (('right', 5, 0), ('shifted', 4, 5)):
+    for folder, x in ((root / 'Annotations' / '480p' / name, 5), (results / name, 5 + shift)):
+      folder.mkdir(parents=True)
+      for index in range(count):
+        masks.write_mask(folder / f'{index:05d}.png', rectangle(5, x))
+  return root, results
+
+
+def score(data, **options):
+  """{name: Outcome} of the made-up data."""
+  sequences = sequences_lib.davis_sequences(*data)
+  options = {'num_workers': 1, **options}
+  found = scoring.score_all(sequences, scoring.EvaluationOptions(**options))
+  return {outcome.name: outcome for outcome in found}
+
+
+def error_of(data, **options):
+  """The message of the one sequence that is left out; the other must still be scored."""
+  found = score(data, on_error='skip', **options)
+  bad = [outcome.error for outcome in found.values() if outcome.error]
+  assert len(bad) == 1 and sum(outcome.scores is not None for outcome in found.values()) == 1
+  with pytest.raises((ValueError, OSError)) as raised:
+    score(data, **options)
+  assert str(raised.value) == bad[0]
+  return bad[0]
+
+
+def test_scores_of_files(data):
+  found = score(data)
+  assert found['right'].scores.j.tolist() == [[1, 1, 1]]
+  np.testing.assert_allclose(found['shifted'].scores.j, [[50 / 150] * 2])
+
+
+def test_processes_give_the_same(data):
+  one, two = score(data), score(data, num_workers=2)
+  for name in one:
+    np.testing.assert_array_equal(one[name].scores.j, two[name].scores.j)
+    np.testing.assert_array_equal(one[name].scores.f, two[name].scores.f)
+
+
+def test_error_in_a_process_reaches_the_caller(data):
+  (data[1] / 'right' / '00002.png').unlink()
+  with pytest.raises(FileNotFoundError, match='00002.png: no such mask'):
+    score(data, num_workers=2)
+
+
+def test_missing_sequence(data):
+  for file in (data[1] / 'right').iterdir():
+    file.unlink()
+  (data[1] / 'right').rmdir()
+  message = error_of(data)
+  assert f'{data[1] / "right"}: no results for the sequence' in message
+
+
+def test_missing_frame(data):
+  (data[1] / 'right' / '00002.png').unlink()
+  assert f'{data[1] / "right" / "00002.png"}: no such mask' in error_of(data)
+  scores = score(data, missing_frames='empty')['right'].scores
+  assert scores.j.tolist() == [[1, 0, 1]]
+  assert scores.notes == ('1 missing frame(s) counted as empty, the first is 00002.png',)
+
+
+def test_first_and_last_results_are_not_needed(data):
+  for name in ('00000.png', '00004.png'):
+    (data[1] / 'right' / name).unlink()
+  assert score(data)['right'].scores.j.tolist() == [[1, 1, 1]]
+
+
+def test_other_resolution(data):
+  masks.write_mask(data[1] / 'right' / '00001.png', np.zeros((20, 25), np.uint8))
+  message = error_of(data)
+  assert str(data[1] / 'right' / '00001.png') in message
+  assert '25x20 pixels given, 50x40 (the ground truth) expected' in message
+
+
+def test_rgb_result(data):
+  path = data[1] / 'right' / '00003.png'
+  Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(path)
+  message = error_of(data)
+  assert str(path) in message and 'RGB' in message
+
+
+def test_truncated_result(data):
+  path = data[1] / 'right' / '00003.png'
+  path.write_bytes(path.read_bytes()[:60])
+  assert str(path) in error_of(data)
+
+
+def test_empty_ground_truth(data):
+  folder = data[0] / 'Annotations' / '480p' / 'right'
+  for file in folder.iterdir():
+    masks.write_mask(file, np.zeros(SHAPE, np.uint8))
+  assert f'{folder}: the ground truth of the first frame (00000) is empty' in error_of(data)
+
+
+def test_sequence_with_one_frame(data):
+  folder = data[0] / 'Annotations' / '480p' / 'right'
+  for index in range(1, 5):
+    (folder / f'{index:05d}.png').unlink()
+  assert f'{folder}: 1 annotated frame(s) given' in error_of(data)
+
+
+def test_no_ground_truth(data):
+  for file in (data[0] / 'Annotations' / '480p' / 'right').iterdir():
+    file.unlink()
+  assert 'no ground-truth masks found' in error_of(data)
+
+
+def grey(path, ids):
+  Image.fromarray(ids).save(path)
+
+
+def test_black_and_white_files(data):
+  """DAVIS 2016 as published: grey 0 and 255; results of either kind compare with it."""
+  for file in (data[0] / 'Annotations' / '480p' / 'right').iterdir():
+    grey(file, rectangle(5, 5, 255))
+  for protocol in ('davis2016', 'davis2017'):
+    assert score(data, protocol=protocol)['right'].scores.j.tolist() == [[1, 1, 1]]
+  for file in (data[1] / 'right').iterdir():
+    grey(file, rectangle(5, 5, 255))
+  assert score(data)['right'].scores.j.tolist() == [[1, 1, 1]]
+  for file in (data[1] / 'right').iterdir():
+    masks.write_mask(file, rectangle(5, 5, 255))  # a palette file that keeps the user's id 255
+  assert score(data)['right'].scores.j.tolist() == [[1, 1, 1]]
+
+
+def test_white_is_void_where_the_first_mask_has_ids(data):
+  """A grey ground truth with ids, and a frame with nothing but background and void."""
+  for file in (data[0] / 'Annotations' / '480p' / 'right').iterdir():
+    grey(file, rectangle(5, 5, 255 if file.stem == '00002' else 1))
+  assert score(data)['right'].scores.j.tolist() == [[1, 1, 1]]
+
+
+def test_resumes_what_has_not_changed(data, tmp_path, monkeypatch):
+  sequences = sequences_lib.davis_sequences(*data)
+  options = scoring.EvaluationOptions(num_workers=1)
+  state = tmp_path / 'state'
+
+  def run(options=options):
+    return {o.name: o for o in scoring.score_all(sequences, options, state)}
+
+  first = run()
+  assert not any(outcome.resumed for outcome in first.values())
+  again = run()
+  assert all(outcome.resumed for outcome in again.values())
+  for name in first:
+    np.testing.assert_array_equal(first[name].scores.j, again[name].scores.j)
+    assert first[name].scores.frame_names == again[name].scores.frame_names
+  masks.write_mask(data[1] / 'right' / '00001.png', rectangle(20, 20))
+  changed = run()
+  assert not changed['right'].resumed and changed['shifted'].resumed
+  assert changed['right'].scores.j.tolist() == [[0, 1, 1]]
+  (state / 'right.json').write_text('{"fingerprint":')
+  assert not run()['right'].resumed
+  other = run(scoring.EvaluationOptions('davis2016', num_workers=1))
+  assert not any(outcome.resumed for outcome in other.values())
+
+
+def test_finished_sequences_survive_a_failure(data, tmp_path):
+  (data[1] / 'shifted' / '00002.png').unlink()
+  sequences = sequences_lib.davis_sequences(*data)
+  options = scoring.EvaluationOptions(num_workers=1)
+  with pytest.raises(FileNotFoundError):
+    list(scoring.score_all(sequences, options, tmp_path / 'state'))
+  assert (tmp_path / 'state' / 'right.json').is_file()
+
+
+def test_late_objects_survive_the_state_file(data, tmp_path):
+  truth = data[0] / 'Annotations' / '480p' / 'right' / '00002.png'
+  masks.write_mask(truth, rectangle(5, 5) + rectangle(25, 25, 2))
+  files = sequences_lib.davis_sequences(*data, names=['right'])
+  options = scoring.EvaluationOptions('youtube_vos', num_workers=1)
+  (first,) = scoring.score_all(files, options, tmp_path)
+  (again,) = scoring.score_all(files, options, tmp_path)
+  assert again.resumed and np.isnan(first.scores.j[1, 0])
+  np.testing.assert_array_equal(first.scores.j, again.scores.j)
+
+
+def test_lists_of_sequences(data, tmp_path):
+  found = sequences_lib.davis_sequences(*data, names=['shifted', 'shifted'])
+  assert [files.name for files in found] == ['shifted']
+  with pytest.raises(FileNotFoundError, match='--davis_root'):
+    sequences_lib.davis_sequences(tmp_path / 'nowhere', data[1])
+  with pytest.raises(FileNotFoundError, match='no such split'):
+    sequences_lib.davis_sequences(*data, split='test')
+  with pytest.raises(FileNotFoundError, match='--youtube_vos_root'):
+    sequences_lib.youtube_vos_sequences(tmp_path / 'nowhere', data[1])
+
+
+def test_options_are_checked():
+  with pytest.raises(ValueError, match="'davis' given, one of davis2016"):
+    scoring.EvaluationOptions(protocol='davis')
+  with pytest.raises(ValueError, match='-1 worker processes given'):
+    scoring.EvaluationOptions(num_workers=-1)
+
+
+def test_sequences_without_ground_truth(data):
+  for index in range(1, 5):
+    (data[0] / 'Annotations' / '480p' / 'right' / f'{index:05d}.png').unlink()
+  found = sequences_lib.with_ground_truth(sequences_lib.davis_sequences(*data))
+  assert [files.name for files in found] == ['shifted']
+
+
+def write_meta(path, objects):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps({'videos': {'v': {'objects': objects}}}))
+
+
+def test_seen_and_unseen_categories(tmp_path):
+  split = tmp_path / 'valid'
+  assert sequences_lib.load_seen(split) is None
+  write_meta(split / 'meta.json', {'1': {'category': 'cat'}, '2': {'category': 'yak'}})
+  assert sequences_lib.load_seen(split) is None  # nothing says what was trained on
+  write_meta(tmp_path / 'train' / 'meta.json', {'1': {'category': 'cat'}})
+  seen = sequences_lib.load_seen(split)
+  assert seen('v', 1) and not seen('v', 2)
+  write_meta(split / 'meta.json', {'1': {'seen': False}, '2': {'seen': True}})
+  seen = sequences_lib.load_seen(split)
+  assert not seen('v', 1) and seen('v', 2)
+  with pytest.raises(ValueError, match="meta.json: object 3 of 'v' is not listed"):
+    seen('v', 3)
+  (split / 'meta.json').write_text('[]')
+  with pytest.raises(ValueError, match='not a YouTube-VOS meta file'):
+    sequences_lib.load_seen(split)
+
+
+def test_tables(data):
+  found = score(data)
+  sequences = [found[name].scores for name in ('right', 'shifted')]
+  # The contours are rings of 40 pixels, 5 apart: 7 pixels of the upper and of the lower side
+  # and 2 of one upright side come within a pixel of the other ring: F = 16/40.
+  assert tables.per_sequence_csv(sequences).splitlines() == [
+    'Sequence,J-Mean,F-Mean',
+    'right_1,1.000,1.000',
+    'shifted_1,0.333,0.400',
+  ]
+  summary = summary_lib.summarise(sequences)
+  assert tables.global_csv(summary).splitlines()[0] == (
+    'J&F-Mean,J-Mean,J-Recall,J-Decay,F-Mean,F-Recall,F-Decay'
+  )
+  assert tables.global_csv(summary).splitlines()[1].startswith('0.683,0.667,0.500,0.000')
+
+
+def test_summary_round_trip(data, tmp_path):
+  found = score(data)
+  sequences = [found[name].scores for name in ('right', 'shifted')]
+  summary = tables.to_summary(sequences, {'gone': 'not there'}, {'split': 'val'})
+  tables.write_tables(tmp_path, 'val', sequences, summary)
+  assert tables.read_summary(tmp_path) == summary
+  assert summary['complete'] is False
+  assert summary['sequences']['right']['objects']['1']['J']['per_frame'] == [1, 1, 1]
+  text = '\n'.join(tables.format_lines(summary))
+  assert 'LEFT OUT: 1 of 3 sequences' in text and 'gone: not there' in text
+  with pytest.raises(FileNotFoundError, match='earlier evaluation'):
+    tables.read_summary(tmp_path / 'nowhere')
+  (tmp_path / 'summary.json').write_text('{}')
+  with pytest.raises(ValueError, match='not the summary of an evaluation'):
+    tables.read_summary(tmp_path)

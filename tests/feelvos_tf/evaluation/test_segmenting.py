@@ -1,0 +1,211 @@
+"""Running a model over videos: files, late objects, resuming, what fails. The model is made up."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.evaluation import methods
+from feelvos_tf.evaluation import pictures
+from feelvos_tf.evaluation import segmenting
+from feelvos_tf.inference.options import SegmenterOptions
+
+SHAPE = (16, 24)
+
+
+class FakeFrame:
+  """What SegmentedFrame offers."""
+
+  def __init__(self, mask, object_ids, probabilities, logits):
+    self.mask, self.object_ids = mask, object_ids
+    self.probabilities, self.stride4_logits = probabilities, logits
+    self.global_distance = None if logits is None else np.full(logits.shape, 0.2, np.float32)
+    self.local_distance = None
+
+
+class FakeSegmenter:
+  """Moves the given mask a pixel to the right on every step; sure of objects by `certainty`."""
+
+  made = []
+
+  def __init__(self, certainty=0.9):
+    self.certainty, self.steps = certainty, 0
+    FakeSegmenter.made.append(self)
+
+  def start(self, frame, mask):
+    assert frame.shape == (*SHAPE, 3) and mask.dtype == np.uint8
+    self.mask = mask
+    self.object_ids = (0,) + tuple(int(i) for i in np.unique(mask) if i)
+    return self._result(None)
+
+  def step(self, frame):
+    self.steps += 1
+    self.mask = np.roll(self.mask, 1, axis=1)
+    return self._result(np.stack([np.full((4, 6), float(i)) for i in range(len(self.object_ids))]))
+
+  def _result(self, logits):
+    is_here = [self.mask == i for i in self.object_ids]
+    rest = (1 - self.certainty) / max(len(is_here) - 1, 1)
+    probabilities = np.where(np.stack(is_here), self.certainty, rest).astype(np.float32)
+    return FakeFrame(self.mask, self.object_ids, probabilities, logits)
+
+
+@pytest.fixture(autouse=True)
+def forget_segmenters():
+  FakeSegmenter.made.clear()
+
+
+@pytest.fixture
+def make_video(tmp_path):
+  def make(name, given, count=4):
+    """A video of black frames with the masks `given` {index: {id: (y, x)}}, 3x3 pixels each."""
+    frames = tmp_path / 'frames' / name
+    frames.mkdir(parents=True)
+    paths = {}
+    for index in range(count):
+      masks.write_mask(frames / f'{index:05d}.png', np.zeros(SHAPE, np.uint8))
+      if index in given:
+        paths[index] = frames.parent / f'{name}_{index}.png'
+        masks.write_mask(paths[index], squares(given[index]))
+    return folder.FolderVideo(name, sorted(frames.iterdir()), paths)
+
+  return make
+
+
+def squares(places):
+  ids = np.zeros(SHAPE, np.uint8)
+  for object_id, (y, x) in places.items():
+    ids[y : y + 3, x : x + 3] = object_id
+  return ids
+
+
+@pytest.fixture
+def run(tmp_path):
+  weights = tmp_path / 'weights.h5'
+  weights.write_bytes(b'weights')
+  return methods.ModelRun(str(weights))
+
+
+def segment(videos, run, output_dir, **kwargs):
+  clips = segmenting.segment_all(videos, run, output_dir, new_segmenter=FakeSegmenter, **kwargs)
+  return {clip.name: clip for clip in clips}
+
+
+def test_masks_of_every_frame(make_video, run, tmp_path):
+  clips = segment([make_video('a', {0: {2: (4, 4), 9: (10, 4)}})], run, tmp_path)
+  assert clips['a'].seconds_per_frame >= 0 and not clips['a'].error
+  for index in range(4):
+    found = masks.read_mask(tmp_path / 'masks' / 'a' / f'{index:05d}.png').ids
+    np.testing.assert_array_equal(found, squares({2: (4, 4 + index), 9: (10, 4 + index)}))
+
+
+def test_only_the_first_mask_is_given_and_void_is_not(make_video, run, tmp_path):
+  video = make_video('a', {0: {1: (4, 4), 255: (10, 4)}, 1: {7: (0, 0)}, 2: {8: (0, 0)}})
+  segment([video], run, tmp_path)
+  assert len(FakeSegmenter.made) == 1
+  assert FakeSegmenter.made[0].object_ids == (0, 1)
+
+
+def test_late_objects_get_their_own_segmenter(make_video, run, tmp_path):
+  video = make_video('a', {0: {1: (4, 4)}, 2: {1: (0, 20), 3: (10, 4)}})
+  results = list(segmenting.segment_video(video, FakeSegmenter, late_objects=True))
+  found = [ids for _, ids, _, _ in results]
+  assert [s.object_ids for s in FakeSegmenter.made] == [(0, 1), (0, 3)]
+  np.testing.assert_array_equal(found[1], squares({1: (4, 5)}))
+  # Frame 2: what is given of the new object, what is predicted of the old one.
+  np.testing.assert_array_equal(found[2], squares({1: (4, 6), 3: (10, 4)}))
+  np.testing.assert_array_equal(found[3], squares({1: (4, 7), 3: (10, 5)}))
+  assert [result is None for _, _, result, _ in results] == [False, False, True, True]
+
+
+def test_the_surer_group_wins_a_pixel(make_video):
+  video = make_video('a', {0: {1: (4, 4)}, 1: {2: (4, 5)}})
+  certainties = iter([0.6, 0.9])
+  results = segmenting.segment_video(
+    video, lambda: FakeSegmenter(next(certainties)), late_objects=True
+  )
+  found = [ids for _, ids, _, _ in results]
+  np.testing.assert_array_equal(found[2], squares({2: (4, 6)}))
+
+
+def test_frames_before_the_first_mask_are_empty(make_video):
+  results = segmenting.segment_video(make_video('a', {1: {1: (4, 4)}}), FakeSegmenter)
+  found = [ids for _, ids, _, _ in results]
+  assert not found[0].any()
+  np.testing.assert_array_equal(found[2], squares({1: (4, 5)}))
+
+
+def test_resumes_whole_videos_of_the_same_model(make_video, run, tmp_path):
+  videos = [make_video('a', {0: {1: (4, 4)}}), make_video('b', {0: {1: (4, 4)}})]
+  counted = []
+  segment(videos, run, tmp_path, on_frames=lambda count, name: counted.append(count))
+  assert sum(counted) == 8
+  again = segment(videos, run, tmp_path, on_frames=lambda count, name: counted.append(count))
+  assert all(clip.resumed for clip in again.values()) and sum(counted) == 16
+  assert again['a'].seconds_per_frame is not None
+  (tmp_path / 'masks' / 'a' / '00002.png').unlink()
+  again = segment(videos, run, tmp_path)
+  assert not again['a'].resumed and again['b'].resumed
+  other = methods.ModelRun(run.model, SegmenterOptions(max_internal_size=64))
+  assert not any(clip.resumed for clip in segment(videos, other, tmp_path).values())
+
+
+def test_bad_video(make_video, run, tmp_path):
+  bad, good = make_video('bad', {}), make_video('good', {0: {1: (4, 4)}})
+  with pytest.raises(ValueError, match='bad: no mask with an object'):
+    segment([bad, good], run, tmp_path)
+  clips = segment([bad, good], run, tmp_path, on_error='skip')
+  assert 'bad: no mask with an object' in clips['bad'].error and not clips['good'].error
+
+
+def test_unreadable_frame_leaves_the_video_unfinished(make_video, run, tmp_path):
+  video = make_video('a', {0: {1: (4, 4)}})
+  frame = video.frame_paths[2]
+  content = frame.read_bytes()
+  frame.write_bytes(b'')
+  clips = segment([video], run, tmp_path, on_error='skip')
+  assert str(frame) in clips['a'].error
+  frame.write_bytes(content)
+  assert not segment([video], run, tmp_path)['a'].resumed
+
+
+def test_maps_round_trip(make_video, run, tmp_path):
+  keeping = methods.ModelRun(run.model, keep_maps=True)
+  segment([make_video('a', {0: {2: (4, 4), 9: (10, 4)}})], keeping, tmp_path)
+  assert json.loads((tmp_path / 'segmented' / 'a.json').read_text())['object_ids'] == [0, 2, 9]
+  found = segmenting.read_maps(tmp_path / 'maps' / 'a' / '00001.png', 3)
+  assert found.shape == (3, 3, 4, 6)
+  assert (found[:, 0] == 51).all() and (found[:, 1] == 0).all()
+  expected = np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum()
+  np.testing.assert_array_equal(found[:, 2, 0, 0], np.round(expected * 255))
+  with pytest.raises(FileNotFoundError, match='run the model again'):
+    segmenting.read_maps(tmp_path / 'maps' / 'a' / '00000.png', 3)  # the given frame
+
+
+def test_maps_of_one_chosen_object_are_drawn(make_video, run, tmp_path):
+  """Global distance, local distance and probability of the object asked for, not of the worst."""
+  keeping = methods.ModelRun(run.model, keep_maps=True)
+  segment([make_video('a', {0: {2: (4, 4), 9: (10, 4)}})], keeping, tmp_path)
+  moment = pictures.Moment('00001', 2, 0.5)
+  shown = {}
+  for chosen in (None, 9):
+    options = pictures.PictureOptions(map_object=chosen, jpeg_quality=100)
+    shown[chosen] = pictures.draw_maps(tmp_path, 'a', moment, options)
+  titles = ('global distance', 'local distance', 'head probability')
+  assert [t for t, _ in shown[None]] == [f'{title} of object 2' for title in titles]
+  assert [t for t, _ in shown[9]] == [f'{title} of object 9' for title in titles]
+  probability = np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum()
+  for channel, (_, encoded) in ((1, shown[None][2]), (2, shown[9][2])):
+    picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    level = np.full((1, 1), round(255 * probability[channel]), np.uint8)
+    colour = cv2.applyColorMap(level, cv2.COLORMAP_VIRIDIS)[0, 0].astype(int)
+    assert picture.shape == (160, 240, 3) and np.abs(picture - colour).max() <= 8
+  absent = pictures.PictureOptions(map_object=77)
+  assert pictures.draw_maps(tmp_path, 'a', moment, absent) == []
+
+
+def test_nothing_is_known_of_an_unfinished_video(tmp_path):
+  assert segmenting.read_state(tmp_path, 'a') == {}

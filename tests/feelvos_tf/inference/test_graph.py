@@ -1,0 +1,285 @@
+"""Inference graphs: the original's loop tensor by tensor, frozen or not, state of fixed size."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from feelvos_tf import matching
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.model import feelvos
+from feelvos_tf.model import geometry
+from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.model.precision import with_precision
+
+VIDEOS = [
+  'video_xception_65_os16',
+  'video_xception_65_os16_62x86',
+  'video_xception_65_os16_62x86_corr',
+]
+
+
+@pytest.mark.parametrize('name', VIDEOS)
+def test_every_tensor_of_the_originals_loop(golden, golden_graph, name):
+  tensors = golden.npz(f'tf1/{name}')
+  images, size = tensors['images'], tensors['images'].shape[1:3]
+  features, embedding = golden_graph.extract(images[0])
+  scale = np.max(tensors['embeddings'])
+  np.testing.assert_allclose(embedding, tensors['embeddings'][0], atol=1e-4 * scale)
+  state = golden_graph.initialize(embedding, tensors['gt_labels'][0, ..., 0], 3)
+  for i, image in enumerate(images[1:]):
+    features, embedding = golden_graph.extract(image)
+    np.testing.assert_allclose(embedding, tensors['embeddings'][i + 1], atol=1e-4 * scale)
+    if i == 0:
+      expected = tensors['frame1_decoder'][0]
+      np.testing.assert_allclose(features, expected, atol=1e-4 * np.max(np.abs(expected)))
+    np.testing.assert_array_equal(state.previous.labels, tensors['prev_labels_small'][i])
+    np.testing.assert_array_equal(state.previous.probabilities, tensors['head_in_last3'][i, ..., 1])
+    labels, logits, global_distance, local_distance, state = golden_graph.step(
+      features, embedding, state, 3, size
+    )
+    np.testing.assert_allclose(global_distance, tensors['head_in_last3'][i, ..., 0], atol=1e-3)
+    np.testing.assert_allclose(local_distance, tensors['head_in_last3'][i, ..., 2], atol=1e-3)
+    expected = tensors['logits'][i]
+    np.testing.assert_allclose(logits, expected, atol=1e-3 * np.max(np.abs(expected)))
+    assert np.mean(labels == tensors['labels'][i + 1]) >= 0.999
+
+
+@pytest.fixture(scope='module')
+def tiny_model():
+  keras.utils.set_random_seed(4)
+  return feelvos.Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      embedding_dimension=8,
+      head_dimension=8,
+      head_layers=1,
+      window_radius=2,
+      previous_prediction='probabilities',
+    )
+  )
+
+
+@pytest.fixture(scope='module')
+def frozen(tiny_model):
+  return graph_lib.InferenceGraph(tiny_model)
+
+
+def run(graph, images, labels, objects):
+  """Everything that comes out of a video, flattened."""
+  outputs = []
+  _, embedding = graph.extract(images[0])
+  state = graph.initialize(embedding, labels, objects)
+  for image in images[1:]:
+    features, embedding = graph.extract(image)
+    *results, state = graph.step(features, embedding, state, objects, images[0].shape[:2])
+    outputs += [features, embedding, *results, *tf.nest.flatten(state)]
+  return outputs
+
+
+def test_frozen_equals_unfrozen(tiny_model, frozen, rng):
+  images = rng.integers(0, 256, (3, 33, 49, 3), dtype=np.uint8)
+  labels = rng.integers(0, 3, (33, 49)).astype(np.int32)
+  loose = graph_lib.InferenceGraph(tiny_model, freeze=False)
+  for first, second in zip(run(frozen, images, labels, 3), run(loose, images, labels, 3)):
+    assert first.shape == second.shape
+    if first.dtype.is_floating:
+      np.testing.assert_allclose(first, second, atol=1e-4 * max(1, np.max(np.abs(second))))
+    else:
+      np.testing.assert_array_equal(first, second)
+
+
+def test_one_graph_takes_any_size_and_number_of_objects(frozen, rng):
+  for size, objects in (((33, 49), 2), ((20, 31), 6), ((1, 1), 1), ((2, 3), 2)):
+    images = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    labels = rng.integers(0, objects, size).astype(np.int32)
+    _, _, result, logits, *_ = run(frozen, images, labels, objects)
+    assert result.shape == size
+    assert logits.shape == (objects, (size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1)
+    assert np.all(np.isfinite(logits))
+
+
+def test_state_neither_grows_nor_changes_shape(frozen, rng):
+  images = rng.integers(0, 256, (6, 17, 25, 3), dtype=np.uint8)
+  _, embedding = frozen.extract(images[0])
+  state = frozen.initialize(embedding, np.ones([17, 25], np.int32), 2)
+  shapes = [(t.shape, t.dtype) for t in tf.nest.flatten(state)]
+  for image in images[1:]:
+    features, embedding = frozen.extract(image)
+    *_, state = frozen.step(features, embedding, state, 2, (17, 25))
+    assert [(t.shape, t.dtype) for t in tf.nest.flatten(state)] == shapes
+
+
+def test_probabilities_are_fed_back_when_asked_for(frozen, rng):
+  images = rng.integers(0, 256, (2, 17, 25, 3), dtype=np.uint8)
+  labels = np.zeros([17, 25], np.int32)
+  labels[4:12, 6:16] = 1
+  _, embedding = frozen.extract(images[0])
+  state = frozen.initialize(embedding, labels, 2)
+  features, embedding = frozen.extract(images[1])
+  _, logits, _, _, state = frozen.step(features, embedding, state, 2, (17, 25))
+  np.testing.assert_allclose(state.previous.probabilities, tf.nn.softmax(logits, axis=0), atol=1e-6)
+
+
+def test_a_cap_on_reference_pixels_is_that_of_matching(rng):
+  keras.utils.set_random_seed(4)
+  model = feelvos.Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      embedding_dimension=8,
+      head_dimension=8,
+      head_layers=1,
+      max_reference_pixels_per_object=5,
+    )
+  )
+  embeddings = tf.constant(rng.random([2, 9, 13, 8]), tf.float32)
+  labels = np.zeros([33, 49], np.int32)
+  labels[8:25, 8:33] = 1
+  functions = graph_lib.InferenceFunctions(model)
+  state = functions.trace_initialize(embeddings[0], labels, 2)
+  small = geometry.shrink_labels(labels)
+  expected = [model.prepare_reference(embeddings[0], small, 2, cap) for cap in (5, None)]
+  distances = [
+    matching.global_matching(embeddings[1], bank, 2).numpy()
+    for bank in (state.reference, *expected)
+  ]
+  np.testing.assert_array_equal(distances[0], distances[1])
+  assert np.max(distances[0] - distances[2]) > 1e-2
+  references = graph_lib.References(embeddings[:1], small[tf.newaxis])
+  restored = functions.trace_restore(references, state.previous, 2)
+  np.testing.assert_array_equal(restored.reference.rows, state.reference.rows)
+
+
+@pytest.mark.parametrize('cap', [0, -3, 2.5, True, 'many'])
+def test_a_cap_that_is_no_number_of_pixels_is_refused(cap):
+  with pytest.raises(ValueError, match='max_reference_pixels_per_object is .*at least 1'):
+    FeelvosOptions(max_reference_pixels_per_object=cap)
+
+
+def test_a_bfloat16_model_matches_in_bfloat16_at_inference_only(tiny_model, rng):
+  half = with_precision('bfloat16', lambda: feelvos.Feelvos(tiny_model.options))
+  embedding, previous = ((0.3 * rng.random([12, 9, 8])).astype(np.float32) for _ in range(2))
+  labels = rng.integers(0, 3, [12, 9]).astype(np.int32)
+  maps = []
+  for model, inside in ((tiny_model, False), (half, False), (half, True)):
+    bank = model.prepare_reference(embedding, labels, 3, inference=inside)
+    assert bank.rows.dtype == (tf.bfloat16 if inside else tf.float32)
+    maps.append(
+      model.match(previous, bank, model.previous_frame(embedding, labels, 3), 3, inference=inside)
+    )
+  for name in ('global_distance', 'local_distance'):
+    exact, trained, rounded = (np.asarray(getattr(found, name)) for found in maps)
+    np.testing.assert_allclose(trained, exact, atol=1e-5)
+    # Embeddings are rounded to 8 bits: that shows, and it is small.
+    assert 1e-5 < np.abs(rounded - exact).max() < 0.02
+
+
+def test_unused_distances_are_empty(rng):
+  keras.utils.set_random_seed(4)
+  graph = graph_lib.InferenceGraph(
+    feelvos.Feelvos(
+      FeelvosOptions(
+        ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+        embedding_dimension=4,
+        head_dimension=4,
+        head_layers=1,
+        use_first_frame_matching=False,
+        previous_frame_matching='none',
+      )
+    )
+  )
+  images = rng.integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
+  outputs = run(graph, images, np.ones([9, 9], np.int32), 2)
+  assert outputs[4].shape == outputs[5].shape == (0, 0, 0)
+
+
+def vanishing(*pixels, size=(33, 49)):
+  labels = np.zeros(size, np.int32)
+  for index, (y, x) in enumerate(pixels, start=1):
+    labels[y, x] = index
+  return labels
+
+
+def test_objects_that_sampling_misses_get_one_position():
+  labels = vanishing((5, 6), (17, 30), (31, 47))
+  assert not np.any(geometry.shrink_labels(labels))  # What nearest neighbour leaves of them.
+  small = graph_lib.shrink_object_labels(tf.constant(labels), 4).numpy()
+  assert [tuple(np.argwhere(small == i)[0]) for i in (1, 2, 3)] == [(1, 2), (4, 8), (8, 12)]
+  assert np.count_nonzero(small) == 3
+
+
+def test_objects_that_sampling_meets_are_left_alone(rng):
+  labels = tf.constant(rng.integers(0, 3, (33, 49)), tf.int32)
+  np.testing.assert_array_equal(
+    graph_lib.shrink_object_labels(labels, 3), geometry.shrink_labels(labels)
+  )
+
+
+def test_an_object_that_is_not_in_the_mask_stays_absent():
+  labels = np.zeros([9, 9], np.int32)
+  labels[:, 4:] = 1
+  small = graph_lib.shrink_object_labels(tf.constant(labels), 3).numpy()
+  assert set(np.unique(small)) == {0, 1}
+
+
+def test_full_probabilities_sum_to_one_and_agree_with_the_labels(rng):
+  logits = tf.constant(rng.normal(size=(3, 5, 7)), tf.float32)
+  probabilities = graph_lib.to_full_probabilities(logits, (17, 25))
+  assert probabilities.shape == (3, 17, 25)
+  np.testing.assert_allclose(probabilities.sum(0), 1.0, atol=1e-6)
+  np.testing.assert_array_equal(
+    probabilities.argmax(0), np.argmax(geometry.enlarge_logits(logits, (17, 25)), 0)
+  )
+
+
+@pytest.mark.parametrize(
+  'counts, options, expected',
+  [
+    ((9000, 300), {}, None),
+    ((9000, 300), {'max_reference_pixels_per_object': 50}, 50),
+    ((9000, 300), {'max_reference_imbalance': 8}, 2400),
+    ((9000, 300), {'max_reference_imbalance': 1.5}, 1024),  # Never fewer for that.
+    ((9000, 0, 300), {'max_reference_imbalance': 8}, 2400),  # What is not there does not count.
+    ((9000, 300), {'max_reference_imbalance': 8, 'max_reference_pixels_per_object': 50}, 50),
+    ((9000, 300), {'max_reference_imbalance': 8, 'max_reference_pixels_per_object': 3000}, 2400),
+  ],
+)
+def test_the_smallest_object_limits_the_reference_pixels(counts, options, expected):
+  labels = tf.constant(np.repeat([*range(len(counts)), -1, 255], [*counts, 7, 7]), tf.int32)
+  found = graph_lib.most_reference_pixels(labels, len(counts), FeelvosOptions(**options))
+  assert found == expected
+
+
+def test_a_reference_without_any_object_has_no_limit():
+  found = graph_lib.most_reference_pixels(
+    tf.constant([-1, 255]), 2, FeelvosOptions(max_reference_imbalance=8)
+  )
+  assert found >= 2**30
+
+
+def test_the_limit_reaches_matching(rng):
+  """A background of 4,000 pixels beside an object of 16: matching sees 1,024 of them."""
+  options = FeelvosOptions(
+    ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+    embedding_dimension=8,
+    head_dimension=8,
+    head_layers=1,
+    max_reference_imbalance=8,
+  )
+  functions = graph_lib.InferenceFunctions(feelvos.Feelvos(options))
+  labels = np.zeros([253, 253], np.int32)
+  labels[100:116, 100:116] = 1
+  embedding = tf.constant(rng.random([64, 64, 8]), tf.float32)
+  bank = functions.trace_initialize(embedding, labels, 2).reference
+  expected = matching.prepare_reference(
+    embedding, geometry.shrink_labels(labels), 2, max_pixels_per_object=1024
+  )
+  np.testing.assert_array_equal(bank.rows, expected.rows)
+  assert bank.rows.shape[0] < 64 * 64 / 3
+
+
+@pytest.mark.parametrize('imbalance', [0, -1, 0.5, float('nan')])
+def test_an_imbalance_below_one_is_refused(imbalance):
+  with pytest.raises(ValueError, match='max_reference_imbalance is .*at least 1'):
+    FeelvosOptions(max_reference_imbalance=imbalance)

@@ -1,0 +1,78 @@
+"""What every main shares: exit codes, one line per error, quiet imports."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+MAIN = """
+from absl import flags
+from feelvos_tf.runtime import command_line
+flags.DEFINE_integer('number', 1, 'A number.', lower_bound=0)
+def main():
+  {body}
+command_line.run(main)
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+  def run(body, *args):
+    path = tmp_path / 'program.py'
+    path.write_text(MAIN.format(body=body))
+    return subprocess.run(
+      [sys.executable, str(path), *args],
+      text=True,
+      capture_output=True,
+      timeout=60,
+      check=False,
+      env={**os.environ, 'PYTHONPATH': os.getcwd()},
+    )
+
+  return run
+
+
+@pytest.mark.parametrize(
+  'body, args, code, start',
+  [
+    ('return None', [], 0, ''),
+    ('return 3', [], 3, ''),
+    ('raise ValueError("bad\\n  data")', [], 1, 'program.py: error: bad data\n'),
+    ('raise FileNotFoundError("x: no such file")', [], 1, 'program.py: error: x: no such file\n'),
+    (
+      'raise command_line.UsageError("--a is missing")',
+      [],
+      2,
+      'program.py: error: --a is missing (python -m program.py --helpshort lists the flags)\n',
+    ),
+    ('raise KeyboardInterrupt', [], 130, 'program.py: error: interrupted;'),
+    ('pass', ['--nummer=1'], 2, "program.py: error: Unknown command line flag 'nummer'."),
+    ('pass', ['--number=one'], 2, 'program.py: error: flag --number=one: '),
+    ('pass', ['--number=-1'], 2, 'program.py: error: flag --number=-1: '),
+    ('pass', ['word'], 2, "program.py: error: 'word' is not a flag; flags look like"),
+  ],
+)
+def test_exit_code_and_line(run, body, args, code, start):
+  process = run(body, *args)
+  assert process.returncode == code, process.stderr
+  assert process.stderr.startswith(start)
+  assert process.stderr.count('\n') == bool(start)
+
+
+def test_bugs_keep_their_traceback(run):
+  process = run('return {}["key"]')
+  assert process.returncode == 1
+  assert 'Traceback' in process.stderr and 'KeyError' in process.stderr
+
+
+def test_quiet_imports_holds_back_unless_the_block_fails(run):
+  quiet = 'import os\n  with command_line.quiet_imports(): os.write(2, b"noise"); {}'
+  assert run(quiet.format('pass')).stderr == ''
+  assert 'noise' in run(quiet.format('1 / 0')).stderr
+
+
+def test_quiet_imports_shows_all_to_those_who_ask(run, monkeypatch):
+  monkeypatch.setenv('TF_CPP_MIN_LOG_LEVEL', '0')
+  body = 'import os\n  with command_line.quiet_imports(): os.write(2, b"noise")'
+  assert run(body).stderr == 'noise'

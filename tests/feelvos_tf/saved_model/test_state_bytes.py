@@ -1,0 +1,180 @@
+"""State bytes: round trip, exact layout, and refusal of everything that is not a state."""
+
+import struct
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from feelvos_tf.saved_model import png_in_graph
+from feelvos_tf.saved_model import state_bytes
+
+KEY = b'12345678'
+CHANNELS = 6
+H4, W4 = 3, 4
+HEADER = 8 + 8 + 10 * 4
+REFERENCES = 2
+
+
+@pytest.fixture
+def state(rng):
+  labels = rng.integers(0, 3, (REFERENCES + 1, H4, W4)).astype(np.int32)
+  embeddings = rng.uniform(0, 4, (REFERENCES + 1, H4, W4, CHANNELS)).astype(np.float32)
+  return state_bytes.VideoState(
+    tf.constant([10, 16]),
+    tf.constant([0, 7, 255], tf.uint8),
+    tf.constant(png_in_graph.DAVIS_PALETTE_CHUNK),
+    tf.constant(labels[:REFERENCES]),
+    tf.constant(labels[REFERENCES]),
+    tf.constant(embeddings[:REFERENCES]),
+    tf.constant(embeddings[REFERENCES]),
+    tf.constant(rng.uniform(0, 1, (3, H4, W4)), tf.float32),
+  )
+
+
+def pack(state, soft=False):
+  return tf.function(lambda: state_bytes.pack(state, KEY, soft))().numpy()
+
+
+@pytest.fixture(scope='module')
+def unpack():
+  function = tf.function(
+    lambda data: state_bytes.unpack(data, KEY, CHANNELS, False),
+    input_signature=[tf.TensorSpec([], tf.string)],
+  )
+  return lambda data: function(tf.constant(data))
+
+
+def sign(body):
+  """Bytes with a right checksum, whatever they hold."""
+  checksum = tf.raw_ops.Fingerprint(data=[body], method='farmhash64')[0]
+  return body + checksum.numpy().tobytes()
+
+
+def test_round_trip(state, unpack):
+  found = unpack(pack(state))
+  for name in ('size', 'object_ids', 'palette', 'reference_labels', 'previous_labels'):
+    assert np.array_equal(getattr(found, name), getattr(state, name)), name
+  for name in ('reference_embeddings', 'previous_embedding'):
+    np.testing.assert_array_equal(
+      getattr(found, name), tf.cast(tf.cast(getattr(state, name), tf.bfloat16), tf.float32)
+    )
+  one_hot = state.previous_labels.numpy() == np.arange(3)[:, None, None]
+  np.testing.assert_array_equal(found.probabilities, one_hot)
+
+
+def test_soft_maps_are_kept_exactly(state):
+  data = pack(state, soft=True)
+  found = tf.function(lambda: state_bytes.unpack(data, KEY, CHANNELS, True))()
+  np.testing.assert_array_equal(found.probabilities, state.probabilities)
+
+
+def test_layout_is_as_documented(state):
+  data = pack(state)
+  assert data[:16] == b'FEELVOS\x00' + KEY
+  palette = png_in_graph.DAVIS_PALETTE_CHUNK
+  assert struct.unpack('<10i', data[16:HEADER]) == (
+    state_bytes.VERSION,
+    10,
+    16,
+    H4,
+    W4,
+    CHANNELS,
+    3,
+    len(palette),
+    0,
+    REFERENCES,
+  )
+  assert data[HEADER : HEADER + 3] == bytes([0, 7, 255])
+  assert data[HEADER + 3 : HEADER + 3 + len(palette)] == palette
+  start = HEADER + 3 + len(palette)
+  np.testing.assert_array_equal(
+    np.frombuffer(data[start : start + REFERENCES * H4 * W4], np.uint8).reshape(-1, H4, W4),
+    state.reference_labels,
+  )
+  assert len(data) == start + (REFERENCES + 1) * H4 * W4 * (1 + 2 * CHANNELS) + 8
+  assert sign(data[:-8]) == data
+
+
+def test_every_flipped_byte_is_found(state, unpack):
+  data = pack(state)
+  for position in [*range(0, HEADER), *range(HEADER, len(data), 97), len(data) - 1]:
+    changed = bytearray(data)
+    changed[position] ^= 16
+    with pytest.raises(tf.errors.InvalidArgumentError, match='state: '):
+      unpack(bytes(changed))
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    (lambda data: b'', 'not the state of a video'),
+    (lambda data: b'\xff' * 300, 'not the state of a video'),
+    (lambda data: data[:40], 'not the state of a video'),
+    (lambda data: data[:-1], 'damaged or changed'),
+    (lambda data: data + b'\0', 'damaged or changed'),
+    (lambda data: sign(data[:16] + struct.pack('<i', 9) + data[20:-8]), 'another version'),
+    (lambda data: sign(data[:8] + b'87654321' + data[16:-8]), 'another model'),
+  ],
+)
+def test_what_is_wrong_is_named(state, unpack, change, message):
+  with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+    unpack(change(pack(state)))
+
+
+@pytest.mark.parametrize(
+  'index, value',
+  [
+    (1, 2**31 - 1),
+    (1, -5),
+    (2, 0),
+    (3, 4),
+    (4, 2**30),
+    (5, CHANNELS + 1),
+    (6, 0),
+    (6, 257),
+    (7, -1),
+    (7, 10**9),
+    (8, 1),
+    (9, 0),
+    (9, 3),
+    (9, -1),
+    (9, 10**6),
+  ],
+)
+def test_made_up_sizes_are_refused(state, unpack, index, value):
+  data = pack(state)
+  position = 16 + 4 * index
+  changed = data[:position] + struct.pack('<i', value) + data[position + 4 : -8]
+  with pytest.raises(tf.errors.InvalidArgumentError, match='sizes that do not fit'):
+    unpack(sign(changed))
+
+
+def made_up(state, **changes):
+  return sign(pack(state._replace(**changes))[:-8])
+
+
+def test_made_up_values_are_refused(state, unpack):
+  bad_embedding = np.array(state.previous_embedding)
+  bad_embedding[0, 0, 0] = np.nan
+  for changes in (
+    {'previous_labels': tf.fill([H4, W4], 3)},
+    {'reference_labels': tf.fill([REFERENCES, H4, W4], 3)},
+    {'object_ids': tf.constant([0, 9, 9], tf.uint8)},
+    {'object_ids': tf.constant([1, 2, 3], tf.uint8)},
+    {'palette': tf.constant(b'\0' * 40)},
+    {'palette': tf.constant(b'')},
+    {'previous_embedding': tf.constant(bad_embedding)},
+  ):
+    with pytest.raises(tf.errors.InvalidArgumentError, match='values that no state can have'):
+      unpack(made_up(state, **changes))
+
+
+def test_the_key_depends_on_options_and_weights(copying_model):
+  key = state_bytes.model_key(copying_model)
+  assert len(key) == 8
+  assert key == state_bytes.model_key(copying_model)
+  config = copying_model.get_config()
+  keras.utils.set_random_seed(2)
+  assert state_bytes.model_key(type(copying_model).from_config(config)) != key

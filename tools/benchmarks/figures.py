@@ -1,0 +1,30 @@
+"""Figures as PNG files, with matplotlib, which is an extra."""
+
+from feelvos_tf.datasets import whole_file
+
+
+def create(path, size, otherwise=''):
+  """A `matplotlib.figure.Figure`.
+
+  Args:
+    path: PNG file that it is for; named in the error.
+    size: (width, height) in inches.
+    otherwise: str, what else could be done without matplotlib.
+
+  Raises:
+    ValueError: matplotlib is not installed.
+  """
+  try:
+    from matplotlib import figure
+  except ImportError as error:
+    raise ValueError(
+      f'{path} cannot be drawn: matplotlib is not installed; '
+      f"pip install 'feelvos-tf[plots]'{otherwise}."
+    ) from error
+  return figure.Figure(figsize=size, layout='constrained')
+
+
+def save(drawing, path, dpi):
+  """Writes a figure, whole or not at all."""
+  with whole_file.appearing(path) as temporary:
+    drawing.savefig(temporary, dpi=dpi, format='png')

@@ -1,0 +1,171 @@
+"""A server in a process of its own, and clients of it, for measuring."""
+
+import base64
+import contextlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import cv2
+import httpx
+import numpy as np
+from websockets.sync import client as websockets
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.runtime import packaged_files
+
+LEAST_EQUAL = 0.999  # Of the pixels of a mask; threads add floats in another order now and then.
+_START_SECONDS = 600
+
+
+def demo_clip(height, width, count):
+  """(list of `count` uint8 frames, uint8 mask) of the demo clip, resized."""
+  frames = [
+    cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    for _, frame in zip(range(count), folder.open_video(packaged_files.DEMO_CLIP).frames())
+  ]
+  ids = masks.read_mask(packaged_files.DEMO_MASK, void=False).ids
+  return frames, cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+def jpeg(frame):
+  """Bytes of a frame as a client sends it."""
+  return cv2.imencode('.jpg', frame[..., ::-1])[1].tobytes()
+
+
+def decoded(data):
+  """The frame that a server sees of these bytes."""
+  import tensorflow as tf
+
+  return tf.io.decode_jpeg(data, channels=3).numpy()
+
+
+@contextlib.contextmanager
+def exported(model_dir):
+  """The folder given; or, if it is None, one with an export of the default model."""
+  if model_dir is not None:
+    yield model_dir
+    return
+  with tempfile.TemporaryDirectory() as output:
+    subprocess.run(
+      [sys.executable, '-m', 'feelvos_tf.export', f'--output_dir={output}'], check=True
+    )
+    yield output
+
+
+@contextlib.contextmanager
+def served(model_dir, *arguments):
+  """Runs a server; yields (process, HTTP address, gRPC address)."""
+  command = [
+    sys.executable,
+    '-m',
+    'feelvos_tf.serve',
+    f'--model_dir={model_dir}',
+    '--port=0',
+    '--grpc_port=0',
+    *arguments,
+  ]
+  process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+  try:
+    line = process.stdout.readline()
+    match = re.search(r'http://(\S+) and gRPC at (\S+)', line)
+    if not match:
+      raise ValueError(f'the server did not start: {line or "no output"}')
+    yield process, *match.groups()
+  finally:
+    process.terminate()
+    process.wait(_START_SECONDS)
+
+
+class HttpSession:
+  """A session over HTTP."""
+
+  def __init__(self, address, frame, mask):
+    self._client = httpx.Client(base_url=f'http://{address}', timeout=600)
+    reply = self._client.post(
+      '/v1/sessions', files={'frame': frame, 'mask': masks.encode_mask(mask)}
+    )
+    reply.raise_for_status()
+    self.url = f'/v1/sessions/{reply.json()["session_id"]}'
+
+  def step(self, frame):
+    """Bytes of a frame to bytes of its mask."""
+    reply = self._client.post(f'{self.url}/frames', content=frame)
+    reply.raise_for_status()
+    return reply.content
+
+  def correct(self, frame, mask):
+    """Gives the right mask of a frame."""
+    self._client.post(
+      f'{self.url}/mask', files={'frame': frame, 'mask': masks.encode_mask(mask)}
+    ).raise_for_status()
+
+  def close(self):
+    """Ends the session."""
+    self._client.delete(self.url).raise_for_status()
+    self._client.close()
+
+
+class WebSocketSession(HttpSession):
+  """A session whose frames go over a WebSocket."""
+
+  def __init__(self, address, frame, mask):
+    super().__init__(address, frame, mask)
+    self._open = contextlib.ExitStack()
+    self._stream = self._open.enter_context(
+      websockets.connect(f'ws://{address}{self.url}/stream', compression=None)
+    )
+
+  def step(self, frame):
+    self._stream.send(frame)
+    answer = self._stream.recv(timeout=600)
+    if isinstance(answer, str):
+      raise ValueError(answer)
+    return answer
+
+  def close(self):
+    self._open.close()
+    super().close()
+
+
+def track_grpc(address, encoded, mask):
+  """Masks of a clip by `track` over gRPC."""
+  import grpc
+  import tensorflow as tf
+  from tensorflow_serving.apis import predict_pb2
+  from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+  request = predict_pb2.PredictRequest()
+  request.model_spec.name = 'feelvos'
+  request.inputs['image_bytes'].CopyFrom(tf.make_tensor_proto(encoded))
+  request.inputs['mask_bytes'].CopyFrom(tf.make_tensor_proto(masks.encode_mask(mask)))
+  options = [('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]
+  with grpc.insecure_channel(address, options) as channel:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    return list(stub.Predict(request, timeout=600).outputs['masks_bytes'].string_val)
+
+
+def track_rest(address, encoded, mask):
+  """Masks of a clip by `track` over REST."""
+  pack = lambda data: {'b64': base64.b64encode(data).decode()}
+  reply = httpx.post(
+    f'http://{address}/v1/models/feelvos:predict',
+    timeout=600,
+    json={
+      'inputs': {
+        'image_bytes': [pack(data) for data in encoded],
+        'mask_bytes': pack(masks.encode_mask(mask)),
+      }
+    },
+  )
+  reply.raise_for_status()
+  return [base64.b64decode(item['b64']) for item in reply.json()['outputs']['masks_bytes']]
+
+
+def check_mask(data, expected):
+  """Raises ValueError unless a mask PNG is the one expected."""
+  found = masks.decode_mask(data, 'answer', void=False).ids
+  if found.shape != expected.shape or np.mean(found == expected) < LEAST_EQUAL:
+    raise ValueError('a mask differs from the one computed in process.')
