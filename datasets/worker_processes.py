@@ -18,7 +18,7 @@ def finished(
   items: Iterable,
   workers: int,
   advice: str,
-  start: Callable = None,
+  start: Callable | None = None,
   start_args: tuple = (),
 ) -> Iterator[tuple]:
   """Yields (item, work(item)) as items finish.

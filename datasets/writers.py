@@ -19,6 +19,8 @@ import tempfile
 # FFmpeg inside OpenCV complains on stderr about each codec it lacks; read when cv2 first uses it.
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
+import contextlib
+
 import cv2
 import numpy as np
 
@@ -213,7 +215,7 @@ class _FfmpegSink:
 
   def __init__(self, program, path, fps, size):
     self._path = path
-    self._errors = tempfile.TemporaryFile()
+    self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
     self._process = subprocess.Popen(
       [
         program,
@@ -257,10 +259,8 @@ class _FfmpegSink:
       self.close()
 
   def close(self):
-    try:
+    with contextlib.suppress(BrokenPipeError):
       self._process.stdin.close()
-    except BrokenPipeError:
-      pass
     if self._process.wait():
       self._errors.seek(0)
       message = self._errors.read().decode(errors='replace').strip().splitlines()

@@ -3,7 +3,7 @@
 from feelvos_tf.deeplab.options import MODEL_VARIANTS
 from feelvos_tf.deeplab.options import ModelOptions
 
-__all__ = ['DeepLabV3Plus', 'MODEL_VARIANTS', 'ModelOptions']
+__all__ = ['MODEL_VARIANTS', 'DeepLabV3Plus', 'ModelOptions']
 
 
 def __getattr__(name):

@@ -65,7 +65,7 @@ def _native_dilation(inputs, kernel, rate, padding):
   return convolve(inputs, kernel)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _native_dilation_is_right(dtype):
   """Whether DepthwiseConv2dNative honours dilations here, for a tf.DType.
 

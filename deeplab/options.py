@@ -1,7 +1,6 @@
 """Options of the DeepLabv3+ network, and the presets people mean by a variant's name."""
 
 import dataclasses
-from typing import Optional, Tuple
 
 MODEL_VARIANTS = (
   'xception_41',
@@ -52,10 +51,10 @@ class ModelOptions(JsonOptions):
   # Input size over feature size of the encoder: 8, 16 or 32.
   output_stride: int = 16
   # Rates of the 3x3 branches of ASPP; None takes ATROUS_RATES[output_stride], () has no branch.
-  atrous_rates: Optional[Tuple[int, ...]] = None
+  atrous_rates: tuple[int, ...] | None = None
   # Extra rates of the three units (ResNet block4) or convolutions (Xception exit_flow/block2)
   # of the last block.
-  multi_grid: Optional[Tuple[int, int, int]] = None
+  multi_grid: tuple[int, int, int] | None = None
   # Width multiplier; MobileNetV2 only.
   depth_multiplier: float = 1.0
   # ASPP's branch with the mean over the whole image.
@@ -64,7 +63,7 @@ class ModelOptions(JsonOptions):
   aspp_with_separable_conv: bool = True
   decoder_use_separable_conv: bool = True
   # Stride of the decoder's output; None leaves the decoder out.
-  decoder_output_stride: Optional[int] = 4
+  decoder_output_stride: int | None = 4
   # Number of semantic classes; 0 has no semantic logits.
   num_classes: int = 0
   # Update batch norm's statistics in training. The original's default is to freeze them.

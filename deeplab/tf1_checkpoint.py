@@ -8,7 +8,6 @@ matched by order or by shape.
 import dataclasses
 import os
 import re
-from typing import Dict, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -57,12 +56,12 @@ class Report:
   `wrong_shape` maps a name to (shape in the checkpoint, shape in the model).
   """
 
-  loaded: Tuple[str, ...]
-  missing: Tuple[str, ...]
-  left_over: Tuple[str, ...]
-  wrong_shape: Dict[str, Tuple[Tuple[int, ...], Tuple[int, ...]]]
-  training_state: Tuple[str, ...]
-  ignored: Tuple[str, ...]
+  loaded: tuple[str, ...]
+  missing: tuple[str, ...]
+  left_over: tuple[str, ...]
+  wrong_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+  training_state: tuple[str, ...]
+  ignored: tuple[str, ...]
 
   @property
   def complete(self):

@@ -4,7 +4,6 @@ Source: DeepLabv3+ (arXiv 1802.02611), section 3.2, and the original `deeplab/co
 """
 
 import dataclasses
-from typing import Tuple
 
 import keras
 
@@ -21,13 +20,13 @@ DECODER_END_POINT = {
 @dataclasses.dataclass(frozen=True)
 class _Block:
   scope: str
-  depths: Tuple[int, int, int]
+  depths: tuple[int, int, int]
   skip: str  # 'conv', 'sum' or 'none'
   strides: int = 1
   num_units: int = 1
   # ReLU after each depthwise and pointwise convolution instead of one before the pair.
   activation_inside: bool = False
-  unit_rates: Tuple[int, int, int] = (1, 1, 1)
+  unit_rates: tuple[int, int, int] = (1, 1, 1)
 
 
 def _blocks(variant, multi_grid):

@@ -73,7 +73,7 @@ def golden_checkpoint(golden, tmp_path_factory):
 
   from feelvos_tf.deeplab import tf1_checkpoint
 
-  @functools.lru_cache(maxsize=None)
+  @functools.cache
   def write(variant):
     prefix = str(tmp_path_factory.mktemp(variant) / 'model.ckpt-7')
     tf1_checkpoint.write_tensors(
@@ -96,7 +96,7 @@ def golden_model(golden_checkpoint):
   from feelvos_tf.model.feelvos import Feelvos
   from feelvos_tf.model.options import FeelvosOptions
 
-  @functools.lru_cache(maxsize=None)
+  @functools.cache
   def build(variant='xception_65', output_stride=16):
     model = Feelvos(FeelvosOptions(ModelOptions(variant, output_stride=output_stride)))
     report = tf1_checkpoint.restore(golden_checkpoint(variant), model)

@@ -39,13 +39,15 @@ def write_submission(path, results_dir, sequences, layout: str = 'davis') -> int
     raise ValueError(f'{layout!r} given, one of {", ".join(LAYOUTS)} expected')
   results_dir = pathlib.Path(results_dir)
   count = 0
-  with whole_file.appearing(path) as temporary:
+  with (
+    whole_file.appearing(path) as temporary,
     # PNG files are deflated already.
-    with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive:
-      for name, frames, given in sequences:
-        for frame, data in _checked_masks(results_dir / name, frames, _given(given, layout)):
-          archive.writestr(zipfile.ZipInfo(f'{LAYOUTS[layout]}{name}/{frame}.png', _DATE), data)
-          count += 1
+    zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive,
+  ):
+    for name, frames, given in sequences:
+      for frame, data in _checked_masks(results_dir / name, frames, _given(given, layout)):
+        archive.writestr(zipfile.ZipInfo(f'{LAYOUTS[layout]}{name}/{frame}.png', _DATE), data)
+        count += 1
   return count
 
 

@@ -1,7 +1,6 @@
 """Options of `VideoSegmenter`, chosen when a video is segmented."""
 
 import dataclasses
-from typing import Optional, Tuple
 
 MERGE_METHODS = ('max', 'avg')
 SMALLEST_SIDE = 32  # pixels, of the longer side at which frames are segmented
@@ -18,10 +17,10 @@ class SegmenterOptions:
   """
 
   # Longer side in pixels at which frames are segmented; None: as they are.
-  max_internal_size: Optional[int] = None
+  max_internal_size: int | None = None
   # Scales at which every frame is segmented, and how their logits are merged; see `views`. Flags
   # `image_pyramid` and `merge_method` of the original, with its defaults.
-  image_pyramid: Tuple[float, ...] = (1.0,)
+  image_pyramid: tuple[float, ...] = (1.0,)
   merge_method: str = 'max'
   # Also segment every frame mirrored and average; `add_flipped_images` of DeepLab.
   flip: bool = False

@@ -1,7 +1,7 @@
 """VideoSegmenter: frames in, masks out, one at a time, with a state of fixed size."""
 
 import functools
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -74,8 +74,8 @@ class Snapshot(NamedTuple):
     state: `inference.State`.
   """
 
-  size: Tuple[int, int]
-  object_ids: Tuple[int, ...]
+  size: tuple[int, int]
+  object_ids: tuple[int, ...]
   references: graph_lib.References
   state: graph_lib.State
 
@@ -99,7 +99,7 @@ class VideoSegmenter:
   def __init__(
     self,
     model,
-    max_internal_size: Optional[int] = None,
+    max_internal_size: int | None = None,
     image_pyramid=(1.0,),
     merge_method='max',
     flip=False,
@@ -135,12 +135,12 @@ class VideoSegmenter:
     return self._graph
 
   @property
-  def size(self) -> Optional[Tuple[int, int]]:
+  def size(self) -> tuple[int, int] | None:
     """(height, width) of the video's frames; None before `start`."""
     return self._size
 
   @property
-  def object_ids(self) -> Optional[Tuple[int, ...]]:
+  def object_ids(self) -> tuple[int, ...] | None:
     """Ids of the objects with a channel, background 0 first; None before `start`."""
     return self._object_ids
 

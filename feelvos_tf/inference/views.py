@@ -24,7 +24,7 @@ What decided otherwise:
   scales, are scaled bilinearly.
 """
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -46,7 +46,7 @@ class View(NamedTuple):
 class ViewsState(NamedTuple):
   """What is remembered between frames: an `inference.State` for each view."""
 
-  states: Tuple[graph_lib.State, ...]
+  states: tuple[graph_lib.State, ...]
 
   @property
   def previous(self):

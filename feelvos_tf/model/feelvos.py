@@ -4,14 +4,13 @@ Source: Voigtlaender et al., CVPR 2019 (arXiv 1902.09513), figure 2; original
 `research/feelvos/model.py` and `utils/embedding_utils.py`, `get_logits_with_matching`.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from feelvos_tf import matching
 from feelvos_tf.deeplab import DeepLabV3Plus
-from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.model.embedding import EmbeddingLayer
 from feelvos_tf.model.head import SegmentationHead
 from feelvos_tf.model.options import FeelvosOptions
@@ -41,9 +40,9 @@ class PreviousFrame(NamedTuple):
 class Maps(NamedTuple):
   """The head's inputs beside the features, each float32 [objects, h4, w4] in [0, 1], or None."""
 
-  global_distance: Optional[tf.Tensor]
-  previous_prediction: Optional[tf.Tensor]
-  local_distance: Optional[tf.Tensor]
+  global_distance: tf.Tensor | None
+  previous_prediction: tf.Tensor | None
+  local_distance: tf.Tensor | None
 
 
 @keras.saving.register_keras_serializable(package='feelvos_tf')

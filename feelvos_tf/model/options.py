@@ -1,7 +1,6 @@
 """Options of the video model."""
 
 import dataclasses
-from typing import Optional, Tuple
 
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab.options import JsonOptions
@@ -32,7 +31,7 @@ class FeelvosOptions(JsonOptions):
   head_dimension: int = 256
   head_layers: int = 4
   head_kernel_size: int = 7
-  head_atrous_rates: Optional[Tuple[int, ...]] = None
+  head_atrous_rates: tuple[int, ...] | None = None
   # Number of neighbours whose distances global matching averages; 1 is the paper's minimum.
   # Local matching always takes the minimum, as in the original.
   k_nearest_neighbors: int = 1
@@ -52,22 +51,22 @@ class FeelvosOptions(JsonOptions):
   # At inference, match with at most so many reference pixels of each object (and of the
   # background), evenly spaced; None takes all, as the paper does. Global matching's time is
   # proportional to their sum. The same for training: `LossOptions.max_neighbors_per_object`.
-  max_reference_pixels_per_object: Optional[int] = None
+  max_reference_pixels_per_object: int | None = None
   # At inference, match with at most so many times as many reference pixels of an object (or of the
   # background) as the smallest object has, evenly spaced, but never with fewer than
   # FEWEST_REFERENCE_PIXELS for that; None takes all. The nearest of very many pixels is near
   # whatever they show: beside 25,000 pixels of background an object of 140 is lost.
-  max_reference_imbalance: Optional[float] = None
+  max_reference_imbalance: float | None = None
   # At inference, both sides of a frame are resized to the nearest multiple of this number plus one
   # (with 16, 480x854 becomes 481x849). With the output stride, features of all strides lie where
   # they lay in training, whose crops have such sizes. None segments frames as they are, like the
   # original: corner-aligned resizing then stretches the features of a 360x640 frame by up to 12
   # pixels, and MobileNetV2's SAME padding shifts them by 7.
-  frame_grid: Optional[int] = None
+  frame_grid: int | None = None
   # Ablations at inference, of NEUTRAL_INPUTS: these inputs of the head tell nothing, for every
   # object and pixel the same. The head keeps its shape, so weights trained with them load. The
   # values are those of an object that is not there (`model.NO_DISTANCE`, `NO_PREDICTION`).
-  neutral_inputs: Tuple[str, ...] = ()
+  neutral_inputs: tuple[str, ...] = ()
 
   def __post_init__(self):
     if isinstance(self.model, dict):

@@ -72,7 +72,7 @@ def _answers(method):
       code, message = known.code, str(known)
     finally:
       self.services.metrics.requests.labels('grpc', method.__name__, code.name).inc()
-    context.abort(code, message)
+    return context.abort(code, message)  # Raises.
 
   return call
 

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from typing import Any, Optional
+from typing import Any
 
 import keras
 
@@ -58,7 +58,7 @@ class RunOptions:
   # Seconds between pictures for TensorBoard.
   picture_secs: int = 600
   # Final weights; None: final.h5 in the train_logdir.
-  export: Optional[str] = None
+  export: str | None = None
   seed: int = 0
 
   def to_dict(self):

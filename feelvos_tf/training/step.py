@@ -5,7 +5,6 @@ Source: paper section 3.6; original `research/feelvos/train.py` and `utils/embed
 """
 
 import dataclasses
-from typing import Optional
 
 import tensorflow as tf
 
@@ -29,7 +28,7 @@ class LossOptions:
   # semantic logits of a `DeepLabV3Plus` model, without any video.
   classification_loss: str = 'softmax_with_attention'
   # Reference pixels per object that are matched, chosen at random (section 4); None keeps all.
-  max_neighbors_per_object: Optional[int] = 1024
+  max_neighbors_per_object: int | None = 1024
   mining: losses.HardMining = losses.HardMining()
   weight_decay: float = 4e-5
   # Compare logits and labels at full size; False shrinks the labels instead.
@@ -73,8 +72,8 @@ class VideoResult:
   """
 
   loss: tf.Tensor
-  logits: Optional[tf.Tensor] = None
-  maps: Optional[feelvos.Maps] = None
+  logits: tf.Tensor | None = None
+  maps: feelvos.Maps | None = None
 
 
 def video_results(model, batch, step, options, first_video=0):

@@ -5,12 +5,12 @@ weights, the optimizer's slots and the step restored, a run that was killed goes
 not been.
 """
 
+from collections.abc import Callable
 import dataclasses
 import json
 import os
 import pathlib
 import time
-from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -49,7 +49,7 @@ class TrainerOptions:
   optimizer_options: optimizer_lib.OptimizerOptions = optimizer_lib.OptimizerOptions()
   loss: step_lib.LossOptions = step_lib.LossOptions()
   # Steps after which the run stops; None takes the schedule's length.
-  stop_at_step: Optional[int] = None
+  stop_at_step: int | None = None
   # Scale the loss, for float16.
   loss_scaling: bool = False
   # Losses are added up over the videos of all devices. True averages over devices instead, as
@@ -173,7 +173,7 @@ class Trainer:
       self._best = json.loads(best.read_text(encoding='utf-8'))['score']
     return self.step
 
-  def train(self, validate: Optional[Callable] = None):
+  def train(self, validate: Callable | None = None):
     """Runs steps until the last one; SIGINT ends it with a checkpoint.
 
     Args:
@@ -237,14 +237,11 @@ class Trainer:
         'use --precision=bfloat16 or float32.'
       ) from error
     step = self.step
-    if options.log_steps and step % options.log_steps == 0 or step == options.last_step:
+    if (options.log_steps and step % options.log_steps == 0) or step == options.last_step:
       self._log(outcome, batch)
     seconds = time.monotonic() - self._saved[0]
-    if (
-      options.save_interval_steps
-      and step % options.save_interval_steps == 0
-      or options.save_interval_secs
-      and seconds >= options.save_interval_secs
+    if (options.save_interval_steps and step % options.save_interval_steps == 0) or (
+      options.save_interval_secs and seconds >= options.save_interval_secs
     ):
       self.save()
       self._report_dead_channels()

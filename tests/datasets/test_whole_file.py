@@ -19,10 +19,9 @@ def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
   path = tmp_path / 'scores.json'
   path.write_text('old')
-  with pytest.raises(RuntimeError, match='half way'):
-    with whole_file.appearing(path) as temporary:
-      temporary.write_text('ne')
-      raise RuntimeError('half way')
+  with pytest.raises(RuntimeError, match='half way'), whole_file.appearing(path) as temporary:
+    temporary.write_text('ne')
+    raise RuntimeError('half way')
   assert path.read_text() == 'old'
   assert list(tmp_path.iterdir()) == [path]
 

@@ -53,11 +53,13 @@ def test_odd_sizes_lose_nothing(tmp_path):
 
 
 def test_frames_before_an_exception_are_kept(tmp_path):
-  with pytest.raises(ValueError, match='expected .60, 80. like the first'):
-    with writers.OverlayVideoWriter(tmp_path / 'o.mp4', codec='mpeg4') as writer:
-      writer.write(picture(0), ids())
-      writer.write(picture(1), ids())
-      writer.write(picture(2, (30, 40)), ids((30, 40)))
+  with (
+    pytest.raises(ValueError, match='expected .60, 80. like the first'),
+    writers.OverlayVideoWriter(tmp_path / 'o.mp4', codec='mpeg4') as writer,
+  ):
+    writer.write(picture(0), ids())
+    writer.write(picture(1), ids())
+    writer.write(picture(2, (30, 40)), ids((30, 40)))
   assert len(list(folder.open_video(tmp_path / 'o.mp4').frames())) == 2
 
 

@@ -283,7 +283,7 @@ def test_interrupted_run_goes_on(davis, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
   before = {path: path.stat().st_mtime_ns for path in state.glob('*.json')}
   code, _, _ = evaluate(*arguments)
-  assert code == 0 and 0 < len(before) and len(list(state.glob('*.json'))) == len(names)
+  assert code == 0 and len(before) > 0 and len(list(state.glob('*.json'))) == len(names)
   assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
 
 
@@ -320,7 +320,7 @@ def test_copying_the_first_mask(davis, tmp_path):
 @pytest.mark.slow
 def test_model(davis, tmp_path):
   arguments = flags(davis, results_dir=None, model='default')
-  code, output, errors = evaluate(*arguments)
+  code, _output, errors = evaluate(*arguments)
   assert (code, errors) == (0, '')
   for name in ('cow', 'dog'):
     for index in range(4):

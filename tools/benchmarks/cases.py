@@ -4,11 +4,11 @@ Flop counts are those of the problem (2 * multiply-adds; for local matching the 
 windows and the image; for the head the shared part once), not of the implementation.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 import pathlib
 import tempfile
-from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -53,7 +53,7 @@ class BenchmarkOptions:
   baseline: bool = True  # also time the original's algorithm
   baseline_onednn: bool = True  # with oneDNN's kernels, which TensorFlow 1 did not have
   # Pixels of an object on the first frame that ours matches with, at most; None: all.
-  max_reference_pixels_per_object: Optional[int] = None
+  max_reference_pixels_per_object: int | None = None
   crop: int = 257  # side of a training sample in pixels
   batch: int = 3  # samples of a training step
 
@@ -71,10 +71,10 @@ class Case:
   """
 
   run: Callable
-  baseline: Optional[Callable] = None
-  flop: Optional[float] = None
+  baseline: Callable | None = None
+  flop: float | None = None
   units: int = 1
-  samples: Optional[int] = None
+  samples: int | None = None
 
 
 def make_frames(options):

@@ -136,7 +136,7 @@ def test_drawn_masks_equal_literal_implementation():
   prediction = np.roll(truth, (2, 5), (0, 1))
   prediction[100:130, 150:190] = 0
   f = assert_equal_to_literal(prediction, truth)
-  assert len(f) == 2 and np.all((0.1 < f) & (f < 0.95))
+  assert len(f) == 2 and np.all((f > 0.1) & (f < 0.95))
 
 
 @pytest.mark.slow

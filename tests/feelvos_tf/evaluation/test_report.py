@@ -174,7 +174,7 @@ def test_colours_of_errors(make_run):
 
 
 def test_a_missing_frame_is_drawn_grey_and_a_missing_result_empty(make_run):
-  summary, sequences = make_run('mine', bad_at(3))
+  _summary, sequences = make_run('mine', bad_at(3))
   (sequences[0].frames / '00003.jpg').unlink()
   (sequences[0].results / '00003.png').unlink()
   moment = pictures_lib.Moment('00003', 1, 0.0)

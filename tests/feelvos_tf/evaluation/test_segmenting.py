@@ -1,6 +1,7 @@
 """Running a model over videos: files, late objects, resuming, what fails. The model is made up."""
 
 import json
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ class FakeFrame:
 class FakeSegmenter:
   """Moves the given mask a pixel to the right on every step; sure of objects by `certainty`."""
 
-  made = []
+  made: ClassVar = []
 
   def __init__(self, certainty=0.9):
     self.certainty, self.steps = certainty, 0

@@ -124,7 +124,7 @@ def test_probabilities(copying_graph, rng):
   np.testing.assert_array_equal(ids[result.probabilities.argmax(0)], result.mask)
   for distance in (result.global_distance, result.local_distance):
     assert distance.shape == result.stride4_logits.shape == (3, 9, 13)
-    assert 0 <= distance.min() and distance.max() <= 1
+    assert distance.min() >= 0 and distance.max() <= 1
 
 
 @pytest.mark.parametrize('size', [(33, 49), (64, 96), (96, 64), (50, 101)])

@@ -554,7 +554,7 @@ def test_constant_channels_change_nothing_when_skipped(rng, dtype, values):
   for k in (1, 3):
     far = [
       tf.function(
-        lambda skip=skip: global_matching(query, bank, 4, k=k, skip_constant_channels=skip)
+        lambda k=k, skip=skip: global_matching(query, bank, 4, k=k, skip_constant_channels=skip)
       )()
       for skip in (False, True)
     ]

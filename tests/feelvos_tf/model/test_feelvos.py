@@ -77,7 +77,7 @@ def test_ablations(rng, option, absent):
   for value in maps:
     if value is not None:
       assert value.shape == (3, 9, 13)
-      assert 0 <= np.min(value) and np.max(value) <= 1
+      assert np.min(value) >= 0 and np.max(value) <= 1
 
 
 def test_global_matching_to_the_previous_frame_is_global_matching(rng):
@@ -89,7 +89,7 @@ def test_global_matching_to_the_previous_frame_is_global_matching(rng):
 def test_head_sees_the_maps_in_the_originals_order(rng):
   """Global distance, previous prediction, local distance."""
   model = tiny()
-  maps, logits, _, _ = one_step(model, rng)
+  maps, _logits, _, _ = one_step(model, rng)
   features = tf.zeros([9, 13, 256])
   expected = model.head(
     features[tf.newaxis],

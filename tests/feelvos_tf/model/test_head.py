@@ -73,7 +73,7 @@ def test_gradients_equal_those_of_the_naive_form(rng):
 
   expected = gradients(lambda: naive(head, features, maps))
   for training in (True, False):  # Whole, and in groups.
-    actual = gradients(lambda: head(features, maps, training=training))
+    actual = gradients(lambda training=training: head(features, maps, training=training))
     for mine, theirs in zip(actual, expected):
       np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-3)
 

@@ -49,8 +49,7 @@ def test_background_calls_raise_the_error_of_a_call():
     if i == 1:
       raise OSError('disk full')
 
-  with pytest.raises(OSError, match='disk full'):
-    with background.BackgroundCalls(fail) as call:
-      for i in range(3):
-        call(i)
-        time.sleep(0.05)
+  with pytest.raises(OSError, match='disk full'), background.BackgroundCalls(fail) as call:
+    for i in range(3):
+      call(i)
+      time.sleep(0.05)

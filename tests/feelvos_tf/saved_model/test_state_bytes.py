@@ -99,7 +99,7 @@ def test_layout_is_as_documented(state):
 
 def test_every_flipped_byte_is_found(state, unpack):
   data = pack(state)
-  for position in [*range(0, HEADER), *range(HEADER, len(data), 97), len(data) - 1]:
+  for position in [*range(HEADER), *range(HEADER, len(data), 97), len(data) - 1]:
     changed = bytearray(data)
     changed[position] ^= 16
     with pytest.raises(tf.errors.InvalidArgumentError, match='state: '):

@@ -190,9 +190,9 @@ class Page:
     for entry in self.driver.get_log('performance'):
       message = json.loads(entry['message'])['message']
       url = message['params'].get('request', message['params']).get('url', '')
-      if message['method'] in ('Network.requestWillBeSent', 'Network.webSocketCreated'):
-        if not url.startswith(own):
-          found.append(url)
+      sent = message['method'] in ('Network.requestWillBeSent', 'Network.webSocketCreated')
+      if sent and not url.startswith(own):
+        found.append(url)
     return found
 
 

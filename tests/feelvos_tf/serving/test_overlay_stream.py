@@ -87,7 +87,6 @@ def test_size_of_mask(stream, video):
 def test_bounded_number_at_once(server, monkeypatch):
   monkeypatch.setattr(overlay_stream_route, '_MOST_AT_ONCE', 1)
   url = f'{server.websocket_url}/v1/overlay/stream'
-  with websockets.connect(url):
-    with pytest.raises(exceptions.InvalidStatus) as refused:
-      websockets.connect(url)
+  with websockets.connect(url), pytest.raises(exceptions.InvalidStatus) as refused:
+    websockets.connect(url)
   assert refused.value.response.status_code == 429

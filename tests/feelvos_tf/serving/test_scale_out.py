@@ -1,6 +1,7 @@
 """Several replicas: every session on one of them, found by its id, lost only with it."""
 
 from concurrent import futures
+import contextlib
 import os
 import pathlib
 import re
@@ -141,10 +142,8 @@ class Cluster:
   def kill(self):
     """Ends it anyhow."""
     for pid in (self._process.pid, *descendants(self._process.pid)):
-      try:
+      with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-      except ProcessLookupError:
-        pass
     self._process.wait(10)
     self._process.stdout.close()
 

@@ -75,9 +75,11 @@ def test_a_session_that_is_closed_ends_its_stream(server, client, open_session, 
 
 
 def refusal(server, path, **kwargs):
-  with pytest.raises(exceptions.InvalidStatus) as refused:
-    with websockets.connect(f'{server.websocket_url}{path}', **kwargs):
-      pass
+  with (
+    pytest.raises(exceptions.InvalidStatus) as refused,
+    websockets.connect(f'{server.websocket_url}{path}', **kwargs),
+  ):
+    pass
   response = refused.value.response
   return response.status_code, json.loads(response.body)['error']
 
@@ -115,7 +117,7 @@ def test_a_message_too_large_closes_the_stream(server, open_session, video):
 
 
 def test_a_stopping_server_answers_what_it_has_taken(server, video, monkeypatch):
-  with running(ServingOptions(max_pixels=64 * 64), server.services.models) as stopping:
+  with running(ServingOptions(max_pixels=64 * 64), server.services.models) as stopping:  # noqa: SIM117
     with httpx.Client(base_url=stopping.url, timeout=60) as client:
       session = SessionClient(client, video[0][0], video[1])
       with connect(stopping, session) as stream, monkeypatch.context() as patch:

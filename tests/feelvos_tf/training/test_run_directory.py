@@ -36,9 +36,11 @@ def hold(folder):
 def test_second_run_is_refused_and_a_killed_one_lets_go(tmp_path):
   process = hold(tmp_path)
   try:
-    with pytest.raises(ValueError, match=f'another run trains .*process {process.pid}'):
-      with RunDirectory(tmp_path).locked():
-        pass
+    with (
+      pytest.raises(ValueError, match=f'another run trains .*process {process.pid}'),
+      RunDirectory(tmp_path).locked(),
+    ):
+      pass
   finally:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -99,6 +101,5 @@ def test_broken_run_json_is_named(tmp_path, text):
 def test_file_in_the_place_of_the_folder(tmp_path):
   path = tmp_path / 'file'
   path.touch()
-  with pytest.raises(ValueError, match='is a file'):
-    with RunDirectory(path).locked():
-      pass
+  with pytest.raises(ValueError, match='is a file'), RunDirectory(path).locked():
+    pass

@@ -208,13 +208,15 @@ def test_samples_that_cannot_be_read_end_the_run(fresh, samples, tmp_path):
 
 def test_summaries_get_scalars_and_maps(fresh, samples, tmp_path):
   class Recorder:
-    calls = []
+    def __init__(self):
+      self.calls = []
 
     def write(self, step, scalars, sample=None, maps=None):
       self.calls.append((step, scalars, sample, maps))
 
-  Trainer(fresh, samples, options(tmp_path, 1), summaries=Recorder()).train()
-  ((step, scalars, sample, maps),) = Recorder.calls
+  recorder = Recorder()
+  Trainer(fresh, samples, options(tmp_path, 1), summaries=recorder).train()
+  ((step, scalars, sample, maps),) = recorder.calls
   assert step == 1
   assert {'loss/cross_entropy', 'loss/regularization', 'learning_rate', 'mean_iou'} <= set(scalars)
   assert 0 <= scalars['mean_iou'] <= 1
