@@ -166,6 +166,12 @@ def define_flags():
   flags.DEFINE_bool('use_local_previous_frame_attention', True, 'It is local.')
   flags.DEFINE_integer('previous_frame_attention_window_size', 15, 'Radius of its window.')
   flags.DEFINE_bool('use_softmax_feedback', True, 'Tell the head the previous prediction.')
+  flags.DEFINE_bool(
+    'other_object_distances',
+    False,
+    'Give the head the distances to the nearest pixel of all other objects. Initial weights '
+    'without them still load.',
+  )
   flags.DEFINE_enum(
     'previous_prediction',
     None,
@@ -370,6 +376,7 @@ def _model_options():
       previous_prediction=(FLAGS.previous_prediction or 'labels')
       if FLAGS.use_softmax_feedback
       else 'none',
+      other_object_distances=FLAGS.other_object_distances,
       max_reference_imbalance=FLAGS.max_reference_imbalance,
       frame_grid=FLAGS.output_stride if FLAGS.frame_grid is None else FLAGS.frame_grid or None,
     )

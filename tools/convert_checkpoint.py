@@ -127,7 +127,8 @@ def build_model(arrays, metadata):
   if FLAGS.network == 'feelvos' or (
     FLAGS.network == 'auto' and (with_embedding or FLAGS.backbone_only)
   ):
-    return Feelvos(_on_grid(FeelvosOptions(options)))
+    others = guess_other_object_distances(shapes)
+    return Feelvos(_on_grid(FeelvosOptions(options, other_object_distances=others)))
   return DeepLabV3Plus(dataclasses.replace(options, **guess_deeplab_options(shapes, options)))
 
 
@@ -170,6 +171,18 @@ def guess_depth_multiplier(shapes, variant):
   """Width multiplier of a MobileNetV2 checkpoint, by the last layer's 320 channels; else 1."""
   last = shapes.get('MobilenetV2/expanded_conv_16/project/weights')
   return last[-1] / 320 if variant == 'mobilenet_v2' and last else 1.0
+
+
+def guess_other_object_distances(shapes):
+  """Whether a checkpoint's head has 5 input channels for an object, not the published 3."""
+  features, head_input = (
+    shapes.get(f'{scope}/weights')
+    for scope in (
+      'decoder/decoder_conv1_pointwise',
+      'embedding_seg/split_separable_conv2d_0_pointwise',
+    )
+  )
+  return bool(features and head_input) and head_input[2] - features[-1] == 5
 
 
 def guess_deeplab_options(shapes, options):

@@ -19,6 +19,8 @@ import tensorflow as tf
 
 # Score of what may never be chosen. Finite, so that 0 * score is 0; far below any real score.
 NO_MATCH_SCORE = -1e30
+# Distance to what is not there: the value of an object without pixels to match.
+NO_DISTANCE = 1.0
 
 
 def distance_from_squared(squared_distance):
@@ -32,6 +34,29 @@ def distance_from_squared(squared_distance):
     embeddings, exactly 1 in float32 from about 17 on.
   """
   return 2.0 * (tf.sigmoid(tf.cast(squared_distance, tf.float32)) - 0.5)
+
+
+def distance_to_others(distances):
+  """Distance to the nearest pixel of any object but one, for every object.
+
+  Source: background matching of CFBI (Yang et al., ECCV 2020, section 3.1). Object 0, the
+  background, is an object like the others.
+
+  Args:
+    distances: float tensor [objects, ...] in [0, 1], distance to each object; one or more objects.
+
+  Returns:
+    Tensor of the same shape and dtype; [i] is the minimum over all j != i, NO_DISTANCE if there is
+    no other object.
+  """
+  objects = tf.range(tf.shape(distances)[0])
+  objects = tf.reshape(objects, tf.concat([[-1], tf.ones([tf.rank(distances) - 1], tf.int32)], 0))
+  # The nearest object's nearest other is the second nearest; everybody else's is the nearest.
+  is_nearest = tf.argmin(distances, axis=0, output_type=tf.int32)[tf.newaxis] == objects
+  nearest = tf.reduce_min(distances, axis=0, keepdims=True)
+  absent = tf.cast(NO_DISTANCE, distances.dtype)
+  second = tf.reduce_min(tf.where(is_nearest, absent, distances), axis=0, keepdims=True)
+  return tf.where(is_nearest, second, nearest)
 
 
 def check_compute_dtype(compute_dtype):

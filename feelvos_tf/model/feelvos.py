@@ -193,8 +193,12 @@ class Feelvos(keras.Model):
     Returns:
       float32 [objects, h4, w4].
     """
-    stacked = tf.stack([value for value in maps if value is not None], axis=-1)
-    return self.head(features[tf.newaxis], stacked, training=training)
+    inputs = [value for value in maps if value is not None]
+    if self.options.other_object_distances:
+      inputs += [
+        matching.distance_to_others(getattr(maps, name)) for name in self.options.matched_inputs
+      ]
+    return self.head(features[tf.newaxis], tf.stack(inputs, axis=-1), training=training)
 
   def previous_frame(self, embedding, labels, num_objects, probabilities=None):
     """Packs what the next frame has to know of this one.

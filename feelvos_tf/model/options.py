@@ -48,6 +48,10 @@ class FeelvosOptions(JsonOptions):
   # default because the published models were trained (one current frame a sample) and evaluated
   # with one-hot maps: soft maps are out of distribution for them. Flag `use_softmax_feedback`.
   previous_prediction: str = 'labels'
+  # Two more inputs of the head for every object: global and local distance to the nearest pixel of
+  # any other object, background included (background matching of CFBI, Yang et al., ECCV 2020,
+  # section 3.1). The published models do not have them.
+  other_object_distances: bool = False
   # At inference, match with at most so many reference pixels of each object (and of the
   # background), evenly spaced; None takes all, as the paper does. Global matching's time is
   # proportional to their sum. The same for training: `LossOptions.max_neighbors_per_object`.
@@ -114,6 +118,11 @@ class FeelvosOptions(JsonOptions):
         'None for frames as they are.'
       )
     self._check_neutral_inputs()
+    if self.other_object_distances and not self.matched_inputs:
+      raise ValueError(
+        'other_object_distances is true, and first-frame and previous-frame matching are off; '
+        'keep one of them or set other_object_distances to false.'
+      )
     if not self.object_channels:
       raise ValueError(
         'nothing tells one object from another: first-frame matching, '
@@ -147,6 +156,12 @@ class FeelvosOptions(JsonOptions):
     return tuple(name for name, is_used in zip(NEUTRAL_INPUTS, used) if is_used)
 
   @property
+  def matched_inputs(self):
+    """Those of `object_inputs` that are distances."""
+    return tuple(name for name in self.object_inputs if name != 'previous_prediction')
+
+  @property
   def object_channels(self):
-    """Number of the head's input channels that belong to one object: at most 3."""
-    return len(self.object_inputs)
+    """Number of the head's input channels that belong to one object: 1 to 5."""
+    others = len(self.matched_inputs) if self.other_object_distances else 0
+    return len(self.object_inputs) + others

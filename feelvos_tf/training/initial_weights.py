@@ -5,6 +5,8 @@ Facts: `research/feelvos/utils/train_utils.py`, `get_model_init_fn`. Without
 checkpoint holds; what else is missing from it (embedding and head, usually) does so, too.
 """
 
+import numpy as np
+
 from feelvos_tf.deeplab import keras_weights
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
@@ -12,6 +14,7 @@ from feelvos_tf.deeplab import weights_file
 # Top-level scopes that the original calls last layers, as `tf1_checkpoint.compare` knows them.
 LAST_LAYERS = ('logits', 'image_pooling', 'aspp', 'concat_projection', 'decoder')
 LOGITS_ONLY = ('logits',)
+_FIRST_HEAD_LAYER = 'embedding_seg/split_separable_conv2d_0'
 
 
 def initialize(model, path, initialize_last_layer=False, last_layers_contain_logits_only=False):
@@ -39,6 +42,7 @@ def initialize(model, path, initialize_last_layer=False, last_layers_contain_log
     if path.endswith('.h5')
     else tf1_checkpoint.read_checkpoint(path)
   )
+  reader = _with_other_distances(reader, model)
   last_layers = LOGITS_ONLY if last_layers_contain_logits_only else LAST_LAYERS
   exclude = () if initialize_last_layer else last_layers
   report = tf1_checkpoint.compare(reader, model, exclude_scopes=exclude)
@@ -52,6 +56,36 @@ def initialize(model, path, initialize_last_layer=False, last_layers_contain_log
     reader, path, model, allow_incomplete=True, exclude_scopes=exclude
   )
   return f'{path}: {_describe(report, exclude)}'
+
+
+def _with_other_distances(reader, model):
+  """The reader; a head without `other_object_distances` gets them if the model has them.
+
+  Their kernels pass the maps on and their weights in the sum over channels are 0: the model's
+  logits are those of the file.
+  """
+  wanted = {
+    name: tuple(variable.shape)
+    for name, variable in tf1_checkpoint.variables_by_name(model).items()
+    if name.startswith(f'{_FIRST_HEAD_LAYER}_')
+  }
+  options = getattr(model, 'options', None)
+  shapes = reader.get_variable_to_shape_map()
+  if not getattr(options, 'other_object_distances', False) or not wanted.keys() <= shapes.keys():
+    return reader
+  depthwise = f'{_FIRST_HEAD_LAYER}_depthwise/depthwise_weights'
+  if wanted[depthwise][2] - shapes[depthwise][2] != len(options.matched_inputs):
+    return reader
+  arrays = {name: reader.get_tensor(name) for name in shapes}
+  for name, shape in wanted.items():
+    more = [(0, new - old) for new, old in zip(shape, arrays[name].shape)]
+    if min(count for _, count in more) < 0:
+      return reader  # Another model; the comparison says so.
+    old_channels = arrays[name].shape[2] if name == depthwise else 0
+    arrays[name] = np.pad(arrays[name], more)
+    if name == depthwise:
+      arrays[name][shape[0] // 2, shape[1] // 2, old_channels:] = 1.0
+  return weights_file.Arrays(arrays)
 
 
 def _is_ours(path):

@@ -1,0 +1,250 @@
+"""The option `other_object_distances`: its maps, and that all ways to run a model have them."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import weight_recipe
+
+from feelvos_tf import export
+from feelvos_tf import matching
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.model import feelvos
+from feelvos_tf.model import weights
+from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.saved_model import version_folder
+from feelvos_tf.training import initial_weights
+from feelvos_tf.training import step
+
+SIZE = (33, 49)
+FIRST_LAYER = 'embedding_seg/split_separable_conv2d_0_depthwise/depthwise_weights'
+
+
+def make(other_object_distances=True, **options):
+  """A small model with weights that keep embeddings and distances in sensible ranges."""
+  model = feelvos.Feelvos(
+    FeelvosOptions(
+      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      embedding_dimension=16,
+      head_dimension=16,
+      head_layers=2,
+      window_radius=2,
+      other_object_distances=other_object_distances,
+      **options,
+    )
+  )
+  for part in (model.deeplab, model.embedding_layer, model.head):
+    for name, variable in tf1_checkpoint.variables_by_name(part).items():
+      value = weight_recipe.value(name, variable.shape)
+      # No map may hide behind the first layer's ReLU.
+      variable.assign(np.abs(value) if name == FIRST_LAYER else value)
+  return model
+
+
+@pytest.fixture(scope='module')
+def model():
+  return make()
+
+
+@pytest.fixture(scope='module')
+def graph(model):
+  return graph_lib.InferenceGraph(model)
+
+
+@pytest.fixture
+def clip(rng):
+  """(uint8 frames [4, 33, 49, 3], uint8 mask with the ids 5, 7 and 200)."""
+  frames = rng.integers(0, 256, (4, *SIZE, 3), dtype=np.uint8)
+  mask = np.zeros(SIZE, np.uint8)
+  mask[4:16, 4:24], mask[20:, 20:36], mask[2:30, 40:] = 5, 7, 200
+  return frames, mask
+
+
+def expected_others(distances):
+  """The definition, one object at a time, in numpy."""
+  result = np.ones_like(distances)
+  for i in range(len(distances)):
+    others = np.delete(distances, i, axis=0)
+    if len(others):
+      result[i] = others.min(axis=0)
+  return result
+
+
+@pytest.mark.parametrize('objects', [1, 2, 5])
+def test_distance_to_others_is_the_least_of_the_others(rng, objects):
+  # Few values, so that many are equal.
+  distances = rng.integers(0, 4, (objects, 6, 7)).astype(np.float32) / 4
+  found = matching.distance_to_others(tf.constant(distances))
+  np.testing.assert_array_equal(found, expected_others(distances))
+
+
+def test_distance_to_others_by_hand():
+  distances = tf.constant([[[0.25]], [[0.5]], [[0.75]]])
+  np.testing.assert_array_equal(matching.distance_to_others(distances)[:, 0, 0], [0.5, 0.25, 0.25])
+  np.testing.assert_array_equal(matching.distance_to_others(distances[:1]), [[[1.0]]])
+
+
+def test_gradients_reach_the_nearest_other_only():
+  distances = tf.Variable([[0.25, 0.5], [0.5, 0.125], [0.75, 0.75]])
+  with tf.GradientTape() as tape:
+    first = matching.distance_to_others(distances)[0]
+  np.testing.assert_array_equal(tape.gradient(first, distances), [[0, 0], [1, 1], [0, 0]])
+
+
+def test_the_head_gets_features_then_own_maps_then_those_of_the_others(model, rng):
+  maps = feelvos.Maps(*[tf.constant(rng.random((3, 9, 13)), tf.float32) for _ in range(3)])
+  features = tf.constant(rng.random((9, 13, 256)), tf.float32)
+  stacked = [*maps, expected_others(maps[0].numpy()), expected_others(maps[2].numpy())]
+  expected = model.head(features[tf.newaxis], tf.stack(stacked, axis=-1))
+  assert model.head.object_channels == 5
+  np.testing.assert_array_equal(model.segment(features, maps), expected)
+
+
+@pytest.mark.parametrize(
+  'options, channels',
+  [
+    ({}, 5),
+    ({'previous_prediction': 'none'}, 4),
+    ({'use_first_frame_matching': False}, 3),
+    ({'previous_frame_matching': 'none'}, 3),
+    ({'other_object_distances': False}, 3),
+  ],
+)
+def test_channels_of_one_object(options, channels):
+  options = FeelvosOptions(**{'other_object_distances': True, **options})
+  assert options.object_channels == channels
+  assert FeelvosOptions.from_dict(options.to_dict()) == options
+
+
+def test_without_matching_there_are_no_others():
+  with pytest.raises(ValueError, match='other_object_distances is true, and first-frame'):
+    FeelvosOptions(
+      use_first_frame_matching=False, previous_frame_matching='none', other_object_distances=True
+    )
+
+
+def test_a_neutral_input_is_neutral_for_the_others_too(rng):
+  model = make(neutral_inputs=('global_distance',))
+  embedding = tf.constant(rng.random((2, 9, 13, 16)), tf.float32)
+  labels = tf.constant(rng.integers(0, 3, (9, 13)), tf.int32)
+  maps = model.match(
+    embedding[1],
+    model.prepare_reference(embedding[0], labels, 3),
+    model.previous_frame(embedding[0], labels, 3),
+    3,
+  )
+  np.testing.assert_array_equal(matching.distance_to_others(maps.global_distance), 1.0)
+
+
+def logits_of(graph, frames, labels, objects):
+  state = graph.begin(frames[0], labels, objects)
+  return np.stack([graph.advance(f, state, objects, SIZE)[1] for f in frames[1:]])
+
+
+def test_the_order_of_objects_does_not_matter(graph, clip):
+  frames, mask = clip
+  labels = np.searchsorted([0, 5, 7, 200], mask).astype(np.int32)
+  order = np.array([0, 3, 1, 2])
+  first = logits_of(graph, frames, labels, 4)
+  second = logits_of(graph, frames, order[labels], 4)
+  assert np.ptp(first, axis=1).max() > 1e-3
+  np.testing.assert_allclose(second[:, order], first, rtol=1e-5, atol=1e-5)
+
+
+def test_frozen_graph_equals_the_eager_model(model, graph, clip):
+  frames, mask = clip
+  labels = np.searchsorted([0, 5, 7, 200], mask).astype(np.int32)
+  features, embedding = model.extract(frames[:2])
+  small = graph_lib.shrink_object_labels(labels, 4)
+  maps = model.match(
+    embedding[1],
+    model.prepare_reference(embedding[0], small, 4),
+    model.previous_frame(embedding[0], small, 4),
+    4,
+  )
+  found = logits_of(graph, frames[:2], labels, 4)[0]
+  np.testing.assert_allclose(found, model.segment(features[1], maps), rtol=1e-4, atol=1e-4)
+
+
+def test_export_equals_the_segmenter(model, graph, clip, tmp_path):
+  frames, mask = clip
+  version_folder.write_version(tmp_path / '1', *export.build(model))
+  signatures = tf.saved_model.load(str(tmp_path / '1')).signatures
+  labels = np.searchsorted([0, 5, 7, 200], mask).astype(np.int32)
+  state = signatures['initialize'](
+    image=tf.constant(frames[0]), labels=tf.constant(labels), num_objects=tf.constant(4)
+  )
+  segmenter = VideoSegmenter(graph)
+  segmenter.start(frames[0], mask)
+  for frame in frames[1:]:
+    result = signatures['step'](image=tf.constant(frame), num_objects=tf.constant(4), **state)
+    state = {name: result.get(name, value) for name, value in state.items()}
+    expected = segmenter.step(frame)
+    probabilities = tf.nn.softmax(expected.stride4_logits, axis=0)
+    np.testing.assert_allclose(result['probabilities'], probabilities, atol=1e-4)
+    np.testing.assert_array_equal(np.array([0, 5, 7, 200])[result['labels']], expected.mask)
+
+
+def test_mirrored_frames_have_them(graph, clip):
+  frames, mask = clip
+  segmenter = VideoSegmenter(graph, image_pyramid=(1.0, 1.5), flip=True)
+  segmenter.start(frames[0], mask)
+  assert segmenter.step(frames[1]).stride4_logits.shape[0] == 4
+
+
+def test_all_weights_are_trained(model, rng):
+  batch = {
+    'images': tf.constant(rng.integers(0, 256, (1, 3, *SIZE, 3), dtype=np.uint8)),
+    'labels': tf.constant(rng.integers(0, 3, (1, 3, *SIZE)), tf.int32),
+    'num_objects': tf.constant([3]),
+  }
+  variables = step.trained_variables(model)
+  _, _, gradients = step.gradients(model, variables, batch, 0, step.LossOptions(weight_decay=0.0))
+  kernel = dict(zip(variables, gradients))[FIRST_LAYER]
+  assert np.abs(np.asarray(kernel)[:, :, 256:, 0]).max(axis=(0, 1)).min() > 0
+
+
+def test_files_and_checkpoints_keep_them(model, tmp_path):
+  weights.save_model(tmp_path / 'm.h5', model)
+  copy = weights.load_model(tmp_path / 'm.h5')
+  assert copy.options == model.options
+  assert tf1_checkpoint.variables_by_name(copy)[FIRST_LAYER].shape == (7, 7, 261, 1)
+  tf1_checkpoint.save(tmp_path / 'model.ckpt-1', model)
+  assert tf1_checkpoint.restore(tmp_path / 'model.ckpt-1', copy).complete
+  with pytest.raises(ValueError, match='of the wrong shape: embedding_seg/'):
+    weights.load_model(tmp_path / 'm.h5', other_object_distances=False)
+
+
+def test_initial_weights_without_them_give_the_same_logits(clip, tmp_path):
+  published = make(other_object_distances=False)
+  weights.save_model(tmp_path / 'm.h5', published)
+  model = make()
+  text = initial_weights.initialize(model, tmp_path / 'm.h5', initialize_last_layer=True)
+  assert 'from scratch' not in text
+  frames, mask = clip
+  labels = np.searchsorted([0, 5, 7, 200], mask).astype(np.int32)
+  before, after = (
+    logits_of(graph_lib.InferenceGraph(m), frames, labels, 4) for m in (published, model)
+  )
+  np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
+
+
+def test_initial_weights_of_another_head_are_refused(tmp_path):
+  weights.save_model(tmp_path / 'm.h5', make(False, previous_prediction='none'))
+  with pytest.raises(ValueError, match='the checkpoint is of another model'):
+    initial_weights.initialize(make(), tmp_path / 'm.h5')
+
+
+def test_converted_checkpoints_are_recognised(golden):
+  from feelvos_tf.tools import convert_checkpoint
+
+  shapes = {entry['name']: entry['shape'] for entry in golden.json('tf1/vars/mobilenet_v2_infer')}
+  assert not convert_checkpoint.guess_other_object_distances(shapes)
+  wider = {
+    name: [1, 1, 261, 256] if name.endswith('conv2d_0_pointwise/weights') else shape
+    for name, shape in shapes.items()
+  }
+  assert convert_checkpoint.guess_other_object_distances(wider)
+  assert not convert_checkpoint.guess_other_object_distances({})
