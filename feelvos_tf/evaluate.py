@@ -172,11 +172,12 @@ def main():
       'the given masks, so it cannot be scored; pack it for the server with --submission_zip'
     )
   output_dir.mkdir(parents=True, exist_ok=True)
-  left_out, clips = _segment(sequences, output_dir) if _runs() else ({}, [])
+  run = _model_run() if _runs() else None
+  left_out, clips = _segment(run, sequences, output_dir) if run else ({}, [])
   if scorable:
     left_out = {**_without_ground_truth(sequences, scorable), **left_out}
     scorable = [files for files in sequences if files.name not in left_out]
-    _score(scorable, output_dir, left_out, clips, other)
+    _score(scorable, output_dir, left_out, clips, other, run)
   else:
     print('not scored: the split has no ground truth beyond the given masks')
   if FLAGS.submission_zip:
@@ -268,12 +269,22 @@ def _model_run():
   return methods.ModelRun(
     str(path),
     segmenter_flags.from_flags(),
-    FLAGS.precision,
+    _precision(bool(path) and FLAGS.model in (None, 'default')),
     tuple(_overrides().items()),
     FLAGS.baseline or '',
     late_objects=measures.PROTOCOLS[_protocol()].late_objects,
     keep_maps=FLAGS.keep_maps,
   )
+
+
+def _precision(of_project):
+  """Key of precision.POLICIES that the flag stands for; says so if there was a choice."""
+  from feelvos_tf.model import precision  # A choice imports TensorFlow.
+
+  choice = precision.choose(precision.wanted(FLAGS.precision, of_project))
+  if choice.line:
+    print(choice.line)
+  return choice.name
 
 
 def _overrides():
@@ -300,10 +311,9 @@ def _parse_option(text):
     return name, value
 
 
-def _segment(sequences, output_dir):
+def _segment(run, sequences, output_dir):
   """Runs the method; ({name left out: reason}, list of `evaluation.segmenting.Clip`)."""
-  run, left_out, clips = _model_run(), {}, []
-  videos = []
+  left_out, clips, videos = {}, [], []
   for files in sequences:
     try:
       videos.append(_video(files))
@@ -330,7 +340,7 @@ def _video(files):
   return folder.FolderVideo(files.name, frames, given, single_object=single_object)
 
 
-def _score(sequences, output_dir, left_out, clips, other):
+def _score(sequences, output_dir, left_out, clips, other, run):
   """Scores, writes tables and report, prints the result."""
   options = scoring.EvaluationOptions(
     protocol=_protocol(),
@@ -348,7 +358,7 @@ def _score(sequences, output_dir, left_out, clips, other):
   summary = tables.to_summary(
     scored,
     left_out,
-    _settings(sequences, output_dir, clips),
+    _settings(sequences, output_dir, clips, run),
     summary_lib.summarise_seen_unseen(scored, seen) if seen else None,
   )
   paths = tables.write_tables(output_dir, FLAGS.split, scored, summary)
@@ -362,7 +372,7 @@ def _score(sequences, output_dir, left_out, clips, other):
   print('written: ' + ', '.join(str(path) for path in paths))
 
 
-def _settings(sequences, output_dir, clips):
+def _settings(sequences, output_dir, clips, run):
   """What the summary says about how it was made."""
   settings = {
     'run': output_dir.resolve().name,
@@ -372,11 +382,12 @@ def _settings(sequences, output_dir, clips):
     'missing_frames': FLAGS.missing_frames,
     'data_root': str(FLAGS.davis_root or FLAGS.youtube_vos_root or FLAGS.dataset_dir),
   }
-  if _runs():
+  if run:
     times = {clip.name: clip.seconds_per_frame for clip in clips}
     settings.update(
       model=FLAGS.model,
       options={name: FLAGS[name].value for name in _changed_flags()},
+      precision=run.precision,
       seconds_per_frame_of=times,
       seconds_per_frame=_mean(times.values()),
       matmul_gflops=_mean(clip.matmul_gflops for clip in clips),

@@ -16,6 +16,8 @@ from absl import flags
 from absl import logging
 
 from feelvos_tf.model import default_model
+from feelvos_tf.model.precision import choose
+from feelvos_tf.model.precision import wanted
 from feelvos_tf.model.precision import with_precision
 from feelvos_tf.runtime import command_line
 
@@ -40,11 +42,11 @@ def define_flags():
   flags.DEFINE_integer('version', 1, 'Version number; servers take the highest.', lower_bound=1)
   flags.DEFINE_enum(
     'precision',
-    'float32',
-    ['float32', 'bfloat16', 'float16'],
-    'Type the network '
-    'computes in; products of matching are added up in float32. bfloat16 is fast '
-    'on CPUs with AMX or AVX512-BF16 and on GPUs, float16 on GPUs only.',
+    None,
+    ['auto', 'float32', 'bfloat16', 'float16'],
+    'Type the network computes in; products of matching are added up in float32. auto: what is '
+    'faster in a trial on this machine, which has to be like the one that serves. Default: auto '
+    'with the model that comes with the project, float32 with others.',
   )
   flags.DEFINE_bool(
     'jit_compile',
@@ -77,15 +79,24 @@ def main():
     except ImportError:
       print("No warm-up requests: tensorflow-serving-api is missing (pip install '.[serving]').")
       warmup_size = None
-  model, notes = _load()
+  choice = _precision()
+  model, notes = _load(choice.name)
   signatures, info = build(
-    model, FLAGS.name, FLAGS.version, FLAGS.precision, FLAGS.jit_compile, notes
+    model, FLAGS.name, FLAGS.version, choice.name, FLAGS.jit_compile, notes, choice.reason
   )
   version_folder.write_version(folder, signatures, info, warmup_size)
   print(f'{folder}: {", ".join(signatures)}')
 
 
-def build(model, name='feelvos', version=1, precision='float32', jit_compile=False, notes=None):
+def build(
+  model,
+  name='feelvos',
+  version=1,
+  precision='float32',
+  jit_compile=False,
+  notes=None,
+  precision_reason='',
+):
   """Builds what `saved_model.version_folder.write_version` writes.
 
   Args:
@@ -93,6 +104,7 @@ def build(model, name='feelvos', version=1, precision='float32', jit_compile=Fal
     name: str. version: int. precision: str, for the description.
     jit_compile: bool, see the flag.
     notes: notes of the weights file.
+    precision_reason: why the precision was chosen for this machine, '' if it was asked for.
 
   Returns:
     (dict of signature name to concrete function, description dict).
@@ -102,7 +114,7 @@ def build(model, name='feelvos', version=1, precision='float32', jit_compile=Fal
 
   signatures = signatures_lib.Signatures(model, jit_compile).build()
   return signatures, version_folder.describe(
-    name, version, precision, jit_compile, model, signatures, notes
+    name, version, precision, jit_compile, model, signatures, notes, precision_reason
   )
 
 
@@ -127,16 +139,24 @@ def _check_flags():
   return pathlib.Path(FLAGS.output_dir) / FLAGS.name / str(FLAGS.version), size
 
 
-def _load():
+def _precision():
+  """`precision.Choice` of the flag; says so if there was a choice."""
+  choice = choose(wanted(FLAGS.precision, not (FLAGS.model or FLAGS.seeded_model)))
+  if choice.line:
+    print(choice.line)
+  return choice
+
+
+def _load(precision):
   """(model, notes of its file)."""
   from feelvos_tf.deeplab import weights_file
   from feelvos_tf.model import weights
 
   if not FLAGS.seeded_model:
     path = default_model.model_path(FLAGS.model)
-    model = with_precision(FLAGS.precision, lambda: weights.load_model(path))
+    model = with_precision(precision, lambda: weights.load_model(path))
     return model, weights_file.read_metadata(path).get('notes')
-  model = with_precision(FLAGS.precision, lambda: weights.seeded_model(FLAGS.seeded_model))
+  model = with_precision(precision, lambda: weights.seeded_model(FLAGS.seeded_model))
   print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
   return model, {'weights': 'seeded, untrained; the masks mean nothing'}
 

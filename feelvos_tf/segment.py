@@ -61,7 +61,7 @@ def define_flags():
     'Instead of --model: this variant with seeded, '
     'untrained weights. For measuring time; the masks mean nothing.',
   )
-  segmenter_flags.define_flags(auto_precision=True)
+  segmenter_flags.define_flags()
   flags.adopt_module_key_flags(segmenter_flags)  # So that --helpshort lists them.
   flags.DEFINE_enum(
     'previous_prediction',
@@ -239,11 +239,10 @@ def _segmenter():
   else:
     make_model = lambda: weights.load_model(path, **overrides)
   of_project = not (FLAGS.model or FLAGS.seeded_model)
-  wanted = FLAGS.precision or (precision.AUTO if of_project else 'float32')
-  chosen = precision.resolve(wanted)
-  if wanted == precision.AUTO and chosen != 'float32':
-    print(f'Computes in {chosen}, which is fast on this machine; --precision=float32 turns it off.')
-  return VideoSegmenter(precision.with_precision(chosen, make_model), **options)
+  choice = precision.choose(precision.wanted(FLAGS.precision, of_project))
+  if choice.line:
+    print(choice.line)
+  return VideoSegmenter(precision.with_precision(choice.name, make_model), **options)
 
 
 if __name__ == '__main__':

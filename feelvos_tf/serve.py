@@ -8,6 +8,7 @@ listens on 127.0.0.1, port 8501 for HTTP and 8500 for gRPC. docs/serving.md desc
 
 import dataclasses
 import ipaddress
+import json
 import os
 import pathlib
 
@@ -107,7 +108,39 @@ def main():
       f'Everybody who reaches {FLAGS.host} may use this server: it has no token (--token_file).',
       flush=True,
     )
+  for line in precision_notes(services.models):
+    print(line, flush=True)
   server.run(sockets)
+
+
+def precision_notes(models):
+  """A line for every served model that would be faster here in another precision.
+
+  Args:
+    models: `model_store.ModelStore`, loaded.
+  """
+  from feelvos_tf.model import precision
+
+  lines = []
+  for name in models.names():
+    with models.leased(name) as version:
+      used = _precision_of(version.folder)
+    choice = precision.choose(precision.AUTO) if used else None
+    if choice and used != choice.name:
+      lines.append(
+        f'{name} computes in {used}; on this machine {choice.name} is faster: export it with '
+        f'--precision={choice.name}.'
+      )
+  return lines
+
+
+def _precision_of(folder):
+  """Precision of an exported version; None if it does not say."""
+  try:
+    info = json.loads((pathlib.Path(folder) / 'model.json').read_text(encoding='utf-8'))
+    return info.get('precision')
+  except (OSError, ValueError, AttributeError):
+    return None
 
 
 def read_options():

@@ -44,6 +44,14 @@ class GoldenData:
       return json.load(stream)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def user_cache(tmp_path_factory):
+  """Keeps the user's cache folder out of the tests; programs that they start inherit it."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+    yield
+
+
 @pytest.fixture(scope='session')
 def golden():
   return GoldenData()

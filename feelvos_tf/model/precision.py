@@ -1,40 +1,92 @@
 """Precision of a model's arithmetic, as Keras policies."""
 
-import os
+import math
 import pathlib
+from typing import NamedTuple
 
 POLICIES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
-AUTO = 'auto'  # See `resolve`.
+AUTO = 'auto'  # See `choose`.
 
 _CPU_INFO = '/proc/cpuinfo'
-_BFLOAT16_CPU_FLAGS = {'avx512_bf16', 'amx_bf16'}
-_BFLOAT16_COMPUTE_CAPABILITY = (8, 0)
+# Compute capabilities from which on NVIDIA's GPUs have fast products in a type.
+_GPU_TYPES = (((8, 0), 'bfloat16'), ((7, 0), 'float16'))
 
 
-def resolve(precision):
-  """Key of POLICIES for a key of POLICIES or AUTO.
+class Choice(NamedTuple):
+  """A precision and why it was chosen.
 
-  AUTO is bfloat16 on CPUs with AVX512-BF16 or AMX, as far as Linux tells, and on GPUs of compute
-  capability 8.0 on; float32 elsewhere, where bfloat16 is slower. It does not depend on a
-  measurement, so that a machine always gives the same masks.
+  Attributes:
+    name: key of POLICIES.
+    reason: str, '' if it was not chosen but asked for.
+  """
+
+  name: str
+  reason: str = ''
+
+  @property
+  def line(self) -> str:
+    """What was chosen and why, for the user; '' if there was no choice."""
+    if not self.reason:
+      return ''
+    return f'Computes in {self.name}: on this machine {self.reason} (--precision changes it).'
+
+
+def wanted(precision: str | None, of_project: bool) -> str:
+  """Key of POLICIES or AUTO that a flag stands for.
+
+  Args:
+    precision: the flag, None if it was not given: AUTO for the model that comes with the
+      project, float32 for others, as in the original.
+    of_project: bool, whether the model is that one.
+  """
+  return precision or (AUTO if of_project else 'float32')
+
+
+def choose(precision: str) -> Choice:
+  """The precision that a key of POLICIES or AUTO stands for on this machine.
+
+  AUTO on GPUs: bfloat16 from compute capability 8.0 on, float16 from 7.0 on, else float32. On
+  CPUs: what is faster in the trial of `precision_trial`, made once per machine and kept.
+
+  Args:
+    precision: key of POLICIES, or AUTO.
   """
   if precision != AUTO:
-    return precision
+    return Choice(precision)
   import tensorflow as tf
 
   gpus = tf.config.list_physical_devices('GPU')
   if gpus:
-    fast = all(
-      tf.config.experimental.get_device_details(gpu).get('compute_capability', (0, 0))
-      >= _BFLOAT16_COMPUTE_CAPABILITY
-      for gpu in gpus
-    )
-  else:
-    # Only oneDNN uses these instructions.
-    fast = os.environ.get('TF_ENABLE_ONEDNN_OPTS') != '0' and not _BFLOAT16_CPU_FLAGS.isdisjoint(
-      cpu_info('flags').split()
-    )
-  return 'bfloat16' if fast else 'float32'
+    return _choose_for_gpus(gpus)
+  from feelvos_tf.model import precision_trial  # Imports TensorFlow.
+
+  trial = precision_trial.trial()
+  exact, fast = (trial.total(name) for name in precision_trial.CANDIDATES)
+  if trial.fastest == 'float32':
+    if fast < exact:
+      return Choice('float32', 'bfloat16 is no faster')
+    return Choice('float32', f'bfloat16 takes {_times(fast, exact)} as long')
+  return Choice(trial.fastest, f'it is {_times(exact, fast)} as fast as float32')
+
+
+def _choose_for_gpus(gpus):
+  import tensorflow as tf
+
+  least = min(
+    tf.config.experimental.get_device_details(gpu).get('compute_capability', (0, 0)) for gpu in gpus
+  )
+  name = next((name for capability, name in _GPU_TYPES if least >= capability), 'float32')
+  return Choice(name, f'the GPU has compute capability {least[0]}.{least[1]}')
+
+
+def _times(more, less):
+  # An operation that this machine cannot compute takes forever.
+  return f'{more / less:.1f} times' if math.isfinite(more) else 'many times'
+
+
+def resolve(precision: str) -> str:
+  """Key of POLICIES for a key of POLICIES or AUTO, see `choose`."""
+  return choose(precision).name
 
 
 def cpu_info(name):

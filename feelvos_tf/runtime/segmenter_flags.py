@@ -8,12 +8,8 @@ from feelvos_tf.inference.options import SMALLEST_SIDE
 from feelvos_tf.runtime import command_line
 
 
-def define_flags(auto_precision=False):
-  """Defines the flags of `SegmenterOptions`, and those of a model that mains share.
-
-  Args:
-    auto_precision: bool, whether --precision may be auto, and is None unless given.
-  """
+def define_flags():
+  """Defines the flags of `SegmenterOptions`, and those of a model that mains share."""
   flags.DEFINE_integer(
     'max_internal_size',
     None,
@@ -44,21 +40,14 @@ def define_flags(auto_precision=False):
     "object's.",
     lower_bound=0,
   )
-  help_text = (
-    'Type the network computes in; products of matching are added up in float32. '
-    'bfloat16 is fast on CPUs with AMX or AVX512-BF16 and on GPUs, and slow on others.'
+  flags.DEFINE_enum(
+    'precision',
+    None,
+    ['auto', 'float32', 'bfloat16'],
+    'Type the network computes in; products of matching are added up in float32. auto: what is '
+    'faster in a trial on this machine, which is made once and kept. Default: auto with the model '
+    'that comes with the project, float32 with others, as the original.',
   )
-  if auto_precision:
-    flags.DEFINE_enum(
-      'precision',
-      None,
-      ['auto', 'float32', 'bfloat16'],
-      f'{help_text} auto: '
-      'bfloat16 where it is fast. Default: auto with the model that comes with '
-      'the project, float32 with others, as the original.',
-    )
-  else:
-    flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], help_text)
 
 
 def from_flags():

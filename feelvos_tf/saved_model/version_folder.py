@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import platform
 import shutil
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.model import precision as precision_lib
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import state_bytes
 
@@ -89,13 +91,14 @@ def _flush(path):
     os.close(descriptor)
 
 
-def describe(name, version, precision, jit_compile, model, signatures, notes):
+def describe(name, version, precision, jit_compile, model, signatures, notes, precision_reason=''):
   """What a client or an operator wants to know of an exported model, as a JSON-ready dict."""
   notes = dict(notes or {})
   return {
     'name': name,
     'version': version,
     'precision': precision,
+    'precision_chosen_for': _chosen_for(precision_reason),
     'jit_compile': jit_compile,
     'options': model.options.to_dict(),
     'ids': {'background': 0, 'smallest': 1, 'largest': LARGEST_ID, 'most_objects': LARGEST_ID},
@@ -114,6 +117,14 @@ def describe(name, version, precision, jit_compile, model, signatures, notes):
   }
 
 
+def _chosen_for(reason):
+  """The machine that a precision was chosen for and why; None if it was asked for."""
+  if not reason:
+    return None
+  processor = precision_lib.cpu_info('model name') or platform.processor() or platform.machine()
+  return {'processor': processor, 'cores': os.cpu_count(), 'reason': reason}
+
+
 def _inputs(function):
   positional, keyword = function.structured_input_signature
   return {**{spec.name: spec for spec in positional}, **keyword}
@@ -128,7 +139,7 @@ def _specs(tensors):
 
 def readme(info):
   """Text of the README beside the graph."""
-  scores = info['scores']
+  scores, chosen_for = info['scores'], info['precision_chosen_for']
   lines = [
     f'# {info["name"]}, version {info["version"]}',
     '',
@@ -137,7 +148,8 @@ def readme(info):
     '',
     f'- Backbone: {info["options"]["model"]["model_variant"]}, output stride '
     f'{info["options"]["model"]["output_stride"]}; computes in {info["precision"]}'
-    + (', features compiled with XLA.' if info['jit_compile'] else '.'),
+    + (', features compiled with XLA' if info['jit_compile'] else '')
+    + (f', chosen for {chosen_for["processor"]}: {chosen_for["reason"]}.' if chosen_for else '.'),
     f'- Licence of the weights: {info["licence"] or "not stated by the weights file"}.',
     f'- Scores: {json.dumps(scores) if scores else "none stated by the weights file"}.',
     f'- Object ids: 1 to {LARGEST_ID}, gaps allowed; 0 is background. Frames of up to '

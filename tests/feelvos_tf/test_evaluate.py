@@ -372,7 +372,7 @@ def assert_equal_but_for_rounding(one, other):
 @pytest.mark.slow
 def test_ways_to_run_a_model(davis, tmp_path):
   """Flags reach the model: every way gives maps of its own, and is named in its summary."""
-  found, maps = {}, {}
+  found, maps, precisions = {}, {}, {}
   for name, extra in {
     'plain': [],
     'global': ['--baseline=global_matching'],
@@ -381,6 +381,7 @@ def test_ways_to_run_a_model(davis, tmp_path):
     'capped': ['--max_reference_pixels_per_object=3'],
     'all': ['--max_reference_pixels_per_object=0'],
     'half': ['--precision=bfloat16'],
+    'auto': [],
   }.items():
     arguments = flags(
       davis,
@@ -389,10 +390,14 @@ def test_ways_to_run_a_model(davis, tmp_path):
       sequences='cow',
       model=None if name == 'global' else 'default',
     )
-    code, _, errors = evaluate(*arguments, '--noreport', *extra)
+    if name not in ('half', 'auto'):
+      extra = [*extra, '--precision=float32']
+    code, output, errors = evaluate(*arguments, '--noreport', *extra)
     assert (code, errors) == (0, ''), name
+    assert ('Computes in ' in output) == (name == 'auto')
     settings = json.loads((tmp_path / name / 'summary.json').read_text())['settings']
     found[name] = settings['options']
+    precisions[name] = settings['precision']
     assert settings['seconds_per_frame'] > 0
     state = json.loads((tmp_path / name / 'segmented' / 'cow.json').read_text())
     assert state['matmul_gflops'] > 0
@@ -400,15 +405,21 @@ def test_ways_to_run_a_model(davis, tmp_path):
     maps[name] = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).tobytes()
   # The default weights ask for no limit.
   assert maps.pop('all') == maps['plain']
+  # What is chosen by itself is one of the two.
+  chosen = precisions.pop('auto')
+  assert maps.pop('auto') == maps['half' if chosen == 'bfloat16' else 'plain']
+  assert precisions.pop('half') == 'bfloat16' and set(precisions.values()) == {'float32'}
   assert len(set(maps.values())) == len(maps)
+  exact = {'precision': 'float32'}
   assert found == {
-    'plain': {},
-    'global': {'baseline': 'global_matching'},
-    'views': {'flip': True, 'image_pyramid': ['1', '1.5'], 'merge_method': 'avg'},
-    'ablated': {'ablation': ['no_first_frame_matching', 'no_previous_prediction']},
-    'capped': {'max_reference_pixels_per_object': 3},
-    'all': {'max_reference_pixels_per_object': 0},
+    'plain': exact,
+    'global': {'baseline': 'global_matching', **exact},
+    'views': {'flip': True, 'image_pyramid': ['1', '1.5'], 'merge_method': 'avg', **exact},
+    'ablated': {'ablation': ['no_first_frame_matching', 'no_previous_prediction'], **exact},
+    'capped': {'max_reference_pixels_per_object': 3, **exact},
+    'all': {'max_reference_pixels_per_object': 0, **exact},
     'half': {'precision': 'bfloat16'},
+    'auto': {},
   }
 
 

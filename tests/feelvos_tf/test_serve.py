@@ -1,5 +1,6 @@
 """The command: what it refuses, and how it ends."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -7,11 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 
 import httpx
 import pytest
 import tensorflow as tf
 
+from feelvos_tf import serve
+from feelvos_tf.model import precision
 from feelvos_tf.serving import run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -117,3 +121,35 @@ def test_an_address_in_use():
       run.bind('127.0.0.1', port)
   with pytest.raises(ValueError, match='cannot listen there'):
     run.bind('256.0.0.1', 0)
+
+
+@pytest.mark.parametrize(
+  'text, lines',
+  [
+    (
+      '{"precision": "float32"}',
+      [
+        'feelvos computes in float32; on this machine bfloat16 is faster: export it with '
+        '--precision=bfloat16.'
+      ],
+    ),
+    ('{"precision": "bfloat16"}', []),
+    ('[]', []),
+    ('{', []),
+    (None, []),
+  ],
+)
+def test_a_model_in_a_slower_precision_is_named(tmp_path, monkeypatch, text, lines):
+  if text is not None:
+    (tmp_path / 'model.json').write_text(text)
+
+  class Models:
+    def names(self):
+      return {'feelvos': 1}
+
+    @contextlib.contextmanager
+    def leased(self, name):
+      yield types.SimpleNamespace(folder=tmp_path)
+
+  monkeypatch.setattr(precision, 'choose', lambda wanted: precision.Choice('bfloat16', wanted))
+  assert serve.precision_notes(Models()) == lines
