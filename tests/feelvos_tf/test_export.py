@@ -15,12 +15,18 @@ from tensorflow.core.protobuf import saved_model_pb2
 import weight_recipe
 
 from feelvos_tf import export
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import precision as precision_lib
 from feelvos_tf.model.default_model import DEFAULT_MODEL
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.options import FeelvosOptions
-from feelvos_tf.saved_model import version_folder as version_folder_lib
+from feelvos_tf.runtime import packaged_files
+from feelvos_tf.saved_model import version_folder
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NUM_FRAMES = 8
@@ -398,13 +404,13 @@ def test_licence_and_scores_travel_from_the_weights_file(model):
 def test_a_chosen_precision_names_the_machine_that_it_was_chosen_for(model, monkeypatch):
   monkeypatch.setattr(precision_lib, 'cpu_info', lambda name: 'Xeon')
   reason = 'it is 1.7 times as fast as float32'
-  info = version_folder_lib.describe('x', 1, 'bfloat16', False, model, {}, None, reason)
+  info = version_folder.describe('x', 1, 'bfloat16', False, model, {}, None, reason)
   made_for = info['precision_chosen_for']
   assert (made_for['processor'], made_for['reason']) == ('Xeon', reason)
-  assert f'computes in bfloat16, chosen for Xeon: {reason}.' in version_folder_lib.readme(info)
-  asked_for = version_folder_lib.describe('x', 1, 'bfloat16', False, model, {}, None)
+  assert f'computes in bfloat16, chosen for Xeon: {reason}.' in version_folder.readme(info)
+  asked_for = version_folder.describe('x', 1, 'bfloat16', False, model, {}, None)
   assert asked_for['precision_chosen_for'] is None
-  assert 'computes in bfloat16.' in version_folder_lib.readme(asked_for)
+  assert 'computes in bfloat16.' in version_folder.readme(asked_for)
 
 
 def test_a_version_appears_whole_or_not_at_all(tmp_path, monkeypatch, model):
