@@ -70,6 +70,12 @@ def define_flags():
     f'default: the environment variable {TOKEN_VARIABLE}, or no token.',
   )
   flags.DEFINE_float('grace_seconds', 30.0, 'Time that running requests get after SIGTERM.', 0.0)
+  flags.DEFINE_integer(
+    'rest_api_timeout_in_ms',
+    _DEFAULTS.rest_api_timeout_in_ms,
+    'Milliseconds until a predict request over REST is given up; 0 waits as long as it takes.',
+    0,
+  )
   flags.DEFINE_bool('enable_model_warmup', True, 'Replay the warm-up requests of an export.')
   for name, text in _NUMBERS.items():
     flags.DEFINE_integer(name, getattr(_DEFAULTS, name), text, 1)
@@ -153,7 +159,14 @@ def read_options():
     raise command_line.UsageError('--model_dir is missing.')
   values = {
     name: FLAGS[name].value
-    for name in ('model_dir', 'host', 'enable_model_warmup', *_NUMBERS, *_SECONDS)
+    for name in (
+      'model_dir',
+      'host',
+      'enable_model_warmup',
+      'rest_api_timeout_in_ms',
+      *_NUMBERS,
+      *_SECONDS,
+    )
   }
   values['allowed_hosts'] = tuple(FLAGS.allowed_host)
   values['allowed_origins'] = tuple(FLAGS.allowed_origin)

@@ -13,8 +13,10 @@ HTTP_STATUS = {
   grpc.StatusCode.UNAUTHENTICATED: 401,
   grpc.StatusCode.NOT_FOUND: 404,
   grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+  grpc.StatusCode.CANCELLED: 499,
   grpc.StatusCode.UNIMPLEMENTED: 501,
   grpc.StatusCode.UNAVAILABLE: 503,
+  grpc.StatusCode.DEADLINE_EXCEEDED: 504,
   grpc.StatusCode.INTERNAL: 500,
 }
 # What a graph raises because of its inputs.

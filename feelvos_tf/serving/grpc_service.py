@@ -14,6 +14,7 @@ from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from feelvos_tf.serving import auth
+from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import predict
 
@@ -63,7 +64,7 @@ def _answers(method):
   def call(self, request, context):
     code, message = grpc.StatusCode.OK, ''
     try:
-      return method(self, request)
+      return method(self, request, calls.of_grpc(context))
     except Exception as error:
       known = errors.of_exception(error)
       if known is None:
@@ -84,11 +85,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     self.services = services
 
   @_answers
-  def Predict(self, request):
+  def Predict(self, request, call):
     """See tensorflow_serving/apis/prediction_service.proto."""
     services = self.services
     with services.models.leased(*_spec(request)) as version:
-      outputs = services.workers.run_blocking(self._run, version, request)
+      outputs = services.workers.run_blocking(self._run, version, request, call, call=call)
       response = predict_pb2.PredictResponse()
       response.model_spec.name = version.name
       response.model_spec.version.value = version.number
@@ -99,10 +100,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
       return response
 
-  def _run(self, version, request):
+  def _run(self, version, request, call):
     predictor = self.services.predictor
     inputs = {name: self._to_array(name, proto) for name, proto in request.inputs.items()}
-    return predictor.run(version, request.model_spec.signature_name, inputs, request.output_filter)
+    return predictor.run(
+      version, request.model_spec.signature_name, inputs, request.output_filter, call
+    )
 
   def _to_array(self, name, proto):
     try:
@@ -114,8 +117,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
       raise errors.invalid(f'input {name}: not a tensor that can be read ({error}).') from error
 
   @_answers
-  def GetModelMetadata(self, request):
+  def GetModelMetadata(self, request, call):
     """See tensorflow_serving/apis/get_model_metadata.proto."""
+    del call
     if not request.metadata_field:
       raise errors.invalid('GetModelMetadataRequest must specify at least one metadata_field')
     for field in request.metadata_field:
@@ -131,8 +135,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     self.services = services
 
   @_answers
-  def GetModelStatus(self, request):
+  def GetModelStatus(self, request, call):
     """See tensorflow_serving/apis/get_model_status.proto."""
+    del call
     return status(self.services, *_spec(request))
 
 

@@ -40,6 +40,9 @@ class ServingOptions:
   workers: int = 2
   # Most requests that wait for a worker; more are refused.
   max_waiting: int = 64
+  # Milliseconds until a predict request over REST is given up; 0 waits as long as it takes. Flag of
+  # TensorFlow Serving, whose default is 30000.
+  rest_api_timeout_in_ms: int = 0
   # Seconds between two looks at model_dir for new versions. Flag of TensorFlow Serving.
   file_system_poll_wait_seconds: float = 1.0
   # Replay the warm-up requests of an export before it is used. Flag of TensorFlow Serving.
@@ -62,6 +65,10 @@ class ServingOptions:
     ):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
+    if self.rest_api_timeout_in_ms < 0:
+      raise ValueError(
+        f'rest_api_timeout_in_ms is {self.rest_api_timeout_in_ms}; expected at least 0.'
+      )
     for name in ('idle_seconds', 'file_system_poll_wait_seconds'):
       if not getattr(self, name) > 0:
         raise ValueError(f'{name} is {getattr(self, name)}; expected more than 0.')

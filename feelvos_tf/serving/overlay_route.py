@@ -9,6 +9,7 @@ from starlette.datastructures import UploadFile
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import writers
+from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 
 _MOST_FRAMES = 10000
@@ -34,7 +35,10 @@ def build_router(services):
         )
       if not all(isinstance(part, UploadFile) for part in [*frames, *given]):
         raise errors.invalid('frames and masks have to be files.')
-      video = await services.workers.run(_write, services.decoder, frames, given, rate)
+      async with calls.of_http(request) as call:
+        video = await services.workers.run(
+          _write, services.decoder, frames, given, rate, call, call=call
+        )
     return fastapi.Response(video, media_type='video/mp4')
 
   return router
@@ -79,11 +83,12 @@ def draw(decoder, frame, mask):
   return masks.overlay(image, decoded.ids, palette, void_id=None)
 
 
-def _write(decoder, frames, given, rate):
+def _write(decoder, frames, given, rate, call):
   """Bytes of the video; runs in a worker, which reads the spooled files directly."""
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / 'overlay.mp4'
     with writers.OverlayVideoWriter(path, rate) as writer:
       for frame, mask in zip(frames, given):
+        call.check()
         writer.write_picture(draw(decoder, frame.file.read(), mask.file.read()))
     return path.read_bytes()

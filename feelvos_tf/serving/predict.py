@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import stoppable
 
 DEFAULT_SIGNATURE = 'serving_default'
 
@@ -30,7 +31,7 @@ class Predictor:
       )
     return version.model.signature_defs[name]
 
-  def run(self, version, signature_name, inputs, output_filter=()):
+  def run(self, version, signature_name, inputs, output_filter=(), call=None):
     """Runs a signature.
 
     Args:
@@ -38,6 +39,7 @@ class Predictor:
       signature_name: str; '' takes the default.
       inputs: dict of name to np array (object dtype for strings).
       output_filter: names of outputs wanted; none means all.
+      call: `Call`; the graph stops when that is over.
 
     Returns:
       dict of name to np array.
@@ -54,7 +56,7 @@ class Predictor:
       self._check_limits(inputs)
     name = signature_name or DEFAULT_SIGNATURE
     with self._metrics.predict_seconds.labels(version.name, name).time():
-      results = version.model.signatures[name](**tensors)
+      results = stoppable.run(version.model.signatures[name], call, tensors)
       return {key: results[key].numpy() for key in wanted}
 
   def check_size(self, shape, item_bytes):

@@ -8,6 +8,7 @@ import fastapi
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import grpc_service
 from feelvos_tf.serving import predict
@@ -37,7 +38,10 @@ def build_router(services):
     if match['method'] != 'predict':
       raise errors.invalid(f'{match["method"]}: the models of this server have only predict.')
     body = await request.body()
-    return _json(await services.workers.run(_predict, services, *_spec(match), body))
+    seconds = services.options.rest_api_timeout_in_ms / 1000
+    async with calls.of_http(request, seconds) as call:
+      answer = services.workers.run(_predict, services, *_spec(match), body, call, call=call)
+      return _json(await calls.unless_over(call, answer))
 
   return router
 
@@ -83,7 +87,7 @@ def _describe(services, match):
   )
 
 
-def _predict(services, name, number, body):
+def _predict(services, name, number, body, call):
   """JSON text of the answer to a predict request; runs in a worker."""
   document = tensor_json.parse(body)
   signature_name = document.get('signature_name', '') or predict.DEFAULT_SIGNATURE
@@ -94,7 +98,7 @@ def _predict(services, name, number, body):
     inputs, rows = tensor_json.inputs_of(
       document, dict(definition.inputs), services.predictor.check_size
     )
-    outputs = services.predictor.run(version, signature_name, inputs)
+    outputs = services.predictor.run(version, signature_name, inputs, call=call)
   return tensor_json.answer(outputs, rows)
 
 

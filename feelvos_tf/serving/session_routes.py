@@ -3,6 +3,7 @@
 import fastapi
 from starlette.datastructures import UploadFile
 
+from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import sessions
 
@@ -31,14 +32,15 @@ def _add_life(router, store, models):
       if 'state' in form:
         if 'frame' in form or 'mask' in form:
           raise errors.invalid('give either state, or frame and mask.')
-        session = await store.resume(
-          name, number, await _file(form, 'state'), _number(form, 'frame_index') or 0
-        )
+        given = (await _file(form, 'state'), _number(form, 'frame_index') or 0)
       else:
-        session = await store.create(
-          name, number, await _file(form, 'frame'), await _file(form, 'mask')
-        )
-    return session.describe()
+        given = (await _file(form, 'frame'), await _file(form, 'mask'))
+    open_with = store.resume if 'state' in form else store.create
+    async with calls.of_http(request) as call:
+      session = await open_with(name, number, *given, call)
+      if call.over:  # Nobody gets its id.
+        await store.close(session)
+      return session.describe()
 
   @router.get('/{session_id}')
   async def describe(session_id: str):
@@ -47,11 +49,11 @@ def _add_life(router, store, models):
     return {**store.get(session_id).describe(), 'idle_seconds': round(idle, 3)}
 
   @router.get('/{session_id}/state')
-  async def state(session_id: str):
+  async def state(session_id: str, request: fastapi.Request):
     """State bytes to go on from, here or elsewhere."""
-    return fastapi.Response(
-      await store.state(store.get(session_id)), media_type='application/octet-stream'
-    )
+    async with calls.of_http(request) as call:
+      data = await store.state(store.get(session_id), call)
+    return fastapi.Response(data, media_type='application/octet-stream')
 
   @router.delete('/{session_id}', status_code=204)
   async def close(session_id: str):
@@ -69,7 +71,8 @@ def _add_frames(router, store):
     frame = await request.body()
     if not frame:
       raise errors.invalid('the body is empty; send the bytes of a JPEG or PNG frame.')
-    reply = await store.step(session, frame)
+    async with calls.of_http(request) as call:
+      reply = await store.step(session, frame, call)
     return fastapi.Response(
       reply.png,
       media_type='image/png',
@@ -87,9 +90,9 @@ def _add_frames(router, store):
     async with request.form(
       max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
     ) as form:
-      return await store.correct(
-        session, await _file(form, 'frame'), await _file(form, 'mask'), _number(form, 'frame_index')
-      )
+      given = await _file(form, 'frame'), await _file(form, 'mask'), _number(form, 'frame_index')
+    async with calls.of_http(request) as call:
+      return await store.correct(session, *given, call)
 
 
 def _model_of(form, models):

@@ -84,18 +84,19 @@ class SessionStore:
     """Bytes of the states of all sessions."""
     return sum(session.segmenter.memory_bytes for session in list(self._sessions.values()))
 
-  async def create(self, name, number, frame, mask):
+  async def create(self, name, number, frame, mask, call=None):
     """Opens a session.
 
     Args:
       name: model, number: its version or None.
       frame: bytes of a JPEG or PNG. mask: bytes of a PNG.
+      call: `Call`; no session is left if that is over before it is open.
 
     Returns:
       `Session`.
 
     Raises:
-      RequestError: unknown model, or too many sessions.
+      RequestError: unknown model, too many sessions, or why the call is over.
       ValueError, tf.errors.InvalidArgumentError: frame or mask are wrong.
     """
 
@@ -104,9 +105,9 @@ class SessionStore:
       segmenter.start(self._decoder.frame(frame), given.ids)
       return given.palette if given.palette is not None else masks.DAVIS_PALETTE
 
-    return await self._shielded(self._open(name, number, start, 0))
+    return await self._shielded(self._open(name, number, start, 0, call))
 
-  async def resume(self, name, number, state_bytes, frame_index=0):
+  async def resume(self, name, number, state_bytes, frame_index=0, call=None):
     """Opens a session with the state of another one or of `track_resume`; see `create`."""
 
     def start(segmenter):
@@ -115,7 +116,7 @@ class SessionStore:
       segmenter.restore(snapshot)
       return png_in_graph.palette_of_chunk(chunk)
 
-    return await self._shielded(self._open(name, number, start, frame_index))
+    return await self._shielded(self._open(name, number, start, frame_index, call))
 
   def get(self, session_id):
     """The session of an id; it counts as used.
@@ -151,8 +152,17 @@ class SessionStore:
     session = self._sessions.get(session_id)
     return 0.0 if session is None else self._clock() - session.last_used
 
-  async def step(self, session, frame):
-    """Segments the next frame of a session: bytes of a JPEG or PNG to `SegmentedReply`."""
+  async def step(self, session, frame, call=None):
+    """Segments the next frame of a session.
+
+    Args:
+      session: `Session`.
+      frame: bytes of a JPEG or PNG.
+      call: `Call`; the frame is not taken if that is over before it begins.
+
+    Returns:
+      `SegmentedReply`.
+    """
 
     def run():
       with self._metrics.frame_seconds.time():
@@ -163,10 +173,10 @@ class SessionStore:
         png = masks.encode_mask(result.mask, session.palette, _COMPRESS_LEVEL)
         return SegmentedReply(png, session.frame_index, result.object_ids, result.confidence)
 
-    return await self._use(session, run)
+    return await self._use(session, run, call)
 
-  async def correct(self, session, frame, mask, frame_index=None):
-    """Takes the right mask of a frame (both bytes), see `VideoSegmenter.correct`.
+  async def correct(self, session, frame, mask, frame_index=None, call=None):
+    """Takes the right mask of a frame (both bytes), see `VideoSegmenter.correct` and `step`.
 
     Returns:
       `Session.describe()` after it.
@@ -187,15 +197,16 @@ class SessionStore:
         session.frame_index = frame_index
       return session.describe()
 
-    return await self._use(session, run)
+    return await self._use(session, run, call)
 
-  async def state(self, session):
-    """State bytes of a session."""
+  async def state(self, session, call=None):
+    """State bytes of a session; `call` as of `step`."""
     return await self._use(
       session,
       lambda: session.segmenter.graph.save(
         session.segmenter.snapshot(), png_in_graph.palette_chunk(session.palette)
       ),
+      call,
     )
 
   async def close(self, session):
@@ -224,7 +235,7 @@ class SessionStore:
     for session in list(self._sessions.values()):
       await self.close(session)
 
-  async def _open(self, name, number, start, frame_index):
+  async def _open(self, name, number, start, frame_index, call):
     self._check_room()
     lease = self._models.lease(name, number)
     self._opening += 1
@@ -234,7 +245,9 @@ class SessionStore:
           f'model {name} has no signatures for sessions; write it with python -m feelvos_tf.export.'
         )
       segmenter = VideoSegmenter(lease.version.model)
-      palette = await self._workers.run(start, segmenter)
+      palette = await self._workers.run(start, segmenter, call=call)
+      if call is not None:
+        call.check()
       used = self.memory_bytes() + segmenter.memory_bytes
       if used > self._options.max_state_bytes:
         raise errors.RequestError(
@@ -262,7 +275,7 @@ class SessionStore:
         'wait until an unused one expires.',
       )
 
-  async def _use(self, session, function):
+  async def _use(self, session, function, call):
     """Result of a function that runs in the pool while nothing else uses the session."""
 
     async def run():
@@ -270,7 +283,7 @@ class SessionStore:
         if not session.open:
           self.get(session.id)  # Raises.
         try:
-          return await self._workers.run(function)
+          return await self._workers.run(function, call=call)
         finally:
           session.last_used = self._clock()
 

@@ -5,6 +5,7 @@ import logging
 
 import fastapi
 
+from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 
 _INTERNAL_ERROR, _GONE, _RESTARTING = 1011, 4410, 1012
@@ -63,6 +64,7 @@ class _Stream:
   def __init__(self, services, session, websocket):
     self._services, self._session, self._websocket = services, session, websocket
     self._queue = asyncio.Queue(services.options.stream_queue)
+    self._call = calls.Call()
 
   async def run(self):
     reader = asyncio.ensure_future(self._read())
@@ -94,12 +96,13 @@ class _Stream:
         receive.cancel()
       message = receive.result()
       if message['type'] == 'websocket.disconnect':
+        self._call.end(calls.cancelled())
         return
       await self._queue.put(message)
 
   async def _answer(self):
     try:
-      while (message := await self._queue.get()) is not None:
+      while (message := await self._queue.get()) is not None and not self._call.over:
         if not await self._answer_one(message):
           return
       if self._services.streams.stopping.is_set():
@@ -115,7 +118,7 @@ class _Stream:
         raise errors.invalid(
           'an empty or a text message given; send one encoded frame as one binary message.'
         )
-      reply = await self._services.sessions.step(self._session, frame)
+      reply = await self._services.sessions.step(self._session, frame, self._call)
     except Exception as error:
       known = errors.of_exception(error)
       code = known.status if known else 500

@@ -23,25 +23,46 @@ class WorkerPool:
     self._lock = threading.Lock()
     self.pending = 0
 
-  async def run(self, function, *args):
+  async def run(self, function, *args, call=None):
     """Awaits `function(*args)` of a worker.
 
     A function that has begun ends even if the caller is cancelled meanwhile.
 
-    Raises:
-      RequestError: RESOURCE_EXHAUSTED, too many wait.
-    """
-    return await asyncio.wrap_future(self._submit(function, *args))
+    Args:
+      function, *args: what to run.
+      call: `Call`; the function is dropped if that is over before it begins.
 
-  def run_blocking(self, function, *args):
+    Raises:
+      RequestError: RESOURCE_EXHAUSTED, too many wait; or why the call is over.
+    """
+    future = self._submit(function, args, call)
+    try:
+      return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+      self._check_dropped(future, call)
+      raise
+
+  def run_blocking(self, function, *args, call=None):
     """`run` for threads: blocks until the result is there."""
-    return self._submit(function, *args).result()
+    future = self._submit(function, args, call)
+    try:
+      return future.result()
+    except futures.CancelledError:
+      self._check_dropped(future, call)
+      raise
 
   def close(self):
     """Waits for what runs and waits; nothing can be run after that."""
     self._executor.shutdown(wait=True)
 
-  def _submit(self, function, *args):
+  @staticmethod
+  def _check_dropped(future, call):
+    if call is not None and future.cancelled():
+      call.check()
+
+  def _submit(self, function, args, call):
+    if call is not None:
+      call.check()
     with self._lock:
       if self.pending >= self._most:
         raise errors.RequestError(
@@ -58,6 +79,8 @@ class WorkerPool:
         grpc.StatusCode.UNAVAILABLE, 'the server is stopping; ask another one.'
       ) from error
     future.add_done_callback(lambda _: self._done())  # Also of one that is cancelled.
+    if call is not None:
+      call.add_callback(future.cancel)  # Does nothing to a function that has begun.
     return future
 
   def _done(self):
