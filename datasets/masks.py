@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from feelvos_tf.datasets import picture
 from feelvos_tf.datasets import whole_file
 
 VOID_ID = 255
@@ -104,7 +105,8 @@ def decode_mask(
 ) -> Mask:
   """Decodes a PNG mask: a palette image or a grey image of 1, 2, 4 or 8 bits.
 
-  The pixel values are the ids, whatever colours the palette gives them. In a palette file of a data
+  The pixel values are the ids, whatever colours the palette gives them; EXIF data turn the mask as
+  they turn a frame. In a palette file of a data
   set 255 is void. In a grey file it depends: DAVIS 2016 and many drawing programs write white
   objects on black, other data sets write ids with a void value. In a mask that a user drew to say
   what to follow there is no void: every value but 0 is an object (`void=False`).
@@ -132,6 +134,7 @@ def decode_mask(
     raise ValueError(f'grey_255: {grey_255!r} given, expected auto, object or void')
   bit_depth, is_palette = _check_header(data, name, max_pixels)
   values, palette = _decode_pixels(data, name, bit_depth, is_palette)
+  values = picture.upright(values, picture.orientation_of(data))
   _refuse_antialiased(values, is_palette, name)
   binary = False
   if void and not is_palette:

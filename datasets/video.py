@@ -10,9 +10,9 @@ import dataclasses
 import pathlib
 import re
 
-import cv2
 import numpy as np
 
+from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.masks import Mask
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
@@ -133,7 +133,7 @@ def natural_key(name: str) -> tuple:
 
 
 def read_image(path) -> np.ndarray:
-  """Reads an image file as uint8 [height, width, 3] RGB, turned upright as its EXIF data ask.
+  """Reads an image file as uint8 [height, width, 3] RGB, upright, see `picture`.
 
   Raises:
     FileNotFoundError: there is no such file.
@@ -145,22 +145,13 @@ def read_image(path) -> np.ndarray:
   except FileNotFoundError:
     raise FileNotFoundError(f'{path}: no such image') from None
   except OSError as error:
-    raise ValueError(f'{path}: unreadable frame ({error.strerror}); check the file') from error
+    raise ValueError(f'{path}: unreadable picture ({error.strerror}); check the file') from error
   return decode_image(data, str(path))
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
   """Decodes an image file's content; `name` is what messages call it. See `read_image`."""
-  try:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-  except cv2.error as error:
-    raise ValueError(f'{name}: unreadable frame ({error.err}); expected an image') from error
-  if image is None:
-    raise ValueError(
-      f'{name}: unreadable frame ({len(data)} bytes that are no complete image); '
-      'replace the file or remove it'
-    )
-  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+  return picture.decode(data, name, trusted=True)
 
 
 def list_images(folder) -> list[pathlib.Path]:

@@ -5,13 +5,13 @@ sequences are folders of images with folders of masks.
 """
 
 import functools
-import io
 import pathlib
 
 import cv2
-from PIL import Image
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import picture
+from feelvos_tf.datasets import png_file
 from feelvos_tf.datasets.video import IMAGE_SUFFIXES
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import natural_key
@@ -22,7 +22,6 @@ from feelvos_tf.datasets.video import VideoSource
 
 # Containers that store their number of frames, so that a shorter stream means a damaged file.
 _COUNTED_SUFFIXES = ('.mp4', '.mov', '.m4v', '.avi')
-_EXIF_ORIENTATION = 0x0112
 _COUNT_TOLERANCE = 0.9  # Edit lists and dropped frames make honest files a little shorter.
 
 
@@ -92,13 +91,11 @@ class FolderVideo(Video):
       yield self.frame(index)
 
   def encoded_frame(self, index):
-    data = self.frame_paths[index].read_bytes()
-    if data[:2] == b'\xff\xd8':
-      # A photo that is to be turned upright cannot be copied: decoders of TensorFlow do not turn.
-      with Image.open(io.BytesIO(data)) as image:
-        return None if image.getexif().get(_EXIF_ORIENTATION, 1) != 1 else (data, 'JPEG')
-    bit_depth_8 = data[:8] == b'\x89PNG\r\n\x1a\n' and data[24:25] == b'\x08'
-    return (data, 'PNG') if bit_depth_8 else None
+    path = self.frame_paths[index]
+    found = picture.inspect(path.read_bytes(), str(path), trusted=True)
+    # Decoders of TensorFlow neither turn a picture nor know what transparent pixels lie on.
+    eight_bit = found.kind == 'JPEG' or found.data[:8] == png_file.SIGNATURE and found.data[24] == 8
+    return (found.data, found.kind) if found.plain and eight_bit else None
 
   def mask(self, index):
     path = self.mask_paths.get(index)

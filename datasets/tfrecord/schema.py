@@ -14,10 +14,10 @@ Records lie in shards, see `feelvos_tf.datasets.tfrecord.shards`.
 """
 
 import cv2
-import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.video import Video
 
 JPEG_QUALITY = 95  # Of frames that are not stored as they came.
@@ -120,8 +120,7 @@ def _encode_images(video, jpeg_quality):
 def _as_jpeg(data, quality):
   if data[:2] == b'\xff\xd8':
     return data
-  image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-  return _encode_jpeg(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), quality)
+  return _encode_jpeg(picture.decode(data, 'frame', trusted=True), quality)
 
 
 def _encode_jpeg(frame, quality):

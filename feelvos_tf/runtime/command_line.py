@@ -4,9 +4,12 @@ import contextlib
 import os
 import sys
 import tempfile
+import warnings
 
 from absl import app
 from absl import flags
+
+from feelvos_tf.datasets import data_warning
 
 
 class UsageError(Exception):
@@ -17,7 +20,7 @@ def run(main, define_flags=None):
   """Runs an absl main; does not return.
 
   Exit codes: 0 done, 1 wrong data (ValueError, OSError), 2 wrong flags, 130 interrupted. An error
-  is one line `<program>: error: ...` on standard error; other exceptions are bugs and keep their
+  is one line `<program>: error: ...` on standard error, a DataWarning is `<program>: warning: ...`; other exceptions are bugs and keep their
   traceback.
 
   Args:
@@ -26,6 +29,7 @@ def run(main, define_flags=None):
   """
   if define_flags is not None:
     define_flags()
+  warnings.showwarning = _show_warning
   app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
 
 
@@ -60,6 +64,16 @@ def quiet_imports():
     finally:
       os.dup2(visible, 2)
       os.close(visible)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+  """Replaces `warnings.showwarning`: a user needs no line of code for what is about data."""
+  if issubclass(category, data_warning.DataWarning):
+    text = ' '.join(str(message).split())
+    print(f'{program_name()}: warning: {text}', file=sys.stderr, flush=True)
+  else:
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    print(text, end='', file=file or sys.stderr, flush=True)
 
 
 def _parse(argv):

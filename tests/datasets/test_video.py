@@ -49,7 +49,7 @@ def test_read_image_refuses_what_is_cut_off_or_no_image(tmp_path, rng):
   good = cv2.imencode('.jpg', rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))[1].tobytes()
   for data in (good[: len(good) // 2], b'', b'not an image'):
     (tmp_path / 'f.jpg').write_bytes(data)
-    with pytest.raises(ValueError, match=r'f\.jpg: unreadable frame'):
+    with pytest.raises(ValueError, match=r'f\.jpg: unreadable picture'):
       video.read_image(tmp_path / 'f.jpg')
   with pytest.raises(FileNotFoundError, match='no such image'):
     video.read_image(tmp_path / 'g.jpg')

@@ -240,7 +240,7 @@ def test_unreadable_frame_in_the_middle_keeps_what_was_written(
   process = run_main(
     MODULE, f'--input={frames}', f'--mask={given}', f'--output={out}', f'--model={copying_weights}'
   )
-  assert_one_line(process, 1, 'frame11.png: unreadable frame', 'replace the file or remove it')
+  assert_one_line(process, 1, 'frame11.png: unreadable picture', 'replace the file or remove it')
   assert outputs(out) == [
     'masks/frame10.png',
     'masks/frame8.png',

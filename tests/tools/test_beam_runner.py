@@ -62,7 +62,7 @@ def test_bad_video_is_named_and_the_next_run_goes_on(beam, tmp_path, golden):
   options = conversion.ConversionOptions(str(tmp_path / 'out'), 'davis2017', 'val', num_shards=2)
   shards = conversion.plan(davis.davis_sources(root, '2017', 'val'), options)
   for _ in range(2):
-    with pytest.raises(ValueError, match='video judo: .*00002.jpg: unreadable frame'):
+    with pytest.raises(ValueError, match='video judo: .*00002.jpg: unreadable picture'):
       beam_runner.convert(shards, 'DirectRunner')
   frame.write_bytes(good)
   assert beam_runner.convert(shards, 'DirectRunner')['num_videos'] == 3

@@ -189,7 +189,7 @@ BAD = {
   'size': (_wrong_size, r'001.jpg: a frame of 20x32 .* expected 24x32'),
   'missing_mask': (lambda v: (v / 'masks' / '001.png').unlink(), 'no mask for frame 001'),
   'no_masks': (lambda v: shutil.rmtree(v / 'masks'), 'masks: no such folder'),
-  'unreadable': (_unreadable, '001.jpg: unreadable frame'),
+  'unreadable': (_unreadable, '001.jpg: unreadable picture'),
   'id_255': (_mask_with(255), 'holds id 255'),
   'id_300': (_sixteen_bits, '16 bits per pixel'),
   'mask_size': (_mask_size, 'a mask of 10x10 .* expected 24x32'),

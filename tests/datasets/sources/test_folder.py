@@ -97,7 +97,7 @@ def test_unreadable_frame_in_the_middle(frames_folder):
   data = (frames_folder / 'f3.png').read_bytes()
   (frames_folder / 'f3.png').write_bytes(data[: len(data) // 2])
   seen = []
-  with pytest.raises(ValueError, match=r'f3\.png: unreadable frame'):
+  with pytest.raises(ValueError, match=r'f3\.png: unreadable picture'):
     for frame in folder.open_video(frames_folder).frames():
       seen.append(frame)
   assert len(seen) == 3

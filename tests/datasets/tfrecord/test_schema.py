@@ -4,6 +4,7 @@ import json
 
 import cv2
 import numpy as np
+from PIL import Image
 import pytest
 import tensorflow as tf
 
@@ -197,3 +198,21 @@ def test_void_is_kept_if_allowed(tmp_path):
   assert summary['objects'] == [1]
   _, labels = schema.decode_frames(schema.parse_video(record), [1])
   assert labels[0, 5, 5] == 255
+
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg'])
+def test_turned_frames_are_upright_in_a_record(tmp_path, suffix):
+  """TensorFlow's decoders do not turn: the frame would lie across its label."""
+  image = np.zeros((24, 40, 3), np.uint8)
+  image[:8, :12] = 250
+  exif = Image.Exif()
+  exif[0x0112] = 6  # Stored with its top to the left.
+  for name in ('frames', 'masks'):
+    (tmp_path / 'v' / name).mkdir(parents=True)
+  ids = (image[..., 0] > 0).astype(np.uint8)
+  Image.fromarray(np.rot90(image)).save(tmp_path / 'v' / 'frames' / f'0.{suffix}', exif=exif)
+  Image.fromarray(np.rot90(ids)).save(tmp_path / 'v' / 'masks' / '0.png', exif=exif)
+  record, _ = schema.encode_video(folder.folder_sources(tmp_path)[0].opener())
+  images, labels = schema.decode_frames(schema.parse_video(tf.constant(record)), [0])
+  assert np.abs(images[0].numpy().astype(int) - image).mean() < 3
+  np.testing.assert_array_equal(labels[0], ids)

@@ -1,0 +1,175 @@
+"""The structure of a JPEG file, read without decoding it: size, scans, EXIF data, where it ends.
+
+Decoders differ in what they do with a file that ends early: libjpeg fills what is missing with grey
+and says so on standard error, OpenCV 4.10 is silent, OpenCV 5 refuses even a file that lacks its
+end marker only. So it is decided here: `whole_file` refuses a file with lost data and completes one
+that lacks nothing but its end.
+
+The markers are those of ITU-T T.81, annex B.
+"""
+
+import dataclasses
+import io
+import re
+import struct
+
+import numpy as np
+from PIL import Image
+
+SIGNATURE = b'\xff\xd8'
+
+_END = b'\xff\xd9'
+_MAX_SEGMENTS = 10000  # A profile or preview of hundreds of MB has fewer.
+# Not the codes 00 (a stuffed byte) and FF (fill); between the data of a scan also not RST0..7.
+_ANY_MARKER = re.compile(rb'\xff[^\x00\xff]')
+_AFTER_SCAN = re.compile(rb'\xff[^\x00\xff\xd0-\xd7]')
+_RESTART = re.compile(rb'\xff[\xd0-\xd7]')
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH = frozenset([0x01, 0xD8, *range(0xD0, 0xD8)])
+
+
+@dataclasses.dataclass
+class JpegFile:
+  """What the markers of a JPEG file say.
+
+  Attributes:
+    width, height: pixels, as stored.
+    scans: number of scans; each costs a decoder a pass over the picture.
+    exif: content of the EXIF segment (a TIFF header follows), or None.
+    end: number of bytes up to and with the end marker; None if there is none. What follows (a
+      second picture, a film) does not belong to the picture.
+    last_scan: where the data of the last scan start.
+    missing: coefficients that no scan has brought to full precision.
+  """
+
+  width: int = 0
+  height: int = 0
+  scans: int = 0
+  exif: bytes | None = None
+  end: int | None = None
+  last_scan: int = 0
+  missing: set = dataclasses.field(default_factory=set)
+
+
+def read(data: bytes, max_scans: int) -> JpegFile:
+  """Walks through the markers; costs a search for them, not a decoding.
+
+  Args:
+    data: the file, which starts with SIGNATURE.
+    max_scans: more scans are refused while they are counted.
+
+  Returns:
+    A JpegFile.
+
+  Raises:
+    ValueError: cut inside its header, no picture in it, or too many scans or segments. The message
+      is a phrase without the file's name.
+  """
+  found = JpegFile()
+  position = len(SIGNATURE)
+  for _ in range(_MAX_SEGMENTS):
+    marker = _ANY_MARKER.search(data, position)
+    if marker is None:
+      break
+    code, position = data[marker.end() - 1], marker.end()
+    if code == 0xD9:
+      found.end = position
+      break
+    if code in _WITHOUT_LENGTH:
+      continue
+    content = _segment(data, position)
+    position += 2 + len(content)
+    if code in _START_OF_FRAME:
+      _start_of_frame(found, content)
+    elif code == 0xE1 and content[:6] == b'Exif\0\0' and found.exif is None:
+      found.exif = content[6:]
+    elif code == 0xDA:
+      _start_of_scan(found, content, position, max_scans)
+      after = _AFTER_SCAN.search(data, position)
+      position = len(data) if after is None else after.start()
+  else:
+    raise ValueError(f'a JPEG of over {_MAX_SEGMENTS} segments')
+  if not found.scans:
+    raise ValueError(f'the JPEG is cut off: {len(data)} bytes without pixels')
+  return found
+
+
+def whole_file(data: bytes, found: JpegFile) -> tuple[bytes, bool]:
+  """Completes a file that lacks only its end marker, and refuses one that lost pixels.
+
+  A scan is complete when decoding needs no byte after it: what is put there then makes no
+  difference. For a file with an end marker nothing is decoded.
+
+  Args:
+    data: the file.
+    found: `read` of it.
+
+  Returns:
+    (a file that ends with the end marker, whether one had to be added).
+
+  Raises:
+    ValueError: pixels are missing; the message is a phrase without the file's name.
+  """
+  if found.end is not None:
+    return data[: found.end], False
+  cut = f'the JPEG is cut off after {len(data)} bytes'
+  if found.missing:
+    raise ValueError(cut)
+  body = data.rstrip(b'\0')  # What a broken download leaves in a file made in its final size.
+  if body.endswith(b'\xff'):
+    # A stuffed byte if its zero was there, else the first half of the end marker.
+    body = body + b'\0' if len(body) < len(data) else body[:-1]
+  restart = bytes([0xFF, 0xD0 + len(_RESTART.findall(body, found.last_scan)) % 8])
+  pictures = []
+  for filler in (b'\x00' * 64, b'\xff\x00' * 64, b'\x5a' * 64):
+    # The restart marker is for a file that was cut where one is due.
+    pictures.append(_decode(body + filler + restart + filler + _END))
+  if any(picture is None for picture in pictures):
+    raise ValueError(cut)
+  if any(not np.array_equal(pictures[0], picture) for picture in pictures[1:]):
+    raise ValueError(cut)
+  return body + _END, True
+
+
+def _segment(data, position):
+  """Content of the segment whose length field is at `position`."""
+  length = int.from_bytes(data[position : position + 2], 'big')
+  if position + max(length, 2) > len(data):
+    raise ValueError(f'the JPEG is cut off after {len(data)} bytes')
+  if length < 2:
+    raise ValueError('the JPEG is damaged: a segment without a length')
+  return data[position + 2 : position + length]
+
+
+def _start_of_frame(found, content):
+  if len(content) < 6 or len(content) < 6 + 3 * content[5]:
+    raise ValueError('the JPEG is damaged: its header is too short')
+  if found.width:
+    raise ValueError('the JPEG is damaged: two headers')
+  found.height, found.width = struct.unpack('>HH', content[1:5])
+  components = content[6 : 6 + 3 * content[5] : 3]
+  found.missing = {(component, k) for component in components for k in range(64)}
+
+
+def _start_of_scan(found, content, position, max_scans):
+  if not found.width:
+    raise ValueError('the JPEG is damaged: pixels without a header')
+  found.scans += 1
+  found.last_scan = position
+  if found.scans > max_scans:
+    raise ValueError(f'a JPEG of over {max_scans} scans, each a pass over the whole picture')
+  count = content[0] if content else 0
+  if len(content) < 4 + 2 * count:
+    raise ValueError('the JPEG is damaged: a scan without a header')
+  first, last, bits = content[1 + 2 * count : 4 + 2 * count]
+  if bits & 15 == 0:  # The last of the successive approximations.
+    for component in content[1 : 1 + 2 * count : 2]:
+      found.missing -= {(component, k) for k in range(first, last + 1)}
+
+
+def _decode(data):
+  try:
+    with Image.open(io.BytesIO(data), formats=['JPEG']) as image:
+      return np.asarray(image)
+  except (OSError, SyntaxError, ValueError):
+    return None
