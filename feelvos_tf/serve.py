@@ -35,6 +35,11 @@ _NUMBERS = {
   'max_waiting': 'Most requests that wait for one of them.',
   'stream_queue': 'Frames of a WebSocket that are taken before the first is answered.',
 }
+_NUMBERS_FROM_ZERO = {
+  'rest_api_timeout_in_ms': 'Milliseconds until a predict request over REST is given up; 0 waits.',
+  'max_num_load_retries': 'How often loading a version is tried again.',
+  'load_retry_interval_micros': 'Microseconds between two tries.',
+}
 _SECONDS = {
   'idle_seconds': 'A session that is not used for so long is closed.',
   'file_system_poll_wait_seconds': 'Time between two looks for new versions.',
@@ -70,15 +75,11 @@ def define_flags():
     f'default: the environment variable {TOKEN_VARIABLE}, or no token.',
   )
   flags.DEFINE_float('grace_seconds', 30.0, 'Time that running requests get after SIGTERM.', 0.0)
-  flags.DEFINE_integer(
-    'rest_api_timeout_in_ms',
-    _DEFAULTS.rest_api_timeout_in_ms,
-    'Milliseconds until a predict request over REST is given up; 0 waits as long as it takes.',
-    0,
-  )
   flags.DEFINE_bool('enable_model_warmup', True, 'Replay the warm-up requests of an export.')
   for name, text in _NUMBERS.items():
     flags.DEFINE_integer(name, getattr(_DEFAULTS, name), text, 1)
+  for name, text in _NUMBERS_FROM_ZERO.items():
+    flags.DEFINE_integer(name, getattr(_DEFAULTS, name), text, 0)
   for name, text in _SECONDS.items():
     flags.DEFINE_float(name, getattr(_DEFAULTS, name), text, 0.0)
 
@@ -86,7 +87,7 @@ def define_flags():
 def main():
   """Checks flags, loads models, serves until SIGTERM or SIGINT."""
   options = read_options()
-  version_folders.find_versions(options.model_dir)
+  version_folders.find_models(options.model_dir)
   # TensorFlow takes seconds to import; wrong flags and folders are reported before.
   with command_line.quiet_imports():
     try:
@@ -163,8 +164,8 @@ def read_options():
       'model_dir',
       'host',
       'enable_model_warmup',
-      'rest_api_timeout_in_ms',
       *_NUMBERS,
+      *_NUMBERS_FROM_ZERO,
       *_SECONDS,
     )
   }

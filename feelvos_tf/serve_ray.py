@@ -48,7 +48,7 @@ def main():
   if FLAGS['grpc_port'].present:
     raise command_line.UsageError('--grpc_port: replicas have no gRPC; use feelvos_tf.serve.')
   options = serve.read_options()
-  versions = version_folders.find_versions(options.model_dir)
+  models = version_folders.find_models(options.model_dir)
   _close_ray_to_others()
   try:
     from feelvos_tf.serving import ray_app
@@ -65,7 +65,7 @@ def main():
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
       signal.signal(number, lambda *_: stop.set())
-    names = ', '.join(f'{name} {max(numbers)}' for name, numbers in versions.items())
+    names = ', '.join(model.name for model in models)
     host = f'[{FLAGS.host}]' if ':' in FLAGS.host else FLAGS.host
     print(f'Serving {names} with {FLAGS.replicas} replicas at http://{host}:{port}', flush=True)
     if not options.token and not serve.is_loopback(FLAGS.host):

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import logging
 import threading
+import time
 
 import grpc
 
@@ -25,12 +26,16 @@ class Version:
     state: one of the constants above. UNLOADING is served to those who still hold a lease.
     error: str, why it could not be loaded; '' otherwise.
     model: `ExportedModel`; None unless it is loaded.
+    tries: how often loading was tried.
   """
 
-  def __init__(self, name, number, folder):
+  def __init__(self, name, number, folder, tries=0):
     self.name, self.number, self.folder = name, number, folder
     self.state, self.error, self.model = LOADING, '', None
-    self.leases = 0
+    self.leases, self.tries = 0, tries + 1
+    self.next_try = 0.0
+    # Of its files before the last try, and when they were last looked at.
+    self.tried = self.seen = version_folders.fingerprint(folder)
 
 
 class Lease:
@@ -48,54 +53,70 @@ class Lease:
 
 
 class ModelStore:
-  """Keeps the highest version of every model loaded.
+  """Keeps the wanted versions of every model loaded.
 
   A new version is loaded beside the old one and takes over at once. The old one stays for those
-  who hold a `Lease` (sessions, running requests) and is unloaded with the last of them. Versions
-  that cannot be loaded are reported and left aside.
+  who hold a `Lease` (sessions, running requests) and is unloaded with the last of them. A version
+  that cannot be loaded is reported, the newest that can is served, and loading is tried again: some
+  times, and whenever the files of the version have changed.
   """
 
-  def __init__(self, model_dir, warm_up=True):
-    """Args: see `find_versions`; whether to replay warm-up requests. Loads nothing yet."""
-    self._model_dir = model_dir
+  def __init__(
+    self, model_dir, warm_up=True, retries=5, retry_seconds=60.0, clock=time.monotonic, models=None
+  ):
+    """Loads nothing yet.
+
+    Args:
+      model_dir: see `find_models`; looked at again in every `refresh`.
+      warm_up: whether to replay warm-up requests.
+      retries: how often loading a version is tried again.
+      retry_seconds: time between two tries.
+      clock: function that gives seconds.
+      models: list of `ServedModel` to serve instead of those in `model_dir`.
+    """
+    self._model_dir, self._configured = model_dir, models
     self._warm_up = warm_up
+    self._retries, self._retry_seconds, self._clock = retries, retry_seconds, clock
     self._lock = threading.Lock()
     self._refreshing = threading.Lock()
     self._versions = {}  # Name to dict of number to Version, those that ended as well.
+    self._labels = {}  # Name to dict of label to number.
 
   def load(self):
-    """Loads the highest version of every model; call it once.
+    """Loads what is wanted; call it once.
 
     Raises:
-      ValueError: no model, or one that cannot be loaded.
+      ValueError: no model, or none that can be loaded.
     """
-    for name, numbers in version_folders.find_versions(self._model_dir).items():
-      version = self._load(name, max(numbers), numbers[max(numbers)])
-      if version.error:
-        raise ValueError(version.error)
+    with self._refreshing:
+      self._update(self._wanted())
+    if not self.names():
+      reasons = [v.error for numbers in self._versions.values() for v in numbers.values()]
+      raise ValueError('; '.join(reasons) or 'no version of any model was found.')
 
   def refresh(self):
     """Looks for new versions and loads them; returns the versions that took over."""
     with self._refreshing:
       try:
-        found = version_folders.find_versions(self._model_dir)
+        return self._update(self._wanted())
       except ValueError:  # Everything gone: what is loaded goes on.
         return []
-      loaded = []
-      for name, numbers in found.items():
-        number = max((n for n in numbers if not self._is_broken(name, n)), default=None)
-        current = self._current(name)
-        if number is not None and (current is None or number != current.number):
-          version = self._load(name, number, numbers[number])
-          if not version.error:
-            loaded.append(version)
-      return loaded
+
+  def configure(self, models):
+    """Serves a list of `ServedModel` from now on; returns the versions that were loaded for it."""
+    with self._refreshing:
+      self._configured = models
+      return self._update(models)
 
   def names(self):
-    """dict of model name to the number of the version that is served."""
+    """dict of model name to the number of the newest version that is served."""
+    return {name: numbers[0] for name, numbers in self.served().items()}
+
+  def served(self):
+    """dict of model name to the numbers of the versions that are served, newest first."""
     with self._lock:
-      served = (self._current(name) for name in sorted(self._versions))
-      return {version.name: version.number for version in served if version}
+      found = {name: self._available(name) for name in sorted(self._versions)}
+    return {name: [version.number for version in those] for name, those in found.items() if those}
 
   def status(self, name, number=None):
     """Versions of a model, newest first.
@@ -116,6 +137,17 @@ class ModelStore:
       chosen = versions if number is None else {number: versions[number]}
       return [chosen[key] for key in sorted(chosen, reverse=True)]
 
+  def labelled(self, name, label):
+    """Number of the version of a model that has a label.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT, in the words of TensorFlow Serving.
+    """
+    number = self._labels.get(name, {}).get(label)
+    if number is None:
+      raise errors.invalid(f'Unrecognized servable version label: {label}')
+    return number
+
   def lease(self, name, number=None):
     """`Lease` of the served version of a model.
 
@@ -127,8 +159,9 @@ class ModelStore:
       RequestError: NOT_FOUND, in the words of TensorFlow Serving.
     """
     with self._lock:
-      version = self._current(name)
-      if version is None or number not in (None, version.number):
+      served = self._available(name)
+      version = next((v for v in served if number in (None, v.number)), None)
+      if version is None:
         what = f'Latest({name})' if number is None else f'Specific({name}, {number})'
         raise errors.RequestError(
           grpc.StatusCode.NOT_FOUND, f'Servable not found for request: {what}'
@@ -145,36 +178,84 @@ class ModelStore:
     finally:
       lease.release()
 
-  def _current(self, name):
-    return next(
-      (version for version in self._versions.get(name, {}).values() if version.state == AVAILABLE),
-      None,
-    )
+  def _wanted(self):
+    if self._configured is not None:
+      return self._configured
+    return version_folders.find_models(self._model_dir)
 
-  def _is_broken(self, name, number):
-    version = self._versions.get(name, {}).get(number)
-    return version is not None and bool(version.error)
+  def _update(self, models):
+    """Loads and unloads until what is wanted is served; returns the versions that were loaded."""
+    loaded = []
+    for model in models:
+      self._labels[model.name] = dict(model.labels)
+      loaded += self._update_model(model)
+    if self._configured is not None:
+      for name in set(self._versions) - {model.name for model in models}:
+        self._keep_only(name, ())
+    return loaded
+
+  def _update_model(self, model):
+    folders = version_folders.versions_in(model.folder)
+    served, loaded = [], []
+    for number in model.candidates(folders):
+      version = self._versions.get(model.name, {}).get(number)
+      if version is None or version.state != AVAILABLE:
+        if not self._is_due(version):
+          continue
+        version = self._load(model.name, number, folders[number])
+        if version.error:
+          continue
+        loaded.append(version)
+      served.append(number)
+      if len(served) == model.latest:
+        break
+    if served:  # Else what is loaded goes on.
+      self._keep_only(model.name, served)
+    return loaded
+
+  def _available(self, name):
+    """Versions that are served, newest first."""
+    versions = self._versions.get(name, {})
+    numbers = sorted(versions, reverse=True)
+    return [versions[number] for number in numbers if versions[number].state == AVAILABLE]
+
+  def _is_due(self, version):
+    """Whether to try to load a version: None, one that was unloaded, or one that failed."""
+    if version is None or not version.error:
+      return True
+    now = version_folders.fingerprint(version.folder)
+    if now != version.tried:
+      # It was copied, or still is: only when nothing changes any more.
+      version.tries, version.seen, settled = 0, now, now == version.seen
+      return settled
+    return version.tries <= self._retries and self._clock() >= version.next_try
 
   def _load(self, name, number, folder):
-    version = Version(name, number, folder)
+    before = self._versions.get(name, {}).get(number)
+    version = Version(name, number, folder, before.tries if before and before.error else 0)
     with self._lock:
       self._versions.setdefault(name, {})[number] = version
     try:
-      version.model = exported_model.ExportedModel(folder)
+      model = exported_model.ExportedModel(folder)
       if self._warm_up:
-        warmup.run(version.model, folder)
+        warmup.run(model, folder)
     except Exception as error:
-      version.model, version.state, version.error = None, END, errors.one_line(error)
+      version.state, version.error = END, errors.one_line(error)
+      version.next_try = self._clock() + self._retry_seconds
       _log.warning('%s version %d is not served: %s', name, number, version.error)
       return version
     with self._lock:
-      old = self._current(name)
-      version.state = AVAILABLE
-      if old is not None:
-        old.state = UNLOADING
-    if old is not None:
-      self._unload_if_free(old)
+      version.model, version.state = model, AVAILABLE
     return version
+
+  def _keep_only(self, name, numbers):
+    """Unloads the served versions of a model that are not among these."""
+    with self._lock:
+      old = [version for version in self._available(name) if version.number not in numbers]
+      for version in old:
+        version.state = UNLOADING
+    for version in old:
+      self._unload_if_free(version)
 
   def _give_back(self, version):
     with self._lock:

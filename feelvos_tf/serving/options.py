@@ -45,6 +45,10 @@ class ServingOptions:
   rest_api_timeout_in_ms: int = 0
   # Seconds between two looks at model_dir for new versions. Flag of TensorFlow Serving.
   file_system_poll_wait_seconds: float = 1.0
+  # How often, and after how many microseconds, loading a version is tried again. Flags of TensorFlow
+  # Serving.
+  max_num_load_retries: int = 5
+  load_retry_interval_micros: int = 60_000_000
   # Replay the warm-up requests of an export before it is used. Flag of TensorFlow Serving.
   enable_model_warmup: bool = True
   # Frames of one stream that are taken before the answer of the first.
@@ -65,10 +69,9 @@ class ServingOptions:
     ):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
-    if self.rest_api_timeout_in_ms < 0:
-      raise ValueError(
-        f'rest_api_timeout_in_ms is {self.rest_api_timeout_in_ms}; expected at least 0.'
-      )
+    for name in ('rest_api_timeout_in_ms', 'max_num_load_retries', 'load_retry_interval_micros'):
+      if getattr(self, name) < 0:
+        raise ValueError(f'{name} is {getattr(self, name)}; expected at least 0.')
     for name in ('idle_seconds', 'file_system_poll_wait_seconds'):
       if not getattr(self, name) > 0:
         raise ValueError(f'{name} is {getattr(self, name)}; expected more than 0.')

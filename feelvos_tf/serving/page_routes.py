@@ -38,7 +38,7 @@ def build_open_router(services):
       'max_sessions': options.max_sessions,
       'idle_seconds': options.idle_seconds,
       'models': [
-        {'name': name, 'versions': [number]} for name, number in services.models.names().items()
+        {'name': name, 'versions': numbers} for name, numbers in services.models.served().items()
       ],
       'needs_token': services.token.needed,
     }

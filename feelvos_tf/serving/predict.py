@@ -51,8 +51,11 @@ class Predictor:
     signature = self.signature(version, signature_name)
     _check_names(signature, inputs)
     wanted = _outputs(signature, output_filter)
-    tensors = {name: _tensor(name, inputs[name], info) for name, info in signature.inputs.items()}
-    if version.model.keeps_state:
+    own = version.model.keeps_state
+    tensors = {
+      name: _tensor(name, inputs[name], info, own) for name, info in signature.inputs.items()
+    }
+    if own:
       self._check_limits(inputs)
     name = signature_name or DEFAULT_SIGNATURE
     with self._metrics.predict_seconds.labels(version.name, name).time():
@@ -109,13 +112,14 @@ def _outputs(signature, output_filter):
   return wanted
 
 
-def _tensor(name, value, info):
+def _tensor(name, value, info, check_shape):
+  """The tensor of an input. TensorFlow Serving leaves shapes to the graph, and so do its models."""
   dtype = tf.as_dtype(info.dtype)
   given = tf.as_dtype(np.asarray(value).dtype)
   if given != dtype:
     raise errors.invalid(f'input {name}: expects to be {dtype.name} but {given.name} is provided.')
   shape = tf.TensorShape(info.tensor_shape)
-  if not shape.is_compatible_with(np.shape(value)):
+  if check_shape and not shape.is_compatible_with(np.shape(value)):
     raise errors.invalid(
       f'input {name}: a tensor of shape {list(np.shape(value))} given, expected {shape}.'
     )

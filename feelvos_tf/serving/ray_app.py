@@ -89,7 +89,7 @@ def build(arguments):
     token=os.environ.get('FEELVOS_TOKEN') or None,
     **{name: _convert(name, value, kinds[name]) for name, value in values.items()},
   )
-  version_folders.find_versions(options.model_dir)
+  version_folders.find_models(options.model_dir)
   return deployment(with_absolute_folder(options), replicas, grace, cpus)
 
 

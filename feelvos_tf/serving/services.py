@@ -35,7 +35,12 @@ class Services:
     """
     self.options = options
     if models is None:
-      models = model_store.ModelStore(options.model_dir, options.enable_model_warmup)
+      models = model_store.ModelStore(
+        options.model_dir,
+        options.enable_model_warmup,
+        options.max_num_load_retries,
+        options.load_retry_interval_micros / 1e6,
+      )
       models.load()
     self.models = models
     self.workers = worker_pool.WorkerPool(options.workers, options.max_waiting)

@@ -1,16 +1,40 @@
-"""Models and versions in a folder. Knows no TensorFlow, so that a wrong folder is told at once."""
+"""Models and versions in folders. Knows no TensorFlow, so that a wrong folder is reported at once."""
 
+import dataclasses
 import pathlib
 
+_LARGEST_VERSION = 2**63 - 1
 
-def find_versions(model_dir):
-  """Versions below a folder.
+
+@dataclasses.dataclass(frozen=True)
+class ServedModel:
+  """A model to serve, and which of its versions.
+
+  Attributes:
+    name: name in requests.
+    folder: where its <version>/ folders are.
+    latest: number of newest versions to serve; 0 serves `versions`.
+    versions: numbers to serve where they exist; with `latest` 0 and none of them, all are served.
+    labels: (label, number) pairs, names for versions.
+  """
+
+  name: str
+  folder: pathlib.Path
+  latest: int = 1
+  versions: tuple[int, ...] = ()
+  labels: tuple[tuple[str, int], ...] = ()
+
+  def candidates(self, numbers: list[int]) -> list[int]:
+    """The versions that may be served, newest first, of those that exist."""
+    wanted = numbers if self.latest or not self.versions else set(numbers) & set(self.versions)
+    return sorted(wanted, reverse=True)
+
+
+def find_models(model_dir: str) -> list[ServedModel]:
+  """Models below a folder, of each the newest version.
 
   Args:
     model_dir: folder of <name>/<version>/saved_model.pb, or one <name> folder.
-
-  Returns:
-    dict of model name to dict of version number to path.
 
   Raises:
     ValueError: there is no such folder, or no version in it.
@@ -18,27 +42,38 @@ def find_versions(model_dir):
   root = pathlib.Path(model_dir).resolve()
   if not root.is_dir():
     raise ValueError(f'{model_dir}: no such folder; write one with python -m feelvos_tf.export.')
-  own = _versions_in(root)
-  found = (
-    {root.name: own}
-    if own
-    else {
-      folder.name: versions
-      for folder in sorted(root.iterdir())
-      if folder.is_dir() and (versions := _versions_in(folder))
-    }
-  )
-  if not found:
+  if versions_in(root):
+    return [ServedModel(root.name, root)]
+  folders = [folder for folder in sorted(root.iterdir()) if versions_in(folder)]
+  if not folders:
     raise ValueError(
       f'{model_dir}: no <name>/<version>/saved_model.pb in it; write one with '
       'python -m feelvos_tf.export --output_dir.'
     )
-  return found
+  return [ServedModel(folder.name, folder) for folder in folders]
 
 
-def _versions_in(folder):
+def versions_in(folder: pathlib.Path) -> dict[int, pathlib.Path]:
+  """Path of every version of a model by its number; empty if there is no such folder."""
+  if not folder.is_dir():
+    return {}
   return {
     int(path.name): path
     for path in folder.iterdir()
-    if path.name.isdecimal() and (path / 'saved_model.pb').is_file()
+    if path.name.isascii()
+    and path.name.isdecimal()
+    and int(path.name) <= _LARGEST_VERSION
+    and (path / 'saved_model.pb').is_file()
   }
+
+
+def fingerprint(folder: pathlib.Path) -> tuple:
+  """Names, sizes and times of all files of a version: another one when it has changed."""
+  found = []
+  for path in sorted(folder.rglob('*')):
+    try:
+      status = path.stat()
+    except OSError:  # Gone meanwhile.
+      continue
+    found.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
+  return tuple(found)

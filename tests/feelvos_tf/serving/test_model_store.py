@@ -71,7 +71,15 @@ def test_a_removed_version_gives_way_to_the_one_before(store, add):
   assert store.names() == {'half': 1} and states(store) == {2: 'END', 1: 'AVAILABLE'}
 
 
-def test_a_broken_version_is_reported_and_left_aside(store, add, tmp_path):
+class Clock:
+  def __init__(self):
+    self.seconds = 0.0
+
+  def __call__(self):
+    return self.seconds
+
+
+def test_a_broken_version_is_reported_and_the_one_before_is_served(store, add, tmp_path):
   (add(2) / 'saved_model.pb').write_bytes(b'nonsense')
   assert store.refresh() == []
   assert store.names() == {'half': 1}
@@ -81,6 +89,88 @@ def test_a_broken_version_is_reported_and_left_aside(store, add, tmp_path):
   add(3)
   store.refresh()
   assert store.names() == {'half': 3}
+
+
+def test_a_damaged_newest_version_does_not_stop_a_start(add, tmp_path):
+  add(1)
+  (add(2) / 'saved_model.pb').write_bytes(b'nonsense')
+  store = model_store.ModelStore(tmp_path)
+  store.load()
+  assert store.names() == {'half': 1} and states(store) == {2: 'END', 1: 'AVAILABLE'}
+
+
+def test_a_version_that_was_seen_half_copied_is_tried_again(store, add):
+  graph = add(2) / 'saved_model.pb'
+  whole = graph.read_bytes()
+  graph.write_bytes(whole[: len(whole) // 2])
+  store.refresh()
+  graph.write_bytes(whole[: len(whole) * 2 // 3])
+  assert store.refresh() == []  # It may still be copied.
+  graph.write_bytes(whole)
+  assert store.refresh() == []
+  assert [version.number for version in store.refresh()] == [2]
+  assert states(store) == {2: 'AVAILABLE', 1: 'END'} and store.status('half')[0].error == ''
+
+
+def test_loading_is_tried_again_some_times(add, tmp_path, monkeypatch):
+  """What fails for another reason than its files: too little memory, a file system that is slow."""
+  add(1)
+  clock, tried = Clock(), []
+  store = model_store.ModelStore(tmp_path, retries=2, retry_seconds=60.0, clock=clock)
+  store.load()
+  add(2)
+  load = model_store.exported_model.ExportedModel
+  fail = lambda folder: tried.append(folder.name) or 1 / 0
+  monkeypatch.setattr(model_store.exported_model, 'ExportedModel', fail)
+  for _ in range(5):
+    store.refresh(), store.refresh()
+    clock.seconds += 60
+  assert tried == ['2'] * 3 and store.names() == {'half': 1}
+  monkeypatch.setattr(model_store.exported_model, 'ExportedModel', load)
+  assert store.refresh() == []
+  store = model_store.ModelStore(tmp_path)
+  store.load()
+  assert store.names() == {'half': 2}
+
+
+def test_a_model_that_cannot_be_loaded_is_set_aside(add, tmp_path):
+  add(1)
+  other = shutil.copytree(tmp_path / 'half', tmp_path / 'other')
+  (other / '1' / 'saved_model.pb').write_bytes(b'nonsense')
+  store = model_store.ModelStore(tmp_path)
+  store.load()
+  assert store.names() == {'half': 1}
+  assert 'cannot be loaded as a SavedModel' in store.status('other')[0].error
+
+
+def test_which_versions_are_served(add, tmp_path):
+  for number in (1, 2, 3):
+    add(number)
+  folder = tmp_path / 'half'
+  served = version_folders.ServedModel
+  for model, expected in (
+    (served('a', folder), [3]),
+    (served('a', folder, latest=2), [3, 2]),
+    (served('a', folder, latest=0, versions=(1, 3, 7)), [3, 1]),
+    (served('a', folder, latest=0), [3, 2, 1]),
+  ):
+    store = model_store.ModelStore('', warm_up=False, models=[model])
+    store.load()
+    assert store.served() == {'a': expected}
+    for number in (1, 2, 3):
+      if number in expected:
+        with store.leased('a', number) as version:
+          assert version.number == number
+      else:
+        with pytest.raises(errors.RequestError, match='Servable not found'):
+          store.lease('a', number)
+  # The last one serves all; another configuration takes over.
+  lease = store.lease('a', 1)
+  store.configure([served('b', folder, labels=(('stable', 3),))])
+  assert store.served() == {'b': [3]} and store.labelled('b', 'stable') == 3
+  assert lease.version.model is not None
+  lease.release()
+  assert lease.version.model is None
 
 
 def test_everything_gone_changes_nothing(store, tmp_path):
@@ -94,8 +184,13 @@ def test_a_model_folder_itself_and_folders_that_are_none(add, tmp_path):
   (tmp_path / 'half' / '.2.123.tmp').mkdir()
   (tmp_path / 'half' / '3').mkdir()  # Nothing in it yet.
   (tmp_path / 'notes.txt').touch()
+  for number in (str(2**63), '\u0663'):  # Numbers that no request can name.
+    (tmp_path / 'half' / number).mkdir()
+    (tmp_path / 'half' / number / 'saved_model.pb').touch()
   for root in (tmp_path, tmp_path / 'half'):
-    assert version_folders.find_versions(root) == {'half': {1: tmp_path / 'half' / '1'}}
+    (found,) = version_folders.find_models(root)
+    assert (found.name, found.folder) == ('half', tmp_path / 'half')
+    assert version_folders.versions_in(found.folder) == {1: tmp_path / 'half' / '1'}
 
 
 def test_nothing_to_serve(tmp_path):
