@@ -246,6 +246,23 @@ def define_flags():
   flags.DEFINE_float('flip_probability', _SAMPLES.flip_probability, 'Mirrored samples.')
   flags.DEFINE_float('paste_probability', 0.0, 'Samples with a pasted object of another video.')
   flags.DEFINE_integer('max_pasted_objects', 1, 'How many at most.')
+  flags.DEFINE_float(
+    'twin_probability',
+    0.0,
+    'Pasted objects that are of the same video, in another view: objects that look alike.',
+  )
+  flags.DEFINE_float(
+    'occluder_probability', 0.0, 'Pasted things that are no objects and hide what they cover.'
+  )
+  flags.DEFINE_float(
+    'aim_probability', 0.0, 'Pasted things whose path leads across an object of the video.'
+  )
+  flags.DEFINE_bool('soft_paste', False, 'Blend pasted objects over their outline.')
+  flags.DEFINE_float(
+    'confuse_probability',
+    0.0,
+    'Samples whose previous mask has wrong ids: exchanged, merged, doubled or lost.',
+  )
   flags.DEFINE_integer('max_frame_gap', 1, 'Frames between neighbours of a sample, at most.')
   flags.DEFINE_float('reverse_probability', 0.0, 'Samples that run backwards.')
   flags.DEFINE_float('object_crop_probability', 0.0, 'Crops that are made to show an object.')
@@ -403,6 +420,11 @@ def _sample_options():
     'seed',
     'paste_probability',
     'max_pasted_objects',
+    'twin_probability',
+    'occluder_probability',
+    'aim_probability',
+    'soft_paste',
+    'confuse_probability',
     'max_frame_gap',
     'reverse_probability',
     'object_crop_probability',

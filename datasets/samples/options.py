@@ -39,6 +39,17 @@ class TripletOptions:
   # Probability that an object of another video is pasted in, and how many at most.
   paste_probability: float = 0.0
   max_pasted_objects: int = 1
+  # Shares of the pasted objects that are of the sample's own clip, in another view: the same looks
+  # twice; that are no object and hide what they cover; and whose path leads across an object of
+  # the clip, see `pasting.aim`. With the first two, a thing that looks like an object is background.
+  twin_probability: float = 0.0
+  occluder_probability: float = 0.0
+  aim_probability: float = 0.0
+  # Blend pasted objects over their outline; False cuts them out hard.
+  soft_paste: bool = False
+  # Probability that ids of the previous mask are wrong, see `mask_damaging.confuse_ids`. Adds
+  # 'previous_labels' like damage_initial_previous_frame_mask.
+  confuse_probability: float = 0.0
   # Frames that follow each other are up to so many frames of the clip apart.
   max_frame_gap: int = 1
   # Probability that a clip runs backwards.
@@ -52,6 +63,11 @@ class TripletOptions:
   look_strength: float = 0.0
   # Objects beyond this number (background not counted) are chosen at random and ignored.
   max_objects: int | None = None
+
+  @property
+  def has_previous_labels(self) -> bool:
+    """Whether samples have 'previous_labels'."""
+    return self.damage_initial_previous_frame_mask or self.confuse_probability > 0
 
   def __post_init__(self):
     if self.crop_size is not None and (len(self.crop_size) != 2 or min(self.crop_size) < 1):
@@ -68,6 +84,10 @@ class TripletOptions:
     for field in (
       'flip_probability',
       'paste_probability',
+      'twin_probability',
+      'occluder_probability',
+      'aim_probability',
+      'confuse_probability',
       'reverse_probability',
       'object_crop_probability',
       'color_strength',

@@ -17,12 +17,12 @@ where the original loses data or makes labels disagree:
 
 import dataclasses
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.datasets.samples import augment
 from feelvos_tf.datasets.samples import mask_damaging
+from feelvos_tf.datasets.samples import pasting
 from feelvos_tf.datasets.samples.options import Source
 from feelvos_tf.datasets.samples.options import TripletOptions
 
@@ -75,7 +75,7 @@ class Triplets:
       raise ValueError('no data set with a sampling probability above 0 given')
     self._thresholds = np.cumsum(weights) / weights.sum()
     self._donors = [clip for source in self._sources if source.donates for clip in source.clips]
-    if options.paste_probability and len(self._donors) < 2:
+    if options.paste_probability and options.twin_probability < 1 and len(self._donors) < 2:
       raise ValueError('paste_probability needs at least two videos that donate objects')
 
   @property
@@ -108,8 +108,8 @@ class Triplets:
     Returns:
       dict: images float32 or uint8 [num_frames, height, width, 3], 0..255; labels int32
       [num_frames, height, width], object index, 255 ignored; num_objects int32, background
-      included; video str, its name; with damage_initial_previous_frame_mask also
-      previous_labels int32 [height, width].
+      included; video str, its name; with damage_initial_previous_frame_mask or
+      confuse_probability also previous_labels int32 [height, width].
 
     Raises:
       ValueError: if a frame cannot be read, or no sample is accepted in MAX_ATTEMPTS attempts.
@@ -260,13 +260,19 @@ class Triplets:
       raise _Rejected(f'an object with {least} pixels in the reference frame')
 
   def _paste(self, rng, frames, host):
-    """Pastes one object of another video into all frames; does nothing if none is found."""
+    """Pastes an object of another video, or a twin, into all frames, or none if none is found."""
+    options = self.options
+    # No draw for what is off: samples of runs without it stay as they are.
+    twin, occluder, aimed = (
+      share > 0 and rng.uniform() < share
+      for share in (options.twin_probability, options.occluder_probability, options.aim_probability)
+    )
     used = np.bincount(np.concatenate([ids.ravel() for ids in frames.labels]), minlength=256)
     free = np.flatnonzero(used[:IGNORE_LABEL] == 0)
     free = free[free > 0]
     for _ in range(PASTE_ATTEMPTS):
-      clip = self._donors[rng.randint(len(self._donors))]
-      if clip is host or clip.num_frames < len(frames.images) or not free.size:
+      clip = host if twin else self._donors[rng.randint(len(self._donors))]
+      if (clip is host) != twin or clip.num_frames < len(frames.images) or not free.size:
         continue
       try:
         donor = self._read(rng, Source((clip,)), clip)
@@ -274,16 +280,22 @@ class Triplets:
         continue
       if donor.images[0].shape != frames.images[0].shape:
         continue  # Whole frames of another size.
-      donor_id = rng.choice(objects_of(donor.labels[0], self.options.decoder_output_stride))
+      donor_id = rng.choice(objects_of(donor.labels[0], options.decoder_output_stride))
       behind = rng.uniform() < 0.5
-      for image, labels, new_image, new_labels in zip(
-        frames.images, frames.labels, donor.images, donor.labels
-      ):
-        where = (new_labels == donor_id) & (labels != IGNORE_LABEL)
-        if behind:
-          where &= labels == 0
-        cv2.copyTo(new_image, where.astype(np.uint8), image)
-        labels[where] = free[0]
+      pieces = [
+        (image, ids == donor_id) for image, ids in zip(donor.images, donor.labels, strict=True)
+      ]
+      if aimed:
+        pieces = pasting.aim(rng, pieces, frames.labels)
+      pasting.paste(
+        frames.images,
+        frames.labels,
+        pieces,
+        free[0],
+        behind=behind,
+        occluder=occluder,
+        soft=options.soft_paste,
+      )
       return
 
   def _finish(self, rng, frames):
@@ -299,9 +311,14 @@ class Triplets:
       'num_objects': np.int32(num_objects),
       'video': frames.name,
     }
-    if options.damage_initial_previous_frame_mask:
-      # Without dilation: the original damages at stride 4, where 5 pixels would be a lot.
-      sample['previous_labels'] = mask_damaging.damage_masks(labels[1], rng, dilate=False)
+    if options.has_previous_labels:
+      previous = labels[1]
+      if options.damage_initial_previous_frame_mask:
+        # Without dilation: the original damages at stride 4, where 5 pixels would be a lot.
+        previous = mask_damaging.damage_masks(previous, rng, dilate=False)
+      if options.confuse_probability and rng.uniform() < options.confuse_probability:
+        previous = mask_damaging.confuse_ids(previous, rng)
+      sample['previous_labels'] = previous
     return sample
 
 
@@ -415,7 +432,7 @@ def element_spec(options):
     'num_objects': tf.TensorSpec((), tf.int32),
     'video': tf.TensorSpec((), tf.string),
   }
-  if options.damage_initial_previous_frame_mask:
+  if options.has_previous_labels:
     spec['previous_labels'] = tf.TensorSpec(size, tf.int32)
   return spec
 

@@ -90,3 +90,71 @@ def test_bad_input_is_refused():
     mask_damaging.damage_masks(
       np.zeros((3, 4), int), np.random.RandomState(0), interpolation='cubic'
     )
+
+
+def squares(*ids):
+  labels = np.zeros((30, 60), np.uint8)
+  for number, object_id in enumerate(ids):
+    labels[10:20, 5 + 18 * number : 15 + 18 * number] = object_id
+  labels[0] = 255
+  return labels
+
+
+def kind_of_confusion(before, after):
+  """What happened, told from the masks alone."""
+  assert np.all(after[0] == 255)
+  changed = before != after
+  if not changed.any():
+    return 'none'
+  if np.all(before[changed] == 0):
+    return 'ghost'
+  if np.all(after[changed] == 0):
+    return 'lost'
+  lost = set(before[changed]) - {0}
+  if len(lost) == 2:
+    return 'swapped'
+  return 'merged' if not np.any(after == lost.pop()) else 'half'
+
+
+def test_confused_ids_are_swapped_merged_doubled_or_lost():
+  before = squares(3, 7, 200)
+  kinds = [
+    kind_of_confusion(before, mask_damaging.confuse_ids(before, np.random.RandomState(seed)))
+    for seed in range(400)
+  ]
+  shares = {kind: kinds.count(kind) / 400 for kind in set(kinds)}
+  expected = {'swapped': 0.25, 'merged': 0.25, 'half': 0.25, 'ghost': 0.15, 'lost': 0.1}
+  # A ghost may fall outside of the picture or on an object.
+  shares['ghost'] = shares.get('ghost', 0) + shares.pop('none', 0)
+  assert shares.keys() == expected.keys()
+  for kind, share in expected.items():
+    assert abs(shares[kind] - share) < 0.07, shares
+
+
+def test_half_an_object_gets_another_id():
+  before = squares(3, 7)
+  for seed in range(60):
+    after = mask_damaging.confuse_ids(before, np.random.RandomState(seed))
+    if kind_of_confusion(before, after) == 'half':
+      lost = before[before != after][0]
+      assert 0.25 < np.sum(after == lost) / np.sum(before == lost) < 0.75
+      return
+  raise AssertionError('no half')
+
+
+def test_a_single_object_is_doubled_or_lost():
+  before = squares(9)
+  kinds = {
+    kind_of_confusion(before, mask_damaging.confuse_ids(before, np.random.RandomState(seed)))
+    for seed in range(60)
+  }
+  assert {'ghost', 'lost'} <= kinds <= {'ghost', 'lost', 'none'}
+
+
+def test_confusion_leaves_its_argument_and_masks_without_objects():
+  before = squares(3, 7)
+  copy = before.copy()
+  mask_damaging.confuse_ids(before, np.random.RandomState(0))
+  np.testing.assert_array_equal(before, copy)
+  empty = np.zeros((5, 6, 1), np.uint8)
+  np.testing.assert_array_equal(mask_damaging.confuse_ids(empty, np.random.RandomState(0)), empty)

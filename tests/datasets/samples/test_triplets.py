@@ -267,6 +267,98 @@ def test_no_object_is_pasted_from_the_same_video():
     build(ArrayClip(), paste_probability=0.5)
 
 
+def mixture(**options):
+  """A host whose blue is 10, and two donors with 90 and 91."""
+  sources = [Source([ArrayClip('host', blue=10)], donates=False)]
+  sources += [Source([ArrayClip(f'donor{blue}', blue=blue)], 0.0) for blue in (90, 91)]
+  common = {'crop_size': (44, 60), 'max_scale_factor': 1.0, 'paste_probability': 1.0}
+  return Triplets(sources, TripletOptions(**{**common, **options}))
+
+
+def test_twins_are_further_objects_of_the_same_video():
+  triplets = mixture(twin_probability=1.0, max_scale_factor=1.5, flip_probability=0.5)
+  twins = 0
+  for number in range(40):
+    sample = triplets.sample(number)
+    assert sample['images'][sample['labels'] < 255][..., 2].max() == 10  # No other video.
+    twins += sample['num_objects'] == 3
+  assert twins > 10
+  alone = build(ArrayClip(), paste_probability=1.0, twin_probability=1.0)
+  assert alone.sample(0)['video'] == 'clip'
+
+
+def test_occluders_hide_and_are_no_objects():
+  triplets = mixture(occluder_probability=1.0)
+  hidden = 0
+  for number in range(40):
+    sample = triplets.sample(number)
+    assert sample['num_objects'] == 2
+    foreign = sample['images'][..., 2] >= 90
+    foreign &= sample['labels'] != 255
+    assert (sample['labels'][foreign] == 0).all() and foreign.any()
+    # The reference keeps its whole object, other frames may lose some.
+    plain = mixture(paste_probability=0.0).sample(number)
+    hidden += (sample['labels'][2] == 1).sum() < (plain['labels'][2] == 1).sum()
+  assert hidden > 10
+
+
+def test_unlabelled_look_alikes():
+  triplets = mixture(twin_probability=1.0, occluder_probability=1.0)
+  assert {triplets.sample(number)['num_objects'] for number in range(10)} == {2}
+
+
+def test_aimed_objects_meet_the_object_of_the_clip():
+  def nearest(sample):
+    """Smallest distance of the middles of both objects after the reference, pixels."""
+    distances = []
+    for labels in sample['labels'][1:]:
+      if (labels == 1).any() and (labels == 2).any():
+        middles = [np.argwhere(labels == i).mean(axis=0) for i in (1, 2)]
+        distances.append(np.linalg.norm(middles[0] - middles[1]))
+    return min(distances, default=np.inf)
+
+  def share_that_meets(**options):
+    triplets = mixture(num_frames=4, min_scale_factor=0.7, **options)
+    samples = [triplets.sample(number) for number in range(60)]
+    return np.mean([nearest(sample) < 12 for sample in samples if sample['num_objects'] == 3])
+
+  assert share_that_meets(aim_probability=1.0) > 1.5 * share_that_meets()
+
+
+def test_wrong_ids_of_the_previous_frame():
+  options = {'crop_size': SIZE, 'max_scale_factor': 1.0, 'confuse_probability': 0.5}
+  triplets = build(ArrayClip(ids=(3, 7)), **options)
+  samples = [triplets.sample(number) for number in range(60)]
+  wrong = [np.any(sample['previous_labels'] != sample['labels'][1]) for sample in samples]
+  assert 15 < sum(wrong) < 45
+  for sample in samples:
+    assert sample['previous_labels'].dtype == np.int32
+    assert set(np.unique(sample['previous_labels'])) <= {0, 1, 2, 255}
+    truth = sample['labels'][1]
+    assert np.array_equal(sample['previous_labels'] == 255, truth == 255)
+  assert 'previous_labels' in next(iter(make_dataset(triplets, 2)))
+  # Damaged masks are confused as well.
+  both = build(
+    ArrayClip(ids=(3, 7)),
+    **{**options, 'confuse_probability': 1.0},
+    damage_initial_previous_frame_mask=True,
+  ).sample(1)
+  assert both['previous_labels'].shape == SIZE
+
+
+def test_identity_options_that_are_off_change_nothing_and_the_others_depend_on_the_seed():
+  plain = mixture().sample(3)
+  off = mixture(twin_probability=0.0, occluder_probability=0.0, aim_probability=0.0)
+  assert equal(off.sample(3), plain)
+  on = {'twin_probability': 0.5, 'occluder_probability': 0.5, 'aim_probability': 0.5}
+  on |= {'confuse_probability': 0.5, 'soft_paste': True}
+  for number in range(5):
+    assert equal(mixture(**on).sample(number), mixture(**on).sample(number))
+  assert not all(
+    equal(mixture(**on, seed=1).sample(number), mixture(**on).sample(number)) for number in range(5)
+  )
+
+
 def test_first_frame_finetuning():
   source = {'first_frame_finetuning': True}
   triplets = build(ArrayClip(num_frames=5), source=source, **PLAIN)
@@ -396,6 +488,7 @@ def test_errors_of_a_dataset_keep_their_message():
     ({'image_dtype': 'float16'}, "image_dtype is 'float16'; choose one of float32, uint8"),
     ({'min_scale_factor': 2.0}, 'expected 0 < min <= max'),
     ({'paste_probability': 1.5}, r'paste_probability is 1.5; it must lie in \[0, 1\]'),
+    ({'aim_probability': -0.5}, r'aim_probability is -0.5; it must lie in \[0, 1\]'),
     ({'num_frames': 1}, 'num_frames is 1; it must be at least 2'),
   ],
 )
