@@ -13,9 +13,12 @@ import struct
 import cv2
 import numpy as np
 from PIL import Image
+from PIL import ImageOps
 
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets import whole_file
+from feelvos_tf.datasets.names import IMAGE_SUFFIXES
+from feelvos_tf.datasets.names import natural_key
 
 VOID_ID = 255
 MAX_PIXELS = 1 << 26  # 8192 x 8192; a larger header is refused before anything is decoded.
@@ -152,6 +155,38 @@ def decode_mask(
   return mask
 
 
+def list_masks(folder) -> dict[str, pathlib.Path]:
+  """The masks of a folder of a data set.
+
+  Args:
+    folder: a folder; one that does not exist has no masks.
+
+  Returns:
+    {name without suffix: PNG file} in natural order. Hidden files are left out.
+
+  Raises:
+    ValueError: two files of one name, or pictures of another kind, which would be left out
+      without a word.
+  """
+  folder = pathlib.Path(folder)
+  if not folder.is_dir():
+    return {}
+  found = {}
+  for path in sorted(folder.iterdir(), key=lambda p: natural_key(p.name)):
+    suffix = path.suffix.lower()
+    if path.name.startswith('.') or suffix not in IMAGE_SUFFIXES:
+      continue
+    if suffix != '.png':
+      raise ValueError(f'{path}: a mask as {suffix} given, expected PNG; convert it')
+    if path.stem in found:
+      raise ValueError(
+        f'{folder}: both {found[path.stem].name} and {path.name} given, expected one mask of a '
+        'name; move one of them away'
+      )
+    found[path.stem] = path
+  return found
+
+
 def encode_mask(
   ids: np.ndarray, palette: np.ndarray | None = None, compress_level: int = 6
 ) -> bytes:
@@ -269,6 +304,7 @@ def _decode_pixels(data, name, bit_depth, is_palette):
   try:
     with Image.open(io.BytesIO(data)) as image:
       image.load()
+      image = ImageOps.exif_transpose(image)  # As frames are turned.
       values = np.array(image, dtype=np.uint8)  # A copy: callers may write to it.
       colours = image.getpalette('RGB') if is_palette else None
   # What Pillow raises for damaged chunks, bad checksums and cut-off files.

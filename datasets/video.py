@@ -7,15 +7,15 @@ objects of this class; segmentation, evaluation and conversion know nothing else
 import abc
 import collections.abc
 import dataclasses
+import os
 import pathlib
-import re
 
 import numpy as np
 
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.masks import Mask
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
+from feelvos_tf.datasets.names import IMAGE_SUFFIXES
+from feelvos_tf.datasets.names import natural_key
 
 
 class Video(abc.ABC):
@@ -41,6 +41,11 @@ class Video(abc.ABC):
   masked_frames: tuple[int, ...] = ()
   fps: float | None = None
   object_first_frames: dict[int, int] | None = None
+
+  @property
+  def files(self) -> collections.abc.Sequence[pathlib.Path]:
+    """The files that the frames are read from; empty for a source without files."""
+    return ()
 
   @abc.abstractmethod
   def frames(self, start: int = 0) -> collections.abc.Iterator[np.ndarray]:
@@ -126,12 +131,6 @@ class NumberedNames(collections.abc.Sequence):
     return (self[i] for i in range(self._length))
 
 
-def natural_key(name: str) -> tuple:
-  """Sort key that puts frame2 before frame10."""
-  parts = re.split(r'(\d+)', str(name))
-  return tuple((0, int(p), p) if p.isdecimal() else (1, p) for p in parts if p)
-
-
 def read_image(path) -> np.ndarray:
   """Reads an image file as uint8 [height, width, 3] RGB, upright, see `picture`.
 
@@ -154,8 +153,13 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
   return picture.decode(data, name, trusted=True)
 
 
-def list_images(folder) -> list[pathlib.Path]:
+def list_images(folder, leave_out: collections.abc.Iterable = ()) -> list[pathlib.Path]:
   """Image files of a folder in natural order; hidden files and other kinds are left out.
+
+  Args:
+    folder: the folder.
+    leave_out: files that are no frames although they may lie there (masks), or copies or links of
+      them.
 
   Raises:
     FileNotFoundError: there is no such folder.
@@ -167,6 +171,8 @@ def list_images(folder) -> list[pathlib.Path]:
   files = [
     p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')
   ]
+  for other in leave_out:
+    files = [p for p in files if not _is_same(p, other)]
   files.sort(key=lambda p: natural_key(p.name))
   stems = {}
   for path in files:
@@ -177,6 +183,16 @@ def list_images(folder) -> list[pathlib.Path]:
       )
     stems[path.stem] = path.name
   return files
+
+
+def _is_same(path, other):
+  """Whether two files are one, or have the same content."""
+  if not os.path.isfile(other):
+    return False
+  if os.path.samefile(path, other):
+    return True
+  same_size = os.path.getsize(path) == os.path.getsize(other)
+  return same_size and path.read_bytes() == pathlib.Path(other).read_bytes()
 
 
 def _size(shape):

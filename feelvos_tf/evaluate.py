@@ -24,6 +24,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
+from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import video as video_lib
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.evaluation import measures
@@ -334,7 +335,7 @@ def _segment(run, sequences, output_dir):
 
 def _video(files):
   frames = video_lib.list_images(files.frames)
-  truth = {name: files.truth / f'{name}.png' for name in sequences_lib.png_names(files.truth)}
+  truth = masks.list_masks(files.truth)
   given = {i: truth[p.stem] for i, p in enumerate(frames) if p.stem in truth}
   single_object = measures.PROTOCOLS[_protocol()].foreground_only
   return folder.FolderVideo(files.name, frames, given, single_object=single_object)

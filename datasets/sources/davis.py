@@ -8,7 +8,10 @@ mask on the first frame only.
 
 import functools
 import pathlib
+import re
 
+from feelvos_tf.datasets import masks as masks_lib
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.sources.folder import FolderVideo
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import Video
@@ -85,16 +88,18 @@ def read_split(root, year: str, split: str, resolution: str = '480p') -> list[st
       f'{candidates[0]}: no such split; expected one of '
       f'{", ".join(known) or "the lists of DAVIS " + year}'
     )
-  names = [_sequence_name(line) for line in path.read_text().splitlines() if line.strip()]
-  if not names:
+  frames = root / 'JPEGImages' / resolution
+  lines = names_lib.read_names(path, lambda name: '/' in name or (frames / name).is_dir())
+  if not lines:
     raise ValueError(f'{path}: an empty split given, expected one sequence name a line')
-  return list(dict.fromkeys(names))
+  names = dict.fromkeys(_sequence_name(line) for line in lines)
+  return [names_lib.check_name(name, str(path)) for name in names]
 
 
 def _sequence_name(line):
   """`bear`, or the folder of a pair `/JPEGImages/480p/bear/00000.jpg /Annotations/...`."""
-  first = line.split()[0]
-  return pathlib.PurePosixPath(first).parent.name if '/' in first else first
+  pair = re.match(r'/?JPEGImages/[^/]+/([^/]+)/[^/]+', line)
+  return pair[1] if pair else line
 
 
 def _select(names, sequences, split):
@@ -113,6 +118,6 @@ def _video(root, resolution, name, single_object):
   annotations = root / 'Annotations' / resolution / name
   if not annotations.is_dir():
     raise FileNotFoundError(f'{annotations}: no such folder; expected the masks of {name}')
-  files = {p.stem: p for p in annotations.glob('*.png')}
+  files = masks_lib.list_masks(annotations)
   masks = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
   return FolderVideo(name, frames, masks, single_object=single_object)

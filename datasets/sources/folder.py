@@ -10,6 +10,7 @@ import pathlib
 import cv2
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets import png_file
 from feelvos_tf.datasets.video import IMAGE_SUFFIXES
@@ -68,6 +69,10 @@ class FolderVideo(Video):
     self.single_object = single_object
     self.fps = fps
 
+  @property
+  def files(self):
+    return self.frame_paths
+
   @functools.cached_property
   def frame_size(self) -> tuple[int, int]:
     """(height, width) of the first frame, which all others must have."""
@@ -94,7 +99,9 @@ class FolderVideo(Video):
     path = self.frame_paths[index]
     found = picture.inspect(path.read_bytes(), str(path), trusted=True)
     # Decoders of TensorFlow neither turn a picture nor know what transparent pixels lie on.
-    eight_bit = found.kind == 'JPEG' or found.data[:8] == png_file.SIGNATURE and found.data[24] == 8
+    eight_bit = found.kind == 'JPEG' or (
+      found.data[:8] == png_file.SIGNATURE and found.data[24] == 8
+    )
     return (found.data, found.kind) if found.plain and eight_bit else None
 
   def mask(self, index):
@@ -160,6 +167,10 @@ class VideoFile(Video):
     self.frame_names = NumberedNames(self.num_frames)
     self.fps = fps if 0 < fps < 1000 else None
 
+  @property
+  def files(self):
+    return (self.path,)
+
   def frames(self, start=0):
     capture = self._open()
     count = 0
@@ -210,16 +221,17 @@ class VideoFile(Video):
       )
 
 
-def open_video(path, mask_path=None) -> Video:
+def open_video(path, mask_path=None, leave_out=()) -> Video:
   """Opens what a user has: a folder of images or a video file.
 
   Args:
     path: a folder of images (natural order: frame2 before frame10) or a video file.
     mask_path: None, the mask of the first frame, or (for a folder of images) a folder of masks
       that have the names of the frames they belong to.
+    leave_out: mask files that may lie among the frames of a folder and are none.
 
   Returns:
-    A Video. Nothing but the first frame of a video file has been decoded.
+    A Video; `left_out` has the names that were left out of a folder. Nothing but the first frame of a video file has been decoded.
 
   Raises:
     FileNotFoundError: a path does not exist.
@@ -229,18 +241,30 @@ def open_video(path, mask_path=None) -> Video:
   if mask_path is not None and not pathlib.Path(mask_path).exists():
     raise FileNotFoundError(f'{mask_path}: no such mask; give a palette or grey PNG')
   if path.is_dir():
-    frames = list_images(path)
+    leave_out = [*leave_out, *([mask_path] if mask_path is not None else [])]
+    frames = list_images(path, leave_out)
     if not frames:
       raise ValueError(
         f'{path}: a folder with 0 frames given, expected images '
         f'({", ".join(IMAGE_SUFFIXES)}); give the folder that holds the frames'
       )
-    return FolderVideo(path.resolve().name, frames, _masks_by_frame(frames, mask_path))
+    video = FolderVideo(path.resolve().name, frames, _masks_by_frame(frames, mask_path))
+    video.left_out = tuple(sorted(_image_names(path) - {p.name for p in frames}))
+    return video
   if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
     raise ValueError(f'{path}: a single image given, expected a video file or a folder of frames')
   if mask_path is not None and pathlib.Path(mask_path).is_dir():
     raise ValueError(f'{mask_path}: a folder given, expected the mask of the first frame as a PNG')
   return VideoFile(path, mask_path)
+
+
+def _image_names(folder):
+  """Names of the image files of a folder."""
+  return {
+    p.name
+    for p in folder.iterdir()
+    if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')
+  }
 
 
 def folder_sources(root, split: str = 'all', sparse_masks: bool = False) -> list[VideoSource]:
@@ -280,9 +304,11 @@ def _split_names(root, split):
   """(names of the videos, folder they are in)."""
   listing = root / f'{split}.txt'
   if listing.is_file():
-    return list(dict.fromkeys(listing.read_text().split())), root
+    found = names_lib.read_names(listing, lambda name: (root / name / 'frames').is_dir())
+    return [names_lib.check_name(name, str(listing)) for name in found], root
   base = root / split if (root / split).is_dir() else root
-  names = sorted((p.name for p in base.iterdir() if (p / 'frames').is_dir()), key=natural_key)
+  names = [p.name for p in base.iterdir() if (p / 'frames').is_dir() and not p.name.startswith('.')]
+  names.sort(key=natural_key)
   lists = sorted(p.stem for p in root.glob('*.txt'))
   if base == root and split != 'all' and (lists or not names):
     raise ValueError(
@@ -299,10 +325,10 @@ def _open_data_folder(path):
   if not (path / 'masks').is_dir():
     raise FileNotFoundError(f'{path / "masks"}: no such folder; expected the masks of {path.name}')
   known = {p.stem for p in frames}
-  stray = sorted(p.name for p in (path / 'masks').glob('*.png') if p.stem not in known)
+  stray = [p for stem, p in masks.list_masks(path / 'masks').items() if stem not in known]
   if stray:
     raise ValueError(
-      f'{path / "masks" / stray[0]}: a mask without a frame given, expected the '
+      f'{stray[0]}: a mask without a frame given, expected the '
       f'name of a frame, for example {frames[0].stem}.png'
     )
   return FolderVideo(path.name, frames, _masks_by_frame(frames, path / 'masks'))
@@ -315,7 +341,7 @@ def _masks_by_frame(frames, mask_path):
   mask_path = pathlib.Path(mask_path)
   if mask_path.is_file():
     return {0: mask_path}
-  files = {p.stem: p for p in sorted(mask_path.glob('*.png'), key=lambda p: natural_key(p.name))}
+  files = masks.list_masks(mask_path)
   found = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
   if not found:
     raise ValueError(

@@ -17,6 +17,7 @@ import zlib
 import cv2
 import numpy as np
 
+from feelvos_tf.datasets.masks import list_masks
 from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.masks import read_mask
 from feelvos_tf.datasets.masks import VOID_ID
@@ -166,11 +167,17 @@ def static_image_sources(
   images = list_images(base / 'images')
   if not images:
     raise ValueError(f'{base / "images"}: an empty split given, expected images')
+  files = list_masks(base / 'masks')
   return [
     VideoSource(
       path.stem,
       functools.partial(
-        _open_still, path, base / 'masks' / f'{path.stem}.png', num_frames, seed, motion
+        _open_still,
+        path,
+        files.get(path.stem, base / 'masks' / f'{path.stem}.png'),
+        num_frames,
+        seed,
+        motion,
       ),
     )
     for path in images

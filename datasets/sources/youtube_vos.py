@@ -12,6 +12,8 @@ import functools
 import json
 import pathlib
 
+from feelvos_tf.datasets import masks as masks_lib
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.sources.folder import FolderVideo
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import VideoSource
@@ -118,7 +120,7 @@ def read_meta(path) -> dict[str, tuple[VosObject, ...]]:
       '<split>/meta.json, <split>/JPEGImages and <split>/Annotations'
     )
   try:
-    content = json.loads(path.read_text())['videos']
+    content = json.loads(names_lib.read_text(path))['videos']
     videos = {
       name: tuple(
         sorted(
@@ -133,6 +135,7 @@ def read_meta(path) -> dict[str, tuple[VosObject, ...]]:
       '{"videos": {name: {"objects": {id: {"category", "frames"}}}}}'
     ) from error
   for name, objects in videos.items():
+    names_lib.check_name(name, str(path))
     bad = [o.object_id for o in objects if not 1 <= o.object_id <= 254]
     if bad:
       raise ValueError(f'{path}: video {name} has an object id {bad[0]}, expected 1..254')
@@ -151,6 +154,6 @@ def _open(folder, frame_folder, name, objects):
   annotations = folder / 'Annotations' / name
   if not annotations.is_dir():
     raise FileNotFoundError(f'{annotations}: no such folder; expected the masks of {name}')
-  files = {p.stem: p for p in annotations.glob('*.png')}
+  files = masks_lib.list_masks(annotations)
   masks = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
   return YoutubeVosVideo(name, frames, masks, objects)

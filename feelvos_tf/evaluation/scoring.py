@@ -15,7 +15,6 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets import worker_processes
 from feelvos_tf.evaluation import measures
-from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.evaluation.sequences import SequenceFiles
 
 _STATE_VERSION = 1  # raise it when the same files would be scored differently
@@ -75,6 +74,7 @@ class SequenceMasks:
     """
     self._files, self._missing_frames = files, missing_frames
     self.names, self.missing = files.frame_names(), []
+    self._truth = masks.list_masks(files.truth)
     if not files.results.is_dir():
       raise FileNotFoundError(
         f'{files.results}: no results for the sequence {files.name!r}, a folder of PNG masks '
@@ -82,13 +82,14 @@ class SequenceMasks:
       )
     # White in a grey file is an object if the first mask has no other one, else it is void.
     # Results made from such a mask may call the object 255, as it did.
-    self._binary = masks.read_mask(files.truth / f'{self.names[0]}.png').binary
+    self._results = masks.list_masks(files.results)
+    self._binary = masks.read_mask(self._truth[self.names[0]]).binary
     self._last = (-1, None)
 
   def truth(self, index: int) -> np.ndarray:
     """uint8 [height, width], ids of the ground truth with 255 for void."""
     if self._last[0] != index:  # kept, because `prediction` asks for the size
-      path = self._files.truth / f'{self.names[index]}.png'
+      path = self._truth[self.names[index]]
       white = 'object' if self._binary else 'void'
       self._last = index, masks.read_mask(path, grey_255=white).ids
     return self._last[1]
@@ -100,8 +101,9 @@ class SequenceMasks:
       FileNotFoundError: it is missing.
       ValueError: it cannot be read or has another size than the ground truth.
     """
-    path, truth = self._files.results / f'{self.names[index]}.png', self.truth(index)
-    if not path.is_file():
+    name, truth = self.names[index], self.truth(index)
+    path = self._results.get(name, self._files.results / f'{name}.png')
+    if name not in self._results:
       if self._missing_frames == 'error':
         raise FileNotFoundError(
           f'{path}: no such mask, one for every annotated frame expected; write it, or count '
@@ -179,9 +181,7 @@ def score_all(
     else:
       pending.append(files)
   # What has no results fails at once; then the longest, so that no process ends the run alone.
-  pending.sort(
-    key=lambda files: (files.results.is_dir(), -len(sequences_lib.png_names(files.truth)))
-  )
+  pending.sort(key=lambda files: (files.results.is_dir(), -len(masks.list_masks(files.truth))))
   for files, (scores, error) in _run(pending, options):
     if error is not None and options.on_error == 'fail':
       raise error

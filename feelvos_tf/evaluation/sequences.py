@@ -14,7 +14,9 @@ import pathlib
 import cv2
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.sources import davis
+from feelvos_tf.datasets.video import list_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ class SequenceFiles:
     Raises:
       FileNotFoundError: the folder is missing or holds no PNG file.
     """
-    names = png_names(self.truth)
+    names = list(masks.list_masks(self.truth))
     if not names:
       raise FileNotFoundError(
         f'{self.truth}: no ground-truth masks found, a folder of PNG masks expected; '
@@ -100,7 +102,9 @@ def youtube_vos_sequences(root, results_dir, names=None) -> list[SequenceFiles]:
       'meta.json expected, check --youtube_vos_root'
     )
   if names is None:
-    names = sorted(path.name for path in annotations.iterdir() if path.is_dir())
+    names = sorted(
+      p.name for p in annotations.iterdir() if p.is_dir() and not p.name.startswith('.')
+    )
   return _with_results(annotations, pathlib.Path(root) / 'JPEGImages', results_dir, names)
 
 
@@ -172,9 +176,9 @@ def with_ground_truth(
   """
 
   def has_truth(files):
-    num_masks = len(png_names(files.truth))
+    num_masks = len(masks.list_masks(files.truth))
     if sparse_masks_given and files.frames.is_dir():
-      return not num_masks or 2 * num_masks >= sum(1 for _ in files.frames.iterdir())
+      return not num_masks or 2 * num_masks >= len(list_images(files.frames))
     return num_masks != 1
 
   return [files for files in sequences if has_truth(files)]
@@ -220,13 +224,6 @@ def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
   return seen
 
 
-def png_names(folder: pathlib.Path) -> list[str]:
-  """Sorted names without suffix of the PNG files of a folder; empty if there is no folder."""
-  if not folder.is_dir():
-    return []
-  return sorted(path.stem for path in folder.iterdir() if path.suffix.lower() == '.png')
-
-
 def _unpack(video, folder):
   """Writes frames and masks of a video, unless they are there; the annotations come last."""
   frames, truth = folder / 'JPEGImages' / video.name, folder / 'Annotations' / video.name
@@ -250,6 +247,8 @@ def _unpack(video, folder):
 
 def _with_results(annotations, frames, results_dir, names):
   results = pathlib.Path(results_dir)
+  for name in names:
+    names_lib.check_name(name, 'a sequence')
   return [
     SequenceFiles(name, annotations / name, results / name, frames / name)
     for name in dict.fromkeys(names)
@@ -259,7 +258,7 @@ def _with_results(annotations, frames, results_dir, names):
 def _meta_objects(path):
   """Yields (video, object id, entry) of a YouTube-VOS meta.json."""
   try:
-    videos = json.loads(path.read_text(encoding='utf-8'))['videos']
+    videos = json.loads(names_lib.read_text(path))['videos']
     found = [
       (video, int(object_id), entry)
       for video, content in videos.items()

@@ -56,10 +56,11 @@ def _checked_masks(results, frames, given):
   names = [p.stem for p in video.list_images(frames)]
   if not names:
     raise FileNotFoundError(f'{frames}: no frames found, a folder of images expected')
-  allowed, shape = given
+  allowed, shape, white_is_1 = given
+  files = masks.list_masks(results)
   for name in names:
-    file = results / f'{name}.png'
-    if not file.is_file():
+    file = files.get(name, results / f'{name}.png')
+    if name not in files:
       raise FileNotFoundError(
         f'{file}: no such mask, the server expects one for every frame; write it and pack again'
       )
@@ -69,25 +70,34 @@ def _checked_masks(results, frames, given):
         f'{file}: a mask of {mask.ids.shape[1]}x{mask.ids.shape[0]} pixels given, '
         f'{shape[1]}x{shape[0]} (the given masks) expected'
       )
+    is_indexed = mask.palette is not None
+    if white_is_1 and (mask.ids == masks.VOID_ID).any():
+      # Results made from a black and white mask call its object 255, as it did.
+      mask.ids[mask.ids == masks.VOID_ID] = 1
+      is_indexed = False
     extra = set(np.unique(mask.ids).tolist()) - allowed
     if extra:
       raise ValueError(
         f'{file}: ids {sorted(extra)} given, only {sorted(allowed)} of the given masks expected; '
         'the server refuses others'
       )
-    is_indexed = mask.palette is not None
     yield name, file.read_bytes() if is_indexed else masks.encode_mask(mask.ids)
 
 
 def _given(folder, layout):
-  """(ids of the given masks and background, their size). DAVIS gives the first one only."""
-  files = sorted(pathlib.Path(folder).glob('*.png'))
+  """What a method was given; DAVIS gives the first mask only.
+
+  Returns:
+    (ids of the given masks and background, their size, whether they are black and white).
+  """
+  files = list(masks.list_masks(folder).values())
   files = files[:1] if layout == 'davis' else files
   if not files:
     raise FileNotFoundError(f"{folder}: no given masks found, at least the first frame's expected")
-  ids, shape = {0}, None
+  ids, shape, binary = {0}, None, True
   for file in files:
     mask = masks.read_mask(file)
     ids.update(mask.object_ids)
     shape = mask.ids.shape
-  return ids, shape
+    binary = binary and mask.binary
+  return ids, shape, binary

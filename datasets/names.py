@@ -1,0 +1,120 @@
+"""Names in lists and of files: one way to read them, and to tell a name from a path."""
+
+from collections.abc import Callable
+import os
+import pathlib
+import re
+import unicodedata
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
+
+
+def natural_key(name: str) -> tuple:
+  """Sort key that puts frame2 before frame10."""
+  parts = re.split(r'(\d+)', str(name))
+  return tuple((0, int(p), p) if p.isdecimal() else (1, p) for p in parts if p)
+
+
+def check_name(name: str, where: str) -> str:
+  """Returns a name that may be a folder or file of its own, below the one it is put into.
+
+  Args:
+    name: for example of a sequence, from a flag, a list or a record.
+    where: what messages call its origin.
+
+  Raises:
+    ValueError: empty, `.` or `..`, or with a slash or a zero byte: results would be read or
+      written elsewhere.
+  """
+  if name in ('', '.', '..') or '/' in name or '\0' in name:
+    raise ValueError(
+      f'{where}: {name!r} given, expected the name of a folder without slashes, for example bear'
+    )
+  return name
+
+
+def check_local(path, where: str) -> None:
+  """Refuses an address.
+
+  Args:
+    path: value of a flag.
+    where: its name.
+
+  Raises:
+    ValueError: it begins like an address, and there is no such file.
+  """
+  match = re.match(r'([a-zA-Z][a-zA-Z0-9+.-]+):/', str(path))
+  if match and not os.path.exists(path):
+    raise ValueError(
+      f'{where}={path}: an address ({match[1]}:) given, expected a file or folder on this machine; '
+      'download it first'
+    )
+
+
+def read_text(path) -> str:
+  """Text of a file in UTF-8 or UTF-16, with or without a byte order mark, as editors save it.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: neither UTF-8 nor marked as UTF-16.
+  """
+  data = pathlib.Path(path).read_bytes()
+  encoding = 'utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
+  try:
+    return data.decode(encoding)
+  except UnicodeDecodeError:
+    if encoding == 'utf-8-sig':  # Names of files may be any bytes; Python reads them so.
+      return data.decode(encoding, 'surrogateescape')
+    raise ValueError(f'{path}: a damaged UTF-16 text given, expected UTF-8') from None
+
+
+def read_names(path, exists: Callable[[str], bool] | None = None) -> list[str]:
+  """Names of a list: one a line, each once, in the order of the list.
+
+  Spaces inside a name belong to it. Blank lines, lines that begin with `#`, spaces around a name
+  and slashes behind it are left out. A remark behind a name (` # ...`) is left out unless a folder
+  has the whole line as its name.
+
+  Args:
+    path: a text file, see `read_text`.
+    exists: says whether something of this name is there. It chooses between readings of a line:
+      as it is, without a remark, with its letters composed or decomposed (macOS decomposes
+      umlauts), and, for lists in one line, word by word. None takes every line as it is without
+      remark.
+
+  Returns:
+    The names; those that do not exist are among them, as they stand in the list.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is no text.
+  """
+  found = []
+  for line in read_text(path).splitlines():
+    line = line.strip().rstrip('/')
+    if line and not line.startswith('#'):
+      found.extend(_names_of_line(line, exists))
+    elif line and exists is not None and exists(line):
+      found.append(line)  # A folder may be called #1.
+  return list(dict.fromkeys(found))
+
+
+def printable(text) -> str:
+  """A name for messages and pictures: bytes of it that are not UTF-8 become question marks."""
+  return os.fsencode(str(text)).decode('utf-8', 'replace').replace('\ufffd', '?')
+
+
+def _names_of_line(line, exists):
+  without_remark = line
+  for mark in (' #', '\t#'):
+    without_remark = without_remark.split(mark)[0]
+  without_remark = without_remark.rstrip().rstrip('/')
+  if exists is None:
+    return [without_remark]
+  for text in (line, without_remark):
+    for form in (None, 'NFC', 'NFD'):
+      name = text if form is None else unicodedata.normalize(form, text)
+      if exists(name):
+        return [name]
+  words = without_remark.split()
+  return words if len(words) > 1 and all(exists(word) for word in words) else [without_remark]
