@@ -1,0 +1,101 @@
+"""Object ids out of colours: masks that were painted in a few exact colours.
+
+Black and transparent pixels are background. Which id a colour gets: its index in the DAVIS palette
+if all colours are in it (so that a palette mask that some program turned into RGB gets its ids
+back), else 1, 2, ... in falling order of (red, green, blue): red, green, blue are 1, 2, 3. Grey
+pixels only: the grey value is the id, as in a grey file.
+"""
+
+import cv2
+import numpy as np
+
+from feelvos_tf.datasets import masks
+
+MOST_COLOURS = 255
+_SOME_THIN = 3  # Colours on outlines only: this many, if they are the majority, are smoothing.
+
+
+def ids_of_colours(pixels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray | None, dict]:
+  """Turns colours into ids.
+
+  Args:
+    pixels: uint8 [height, width, 3 or 4] RGB or RGBA.
+    name: what messages call the file.
+
+  Returns:
+    (ids uint8 [height, width], palette uint8 [256, 3] with the colours at their ids or None for
+    grey, {id: text that names the colour}).
+
+  Raises:
+    ValueError: soft transparency, too many colours, smoothed outlines, or no background.
+  """
+  colours, inverse = _background_is_black(pixels, name)
+  if len(colours) > MOST_COLOURS + 1:
+    raise ValueError(
+      f'{name}: an image of {len(colours)} colours given, expected a mask of few exact colours on '
+      'black; paint without smoothing and save it as PNG'
+    )
+  _refuse_smoothed(colours, inverse, name)
+  if (colours == colours[:, :1]).all():
+    return colours[inverse, 0], None, {}
+  if colours[0].any():
+    raise ValueError(
+      f'{name}: {_hex_list(colours)} given and no black or transparent pixel, expected a black or '
+      'transparent background; paint the background black'
+    )
+  ids = _ids(colours)
+  palette = masks.DAVIS_PALETTE.copy()
+  palette[ids] = colours
+  return ids[inverse], palette, {int(i): hex_colour(c) for i, c in zip(ids, colours) if i}
+
+
+def hex_colour(colour) -> str:
+  """`#ff0000` of (255, 0, 0)."""
+  return '#{:02x}{:02x}{:02x}'.format(*(int(c) for c in colour))
+
+
+def _background_is_black(pixels, name):
+  """(colours uint8 [n, 3] in rising order, index of each pixel's colour [height, width])."""
+  rgb = pixels[..., :3]
+  if pixels.shape[2] == 4:
+    alpha = pixels[..., 3]
+    soft = np.unique(alpha[alpha > 0])
+    if len(soft) > 1:
+      raise ValueError(
+        f'{name}: {len(soft)} degrees of transparency given, expected pixels that are there or '
+        'not; paint without smoothing, or add --threshold=0.5 for a mask of one object'
+      )
+    rgb = np.where(alpha[..., None] > 0, rgb, 0)
+  packed = rgb.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+  values, inverse = np.unique(packed, return_inverse=True)
+  colours = np.stack([values >> 16, values >> 8 & 255, values & 255], -1).astype(np.uint8)
+  return colours, inverse.reshape(packed.shape)
+
+
+def _ids(colours):
+  """uint8 id of each colour."""
+  palette = {tuple(c): i for i, c in reversed(list(enumerate(masks.DAVIS_PALETTE.tolist())))}
+  known = [palette.get(tuple(c)) for c in colours.tolist()]
+  if None not in known and masks.VOID_ID not in known:
+    return np.array(known, np.uint8)
+  return np.array([0, *range(len(colours) - 1, 0, -1)], np.uint8)  # Colours rise.
+
+
+def _refuse_smoothed(colours, inverse, name):
+  """Raises ValueError if most colours only lie on outlines."""
+  if len(colours) <= _SOME_THIN:
+    return
+  values = inverse.astype(np.uint8)
+  kernel = np.ones((3, 3), np.uint8)
+  solid = np.unique(values[cv2.erode(values, kernel) == cv2.dilate(values, kernel)])
+  thin = len(colours) - len(solid)
+  if thin >= _SOME_THIN and 2 * thin > len(colours):
+    raise ValueError(
+      f'{name}: smoothed colours given ({thin} of {len(colours)} only on outlines), expected few '
+      'exact colours; paint or resize the mask without smoothing and save it as PNG'
+    )
+
+
+def _hex_list(colours):
+  listed = ', '.join(hex_colour(c) for c in colours[:4])
+  return f'{listed}, ...' if len(colours) > 4 else listed

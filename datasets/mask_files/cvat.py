@@ -1,0 +1,145 @@
+"""Masks out of CVAT's XML, "CVAT for images 1.1" and "CVAT for video 1.1", and its label map.
+
+Format: https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/. `SegmentationClass` is the
+folder of coloured masks of "Segmentation mask 1.1"; `labelmap.txt` beside it names the colours.
+"""
+
+import pathlib
+from xml.etree import ElementTree
+
+import numpy as np
+
+from feelvos_tf.datasets import names
+from feelvos_tf.datasets.mask_files import shapes
+from feelvos_tf.datasets.mask_files.picking import pick
+
+_SHAPES = ('polygon', 'mask', 'box', 'ellipse')
+
+
+def read(data: bytes, name: str, frame_name: str) -> tuple[tuple[int, int], list[shapes.Instance]]:
+  """The objects of one image, or of the first frame that tracks of a video have.
+
+  Args:
+    data: content of the XML file.
+    name: what messages call the file.
+    frame_name: name of the frame that is wanted, without suffix.
+
+  Returns:
+    ((height, width), instances from back to front).
+
+  Raises:
+    ValueError: not CVAT's XML, no such image, or a damaged shape.
+  """
+  if b'<!DOCTYPE' in data or b'<!ENTITY' in data:
+    raise ValueError(f'{name}: an XML file with a document type given, expected one of CVAT')
+  try:
+    root = ElementTree.fromstring(data)
+  except ElementTree.ParseError as error:
+    raise ValueError(f'{name}: a damaged XML file given ({error}); export it again') from None
+  if root.tag != 'annotations':
+    raise ValueError(f'{name}: XML with <{root.tag}> given, expected <annotations> of CVAT')
+  images = root.findall('image')
+  if images:
+    image = pick(images, [i.get('name', '') for i in images], frame_name, name, 'images')
+    size = int(image.get('height')), int(image.get('width'))
+    return size, _of_image(image, size, name)
+  return _of_tracks(root, name)
+
+
+def read_label_map(path) -> dict[tuple[int, int, int], str]:
+  """{colour: label} of a labelmap.txt, in its order; lines are `label:r,g,b:parts:actions`.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: a line that is none.
+  """
+  found = {}
+  for line in names.read_names(path):
+    parts = line.split(':')
+    try:
+      red, green, blue = (int(v) for v in parts[1].split(','))
+    except (IndexError, ValueError):
+      raise ValueError(
+        f'{path}: {line!r} given, expected label:red,green,blue:: as CVAT writes it'
+      ) from None
+    found[red, green, blue] = parts[0]
+  return found
+
+
+def label_map_of(path) -> pathlib.Path | None:
+  """The labelmap.txt that belongs to a coloured mask, or None."""
+  path = pathlib.Path(path)
+  for folder in (path.parent, path.parent.parent):
+    if (folder / 'labelmap.txt').is_file():
+      return folder / 'labelmap.txt'
+  return None
+
+
+def _of_image(image, size, name):
+  groups = {}
+  elements = [e for e in image if e.tag in _SHAPES]
+  for number, element in sorted(enumerate(elements), key=lambda e: int(e[1].get('z_order') or 0)):
+    group = element.get('group_id') or '0'
+    label = element.get('label', '')
+    key = (label, f'group {group}') if group != '0' else (label, number)
+    where = _drawn(element, size, name)
+    groups[key] = groups[key] | where if key in groups else where
+  return [shapes.Instance(label, where) for (label, _), where in groups.items()]
+
+
+def _of_tracks(root, name):
+  tracks = root.findall('track')
+  sizes = [(s.findtext('height'), s.findtext('width')) for s in root.iter('original_size')]
+  if not tracks or not sizes or None in sizes[0]:
+    raise ValueError(
+      f'{name}: {len(tracks)} tracks and {len(sizes)} sizes of images given, expected <image> '
+      'elements, or <track> elements with <original_size>; export as CVAT 1.1'
+    )
+  size = int(sizes[0][0]), int(sizes[0][1])
+  shown = [
+    (track, element)
+    for track in tracks
+    for element in track
+    if element.tag in _SHAPES and element.get('outside') != '1'
+  ]
+  first = min((int(e.get('frame', 0)) for _, e in shown), default=0)
+  found = [(t, e) for t, e in shown if int(e.get('frame', 0)) == first]
+  found.sort(key=lambda pair: int(pair[1].get('z_order') or 0))
+  return size, [shapes.Instance(t.get('label', ''), _drawn(e, size, name)) for t, e in found]
+
+
+def _drawn(element, size, name):
+  try:
+    numbers = {k: float(element.get(k)) for k in _NUMBERS[element.tag]}
+    if element.tag == 'polygon':
+      points = [[float(v) for v in pair.split(',')] for pair in element.get('points').split(';')]
+      return shapes.polygon(points, size)
+    if element.tag == 'box':
+      corners = (numbers['xtl'], numbers['ytl']), (numbers['xbr'], numbers['ybr'])
+      return shapes.rectangle(*corners, size)
+    if element.tag == 'ellipse':
+      centre, radii = (numbers['cx'], numbers['cy']), (numbers['rx'], numbers['ry'])
+      return shapes.ellipse(centre, radii, float(element.get('rotation') or 0), size)
+    return _bitmap(element, numbers, size)
+  except (TypeError, ValueError, AttributeError) as error:
+    raise ValueError(
+      f'{name}: a damaged {element.tag} of {element.get("label")!r} given ({error}); export it again'
+    ) from None
+
+
+_NUMBERS = {
+  'polygon': (),
+  'box': ('xtl', 'ytl', 'xbr', 'ybr'),
+  'ellipse': ('cx', 'cy', 'rx', 'ry'),
+  'mask': ('left', 'top', 'width', 'height'),
+}
+
+
+def _bitmap(element, numbers, size):
+  left, top, width, height = (int(numbers[k]) for k in _NUMBERS['mask'])
+  part = shapes.runs([int(v) for v in element.get('rle').split(',')], (height, width), False)
+  where = np.zeros(size, bool)
+  if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
+    raise ValueError('it reaches beyond the image')
+  where[top : top + height, left : left + width] = part
+  return where

@@ -1,0 +1,80 @@
+"""Masks out of labelme's JSON (https://github.com/wkentaro/labelme): one file an image."""
+
+import base64
+import binascii
+import io
+
+import numpy as np
+from PIL import Image
+
+from feelvos_tf.datasets.mask_files import shapes
+
+_NOT_OBJECTS = ('_background_', '__ignore__', 'background')
+
+
+def is_labelme(content) -> bool:
+  """Whether parsed JSON looks like labelme's."""
+  return isinstance(content, dict) and isinstance(content.get('shapes'), list)
+
+
+def read(content, name: str) -> tuple[tuple[int, int], list[shapes.Instance]]:
+  """The objects of the image; shapes with one label and one group are one object.
+
+  Args:
+    content: parsed JSON.
+    name: what messages call the file.
+
+  Returns:
+    ((height, width), instances in the order of the file). A label that is a number is the id.
+
+  Raises:
+    ValueError: a shape without an area.
+  """
+  size = int(content['imageHeight']), int(content['imageWidth'])
+  groups = {}
+  for number, shape in enumerate(content['shapes']):
+    label = str(shape.get('label', ''))
+    if label in _NOT_OBJECTS:
+      continue
+    group = shape.get('group_id')
+    key = (label, number if group is None else f'group {group}')
+    where = _drawn(shape, label, size, name)
+    groups[key] = groups[key] | where if key in groups else where
+  labels = [label for label, _ in groups]
+  numbers = all(l.isdecimal() and 1 <= int(l) <= 255 for l in labels)
+  if numbers:  # Every shape of a number is a part of that object.
+    merged = {}
+    for (label, _), where in groups.items():
+      merged[label] = merged[label] | where if label in merged else where
+    return size, [shapes.Instance(l, where, int(l)) for l, where in merged.items()]
+  return size, [shapes.Instance(label, where) for (label, _), where in groups.items()]
+
+
+def _drawn(shape, label, size, name):
+  kind, points = shape.get('shape_type') or 'polygon', shape.get('points') or []
+  if kind == 'polygon':
+    return shapes.polygon(points, size)
+  if kind == 'rectangle' and len(points) == 2:
+    return shapes.rectangle(*points, size)
+  if kind == 'circle' and len(points) == 2:
+    return shapes.circle(*points, size)
+  if kind == 'mask' and shape.get('mask'):
+    return _bitmap(shape['mask'], points, size, name)
+  raise ValueError(
+    f'{name}: {label or "a shape"} is a {kind} of {len(points)} points, expected a polygon, '
+    'rectangle, circle or mask: an area'
+  )
+
+
+def _bitmap(text, points, size, name):
+  """A PNG in base64 that covers the box whose corners are `points`."""
+  try:
+    with Image.open(io.BytesIO(base64.b64decode(text)), formats=['PNG']) as image:
+      part = np.array(image.convert('L')) > 0
+  except (OSError, SyntaxError, binascii.Error, Image.DecompressionBombError):
+    raise ValueError(f'{name}: a damaged mask inside the file given; save it again') from None
+  where = np.zeros(size, bool)
+  x, y = (max(0, round(v)) for v in points[0])
+  part = part[: max(0, size[0] - y), : max(0, size[1] - x)]
+  where[y : y + part.shape[0], x : x + part.shape[1]] = part
+  return where

@@ -1,0 +1,100 @@
+"""Shapes that annotation tools store, drawn: polygons, rectangles, circles, run lengths."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+_FINER = 5  # Odd, so that the middle of a pixel is the middle of one of its parts.
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+  """One object of an annotation file.
+
+  Attributes:
+    name: its label, for messages.
+    where: bool [height, width].
+    object_id: the id that the file asks for, or None.
+  """
+
+  name: str
+  where: np.ndarray
+  object_id: int | None = None
+
+
+def polygon(points, size) -> np.ndarray:
+  """The pixels whose middle lies inside a polygon.
+
+  Args:
+    points: [[x, y], ...] in pixels; (0, 0) is the corner of the picture, not the middle of a pixel.
+    size: (height, width).
+
+  Returns:
+    bool [height, width].
+
+  Raises:
+    ValueError: fewer than three points, or coordinates that are no finite numbers.
+  """
+  points = np.asarray(points, np.float64)
+  if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
+    raise ValueError('a polygon of fewer than 3 points, or without numbers, given')
+  result = np.zeros(size, bool)
+  # Only the part that the polygon covers is drawn finely.
+  low = np.clip(np.floor(points.min(0)).astype(int), 0, [size[1], size[0]])
+  high = np.clip(np.ceil(points.max(0)).astype(int), 0, [size[1], size[0]])
+  width, height = high - low
+  if width <= 0 or height <= 0:
+    return result
+  canvas = np.zeros((height * _FINER, width * _FINER), np.uint8)
+  fine = np.clip((points - low) * _FINER, -(2**20), 2**20)
+  cv2.fillPoly(canvas, [np.round(fine).astype(np.int32)], 1)
+  middle = _FINER // 2
+  result[low[1] : high[1], low[0] : high[0]] = canvas[middle::_FINER, middle::_FINER]
+  return result
+
+
+def rectangle(corner, opposite, size) -> np.ndarray:
+  """A filled rectangle, see `polygon`; corners (x, y)."""
+  (x0, y0), (x1, y1) = corner, opposite
+  return polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], size)
+
+
+def circle(centre, edge, size) -> np.ndarray:
+  """A filled circle around (x, y) through the point (x, y) `edge`; see `polygon`."""
+  (x, y), radius = centre, float(np.hypot(*np.subtract(edge, centre)))
+  columns, rows = np.arange(size[1]) + 0.5 - x, np.arange(size[0]) + 0.5 - y
+  return columns[None] ** 2 + rows[:, None] ** 2 <= radius**2
+
+
+def ellipse(centre, radii, degrees, size) -> np.ndarray:
+  """A filled ellipse around (x, y) with radii (x, y), turned by degrees; see `polygon`."""
+  turn = np.deg2rad(degrees)
+  columns, rows = np.arange(size[1]) + 0.5 - centre[0], np.arange(size[0]) + 0.5 - centre[1]
+  along = columns[None] * np.cos(turn) + rows[:, None] * np.sin(turn)
+  across = rows[:, None] * np.cos(turn) - columns[None] * np.sin(turn)
+  return (along / max(radii[0], 1e-9)) ** 2 + (across / max(radii[1], 1e-9)) ** 2 <= 1
+
+
+def runs(counts, size, column_first: bool) -> np.ndarray:
+  """Run lengths that begin with background.
+
+  Args:
+    counts: numbers of pixels, background and object in turn.
+    size: (height, width).
+    column_first: runs go down the columns (COCO), not along the rows (CVAT).
+
+  Returns:
+    bool [height, width].
+
+  Raises:
+    ValueError: the runs do not add up to the size.
+  """
+  counts = np.asarray(counts, np.int64)
+  if counts.ndim != 1 or (counts < 0).any() or counts.sum() != size[0] * size[1]:
+    raise ValueError(
+      f'run lengths of {int(counts.sum())} pixels given, expected {size[0]}x{size[1]} '
+      f'(height x width), {size[0] * size[1]}'
+    )
+  flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+  return flat.reshape(size[1], size[0]).T if column_first else flat.reshape(size)
