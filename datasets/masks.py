@@ -13,7 +13,6 @@ import struct
 import cv2
 import numpy as np
 from PIL import Image
-from PIL import ImageOps
 
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets import whole_file
@@ -304,7 +303,6 @@ def _decode_pixels(data, name, bit_depth, is_palette):
   try:
     with Image.open(io.BytesIO(data)) as image:
       image.load()
-      image = ImageOps.exif_transpose(image)  # As frames are turned.
       values = np.array(image, dtype=np.uint8)  # A copy: callers may write to it.
       colours = image.getpalette('RGB') if is_palette else None
   # What Pillow raises for damaged chunks, bad checksums and cut-off files.

@@ -24,10 +24,26 @@ def appearing(path) -> Iterator[pathlib.Path]:
   path = pathlib.Path(path)
   temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
   try:
-    yield temporary
-    os.replace(temporary, path)
+    with named_errors(path):
+      yield temporary
+      os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named_errors(path) -> Iterator[None]:
+  """Gives errors of the `with` block that lack a file's name (a full disk's do) that of `path`.
+
+  Raises:
+    OSError: what the block raises, with a name.
+  """
+  try:
+    yield
+  except OSError as error:
+    if error.filename is None and error.errno is not None:
+      error.filename = str(path)
+    raise
 
 
 def write_text(path, text: str) -> None:

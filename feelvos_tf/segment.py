@@ -9,9 +9,13 @@ result/overlay.mp4 and result/overview.png. With a DAVIS-style root:
 
 writes result/masks/bear/*.png, result/bear.overlay.mp4, result/bear.overview.png and so on, a
 folder that `python -m feelvos_tf.evaluate --results_dir=result/masks` takes.
+
+The output folder knows which files runs wrote (`runtime/result_folder.py`): --overwrite replaces
+those and no others, and after an interruption the same command goes on where it was.
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 
@@ -20,12 +24,13 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import flags
 
 from feelvos_tf.datasets import masks
-from feelvos_tf.datasets import writers
+from feelvos_tf.datasets import names
+from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.model import default_model
-from feelvos_tf.runtime import background
 from feelvos_tf.runtime import command_line
-from feelvos_tf.runtime import progress
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import segment_run
 from feelvos_tf.runtime import segmenter_flags
 
 FLAGS = flags.FLAGS
@@ -36,11 +41,28 @@ def define_flags():
   flags.DEFINE_string(
     'input', None, 'Video file, folder of frames, or DAVIS-style root with --sequence.'
   )
-  flags.DEFINE_string(
+  flags.DEFINE_multi_string(
     'mask',
+    [],
+    'Masks of the objects on the first frame: a picture (palette or grey: values are object ids; '
+    'or few exact colours on black), a COCO, labelme, CVAT or YOLO file, a folder, or, repeated, '
+    'one picture an object. DAVIS roots bring their own.',
+  )
+  flags.DEFINE_float(
+    'threshold',
     None,
-    'PNG with the masks of the objects on the first frame: palette '
-    'or grey, pixel values are object ids. DAVIS roots bring their own.',
+    'The mask is soft grey of one object: grey from here on is the object; a share of white (0.5) '
+    'or a level (128).',
+  )
+  flags.DEFINE_bool(
+    'resize_mask', False, 'Resize a mask that differs from the frames in scale only.'
+  )
+  flags.DEFINE_enum(
+    'value_255',
+    'auto',
+    ['auto', 'object', 'void'],
+    'What 255 in the mask is next to other ids; auto: void (nobody) where it is a thin line along '
+    'objects.',
   )
   flags.DEFINE_multi_string('sequence', [], 'Sequence of a DAVIS-style root; may be repeated.')
   flags.DEFINE_string('resolution', '480p', 'Folder of the DAVIS-style root to take.')
@@ -48,7 +70,7 @@ def define_flags():
   flags.DEFINE_bool(
     'overwrite',
     False,
-    'Write to a folder that is not empty; masks of an earlier run in it are removed.',
+    'Write to a folder that is not empty: results of earlier runs are replaced, other files stay.',
   )
   flags.DEFINE_string(
     'model',
@@ -76,86 +98,32 @@ def main():
   """Checks flags and files, then segments one video after another."""
   jobs = _jobs()
   segmenter_flags.from_flags()  # Before anything is written.
-  output = pathlib.Path(FLAGS.output)
-  _prepare_output(output)
-  first_masks = [_first_mask(video, mask_path, bool(name)) for video, mask_path, name in jobs]
-  segmenter = _segmenter()
-  for (video, _, name), mask in zip(jobs, first_masks):
-    count = segment(segmenter, video, mask, output, name, FLAGS.pictures)
-    print(f'{video.name}: {count} masks in {output / "masks" / name}')
+  _mask_options()
+  path = pathlib.Path(FLAGS.output)
+  result_folder.check_inputs(path, [p for video, given, _ in jobs for p in (*video.files, *given)])
+  first_masks = [_first_mask(video, paths, bool(name)) for video, paths, name in jobs]
+  with result_folder.ResultFolder(path, _run_id(jobs, first_masks), FLAGS.overwrite) as output:
+    segmenter = _segmenter()
+    for (video, _, name), mask in zip(jobs, first_masks):
+      count = segment_run.segment(segmenter, video, mask, output, name, FLAGS.pictures)
+      print(f'{video.name}: {count} masks in {path / "masks" / name}')
+    output.finish()
 
 
-def segment(segmenter, video, first_mask, output, name='', pictures=True):
-  """Segments one video and writes the results while frames come.
-
-  Args:
-    segmenter: `segmenter.VideoSegmenter`.
-    video: `feelvos_tf.datasets.video.Video`.
-    first_mask: `feelvos_tf.datasets.masks.Mask` of the first frame.
-    output: folder to write to.
-    name: '' for one video, else the sub-folder of `masks` and the stem of the pictures.
-    pictures: bool, overlay video and contact sheet too.
-
-  Returns:
-    Number of masks written. If a frame cannot be read, the masks before it are there and its
-    error is raised.
-  """
-  output = pathlib.Path(output)
-  mask_folder = output / 'masks' / name
-  mask_folder.mkdir(parents=True, exist_ok=True)
-  for old in mask_folder.glob('*.png'):  # Of a longer video, they would pass for this one's.
-    old.unlink()
-  prefix = f'{name}.' if name else ''
-  with (
-    Results(
-      mask_folder,
-      output / f'{prefix}overlay.mp4',
-      output / f'{prefix}overview.png',
-      first_mask,
-      video.fps,
-      pictures,
-    ) as results,
-    background.BackgroundCalls(results.write) as write,
-    progress.Progress(video.num_frames, 'frames', video.name) as bar,
-  ):
-    for index, frame in enumerate(background.prefetch(video.frames())):
-      if index == 0:
-        result = segmenter.start(frame, first_mask.ids)
-      else:
-        result = segmenter.step(frame)
-      write(video.frame_names[index], frame, result.mask)
-      bar.advance()
-  return bar.count
-
-
-class Results:
-  """Writes masks, overlay video and contact sheet, frame by frame; a context manager."""
-
-  def __init__(self, mask_folder, overlay_path, overview_path, first_mask, fps, pictures=True):
-    self._mask_folder = mask_folder
-    self._palette = first_mask.palette
-    self._overlay = writers.OverlayVideoWriter(overlay_path, fps) if pictures else None
-    self._sheet = writers.ContactSheet(overview_path) if pictures else None
-
-  def write(self, name, frame, ids):
-    """Writes frame `name` (str): image uint8 [height, width, 3], ids uint8 [height, width]."""
-    masks.write_mask(self._mask_folder / f'{name}.png', ids, self._palette)
-    if self._overlay is not None:
-      picture = masks.overlay(frame, ids, self._palette, void_id=None)
-      self._overlay.write_picture(picture)
-      self._sheet.add(picture, name)
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *error):
-    if self._overlay is not None:
-      self._overlay.close()
-      self._sheet.write()
+def _run_id(jobs, first_masks):
+  """Hash of what decides the masks, the frames left aside: they are compared one by one."""
+  model = FLAGS.seeded_model or result_folder.file_digest(default_model.model_path(FLAGS.model))
+  given = [
+    [name, mask.ids.shape, result_folder.digest(mask.ids.tobytes())]
+    + [None if mask.palette is None else mask.palette.tolist()]
+    for (_, _, name), mask in zip(jobs, first_masks)
+  ]
+  options = {n: FLAGS[n].value for n in (*segmenter_flags.FLAG_NAMES, 'previous_prediction')}
+  return result_folder.digest(json.dumps([model, options, given], default=str).encode())
 
 
 def _jobs():
-  """List of (Video, path of the first mask, name of the output) the flags ask for."""
+  """List of (Video, paths of the first mask, name of the output) the flags ask for."""
   for flag in ('input', 'output'):
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')
@@ -173,48 +141,62 @@ def _jobs():
     )
   if not FLAGS.mask:
     raise command_line.UsageError('--mask is missing: a PNG with the objects on the first frame.')
+  for flag, values in (('input', [FLAGS.input]), ('mask', FLAGS.mask)):
+    for value in values:
+      names.check_local(value, f'--{flag}')
   if not root.exists():
     raise FileNotFoundError(f'{root}: no such file or folder; check --input.')
-  return [(folder.open_video(root), pathlib.Path(FLAGS.mask), '')]
+  paths = [pathlib.Path(path) for path in FLAGS.mask]
+  missing = [path for path in paths if not path.exists()]
+  if missing:
+    raise FileNotFoundError(f'{missing[0]}: no such mask file; check --mask.')
+  video = folder.open_video(root, leave_out=paths)
+  for name in getattr(video, 'left_out', ()):
+    print(f'{root}: {name} is the mask, not a frame')
+  return [(video, paths, '')]
 
 
 def _davis_job(root, images, sequence):
+  names.check_name(sequence, '--sequence')
   if not (images / sequence).is_dir():
     raise FileNotFoundError(
       f'{images / sequence}: no such folder; expected frames of the sequence '
       f'{sequence} there. Check --input, --sequence and --resolution.'
     )
   video = folder.open_video(images / sequence)
-  mask = root / 'Annotations' / FLAGS.resolution / sequence / f'{video.frame_names[0]}.png'
-  return video, mask, sequence
+  name = video.frame_names[0]
+  annotations = root / 'Annotations' / FLAGS.resolution / sequence
+  mask = masks.list_masks(annotations).get(name, annotations / f'{name}.png')
+  return video, [mask], sequence
 
 
-def _first_mask(video, path, of_data_set):
-  """Reads the mask of the first frame; every id but 0 is an object in a user's own mask.
+def _first_mask(video, paths, of_data_set):
+  """The mask of the first frame; every id but 0 is an object.
 
   In a data set's mask 255 is void, and nobody's, unless it is the only value.
   """
-  mask = masks.read_mask(path, require_object=True, void=False)
-  video.check_mask_size(mask, str(path))
-  if of_data_set and ((mask.ids != 0) & (mask.ids != masks.VOID_ID)).any():
-    mask.ids[mask.ids == masks.VOID_ID] = 0
-  return mask
+  if of_data_set:
+    mask = masks.read_mask(paths[0], require_object=True, void=False)
+    video.check_mask_size(mask, str(paths[0]))
+    if ((mask.ids != 0) & (mask.ids != masks.VOID_ID)).any():
+      mask.ids[mask.ids == masks.VOID_ID] = 0
+    return mask
+  given = reading.read_given_mask(
+    paths, video.frame_size, video.frame_names[0], _mask_options(), video.name
+  )
+  if given.names:
+    listed = ', '.join(f'{i}: {given.names[i]}' for i in sorted(given.names))
+    print(f'objects of the mask: {listed}')
+  for hint in given.hints:
+    command_line.warn(hint)
+  return given.mask
 
 
-def _prepare_output(output):
-  if output.exists() and not output.is_dir():
-    raise ValueError(f'{output} is a file; --output has to be a folder.')
-  if output.is_dir() and any(output.iterdir()) and not FLAGS.overwrite:
-    raise ValueError(f'{output} is not empty; choose another --output or add --overwrite.')
+def _mask_options():
   try:
-    output.mkdir(parents=True, exist_ok=True)
-    probe = output / '.write-test.tmp'
-    probe.touch()
-    probe.unlink()
-  except OSError as error:
-    raise ValueError(
-      f'{output}: cannot be written to ({error.strerror}); choose another --output.'
-    ) from error
+    return reading.MaskOptions(FLAGS.threshold, FLAGS.resize_mask, FLAGS.value_255)
+  except ValueError as error:
+    raise command_line.UsageError(f'--{error}') from None
 
 
 def _segmenter():
@@ -238,7 +220,7 @@ def _segmenter():
     print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
   else:
     make_model = lambda: weights.load_model(path, **overrides)
-  of_project = not (FLAGS.model or FLAGS.seeded_model)
+  of_project = default_model.is_default(FLAGS.model) and not FLAGS.seeded_model
   choice = precision.choose(precision.wanted(FLAGS.precision, of_project))
   if choice.line:
     print(choice.line)

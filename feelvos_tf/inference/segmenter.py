@@ -221,6 +221,42 @@ class VideoSegmenter:
     self._size, self._object_ids, references, self._state = snapshot
     self._references = list(zip(references.embeddings, np.asarray(references.labels)))
 
+  @property
+  def previous_tensors(self) -> list:
+    """What `step` remembers of the last frame; `restore_previous` takes it, as numpy arrays.
+
+    Together with the first frame and its mask this is all there is to know of a video without
+    corrections.
+    """
+    return tf.nest.flatten(_previous_frames(self._state))
+
+  def restore_previous(self, arrays):
+    """Goes on after a frame in the middle of the video that was started with the same mask.
+
+    Args:
+      arrays: `previous_tensors` of a segmenter of the same model and options, as numpy arrays;
+        arrays of bfloat16 may come as bytes of two.
+
+    Raises:
+      RuntimeError: `start` was not called.
+      ValueError: the arrays do not fit.
+    """
+    if self._state is None:
+      raise RuntimeError('restore_previous before start: call start(frame, mask) first.')
+    current = self.previous_tensors
+    if [tuple(a.shape) for a in arrays] != [tuple(t.shape) for t in current]:
+      raise ValueError('what is remembered of the last frame has other shapes than this video.')
+    tensors = [
+      tf.convert_to_tensor(array.view(tensor.dtype.as_numpy_dtype))
+      for array, tensor in zip(arrays, current)
+    ]
+    frames = tf.nest.pack_sequence_as(_previous_frames(self._state), tensors)
+    if hasattr(self._state, 'states'):
+      states = [s._replace(previous=f) for s, f in zip(self._state.states, frames)]
+      self._state = self._state._replace(states=tuple(states))
+    else:
+      self._state = self._state._replace(previous=frames[0])
+
   def _begin(self, frame, mask, ids, references):
     """Takes a frame with its mask into the state; nothing changes if that fails."""
     labels = np.searchsorted(ids, mask).astype(np.int32)
@@ -290,6 +326,11 @@ class VideoSegmenter:
     if frame.shape[:2] == size:
       return frame
     return cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+
+
+def _previous_frames(state):
+  """`model.PreviousFrame` of every view of a state."""
+  return [one.previous for one in getattr(state, 'states', (state,))]
 
 
 def _numpy_or_none(distance):

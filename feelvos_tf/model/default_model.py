@@ -5,13 +5,23 @@ import pathlib
 from feelvos_tf.runtime.packaged_files import DEFAULT_MODEL
 
 
-def model_path(path=None):
-  """The weights file to load: `path`, or the default model's if there is none.
+def is_default(path=None) -> bool:
+  """Whether the value of a --model flag means the model that comes with the project."""
+  return not path or str(path) == 'default'
+
+
+def model_path(path=None) -> pathlib.Path:
+  """The weights file to load.
+
+  Args:
+    path: value of a --model flag; None or 'default' for the model that comes with the project.
 
   Raises:
-    FileNotFoundError: the default is wanted and is not there.
+    FileNotFoundError: it is not there.
   """
-  if path:
+  if not is_default(path):
+    if not pathlib.Path(path).is_file():
+      raise FileNotFoundError(f'{path}: no such weights file; check --model')
     return pathlib.Path(path)
   if not DEFAULT_MODEL.is_file():
     raise FileNotFoundError(

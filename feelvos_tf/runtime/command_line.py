@@ -1,7 +1,10 @@
 """What every absl main shares: one line for what went wrong, and the exit code for it."""
 
 import contextlib
+import errno
 import os
+import re
+import signal
 import sys
 import tempfile
 import warnings
@@ -19,8 +22,10 @@ class UsageError(Exception):
 def run(main, define_flags=None):
   """Runs an absl main; does not return.
 
-  Exit codes: 0 done, 1 wrong data (ValueError, OSError), 2 wrong flags, 130 interrupted. An error
-  is one line `<program>: error: ...` on standard error, a DataWarning is `<program>: warning: ...`; other exceptions are bugs and keep their
+  Exit codes: 0 done, 1 wrong data (ValueError, OSError), 2 wrong flags, 130 interrupted, 143
+  terminated (SIGTERM, or 129 for a closed terminal), which cleans up as an interruption does. An
+  error is one line `<program>: error: ...` on standard error, a DataWarning is
+  `<program>: warning: ...`; other exceptions are bugs and keep their
   traceback.
 
   Args:
@@ -85,20 +90,69 @@ def _parse(argv):
 
 
 def _guard(main, argv):
+  for stream in (sys.stdout, sys.stderr):  # Names of files may be any bytes.
+    if hasattr(stream, 'reconfigure'):
+      stream.reconfigure(errors='backslashreplace')
+  for number in (signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_DFL:  # Not what nohup or the program set up.
+      signal.signal(number, _terminate)
   try:
     if len(argv) > 1:
       raise UsageError(f'{argv[1]!r} is not a flag; flags look like --input=clip.mp4.')
     sys.exit(main() or 0)
   except UsageError as error:
     _fail(error, 2)
+  except Terminated as error:
+    _fail('terminated; what was written so far is valid.', 128 + error.number)
   except (ValueError, OSError) as error:
-    _fail(error, 1)
+    _fail(_describe(error), 1)
   except KeyboardInterrupt:
     _fail('interrupted; what was written so far is valid.', 130)
 
 
+def warn(text):
+  """Prints `<program>: warning: ...` as one line on standard error."""
+  print(f'{program_name()}: warning: {" ".join(str(text).split())}', file=sys.stderr, flush=True)
+
+
+class Terminated(KeyboardInterrupt):
+  """A signal asked the program to end; `number` is the signal's."""
+
+  def __init__(self, number=signal.SIGTERM):
+    super().__init__(number)
+    self.number = number
+
+
+def _terminate(number, frame):
+  del frame
+  signal.signal(number, signal.SIG_IGN)  # A second one must not break off the cleaning up.
+  raise Terminated(number)
+
+
+# What an operating system says in a few words, and what to do about it.
+_ADVICE = {
+  errno.ENOSPC: 'the disk is full; free some space and run the same command again',
+  errno.EDQUOT: 'the disk quota is used up; free some space and run the same command again',
+  errno.EFBIG: 'the file would be larger than allowed here; choose another disk or limit',
+  errno.EROFS: 'the disk is read-only; choose another folder',
+  errno.ENAMETOOLONG: 'the name is too long for this disk; shorten it',
+}
+
+
+def _describe(error):
+  """The text of an error; that of the operating system with advice and without its number."""
+  code = getattr(error, 'errno', None)
+  if code is None or not getattr(error, 'strerror', None):
+    return error
+  name = error.filename if error.filename is not None else 'a file'
+  name = os.fsdecode(name) if isinstance(name, bytes) else name
+  return f'{name}: {_ADVICE.get(code) or error.strerror}'
+
+
 def _fail(error, code):
   text = ' '.join(str(error).split())
+  # Of libraries that print the object they could not read.
+  text = re.sub(r'<[\w.]+ object at 0x[0-9a-f]+>', 'the given data', text)
   if code == 2:
     text += f' (python -m {program_name()} --helpshort lists the flags)'
   print(f'{program_name()}: error: {text}', file=sys.stderr, flush=True)

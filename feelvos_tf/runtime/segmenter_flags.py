@@ -7,6 +7,16 @@ from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.inference.options import SMALLEST_SIDE
 from feelvos_tf.runtime import command_line
 
+# Flags of `define_flags`.
+FLAG_NAMES = (
+  'max_internal_size',
+  'image_pyramid',
+  'merge_method',
+  'flip',
+  'max_reference_pixels_per_object',
+  'precision',
+)
+
 
 def define_flags():
   """Defines the flags of `SegmenterOptions`, and those of a model that mains share."""

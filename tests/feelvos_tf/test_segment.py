@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from feelvos_tf import segment
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import precision
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import segment_run
 
 MODULE = 'feelvos_tf.segment'
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -67,7 +68,9 @@ def palette(rng):
 
 
 def outputs(path):
-  return sorted(str(p.relative_to(path)) for p in path.rglob('*') if p.is_file())
+  """Files below a folder without those that the program keeps for itself."""
+  found = [p for p in path.rglob('*') if p.is_file() and not p.name.startswith('.feelvos_')]
+  return sorted(str(p.relative_to(path)) for p in found)
 
 
 def assert_one_line(process, code, *parts):
@@ -127,7 +130,10 @@ def test_video_file_and_overwrite(run_main, images, tmp_path, copying_weights):
   (out / 'masks').mkdir(parents=True)
   (out / 'masks' / '00000.png').write_text('something older')
   assert_one_line(run_main(MODULE, *flags), 1, f'{out} is not empty', '--overwrite')
+  overwrite = run_main(MODULE, *flags, '--overwrite')
+  assert_one_line(overwrite, 1, '00000.png: a file that no earlier run wrote', 'move it away')
   assert (out / 'masks' / '00000.png').read_text() == 'something older'
+  (out / 'masks' / '00000.png').rename(out / 'masks' / 'mine.png')
   process = run_main(
     MODULE,
     *flags,
@@ -138,7 +144,8 @@ def test_video_file_and_overwrite(run_main, images, tmp_path, copying_weights):
     '--image_pyramid=0.75,1',
   )
   assert process.returncode == 0, process.stderr
-  assert outputs(out) == [f'masks/{i:05d}.png' for i in range(5)]
+  assert outputs(out) == [*(f'masks/{i:05d}.png' for i in range(5)), 'masks/mine.png']
+  assert (out / 'masks' / 'mine.png').read_text() == 'something older'
   with Image.open(out / 'masks' / '00004.png') as image:
     assert set(np.unique(image)) == {0, 255}
 
@@ -270,7 +277,8 @@ def test_seeded_model_says_that_it_is_untrained(run_main, frames, tmp_path):
   assert len(outputs(tmp_path / 'o')) == 1
 
 
-def test_interrupt_leaves_valid_files(tmp_path, rng, copying_weights):
+@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_leaves_valid_files(tmp_path, rng, copying_weights, number, code):
   image = write_png(
     tmp_path / 'frames' / '00000.png', rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
   )
@@ -278,16 +286,9 @@ def test_interrupt_leaves_valid_files(tmp_path, rng, copying_weights):
     os.link(image, tmp_path / 'frames' / f'{i:05d}.png')
   given = write_png(tmp_path / 'mask.png', ids_mask(1), masks.DAVIS_PALETTE)
   out = tmp_path / 'out'
+  flags = [f'--input={tmp_path / "frames"}', f'--mask={given}', f'--output={out}']
   process = subprocess.Popen(
-    [
-      sys.executable,
-      '-m',
-      MODULE,
-      f'--input={tmp_path / "frames"}',
-      f'--mask={given}',
-      f'--output={out}',
-      f'--model={copying_weights}',
-    ],
+    [sys.executable, '-m', MODULE, *flags, f'--model={copying_weights}'],
     text=True,
     stderr=subprocess.PIPE,
     stdout=subprocess.DEVNULL,
@@ -297,11 +298,18 @@ def test_interrupt_leaves_valid_files(tmp_path, rng, copying_weights):
   while len(list(out.glob('masks/*.png'))) < 5 and time.monotonic() < deadline:
     assert process.poll() is None, process.stderr.read()
     time.sleep(0.05)
-  os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to ffmpeg as well.
+  second = subprocess.run(
+    [sys.executable, '-m', MODULE, *flags, '--overwrite'],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert_one_line(second, 1, f'{out}: another run is writing there')
+  os.killpg(process.pid, number)  # As a terminal does: to ffmpeg as well.
   _, stderr = process.communicate(timeout=60)
-  assert process.returncode == 130
+  assert process.returncode == code
   assert 'Traceback' not in stderr
-  assert 'interrupted; what was written so far is valid' in stderr
+  assert 'what was written so far is valid' in stderr
   files = sorted(out.glob('masks/*'))
   assert 5 <= len(files) < 3000
   assert all(masks.read_mask(path).object_ids == (1,) for path in files)
@@ -346,9 +354,10 @@ def test_a_long_video_holds_a_few_frames(tmp_path, copying_graph):
   depend on the length of the video.
   """
   video = EndlessVideo(400)
-  count = segment.segment(
-    VideoSegmenter(copying_graph), video, masks.Mask(ids_mask(1)), tmp_path / 'out'
-  )
+  with result_folder.ResultFolder(tmp_path / 'out', 'a') as output:
+    count = segment_run.segment(
+      VideoSegmenter(copying_graph), video, masks.Mask(ids_mask(1)), output
+    )
   assert count == len(list((tmp_path / 'out' / 'masks').iterdir())) == 400
   assert video.most <= 16
 
@@ -375,9 +384,12 @@ def refuse(run_main, frames, tmp_path):
   'array, mode, parts',
   [
     (np.ones((20, 30), np.uint8), None, ['a mask of 20x30', 'expected 33x49', 'draw the mask']),
-    (np.full((*SIZE, 3), 9, np.uint8), None, ['an RGB colour image', 'convert it to indexed']),
-    (np.full((*SIZE, 4), 9, np.uint8), None, ['an RGBA colour image', 'convert it to indexed']),
-    (np.full(SIZE, 300, np.uint16), None, ['16 bits per pixel', 'save the mask as an 8-bit PNG']),
+    (np.full((*SIZE, 3), (9, 1, 1), np.uint8), None, ['no black or transparent pixel', 'black']),
+    (
+      np.full(SIZE, 300, np.uint16),
+      None,
+      ['grey values 300..300', 'save the mask as an 8-bit PNG'],
+    ),
     (np.zeros(SIZE, np.uint8), None, ['a mask without any object', 'paint the objects']),
     (cv2.GaussianBlur(ids_mask(255), (7, 7), 2), None, ['an antialiased image', 'without smooth']),
   ],
@@ -397,7 +409,37 @@ def test_files_that_are_refused(refuse, tmp_path):
   refuse(1, 'void.mp4: no decodable video stream', input=tmp_path / 'void.mp4')
   refuse(1, 'none: no such file or folder; check --input', input=tmp_path / 'none')
   refuse(1, 'none.png: no such mask file', mask=tmp_path / 'none.png')
-  refuse(1, 'mask.jpg: a JPEG image given', mask=tmp_path / 'mask.jpg')
+  refuse(1, 'mask.jpg: a damaged picture', mask=tmp_path / 'mask.jpg')
+
+
+def test_inputs_in_the_output_are_refused(run_main, frames, davis, tmp_path):
+  """Nothing of them is touched, whether or not --overwrite is given."""
+  given = write_png(frames / 'sub' / 'first.png', ids_mask(1), masks.DAVIS_PALETTE)
+  own = frames.rename(tmp_path / 'masks')
+  given = own / 'sub' / 'first.png'
+  before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+  for flags in (
+    [f'--input={own}', f'--mask={given}', f'--output={tmp_path}'],
+    [f'--input={own}', f'--mask={given}', f'--output={own}'],
+    [f'--input={own}', f'--mask={given}', f'--output={own / "sub"}'],
+    [f'--input={davis}', '--sequence=bear', f'--output={davis}'],
+    [f'--input={davis}', '--sequence=bear', f'--output={davis / "Annotations"}'],
+  ):
+    process = run_main(MODULE, *flags, '--overwrite')
+    assert_one_line(process, 1, 'an output folder that holds the input', 'choose another --output')
+  assert before == {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+
+
+@pytest.mark.parametrize('name', ['../bear', '..', '.', '/bear', 'bear/', 'a/../bear', ''])
+def test_a_sequence_is_a_name_and_no_path(refuse, davis, name):
+  refuse(
+    1,
+    '--sequence: ',
+    'expected the name of a folder',
+    input=davis,
+    mask=None,
+    extra=[f'--sequence={name}'],
+  )
 
 
 def test_outputs_that_are_refused(refuse, tmp_path):

@@ -1,0 +1,350 @@
+"""An output folder that knows which of its files a run wrote, and lets one run in at a time.
+
+Next to the results lies a journal, `.feelvos_run.jsonl`, with one line per file: its name and a hash
+of its content. The line is written before the file, so that after a kill every file of the run is
+listed. A later run removes and replaces what is listed and unchanged, and nothing else: source
+frames, ground truth, or a mask that was painted over are never touched. The journal is locked while
+a run writes; the kernel releases the lock of a process that dies.
+
+A folder holds jobs (one for each video). An unfinished job of the same command can be resumed: its
+journal says which masks are there and which frames they belong to, and `.feelvos_state.npz` holds
+what the model remembered after one of them.
+"""
+
+from collections.abc import Iterable
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from feelvos_tf.datasets import whole_file
+
+JOURNAL = '.feelvos_run.jsonl'
+STATE = '.feelvos_state.npz'
+
+
+def check_inputs(output, inputs: Iterable) -> None:
+  """Refuses an output folder that holds an input.
+
+  Args:
+    output: the folder to write to; it need not exist.
+    inputs: files and folders that are read.
+
+  Raises:
+    ValueError: an input is the folder or lies in it, by its name or behind links.
+  """
+  folders = {os.path.abspath(output), os.path.realpath(output)}
+  for path in inputs:
+    for name in {os.path.abspath(path), os.path.realpath(path)}:
+      if any(os.path.commonpath([name, folder]) == folder for folder in folders):
+        raise ValueError(
+          f'{output}: an output folder that holds the input {path} given, which results could '
+          'replace; choose another --output'
+        )
+
+
+def digest(data: bytes) -> str:
+  """Hash of a file's content or of a frame's pixels: 16 hexadecimal digits."""
+  return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def file_digest(path) -> str:
+  """`digest` of a file, read in pieces.
+
+  Raises:
+    OSError: it cannot be read.
+  """
+  result = hashlib.blake2b(digest_size=8)
+  with open(path, 'rb') as stream:
+    while piece := stream.read(1 << 20):
+      result.update(piece)
+  return result.hexdigest()
+
+
+class ResultFolder:
+  """The folder of a run; a context manager that holds the lock.
+
+  >>> with ResultFolder('result', run='hash of what decides the results', overwrite=False) as out:
+  ...   with_job = out.job('bear')
+  """
+
+  def __init__(self, path, run: str, overwrite: bool = False):
+    """Opens the folder, makes it if needed, and locks it.
+
+    Args:
+      path: the folder.
+      run: identifies the command; an unfinished run with the same value is resumed.
+      overwrite: take a folder that is not empty; what earlier runs wrote there may be removed.
+
+    Raises:
+      ValueError: a file, a folder that cannot be written to, another run is writing, or the folder
+        is not empty and neither `overwrite` nor an unfinished run of the same command.
+    """
+    self.path = pathlib.Path(path)
+    self._stream = None
+    if self.path.exists() and not self.path.is_dir():
+      raise ValueError(f'{path} is a file; --output has to be a folder.')
+    journal = self.path / JOURNAL
+    if self.path.is_dir() and not journal.exists() and not overwrite and any(self.path.iterdir()):
+      raise ValueError(_NOT_EMPTY.format(path))
+    self._stream = self._lock(journal)
+    try:
+      self._entries, self._done, last_run = _read(journal)
+      self.resumed = last_run == run
+      others = any(p.name not in (JOURNAL, STATE) for p in self.path.iterdir())
+      if others and not overwrite and not self.resumed:
+        raise ValueError(_NOT_EMPTY.format(path))
+      self._append({'run': run})
+    except BaseException:
+      self._stream.close()
+      raise
+
+  def job(self, name: str, folder: str) -> 'Job':
+    """Begins or resumes the job `name`, whose masks go to `folder` (relative to the folder).
+
+    Raises:
+      ValueError: `folder` is a link that leads outside, or a listed file was changed since.
+    """
+    inside = os.path.realpath(self.path)
+    real = os.path.realpath(self.path / folder)
+    if os.path.commonpath([inside, real]) != inside:
+      raise ValueError(
+        f'{self.path / folder}: a link to {real} given, expected a folder of its own'
+      )
+    if not self.resumed:
+      self.remove(name)
+    (self.path / folder).mkdir(parents=True, exist_ok=True)
+    self._sweep(self.path / folder)
+    return Job(self, name)
+
+  def finish(self) -> None:
+    """Notes that the run is complete: from now on the same command is a new run."""
+    self._append({'run': None})
+
+  def is_done(self, job: str) -> bool:
+    """Whether a job was finished and all its files are as it wrote them."""
+    return job in self._done and all(self.is_own(name) for name in self.entries(job))
+
+  def finish_job(self, job: str) -> None:
+    """Notes that a job is complete."""
+    (self.path / STATE).unlink(missing_ok=True)
+    self._append({'done': job})
+    self._done.add(job)
+
+  def entries(self, job: str) -> dict[str, dict]:
+    """{name relative to the folder: what the journal says} of a job, in the order of writing."""
+    return {k: v for k, v in self._entries.items() if v['job'] == job}
+
+  def write(self, job: str, name: str, data: bytes, **notes) -> None:
+    """Lists and writes a file, whole or not at all.
+
+    Args:
+      job: whose file it is.
+      name: relative to the folder.
+      data: content.
+      **notes: further fields of its line in the journal.
+
+    Raises:
+      ValueError: a file of this name is there and no run wrote it as it is.
+      OSError: it cannot be written.
+    """
+    self._check(name, job)
+    self._list(job, name, digest(data), notes)
+    whole_file.write_bytes(self.path / name, data)
+
+  def adopt(self, job: str, name: str, temporary) -> None:
+    """Lists a finished file and moves it to `name`; arguments and errors as for `write`."""
+    self._check(name, job)
+    self._list(job, name, file_digest(temporary), {})
+    os.replace(temporary, self.path / name)
+
+  def is_own(self, name: str) -> bool:
+    """Whether a file is listed and has the listed content."""
+    entry = self._entries.get(name)
+    path = self.path / name
+    return entry is not None and path.is_file() and file_digest(path) == entry['file']
+
+  def close(self) -> None:
+    """Releases the lock; removes the journal if nothing was written."""
+    if self._stream is None:
+      return
+    stream, self._stream = self._stream, None
+    if not self._entries:
+      (self.path / JOURNAL).unlink(missing_ok=True)
+    stream.close()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *unused_exception):
+    self.close()
+
+  def _lock(self, journal):
+    """The journal, opened to append and locked."""
+    try:
+      self.path.mkdir(parents=True, exist_ok=True)
+      while True:
+        stream = open(journal, 'a', encoding='utf-8')  # noqa: SIM115 (kept open as the lock)
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if journal.exists() and os.fstat(stream.fileno()).st_ino == journal.stat().st_ino:
+          if journal.stat().st_size:
+            stream.write('\n')  # The last line may have been cut off.
+          return stream
+        stream.close()  # A run that ended removed it between the two calls.
+    except OSError as error:
+      if error.errno == errno.EWOULDBLOCK:
+        raise ValueError(
+          f'{self.path}: another run is writing there; wait for its end or choose another --output'
+        ) from None
+      raise ValueError(
+        f'{self.path}: cannot be written to ({error.strerror}); choose another --output.'
+      ) from error
+
+  def _append(self, line):
+    # Surrogates of names that are not UTF-8 come out as escapes.
+    with whole_file.named_errors(self.path / JOURNAL):
+      self._stream.write(f'{json.dumps(line)}\n')
+      self._stream.flush()
+
+  def _list(self, job, name, content, notes):
+    entry = {'job': job, 'file': content, **notes}
+    self._append({'name': name, **entry})
+    self._entries[name] = entry
+
+  def _check(self, name, job):
+    path = self.path / name
+    if not os.path.lexists(path):
+      return
+    if path.is_symlink() or not self.is_own(name) or self._entries[name]['job'] != job:
+      raise ValueError(
+        f'{path}: a file that no earlier run wrote as it is lies where a result has to go; move it '
+        'away or choose another --output'
+      )
+
+  def remove(self, job: str) -> None:
+    """Removes the files of a job, all or none.
+
+    Raises:
+      ValueError: one of them was changed since it was written.
+    """
+    names = [n for n in self.entries(job) if os.path.lexists(self.path / n)]
+    for name in names:
+      self._check(name, job)
+    for name in names:
+      (self.path / name).unlink()
+      self._append({'removed': name})
+      del self._entries[name]
+    for name in self.entries(job):
+      del self._entries[name]
+    self._done.discard(job)
+
+  def _sweep(self, folder):
+    """Removes temporary files of runs that were killed; only the holder of the lock gets here."""
+    for path in self.path.iterdir():
+      if path.name.lstrip('.').startswith('feelvos_') and '.tmp' in path.name:
+        path.unlink()
+    for path in folder.glob('*.png.*.tmp'):
+      name, process, _ = path.name.rsplit('.', 2)
+      if process.isdecimal() and str((folder / name).relative_to(self.path)) in self._entries:
+        path.unlink()
+
+
+class Job:
+  """One video's files in a `ResultFolder`."""
+
+  def __init__(self, folder: ResultFolder, name: str):
+    """Made by `ResultFolder.job`."""
+    self._folder, self._name = folder, name
+
+  def write(self, name: str, data: bytes, **notes) -> None:
+    """See `ResultFolder.write`."""
+    self._folder.write(self._name, name, data, **notes)
+
+  def adopt(self, name: str, temporary) -> None:
+    """See `ResultFolder.adopt`."""
+    self._folder.adopt(self._name, name, temporary)
+
+  def path(self, name: str) -> pathlib.Path:
+    """Path of a file of the job."""
+    return self._folder.path / name
+
+  def temporary(self, name: str) -> pathlib.Path:
+    """A path in the folder for a file that `adopt` moves to `name`."""
+    stem = digest(name.encode('utf-8', 'surrogateescape'))  # ASCII, whatever the name is.
+    return self._folder.path / f'.feelvos_{stem}.tmp{pathlib.Path(name).suffix}'
+
+  @property
+  def is_done(self) -> bool:
+    """Whether an earlier run finished this job and its files are as it wrote them."""
+    return self._folder.is_done(self._name)
+
+  def finish(self) -> None:
+    """Notes that the job is complete; what the model remembered is removed."""
+    self._folder.finish_job(self._name)
+
+  def begin_again(self) -> None:
+    """Removes the files of the interrupted run."""
+    self._folder.remove(self._name)
+
+  def frames(self) -> list[tuple[str, str]]:
+    """(name, hash of the frame) of the masks of a resumed job that are there, from the first on."""
+    found = []
+    for name, entry in self._folder.entries(self._name).items():
+      if 'frame' in entry:
+        if not self._folder.is_own(name):
+          break
+        found.append((name, entry['frame']))
+    return found
+
+  def save_state(self, count: int, arrays) -> None:
+    """Keeps what the model remembers after `count` frames: a list of numpy arrays."""
+    stream = io.BytesIO()
+    job = np.frombuffer(self._name.encode('utf-8', 'surrogateescape'), np.uint8)
+    np.savez(stream, *arrays, count=count, job=job)
+    whole_file.write_bytes(self._folder.path / STATE, stream.getvalue())
+
+  def load_state(self):
+    """(count, arrays) of `save_state`, or None if there is none of this job."""
+    path = self._folder.path / STATE
+    try:
+      with np.load(path, allow_pickle=False) as archive:
+        if bytes(archive['job']) != self._name.encode('utf-8', 'surrogateescape'):
+          return None
+        count = int(archive['count'])
+        return count, [archive[f'arr_{i}'] for i in range(len(archive.files) - 2)]
+    except (OSError, ValueError, KeyError, EOFError):
+      return None
+
+
+_NOT_EMPTY = '{} is not empty; choose another --output or add --overwrite.'
+
+
+def _read(journal):
+  """What a journal says; lines that a kill or a full disk cut off are left out.
+
+  Returns:
+    ({relative name: entry} in the order of writing, {finished jobs}, the run that was begun last
+    or None if it was finished).
+  """
+  entries, done, last_run = {}, set(), None
+  for text in journal.read_text(encoding='utf-8', errors='replace').splitlines():
+    try:
+      line = json.loads(text)
+      if 'run' in line:
+        last_run = line['run']
+      elif 'done' in line:
+        done.add(line['done'])
+      elif 'removed' in line:
+        removed = entries.pop(line['removed'], None)
+        done.discard(removed and removed['job'])
+      else:
+        entries.pop(line['name'], None)
+        entries[line['name']] = {'job': line['job'], 'file': line['file'], **line}
+    except (ValueError, KeyError, TypeError, AttributeError):
+      continue
+  return entries, done, last_run

@@ -1,0 +1,210 @@
+"""An output folder: what is removed, what never is, one run at a time, what can be resumed."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime.result_folder import ResultFolder
+
+
+def write_run(path, files, run='a', job='', overwrite=False, finish=True):
+  """A run that writes {name: bytes}."""
+  with ResultFolder(path, run, overwrite) as folder:
+    one = folder.job(job, f'masks/{job}'.rstrip('/'))
+    for name, data in files.items():
+      one.write(name, data, frame='f')
+    if finish:
+      one.finish()
+      folder.finish()
+
+
+def names(path):
+  return sorted(
+    str(p.relative_to(path)) for p in path.rglob('*') if p.is_file() and p.name[0] != '.'
+  )
+
+
+def test_a_later_run_removes_what_an_earlier_one_wrote_and_nothing_else(tmp_path):
+  out = tmp_path / 'out'
+  write_run(out, {f'masks/{i}.png': b'%d' % i for i in range(4)})
+  (out / 'masks' / 'painted.png').write_bytes(b'mine')
+  (out / 'notes.txt').write_text('mine')
+  write_run(out, {'masks/0.png': b'new'}, overwrite=True)
+  assert names(out) == ['masks/0.png', 'masks/painted.png', 'notes.txt']
+  assert (out / 'masks' / '0.png').read_bytes() == b'new'
+  assert (out / 'masks' / 'painted.png').read_bytes() == b'mine'
+
+
+def test_a_result_that_was_painted_over_is_kept(tmp_path):
+  write_run(tmp_path, {'masks/0.png': b'0', 'masks/1.png': b'1'})
+  (tmp_path / 'masks' / '1.png').write_bytes(b'painted')
+  with pytest.raises(ValueError, match=r'1\.png: a file that no earlier run wrote as it is'):
+    write_run(tmp_path, {'masks/0.png': b'new'}, overwrite=True)
+  assert (tmp_path / 'masks' / '0.png').read_bytes() == b'0'
+  assert (tmp_path / 'masks' / '1.png').read_bytes() == b'painted'
+
+
+@pytest.mark.parametrize('kind', ['file', 'link', 'broken link'])
+def test_a_foreign_file_where_a_result_goes_is_kept(tmp_path, kind):
+  out, mine = tmp_path / 'out', tmp_path / 'mine.png'
+  (out / 'masks').mkdir(parents=True)
+  mine.write_bytes(b'mine')
+  if kind == 'file':
+    (out / 'masks' / '0.png').write_bytes(b'mine')
+  else:
+    (out / 'masks' / '0.png').symlink_to(mine if kind == 'link' else tmp_path / 'none')
+  with pytest.raises(ValueError, match='move it away or choose another --output'):
+    write_run(out, {'masks/0.png': b'new'}, overwrite=True)
+  assert mine.read_bytes() == b'mine' and os.path.lexists(out / 'masks' / '0.png')
+
+
+def test_files_of_other_jobs_stay(tmp_path):
+  write_run(tmp_path, {'masks/bear/0.png': b'bear'}, job='bear')
+  write_run(tmp_path, {'masks/camel/0.png': b'camel'}, job='camel', overwrite=True)
+  write_run(tmp_path, {'masks/bear/1.png': b'again'}, job='bear', overwrite=True)
+  assert names(tmp_path) == ['masks/bear/1.png', 'masks/camel/0.png']
+  with pytest.raises(ValueError, match='no earlier run wrote'):  # Not the job's own file.
+    write_run(tmp_path, {'masks/camel/0.png': b'x'}, job='', overwrite=True)
+
+
+def test_a_folder_of_masks_that_leads_outside_is_refused(tmp_path):
+  (tmp_path / 'frames').mkdir()
+  (tmp_path / 'out').mkdir()
+  (tmp_path / 'out' / 'masks').symlink_to(tmp_path / 'frames')
+  with pytest.raises(ValueError, match='a link to .*frames given'):
+    write_run(tmp_path / 'out', {'masks/0.png': b'0'}, overwrite=True)
+  assert not any((tmp_path / 'frames').iterdir())
+
+
+def test_a_folder_that_is_not_empty_needs_overwrite(tmp_path):
+  (tmp_path / 'mine.txt').touch()
+  with pytest.raises(ValueError, match='is not empty; choose another --output or add --overwrite'):
+    ResultFolder(tmp_path, 'a')
+  assert [p.name for p in tmp_path.iterdir()] == ['mine.txt']
+  out = tmp_path / 'out'
+  write_run(out, {'masks/0.png': b'0'})
+  with pytest.raises(ValueError, match='is not empty'):  # Finished: the same command is a new run.
+    ResultFolder(out, 'a')
+  write_run(out, {'masks/0.png': b'0'}, run='b', overwrite=True, finish=False)
+  with pytest.raises(ValueError, match='is not empty'):
+    ResultFolder(out, 'c')
+  with ResultFolder(out, 'b') as folder:
+    assert folder.resumed
+
+
+def test_a_run_without_files_leaves_nothing(tmp_path):
+  with ResultFolder(tmp_path / 'out', 'a'):
+    pass
+  assert not list((tmp_path / 'out').iterdir())
+
+
+def test_one_run_at_a_time(tmp_path):
+  code = (
+    'import sys; from feelvos_tf.runtime.result_folder import ResultFolder\n'
+    'ResultFolder(sys.argv[1], "b", True)'
+  )
+  command = [sys.executable, '-c', code, str(tmp_path)]
+  with ResultFolder(tmp_path, 'a'):
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert 'ValueError' in process.stderr and 'another run is writing there' in process.stderr
+  assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_resuming_finds_masks_up_to_the_first_that_is_not_there(tmp_path):
+  files = {f'masks/{i}.png': b'%d' % i for i in range(5)}
+  write_run(tmp_path, files, finish=False)
+  with open(tmp_path / result_folder.JOURNAL, 'a', encoding='utf-8') as journal:
+    journal.write('{"name": "masks/9.png", "job": "", "fi')  # Cut off by a kill.
+  with ResultFolder(tmp_path, 'a') as folder:
+    job = folder.job('', 'masks')
+    assert job.frames() == [(name, 'f') for name in files] and not job.is_done
+    job.write('masks/5.png', b'5', frame='g')
+  (tmp_path / 'masks' / '3.png').unlink()
+  with ResultFolder(tmp_path, 'a') as folder:
+    job = folder.job('', 'masks')
+    assert job.frames() == [(name, 'f') for name in list(files)[:3]]
+    job.write('masks/3.png', b'3', frame='f')
+    job.finish()
+    assert job.is_done
+  with ResultFolder(tmp_path, 'a') as folder:  # The job was finished, the run was not.
+    assert folder.resumed and folder.job('', 'masks').is_done
+    (tmp_path / 'masks' / '1.png').write_bytes(b'x')
+    assert not folder.job('', 'masks').is_done
+
+
+def test_state_of_a_job(tmp_path, rng):
+  arrays = [rng.random((3, 4)).astype('float32'), rng.integers(0, 9, (2,), 'int32')]
+  with ResultFolder(tmp_path, 'a') as folder:
+    job = folder.job('bär', 'masks')
+    assert job.load_state() is None
+    job.save_state(7, arrays)
+    count, loaded = job.load_state()
+    assert count == 7
+    for one, two in zip(arrays, loaded, strict=True):
+      assert one.dtype == two.dtype and (one == two).all()
+    assert folder.job('bear', 'masks').load_state() is None
+    (tmp_path / result_folder.STATE).write_bytes(b'PK damaged')
+    assert job.load_state() is None
+
+
+def test_left_over_temporary_files_go(tmp_path):
+  write_run(tmp_path, {'masks/0.png': b'0'}, finish=False)
+  left = ['masks/0.png.123.tmp', '.feelvos_state.npz.9.tmp', '..feelvos_ab.tmp.7.tmp.mp4']
+  mine = ['masks/0.png.mine.tmp', 'masks/1.png.123.tmp', '.other.tmp']
+  for name in left + mine:
+    (tmp_path / name).touch()
+  with ResultFolder(tmp_path, 'a') as folder:
+    folder.job('', 'masks')
+  assert not any((tmp_path / name).exists() for name in left)
+  assert all((tmp_path / name).exists() for name in mine)
+
+
+def test_names_of_any_bytes(tmp_path):
+  name = os.fsdecode(b'masks/fr\xe4me:0.png')
+  write_run(tmp_path, {name: b'0'}, finish=False)
+  text = (tmp_path / result_folder.JOURNAL).read_bytes().decode('ascii')
+  assert json.loads(text.splitlines()[1])['name'] == name
+  with ResultFolder(tmp_path, 'a') as folder:
+    assert folder.job('', 'masks').frames() == [(name, 'f')]
+
+
+@pytest.mark.parametrize(
+  'output, given, refused',
+  [
+    ('out', 'out/frames/0.png', True),
+    ('out', 'out', True),
+    ('out/../out', 'out/first.png', True),
+    ('link', 'out/first.png', True),
+    ('out', 'link/first.png', True),
+    ('out', 'linked.png', True),
+    ('out', 'out/outside.png', True),
+    ('out', 'output/first.png', False),
+    ('out', 'first.png', False),
+    ('frames/result', 'frames/0.png', False),
+  ],
+)
+def test_inputs_in_the_output_are_refused(tmp_path, output, given, refused):
+  (tmp_path / 'out').mkdir()
+  (tmp_path / 'link').symlink_to(tmp_path / 'out')
+  (tmp_path / 'out' / 'first.png').touch()
+  (tmp_path / 'linked.png').symlink_to(tmp_path / 'out' / 'first.png')
+  (tmp_path / 'out' / 'outside.png').symlink_to(tmp_path / 'elsewhere.png')
+  paths = [pathlib.Path(tmp_path / given)]
+  if refused:
+    with pytest.raises(ValueError, match='an output folder that holds the input'):
+      result_folder.check_inputs(tmp_path / output, paths)
+  else:
+    result_folder.check_inputs(tmp_path / output, paths)
+
+
+def test_a_relative_output_is_checked_as_well(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ValueError, match='holds the input'):
+    result_folder.check_inputs('.', ['frames/0.png'])
+  with pytest.raises(ValueError, match='holds the input'):
+    result_folder.check_inputs('./a', [tmp_path / 'a' / 'b.png'])

@@ -1,0 +1,201 @@
+"""Segmenting into a result folder: an interrupted run goes on, and gives what a whole one gives."""
+
+import errno
+
+import cv2
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.video import NumberedNames
+from feelvos_tf.datasets.video import Video
+from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.model import default_model
+from feelvos_tf.model.weights import load_model
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import segment_run
+
+SIZE = (68, 120)
+
+
+class Frames(Video):
+  """Frames in memory; raises `error` in place of frame `breaks_at`."""
+
+  def __init__(self, frames, breaks_at=None, error=KeyboardInterrupt):
+    self.name, self.num_frames, self.frame_size = 'made up', len(frames), SIZE
+    self.frame_names = NumberedNames(len(frames))
+    self.images, self.breaks_at, self.error = frames, breaks_at, error
+
+  def frames(self, start=0):
+    for index, image in enumerate(self.images):
+      if index == self.breaks_at:
+        raise self.error
+      yield image
+
+  def mask(self, index):
+    return None
+
+
+class Counting:
+  """Counts the steps of a segmenter."""
+
+  def __init__(self, segmenter):
+    self.segmenter, self.steps = segmenter, 0
+
+  def step(self, frame):
+    self.steps += 1
+    return self.segmenter.step(frame)
+
+  def __getattr__(self, name):
+    return getattr(self.segmenter, name)
+
+
+@pytest.fixture(scope='module')
+def model():
+  """The graph of the default model, which segmenters share: tracing takes seconds."""
+  return VideoSegmenter(load_model(default_model.model_path())).graph
+
+
+@pytest.fixture(scope='module')
+def frames():
+  rng = np.random.default_rng(1)
+  wide = cv2.resize(rng.integers(0, 256, (9, 20, 3), dtype=np.uint8), (160, SIZE[0]))
+  images = [wide[:, 4 * i : 4 * i + SIZE[1]].copy() for i in range(8)]
+  for i, image in enumerate(images):
+    cv2.circle(image, (40 + 3 * i, 34), 14, (250, 40, 30), -1)
+  return images
+
+
+@pytest.fixture(scope='module')
+def mask():
+  ids = np.zeros(SIZE, np.uint8)
+  cv2.circle(ids, (40, 34), 14, 3, -1)
+  return masks.Mask(ids)
+
+
+def run(segmenter, video, mask, path, name='', run_id='a', pictures=True):
+  with result_folder.ResultFolder(path, run_id) as output:
+    count = segment_run.segment(segmenter, video, mask, output, name, pictures)
+    output.finish()
+  return count
+
+
+def written(path, name=''):
+  return {p.name: p.read_bytes() for p in sorted((path / 'masks' / name).glob('*.png'))}
+
+
+@pytest.mark.parametrize(
+  'options', [{}, {'flip': True}, {'image_pyramid': (0.75,)}, {'max_internal_size': 80}]
+)
+def test_an_interrupted_run_goes_on(model, frames, mask, tmp_path, options, capsys):
+  segmenter = Counting(VideoSegmenter(model, **options))
+  assert run(segmenter, Frames(frames), mask, tmp_path / 'whole') == 8
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, Frames(frames, 5), mask, tmp_path / 'out')
+  assert len(written(tmp_path / 'out')) == 5
+  assert sum(1 for _ in folder.open_video(tmp_path / 'out' / 'overlay.mp4').frames()) == 5
+  # Another video in between: nothing of the first may be left in the segmenter.
+  run(segmenter, Frames(frames[::-1]), mask, tmp_path / 'other')
+  segmenter.steps = 0
+  capsys.readouterr()
+  assert run(segmenter, Frames(frames), mask, tmp_path / 'out') == 8
+  assert segmenter.steps == 3
+  assert 'goes on after the 5 masks' in capsys.readouterr().out
+  assert written(tmp_path / 'out') == written(tmp_path / 'whole')
+  assert sum(1 for _ in folder.open_video(tmp_path / 'out' / 'overlay.mp4').frames()) == 8
+  assert not list((tmp_path / 'out').glob('.*tmp*'))
+
+
+def test_after_a_kill_it_goes_on_from_the_last_state(model, frames, mask, tmp_path, monkeypatch):
+  """A kill leaves no time to save: masks that came after the last state are made again."""
+  segmenter = Counting(VideoSegmenter(model))
+  run(segmenter, Frames(frames), mask, tmp_path / 'whole')
+  monkeypatch.setattr(segment_run, '_SECONDS_BETWEEN_STATES', 0)
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, Frames(frames, 4), mask, tmp_path / 'out')
+  monkeypatch.setattr(segment_run, '_SECONDS_BETWEEN_STATES', 1e9)
+  monkeypatch.setattr(segment_run.Results, '__exit__', lambda *args: None)
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, Frames(frames, 6), mask, tmp_path / 'out')
+  assert len(written(tmp_path / 'out')) == 6
+  monkeypatch.undo()
+  segmenter.steps = 0
+  assert run(segmenter, Frames(frames), mask, tmp_path / 'out') == 8
+  assert segmenter.steps == 4
+  assert written(tmp_path / 'out') == written(tmp_path / 'whole')
+
+
+def test_other_frames_or_lost_masks_begin_again(model, frames, mask, tmp_path):
+  segmenter = Counting(VideoSegmenter(model))
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, Frames(frames, 5), mask, tmp_path / 'out')
+  run(segmenter, Frames(frames[::-1]), mask, tmp_path / 'whole')
+  segmenter.steps = 0
+  run(segmenter, Frames(frames[::-1]), mask, tmp_path / 'out')
+  assert segmenter.steps == 7
+  assert written(tmp_path / 'out') == written(tmp_path / 'whole')
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, Frames(frames, 5), mask, tmp_path / 'more')
+  (tmp_path / 'more' / 'masks' / '00002.png').unlink()
+  segmenter.steps = 0
+  run(segmenter, Frames(frames), mask, tmp_path / 'more')
+  assert segmenter.steps == 7
+
+
+def test_finished_videos_of_an_interrupted_run_stay(model, frames, mask, tmp_path):
+  segmenter = Counting(VideoSegmenter(model))
+
+  def both(breaks_at):
+    with result_folder.ResultFolder(tmp_path, 'a') as output:
+      first = segment_run.segment(segmenter, Frames(frames[:3]), mask, output, 'bear')
+      segment_run.segment(segmenter, Frames(frames, breaks_at), mask, output, 'camel')
+      return first
+
+  with pytest.raises(KeyboardInterrupt):
+    both(4)
+  segmenter.steps = 0
+  assert both(None) == 3
+  assert segmenter.steps == 4
+  assert len(written(tmp_path, 'bear')) == 3 and len(written(tmp_path, 'camel')) == 8
+
+
+def test_an_unreadable_frame_can_be_mended(model, frames, mask, tmp_path):
+  segmenter = Counting(VideoSegmenter(model))
+  with pytest.raises(ValueError, match='bad frame'):
+    run(segmenter, Frames(frames, 5, ValueError('bad frame')), mask, tmp_path)
+  segmenter.steps = 0
+  assert run(segmenter, Frames(frames), mask, tmp_path) == 8
+  assert segmenter.steps == 3
+
+
+def test_a_full_disk_is_reported_as_such(model, frames, mask, tmp_path, monkeypatch):
+  segmenter = VideoSegmenter(model)
+  write = result_folder.whole_file.write_bytes
+
+  def full(path, data):
+    if path.name == '00003.png':
+      raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+    write(path, data)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(result_folder.whole_file, 'write_bytes', full)
+    with pytest.raises(OSError, match='No space left on device.*00003.png'):
+      run(segmenter, Frames(frames), mask, tmp_path)
+  assert run(segmenter, Frames(frames), mask, tmp_path) == 8
+
+
+def test_what_is_remembered_has_to_fit(model, frames, mask):
+  one, two = VideoSegmenter(model), VideoSegmenter(model)
+  with pytest.raises(RuntimeError, match='restore_previous before start'):
+    one.restore_previous([])
+  one.start(frames[0], mask.ids)
+  one.step(frames[1])
+  arrays = [np.asarray(t) for t in one.previous_tensors]
+  with pytest.raises(ValueError, match='other shapes'):
+    one.restore_previous(arrays[:-1])
+  two.start(frames[0], mask.ids)
+  two.restore_previous(arrays)
+  np.testing.assert_array_equal(
+    one.step(frames[2]).stride4_logits, two.step(frames[2]).stride4_logits
+  )
