@@ -41,12 +41,12 @@ def read(content, name: str) -> tuple[tuple[int, int], list[shapes.Instance]]:
     where = _drawn(shape, label, size, name)
     groups[key] = groups[key] | where if key in groups else where
   labels = [label for label, _ in groups]
-  numbers = all(l.isdecimal() and 1 <= int(l) <= 255 for l in labels)
+  numbers = all(text.isdecimal() and 1 <= int(text) <= 255 for text in labels)
   if numbers:  # Every shape of a number is a part of that object.
     merged = {}
     for (label, _), where in groups.items():
       merged[label] = merged[label] | where if label in merged else where
-    return size, [shapes.Instance(l, where, int(l)) for l, where in merged.items()]
+    return size, [shapes.Instance(label, where, int(label)) for label, where in merged.items()]
   return size, [shapes.Instance(label, where) for (label, _), where in groups.items()]
 
 
