@@ -23,6 +23,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names
 from feelvos_tf.datasets.mask_files import reading
@@ -188,7 +189,7 @@ def _first_mask(video, paths, of_data_set):
     listed = ', '.join(f'{i}: {given.names[i]}' for i in sorted(given.names))
     print(f'objects of the mask: {listed}')
   for hint in given.hints:
-    command_line.warn(hint)
+    data_warning.warn(hint)
   return given.mask
 
 

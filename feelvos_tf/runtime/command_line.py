@@ -110,11 +110,6 @@ def _guard(main, argv):
     _fail('interrupted; what was written so far is valid.', 130)
 
 
-def warn(text):
-  """Prints `<program>: warning: ...` as one line on standard error."""
-  print(f'{program_name()}: warning: {" ".join(str(text).split())}', file=sys.stderr, flush=True)
-
-
 class Terminated(KeyboardInterrupt):
   """A signal asked the program to end; `number` is the signal's."""
 
