@@ -7,6 +7,7 @@ objects of this class; segmentation, evaluation and conversion know nothing else
 import abc
 import collections.abc
 import dataclasses
+from fractions import Fraction
 import os
 import pathlib
 
@@ -30,6 +31,8 @@ class Video(abc.ABC):
       go on beyond its claimed length.
     masked_frames: sorted indices of the frames that have a mask.
     fps: frames per second, or None for a source without time.
+    stored_size: (height, width) of the frames before they are stretched to square pixels; None where
+      they are square.
     object_first_frames: dict from object id to the frame where the object is given, if the data
       set says so (YouTube-VOS); None: the masks tell.
   """
@@ -40,6 +43,7 @@ class Video(abc.ABC):
   frame_names: collections.abc.Sequence
   masked_frames: tuple[int, ...] = ()
   fps: float | None = None
+  stored_size: tuple[int, int] | None = None
   object_first_frames: dict[int, int] | None = None
 
   @property
@@ -74,6 +78,15 @@ class Video(abc.ABC):
     Raises:
       ValueError: the file is not a mask, or its size is not that of the frames.
     """
+
+  def frame_time(self, index: int) -> Fraction | None:
+    """Seconds from frame 0 to a frame that `frames` has yielded; None for a source without times."""
+    del index
+    return None
+
+  def sound(self):
+    """The `film.sound.Sound` of the video for `OverlayVideoWriter`; None for a source without."""
+    return
 
   def encoded_frame(self, index: int) -> tuple[bytes, str] | None:
     """(file content, 'JPEG' or 'PNG') of a frame that may be copied as it is; else None."""

@@ -3,38 +3,38 @@
 Both hold a bounded number of frames however long the video is, and both write to a temporary name
 that is renamed at the end.
 
-Which codec: browsers play H.264 and VP9 in mp4, not MPEG-4 part 2. The OpenCV wheels of PyPI carry
-no H.264 encoder (its licence), but a VP9 one whose speed cannot be set: about 0.3 s for a 480p
-frame of natural video, where `mp4v` takes 4 ms. An ffmpeg program with libx264 (on the PATH, or the
-one of the package imageio-ffmpeg) takes about 10 ms, so 'auto' tries, in this order: ffmpeg,
-OpenCV's avc1, OpenCV's vp09, mp4v.
+Which codec: browsers play H.264 and VP9 in mp4, not MPEG-4 part 2. The wheels of PyAV carry
+FFmpeg's libraries with libx264 (GPL) and libvpx; where a build has no libx264, 'auto' takes VP9,
+then MPEG-4.
 """
 
+from fractions import Fraction
 import os
 import pathlib
-import shutil
-import subprocess
-import tempfile
 
-# FFmpeg inside OpenCV complains on stderr about each codec it lacks; read when cv2 first uses it.
-os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-
-import contextlib
-
+import av
 import cv2
 import numpy as np
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import whole_file
+from feelvos_tf.datasets.film.sound import Sound
 
 DEFAULT_FPS = 24.0
-# Option value -> encoders to try in turn; a name is 'ffmpeg' or a fourcc for OpenCV.
+# Option value -> encoders to try in turn, by FFmpeg's names.
 CODECS = {
-  'auto': ('ffmpeg', 'avc1', 'vp09', 'mp4v'),
-  'h264': ('ffmpeg', 'avc1'),
-  'vp9': ('vp09',),
-  'mpeg4': ('mp4v',),
+  'auto': ('libx264', 'libvpx-vp9', 'mpeg4'),
+  'h264': ('libx264',),
+  'vp9': ('libvpx-vp9',),
+  'mpeg4': ('mpeg4',),
 }
+_ENCODERS = {
+  'libx264': {'preset': 'veryfast', 'crf': '20'},
+  'libvpx-vp9': {'deadline': 'realtime', 'cpu-used': '8', 'crf': '30', 'b': '0', 'row-mt': '1'},
+  'mpeg4': {'qmin': '2', 'qmax': '5', 'b': '4000000'},
+}
+# Whole ticks at 24, 25, 30, 50, 60 and 29.97 frames/s; MPEG-4 part 2 takes at most 65535 a second.
+_TIME_BASE = Fraction(1, 60000)
 
 
 class OverlayVideoWriter:
@@ -47,7 +47,14 @@ class OverlayVideoWriter:
       writer.write(frame, mask.ids, mask.palette)
   """
 
-  def __init__(self, path, fps: float | None = None, codec: str = 'auto', alpha: float = 0.45):
+  def __init__(
+    self,
+    path,
+    fps: float | None = None,
+    codec: str = 'auto',
+    alpha: float = 0.45,
+    sound: Sound | None = None,
+  ):
     """Remembers what to write; the file is opened by the first frame, which fixes the size.
 
     Args:
@@ -56,6 +63,7 @@ class OverlayVideoWriter:
       codec: auto, h264, vp9 or mpeg4 (see the module's docstring). mpeg4 is the fast one that
         browsers do not play.
       alpha: weight of the tint, see `masks.overlay`.
+      sound: sound to go with the frames; it is closed with the writer.
 
     Raises:
       ValueError: unknown codec.
@@ -67,29 +75,36 @@ class OverlayVideoWriter:
     self.num_frames = 0
     self._temporary = self.path.with_name(f'.{self.path.stem}.{os.getpid()}.tmp.mp4')
     self._fps, self._codec, self._alpha = fps or DEFAULT_FPS, codec, alpha
-    self._sink = self._size = None
+    self._sound, self._encoder, self._size = sound, None, None
 
-  def write(self, image: np.ndarray, ids: np.ndarray, palette: np.ndarray | None = None):
+  def write(
+    self,
+    image: np.ndarray,
+    ids: np.ndarray,
+    palette: np.ndarray | None = None,
+    time: Fraction | None = None,
+  ) -> np.ndarray:
     """Appends one frame; returns the drawn picture, uint8 [height, width, 3] RGB.
 
     Args:
       image: uint8 [height, width, 3] RGB.
       ids: uint8 [height, width].
       palette: uint8 [256, 3] or None for the DAVIS palette.
+      time: seconds from the first frame to this one; None: frames follow at the rate `fps`.
 
     Raises:
       ValueError: a frame of another size, or no encoder could be opened.
     """
     picture = masks.overlay(image, ids, palette, self._alpha)
-    self.write_picture(picture)
+    self.write_picture(picture, time)
     return picture
 
-  def write_picture(self, picture: np.ndarray) -> None:
+  def write_picture(self, picture: np.ndarray, time: Fraction | None = None) -> None:
     """Appends uint8 [height, width, 3] RGB as it is; see `write`."""
-    if self._sink is None:
+    if self._encoder is None:
       self._size = picture.shape[:2]
-      self.codec_used, self._sink = _open_sink(
-        self._temporary, CODECS[self._codec], self._fps, _even(self._size)
+      self.codec_used, self._encoder = _open_encoder(
+        self._temporary, CODECS[self._codec], self._fps, _even(self._size), self._sound
       )
     if picture.shape[:2] != self._size:
       raise ValueError(
@@ -101,19 +116,30 @@ class OverlayVideoWriter:
     padded = cv2.copyMakeBorder(
       picture, 0, height - self._size[0], 0, width - self._size[1], cv2.BORDER_REPLICATE
     )
-    self._sink.write(padded)
+    if time is None:
+      time = self.num_frames / Fraction(self._fps).limit_denominator(1001 * 240)
+    self._encoder.write(padded, time)
     self.num_frames += 1
 
   def close(self) -> None:
     """Finishes the file and gives it its name. Nothing is written if there was no frame."""
-    if self._sink is None:
+    if self._encoder is None:
+      self._close_sound()
       return
-    sink, self._sink = self._sink, None
+    encoder, self._encoder = self._encoder, None
     try:
-      sink.close()
+      try:
+        encoder.finish()
+      finally:
+        encoder.close()
+        self._close_sound()
       os.replace(self._temporary, self.path)
     finally:
       self._temporary.unlink(missing_ok=True)
+
+  def _close_sound(self):
+    if self._sound is not None:
+      self._sound.close()
 
   def __enter__(self):
     return self
@@ -210,128 +236,83 @@ class ContactSheet:
     return tile
 
 
-class _FfmpegSink:
-  """Pipes raw frames into an ffmpeg program that writes H.264."""
+class _Encoder:
+  """An mp4 file that is being written: one video stream, perhaps one of sound."""
 
-  def __init__(self, program, path, fps, size):
-    self._path = path
-    self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
-    self._process = subprocess.Popen(
-      [
-        program,
-        '-loglevel',
-        'error',
-        '-y',
-        '-f',
-        'rawvideo',
-        '-pix_fmt',
-        'rgb24',
-        '-s',
-        f'{size[1]}x{size[0]}',
-        '-r',
-        f'{fps:g}',
-        '-i',
-        '-',
-        '-an',
-        '-c:v',
-        'libx264',
-        '-preset',
-        'veryfast',
-        '-crf',
-        '20',
-        '-pix_fmt',
-        'yuv420p',
-        '-movflags',
-        '+faststart',
-        str(path),
-      ],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.DEVNULL,
-      stderr=self._errors,
-      # Ctrl-C goes to a terminal's whole process group; ffmpeg has to live to finish its file.
-      start_new_session=True,
-    )
-
-  def write(self, picture):
+  def __init__(self, path, name, fps, size, sound):
+    """Args: file; FFmpeg's name of the encoder; frames per second; (height, width); Sound."""
+    self._sound, self._last = sound, -1
+    self._container, self._file = _open_mp4(path)
     try:
-      self._process.stdin.write(np.ascontiguousarray(picture).data)
-    except BrokenPipeError:
+      rate = Fraction(fps).limit_denominator(1001 * 240)
+      self._stream = self._container.add_stream(name, rate=rate, options=_ENCODERS[name])
+      self._stream.width, self._stream.height = size[1], size[0]
+      self._stream.pix_fmt = 'yuv420p'
+      self._stream.codec_context.time_base = _TIME_BASE
+      self._stream.codec_context.open()
+      if sound is not None:
+        sound.add_to(self._container)
+    except BaseException:
       self.close()
+      raise
+
+  def write(self, picture, seconds):
+    """Appends uint8 [height, width, 3] RGB that is shown from `seconds` on."""
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format='rgb24')
+    frame = frame.reformat(format='yuv420p')
+    # Times that do not increase, as damaged files have them, are moved on.
+    self._last = max(self._last + 1, round(seconds / _TIME_BASE))
+    frame.pts, frame.time_base = self._last, _TIME_BASE
+    self._container.mux(self._stream.encode(frame))
+    if self._sound is not None:
+      self._sound.write_until(self._last * _TIME_BASE)
+
+  def finish(self):
+    """Writes what the encoder holds back."""
+    self._container.mux(self._stream.encode(None))
+    if self._sound is not None:
+      self._sound.write_until(self._last * _TIME_BASE + 1 / self._stream.average_rate)
 
   def close(self):
-    with contextlib.suppress(BrokenPipeError):
-      self._process.stdin.close()
-    if self._process.wait():
-      self._errors.seek(0)
-      message = self._errors.read().decode(errors='replace').strip().splitlines()
-      raise ValueError(
-        f'{self._path}: ffmpeg failed ({message[-1] if message else "no message"}); '
-        "choose codec 'vp9' or 'mpeg4'"
-      )
-    self._errors.close()
+    """Closes the file."""
+    try:
+      self._container.close()
+    finally:
+      if self._file is not None:
+        self._file.close()
 
 
-class _OpenCvSink:
-  """cv2.VideoWriter, which wants BGR."""
-
-  def __init__(self, writer):
-    self._writer = writer
-
-  def write(self, picture):
-    self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-
-  def close(self):
-    self._writer.release()
+def _open_mp4(path):
+  """(container, Python file or None); the index goes to the front, for players on the web."""
+  name = os.path.abspath(path)
+  try:
+    name.encode()
+  except UnicodeEncodeError:  # FFmpeg takes UTF-8 only; the index stays at the end then.
+    file = open(name, 'w+b')  # noqa: SIM115 - closed with the container.
+    return av.open(file, 'w', format='mp4'), file
+  return av.open(f'file:{name}', 'w', format='mp4', options={'movflags': 'faststart'}), None
 
 
 def _even(size):
   return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
-def _open_sink(path, encoders, fps, size):
-  """Returns (encoder name, sink) of the first encoder that opens."""
+def _open_encoder(path, names, fps, size, sound):
+  """Returns (encoder name, _Encoder) of the first encoder that opens."""
   if not path.parent.is_dir():
     raise FileNotFoundError(f'{path.parent}: no such folder; create it for the overlay video')
-  for name in encoders:
-    if name == 'ffmpeg':
-      program = _ffmpeg_with_x264()
-      if program:
-        return 'h264 (ffmpeg)', _FfmpegSink(program, path, fps, size)
+  for name in names:
+    try:
+      av.codec.Codec(name, 'w')
+    except ValueError:  # UnknownCodecError: not in this build of FFmpeg's libraries.
       continue
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-      writer = cv2.VideoWriter(
-        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*name), fps, (size[1], size[0])
-      )
-    finally:
-      cv2.utils.logging.setLogLevel(level)
-    if writer.isOpened():
-      return name, _OpenCvSink(writer)
+      return name, _Encoder(path, name, fps, size, sound)
+    except av.error.FFmpegError as error:
+      if isinstance(error, (PermissionError, IsADirectoryError)):
+        raise
+      continue
   raise ValueError(
-    f'{path}: no encoder of {", ".join(encoders)} could be opened; choose another '
-    "codec ('mpeg4' is in every OpenCV) or check that the folder can be written"
+    f'{path}: no encoder of {", ".join(names)} could be opened; choose another '
+    "codec ('mpeg4' is in every FFmpeg) or check that the folder can be written"
   )
-
-
-def _ffmpeg_with_x264():
-  """Path of an ffmpeg program that has libx264, or None."""
-  program = shutil.which('ffmpeg')
-  if program is None:
-    try:
-      import imageio_ffmpeg  # Optional; a package that carries the program.
-
-      program = imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError):
-      return None
-  try:
-    listing = subprocess.run(
-      [program, '-hide_banner', '-encoders'],
-      capture_output=True,
-      text=True,
-      timeout=30,
-      check=False,
-    ).stdout
-  except (OSError, subprocess.TimeoutExpired):
-    return None
-  return program if 'libx264' in listing else None

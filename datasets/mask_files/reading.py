@@ -51,6 +51,9 @@ class MaskOptions:
   # What 255 is next to other ids: 'auto' (void where it is a thin line along objects), 'object',
   # 'void'.
   value_255: str = 'auto'
+  # (height, width) of a video's stored pixels where they are not square: a mask of this size is
+  # stretched as the frames are.
+  stored_size: tuple[int, int] | None = None
 
   def __post_init__(self):
     if self.threshold is not None and not 0 < self.threshold <= 255:
@@ -114,7 +117,7 @@ def read_given_mask(
       f'{where}: a mask without any object given, expected at least one pixel with an id of '
       '1..255; paint the objects to follow'
     )
-  ids = _resized(mask.ids, size, where, options.resize, video_name)
+  ids = _resized(mask.ids, size, where, options, video_name)
   lost = sorted(set(np.unique(mask.ids)) - set(np.unique(ids)))
   if lost:
     given.hints.append(f"{where}: objects {', '.join(map(str, lost))} vanish at the frames' size")
@@ -168,7 +171,7 @@ def _one_each(files, size, options, video_name):
         f'{path}: {len(mask.object_ids)} objects given, expected one object in each of the '
         f'{len(files)} files; for masks of several frames give the one of the first frame'
       )
-    ids = _resized(mask.ids, size, str(path), options.resize, video_name)
+    ids = _resized(mask.ids, size, str(path), options, video_name)
     instances.append(shapes.Instance(path.name, ids > 0, number))
   return _drawn(instances, size, str(files[0].parent))
 
@@ -362,10 +365,12 @@ def _is_lossless_webp(data):
   return b'VP8L' in data[:64]
 
 
-def _resized(ids, size, name, allowed, video_name):
+def _resized(ids, size, name, options, video_name):
   """The ids at the frame's size."""
   if ids.shape == tuple(size):
     return ids
+  if ids.shape == options.stored_size:
+    return cv2.resize(ids, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
   height, width = ids.shape
   same_shape = abs(height * size[1] - width * size[0]) <= max(size) + max(ids.shape)
   given = f'{name}: a mask of {height}x{width} (height x width) given, expected {size[0]}x{size[1]}'
@@ -373,7 +378,7 @@ def _resized(ids, size, name, allowed, video_name):
   if not same_shape:
     turned = ' (it fits a frame turned by 90 degrees)' if (width, height) == tuple(size) else ''
     raise ValueError(f'{given}; draw the mask on a frame of this video{turned}')
-  if not allowed:
+  if not options.resize:
     raise ValueError(f'{given}; draw the mask on a frame of this video, or add --resize_mask')
   return cv2.resize(ids, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
 

@@ -7,23 +7,18 @@ sequences are folders of images with folders of masks.
 import functools
 import pathlib
 
-import cv2
-
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets import png_file
+from feelvos_tf.datasets.sources import animation
+from feelvos_tf.datasets.sources.video_file import VideoFile
 from feelvos_tf.datasets.video import IMAGE_SUFFIXES
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import natural_key
-from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import read_image
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.datasets.video import VideoSource
-
-# Containers that store their number of frames, so that a shorter stream means a damaged file.
-_COUNTED_SUFFIXES = ('.mp4', '.mov', '.m4v', '.avi')
-_COUNT_TOLERANCE = 0.9  # Edit lists and dropped frames make honest files a little shorter.
 
 
 class FolderVideo(Video):
@@ -130,97 +125,6 @@ class FolderVideo(Video):
     return False
 
 
-class VideoFile(Video):
-  """A video file decoded frame by frame by OpenCV's FFmpeg. Only reads forward."""
-
-  def __init__(self, path, mask_path=None):
-    """Opens the file and decodes its first frame, so that a bad one is refused at once.
-
-    Args:
-      path: the video file.
-      mask_path: mask of the first frame, or None.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: no video stream that can be decoded.
-    """
-    self.path = pathlib.Path(path)
-    if not self.path.is_file():
-      raise FileNotFoundError(f'{path}: no such video file; give a video or a folder of frames')
-    self.name = self.path.stem
-    self.mask_path = None if mask_path is None else pathlib.Path(mask_path)
-    self.masked_frames = () if mask_path is None else (0,)
-    capture = self._open()
-    try:
-      good, first = capture.read()
-      claimed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-      fps = capture.get(cv2.CAP_PROP_FPS)
-    finally:
-      capture.release()
-    if not good:
-      raise ValueError(
-        f'{self.path}: a video without a frame that can be decoded given; expected '
-        'a codec known to FFmpeg, for example H.264 in mp4; convert the file'
-      )
-    self.frame_size = first.shape[:2]
-    self.num_frames = claimed if claimed > 0 else None
-    self.frame_names = NumberedNames(self.num_frames)
-    self.fps = fps if 0 < fps < 1000 else None
-
-  @property
-  def files(self):
-    return (self.path,)
-
-  def frames(self, start=0):
-    capture = self._open()
-    count = 0
-    try:
-      while capture.grab():
-        count += 1
-        if count <= start:
-          continue
-        good, image = capture.retrieve()
-        if not good:
-          raise ValueError(
-            f'{self.path}: unreadable frame {count - 1}; the {count - 1} frames '
-            'before it are fine; convert or cut the file'
-          )
-        yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    finally:
-      capture.release()
-    self._check_count(count)
-
-  def mask(self, index):
-    if self.mask_path is None or index != 0:
-      return None
-    return self.check_mask_size(masks.read_mask(self.mask_path), str(self.mask_path))
-
-  def _open(self):
-    # OpenCV warns on stderr about what it cannot open; our error says it.
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-      # FFmpeg only: other back ends read images or printf patterns out of a file name.
-      capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-    finally:
-      cv2.utils.logging.setLogLevel(level)
-    if not capture.isOpened():
-      raise ValueError(
-        f'{self.path}: no decodable video stream; expected a video file that FFmpeg '
-        'reads, for example H.264 in mp4, or a folder of frames'
-      )
-    return capture
-
-  def _check_count(self, count):
-    if self.num_frames is None or self.path.suffix.lower() not in _COUNTED_SUFFIXES:
-      return
-    if count < _COUNT_TOLERANCE * self.num_frames:
-      raise ValueError(
-        f'{self.path}: the video breaks off after {count} of {self.num_frames} '
-        'frames; the file is damaged behind them'
-      )
-
-
 def open_video(path, mask_path=None, leave_out=()) -> Video:
   """Opens what a user has: a folder of images or a video file.
 
@@ -251,10 +155,10 @@ def open_video(path, mask_path=None, leave_out=()) -> Video:
     video = FolderVideo(path.resolve().name, frames, _masks_by_frame(frames, mask_path))
     video.left_out = tuple(sorted(_image_names(path) - {p.name for p in frames}))
     return video
-  if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-    raise ValueError(f'{path}: a single image given, expected a video file or a folder of frames')
   if mask_path is not None and pathlib.Path(mask_path).is_dir():
     raise ValueError(f'{mask_path}: a folder given, expected the mask of the first frame as a PNG')
+  if path.is_file() and animation.is_webp(path):
+    return animation.Animation(path, mask_path)
   return VideoFile(path, mask_path)
 
 

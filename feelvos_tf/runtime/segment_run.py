@@ -60,7 +60,7 @@ def _run(segmenter, video, first_mask, job, name, pictures, known):
   if count:
     print(f'{video.name}: goes on after the {count} masks of the interrupted run')
   with (
-    Results(job, name, first_mask, video.fps, pictures) as results,
+    Results(job, name, first_mask, video, pictures) as results,
     background.BackgroundCalls(results.write) as write,
     progress.Progress(video.num_frames, 'frames', video.name) as bar,
   ):
@@ -85,25 +85,27 @@ def _run(segmenter, video, first_mask, job, name, pictures, known):
 class Results:
   """Writes masks, overlay video and contact sheet, frame by frame; a context manager."""
 
-  def __init__(self, job: result_folder.Job, name: str, first_mask, fps, pictures: bool = True):
+  def __init__(self, job: result_folder.Job, name: str, first_mask, video, pictures: bool = True):
     """Opens nothing yet.
 
     Args:
       job: `result_folder.Job`.
       name: '' or the name of the video, which sorts its files.
       first_mask: `masks.Mask` with the palette to write.
-      fps: frames per second of the overlay, or None.
+      video: `video.Video`, whose times and sound the overlay gets.
       pictures: bool, overlay and contact sheet too.
     """
     self._job, self._folder = job, f'masks/{name}'.rstrip('/')
-    self._palette = first_mask.palette
+    self._palette, self._video = first_mask.palette, video
     self._count = 0
     self._state, self._time = None, time.monotonic()
     prefix = f'{name}.' if name else ''
     self._overlay_name, self._sheet_name = f'{prefix}overlay.mp4', f'{prefix}overview.png'
     self._overlay = self._sheet = None
     if pictures:
-      self._overlay = writers.OverlayVideoWriter(job.temporary(self._overlay_name), fps)
+      self._overlay = writers.OverlayVideoWriter(
+        job.temporary(self._overlay_name), video.fps, sound=video.sound()
+      )
       self._sheet = writers.ContactSheet(job.temporary(self._sheet_name))
 
   def mask_name(self, frame_name: str) -> str:
@@ -126,7 +128,7 @@ class Results:
     if self._overlay is not None:
       ids = masks.read_mask(self._job.path(name), void=False).ids if ids is None else ids
       picture = masks.overlay(frame, ids, self._palette, void_id=None)
-      self._overlay.write_picture(picture)
+      self._overlay.write_picture(picture, self._video.frame_time(self._count))
       self._sheet.add(picture, frame_name)
     self._count += 1
     if state is not None:
@@ -154,7 +156,10 @@ class Results:
       self._state, self._time = None, time.monotonic()
 
   def _finish_pictures(self):
-    if self._overlay is None or not self._count:
+    if self._overlay is None:
+      return
+    if not self._count:
+      self._overlay.close()
       return
     for writer, finish, name in (
       (self._overlay, self._overlay.close, self._overlay_name),

@@ -1,0 +1,1 @@
+"""Video files, read through FFmpeg's libraries (PyAV): see `reader`."""

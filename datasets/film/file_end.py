@@ -1,0 +1,112 @@
+"""Whether the bytes of a video file are all there, read from its structure without decoding.
+
+For containers that FFmpeg reads on to the last byte without a word when they break off. Each
+function opens a file and answers True (torn: it ends before it should), False, or None where the
+file does not say.
+"""
+
+import os
+import struct
+
+# Matroska (RFC 9559). Elements in these two are walked through, all others are skipped.
+_EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+_ASF_HEADER = bytes.fromhex('3026b2758e66cf11a6d900aa0062ce6c')
+_ASF_FILE_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
+_OGG_LAST_PAGE = 4
+_OGG_LONGEST_PAGE = 65307
+
+
+def torn(path, formats: frozenset) -> bool | None:
+  """Whether a file ends before its structure does.
+
+  Args:
+    path: the file.
+    formats: FFmpeg's names of its format, such as {'matroska', 'webm'}.
+  """
+  for name, check in _CHECKS.items():
+    if name in formats:
+      with open(path, 'rb') as stream:
+        return check(stream, os.path.getsize(path))
+  return None
+
+
+def _matroska(stream, size):
+  """Walks from element to element; what is written live has no lengths of segment and clusters."""
+  position = 0
+  while position < size:
+    stream.seek(position)
+    head = stream.read(12)
+    kind, used = _ebml_number(head, 0, keep_marker=True)
+    length, end = _ebml_number(head, used)
+    if not used or not end:
+      return position + len(head) >= size  # Else something unknown, which FFmpeg finds its way in.
+    position += end
+    if kind in (_SEGMENT, _CLUSTER):
+      if length is not None and position + length > size:
+        return True
+    elif length is None:
+      return None
+    else:
+      position += length
+  return position > size
+
+
+def _ebml_number(data, start, keep_marker=False):
+  """(number of variable length, where it ends), RFC 8794; (None, end) is unknown, (0, 0) none."""
+  first = data[start] if start < len(data) else 0
+  end = start + 9 - first.bit_length()
+  if not first or end > len(data):
+    return 0, 0
+  value = int.from_bytes(data[start:end], 'big')
+  if keep_marker:
+    return value, end
+  marker = 1 << (7 * (end - start))
+  return (None if value == 2 * marker - 1 else value - marker), end
+
+
+def _transport_stream(stream, size):
+  """Whether it ends inside a packet."""
+  head = stream.read(409)
+  for length, offset in ((188, 0), (192, 4), (204, 0)):
+    if head[offset : offset + 1] == head[offset + length : offset + length + 1] == b'G':
+      return size % length != 0
+  return None
+
+
+def _gif(stream, size):
+  """Whether it lacks the byte 3B at its end, after which some programs add zeros."""
+  stream.seek(max(0, size - 4096))
+  return not stream.read().rstrip(b'\0').endswith(b';')
+
+
+def _ogg(stream, size):
+  """Whether the last page is not whole, or does not say that it is the last one."""
+  stream.seek(max(0, size - 2 * _OGG_LONGEST_PAGE))
+  tail = stream.read()
+  start = tail.rfind(b'OggS')
+  if start < 0 or len(tail) < start + 27:
+    return True
+  segments = tail[start + 27 : start + 27 + tail[start + 26]]
+  whole = len(tail) >= start + 27 + tail[start + 26] + sum(segments)
+  return not (whole and tail[start + 5] & _OGG_LAST_PAGE)
+
+
+def _asf(stream, size):
+  """Whether it is shorter than its header says."""
+  head = stream.read(1 << 16)
+  start = head.find(_ASF_FILE_PROPERTIES)
+  if not head.startswith(_ASF_HEADER) or start < 0 or len(head) < start + 104:
+    return None
+  (length,) = struct.unpack_from('<Q', head, start + 40)
+  (flags,) = struct.unpack_from('<I', head, start + 88)
+  live = flags & 1
+  return None if live or not length else size < length
+
+
+_CHECKS = {
+  'matroska': _matroska,
+  'mpegts': _transport_stream,
+  'gif': _gif,
+  'ogg': _ogg,
+  'asf': _asf,
+}

@@ -1,0 +1,186 @@
+"""One pass over the frames of a video file, as FFmpeg's own programs decode them.
+
+The only place that opens video files. Frames stream through: one is held at a time, whatever the
+length of the file. What the file hides (edit lists, samples for decoding only) is left out, frames
+come in the order they are shown in, each once, at whatever times they have.
+"""
+
+from collections.abc import Iterator
+import contextlib
+from fractions import Fraction
+import io
+import os
+import pathlib
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets.film import display
+from feelvos_tf.datasets.film import wholeness
+
+# Demuxers of FFmpeg that take a text for a video, and those for single pictures (and all *_pipe).
+_TEXTS = frozenset(['tty', 'ass', 'srt', 'webvtt', 'lavfi'])
+_PICTURES = frozenset(['image2', 'ico'])
+_ADVICE = 'expected a video file that FFmpeg reads, for example H.264 in mp4, or a folder of frames'
+
+
+class FilmFrame(NamedTuple):
+  """A frame: uint8 [height, width, 3] RGB, and the seconds from the first frame to it."""
+
+  image: np.ndarray
+  time: Fraction | None
+
+
+class Film:
+  """A video file of which one track is read.
+
+  Attributes:
+    frame_size: (height, width) of the upright frames with square pixels.
+    stored_size: (height, width) of the upright frames with pixels as stored.
+    num_frames: frames that the file says it shows; None if it does not say.
+    fps: frames per second on average; None if unknown.
+    codec: FFmpeg's name of the codec.
+    start: seconds of the file's clock at which the first frame is shown.
+  """
+
+  def __init__(self, path):
+    """Opens the file and decodes its first frame, so that a bad one is refused at once.
+
+    Args:
+      path: the file.
+
+    Raises:
+      ValueError: no film, or no frame of it can be decoded; one line that names the file.
+    """
+    self.path = pathlib.Path(path)
+    with opened(self.path) as container:
+      track = _choose_track(container, self.path)
+      self.codec = track.codec_context.name
+      watch = wholeness.Wholeness(self.path, container, track)
+      first = next(_decoded(container, track, watch), None)
+      if first is None:
+        raise ValueError(
+          f'{self.path}: no decodable video stream (none of the frames, codec {self.codec}); the '
+          f'file is cut off or damaged; {_ADVICE}'
+        )
+      self.start = (first.pts or 0) * Fraction(track.time_base)
+      rate = track.average_rate or track.guessed_rate
+      self.num_frames = watch.num_frames
+      self.fps = float(rate) if rate and 0 < rate < 1000 else None
+      self._square = display.square_size(first.width, first.height, track.sample_aspect_ratio)
+      self._turn = display.turning(first)
+      sizes = (self._square, (first.height, first.width))
+      self.frame_size, self.stored_size = (s[::-1] if self._turn[0] else s for s in sizes)
+
+  def frames(self, start: int = 0) -> Iterator[FilmFrame]:
+    """Yields the frames from number `start` on.
+
+    Frames whose size differs from the first one's are scaled to it, as FFmpeg does.
+
+    Raises:
+      ValueError: after the last frame, if the file breaks off or is damaged. One line.
+    """
+    with opened(self.path) as container:
+      track = _choose_track(container, self.path)
+      watch = wholeness.Wholeness(self.path, container, track)
+      origin = None
+      for index, frame in enumerate(_decoded(container, track, watch)):
+        origin = frame.pts if origin is None else origin
+        if index >= start:
+          time = None if frame.pts is None else (frame.pts - origin) * Fraction(track.time_base)
+          yield FilmFrame(display.rgb(frame, self._square, self._turn), time)
+    if found := watch.error():
+      raise ValueError(f'{self.path}: {found}')
+    if found := watch.warning():
+      data_warning.warn(f'{self.path}: {found}')
+
+
+@contextlib.contextmanager
+def opened(path) -> Iterator[av.container.InputContainer]:
+  """Opens a video file for a `with` block.
+
+  Raises:
+    ValueError: the file is no video; one line that names it.
+  """
+  try:
+    container = _open(path)
+  except av.error.FFmpegError as error:
+    raise ValueError(
+      f'{path}: no decodable video stream ({error.strerror}); the file is no video, or cut off or '
+      f'damaged; {_ADVICE}'
+    ) from error
+  with container:
+    names = frozenset(container.format.name.split(','))
+    if names & _PICTURES or any(name.endswith('_pipe') for name in names):
+      raise ValueError(f'{path}: a single image given, expected a video file or a folder of frames')
+    if names & _TEXTS:
+      raise ValueError(f'{path}: no decodable video stream (a text); {_ADVICE}')
+    yield container
+
+
+def _open(path):
+  # An absolute path cannot be taken for a protocol (take:1.mp4) or an option (-1.mp4).
+  name = os.path.abspath(path)
+  options = {'protocol_whitelist': 'file'}
+  try:
+    name.encode()
+  except UnicodeEncodeError:  # FFmpeg takes UTF-8 only.
+    return av.open(_Nameless(name, 'rb', buffering=0), options=options)
+  return av.open(f'file:{name}', options=options, metadata_errors='replace')
+
+
+class _Nameless(io.FileIO):
+  """A file that does not show its name."""
+
+  name = 'film'
+
+
+def _choose_track(container, path):
+  """The default video track, the largest of several; no cover pictures."""
+  tracks = [t for t in container.streams.video if not _is_cover(t)]
+  if not tracks:
+    what = 'sound with a cover picture' if container.streams.video else 'a file without pictures'
+    raise ValueError(f'{path}: no decodable video stream ({what}); {_ADVICE}')
+  # `max` takes the first of equals.
+  track = max(tracks, key=lambda t: (_is_default(t), (t.width or 0) * (t.height or 0)))
+  if track.codec_context is None:
+    raise ValueError(
+      f'{path}: no decodable video stream (a codec that this FFmpeg does not know); convert the '
+      f'file; {_ADVICE}'
+    )
+  track.thread_type = 'AUTO'
+  return track
+
+
+def _is_cover(track):
+  return bool(track.disposition & av.stream.Disposition.attached_pic)
+
+
+def _is_default(track):
+  return bool(track.disposition & av.stream.Disposition.default)
+
+
+def _decoded(container, track, watch):
+  """Yields the frames of a track; what cannot be decoded is noted and left out, as by FFmpeg."""
+  packets = container.demux(watch.watched or ())
+  while True:
+    try:
+      packet = next(packets, None)
+    except av.error.FFmpegError:
+      watch.failure()
+      packet = None
+    if packet is None:
+      return
+    watch.packet(packet)
+    if packet.stream.index != track.index:
+      continue
+    try:
+      frames = packet.decode()
+    except av.error.FFmpegError:
+      watch.failure()
+      continue
+    for frame in frames:
+      watch.frame(frame)
+      yield frame

@@ -1,0 +1,96 @@
+"""The sound of a video file, copied into the video that is written from its frames."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+
+from feelvos_tf.datasets.film import reader
+
+# Codecs that players expect in mp4; sound of others is encoded as AAC.
+_COPIED = frozenset(['aac', 'mp3', 'ac3', 'eac3', 'alac', 'opus'])
+
+
+class Sound:
+  """The first sound track of a video file, written packet by packet while frames are written.
+
+  Use `add_to` before the first frame is written, `write_until` with each one, `close` at the end.
+  """
+
+  def __init__(self, path, start: Fraction):
+    """Opens the file.
+
+    Args:
+      path: a video file.
+      start: seconds of the file at which the written video starts.
+    """
+    self._start = start
+    self._source = reader.opened(path)
+    self._container = self._source.__enter__()
+    tracks = [t for t in self._container.streams.audio if t.codec_context is not None]
+    self._track = tracks[0] if tracks else None
+    self._packets, self._next, self._output = iter(()), None, None
+
+  def add_to(self, output) -> None:
+    """Adds a stream to an `av.container.OutputContainer`; nothing if there is no sound."""
+    if self._track is None:
+      return
+    self._output = output
+    if self._track.codec_context.name in _COPIED:
+      self._stream = output.add_stream_from_template(self._track)
+      self._packets = self._copied()
+    else:
+      rate = self._track.codec_context.sample_rate
+      self._stream = output.add_stream('aac', rate=rate, layout=_layout(self._track))
+      self._packets = self._encoded(av.AudioResampler('fltp', _layout(self._track), rate))
+    self._next = next(self._packets, None)
+
+  def write_until(self, seconds: Fraction) -> None:
+    """Writes what starts up to that time of the written video."""
+    while self._next is not None and self._next[0] <= seconds:
+      self._output.mux(self._next[1])
+      self._next = next(self._packets, None)
+
+  def close(self) -> None:
+    """Closes the source."""
+    self._packets, self._next = iter(()), None
+    self._source.__exit__(None, None, None)
+
+  def _copied(self) -> Iterator[tuple[Fraction, av.Packet]]:
+    """(seconds, packet) of the written video."""
+    base = Fraction(self._track.time_base)
+    shift = round(self._start / base)
+    for packet in _readable(self._container.demux(self._track)):
+      if packet.pts is None or packet.pts < shift:
+        continue
+      packet.pts -= shift
+      packet.dts = packet.pts
+      packet.stream = self._stream
+      yield packet.pts * base, packet
+
+  def _encoded(self, resampler) -> Iterator[tuple[Fraction, av.Packet]]:
+    """The same, of sound that is decoded and encoded again."""
+    for packet in _readable(self._container.demux(self._track)):
+      for frame in _readable(iter(packet.decode())):
+        if frame.time is None or frame.time < self._start:
+          continue
+        frame.pts = round((Fraction(frame.pts) * frame.time_base - self._start) / frame.time_base)
+        for resampled in resampler.resample(frame):
+          yield from self._timed(self._stream.encode(resampled))
+    yield from self._timed(self._stream.encode(None))
+
+  def _timed(self, packets):
+    for packet in packets:
+      yield packet.pts * Fraction(packet.time_base), packet
+
+
+def _layout(track):
+  return 'mono' if track.codec_context.layout.nb_channels == 1 else 'stereo'
+
+
+def _readable(items):
+  """The items up to the first that cannot be read: a break in the sound is no reason to stop."""
+  try:
+    yield from items
+  except av.error.FFmpegError:
+    return

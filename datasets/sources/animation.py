@@ -1,0 +1,85 @@
+"""An animated WebP as a source of frames. FFmpeg's libraries decode GIF and PNG animations only."""
+
+from fractions import Fraction
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import picture
+from feelvos_tf.datasets.video import NumberedNames
+from feelvos_tf.datasets.video import Video
+
+
+class Animation(Video):
+  """An animated WebP, decoded frame by frame; transparent pixels lie on black."""
+
+  def __init__(self, path, mask_path=None):
+    """Reads the header.
+
+    Args:
+      path: the WebP file.
+      mask_path: mask of the first frame, or None.
+
+    Raises:
+      ValueError: a single image, or no WebP.
+    """
+    self.path = pathlib.Path(path)
+    self.name = self.path.stem
+    self.mask_path = None if mask_path is None else pathlib.Path(mask_path)
+    self.masked_frames = () if mask_path is None else (0,)
+    try:
+      with Image.open(self.path, formats=['WEBP']) as image:
+        self.num_frames = image.n_frames
+        self.frame_size = image.size[::-1]
+        image.load()
+        duration = image.info.get('duration') or 0
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+      raise ValueError(
+        f'{self.path}: unreadable picture ({error}); expected a video file or a folder of frames'
+      ) from error
+    if self.num_frames == 1:
+      raise ValueError(
+        f'{self.path}: a single image given, expected a video file or a folder of frames'
+      )
+    self.frame_names = NumberedNames(self.num_frames)
+    self.fps = 1000 / duration if duration else None
+    self._times = []
+
+  @property
+  def files(self):
+    return (self.path,)
+
+  def frames(self, start=0):
+    time = Fraction(0)
+    with Image.open(self.path, formats=['WEBP']) as image:
+      for index in range(self.num_frames):
+        try:
+          image.seek(index)
+          rgba = np.asarray(image.convert('RGBA'))
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+          raise ValueError(
+            f'{self.path}: the video breaks off after {index} of {self.num_frames} frames; '
+            'the file is cut off or damaged behind them'
+          ) from error
+        if index == len(self._times):
+          self._times.append(time)
+        time += Fraction(int(image.info.get('duration') or 0), 1000)
+        if index >= start:
+          yield picture.on_black(rgba)
+
+  def frame_time(self, index: int) -> Fraction | None:
+    return self._times[index] if index < len(self._times) else None
+
+  def mask(self, index):
+    if self.mask_path is None or index != 0:
+      return None
+    return self.check_mask_size(masks.read_mask(self.mask_path), str(self.mask_path))
+
+
+def is_webp(path) -> bool:
+  """Whether a file is a WebP picture or animation."""
+  with open(path, 'rb') as stream:
+    head = stream.read(12)
+  return head[:4] == b'RIFF' and head[8:] == b'WEBP'

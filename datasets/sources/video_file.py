@@ -1,0 +1,75 @@
+"""A video file as a source of frames, with the mask of its first frame."""
+
+import dataclasses
+from fractions import Fraction
+import pathlib
+
+import cv2
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.film import reader
+from feelvos_tf.datasets.film.sound import Sound
+from feelvos_tf.datasets.video import NumberedNames
+from feelvos_tf.datasets.video import Video
+
+
+class VideoFile(Video):
+  """A video file decoded frame by frame, see `datasets.film`. Only reads forward.
+
+  Frames are what a player shows: upright, with square pixels. A mask may also have the size of the
+  stored pixels, as programs extract frames that do not stretch them; it is stretched then.
+  """
+
+  def __init__(self, path, mask_path=None):
+    """Opens the file and decodes its first frame, so that a bad one is refused at once.
+
+    Args:
+      path: the video file.
+      mask_path: mask of the first frame, or None.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: no video stream that can be decoded.
+    """
+    self.path = pathlib.Path(path)
+    if not self.path.is_file():
+      raise FileNotFoundError(f'{path}: no such video file; give a video or a folder of frames')
+    self._film = reader.Film(self.path)
+    self.name = self.path.stem
+    self.mask_path = None if mask_path is None else pathlib.Path(mask_path)
+    self.masked_frames = () if mask_path is None else (0,)
+    self.frame_size = self._film.frame_size
+    self.num_frames = self._film.num_frames
+    self.frame_names = NumberedNames(self.num_frames)
+    self.fps = self._film.fps
+    if self._film.stored_size != self.frame_size:
+      self.stored_size = self._film.stored_size
+    self._times = []
+
+  @property
+  def files(self):
+    return (self.path,)
+
+  def frames(self, start=0):
+    for index, frame in enumerate(self._film.frames(start), start):
+      if index == len(self._times):
+        self._times.append(frame.time)
+      yield frame.image
+
+  def frame_time(self, index: int) -> Fraction | None:
+    return self._times[index] if index < len(self._times) else None
+
+  def sound(self):
+    return Sound(self.path, self._film.start)
+
+  def mask(self, index):
+    if self.mask_path is None or index != 0:
+      return None
+    return self.check_mask_size(masks.read_mask(self.mask_path), str(self.mask_path))
+
+  def check_mask_size(self, mask, where):
+    height, width = self.frame_size
+    if mask.ids.shape == self.stored_size:
+      ids = cv2.resize(mask.ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+      mask = dataclasses.replace(mask, ids=ids)
+    return super().check_mask_size(mask, where)
