@@ -183,7 +183,7 @@ def _first_mask(video, paths, of_data_set):
       mask.ids[mask.ids == masks.VOID_ID] = 0
     return mask
   given = reading.read_given_mask(
-    paths, video.frame_size, video.frame_names[0], _mask_options(video), video.name
+    paths, video.frame_size, video.frame_names[0], _mask_options(video.stored_size), video.name
   )
   if given.names:
     listed = ', '.join(f'{i}: {given.names[i]}' for i in sorted(given.names))
@@ -193,10 +193,10 @@ def _first_mask(video, paths, of_data_set):
   return given.mask
 
 
-def _mask_options(video):
+def _mask_options(stored_size=None):
   try:
     return reading.MaskOptions(
-      FLAGS.threshold, FLAGS.resize_mask, FLAGS.value_255, video.stored_size
+      FLAGS.threshold, FLAGS.resize_mask, FLAGS.value_255, stored_size
     )
   except ValueError as error:
     raise command_line.UsageError(f'--{error}') from None

@@ -12,6 +12,7 @@ import struct
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _ASF_HEADER = bytes.fromhex('3026b2758e66cf11a6d900aa0062ce6c')
 _ASF_FILE_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
+_PNG_END = bytes.fromhex('0000000049454e44ae426082')
 _OGG_LAST_PAGE = 4
 _OGG_LONGEST_PAGE = 65307
 
@@ -79,6 +80,60 @@ def _gif(stream, size):
   return not stream.read().rstrip(b'\0').endswith(b';')
 
 
+def _mov(stream, size):
+  """Whether a box at the top level is longer than the file."""
+  position = 0
+  while position < size:
+    stream.seek(position)
+    head = stream.read(16)
+    if len(head) < 8:
+      return True
+    length = int.from_bytes(head[:4], 'big')
+    if length == 1:  # The length follows in 64 bits.
+      length = int.from_bytes(head[8:], 'big')
+    if length == 0:  # To the end of the file.
+      return False
+    if length < 8:
+      return None
+    position += length
+  return position > size
+
+
+def _flv(stream, size):
+  """Whether the last tag is longer than the file."""
+  position = int.from_bytes(stream.read(9)[5:], 'big') + 4
+  while position < size:
+    stream.seek(position)
+    head = stream.read(11)
+    if len(head) < 11:
+      return True
+    position += 11 + int.from_bytes(head[1:4], 'big') + 4
+  return position > size
+
+
+def _apng(stream, size):
+  """Whether the end chunk is missing."""
+  stream.seek(max(0, size - 4096))
+  return _PNG_END not in stream.read()
+
+
+def _program_stream(stream, size):
+  """Whether the last pack (ISO 13818-1, 2.5.3) ends inside a packet."""
+  start = max(0, size - (1 << 20))
+  stream.seek(start)
+  tail = stream.read()
+  position = tail.rfind(b'\0\0\1\xba')
+  if position < 0 or position + 14 > len(tail):
+    return True
+  mpeg2 = tail[position + 4] >> 6 == 1
+  position += 14 + (tail[position + 13] & 7) if mpeg2 else 12
+  while position < len(tail):
+    if tail[position : position + 3] != b'\0\0\1' or tail[position + 3 : position + 4] == b'\xb9':
+      return len(tail) - position < 4  # The end code, or something else behind the packets.
+    position += 6 + int.from_bytes(tail[position + 4 : position + 6], 'big')
+  return position > len(tail)
+
+
 def _ogg(stream, size):
   """Whether the last page is not whole, or does not say that it is the last one."""
   stream.seek(max(0, size - 2 * _OGG_LONGEST_PAGE))
@@ -104,9 +159,13 @@ def _asf(stream, size):
 
 
 _CHECKS = {
+  'mov': _mov,
+  'mpeg': _program_stream,
+  'apng': _apng,
   'matroska': _matroska,
   'mpegts': _transport_stream,
   'gif': _gif,
+  'flv': _flv,
   'ogg': _ogg,
   'asf': _asf,
 }

@@ -127,7 +127,7 @@ def _open(path):
   try:
     name.encode()
   except UnicodeEncodeError:  # FFmpeg takes UTF-8 only.
-    return av.open(_Nameless(name, 'rb', buffering=0), options=options)
+    return av.open(_Nameless(name, 'rb'), options=options)
   return av.open(f'file:{name}', options=options, metadata_errors='replace')
 
 

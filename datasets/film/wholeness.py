@@ -40,6 +40,7 @@ class Wholeness:
     self._formats = frozenset(container.format.name.split(','))
     self._track = track
     self._samples = track.frames or 0
+    self._in_fragments = 'mov' in self._formats and not self._samples
     self._interval = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
     self._start = _seconds(track.start_time, track) or Fraction(0)
     self._claimed = self._claimed_length(container)
@@ -113,15 +114,16 @@ class Wholeness:
       return False
     if torn and self.num_frames and self.count < self.num_frames:
       return True
-    if self._claimed is None:
+    if self._claimed is None or (torn and not self.num_frames) or self._in_fragments:
       late = [i for i in self._torn_frames if i >= self.count - _REORDERED]
       return bool(torn or late)
-    end = self._end_of_all if self.watched is None else self._end
-    return self._start + self._claimed - end > self._tolerance(torn)
+    if self.watched is None:  # A length of the file counts from the zero of its clock.
+      return self._claimed - self._end_of_all > self._tolerance(torn)
+    return self._start + self._claimed - self._end > self._tolerance(torn)
 
   def _tolerance(self, torn):
     if self.watched is None:  # Packets of sound are longer than frames.
-      return max(2 * self._interval, Fraction(1, 4))
+      return max(2 * self._interval, Fraction(1, 10))
     return self._interval * (Fraction(1, 2) if torn else Fraction(3, 2))
 
   def _claimed_count(self):

@@ -1,0 +1,97 @@
+"""What is missing of a video file: noticed in every container, and never made up."""
+
+import warnings
+
+import pytest
+
+from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets.film import reader
+
+H264 = {'codec': 'libx264', 'options': {'bf': '2', 'g': '12'}}
+FRONT = {**H264, 'container_options': {'movflags': 'faststart'}}
+FRAGMENTS = {**H264, 'container_options': {'movflags': 'frag_keyframe+empty_moov'}}
+CASES = {
+  'a.mp4': FRONT,
+  'a.mov': FRONT,
+  'a.3gp': FRONT,
+  'sound.mp4': {**FRONT, 'sound': 'aac'},
+  'fragments.mp4': FRAGMENTS,
+  'a.mkv': H264,
+  'sound.mkv': {**H264, 'sound': 'aac'},
+  'live.mkv': {**H264, 'container_options': {'live': '1'}},
+  'a.webm': {'codec': 'libvpx-vp9'},
+  'a.avi': {'codec': 'mpeg4'},
+  'a.ts': H264,
+  'a.m2ts': {**H264, 'container': 'mpegts', 'container_options': {'mpegts_m2ts_mode': '1'}},
+  'a.mpg': {'codec': 'mpeg2video'},
+  'a.flv': H264,
+  'a.wmv': {'codec': 'wmv2'},
+  'sound.flv': {**H264, 'sound': 'aac'},
+  'a.gif': {'codec': 'gif', 'pix_fmt': 'rgb8'},
+  'a.apng': {'codec': 'apng', 'pix_fmt': 'rgb24', 'container': 'apng'},
+  'a.mxf': {'codec': 'mpeg2video'},
+  'a.ivf': {'codec': 'libvpx-vp9'},
+}
+
+
+def read(path):
+  """Number of frames; with every warning an error."""
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    return sum(1 for _ in reader.Film(path).frames())
+
+
+@pytest.fixture
+def film(tmp_path, films, request):
+  return films.write(tmp_path / request.param, count=50, **CASES[request.param])
+
+
+@pytest.mark.parametrize('film', CASES, indirect=True)
+def test_whole_files_are_whole(film):
+  assert read(film) == 50
+
+
+@pytest.mark.parametrize('share', [0.5, 0.75, 0.9])
+@pytest.mark.parametrize('film', CASES, indirect=True)
+def test_a_cut_is_noticed(film, share):
+  data = film.read_bytes()
+  # A transport stream that ends with a packet is the hardest: only the torn frame shows.
+  film.write_bytes(data[: int(len(data) * share) // 2 * 2 + 1])
+  count = 0
+  with pytest.raises(ValueError, match='breaks off after|no decodable video stream') as error:
+    for _ in reader.Film(film).frames():
+      count += 1
+  assert str(error.value).startswith(f'{film}: ') and '\n' not in str(error.value)
+  if 'breaks off' in str(error.value):
+    assert f'breaks off after {count} ' in str(error.value)
+
+
+def test_one_frame_less_is_noticed(tmp_path, films):
+  """Frames are not stored in the order they are shown in: the end is there, one before is not."""
+  path = films.write(tmp_path / 'a.mkv', count=50, **H264)
+  data = path.read_bytes()
+  cues = data.rfind(b'\x1c\x53\xbb\x6b')
+  path.write_bytes(data[: cues - 20])
+  with pytest.raises(ValueError, match='breaks off after 49 of 50 frames'):
+    read(path)
+  path.write_bytes(data[: cues + 8])  # Only the index at the end is torn.
+  with pytest.warns(data_warning.DataWarning, match='the end of the file is missing; all frames'):
+    assert sum(1 for _ in reader.Film(path).frames()) == 50
+
+
+def test_damage_in_the_middle(tmp_path, films):
+  path = films.write(tmp_path / 'a.avi', 'png', 40, pix_fmt='rgb24')
+  data = bytearray(path.read_bytes())
+  middle = data.find(b'\x89PNG', len(data) // 2)
+  data[middle : middle + 40] = bytes(40)
+  path.write_bytes(data)
+  with pytest.raises(
+    ValueError, match=r'damaged in 1 places, the first after \d+ frames; 3[89] frames'
+  ):
+    read(path)
+
+
+def test_sound_that_is_longer_than_the_pictures_is_no_damage(tmp_path, films):
+  for name in ('a.mkv', 'a.mp4', 'a.flv'):
+    path = films.write(tmp_path / name, **H264, sound='aac', sound_seconds=4)
+    assert read(path) == 30
