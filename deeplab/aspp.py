@@ -28,7 +28,9 @@ def aspp(features, options):
   end_points = {}
   branches = []
   if options.add_image_level_feature:
-    pooled = keras.layers.GlobalAveragePooling2D(keepdims=True)(features)
+    pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, data_format='channels_last')(
+      features
+    )
     pooled = layers.Conv2D(DEPTH, 1, name='image_pooling', **kwargs)(pooled)
     end_points['image_pooling'] = pooled
     branches.append(layers.ResizeLike(name='image_pooling.resize')(pooled, features))

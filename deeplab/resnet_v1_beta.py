@@ -25,7 +25,7 @@ def _bottleneck(inputs, depth, strides, rate, scope, end_points, **kwargs):
       inputs
     )
   elif strides > 1:
-    shortcut = keras.layers.MaxPooling2D(1, strides=strides)(inputs)
+    shortcut = keras.layers.MaxPooling2D(1, strides=strides, data_format='channels_last')(inputs)
   else:
     shortcut = inputs
   net = layers.Conv2D(depth, 1, activation='relu', name=f'{name}.conv1', **kwargs)(inputs)
@@ -74,7 +74,7 @@ def resnet_v1_beta(images, options):
       **kwargs,
     )(net)
     end_points[f'{root}/conv1_{i}'] = net
-  net = keras.layers.MaxPooling2D(3, strides=2, padding='same')(net)
+  net = keras.layers.MaxPooling2D(3, strides=2, padding='same', data_format='channels_last')(net)
 
   current_stride, rate = 4, 1
   for block, num_units in enumerate(_UNITS[options.model_variant], start=1):

@@ -1,14 +1,94 @@
-"""FEELVOS: semi-supervised video object segmentation in TensorFlow 2."""
+"""FEELVOS: semi-supervised video object segmentation in TensorFlow 2 and Keras 3.
 
+>>> import feelvos_tf
+>>> segmenter = feelvos_tf.VideoSegmenter(feelvos_tf.load_model())
+>>> segmenter.start(frames[0], mask)  # uint8 RGB frame, uint8 object ids
+>>> masks = [segmenter.step(frame).mask for frame in frames[1:]]
+
+or, from files to files:
+
+>>> feelvos_tf.segment_video('clip.mp4', 'first.png', 'result')
+
+Importing this package takes milliseconds; the first use of a name imports TensorFlow.
+"""
+
+import importlib
 import os
 import pathlib
+import sys
+from typing import TYPE_CHECKING
 
-# TensorFlow turns oneDNN's kernels on by itself for CPUs with AVX-512 VNNI only. With AVX2 alone
-# they are 1.3 (training) to several times faster. Read when TensorFlow is imported.
-os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+if TYPE_CHECKING:
+  from feelvos_tf.inference.segmenter import SegmentedFrame
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+  from feelvos_tf.inference.video_files import segment_video
+  from feelvos_tf.model.options import FeelvosOptions
+  from feelvos_tf.model.weights import load_model
+  from feelvos_tf.model.weights import save_model
+
+__all__ = [
+  'FeelvosOptions',
+  'SegmentedFrame',
+  'VideoSegmenter',
+  '__version__',
+  'load_model',
+  'save_model',
+  'segment_video',
+]
+
+__version__ = '0.2.0'  # The one place; pyproject.toml reads it here.
+
+_HOMES = {
+  'FeelvosOptions': 'feelvos_tf.model.options',
+  'SegmentedFrame': 'feelvos_tf.inference.segmenter',
+  'VideoSegmenter': 'feelvos_tf.inference.segmenter',
+  'load_model': 'feelvos_tf.model.weights',
+  'save_model': 'feelvos_tf.model.weights',
+  'segment_video': 'feelvos_tf.inference.video_files',
+}
 
 # In a checkout the folders datasets/, deeplab/ and tools/ lie next to this one. A wheel has them
 # inside it, so it owns no top-level name but feelvos_tf.
 _CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 if (_CHECKOUT / 'pyproject.toml').is_file() and (_CHECKOUT / 'deeplab').is_dir():
   __path__.append(str(_CHECKOUT))
+
+
+def _prepare_environment():
+  """Sets what TensorFlow and Keras read once, when they are imported.
+
+  Raises:
+    ImportError: Keras was imported before, with another backend.
+  """
+  # TensorFlow turns oneDNN's kernels on by itself for CPUs with AVX-512 VNNI only. With AVX2 alone
+  # they are 1.3 (training) to several times faster.
+  os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+  # Else a missing GPU is an error line on standard error. TF_CPP_MIN_LOG_LEVEL=0 shows all lines.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  keras = sys.modules.get('keras')
+  if keras is None:
+    os.environ['KERAS_BACKEND'] = 'tensorflow'  # Counts more than ~/.keras/keras.json.
+  elif (backend := keras.config.backend()) != 'tensorflow':
+    raise ImportError(
+      f'Keras was imported with the backend {backend}; feelvos_tf needs TensorFlow. Import '
+      'feelvos_tf before keras, or set KERAS_BACKEND=tensorflow.'
+    )
+
+
+_prepare_environment()
+
+
+def __getattr__(name):
+  if name not in _HOMES:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  if name != 'FeelvosOptions':
+    from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+
+    start_tensorflow()
+  value = getattr(importlib.import_module(_HOMES[name]), name)
+  globals()[name] = value
+  return value
+
+
+def __dir__():
+  return sorted({*globals(), *__all__})

@@ -2,11 +2,11 @@ r"""Scores masks, or a model, with the numbers of the DAVIS and YouTube-VOS benc
 
 Masks of any method, as `<results_dir>/<sequence>/<frame>.png`:
 
-  python -m feelvos_tf.evaluate --results_dir=masks --davis_root=DAVIS --year=2017 --split=val
+  feelvos evaluate --results_dir=masks --davis_root=DAVIS --year=2017 --split=val
 
 A model, which segments the split first:
 
-  python -m feelvos_tf.evaluate --model=feelvos_tf/pretrained/mobilenet_v2.h5 --davis_root=DAVIS \
+  feelvos evaluate --model=feelvos_tf/pretrained/mobilenet_v2.h5 --davis_root=DAVIS \
       --year=2016 --split=val --output_dir=runs/mobilenet_v2
 
 Several options side by side: `python -m tools.evaluate_options`.
@@ -17,10 +17,7 @@ benchmark's server. Exit code 0: done; 1: something is wrong with the data; 2: w
 """
 
 import json
-import os
 import pathlib
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
@@ -40,6 +37,7 @@ from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import segmenter_flags
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
 # Flags that say how a model is run, and those of them that a baseline knows.
@@ -279,12 +277,12 @@ def _model_run():
 
 
 def _precision(of_project):
-  """Key of precision.POLICIES that the flag stands for; says so if there was a choice."""
-  from feelvos_tf.model import precision  # A choice imports TensorFlow.
+  """Key of precision.POLICIES that the flag stands for; says it and the device."""
+  start_tensorflow()
+  from feelvos_tf.model import precision
 
   choice = precision.choose(precision.wanted(FLAGS.precision, of_project))
-  if choice.line:
-    print(choice.line)
+  print(choice.line)
   return choice.name
 
 

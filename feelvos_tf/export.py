@@ -1,16 +1,13 @@
 r"""Exports a model for TensorFlow Serving: the whole video path as one SavedModel.
 
-  python -m feelvos_tf.export --model=weights.h5 --output_dir=models --name=feelvos --version=1
+  feelvos export --model=weights.h5 --output_dir=models --name=feelvos --version=1
 
 Writes models/feelvos/1/ with the graph, model.json, a README and warm-up requests. docs/export.md
 says what the signatures take and return.
 """
 
-import os
 import pathlib
 import re
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 from absl import logging
@@ -20,6 +17,7 @@ from feelvos_tf.model.precision import choose
 from feelvos_tf.model.precision import wanted
 from feelvos_tf.model.precision import with_precision
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
 
@@ -65,12 +63,9 @@ def main():
   """Checks flags and files, then exports."""
   folder, warmup_size = _check_flags()
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
-  with command_line.quiet_imports():
-    import tensorflow as tf
+  start_tensorflow()
+  from feelvos_tf.saved_model import version_folder
 
-    from feelvos_tf.saved_model import version_folder
-
-    tf.config.list_physical_devices()  # Has its say as well.
   logging.set_verbosity(logging.WARNING)  # Writing a SavedModel reports every step otherwise.
   version_folder.check_folder(folder)
   if warmup_size is not None:
@@ -142,8 +137,7 @@ def _check_flags():
 def _precision():
   """`precision.Choice` of the flag; says so if there was a choice."""
   choice = choose(wanted(FLAGS.precision, not (FLAGS.model or FLAGS.seeded_model)))
-  if choice.line:
-    print(choice.line)
+  print(choice.line)
   return choice
 
 

@@ -1,25 +1,21 @@
 r"""Segments a video: frames and the masks of the first frame in, masks of every frame out.
 
-  python -m feelvos_tf.segment --input=clip.mp4 --mask=first.png --output=result
+  feelvos segment --input=clip.mp4 --mask=first.png --output=result
 
 Writes result/masks/*.png (palette PNGs with the ids and the palette of the given mask),
 result/overlay.mp4 and result/overview.png. With a DAVIS-style root:
 
-  python -m feelvos_tf.segment --input=DAVIS --sequence=bear --sequence=camel --output=result
+  feelvos segment --input=DAVIS --sequence=bear --sequence=camel --output=result
 
 writes result/masks/bear/*.png, result/bear.overlay.mp4, result/bear.overview.png and so on, a
-folder that `python -m feelvos_tf.evaluate --results_dir=result/masks` takes.
+folder that `feelvos evaluate --results_dir=result/masks` takes.
 
 The output folder knows which files runs wrote (`runtime/result_folder.py`): --overwrite replaces
 those and no others, and after an interruption the same command goes on where it was.
 """
 
 import dataclasses
-import json
-import os
 import pathlib
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
@@ -33,6 +29,7 @@ from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segment_run
 from feelvos_tf.runtime import segmenter_flags
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
 
@@ -114,13 +111,9 @@ def main():
 def _run_id(jobs, first_masks):
   """Hash of what decides the masks, the frames left aside: they are compared one by one."""
   model = FLAGS.seeded_model or result_folder.file_digest(default_model.model_path(FLAGS.model))
-  given = [
-    [name, mask.ids.shape, result_folder.digest(mask.ids.tobytes())]
-    + [None if mask.palette is None else mask.palette.tolist()]
-    for (_, _, name), mask in zip(jobs, first_masks)
-  ]
   options = {n: FLAGS[n].value for n in (*segmenter_flags.FLAG_NAMES, 'previous_prediction')}
-  return result_folder.digest(json.dumps([model, options, given], default=str).encode())
+  names_and_masks = [(name, mask) for (_, _, name), mask in zip(jobs, first_masks)]
+  return segment_run.run_id(model, options, names_and_masks)
 
 
 def _jobs():
@@ -206,14 +199,10 @@ def _segmenter():
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
   path = None if FLAGS.seeded_model else default_model.model_path(FLAGS.model)
   options = dataclasses.asdict(segmenter_flags.from_flags())
-  with command_line.quiet_imports():
-    import tensorflow as tf
-
-    from feelvos_tf.inference.segmenter import VideoSegmenter
-    from feelvos_tf.model import precision
-    from feelvos_tf.model import weights
-
-    tf.config.list_physical_devices()  # Has its say as well.
+  start_tensorflow()
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+  from feelvos_tf.model import precision
+  from feelvos_tf.model import weights
 
   overrides = segmenter_flags.model_overrides()
   if FLAGS.previous_prediction:
@@ -225,8 +214,7 @@ def _segmenter():
     make_model = lambda: weights.load_model(path, **overrides)
   of_project = default_model.is_default(FLAGS.model) and not FLAGS.seeded_model
   choice = precision.choose(precision.wanted(FLAGS.precision, of_project))
-  if choice.line:
-    print(choice.line)
+  print(choice.line)
   return VideoSegmenter(precision.with_precision(choice.name, make_model), **options)
 
 

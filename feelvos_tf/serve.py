@@ -1,7 +1,7 @@
 r"""Serves exported models: TensorFlow Serving's REST and gRPC, sessions, and a page to try them.
 
-  python -m feelvos_tf.export --output_dir=models
-  python -m feelvos_tf.serve --model_dir=models
+  feelvos export --output_dir=models
+  feelvos serve --model_dir=models
 
 listens on 127.0.0.1, port 8501 for HTTP and 8500 for gRPC. docs/serving.md describes the API.
 """
@@ -12,13 +12,11 @@ import json
 import os
 import pathlib
 
-# What the runtime logs of a wrong request is in the answer to that request.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 from absl import flags
 from absl import logging
 
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 from feelvos_tf.serving import options as options_lib
 from feelvos_tf.serving import version_folders
 
@@ -89,14 +87,14 @@ def main():
   options = read_options()
   version_folders.find_models(options.model_dir)
   # TensorFlow takes seconds to import; wrong flags and folders are reported before.
-  with command_line.quiet_imports():
-    try:
-      from feelvos_tf.serving import run
-    except ImportError as error:
-      raise ValueError(
-        f"{error.name} is missing; install it with pip install '.[serving]'."
-      ) from error
-    from feelvos_tf.serving import services as services_lib
+  start_tensorflow()
+  try:
+    from feelvos_tf.serving import run
+  except ImportError as error:
+    raise ValueError(
+      f"{error.name} is missing; install it with pip install '.[serving]'."
+    ) from error
+  from feelvos_tf.serving import services as services_lib
 
   logging.set_verbosity(logging.WARNING)
   services = services_lib.Services(options)

@@ -1,7 +1,7 @@
 r"""Serves exported models with several replicas, by Ray Serve.
 
   pip install '.[ray]'
-  python -m feelvos_tf.export --output_dir=models
+  feelvos export --output_dir=models
   python -m feelvos_tf.serve_ray --model_dir=models --replicas=2
 
 listens on 127.0.0.1, port 8501, HTTP only. docs/serving_scale_out.md describes what differs from
@@ -12,9 +12,6 @@ import os
 import secrets
 import signal
 import threading
-
-# What the runtime logs of a wrong request is in the answer to that request.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 

@@ -1,6 +1,6 @@
 r"""Trains FEELVOS. The flags of the original have its names, meanings and defaults.
 
-  python -m feelvos_tf.train --train_logdir=runs/mine --dataset=folder --data_dir=my_videos \
+  feelvos train --train_logdir=runs/mine --dataset=folder --data_dir=my_videos \
       --tf_initial_checkpoint=feelvos_tf/pretrained/mobilenet_v2.h5 --initialize_last_layer \
       --train_crop_size=257 --train_batch_size=3 --training_number_of_steps=2000
 
@@ -14,10 +14,7 @@ Exit code 0: done or interrupted with a checkpoint; 1: something is wrong with d
 numbers; 2: wrong usage.
 """
 
-import os
 import signal
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
@@ -28,6 +25,7 @@ from feelvos_tf.deeplab.options import ModelOptions
 from feelvos_tf.model import precision
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
 _SAMPLES = TripletOptions()
@@ -292,6 +290,7 @@ def main():
   model_options, sample_options = _model_options(), _sample_options()
   data_sets, validation_set = _data_sets(), _validation_set()
   # TensorFlow takes seconds to import; wrong flags are reported before.
+  start_tensorflow()
   import tensorflow as tf
 
   from feelvos_tf.training import run
@@ -300,6 +299,7 @@ def main():
   if FLAGS.deterministic:
     tf.config.experimental.enable_op_determinism()
   placement = strategy.place(FLAGS.strategy)
+  print(precision.Choice(FLAGS.precision).line, flush=True)
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   options = run.RunOptions(
     model=model_options,

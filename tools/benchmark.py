@@ -19,16 +19,14 @@ import concurrent.futures
 import dataclasses
 import json
 import multiprocessing
-import os
 import pathlib
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.deeplab.options import MODEL_VARIANTS
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 PARTS = (
   'backbone',
@@ -81,9 +79,10 @@ def define_flags():
 def main():
   """Measures what the flags ask for and prints a row for each."""
   jobs = _jobs()
-  with command_line.quiet_imports():
-    from feelvos_tf.tools.benchmarks import curves as curves_lib
-    from feelvos_tf.tools.benchmarks import measure as measure_lib
+  start_tensorflow()
+  from feelvos_tf.tools.benchmarks import curves as curves_lib
+  from feelvos_tf.tools.benchmarks import measure as measure_lib
+
   about = measure_lib.machine()
   print(', '.join(f'{key} {value}' for key, value in about.items()), flush=True)
   rows = []
@@ -104,9 +103,10 @@ def main():
 
 def measure(part, values):
   """Row of one part; `values` are the fields of `benchmarks.cases.BenchmarkOptions`."""
-  with command_line.quiet_imports():
-    from feelvos_tf.tools.benchmarks import cases
-    from feelvos_tf.tools.benchmarks import measure as measure_lib
+  start_tensorflow()
+  from feelvos_tf.tools.benchmarks import cases
+  from feelvos_tf.tools.benchmarks import measure as measure_lib
+
   options = cases.BenchmarkOptions(**values)
   if options.baseline and not options.baseline_onednn:
     return _beside_a_process(part, options)

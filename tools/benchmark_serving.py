@@ -3,7 +3,7 @@
   python -m tools.benchmark_serving                      # overhead on a 480x854 clip
   python -m tools.benchmark_serving --soak_seconds=600   # 4 clients at once, memory, mixed-up masks
 
-The server is a process of its own on this machine (`python -m feelvos_tf.serve`), the client is
+The server is a process of its own on this machine (`feelvos serve`), the client is
 this one. Overhead: every frame is segmented in process, over HTTP and over a WebSocket, one after
 the other, so that differences compare the same moment of a noisy machine; `track` gets the whole
 clip over gRPC and over REST. "around the model" is what the client waits less what the model runs
@@ -14,12 +14,9 @@ a video of its own size and ids and compares each mask with the one that was com
 
 import dataclasses
 import json
-import os
 import pathlib
 import re
 import time
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import flags
 from absl import logging

@@ -1,8 +1,8 @@
 r"""Converts weights between the original's TF1 checkpoints, Keras MobileNetV2 files and ours.
 
-  python -m tools.convert_checkpoint --input=model.ckpt-200004 --output=feelvos.h5
-  python -m tools.convert_checkpoint --input=feelvos.h5 --output=export/model.ckpt-0
-  python -m tools.convert_checkpoint --input=mobilenet_v2.weights.h5 --output=initial.h5
+  feelvos convert-checkpoint --input=model.ckpt-200004 --output=feelvos.h5
+  feelvos convert-checkpoint --input=feelvos.h5 --output=export/model.ckpt-0
+  feelvos convert-checkpoint --input=mobilenet_v2.weights.h5 --output=initial.h5
 
 An output that ends in .h5 is one of our weights files, any other a TF1 checkpoint with the
 original's variable names. The variant is read off the variable names. Every variable is accounted
@@ -13,12 +13,11 @@ written is read back and compared, value by value.
 
 import os
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 from absl import flags
 import numpy as np
 
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
 
@@ -64,11 +63,9 @@ def define_flags():
 def main():
   """Reads, checks, writes, reads back."""
   _check_flags()
-  with command_line.quiet_imports():
-    import keras
-    import tensorflow as tf
+  start_tensorflow()
+  import keras
 
-    tf.config.list_physical_devices()  # Has its say as well.
   keras.utils.set_random_seed(FLAGS.seed)
   arrays, metadata = read_any(FLAGS.input)
   model = build_model(arrays, metadata)

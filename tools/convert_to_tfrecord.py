@@ -1,6 +1,6 @@
 r"""Converts a data set of videos with masks to TFRecords.
 
-  python -m tools.convert_to_tfrecord --dataset=davis2017 --data_dir=DAVIS --split=train \
+  feelvos convert-data --dataset=davis2017 --data_dir=DAVIS --split=train \
       --output_dir=data/davis2017
 
 Data sets (--dataset) and what --data_dir is:

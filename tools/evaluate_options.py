@@ -135,7 +135,7 @@ def main():
 
 
 def command(name, output_dir):
-  """Arguments of `python -m feelvos_tf.evaluate` for an option.
+  """Arguments of `feelvos evaluate` for an option.
 
   Args:
     name: key of OPTIONS.

@@ -1,6 +1,6 @@
 """Draws J over the frames of every sequence of an evaluation, several runs in one picture.
 
-  python -m feelvos_tf.evaluate --model=default --davis_root=DAVIS --output_dir=runs/now
+  feelvos evaluate --model=default --davis_root=DAVIS --output_dir=runs/now
   python -m tools.plot_scores --runs=runs/now,runs/before --output=scores.png
 
 Where a curve falls, the object was lost. The HTML report of the evaluation shows the frames.

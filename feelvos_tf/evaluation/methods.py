@@ -10,6 +10,7 @@ import os
 import time
 
 from feelvos_tf.inference.options import SegmenterOptions
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 BASELINES = ('copy_first_mask', 'global_matching')
 
@@ -104,6 +105,7 @@ class Segmenters:
 
   @staticmethod
   def _load(run):
+    start_tensorflow()
     from feelvos_tf.evaluation import baselines
     from feelvos_tf.inference import graph as graph_lib
     from feelvos_tf.model import precision

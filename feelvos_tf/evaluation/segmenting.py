@@ -21,6 +21,7 @@ from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets import worker_processes
 from feelvos_tf.evaluation import methods
 from feelvos_tf.runtime import background
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,6 +269,7 @@ _WORKER = {}  # of a worker process: its segmenters
 
 
 def _start_worker(run, workers):
+  start_tensorflow()
   import tensorflow as tf
 
   threads = max(1, (os.cpu_count() or 1) // workers)

@@ -1,16 +1,17 @@
 """Where the model that comes with the project lies."""
 
+import os
 import pathlib
 
 from feelvos_tf.runtime.packaged_files import DEFAULT_MODEL
 
 
-def is_default(path=None) -> bool:
+def is_default(path: str | os.PathLike | None = None) -> bool:
   """Whether the value of a --model flag means the model that comes with the project."""
   return not path or str(path) == 'default'
 
 
-def model_path(path=None) -> pathlib.Path:
+def model_path(path: str | os.PathLike | None = None) -> pathlib.Path:
   """The weights file to load.
 
   Args:

@@ -1,6 +1,7 @@
 """Precision of a model's arithmetic, as Keras policies."""
 
 import math
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -25,10 +26,9 @@ class Choice(NamedTuple):
 
   @property
   def line(self) -> str:
-    """What was chosen and why, for the user; '' if there was no choice."""
-    if not self.reason:
-      return ''
-    return f'Computes in {self.name}: on this machine {self.reason} (--precision changes it).'
+    """On what device and in what precision a model computes, and why, for the user."""
+    line = f'Computes in {self.name} on {device_name()}'
+    return f'{line}: {self.reason} (--precision changes it).' if self.reason else f'{line}.'
 
 
 def wanted(precision: str | None, of_project: bool) -> str:
@@ -50,7 +50,12 @@ def choose(precision: str) -> Choice:
 
   Args:
     precision: key of POLICIES, or AUTO.
+
+  Raises:
+    ValueError: it is neither.
   """
+  if precision not in (*POLICIES, AUTO):
+    raise ValueError(f'precision is {precision!r}; expected {", ".join(POLICIES)} or {AUTO}.')
   if precision != AUTO:
     return Choice(precision)
   import tensorflow as tf
@@ -87,6 +92,20 @@ def _times(more, less):
 def resolve(precision: str) -> str:
   """Key of POLICIES for a key of POLICIES or AUTO, see `choose`."""
   return choose(precision).name
+
+
+def device_name() -> str:
+  """What TensorFlow computes on: the GPUs' names, or the CPU's and how many cores it may use."""
+  import tensorflow as tf
+
+  gpus = [
+    tf.config.experimental.get_device_details(gpu).get('device_name', 'GPU')
+    for gpu in tf.config.list_physical_devices('GPU')
+  ]
+  if gpus:
+    return ', '.join(gpus)
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+  return f'{cpu_info("model name") or "CPU"} ({cores} {"core" if cores == 1 else "cores"})'
 
 
 def cpu_info(name):

@@ -1,14 +1,19 @@
 """Weights files of the video model: written, read, and a seeded model without one."""
 
+import os
+from typing import Any
+
 import keras
 
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import weights_file
+from feelvos_tf.model import default_model
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.model.precision import with_precision
 
 
-def seeded_model(model_variant, seed=0, **overrides):
+def seeded_model(model_variant: str, seed: int = 0, **overrides: Any) -> Feelvos:
   """A model with seeded, untrained weights: for measuring time; its masks mean nothing.
 
   Args:
@@ -26,7 +31,9 @@ def seeded_model(model_variant, seed=0, **overrides):
   return Feelvos(FeelvosOptions(ModelOptions(model_variant), **overrides))
 
 
-def save_model(path, model, notes=None, dtype='float32'):
+def save_model(
+  path: str | os.PathLike, model: Feelvos, notes: dict | None = None, dtype: str = 'float32'
+) -> None:
   """Writes a model's options and weights to one `.h5` file; `load_model` reads it.
 
   Args:
@@ -39,11 +46,15 @@ def save_model(path, model, notes=None, dtype='float32'):
   weights_file.save(path, model, metadata, dtype)
 
 
-def load_model(path, **overrides):
+def load_model(
+  path: str | os.PathLike | None = None, precision: str | None = None, **overrides: Any
+) -> Feelvos:
   """Builds the model of a weights file.
 
   Args:
-    path: file written by `save_model`.
+    path: file written by `save_model`; None: the model that comes with the project.
+    precision: what the model computes in: 'float32', 'bfloat16', 'float16', or 'auto', what is
+      fast on this machine (see `precision.choose`); None: as the Keras policy says.
     **overrides: options to change (ablations, for example previous_prediction='none' is not
       possible when the weights have a channel for it: that is an error).
 
@@ -52,8 +63,12 @@ def load_model(path, **overrides):
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: the file is broken, from a newer version or not a FEELVOS model.
+    ValueError: the file is broken, from a newer version or not a FEELVOS model; an unknown
+      precision.
   """
+  if precision is not None:
+    return with_precision(precision, lambda: load_model(path, **overrides))
+  path = default_model.model_path(path)
   metadata = weights_file.read_metadata(path)
   if 'model' not in metadata.get('options', {}):
     raise ValueError(

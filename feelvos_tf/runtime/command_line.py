@@ -1,12 +1,10 @@
 """What every absl main shares: one line for what went wrong, and the exit code for it."""
 
-import contextlib
 import errno
 import os
 import re
 import signal
 import sys
-import tempfile
 import warnings
 
 from absl import app
@@ -38,37 +36,22 @@ def run(main, define_flags=None):
   app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
 
 
+_PROGRAM: list[str] = []  # The name that `set_program_name` got.
+
+
+def set_program_name(name):
+  """Sets how the program was started, for messages: `feelvos segment`."""
+  _PROGRAM[:] = [name]
+
+
 def program_name():
   """How the program was started: `feelvos_tf.segment` for `python -m feelvos_tf.segment`."""
+  if _PROGRAM:
+    return _PROGRAM[0]
   spec = getattr(sys.modules.get('__main__'), '__spec__', None)
   if spec is not None and spec.name:
     return spec.name
   return os.path.basename(sys.argv[0])
-
-
-@contextlib.contextmanager
-def quiet_imports():
-  """Holds back what native libraries print to standard error while they are imported.
-
-  TensorFlow prints six lines that no option of its own turns off; an error line would drown in
-  them. They are printed if the block fails, or at once if TF_CPP_MIN_LOG_LEVEL is 0 or 1.
-  """
-  if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '2') in ('0', '1'):
-    yield
-    return
-  sys.stderr.flush()
-  visible = os.dup(2)
-  with tempfile.TemporaryFile() as held:
-    os.dup2(held.fileno(), 2)
-    try:
-      yield
-    except BaseException:
-      held.seek(0)
-      os.write(visible, held.read())
-      raise
-    finally:
-      os.dup2(visible, 2)
-      os.close(visible)
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
@@ -149,6 +132,7 @@ def _fail(error, code):
   # Of libraries that print the object they could not read.
   text = re.sub(r'<[\w.]+ object at 0x[0-9a-f]+>', 'the given data', text)
   if code == 2:
-    text += f' (python -m {program_name()} --helpshort lists the flags)'
+    how = program_name() if _PROGRAM else f'python -m {program_name()}'
+    text += f' ({how} --helpshort lists the flags)'
   print(f'{program_name()}: error: {text}', file=sys.stderr, flush=True)
   sys.exit(code)

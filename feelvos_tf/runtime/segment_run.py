@@ -4,6 +4,7 @@ An interrupted run goes on where it was: the frames before are read again for th
 compared with those that the run saw, but not segmented.
 """
 
+import json
 import time
 
 import numpy as np
@@ -17,6 +18,22 @@ from feelvos_tf.runtime import result_folder
 _SECONDS_BETWEEN_STATES = (
   15.0  # A state of a 1080p video is 60 MB; this costs under 1 % of the time.
 )
+
+
+def run_id(model: str, options: dict, first_masks) -> str:
+  """Hash of what decides the masks, the frames left aside: they are compared one by one.
+
+  Args:
+    model: digest or name of the weights.
+    options: what the run was asked for; values that str() tells apart.
+    first_masks: list of (name of the output, `feelvos_tf.datasets.masks.Mask`).
+  """
+  given = [
+    [name, mask.ids.shape, result_folder.digest(mask.ids.tobytes())]
+    + [None if mask.palette is None else mask.palette.tolist()]
+    for name, mask in first_masks
+  ]
+  return result_folder.digest(json.dumps([model, options, given], default=str).encode())
 
 
 def segment(segmenter, video, first_mask, output, name='', pictures=True) -> int:

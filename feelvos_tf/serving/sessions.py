@@ -242,7 +242,7 @@ class SessionStore:
     try:
       if not lease.version.model.keeps_state:
         raise errors.invalid(
-          f'model {name} has no signatures for sessions; write it with python -m feelvos_tf.export.'
+          f'model {name} has no signatures for sessions; write it with feelvos export.'
         )
       segmenter = VideoSegmenter(lease.version.model)
       palette = await self._workers.run(start, segmenter, call=call)

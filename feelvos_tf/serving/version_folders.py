@@ -41,14 +41,14 @@ def find_models(model_dir: str) -> list[ServedModel]:
   """
   root = pathlib.Path(model_dir).resolve()
   if not root.is_dir():
-    raise ValueError(f'{model_dir}: no such folder; write one with python -m feelvos_tf.export.')
+    raise ValueError(f'{model_dir}: no such folder; write one with feelvos export.')
   if versions_in(root):
     return [ServedModel(root.name, root)]
   folders = [folder for folder in sorted(root.iterdir()) if versions_in(folder)]
   if not folders:
     raise ValueError(
       f'{model_dir}: no <name>/<version>/saved_model.pb in it; write one with '
-      'python -m feelvos_tf.export --output_dir.'
+      'feelvos export --output_dir.'
     )
   return [ServedModel(folder.name, folder) for folder in folders]
 

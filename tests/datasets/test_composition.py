@@ -138,7 +138,7 @@ def test_objects_leave_and_return(tracks):
     for layer, visible in zip(plan.layers, plan.visible[1:], strict=True):
       assert layer.leaves
       out = np.flatnonzero(visible < 0.01)
-      assert len(out) >= 3 and 0 < out[0] and out[-1] < FRAMES - 1 and visible[-1] >= 0.2
+      assert len(out) >= 3 and out[0] > 0 and out[-1] < FRAMES - 1 and visible[-1] >= 0.2
   for plan in plans(tracks, CompositionOptions(FRAMES, leave=0.0, max_step=0.5), count=4):
     assert not any(layer.leaves for layer in plan.layers)
 

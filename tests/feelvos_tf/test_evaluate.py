@@ -394,7 +394,8 @@ def test_ways_to_run_a_model(davis, tmp_path):
       extra = [*extra, '--precision=float32']
     code, output, errors = evaluate(*arguments, '--noreport', *extra)
     assert (code, errors) == (0, ''), name
-    assert ('Computes in ' in output) == (name == 'auto')
+    (line,) = [line for line in output.splitlines() if line.startswith('Computes in ')]
+    assert ('--precision changes it' in line) == (name == 'auto')
     settings = json.loads((tmp_path / name / 'summary.json').read_text())['settings']
     found[name] = settings['options']
     precisions[name] = settings['precision']

@@ -1,4 +1,4 @@
-"""python -m feelvos_tf.segment from end to end, and every kind of bad input."""
+"""feelvos segment from end to end, and every kind of bad input."""
 
 import os
 import pathlib

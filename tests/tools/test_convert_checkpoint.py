@@ -1,4 +1,4 @@
-"""python -m tools.convert_checkpoint: both directions, its guesses, and bad checkpoints."""
+"""feelvos convert-checkpoint: both directions, its guesses, and bad checkpoints."""
 
 import os
 

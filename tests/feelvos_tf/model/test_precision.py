@@ -74,10 +74,11 @@ def test_cpu_info(monkeypatch, tmp_path):
   assert precision.cpu_info('flags') == 'fpu sse2 avx512f'
 
 
-def test_what_is_asked_for_is_what_comes(cpu):
+def test_what_is_asked_for_is_what_comes(cpu, monkeypatch):
   cpu(200.0, 100.0)
   assert [precision.resolve(key) for key in precision.POLICIES] == list(precision.POLICIES)
-  assert precision.choose('bfloat16').line == ''
+  monkeypatch.setattr(precision, 'device_name', lambda: 'Xeon (2 cores)')
+  assert precision.choose('bfloat16').line == 'Computes in bfloat16 on Xeon (2 cores).'
 
 
 def test_policy_holds_for_the_model_alone(cpu):

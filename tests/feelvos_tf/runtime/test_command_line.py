@@ -66,18 +66,6 @@ def test_bugs_keep_their_traceback(run):
   assert 'Traceback' in process.stderr and 'KeyError' in process.stderr
 
 
-def test_quiet_imports_holds_back_unless_the_block_fails(run):
-  quiet = 'import os\n  with command_line.quiet_imports(): os.write(2, b"noise"); {}'
-  assert run(quiet.format('pass')).stderr == ''
-  assert 'noise' in run(quiet.format('1 / 0')).stderr
-
-
-def test_quiet_imports_shows_all_to_those_who_ask(run, monkeypatch):
-  monkeypatch.setenv('TF_CPP_MIN_LOG_LEVEL', '0')
-  body = 'import os\n  with command_line.quiet_imports(): os.write(2, b"noise")'
-  assert run(body).stderr == 'noise'
-
-
 def test_a_warning_about_data_is_one_line(run):
   process = run(
     "from feelvos_tf.datasets import data_warning; data_warning.warn('a.jpg:\\n odd'); return 0"

@@ -19,7 +19,8 @@ from feelvos_tf.serving import errors
 from feelvos_tf.serving import stoppable
 from feelvos_tf.serving.options import ServingOptions
 
-from .conftest import png, running
+from .conftest import png
+from .conftest import running
 from .test_bad_input import error_of
 from .test_stream import connect
 

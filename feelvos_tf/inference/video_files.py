@@ -1,0 +1,109 @@
+"""From files to files in one call: a video and its first mask in, masks and pictures out."""
+
+from collections.abc import Sequence
+import dataclasses
+import os
+import pathlib
+from typing import TYPE_CHECKING
+import uuid
+
+if TYPE_CHECKING:
+  from feelvos_tf.model.feelvos import Feelvos
+
+
+def segment_video(
+  input: str | os.PathLike,
+  mask: str | os.PathLike | Sequence[str | os.PathLike],
+  output: str | os.PathLike,
+  model: 'Feelvos | str | os.PathLike | None' = None,
+  *,
+  overwrite: bool = False,
+  pictures: bool = True,
+  precision: str | None = None,
+  max_internal_size: int | None = None,
+  image_pyramid: Sequence[float] = (1.0,),
+  merge_method: str = 'max',
+  flip: bool = False,
+) -> pathlib.Path:
+  """Segments a video file or a folder of frames; what the command `feelvos segment` does.
+
+  Args:
+    input: video file or folder of frames.
+    mask: the objects on the first frame: a picture (palette or grey: pixel values are object ids),
+      an annotation file, a folder, or a list of pictures with one object each.
+    output: folder to write to: masks/<frame>.png with the ids and the palette of `mask`,
+      overlay.mp4 and overview.png.
+    model: `Feelvos`, a weights file of `save_model`, or None: the model that comes with the
+      project.
+    overwrite: bool, write to a folder that is not empty: results of earlier runs are replaced,
+      other files stay. After an interruption, the same call goes on where it was.
+    pictures: bool, write overlay.mp4 and overview.png.
+    precision: 'float32', 'bfloat16' or 'auto', for a model that is read here. None: 'auto' for
+      the model that comes with the project, 'float32' for a file.
+    max_internal_size, image_pyramid, merge_method, flip: see `VideoSegmenter`.
+
+  Returns:
+    Path of the folder of masks.
+
+  Raises:
+    FileNotFoundError: there is no such video, mask or weights file.
+    ValueError: a file cannot be read, mask and frames differ in size, the folder is not empty, or
+      an option is refused.
+  """
+  from feelvos_tf.inference.options import SegmenterOptions
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+  from feelvos_tf.runtime import result_folder
+  from feelvos_tf.runtime import segment_run
+
+  input, output = pathlib.Path(input), pathlib.Path(output)
+  masks = [pathlib.Path(path) for path in ([mask] if isinstance(mask, (str, os.PathLike)) else mask)]
+  options = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
+  video, first_mask = _read(input, masks)
+  result_folder.check_inputs(output, [*video.files, *masks])
+  settings = {'precision': precision, **dataclasses.asdict(options)}
+  run = segment_run.run_id(_model_id(model), settings, [('', first_mask)])
+  with result_folder.ResultFolder(output, run, overwrite) as results:
+    segmenter = VideoSegmenter(_load(model, precision), **dataclasses.asdict(options))
+    segment_run.segment(segmenter, video, first_mask, results, pictures=pictures)
+    results.finish()
+  return output / 'masks'
+
+
+def _read(input, paths):
+  """(Video, Mask of its first frame)."""
+  from feelvos_tf.datasets import data_warning
+  from feelvos_tf.datasets.mask_files import reading
+  from feelvos_tf.datasets.sources import folder
+
+  for path, what in ((input, 'a video file or a folder of frames'), *((p, 'a mask') for p in paths)):
+    if not path.exists():
+      raise FileNotFoundError(f'{path}: no such file or folder; expected {what}.')
+  video = folder.open_video(input, leave_out=paths)
+  given = reading.read_given_mask(
+    paths, video.frame_size, video.frame_names[0], video_name=video.name
+  )
+  for hint in given.hints:
+    data_warning.warn(hint)
+  return video, given.mask
+
+
+def _model_id(model):
+  """What tells weights apart; a model in memory is like no other, so its run is not resumed."""
+  from feelvos_tf.model import default_model
+  from feelvos_tf.runtime import result_folder
+
+  if model is None or isinstance(model, (str, os.PathLike)):
+    return result_folder.file_digest(default_model.model_path(model))
+  return uuid.uuid4().hex
+
+
+def _load(model, precision):
+  from feelvos_tf.model import default_model
+  from feelvos_tf.model import precision as precision_lib
+  from feelvos_tf.model import weights
+
+  if not (model is None or isinstance(model, (str, os.PathLike))):
+    return model
+  return weights.load_model(
+    model, precision_lib.wanted(precision, of_project=default_model.is_default(model))
+  )
