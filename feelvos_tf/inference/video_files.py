@@ -56,7 +56,9 @@ def segment_video(
   from feelvos_tf.runtime import segment_run
 
   input, output = pathlib.Path(input), pathlib.Path(output)
-  masks = [pathlib.Path(path) for path in ([mask] if isinstance(mask, (str, os.PathLike)) else mask)]
+  masks = [
+    pathlib.Path(path) for path in ([mask] if isinstance(mask, (str, os.PathLike)) else mask)
+  ]
   options = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
   video, first_mask = _read(input, masks)
   result_folder.check_inputs(output, [*video.files, *masks])
@@ -75,7 +77,10 @@ def _read(input, paths):
   from feelvos_tf.datasets.mask_files import reading
   from feelvos_tf.datasets.sources import folder
 
-  for path, what in ((input, 'a video file or a folder of frames'), *((p, 'a mask') for p in paths)):
+  for path, what in (
+    (input, 'a video file or a folder of frames'),
+    *((p, 'a mask') for p in paths),
+  ):
     if not path.exists():
       raise FileNotFoundError(f'{path}: no such file or folder; expected {what}.')
   video = folder.open_video(input, leave_out=paths)
