@@ -299,7 +299,6 @@ def main():
   if FLAGS.deterministic:
     tf.config.experimental.enable_op_determinism()
   placement = strategy.place(FLAGS.strategy)
-  print(precision.Choice(FLAGS.precision).line, flush=True)
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   options = run.RunOptions(
     model=model_options,

@@ -89,6 +89,11 @@ def _times(more, less):
   return f'{more / less:.1f} times' if math.isfinite(more) else 'many times'
 
 
+def name_of(policy: str) -> str:
+  """Key of POLICIES of a Keras policy's name."""
+  return next(name for name, value in POLICIES.items() if value == policy)
+
+
 def resolve(precision: str) -> str:
   """Key of POLICIES for a key of POLICIES or AUTO, see `choose`."""
   return choose(precision).name

@@ -14,6 +14,7 @@ import keras
 from feelvos_tf.datasets.samples import triplets
 from feelvos_tf.datasets.samples.options import TripletOptions
 from feelvos_tf.deeplab import DeepLabV3Plus
+from feelvos_tf.model import precision
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.training import calibration
@@ -107,6 +108,8 @@ def run(options, placement):
     if directory is not None:
       for change in directory.register(options.to_dict(), {'model': FeelvosOptions().to_dict()}):
         print(f'changed since the last start: {change}')
+    if placement.is_chief:
+      print(precision.Choice(precision.name_of(options.policy)).line, flush=True)
     with placement.strategy.scope():
       model = build_model(options)
     trainer = trainer_lib.Trainer(
