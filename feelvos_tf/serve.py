@@ -29,6 +29,7 @@ _NUMBERS = {
   'max_objects': 'Most objects of a video.',
   'max_sessions': 'Most sessions at a time.',
   'max_state_bytes': "Most memory of all sessions' states.",
+  'max_connections': 'Most connections over HTTP at a time.',
   'workers': 'Threads that run models.',
   'max_waiting': 'Most requests that wait for one of them.',
   'stream_queue': 'Frames of a WebSocket that are taken before the first is answered.',
@@ -40,6 +41,8 @@ _NUMBERS_FROM_ZERO = {
 }
 _SECONDS = {
   'idle_seconds': 'A session that is not used for so long is closed.',
+  'header_seconds': 'Time for the headers of a request.',
+  'body_seconds': 'Time for the body of a request, and one second more for every 1000 bytes.',
   'file_system_poll_wait_seconds': 'Time between two looks for new versions.',
 }
 

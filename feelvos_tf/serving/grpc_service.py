@@ -20,6 +20,13 @@ from feelvos_tf.serving import predict
 
 _SIGNATURE_DEF = 'signature_def'
 _THREADS = 16
+# Connections that say nothing are closed, and clients that have vanished are noticed.
+_CONNECTIONS = (
+  ('grpc.server_handshake_timeout_ms', 20_000),
+  ('grpc.keepalive_time_ms', 30_000),
+  ('grpc.keepalive_timeout_ms', 20_000),
+  ('grpc.http2.min_recv_ping_interval_without_data_ms', 10_000),
+)
 _log = logging.getLogger(__name__)
 
 
@@ -44,6 +51,7 @@ def build_server(services, address):
       ('grpc.max_receive_message_length', limit),
       ('grpc.max_send_message_length', -1),
       ('grpc.so_reuseport', 0),
+      *_CONNECTIONS,
     ],
     maximum_concurrent_rpcs=_THREADS + services.options.max_waiting,
   )

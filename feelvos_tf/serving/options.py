@@ -36,6 +36,11 @@ class ServingOptions:
   max_state_bytes: int = 2 * 2**30
   # A session that is not used for so many seconds is closed.
   idle_seconds: float = 600.0
+  # Most connections over HTTP at a time, WebSockets among them.
+  max_connections: int = 512
+  # Seconds for the headers of a request, and for its body, which gets one more for every 1000 bytes.
+  header_seconds: float = 20.0
+  body_seconds: float = 30.0
   # Threads that run models. TensorFlow spreads every one over all cores.
   workers: int = 2
   # Most requests that wait for a worker; more are refused.
@@ -63,6 +68,7 @@ class ServingOptions:
       'max_objects',
       'max_sessions',
       'max_state_bytes',
+      'max_connections',
       'workers',
       'max_waiting',
       'stream_queue',
@@ -72,7 +78,7 @@ class ServingOptions:
     for name in ('rest_api_timeout_in_ms', 'max_num_load_retries', 'load_retry_interval_micros'):
       if getattr(self, name) < 0:
         raise ValueError(f'{name} is {getattr(self, name)}; expected at least 0.')
-    for name in ('idle_seconds', 'file_system_poll_wait_seconds'):
+    for name in ('idle_seconds', 'header_seconds', 'body_seconds', 'file_system_poll_wait_seconds'):
       if not getattr(self, name) > 0:
         raise ValueError(f'{name} is {getattr(self, name)}; expected more than 0.')
     access.AccessCheck(self.host, self.allowed_hosts, self.allowed_origins)

@@ -1,11 +1,13 @@
 """Runs the application: sockets, uvicorn, gRPC, and an orderly end."""
 
+import functools
 import socket
 
 import uvicorn
 
 from feelvos_tf.serving import app as app_lib
 from feelvos_tf.serving import grpc_service
+from feelvos_tf.serving import http_protocol
 
 _BACKLOG = 2048
 
@@ -90,7 +92,7 @@ def build_server(services, port=8501, grpc_port=8500, grace=30.0):
   config = uvicorn.Config(
     # Not 'auto': then packages that happen to be installed would change the server.
     app,
-    http='h11',
+    http=functools.partial(http_protocol.BoundedProtocol, options=services.options),
     loop='asyncio',
     log_level='warning',
     access_log=False,

@@ -65,6 +65,7 @@ class _Stream:
     self._services, self._session, self._websocket = services, session, websocket
     self._queue = asyncio.Queue(services.options.stream_queue)
     self._call = calls.Call()
+    self._idle_seconds = services.options.idle_seconds
 
   async def run(self):
     reader = asyncio.ensure_future(self._read())
@@ -89,8 +90,15 @@ class _Stream:
     while True:
       receive = asyncio.ensure_future(self._websocket.receive())
       try:
-        await asyncio.wait({receive, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+          {receive, stop}, timeout=self._idle_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        if stop.done() and not receive.done():
+          return
         if not receive.done():
+          if self._session.lock.locked() or not self._queue.empty():
+            continue  # The client waits for answers.
+          await self._websocket.close(_GONE, f'no frame for {self._idle_seconds:g} seconds')
           return
       finally:
         receive.cancel()
