@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.film.sound import Sound
 
@@ -217,6 +218,7 @@ class ContactSheet:
     return [tiles[i] for i in self.frame_indices()]
 
   def _thumbnail(self, picture, label):
+    label = names.printable(label)  # OpenCV crashes on bytes that are not UTF-8.
     height = max(1, round(picture.shape[0] * self._tile_width / picture.shape[1]))
     tile = cv2.resize(picture, (self._tile_width, height), interpolation=cv2.INTER_AREA)
     # White on black edges. Not a thicker text below: OpenCV 5 spaces its letters wider.

@@ -200,4 +200,4 @@ def is_loopback(host):
 
 
 if __name__ == '__main__':
-  command_line.run(main, define_flags)
+  command_line.run(main, define_flags, end_on_sigterm=False)

@@ -84,4 +84,4 @@ def _close_ray_to_others():
 
 
 if __name__ == '__main__':
-  command_line.run(main, define_flags)
+  command_line.run(main, define_flags, end_on_sigterm=False)

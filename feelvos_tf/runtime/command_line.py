@@ -17,7 +17,7 @@ class UsageError(Exception):
   """Flags that do not fit together; exit code 2."""
 
 
-def run(main, define_flags=None):
+def run(main, define_flags=None, end_on_sigterm=True):
   """Runs an absl main; does not return.
 
   Exit codes: 0 done, 1 wrong data (ValueError, OSError), 2 wrong flags, 130 interrupted, 143
@@ -29,11 +29,12 @@ def run(main, define_flags=None):
   Args:
     main: function without arguments; may return an exit code.
     define_flags: optional function that defines the program's flags.
+    end_on_sigterm: False for a program that takes care of signals itself.
   """
   if define_flags is not None:
     define_flags()
   warnings.showwarning = _show_warning
-  app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
+  app.run(lambda argv: _guard(main, argv, end_on_sigterm), flags_parser=_parse)
 
 
 _PROGRAM: list[str] = []  # The name that `set_program_name` got.
@@ -72,12 +73,12 @@ def _parse(argv):
     _fail(error, 2)
 
 
-def _guard(main, argv):
+def _guard(main, argv, end_on_sigterm):
   for stream in (sys.stdout, sys.stderr):  # Names of files may be any bytes.
     if hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')
   for number in (signal.SIGTERM, signal.SIGHUP):
-    if signal.getsignal(number) is signal.SIG_DFL:  # Not what nohup or the program set up.
+    if end_on_sigterm and signal.getsignal(number) is signal.SIG_DFL:  # Not what nohup or the program set up.
       signal.signal(number, _terminate)
   try:
     if len(argv) > 1:

@@ -274,9 +274,12 @@ class Job:
     return self._folder.path / name
 
   def temporary(self, name: str) -> pathlib.Path:
-    """A path in the folder for a file that `adopt` moves to `name`."""
+    """A path in the folder for a file that `adopt` moves to `name`.
+
+    Absolute: programs may take `-x/a.mp4` for an option and `x:1/a.mp4` for an address.
+    """
     stem = digest(name.encode('utf-8', 'surrogateescape'))  # ASCII, whatever the name is.
-    return self._folder.path / f'.feelvos_{stem}.tmp{pathlib.Path(name).suffix}'
+    return self._folder.path.absolute() / f'.feelvos_{stem}.tmp{pathlib.Path(name).suffix}'
 
   @property
   def is_done(self) -> bool:
