@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from feelvos_tf.inference import contradiction
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import views
 from feelvos_tf.inference.options import SegmenterOptions
@@ -176,30 +177,38 @@ class VideoSegmenter:
       raise ValueError('the mask holds background (0) only; mark at least one object.')
     return self._begin(frame, mask, _ids_of(mask), [])
 
-  def correct(self, frame, mask) -> SegmentedFrame:
+  def correct(self, frame, mask, remove=()) -> SegmentedFrame:
     """Takes the right mask of a frame in the middle of a video, usually the last one's.
 
-    The frame becomes the previous frame of the next `step` and one more reference frame. At
-    most MAX_REFERENCES are kept: the first one and the latest. The oldest correction goes whose
-    objects are all on another reference frame, or the oldest if there is none.
+    The frame becomes the previous frame of the next `step` and one more reference frame. What it
+    contradicts goes from older reference frames (`contradiction`); an older one of the same frame
+    goes as a whole. At most MAX_REFERENCES are kept: the first one and the latest. The oldest
+    correction goes whose objects are all on another reference frame, or the oldest if there is
+    none.
 
     Args:
       frame: uint8 [height, width, 3], RGB, of the size of the first.
       mask: uint8 [height, width], the right ids of all objects. An id that was not there before
         is a new object; one that is missing is not visible in this frame.
+      remove: ids of objects that are followed no longer: what they were is background, and no
+        mask holds them. They may not be in the mask.
 
     Returns:
       `SegmentedFrame` with the given mask.
 
     Raises:
       RuntimeError: `start` was not called.
-      ValueError: a wrong shape or dtype, or another size than the first frame's.
+      ValueError: a wrong shape or dtype, another size than the first frame's, or an id to remove
+        that is background, unknown or in the mask.
     """
     frame = self._check_next(frame)
     mask = _check_mask(mask, frame)
-    ids = tuple(sorted({*self._object_ids, *_ids_of(mask)}))
-    new_index = np.searchsorted(ids, self._object_ids).astype(np.int32)
-    references = [(embedding, new_index[labels]) for embedding, labels in self._references]
+    remove = self._check_removed(remove, mask)
+    ids = tuple(sorted({*self._object_ids, *_ids_of(mask)} - remove))
+    newest = self._begin_state(frame, mask, ids, [])
+    predicted = self._predicted(frame, newest.previous.embedding)
+    table = _index_table(self._object_ids, ids)
+    references = self._references_after(table, table[predicted], newest.previous)
     if len(references) >= MAX_REFERENCES:
       del references[
         _which_to_drop([labels for _, labels in references], np.searchsorted(ids, _ids_of(mask)))
@@ -257,18 +266,67 @@ class VideoSegmenter:
     else:
       self._state = self._state._replace(previous=frames[0])
 
-  def _begin(self, frame, mask, ids, references):
-    """Takes a frame with its mask into the state; nothing changes if that fails."""
+  def _check_removed(self, remove, mask):
+    """The ids to remove as a set; raises ValueError."""
+    remove = {int(i) for i in remove}
+    unknown = sorted(remove - set(self._object_ids[1:]))
+    if unknown:
+      raise ValueError(
+        f'object {unknown[0]} is to be removed; expected one of '
+        f'{", ".join(map(str, self._object_ids[1:]))}.'
+      )
+    if np.isin(mask, list(remove)).any():
+      raise ValueError('the mask holds an object that is to be removed; paint it as background, 0.')
+    return remove
+
+  def _predicted(self, frame, embedding):
+    """What was or would be predicted for a frame: int32 [h4, w4], object index."""
+    previous = self._state.previous
+    if contradiction.is_same_frame(previous.embedding, embedding):
+      return np.asarray(previous.labels)
+    state = self._shown_to.advance(
+      self._resize(frame, self._internal_size(self._size)),
+      self._state,
+      len(self._object_ids),
+      self._size,
+    )[4]
+    return np.asarray(state.previous.labels)
+
+  def _references_after(self, table, predicted, newest):
+    """References with new indices, without what the newest frame contradicts.
+
+    Args:
+      table: uint8-indexed new object index of each old one.
+      predicted: int32 [h4, w4], new object index.
+      newest: `PreviousFrame` of the corrected frame.
+
+    Returns:
+      List of (embedding, labels).
+    """
+    right, kept = np.asarray(newest.labels), []
+    known = table[: len(self._object_ids)]
+    for embedding, labels in self._references:
+      if not contradiction.is_same_frame(embedding, newest.embedding):
+        labels = contradiction.without_contradicted(
+          embedding, table[labels], newest.embedding, right, predicted, known
+        )
+        kept.append((embedding, labels))
+    return kept
+
+  def _begin_state(self, frame, mask, ids, references):
+    """State of the model after a frame with its mask."""
     labels = np.searchsorted(ids, mask).astype(np.int32)
     size = frame.shape[:2]
     internal = self._internal_size(size)
     if internal != size:
       labels = graph_lib.shrink_object_labels(labels, len(ids), internal)
-    state = self._shown_to.begin(
-      self._resize(frame, internal), labels, len(ids), _stack(references)
-    )
+    return self._shown_to.begin(self._resize(frame, internal), labels, len(ids), _stack(references))
+
+  def _begin(self, frame, mask, ids, references):
+    """Takes a frame with its mask into the state; nothing changes if that fails."""
+    state = self._begin_state(frame, mask, ids, references)
     newest = (state.previous.embedding, np.asarray(state.previous.labels))
-    self._state, self._size, self._object_ids = state, size, ids
+    self._state, self._size, self._object_ids = state, frame.shape[:2], ids
     self._references = [*references, newest]
     return SegmentedFrame(mask.copy(), ids)
 
@@ -377,6 +435,14 @@ def _stack(references):
   return graph_lib.References(tf.stack(embeddings), np.stack(labels))
 
 
+def _index_table(old_ids, new_ids):
+  """int32 [256]: new object index of an old one; background for removed ids, NO_LABEL stays."""
+  table = np.full(256, contradiction.NO_LABEL, np.int32)
+  for index, object_id in enumerate(old_ids):
+    table[index] = new_ids.index(object_id) if object_id in new_ids else 0
+  return table
+
+
 def _which_to_drop(labels, newest):
   """Index of the reference to drop; see `VideoSegmenter.correct`.
 
@@ -387,7 +453,7 @@ def _which_to_drop(labels, newest):
   Returns:
     int, at least 1.
   """
-  objects = [set(np.unique(one)) for one in labels]
+  objects = [set(np.unique(one)) - {contradiction.NO_LABEL} for one in labels]
   for index in range(1, len(objects)):
     others = set(newest).union(*objects[:index], *objects[index + 1 :])
     if objects[index] <= others:

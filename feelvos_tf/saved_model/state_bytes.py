@@ -8,7 +8,8 @@ Layout, version 2, little endian, no padding:
             objects; length of the palette; 1 if probabilities follow, else 0; number of references
   ids       uint8 [objects], background 0 first, ascending
   palette   a whole PLTE chunk of a PNG
-  labels    uint8 [h4, w4] of every reference frame, then of the previous one; object index
+  labels    uint8 [h4, w4] of every reference frame, then of the previous one; object index, in
+            reference frames also 255 for a pixel that a correction took from its object
   embedding bfloat16 [h4, w4, channels] of every reference frame, then of the previous one
   soft map  float32 [objects, h4, w4], previous prediction, only if the model wants it soft
   8 bytes   FarmHash64 of everything before
@@ -24,6 +25,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from feelvos_tf.inference import contradiction
 from feelvos_tf.model import geometry
 from feelvos_tf.saved_model import png_in_graph
 
@@ -273,8 +275,9 @@ def _check_values(state):
   ids = tf.cast(state.object_ids, tf.int32)
   count = tf.size(ids)
   good = tf.equal(ids[0], 0) & tf.reduce_all(ids[1:] > ids[:-1])
-  for labels in (state.reference_labels, state.previous_labels):
-    good &= tf.reduce_all(labels < count)
+  nobody = tf.equal(state.reference_labels, contradiction.NO_LABEL)
+  good &= tf.reduce_all(nobody | (state.reference_labels < count))
+  good &= tf.reduce_all(state.previous_labels < count)
   for values in (state.reference_embeddings, state.previous_embedding, state.probabilities):
     good &= tf.reduce_all(tf.math.is_finite(values))
   good &= tf.strings.substr(tf.strings.join([state.palette, bytes(8)]), 4, 4) == b'PLTE'

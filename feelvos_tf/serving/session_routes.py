@@ -85,14 +85,18 @@ def _add_frames(router, store):
 
   @router.post('/{session_id}/mask')
   async def correct(session_id: str, request: fastapi.Request):
-    """Takes the right mask of a frame; new ids become new objects."""
+    """Takes the right mask of a frame; new ids become new objects.
+
+    Field `remove`: ids of objects that are followed no longer, separated by commas.
+    """
     session = store.get(session_id)
     async with request.form(
       max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
     ) as form:
       given = await _file(form, 'frame'), await _file(form, 'mask'), _number(form, 'frame_index')
+      remove = _ids(form, 'remove')
     async with calls.of_http(request) as call:
-      return await store.correct(session, *given, call)
+      return await store.correct(session, *given, remove, call)
 
 
 def _model_of(form, models):
@@ -117,6 +121,15 @@ def _number(form, key):
   if not isinstance(value, str) or not value.isdecimal() or len(value) > 18:
     raise errors.invalid(f'{key}: expected a number of at least 0.')
   return int(value)
+
+
+def _ids(form, key):
+  """Object ids of a field such as `3,7`."""
+  value = form.get(key) or ''
+  parts = value.split(',') if isinstance(value, str) and value else []
+  if not isinstance(value, str) or not all(p.strip().isdecimal() and len(p) < 9 for p in parts):
+    raise errors.invalid(f'{key}: expected object ids separated by commas, for example 3,7.')
+  return [int(part) for part in parts]
 
 
 async def _file(form, key):

@@ -175,8 +175,10 @@ class SessionStore:
 
     return await self._use(session, run, call)
 
-  async def correct(self, session, frame, mask, frame_index=None, call=None):
+  async def correct(self, session, frame, mask, frame_index=None, remove=(), call=None):
     """Takes the right mask of a frame (both bytes), see `VideoSegmenter.correct` and `step`.
+
+    `remove`: ids of objects that are followed no longer.
 
     Returns:
       `Session.describe()` after it.
@@ -184,13 +186,13 @@ class SessionStore:
 
     def run():
       given = self._decoder.mask(mask)
-      ids = {*session.segmenter.object_ids, *given.object_ids}
+      ids = {*session.segmenter.object_ids, *given.object_ids} - set(remove)
       if len(ids) - 1 > self._options.max_objects:
         raise errors.invalid(
           f'{len(ids) - 1} objects with those of this mask, at most '
           f'{self._options.max_objects} are taken.'
         )
-      session.segmenter.correct(self._decoder.frame(frame), given.ids)
+      session.segmenter.correct(self._decoder.frame(frame), given.ids, remove)
       if given.palette is not None:
         session.palette = given.palette
       if frame_index is not None:

@@ -64,6 +64,17 @@ def test_round_trip(state, unpack):
   np.testing.assert_array_equal(found.probabilities, one_hot)
 
 
+def test_reference_pixels_without_an_object_are_kept(state, unpack):
+  labels = state.reference_labels.numpy()
+  labels[0, 0, 0] = 255  # A correction took it from its object.
+  found = unpack(pack(state._replace(reference_labels=tf.constant(labels))))
+  np.testing.assert_array_equal(found.reference_labels, labels)
+  previous = state.previous_labels.numpy()
+  previous[0, 0] = 255
+  with pytest.raises(tf.errors.InvalidArgumentError, match='values that no state can have'):
+    unpack(pack(state._replace(previous_labels=tf.constant(previous))))
+
+
 def test_soft_maps_are_kept_exactly(state):
   data = pack(state, soft=True)
   found = tf.function(lambda: state_bytes.unpack(data, KEY, CHANNELS, True))()

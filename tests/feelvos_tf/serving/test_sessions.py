@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from feelvos_tf import matching
 from feelvos_tf.datasets import masks
+from feelvos_tf.inference import contradiction
 from feelvos_tf.inference import graph
 from feelvos_tf.inference.segmenter import VideoSegmenter
 
@@ -76,12 +77,38 @@ def test_distance_is_the_smallest_to_any_reference(small_graph, video):
   found = segmenter.step(frames[2]).global_distance
   query = small_graph.extract(frames[2])[1]
   distances = []
-  for image, one in zip(frames, given):
-    labels = graph.shrink_object_labels(np.searchsorted((0, 3, 200), one).astype(np.int32), 3)
+  # The second mask contradicts the first: those pixels are nobody's in the first reference.
+  kept = segmenter.snapshot().references.labels
+  for image, one, labels in zip(frames, given, kept):
+    whole = graph.shrink_object_labels(np.searchsorted((0, 3, 200), one).astype(np.int32), 3)
+    assert set(np.unique(labels[labels != np.asarray(whole)])) <= {contradiction.NO_LABEL}
     bank = matching.prepare_reference(small_graph.extract(image)[1], labels, 3)
     distances.append(np.asarray(matching.global_matching(query, bank, 3)))
   assert np.abs(distances[0] - distances[1]).max() > 0.01  # Both references take part.
   np.testing.assert_allclose(found, np.minimum(*distances), atol=1e-4)
+
+
+def test_objects_can_be_removed(client, open_session, video):
+  frames, mask = video
+  session = open_session()
+  session.mask_of(frames[1])
+  without = np.where(mask == 200, 0, mask).astype(np.uint8)
+  url = f'{session.url}/mask'
+
+  def post(remove, given=without):
+    files = {'frame': png(frames[1]), 'mask': png(given)}
+    return client.post(url, files=files, data={'remove': remove})
+
+  for remove, message in (
+    ('3;200', 'remove: expected object ids separated by commas'),
+    ('7', 'object 7 is to be removed; expected one of 3, 200'),
+    ('3', 'the mask holds an object that is to be removed'),
+  ):
+    reply = post(remove)
+    assert reply.status_code == 400 and message in reply.text
+  reply = post('200')
+  assert reply.status_code == 200 and reply.json()['object_ids'] == [0, 3]
+  assert set(np.unique(session.mask_of(frames[2]))) <= {0, 3}
 
 
 def test_a_correction_may_show_that_nothing_is_visible(open_session, video):
