@@ -78,7 +78,9 @@ def _guard(main, argv, end_on_sigterm):
     if hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')
   for number in (signal.SIGTERM, signal.SIGHUP):
-    if end_on_sigterm and signal.getsignal(number) is signal.SIG_DFL:  # Not what nohup or the program set up.
+    if (
+      end_on_sigterm and signal.getsignal(number) is signal.SIG_DFL
+    ):  # Not what nohup or the program set up.
       signal.signal(number, _terminate)
   try:
     if len(argv) > 1:
