@@ -1,7 +1,9 @@
-# Two commands need nothing but Python 3.10-3.13:
+# These need nothing but Python 3.10-3.13:
 #   make demo    segments the bundled clip
 #   make test    runs the tests
-# Both create .venv and install what is missing; run again, they only do what is left to do.
+#   make lint    checks style, formatting and types
+#   make docs    builds the pages with the API reference into build/site
+# They create .venv and install what is missing; run again, they only do what is left to do.
 
 VENV ?= .venv
 # The first Python that this project runs on; override with PYTHON=/path/to/python3.12.
@@ -13,21 +15,30 @@ DEMO_OUTPUT ?= demo_output
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow clean
+.PHONY: demo test test-slow lint docs clean
 
 demo: $(VENV)/.core-installed
-	$(BIN)/python -m feelvos_tf.segment --input=feelvos_tf/demo/clip.mp4 --mask=feelvos_tf/demo/mask.png \
-		--output=$(DEMO_OUTPUT) --overwrite
+	$(BIN)/feelvos demo --output=$(DEMO_OUTPUT)
 	@echo "Look at $(DEMO_OUTPUT)/overview.png and $(DEMO_OUTPUT)/overlay.mp4"
 
 test: $(VENV)/.test-installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -rs
 
 test-slow: $(VENV)/.test-installed
-	$(BIN)/python -m pytest -q -m 'slow or not slow'
+	$(BIN)/python -m pytest -q -rs -m 'slow or not slow'
+
+lint: $(VENV)/.lint-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/typing && mkdir -p build/typing/feelvos_tf
+	ln -s $(CURDIR)/feelvos_tf/* $(CURDIR)/datasets $(CURDIR)/deeplab $(CURDIR)/tools build/typing/feelvos_tf/
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs-installed
+	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUTPUT) .pytest_cache
+	rm -rf $(VENV) $(DEMO_OUTPUT) build .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10-3.13 with venv found; install one (Debian:" \
@@ -41,4 +52,12 @@ $(VENV)/.core-installed: $(VENV)/bin/python requirements.txt pyproject.toml
 
 $(VENV)/.test-installed: $(VENV)/.core-installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.lint-installed: $(VENV)/.core-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lint]'
+	@touch $@
+
+$(VENV)/.docs-installed: $(VENV)/.core-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@

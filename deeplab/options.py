@@ -15,15 +15,16 @@ MODEL_VARIANTS = (
 ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
 
 
+@dataclasses.dataclass(frozen=True)
 class JsonOptions:
   """Base of option dataclasses that travel in files as JSON."""
 
-  def to_dict(self):
+  def to_dict(self) -> dict:
     """Returns the options as a JSON-ready dict; `from_dict` reads it."""
     return dataclasses.asdict(self)
 
   @classmethod
-  def from_dict(cls, values):
+  def from_dict(cls, values: dict):
     """Returns the options of a dict made by `to_dict`.
 
     Raises:

@@ -188,9 +188,7 @@ def _first_mask(video, paths, of_data_set):
 
 def _mask_options(stored_size=None):
   try:
-    return reading.MaskOptions(
-      FLAGS.threshold, FLAGS.resize_mask, FLAGS.value_255, stored_size
-    )
+    return reading.MaskOptions(FLAGS.threshold, FLAGS.resize_mask, FLAGS.value_255, stored_size)
   except ValueError as error:
     raise command_line.UsageError(f'--{error}') from None
 

@@ -25,6 +25,48 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Reasons for which CI may skip a test: what a machine or an extra lacks. With FEELVOS_STRICT_SKIPS
+# set, as .ci/run does, any other reason fails the run.
+ALLOWED_SKIPS = (
+  'set DAVIS_ROOT to',
+  'set FEELVOS_EVALUATION_GOLDEN to',
+  'no Chromium',
+  'no H.264 encoder',
+  'no ffmpeg on this machine',
+  'this PyAV',
+  'this file system',
+  'needs curl',
+  'needs g++',
+  'needs the extra [models]',
+  'apache-beam is not installed',
+  "could not import 'matplotlib'",
+  "could not import 'pycocotools",
+  "could not import 'tensorboard'",
+  "could not import 'vos_benchmark",
+  'ray is not installed',
+)
+
+
+def unexpected_skips(reports):
+  """(test, reason) of the skipped reports whose reason is not in ALLOWED_SKIPS."""
+  reasons = [(report.nodeid, report.longrepr[2].removeprefix('Skipped: ')) for report in reports]
+  return [(name, why) for name, why in reasons if not why.startswith(ALLOWED_SKIPS)]
+
+
+def pytest_terminal_summary(terminalreporter):
+  for name, why in unexpected_skips(terminalreporter.stats.get('skipped', [])):
+    terminalreporter.write_line(f'unexpected skip: {name}: {why}')
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+  reporter = session.config.pluginmanager.get_plugin('terminalreporter')
+  if not os.environ.get('FEELVOS_STRICT_SKIPS') or reporter is None or session.exitstatus:
+    return
+  if unexpected_skips(reporter.stats.get('skipped', [])):
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 class GoldenData:
   """Access to tests/golden: `npz('tf1/matching')`, `json('tf1/vars/xception_65_infer')`."""
 

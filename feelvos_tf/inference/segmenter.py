@@ -1,7 +1,8 @@
 """VideoSegmenter: frames in, masks out, one at a time, with a state of fixed size."""
 
+from collections.abc import Sequence
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,7 +28,14 @@ class SegmentedFrame:
     local_distance: float32 [objects, h4, w4] or None.
   """
 
-  def __init__(self, mask, object_ids, logits=None, global_distance=None, local_distance=None):
+  def __init__(
+    self,
+    mask: np.ndarray,
+    object_ids: tuple[int, ...],
+    logits: Any = None,
+    global_distance: np.ndarray | None = None,
+    local_distance: np.ndarray | None = None,
+  ) -> None:
     self.mask = mask
     self.object_ids = object_ids
     self._logits = logits
@@ -35,7 +43,7 @@ class SegmentedFrame:
     self.local_distance = local_distance
 
   @functools.cached_property
-  def probabilities(self):
+  def probabilities(self) -> np.ndarray:
     """float32 [objects, height, width], softmax over objects; computed on first use."""
     if self._logits is None:
       ids = np.asarray(self.object_ids, np.uint8)[:, np.newaxis, np.newaxis]
@@ -43,7 +51,7 @@ class SegmentedFrame:
     return graph_lib.to_full_probabilities(self._logits, self.mask.shape)
 
   @functools.cached_property
-  def confidence(self):
+  def confidence(self) -> np.ndarray:
     """float32 [objects], mean probability at stride 4 of the positions that an object won.
 
     0 for an object that won none. On frames whose mask was given: 1 for what is visible.
@@ -60,7 +68,7 @@ class SegmentedFrame:
     return (sums / np.maximum(counts, 1)).astype(np.float32)
 
   @property
-  def stride4_logits(self):
+  def stride4_logits(self) -> np.ndarray | None:
     """float32 [objects, h4, w4] before the softmax; None on frames whose mask was given."""
     return None if self._logits is None else np.asarray(self._logits)
 
@@ -99,12 +107,12 @@ class VideoSegmenter:
 
   def __init__(
     self,
-    model,
+    model: Any,
     max_internal_size: int | None = None,
-    image_pyramid=(1.0,),
-    merge_method='max',
-    flip=False,
-  ):
+    image_pyramid: Sequence[float] = (1.0,),
+    merge_method: str = 'max',
+    flip: bool = False,
+  ) -> None:
     """Prepares a segmenter; takes seconds, once per model.
 
     Args:
@@ -119,19 +127,19 @@ class VideoSegmenter:
     Raises:
       ValueError: `SegmenterOptions` refuses a value.
     """
-    options = SegmenterOptions(max_internal_size, image_pyramid, merge_method, flip)
+    options = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
     self._graph = model if hasattr(model, 'advance') else graph_lib.InferenceGraph(model)
     self._shown_to = self._graph
     if options.flip or options.image_pyramid != (1.0,):
       self._shown_to = views.Views(self._graph, options.image_pyramid, merge_method, flip)
     self._max_internal_size = max_internal_size
-    self._state = None
-    self._size = None
-    self._object_ids = None
-    self._references = []  # (embedding [h4, w4, channels], labels [h4, w4]) each, oldest first.
+    self._state: Any = None
+    self._size: Any = None
+    self._object_ids: Any = None
+    self._references: list = []  # (embedding [h4, w4, channels], labels [h4, w4]) each, oldest first.
 
   @property
-  def graph(self):
+  def graph(self) -> Any:
     """The `inference.InferenceGraph`, to make further segmenters of the same model."""
     return self._graph
 
@@ -158,7 +166,7 @@ class VideoSegmenter:
       for tensor in tensors
     )
 
-  def start(self, frame, mask) -> SegmentedFrame:
+  def start(self, frame: np.ndarray, mask: np.ndarray) -> SegmentedFrame:
     """Begins a video (or begins again) with the frame whose masks are given.
 
     Args:
@@ -177,7 +185,9 @@ class VideoSegmenter:
       raise ValueError('the mask holds background (0) only; mark at least one object.')
     return self._begin(frame, mask, _ids_of(mask), [])
 
-  def correct(self, frame, mask, remove=()) -> SegmentedFrame:
+  def correct(
+    self, frame: np.ndarray, mask: np.ndarray, remove: Sequence[int] = ()
+  ) -> SegmentedFrame:
     """Takes the right mask of a frame in the middle of a video, usually the last one's.
 
     The frame becomes the previous frame of the next `step` and one more reference frame. What it
@@ -225,7 +235,7 @@ class VideoSegmenter:
       raise RuntimeError('snapshot before start: call start(frame, mask) with the first frame.')
     return Snapshot(self._size, self._object_ids, _stack(self._references), self._state)
 
-  def restore(self, snapshot):
+  def restore(self, snapshot: Snapshot) -> None:
     """Goes on from a `Snapshot` of the same model, whatever video was running here."""
     self._size, self._object_ids, references, self._state = snapshot
     self._references = list(zip(references.embeddings, np.asarray(references.labels)))
@@ -239,7 +249,7 @@ class VideoSegmenter:
     """
     return tf.nest.flatten(_previous_frames(self._state))
 
-  def restore_previous(self, arrays):
+  def restore_previous(self, arrays: Sequence[np.ndarray]) -> None:
     """Goes on after a frame in the middle of the video that was started with the same mask.
 
     Args:
@@ -330,7 +340,7 @@ class VideoSegmenter:
     self._references = [*references, newest]
     return SegmentedFrame(mask.copy(), ids)
 
-  def step(self, frame) -> SegmentedFrame:
+  def step(self, frame: np.ndarray) -> SegmentedFrame:
     """Segments the next frame.
 
     Args:

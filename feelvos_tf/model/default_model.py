@@ -20,7 +20,7 @@ def model_path(path: str | os.PathLike | None = None) -> pathlib.Path:
   Raises:
     FileNotFoundError: it is not there.
   """
-  if not is_default(path):
+  if path is not None and not is_default(path):
     if not pathlib.Path(path).is_file():
       raise FileNotFoundError(f'{path}: no such weights file; check --model')
     return pathlib.Path(path)

@@ -48,7 +48,7 @@ def check_inputs(output, inputs: Iterable) -> None:
         )
 
 
-def digest(data: bytes) -> str:
+def digest(data: bytes | memoryview) -> str:
   """Hash of a file's content or of a frame's pixels: 16 hexadecimal digits."""
   return hashlib.blake2b(data, digest_size=8).hexdigest()
 

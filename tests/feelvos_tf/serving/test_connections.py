@@ -11,7 +11,9 @@ from websockets.sync import client as websockets
 
 from feelvos_tf.serving.options import ServingOptions
 
-from .conftest import SessionClient, png, running
+from .conftest import png
+from .conftest import running
+from .conftest import SessionClient
 from .test_going_away import wait_until
 
 PREDICT = b'POST /v1/models/half:predict HTTP/1.1\r\nHost: localhost\r\n'
