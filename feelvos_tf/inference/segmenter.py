@@ -213,8 +213,8 @@ class VideoSegmenter:
     """
     frame = self._check_next(frame)
     mask = _check_mask(mask, frame)
-    remove = self._check_removed(remove, mask)
-    ids = tuple(sorted({*self._object_ids, *_ids_of(mask)} - remove))
+    removed = self._check_removed(remove, mask)
+    ids = tuple(sorted({*self._object_ids, *_ids_of(mask)} - removed))
     newest = self._begin_state(frame, mask, ids, [])
     predicted = self._predicted(frame, newest.previous.embedding)
     table = _index_table(self._object_ids, ids)
