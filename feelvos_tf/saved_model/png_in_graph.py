@@ -17,11 +17,14 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.saved_model import jpeg_in_graph
 
 MAX_PIXELS = masks.MAX_PIXELS
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _IHDR_END = 33  # Signature, then length, type, 13 bytes and checksum of IHDR.
-_GREY, _PALETTE = 0, 3
+_GREY, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 3, 4, 6
+_MAX_CHUNKS = 10000  # 8 KiB of pixels each make 80 MB.
+_LARGEST_PIXEL, _SPARE_BYTES = 8, 1 << 16
 
 
 class EncodedMask(NamedTuple):
@@ -60,7 +63,9 @@ _IEND = _chunk(b'IEND', b'')
 
 
 def decode_frame(data, max_pixels=MAX_PIXELS):
-  """Decodes a JPEG or PNG frame; its header is checked before anything is decoded.
+  """Decodes a JPEG or PNG frame; its header and its parts are checked before it is decoded.
+
+  The picture is that of `feelvos_tf.datasets.picture`: upright, transparent pixels on black.
 
   Args:
     data: string scalar.
@@ -76,7 +81,15 @@ def decode_frame(data, max_pixels=MAX_PIXELS):
 
   def png():
     with _after(_check_png_size(data, 'frame', max_pixels)):
-      return tf.io.decode_png(data, channels=3)
+      found = _walk(data, 'frame')
+    kind = _bytes_at(data, 25, 1)[0]
+    with _after(_check_pixel_bytes(data, found.pixel_bytes, 'frame')):
+      image = tf.cond(
+        found.transparent | (kind == _GREY_ALPHA) | (kind == _RGB_ALPHA),
+        lambda: _on_black(tf.io.decode_png(data, channels=4)),
+        lambda: tf.io.decode_png(data, channels=3),
+      )
+    return jpeg_in_graph.upright(image, jpeg_in_graph.orientation(found.exif))
 
   def jpeg():
     with _after(
@@ -87,7 +100,11 @@ def decode_frame(data, max_pixels=MAX_PIXELS):
     ):
       shape = tf.io.extract_jpeg_shape(data)
     with _after(_check_size(shape[0], shape[1], 'frame', max_pixels)):
-      return tf.io.decode_jpeg(data, channels=3)
+      scans, exif = jpeg_in_graph.inspect(data)
+    with tf.control_dependencies([scans]):
+      # The same arithmetic as OpenCV's and Pillow's; the default is another one.
+      image = tf.io.decode_jpeg(data, channels=3, dct_method='INTEGER_ACCURATE')
+    return jpeg_in_graph.upright(image, jpeg_in_graph.orientation(exif))
 
   return tf.ensure_shape(tf.cond(is_png, png, jpeg), [None, None, 3])
 
@@ -127,8 +144,11 @@ def decode_mask(data, max_pixels=MAX_PIXELS):
       ],
     )
   ):
-    pixels, palette = _collect_chunks(data)
+    found = _walk(data, 'mask')
+    pixels, palette = found.pixels, found.palette
   # Decoding the file as it is verifies what is left out of the rewritten one.
+  with _after(_check_pixel_bytes(data, found.pixel_bytes, 'mask')):
+    data = tf.identity(data)
   with _after(tf.io.decode_png(data, channels=1)):
     header = tf.strings.join(
       [_slice(data, 16, 8), _byte(bits), _byte(tf.constant(_GREY)), _slice(data, 26, 3)]
@@ -212,31 +232,63 @@ def _check_size(height, width, name, max_pixels):
   )
 
 
-def _collect_chunks(data):
-  """All IDAT chunks and the PLTE chunk ('' if there is none) of a PNG file."""
+class _Chunks(NamedTuple):
+  """What the chunks of a PNG file hold: strings, a bool, and a number of bytes."""
+
+  pixels: tf.Tensor  # All IDAT chunks.
+  palette: tf.Tensor  # The PLTE chunk; '' if there is none.
+  exif: tf.Tensor
+  transparent: tf.Tensor
+  pixel_bytes: tf.Tensor
+
+
+def _walk(data, name):
+  """`_Chunks` of a PNG file."""
   total = tf.cast(tf.strings.length(data), tf.int64)
 
-  def body(position, pixels, palette):
+  def body(position, count, pixels, palette, exif, transparent):
     length = _big_endian(data, tf.cast(position, tf.int32))
     end = position + length + 12
     with _after(
-      tf.debugging.Assert(end <= total, ['mask: a truncated PNG given; write the file again.'])
+      tf.debugging.Assert(
+        (end <= total) & (count < _MAX_CHUNKS),
+        [f'{name}: a truncated PNG, or one of over {_MAX_CHUNKS} chunks given; write it again.'],
+      )
     ):
       kind = _slice(data, tf.cast(position + 4, tf.int32), 4)
       chunk = tf.strings.substr(data, tf.cast(position, tf.int32), tf.cast(length + 12, tf.int32))
     pixels = tf.cond(kind == b'IDAT', lambda: pixels.write(pixels.size(), chunk), lambda: pixels)
     palette = tf.where(kind == b'PLTE', chunk, palette)
-    return tf.where(kind == b'IEND', total, end), pixels, palette
+    content = tf.strings.substr(chunk, 8, tf.cast(length, tf.int32))
+    exif = tf.where(kind == b'eXIf', content, exif)
+    position = tf.where(kind == b'IEND', total, end)
+    return position, count + 1, pixels, palette, exif, transparent | (kind == b'tRNS')
 
   pixels = tf.TensorArray(tf.string, 0, dynamic_size=True, element_shape=[])
-  start = tf.constant(8, tf.int64)
-  _, pixels, palette = tf.while_loop(
+  start, none = tf.constant(8, tf.int64), tf.constant(b'')
+  _, _, pixels, palette, exif, transparent = tf.while_loop(
     lambda position, *_: position + 12 <= total,
     body,
-    [start, pixels, tf.constant(b'')],
+    [start, tf.constant(0), pixels, none, none, tf.constant(False)],
     parallel_iterations=1,
   )
-  return tf.strings.reduce_join(pixels.stack()), palette
+  joined = tf.strings.reduce_join(pixels.stack())
+  return _Chunks(joined, palette, exif, transparent, tf.strings.length(joined))
+
+
+def _check_pixel_bytes(data, count, name):
+  """Compressed pixels may not be larger than plain ones: what they unpack to is bounded by it."""
+  area = tf.cast(_big_endian(data, 16) * _big_endian(data, 20), tf.float64)
+  return tf.debugging.Assert(
+    tf.cast(count, tf.float64) <= area * _LARGEST_PIXEL + _SPARE_BYTES,
+    [f'{name}: a PNG with more data than its pixels take given; write it again. Bytes:', count],
+  )
+
+
+def _on_black(image):
+  """uint8 RGB of an RGBA image, transparent pixels black."""
+  image = tf.cast(image, tf.int32)
+  return tf.cast((image[..., :3] * image[..., 3:] + 127) // 255, tf.uint8)
 
 
 def _checksum_map():
