@@ -11,10 +11,12 @@ import ipaddress
 import json
 import os
 import pathlib
+import warnings
 
 from absl import flags
 from absl import logging
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 from feelvos_tf.serving import options as options_lib
@@ -100,6 +102,8 @@ def main():
   from feelvos_tf.serving import services as services_lib
 
   logging.set_verbosity(logging.WARNING)
+  # What is unusual about a request's files is no news to the operator.
+  warnings.simplefilter('ignore', data_warning.DataWarning)
   services = services_lib.Services(options)
   server, sockets, port, grpc_port = run.build_server(
     services, FLAGS.port, None if FLAGS.grpc_port < 0 else FLAGS.grpc_port, FLAGS.grace_seconds

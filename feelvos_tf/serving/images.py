@@ -1,14 +1,14 @@
-"""Frames and masks of requests: looked at by their headers, then decoded."""
+"""Frames and masks of requests: looked at by their structure, then decoded."""
 
-import io
-
+import cv2
 import numpy as np
-from PIL import Image
-import tensorflow as tf
 
 from feelvos_tf.datasets import masks
-from feelvos_tf.saved_model import png_in_graph
+from feelvos_tf.datasets import picture
 from feelvos_tf.serving import errors
+
+_COMPRESS_LEVEL = 1
+_JPEG, _PNG = b'\xff\xd8', b'\x89PNG\r\n\x1a\n'
 
 
 class ImageDecoder:
@@ -18,65 +18,60 @@ class ImageDecoder:
     """Args: most pixels of an image; most objects of a mask, background not counted."""
     self._max_pixels = max_pixels
     self._max_objects = max_objects
-    # The decoder of `track`: the same pixels and the same words for what is wrong.
-    self._decode = tf.function(
-      lambda data: png_in_graph.decode_frame(data, max_pixels),
-      autograph=False,
-      input_signature=[tf.TensorSpec([], tf.string)],
-    )
 
-  def frame(self, data):
-    """uint8 [height, width, 3], RGB, of the bytes of a JPEG or PNG.
+  def frame(self, data: bytes) -> np.ndarray:
+    """uint8 [height, width, 3], RGB, upright, of the bytes of a JPEG or PNG.
 
     Raises:
-      tf.errors.InvalidArgumentError: no image, damaged, or larger than allowed.
+      ValueError: no image, damaged, or larger than allowed.
     """
-    return self._decode(tf.constant(data)).numpy()
+    return picture.pixels(self._inspect(data, 'frame'), 'frame')
 
-  def mask(self, data):
-    """`masks.Mask` of the bytes of a palette or grey PNG; every value but 0 is an object.
+  def mask(self, data: bytes) -> masks.Mask:
+    """Decodes a palette or grey PNG; every value but 0 is an object.
 
     Raises:
       ValueError: not a mask, damaged, or larger than allowed.
     """
+    if data.startswith(_PNG):  # What is no PNG is refused by its header.
+      data = self._inspect(data, 'mask').data
     mask = masks.decode_mask(data, 'mask', void=False, max_pixels=self._max_pixels)
     self._check_objects(len(mask.object_ids))
     return mask
 
-  def check(self, data, name, is_mask=False):
-    """Checks an image that a graph will decode.
-
-    Args:
-      data: bytes.
-      name: str, what to call it in messages.
-      is_mask: also count the objects.
+  def frame_for_graph(self, data: bytes, name: str = 'image_bytes') -> bytes:
+    """A frame that a graph will decode, checked: the same picture, upright and opaque.
 
     Raises:
-      RequestError: no JPEG or PNG, or beyond the limits.
+      ValueError: see `frame`.
     """
-    try:
-      with Image.open(io.BytesIO(data), formats=['JPEG', 'PNG']) as image:
-        width, height = image.size
-        if width * height > self._max_pixels:
-          raise self._too_large(name, height, width)
-        # Colours are no ids; the graph has a message for them.
-        if is_mask and image.mode in ('1', 'L', 'P'):
-          self._check_objects(
-            int(
-              np.count_nonzero(np.bincount(np.asarray(image, np.uint8).ravel(), minlength=256)[1:])
-            )
-          )
-    except Image.DecompressionBombError as error:
-      raise errors.invalid(
-        f'{name}: {error}; at most {self._max_pixels} pixels are taken; scale it down.'
-      ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-      raise errors.invalid(f'{name}: not a readable JPEG or PNG image given ({error}).') from error
+    found = self._inspect(data, name)
+    if found.plain:
+      return data
+    image = picture.pixels(found, name)[..., ::-1]
+    return cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESS_LEVEL])[1].tobytes()
+
+  def mask_for_graph(self, data: bytes) -> bytes:
+    """A mask that a graph will decode, checked and upright.
+
+    Raises:
+      ValueError: see `mask`.
+    """
+    mask = self.mask(data)
+    found = self._inspect(data, 'mask')
+    if found.orientation == 1 and not found.completed:
+      return data
+    return masks.encode_mask(mask.ids, mask.palette, _COMPRESS_LEVEL)
 
   def check_size(self, height, width, name):
     """Checks the size of an image that came as a tensor."""
     if height * width > self._max_pixels:
       raise self._too_large(name, height, width)
+
+  def _inspect(self, data, name):
+    if not data.startswith((_JPEG, _PNG)):
+      raise errors.invalid(f'{name}: not a JPEG or PNG image given; encode it as one of these.')
+    return picture.inspect(data, name, max_pixels=self._max_pixels)
 
   def _too_large(self, name, height, width):
     return errors.invalid(

@@ -57,6 +57,7 @@ class Predictor:
     }
     if own:
       self._check_limits(inputs)
+      tensors.update(self._pictures(inputs))
     name = signature_name or DEFAULT_SIGNATURE
     with self._metrics.predict_seconds.labels(version.name, name).time():
       results = stoppable.run(version.model.signatures[name], call, tensors)
@@ -76,10 +77,6 @@ class Predictor:
 
   def _check_limits(self, inputs):
     """The limits for the inputs of this project's exports, by name."""
-    for name in ('image_bytes', 'mask_bytes'):
-      for data in np.ravel(inputs.get(name, [])):
-        if data:  # track_resume takes '' for the mask that is not given.
-          self._decoder.check(data, name, is_mask=name == 'mask_bytes')
     if 'image' in inputs:
       self._decoder.check_size(*inputs['image'].shape[:2], 'image')
     count = inputs.get('num_objects')
@@ -88,6 +85,20 @@ class Predictor:
         f'num_objects: {count} given, expected 1 to '
         f'{self._options.max_objects + 1}, background included.'
       )
+
+  def _pictures(self, inputs):
+    """The encoded frames and masks of a request, checked, as a graph takes them."""
+    prepare = {
+      'image_bytes': self._decoder.frame_for_graph,
+      'mask_bytes': self._decoder.mask_for_graph,
+    }
+    tensors = {}
+    for name in prepare.keys() & inputs.keys():
+      value = np.asarray(inputs[name], object)
+      # track_resume takes '' for the mask that is not given.
+      flat = [prepare[name](data) if data else data for data in value.ravel()]
+      tensors[name] = tf.reshape(tf.constant(flat, tf.string), value.shape)
+    return tensors
 
 
 def _check_names(signature, inputs):

@@ -76,10 +76,14 @@ def goes_on(open_session, video):
   [
     ({'frame': b'hello', 'mask': ids_png(one_object())}, 'not a JPEG or PNG image given'),
     ({'frame': b'', 'mask': ids_png(one_object())}, 'not a JPEG or PNG image given'),
-    ({'frame': BOMB, 'mask': ids_png(one_object())}, 'at|scale it down'),
+    (
+      {'frame': BOMB, 'mask': ids_png(one_object())},
+      r'20000x20000 \(height x width\), expected 1 to 4096 pixels',
+    ),
     ({'mask': b'\xff\xd8hello'}, 'a JPEG image given, expected a palette or grey PNG'),
-    ({'mask': BOMB_MASK}, 'an image of 20000x20000 given'),
-    ({'mask': BOMB}, 'an RGB colour image given'),
+    ({'mask': BOMB_MASK}, 'mask: unreadable picture .20000x20000'),
+    ({'mask': BOMB}, 'mask: unreadable picture .20000x20000'),
+    ({'mask': png(np.zeros((33, 49, 3), np.uint8))}, 'an RGB colour image given'),
     ({'mask': ids_png(np.zeros(SIZE))}, r'background \(0\) only; mark at least one object'),
     ({'mask': ids_png(one_object((30, 49)))}, 'the mask is 49x30, the frame is 49x33'),
     (
@@ -124,9 +128,9 @@ def test_a_body_that_is_no_form(client, goes_on):
   [
     (b'hello', 'not a JPEG or PNG image given'),
     (b'', 'the body is empty'),
-    (BOMB, 'an image of 1 to 4096 pixels expected'),
+    (BOMB, '20000x20000 (height x width), expected 1 to 4096 pixels'),
     (png(np.zeros((30, 49, 3), np.uint8)), 'the frame is 49x30, the first frame was 49x33'),
-    (png(np.zeros((33, 49, 3), np.uint8))[:-30], 'Invalid PNG data'),
+    (png(np.zeros((33, 49, 3), np.uint8))[:-30], 'the PNG is cut off'),
   ],
 )
 def test_wrong_frames(client, open_session, video, body, message):

@@ -1,0 +1,123 @@
+"""Pictures of requests: bounded before they are decoded, and those of the command line."""
+
+import base64
+import io
+import pathlib
+import zlib
+
+import cv2
+import numpy as np
+from PIL import Image
+import pytest
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import picture
+from feelvos_tf.inference.segmenter import VideoSegmenter
+
+from .conftest import ids_of, png
+from .test_bad_input import error_of, png_header
+from .test_tf_serving import b64
+
+
+def jpeg(frame, orientation=1, **options):
+  """A JPEG of a frame, stored so that it is upright when it is turned."""
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  back = {1: 1, 3: 3, 6: 8, 8: 6}[orientation]
+  stream = io.BytesIO()
+  Image.fromarray(picture.upright(frame, back)).save(
+    stream, 'JPEG', quality=95, subsampling=0, exif=exif, **options
+  )
+  return stream.getvalue()
+
+
+def many_scans(frame):
+  data = jpeg(frame, progressive=True)
+  return data[:-2] + data[data.rindex(b'\xff\xda') : -2] * 4000 + data[-2:]
+
+
+def surplus_png(frame):
+  """A PNG whose data go on after its pixels."""
+  height, width = frame.shape[:2]
+  rows = b''.join(b'\0' + row.tobytes() for row in frame)
+  head = png_header(width, height)
+  packed = zlib.compress(rows + bytes(10**6))
+  chunk = len(packed).to_bytes(4, 'big') + b'IDAT' + packed
+  start = head.index(b'IDAT') - 4
+  return head[:start] + chunk + zlib.crc32(chunk[4:]).to_bytes(4, 'big') + head[-12:]
+
+
+@pytest.fixture(params=[many_scans, surplus_png])
+def bomb(request, video):
+  reason = {many_scans: 'over 100 scans', surplus_png: 'unpacks to over'}[request.param]
+  return request.param(video[0][0]), reason
+
+
+def test_bombs_are_refused_everywhere(client, open_session, video, bomb):
+  data, reason = bomb
+  mask = masks.encode_mask(video[1])
+  session = open_session()
+  files = {'frame': data, 'mask': mask}
+  inputs = {'image_bytes': [b64(png(video[0][0])), b64(data)], 'mask_bytes': b64(mask)}
+  for reply in (
+    client.post('/v1/sessions', data={'model': 'small'}, files=files),
+    client.post(f'{session.url}/frames', content=data),
+    client.post('/v1/overlay', files={'frames': data, 'masks': mask}),
+    client.post('/v1/models/small:predict', json={'inputs': inputs}),
+  ):
+    assert reason in error_of(reply, 400)
+  assert session.send(video[0][1]).status_code == 200
+
+
+def test_a_mask_that_is_a_bomb(client, video):
+  grey = np.zeros((33, 49), np.uint8)
+  grey[3:9, 3:9] = 1
+  rows = b''.join(b'\0' + row.tobytes() for row in grey)
+  packed = zlib.compress(rows + bytes(10**6))
+  head = png_header(49, 33, colour_type=0)
+  chunk = len(packed).to_bytes(4, 'big') + b'IDAT' + packed
+  bomb = head[: head.index(b'IDAT') - 4] + chunk + zlib.crc32(chunk[4:]).to_bytes(4, 'big')
+  bomb += head[-12:]
+  frame = png(video[0][0])
+  reply = client.post('/v1/sessions', data={'model': 'small'}, files={'frame': frame, 'mask': bomb})
+  assert 'unpacks to over' in error_of(reply, 400)
+  inputs = {'image_bytes': [b64(frame)], 'mask_bytes': b64(bomb)}
+  reply = client.post('/v1/models/small:predict', json={'inputs': inputs})
+  assert 'unpacks to over' in error_of(reply, 400)
+
+
+@pytest.mark.parametrize('orientation', [1, 3, 6, 8])
+def test_masks_are_those_of_the_command_line(client, small_graph, video, orientation):
+  """From JPEG files, turned ones among them: in a session and in `track`."""
+  frames, mask = video
+  files = [jpeg(frame, orientation) for frame in frames]
+  segmenter = VideoSegmenter(small_graph)
+  segmenter.start(picture.decode(files[0], 'x'), mask)
+  expected = [segmenter.step(picture.decode(data, 'x')).mask for data in files[1:]]
+
+  form = {'frame': files[0], 'mask': masks.encode_mask(mask)}
+  reply = client.post('/v1/sessions', data={'model': 'small'}, files=form)
+  url = f'/v1/sessions/{reply.json()["session_id"]}/frames'
+  found = [ids_of(client.post(url, content=data).content) for data in files[1:]]
+  np.testing.assert_array_equal(found, expected)
+
+  inputs = {'image_bytes': [b64(data) for data in files], 'mask_bytes': b64(form['mask'])}
+  reply = client.post('/v1/models/small:predict', json={'inputs': inputs})
+  tracked = [ids_of(unb64(item)) for item in reply.json()['outputs']['masks_bytes'][1:]]
+  assert np.mean(np.asarray(tracked) == expected) >= 0.9999
+
+
+def unb64(item):
+  return base64.b64decode(item['b64'])
+
+
+def test_an_overlay_of_turned_frames(client, video, tmp_path):
+  frames, mask = video
+  files = [('frames', jpeg(frame, 6)) for frame in frames]
+  files += [('masks', masks.encode_mask(mask))] * len(frames)
+  reply = client.post('/v1/overlay', files=files)
+  assert reply.status_code == 200, reply.text
+  path = pathlib.Path(tmp_path) / 'overlay.mp4'
+  path.write_bytes(reply.content)
+  shown = cv2.VideoCapture(str(path)).read()[1][:33, :49, ::-1]
+  assert np.abs(shown.astype(int) - masks.overlay(frames[0], mask, void_id=None)).mean() < 20
