@@ -13,12 +13,14 @@ import struct
 import cv2
 import numpy as np
 from PIL import Image
+from PIL import UnidentifiedImageError
 
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.names import IMAGE_SUFFIXES
 from feelvos_tf.datasets.names import natural_key
 
+FIRST_ID = 1
 VOID_ID = 255
 MAX_PIXELS = 1 << 26  # 8192 x 8192; a larger header is refused before anything is decoded.
 
@@ -134,7 +136,10 @@ def decode_mask(
   """
   if grey_255 not in ('auto', 'object', 'void'):
     raise ValueError(f'grey_255: {grey_255!r} given, expected auto, object or void')
-  bit_depth, is_palette = _check_header(data, name, max_pixels)
+  ids = (
+    f'ids {FIRST_ID}..{VOID_ID - 1}, {VOID_ID} is void' if void else f'ids {FIRST_ID}..{VOID_ID}'
+  )
+  bit_depth, is_palette = _check_header(data, name, max_pixels, ids)
   values, palette = _decode_pixels(data, name, bit_depth, is_palette)
   values = picture.upright(values, picture.orientation_of(data))
   _refuse_antialiased(values, is_palette, name)
@@ -148,8 +153,8 @@ def decode_mask(
   mask = Mask(values, palette, binary, VOID_ID if void else None)
   if require_object and not mask.object_ids:
     raise ValueError(
-      f'{name}: a mask without any object given, expected at least one pixel with '
-      f'an id of 1..{254 if void else 255}; paint the objects to follow'
+      f'{name}: a mask without any object given, expected at least one pixel of an '
+      f'object ({ids}); paint the objects to follow'
     )
   return mask
 
@@ -271,7 +276,7 @@ def _bright(palette):
   return np.round(palette * (255.0 / strongest)).astype(np.uint8)
 
 
-def _check_header(data, name, max_pixels):
+def _check_header(data, name, max_pixels, ids):
   """Returns (bit depth, is palette) of a PNG that may be a mask; raises ValueError otherwise."""
   if data[:8] != _PNG_SIGNATURE or data[12:16] != b'IHDR' or len(data) < 33:
     kind = 'a JPEG image' if data[:2] == b'\xff\xd8' else 'not a PNG image'
@@ -283,12 +288,13 @@ def _check_header(data, name, max_pixels):
     kind = _REFUSED_COLOUR_TYPES.get(colour_type, f'a type {colour_type}')
     raise ValueError(
       f'{name}: {kind} image given, expected a palette or grey PNG whose values '
-      'are the object ids; convert it to indexed colours'
+      'are the object ids; a program that converts colours may number them as it likes: '
+      'segment takes colours as they are'
     )
   if bit_depth > 8:
     raise ValueError(
-      f'{name}: {bit_depth} bits per pixel given, expected at most 8 (object ids '
-      '1..254); save the mask as an 8-bit PNG'
+      f'{name}: {bit_depth} bits per pixel given, expected at most 8 (object '
+      f'{ids}); save the mask as an 8-bit PNG'
     )
   if not 0 < width * height <= max_pixels:
     raise ValueError(
@@ -307,8 +313,10 @@ def _decode_pixels(data, name, bit_depth, is_palette):
       colours = image.getpalette('RGB') if is_palette else None
   # What Pillow raises for damaged chunks, bad checksums and cut-off files.
   except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    # Pillow names the object in memory where it knows nothing else.
+    reason = 'no image' if isinstance(error, UnidentifiedImageError) else error
     raise ValueError(
-      f'{name}: a damaged PNG given ({error}), expected a readable mask; write the file again'
+      f'{name}: a damaged PNG given ({reason}), expected a readable mask; write the file again'
     ) from error
   if not is_palette:
     # Pillow stretches 2- and 4-bit grey to 0..255; the ids are the stored values.

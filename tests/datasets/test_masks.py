@@ -229,9 +229,9 @@ def test_without_void_255_is_an_id_like_any_other():
     assert mask.object_ids == (255,)
     assert not mask.binary
     np.testing.assert_array_equal(mask.ids, disc(255))
-  with pytest.raises(ValueError, match=r'an id of 1\.\.255'):
+  with pytest.raises(ValueError, match=r'ids 1\.\.255'):
     masks.decode_mask(png(disc(0)), 'm', require_object=True, void=False)
-  with pytest.raises(ValueError, match=r'an id of 1\.\.254'):
+  with pytest.raises(ValueError, match=r'ids 1\.\.254, 255 is void'):
     masks.decode_mask(masks.encode_mask(disc(255)), 'm', require_object=True)
 
 
@@ -240,3 +240,44 @@ def test_overlay_draws_255_unless_it_is_void():
   np.testing.assert_array_equal(masks.overlay(image, disc(255)), image)
   drawn = masks.overlay(image, disc(255), void_id=None)
   np.testing.assert_array_equal((drawn != image).any(-1), disc(1) == 1)
+
+
+# ---- Which files of a folder are masks.
+
+
+def test_list_masks(tmp_path):
+  for name in ('10.png', '2.PNG', '1.png', '._1.png', '.DS_Store', 'notes.txt', 'Thumbs.db'):
+    (tmp_path / name).touch()
+  (tmp_path / '.ipynb_checkpoints').mkdir()
+  assert {k: p.name for k, p in masks.list_masks(tmp_path).items()} == {
+    '1': '1.png',
+    '2': '2.PNG',
+    '10': '10.png',
+  }
+  assert list(masks.list_masks(tmp_path)) == ['1', '2', '10']
+  assert masks.list_masks(tmp_path / 'none') == {}
+
+
+@pytest.mark.parametrize(
+  'name, message',
+  [('1.PNG', 'both .* given'), ('3.jpg', 'as .jpg given, expected PNG'), ('3.BMP', 'PNG')],
+)
+def test_what_would_be_left_out_silently_is_refused(tmp_path, name, message):
+  for one in ('1.png', name):
+    (tmp_path / one).touch()
+  with pytest.raises(ValueError, match=message):
+    masks.list_masks(tmp_path)
+
+
+def test_messages_have_no_addresses_of_memory():
+  for data in (masks.encode_mask(disc())[:60], b'\x89PNG\r\n\x1a\n' + bytes(60)):
+    with pytest.raises(ValueError, match='^m: ') as error:
+      masks.decode_mask(data, 'm')
+    assert ' at 0x' not in str(error.value)
+
+
+def test_messages_agree_about_ids():
+  with pytest.raises(ValueError, match=r'ids 1\.\.255\)'):
+    masks.decode_mask(png(disc().astype(np.uint16) * 500), 'm', void=False)
+  with pytest.raises(ValueError, match=r'ids 1\.\.254, 255 is void\)'):
+    masks.decode_mask(png(disc().astype(np.uint16) * 500), 'm')

@@ -1,0 +1,91 @@
+"""Names in lists, names that are paths, names of any bytes."""
+
+import os
+import unicodedata
+
+import pytest
+
+from feelvos_tf.datasets import names
+
+
+@pytest.mark.parametrize(
+  'data, expected',
+  [
+    (b'dog\ncat\n', ['dog', 'cat']),
+    (b'dog\r\ncat\r\n\r\n', ['dog', 'cat']),
+    (b'\xef\xbb\xbfdog\ncat', ['dog', 'cat']),
+    ('dog\nbär\n'.encode('utf-16'), ['dog', 'bär']),
+    (b'\xfe\xff' + 'dog\nbär'.encode('utf-16-be'), ['dog', 'bär']),
+    (b'# my split\n\n  dog  \n\tcat/\n', ['dog', 'cat']),
+    (b'dog # the brown one\ncat\t# x\n', ['dog', 'cat']),
+    ('my dog ü\ncat\n'.encode(), ['my dog ü', 'cat']),
+    (b'dog\ndog\ncat\n', ['dog', 'cat']),
+    (b'', []),
+    (b'd\xe4g\n', [os.fsdecode(b'd\xe4g')]),
+  ],
+)
+def test_lists(tmp_path, data, expected):
+  (tmp_path / 'list.txt').write_bytes(data)
+  assert names.read_names(tmp_path / 'list.txt') == expected
+
+
+@pytest.mark.parametrize(
+  'line, there, expected',
+  [
+    ('take #1', ['take #1', 'take'], ['take #1']),
+    ('take #1', ['take'], ['take']),
+    ('#1', ['#1'], ['#1']),
+    ('#1', [], []),
+    ('dog cat', ['dog cat', 'dog', 'cat'], ['dog cat']),
+    ('dog cat', ['dog', 'cat'], ['dog', 'cat']),  # A list in one line.
+    ('dog cat', ['dog'], ['dog cat']),
+    (unicodedata.normalize('NFC', 'bär'), [unicodedata.normalize('NFD', 'bär')], None),
+    (unicodedata.normalize('NFD', 'bär'), [unicodedata.normalize('NFC', 'bär')], None),
+    ('unknown', ['dog'], ['unknown']),
+  ],
+)
+def test_what_is_there_decides_between_readings(tmp_path, line, there, expected):
+  (tmp_path / 'list.txt').write_text(line, encoding='utf-8')
+  found = names.read_names(tmp_path / 'list.txt', lambda name: name in there)
+  assert found == (there if expected is None else expected)
+
+
+def test_damaged_utf_16_is_named(tmp_path):
+  (tmp_path / 'list.txt').write_bytes(b'\xff\xfed')
+  with pytest.raises(ValueError, match=r'list\.txt: a damaged UTF-16 text'):
+    names.read_names(tmp_path / 'list.txt')
+
+
+@pytest.mark.parametrize('name', ['', '.', '..', '../x', '/x', 'a/b', 'a/', 'a\0b'])
+def test_paths_are_no_names(name):
+  with pytest.raises(ValueError, match=r'list\.txt: .* given, expected the name of a folder'):
+    names.check_name(name, 'list.txt')
+
+
+@pytest.mark.parametrize('name', ['bear', '...', '-bear', 'a:b', 'my bear ü', '#1', 'a\\b'])
+def test_names_are_names(name):
+  assert names.check_name(name, 'x') == name
+
+
+@pytest.mark.parametrize(
+  'path',
+  ['https://host/clip.mp4', 'http://host/a b', 'rtsp://camera', 's3://bucket/x', 'file:///x'],
+)
+def test_addresses_are_refused(path):
+  with pytest.raises(ValueError, match=r'--input=.*: an address \(.*:\) given.*download it first'):
+    names.check_local(path, '--input')
+
+
+def test_files_are_no_addresses(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'run:').mkdir()
+  for path in ('take:1.mp4', 'run:/clip.mp4', 'C:/x', '/a/b', 'clip.mp4', 'a:b/c'):
+    (tmp_path / 'a:b').mkdir(exist_ok=True)
+    if path in ('run:/clip.mp4', 'a:b/c'):
+      (tmp_path / path).touch()
+    names.check_local(path, '--input')
+
+
+def test_printable():
+  assert names.printable(os.fsdecode(b'fr\xe4me')) == 'fr?me'
+  assert names.printable('bär') == 'bär'
