@@ -36,6 +36,7 @@ from feelvos_tf.evaluation import tables
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import progress
+from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segmenter_flags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
@@ -170,6 +171,8 @@ def main():
       f'split {FLAGS.split!r}: none of its {len(sequences)} sequences has ground truth beyond '
       'the given masks, so it cannot be scored; pack it for the server with --submission_zip'
     )
+  if _runs() and not FLAGS.dataset_dir:  # Records are unpacked into the output folder.
+    result_folder.check_inputs(output_dir, [p for f in sequences for p in (f.truth, f.frames)])
   output_dir.mkdir(parents=True, exist_ok=True)
   run = _model_run() if _runs() else None
   left_out, clips = _segment(run, sequences, output_dir) if run else ({}, [])

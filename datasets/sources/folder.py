@@ -7,6 +7,7 @@ sequences are folders of images with folders of masks.
 import functools
 import pathlib
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import picture
@@ -135,7 +136,8 @@ def open_video(path, mask_path=None, leave_out=()) -> Video:
     leave_out: mask files that may lie among the frames of a folder and are none.
 
   Returns:
-    A Video; `left_out` has the names that were left out of a folder. Nothing but the first frame of a video file has been decoded.
+    A Video; that of a folder has the names of what was left out in `left_out`. Nothing but the
+    first frame of a video file has been decoded.
 
   Raises:
     FileNotFoundError: a path does not exist.
@@ -152,6 +154,7 @@ def open_video(path, mask_path=None, leave_out=()) -> Video:
         f'{path}: a folder with 0 frames given, expected images '
         f'({", ".join(IMAGE_SUFFIXES)}); give the folder that holds the frames'
       )
+    _warn_of_masks_among(frames)
     video = FolderVideo(path.resolve().name, frames, _masks_by_frame(frames, mask_path))
     video.left_out = tuple(sorted(_image_names(path) - {p.name for p in frames}))
     return video
@@ -160,6 +163,24 @@ def open_video(path, mask_path=None, leave_out=()) -> Video:
   if path.is_file() and animation.is_webp(path):
     return animation.Animation(path, mask_path)
   return VideoFile(path, mask_path)
+
+
+def _warn_of_masks_among(frames):
+  """Warns of a few palette pictures among others: masks that were put next to the frames."""
+  indexed = [p for p in frames if _is_indexed_png(p)]
+  if 0 < 2 * len(indexed) <= len(frames):
+    data_warning.warn(
+      f'{indexed[0].parent}: {len(indexed)} of {len(frames)} frames are palette pictures, as masks '
+      f'are (the first: {indexed[0].name}); taken as frames; move them away if they are masks'
+    )
+
+
+def _is_indexed_png(path):
+  if path.suffix.lower() != '.png':
+    return False
+  with path.open('rb') as file:
+    header = file.read(26)
+  return header[:8] == b'\x89PNG\r\n\x1a\n' and header[25:] == b'\x03'
 
 
 def _image_names(folder):

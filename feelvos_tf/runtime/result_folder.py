@@ -44,7 +44,7 @@ def check_inputs(output, inputs: Iterable) -> None:
       if any(os.path.commonpath([name, folder]) == folder for folder in folders):
         raise ValueError(
           f'{output}: an output folder that holds the input {path} given, which results could '
-          'replace; choose another --output'
+          'replace; choose another output folder'
         )
 
 

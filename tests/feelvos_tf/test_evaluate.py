@@ -211,6 +211,13 @@ def test_wrong_usage(arguments, message):
   assert code == 2 and message in errors and not output
 
 
+def test_an_output_that_holds_the_data_is_refused(davis):
+  for output in (davis, davis / 'Annotations'):
+    arguments = flags(davis, results_dir=None, model='default', output_dir=output)
+    code, _, errors = evaluate(*arguments)
+    assert code == 1 and 'an output folder that holds the input' in errors
+
+
 def test_help_lists_the_flags_that_mains_share():
   done = subprocess.run(command('--helpshort'), cwd=REPOSITORY, capture_output=True, text=True)
   assert '--image_pyramid' in done.stdout and '--ablation' in done.stdout

@@ -426,7 +426,7 @@ def test_inputs_in_the_output_are_refused(run_main, frames, davis, tmp_path):
     [f'--input={davis}', '--sequence=bear', f'--output={davis / "Annotations"}'],
   ):
     process = run_main(MODULE, *flags, '--overwrite')
-    assert_one_line(process, 1, 'an output folder that holds the input', 'choose another --output')
+    assert_one_line(process, 1, 'an output folder that holds the input', 'choose another')
   assert before == {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
 
 
@@ -440,6 +440,39 @@ def test_a_sequence_is_a_name_and_no_path(refuse, davis, name):
     mask=None,
     extra=[f'--sequence={name}'],
   )
+
+
+def test_addresses_are_refused(refuse):
+  refuse(1, 'an address (https:) given', 'download it first', input='https://host/clip.mp4')
+  refuse(1, 'an address (http:) given', 'download it first', mask='http://host/first.png')
+
+
+def test_thresholds_that_are_refused(refuse):
+  refuse(2, '--threshold is 300; expected a share of white', extra=['--threshold=300'])
+
+
+def test_the_mask_lies_among_the_frames_and_is_painted_in_colours(
+  run_main, frames, tmp_path, copying_weights
+):
+  colours = np.zeros((256, 3), np.uint8)
+  colours[[1, 2]] = (255, 0, 0), (0, 0, 255)
+  given = write_png(frames / 'first.png', colours[ids_mask(1, 2)])
+  out = tmp_path / 'out'
+  process = run_main(
+    MODULE,
+    f'--input={frames}',
+    f'--mask={given}',
+    f'--output={out}',
+    f'--model={copying_weights}',
+    '--nopictures',
+  )
+  assert process.returncode == 0, process.stderr
+  assert 'first.png is the mask, not a frame' in process.stdout
+  assert 'objects of the mask: 1: #ff0000, 2: #0000ff' in process.stdout
+  assert outputs(out) == sorted(f'masks/frame{i}.png' for i in range(8, 13))
+  first = masks.read_mask(out / 'masks' / 'frame8.png')
+  np.testing.assert_array_equal(first.ids, ids_mask(1, 2))
+  assert tuple(first.palette[2]) == (0, 0, 255)
 
 
 def test_outputs_that_are_refused(refuse, tmp_path):

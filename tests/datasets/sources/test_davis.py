@@ -98,3 +98,26 @@ def test_real_davis(davis_root):
   videos = davis.davis_videos(davis_root, '2016', 'val')
   assert all(v.num_frames == len(v.masked_frames) > 10 for v in videos)
   assert videos[0].mask(0).object_ids == (1,) and videos[0].frame_size == (480, 854)
+
+
+@pytest.mark.parametrize('text', ['\ufeffmy bear ü\r\njudo\r\n', '# x\nmy bear ü\njudo # y\n'])
+def test_names_in_lists(tiny, tmp_path, text):
+  for part in ('JPEGImages', 'Annotations'):
+    (tmp_path / part / '480p').mkdir(parents=True)
+    for old, new in (('bear', 'my bear ü'), ('judo', 'judo')):
+      (tmp_path / part / '480p' / new).symlink_to(tiny / part / '480p' / old)
+  (tmp_path / 'ImageSets' / '2017').mkdir(parents=True)
+  path = tmp_path / 'ImageSets' / '2017' / 'val.txt'
+  path.write_text(text, encoding='utf-8')
+  assert davis.read_split(tmp_path, '2017', 'val') == ['my bear ü', 'judo']
+  assert [v.num_frames for v in davis.davis_videos(tmp_path, '2017', 'val')] == [4, 4]
+  path.write_text('../../x\n')
+  with pytest.raises(ValueError, match='expected the name of a folder without slashes'):
+    davis.read_split(tmp_path, '2017', 'val')
+
+
+def test_pairs_of_files_with_spaces(tiny, tmp_path):
+  _as_2016(
+    tiny, tmp_path, ['/JPEGImages/480p/my bear/00000.jpg /Annotations/480p/my bear/00000.png']
+  )
+  assert davis.read_split(tmp_path, '2016', 'val') == ['my bear']

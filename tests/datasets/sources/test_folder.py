@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.data_warning import DataWarning
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.runtime import packaged_files
 
@@ -205,3 +206,76 @@ def test_mp4_that_breaks_off(tmp_path):
     for frame in folder.open_video(tmp_path / 'half.mp4').frames():
       seen.append(frame.shape)
   assert 10 < len(seen) < 50
+
+
+# ---- Masks among frames, names.
+
+
+@pytest.mark.parametrize('how', ['itself', 'link', 'copy', 'other way'])
+def test_the_mask_among_the_frames_is_no_frame(frames_folder, tmp_path, how):
+  mask = frames_folder / 'first.png'
+  masks.write_mask(mask, ids(9))
+  given = mask
+  if how == 'link':
+    given = tmp_path / 'linked.png'
+    given.symlink_to(mask)
+  elif how == 'copy':
+    given = tmp_path / 'copy.png'
+    given.write_bytes(mask.read_bytes())
+  elif how == 'other way':
+    given = frames_folder / '..' / 'clip' / 'first.png'
+  for video in (
+    folder.open_video(frames_folder, given),
+    folder.open_video(frames_folder, leave_out=[given]),
+  ):
+    assert video.num_frames == 12 and video.left_out == ('first.png',)
+  # A mask named like a frame, with another suffix.
+  masks.write_mask(frames_folder / 'f0.bmp.png', ids(9))
+  mask.rename(tmp_path / 'm.png')
+  (frames_folder / 'f0.bmp.png').rename(frames_folder / 'f0.PNG')
+  assert folder.open_video(frames_folder, frames_folder / 'f0.PNG').num_frames == 12
+
+
+def test_other_masks_among_the_frames_are_reported(frames_folder):
+  masks.write_mask(frames_folder / 'f3_mask.png', ids(9))
+  with pytest.warns(DataWarning, match='1 of 13 frames are palette pictures.*f3_mask.png'):
+    assert folder.open_video(frames_folder).num_frames == 13
+
+
+def data_set(tmp_path, *names, suffix='.png'):
+  for name in names:
+    for part in ('frames', 'masks'):
+      (tmp_path / name / part).mkdir(parents=True)
+    for i in range(3):
+      cv2.imwrite(str(tmp_path / name / 'frames' / f'{i}.jpg'), picture(i))
+      masks.write_mask(tmp_path / name / 'masks' / f'{i}{suffix if i == 1 else ".png"}', ids(2))
+  return tmp_path
+
+
+@pytest.mark.parametrize('sparse', [False, True])
+def test_masks_with_upper_case_suffix_are_not_dropped(tmp_path, sparse):
+  data_set(tmp_path, 'v', suffix='.PNG')
+  (tmp_path / 'v' / 'masks' / '._1.png').write_bytes(b'x')
+  (tmp_path / 'v' / 'masks' / '.DS_Store').write_bytes(b'x')
+  (tmp_path / '.hidden' / 'frames').mkdir(parents=True)
+  (source,) = folder.folder_sources(tmp_path, sparse_masks=sparse)
+  assert source.opener().masked_frames == (0, 1, 2)
+  (tmp_path / 'v' / 'masks' / '1.PNG').rename(tmp_path / 'v' / 'masks' / '1.bmp')
+  with pytest.raises(ValueError, match='1.bmp: a mask as .bmp given, expected PNG'):
+    source.opener()
+
+
+@pytest.mark.parametrize(
+  'text', ['my dog ü\r\ncat\r\n', '\ufeffmy dog ü\ncat\n', '# split\nmy dog ü/\ncat # x\n\n']
+)
+def test_lists_of_videos(tmp_path, text):
+  data_set(tmp_path, 'cat', 'my dog ü')
+  (tmp_path / 'train.txt').write_text(text, encoding='utf-8')
+  assert [s.name for s in folder.folder_sources(tmp_path, 'train')] == ['my dog ü', 'cat']
+
+
+def test_a_list_leads_nowhere_else(tmp_path):
+  data_set(tmp_path / 'root', 'cat')
+  (tmp_path / 'root' / 'train.txt').write_text('../other\n')
+  with pytest.raises(ValueError, match="'../other' given, expected the name of a folder"):
+    folder.folder_sources(tmp_path / 'root', 'train')

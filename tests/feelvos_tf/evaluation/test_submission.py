@@ -87,3 +87,28 @@ def test_late_objects_are_allowed_where_they_are_given(tmp_path, split):
   assert pack(tmp_path, split, 'youtube_vos')[1] == 3
   with pytest.raises(ValueError, match=r'ids \[7\] given'):
     pack(tmp_path, split, 'davis')
+
+
+def test_white_results_of_a_black_and_white_mask_are_object_1(tmp_path, split):
+  """DAVIS 2016's masks are 0 and 255, and so are the masks that segment makes of them."""
+  _, given, results = split
+  ids = np.where(masks.read_mask(given / '00000.png').ids > 0, 255, 0).astype(np.uint8)
+  Image.fromarray(ids).save(given / '00000.png')
+  for index in range(3):
+    masks.write_mask(results / f'{index:05d}.png', np.roll(ids, index, 1))
+  (results / '00001.png').rename(results / '00001.PNG')
+  (given / '._00000.png').write_bytes(b'x')
+  path, count = pack(tmp_path, split)
+  with zipfile.ZipFile(path) as archive:
+    found = [np.array(Image.open(io.BytesIO(archive.read(n)))) for n in archive.namelist()]
+  assert count == 3
+  for index, one in enumerate(found):
+    np.testing.assert_array_equal(one, np.roll(ids // 255, index, 1))
+
+
+def test_255_next_to_ids_is_refused(tmp_path, split):
+  ids = masks.read_mask(split[2] / '00001.png').ids
+  ids[0, 0] = 255
+  masks.write_mask(split[2] / '00001.png', ids)
+  with pytest.raises(ValueError, match=r'ids \[255\] given'):
+    pack(tmp_path, split)
