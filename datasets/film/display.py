@@ -6,8 +6,10 @@ and mirrored by the display matrix, and transparent pixels lie on black.
 """
 
 from fractions import Fraction
+import itertools
 import struct
 
+import av
 import numpy as np
 
 from feelvos_tf.datasets import picture
@@ -52,34 +54,52 @@ def turning(frame) -> tuple[bool, bool, bool]:
   return True, b < 0, c < 0
 
 
-def rgb(frame, size: tuple[int, int], turn: tuple[bool, bool, bool]) -> np.ndarray:
-  """The picture of a frame.
+class Painter:
+  """Turns decoded frames into pictures, with the filters of FFmpeg that its programs use."""
 
-  Args:
-    frame: `av.VideoFrame`.
-    size: (height, width) before turning; a frame of another size is scaled to it, bicubic.
-    turn: what `turning` returned.
+  def __init__(self, size: tuple[int, int], turn: tuple[bool, bool, bool], time_base):
+    """Args: (height, width) before turning, what `turning` returned, time base of the track."""
+    self._size, self._turn, self._time_base = size, turn, time_base
+    self._made_for = self._graph = None
 
-  Returns:
-    uint8 [height, width, 3] RGB; sides swapped if `turn` says so.
-  """
-  transparent = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
-  image = frame.reformat(
-    width=size[1],
-    height=size[0],
-    format='rgba' if transparent else 'rgb24',
-    interpolation='BICUBIC',
-  ).to_ndarray()
-  if transparent:
-    image = picture.on_black(image)
-  swap, flip_rows, flip_columns = turn
-  if swap:
-    image = image.swapaxes(0, 1)
-  if flip_rows:
-    image = image[::-1]
-  if flip_columns:
-    image = image[:, ::-1]
-  return np.ascontiguousarray(image)
+  def paint(self, frame) -> np.ndarray:
+    """The picture of an `av.VideoFrame`.
+
+    Returns:
+      uint8 [height, width, 3] RGB, scaled (bicubic) to the size, then turned.
+    """
+    transparent = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
+    made_for = (frame.width, frame.height, frame.format.name)
+    if made_for != self._made_for:
+      self._graph = self._new_graph(frame, 'rgba' if transparent else 'rgb24')
+      self._made_for = made_for
+    self._graph.push(frame)
+    image = self._graph.pull().to_ndarray()
+    if transparent:
+      image = picture.on_black(image)
+    swap, flip_rows, flip_columns = self._turn
+    if swap:
+      image = image.swapaxes(0, 1)
+    if flip_rows:
+      image = image[::-1]
+    if flip_columns:
+      image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+  def _new_graph(self, frame, pixels):
+    graph = av.filter.Graph()
+    steps = [
+      graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=self._time_base
+      ),
+      graph.add('scale', f'{self._size[1]}:{self._size[0]}:flags=bicubic'),
+      graph.add('format', pixels),
+      graph.add('buffersink'),
+    ]
+    for one, following in itertools.pairwise(steps):
+      one.link_to(following)
+    graph.configure()
+    return graph
 
 
 def _turning_of_angle(degrees):

@@ -70,7 +70,7 @@ def _transport_stream(stream, size):
   head = stream.read(409)
   for length, offset in ((188, 0), (192, 4), (204, 0)):
     if head[offset : offset + 1] == head[offset + length : offset + length + 1] == b'G':
-      return size % length != 0
+      return True if size % length else None  # Whole packets say nothing of those after them.
   return None
 
 
@@ -129,9 +129,9 @@ def _program_stream(stream, size):
   position += 14 + (tail[position + 13] & 7) if mpeg2 else 12
   while position < len(tail):
     if tail[position : position + 3] != b'\0\0\1' or tail[position + 3 : position + 4] == b'\xb9':
-      return len(tail) - position < 4  # The end code, or something else behind the packets.
+      return False if tail[position + 3 : position + 4] == b'\xb9' else None
     position += 6 + int.from_bytes(tail[position + 4 : position + 6], 'big')
-  return position > len(tail)
+  return True if position > len(tail) else None
 
 
 def _ogg(stream, size):

@@ -85,12 +85,13 @@ class Film:
     with opened(self.path) as container:
       track = _choose_track(container, self.path)
       watch = wholeness.Wholeness(self.path, container, track)
+      painter = display.Painter(self._square, self._turn, track.time_base)
       origin = None
       for index, frame in enumerate(_decoded(container, track, watch)):
         origin = frame.pts if origin is None else origin
         if index >= start:
           time = None if frame.pts is None else (frame.pts - origin) * Fraction(track.time_base)
-          yield FilmFrame(display.rgb(frame, self._square, self._turn), time)
+          yield FilmFrame(painter.paint(frame), time)
     if found := watch.error():
       raise ValueError(f'{self.path}: {found}')
     if found := watch.warning():
@@ -144,7 +145,7 @@ def _choose_track(container, path):
     what = 'sound with a cover picture' if container.streams.video else 'a file without pictures'
     raise ValueError(f'{path}: no decodable video stream ({what}); {_ADVICE}')
   # `max` takes the first of equals.
-  track = max(tracks, key=lambda t: (_is_default(t), (t.width or 0) * (t.height or 0)))
+  track = max(tracks, key=lambda t: (_is_default(t), _area(t)))
   if track.codec_context is None:
     raise ValueError(
       f'{path}: no decodable video stream (a codec that this FFmpeg does not know); convert the '
@@ -152,6 +153,11 @@ def _choose_track(container, path):
     )
   track.thread_type = 'AUTO'
   return track
+
+
+def _area(track):
+  context = track.codec_context  # None if there is no decoder.
+  return 0 if context is None else (context.width or 0) * (context.height or 0)
 
 
 def _is_cover(track):

@@ -245,17 +245,33 @@ def test_a_playlist_reads_no_network(tmp_path):
     reader.Film(tmp_path / 'a.m3u8')
 
 
-def test_frame_for_frame_as_ffmpeg(tmp_path, films):
+@pytest.mark.parametrize(
+  'arguments', [{}, {'aspect': Fraction(4, 3)}, {'pix_fmt': 'yuv420p10le'}, {'pix_fmt': 'yuv422p'}]
+)
+def test_frame_for_frame_as_ffmpeg(tmp_path, films, arguments):
   if shutil.which('ffmpeg') is None:
     pytest.skip('no ffmpeg on this machine to compare with')
-  path = films.write(tmp_path / 'a.mp4', 'libx264', options={'bf': '2'})
+  path = films.write(tmp_path / 'a.mp4', 'libx264', **arguments, options={'bf': '2'})
+  images = np.array(read(path))
+  height, width = images.shape[1:3]
   command = ['ffmpeg', '-v', 'error', '-i', str(path), '-vsync', '0', '-f', 'rawvideo']
-  command += ['-vf', 'null', '-pix_fmt', 'rgb24', '-']
+  command += ['-vf', f'scale={width}:{height}', '-pix_fmt', 'rgb24', '-']
   raw = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
-  expected = np.frombuffer(raw, np.uint8).reshape(-1, 48, 64, 3)
-  images = read(path)
-  assert len(images) == len(expected)
-  assert np.abs(np.array(images).astype(int) - expected).max() <= 2  # Versions of swscale.
+  expected = np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+  assert len(images) == len(expected) == 30
+  # Equal where both have the same version of swscale.
+  assert np.abs(images.astype(int) - expected).max() <= 2
+
+
+def test_a_size_that_changes_on_the_way(tmp_path, films):
+  """As FFmpeg does: what follows is scaled to the first size."""
+  parts = [
+    films.write(tmp_path / f'{i}.ts', 'mpeg2video', 8, size=s)
+    for i, s in enumerate([(48, 64), (96, 128)])
+  ]
+  (tmp_path / 'a.ts').write_bytes(b''.join(p.read_bytes() for p in parts))
+  images = read(tmp_path / 'a.ts')
+  assert len(images) >= 15 and {image.shape for image in images} == {(48, 64, 3)}
 
 
 def test_nothing_but_our_words_on_standard_error(tmp_path, films):
