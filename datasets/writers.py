@@ -171,6 +171,7 @@ class ContactSheet:
   def add(self, picture: np.ndarray, label: str = '') -> None:
     """Offers the next frame: uint8 [height, width, 3] RGB, and a text to write on it."""
     index, self._count = self._count, self._count + 1
+    label = label.encode(errors='replace').decode()  # OpenCV crashes on names that are not UTF-8.
     self._last = (index, picture, label)
     if index % self._stride:
       return

@@ -1,5 +1,9 @@
 """Overlay video and contact sheet."""
 
+from fractions import Fraction
+import os
+
+import av
 import cv2
 import numpy as np
 import pytest
@@ -108,3 +112,44 @@ def test_contact_sheet_shows_the_frames_in_order(tmp_path):
   for i in range(7):
     assert image[4 + i // 4 * 34 + 15, 4 + i % 4 * 44 + 20, 0] == 20 * i
   assert [p.name for p in tmp_path.iterdir()] == ['s.png']
+
+
+def test_contact_sheet_of_a_name_that_is_not_utf8(tmp_path):
+  sheet = writers.ContactSheet(tmp_path / 's.png')
+  sheet.add(np.zeros((30, 40, 3), np.uint8), os.fsdecode(b'fr\xe4me0'))
+  sheet.write()
+  assert cv2.imread(str(tmp_path / 's.png')).any()
+
+
+@pytest.mark.parametrize('source', ['aac', 'flac', None])
+def test_overlay_has_the_times_and_the_sound_of_its_source(tmp_path, source):
+  path, times = tmp_path / 'v.mkv', [0, 1, 2, 10, 11, 30]
+  with av.open(str(path), 'w') as output:
+    video = output.add_stream('mpeg4', rate=10)
+    video.height, video.width = 60, 80
+    sound = output.add_stream(source, rate=44100, layout='stereo') if source else None
+    for time in times:
+      frame = av.VideoFrame.from_ndarray(picture(time), format='rgb24')
+      frame.pts, frame.time_base = time, Fraction(1, 10)
+      output.mux(video.encode(frame))
+    output.mux(video.encode(None))
+    for start in range(0, 4 * 44100 if source else 0, 1024):
+      frame = av.AudioFrame(format=sound.format.name, layout='stereo', samples=1024)
+      for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+      frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
+      output.mux(sound.encode(frame))
+  source_video = folder.open_video(path)
+  with writers.OverlayVideoWriter(
+    tmp_path / 'o.mp4', source_video.fps, sound=source_video.sound()
+  ) as writer:
+    for index, image in enumerate(source_video.frames()):
+      writer.write(image, ids(), time=source_video.frame_time(index))
+  written = folder.open_video(tmp_path / 'o.mp4')
+  count = sum(1 for _ in written.frames())
+  assert [float(written.frame_time(i)) for i in range(count)] == [t / 10 for t in times]
+  with av.open(str(tmp_path / 'o.mp4')) as result:
+    sounds = result.streams.audio
+    assert [s.codec_context.name for s in sounds] == (['aac'] if source else [])
+    if source:  # Up to the end of the last frame, not longer.
+      assert 2.9 < float(sounds[0].duration * sounds[0].time_base) < 3.2
