@@ -43,6 +43,7 @@ from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 FLAGS = flags.FLAGS
 # Flags that say how a model is run, and those of them that a baseline knows.
 _MODEL_FLAGS = (
+  'speed',
   'max_internal_size',
   'image_pyramid',
   'merge_method',

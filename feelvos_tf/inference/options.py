@@ -16,7 +16,8 @@ class SegmenterOptions:
     ValueError: a value that is refused.
   """
 
-  # Longer side in pixels at which frames are segmented; None: as they are.
+  # Longer side in pixels at which frames are segmented; None: as they are, but for those that are
+  # larger than the model's `FeelvosOptions.largest_side`.
   max_internal_size: int | None = None
   # Scales at which every frame is segmented, and how their logits are merged; see `views`. Flags
   # `image_pyramid` and `merge_method` of the original, with its defaults.

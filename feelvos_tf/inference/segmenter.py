@@ -119,7 +119,7 @@ class VideoSegmenter:
       model: `Feelvos`, or something with `begin` and `advance` of `inference.InferenceGraph` to
         share between segmenters (`exported_model.ExportedModel` is another one).
       max_internal_size: longer side in pixels at which frames are segmented; larger frames
-        are scaled down and masks come out at full size. None segments at full size.
+        are scaled down and masks come out at full size. None: the model's option `largest_side`.
       image_pyramid: scales at which every frame is segmented.
       merge_method: 'max' or 'avg', how the logits of the scales are merged.
       flip: bool, also segment every frame mirrored. See `views` for all three.
@@ -132,7 +132,7 @@ class VideoSegmenter:
     self._shown_to = self._graph
     if options.flip or options.image_pyramid != (1.0,):
       self._shown_to = views.Views(self._graph, options.image_pyramid, merge_method, flip)
-    self._max_internal_size = max_internal_size
+    self._max_internal_size = max_internal_size or _largest_side(self._graph)
     self._state: Any = None
     self._size: Any = None
     self._object_ids: Any = None
@@ -399,6 +399,12 @@ class VideoSegmenter:
 def _previous_frames(state):
   """`model.PreviousFrame` of every view of a state."""
   return [one.previous for one in getattr(state, 'states', (state,))]
+
+
+def _largest_side(graph):
+  """`FeelvosOptions.largest_side`; None for an exported model, which has no options."""
+  options = getattr(graph, 'options', None)
+  return options.largest_side if options else None
 
 
 def _numpy_or_none(distance):

@@ -20,6 +20,7 @@ def segment_video(
   overwrite: bool = False,
   pictures: bool = True,
   precision: str | None = None,
+  speed: str = 'balanced',
   max_internal_size: int | None = None,
   image_pyramid: Sequence[float] = (1.0,),
   merge_method: str = 'max',
@@ -40,7 +41,10 @@ def segment_video(
     pictures: bool, write overlay.mp4 and overview.png.
     precision: 'float32', 'bfloat16' or 'auto', for a model that is read here. None: 'auto' for
       the model that comes with the project, 'float32' for a file.
-    max_internal_size, image_pyramid, merge_method, flip: see `VideoSegmenter`.
+    speed: 'fast', 'balanced' or 'best', see `feelvos_tf.inference.speed`; what it changes in the
+      model counts for a model that is read here.
+    max_internal_size, image_pyramid, merge_method, flip: see `VideoSegmenter`; values other than
+      the defaults count more than `speed`.
 
   Returns:
     Path of the folder of masks.
@@ -50,6 +54,7 @@ def segment_video(
     ValueError: a file cannot be read, mask and frames differ in size, the folder is not empty, or
       an option is refused.
   """
+  from feelvos_tf.inference import speed as speed_lib
   from feelvos_tf.inference.options import SegmenterOptions
   from feelvos_tf.inference.segmenter import VideoSegmenter
   from feelvos_tf.runtime import result_folder
@@ -59,13 +64,19 @@ def segment_video(
   masks = [
     pathlib.Path(path) for path in ([mask] if isinstance(mask, (str, os.PathLike)) else mask)
   ]
-  options = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
+  given = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
+  changes = {
+    field.name: getattr(given, field.name)
+    for field in dataclasses.fields(given)
+    if getattr(given, field.name) != field.default
+  }
+  options = speed_lib.segmenter_options(speed, **changes)
   video, first_mask = _read(input, masks)
   result_folder.check_inputs(output, [*video.files, *masks])
-  settings = {'precision': precision, **dataclasses.asdict(options)}
+  settings = {'precision': precision, 'speed': speed, **dataclasses.asdict(options)}
   run = segment_run.run_id(_model_id(model), settings, [('', first_mask)])
   with result_folder.ResultFolder(output, run, overwrite) as results:
-    segmenter = VideoSegmenter(_load(model, precision), **dataclasses.asdict(options))
+    segmenter = VideoSegmenter(_load(model, precision, speed), **dataclasses.asdict(options))
     segment_run.segment(segmenter, video, first_mask, results, pictures=pictures)
     results.finish()
   return output / 'masks'
@@ -102,13 +113,15 @@ def _model_id(model):
   return uuid.uuid4().hex
 
 
-def _load(model, precision):
+def _load(model, precision, speed):
+  from feelvos_tf.inference import speed as speed_lib
   from feelvos_tf.model import default_model
   from feelvos_tf.model import precision as precision_lib
   from feelvos_tf.model import weights
 
   if not (model is None or isinstance(model, (str, os.PathLike))):
     return model
+  of_project = default_model.is_default(model)
   return weights.load_model(
-    model, precision_lib.wanted(precision, of_project=default_model.is_default(model))
+    model, precision_lib.wanted(precision, of_project), **speed_lib.model_overrides(speed)
   )

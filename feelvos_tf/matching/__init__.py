@@ -43,11 +43,13 @@ from feelvos_tf.matching.global_matching import global_matching
 from feelvos_tf.matching.global_matching import prepare_reference
 from feelvos_tf.matching.global_matching import ReferenceBank
 from feelvos_tf.matching.local_matching import local_matching
+from feelvos_tf.matching.reference_choice import border_weights
 from feelvos_tf.matching.scores import distance_from_squared
 from feelvos_tf.matching.scores import distance_to_others
 
 __all__ = [
   'ReferenceBank',
+  'border_weights',
   'distance_from_squared',
   'distance_to_others',
   'global_matching',

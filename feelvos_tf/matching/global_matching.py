@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from feelvos_tf.matching import reference_choice
 from feelvos_tf.matching.scores import center_of
 from feelvos_tf.matching.scores import check_compute_dtype
 from feelvos_tf.matching.scores import distance_from_squared
@@ -57,6 +58,7 @@ def prepare_reference(
   *,
   max_pixels_per_object=None,
   seed=None,
+  weights=None,
   compute_dtype=tf.float32,
 ):
   """Lays out reference embeddings for `global_matching`; once per reference frame.
@@ -72,6 +74,8 @@ def prepare_reference(
       kept (training in the paper: 1,024). None keeps all.
     seed: chooses which pixels are kept: None for evenly spaced ones in raster order, which is
       deterministic; an int or an int [2] tensor for a random choice with that stateless seed.
+    weights: float32 [...] or None. How often a pixel is kept relative to others of its object
+      (see `reference_choice`), where not all are and there is no seed.
     compute_dtype: tf.float32 or tf.bfloat16, operand type of the matrix product.
 
   Returns:
@@ -98,7 +102,7 @@ def prepare_reference(
   rows = tf.reshape(embeddings, [-1, channels])
   num_objects = tf.cast(num_objects, tf.int32)
   pixels, kept_labels = _choose_pixels(
-    tf.reshape(labels, [-1]), num_objects, max_pixels_per_object, seed
+    tf.reshape(labels, [-1]), num_objects, max_pixels_per_object, seed, weights
   )
   slots, valid, block_object = _assign_slots(pixels, kept_labels, num_objects)
   chosen = tf.gather(rows, pixels)
@@ -111,7 +115,7 @@ def prepare_reference(
   return ReferenceBank(operand, block_object, center)
 
 
-def _choose_pixels(labels, num_objects, max_pixels, seed):
+def _choose_pixels(labels, num_objects, max_pixels, seed, weights):
   """Pixels that take part, sorted by object: (pixel int32 [n], its label int32 [n])."""
   outside = (labels < 0) | (labels >= num_objects)
   key = tf.where(outside, num_objects, labels)
@@ -127,6 +131,10 @@ def _choose_pixels(labels, num_objects, max_pixels, seed):
   kept = tf.gather(key, order)
   if max_pixels is None:
     return order, kept
+  if seed is None and weights is not None:
+    weights = tf.gather(tf.reshape(weights, [-1]), order)
+    keep = reference_choice.spread(weights, kept, num_objects, max_pixels)
+    return tf.boolean_mask(order, keep), tf.boolean_mask(kept, keep)
   # In 64 bits: rank * limit passes 2^31 on large frames.
   starts = tf.math.cumsum(counts, exclusive=True)
   rank = tf.cast(tf.range(tf.shape(order)[0]) - tf.gather(starts, kept), tf.int64)

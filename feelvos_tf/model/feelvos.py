@@ -106,17 +106,20 @@ class Feelvos(keras.Model):
       num_objects: int32 scalar, background included.
       max_pixels_per_object: int or None; training takes 1,024 (section 4).
       seed: seed of the choice.
-      inference: bool; True lets a bfloat16 model match in bfloat16, see `matching_dtype`.
+      inference: bool; True lets a bfloat16 model match in bfloat16, see `matching_dtype`, and
+        chooses pixels as the option `reference_choice` says.
 
     Returns:
       `matching.ReferenceBank`.
     """
+    by_border = inference and self.options.reference_choice == 'border'
     return matching.prepare_reference(
       embedding,
       labels,
       num_objects,
       max_pixels_per_object=max_pixels_per_object,
       seed=seed,
+      weights=matching.border_weights(labels) if by_border else None,
       compute_dtype=self.matching_dtype(inference),
     )
 

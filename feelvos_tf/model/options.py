@@ -6,6 +6,7 @@ from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab.options import JsonOptions
 
 PREVIOUS_FRAME_MATCHING = ('local', 'global', 'none')
+REFERENCE_CHOICES = ('even', 'border')
 PREVIOUS_PREDICTION = ('labels', 'probabilities', 'none')
 # What `max_reference_imbalance` leaves of every object: the paper's number of training (section 4).
 FEWEST_REFERENCE_PIXELS = 1024
@@ -61,6 +62,13 @@ class FeelvosOptions(JsonOptions):
   # FEWEST_REFERENCE_PIXELS for that; None takes all. The nearest of very many pixels is near
   # whatever they show: beside 25,000 pixels of background an object of 140 is lost.
   max_reference_imbalance: float | None = None
+  # Which reference pixels those are where not all are taken, at inference: 'even' takes them evenly
+  # spaced in raster order, 'border' oftener near an object's border, see
+  # `matching.reference_choice`.
+  reference_choice: str = 'even'
+  # At inference, frames with a longer side of more pixels are seen at this many; masks come out at
+  # full size. None: frames as they are. `SegmenterOptions.max_internal_size` overrules it.
+  largest_side: int | None = None
   # At inference, both sides of a frame are resized to the nearest multiple of this number plus one
   # (with 16, 480x854 becomes 481x849). With the output stride, features of all strides lie where
   # they lay in training, whose crops have such sizes. None segments frames as they are, like the
@@ -85,6 +93,7 @@ class FeelvosOptions(JsonOptions):
     for name, allowed in (
       ('previous_frame_matching', PREVIOUS_FRAME_MATCHING),
       ('previous_prediction', PREVIOUS_PREDICTION),
+      ('reference_choice', REFERENCE_CHOICES),
     ):
       if getattr(self, name) not in allowed:
         raise ValueError(
@@ -110,6 +119,12 @@ class FeelvosOptions(JsonOptions):
     if imbalance is not None and not imbalance >= 1:
       raise ValueError(
         f'max_reference_imbalance is {imbalance}; expected at least 1, or None for all pixels.'
+      )
+    side = self.largest_side
+    if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < 1):
+      raise ValueError(
+        f'largest_side is {side!r}; expected a number of pixels of at least 1, or None for frames '
+        'as they are.'
       )
     grid = self.frame_grid
     if grid is not None and (isinstance(grid, bool) or not isinstance(grid, int) or grid < 1):

@@ -2,13 +2,14 @@
 
 from absl import flags
 
+from feelvos_tf.inference import speed
 from feelvos_tf.inference.options import MERGE_METHODS
-from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.inference.options import SMALLEST_SIDE
 from feelvos_tf.runtime import command_line
 
 # Flags of `define_flags`.
 FLAG_NAMES = (
+  'speed',
   'max_internal_size',
   'image_pyramid',
   'merge_method',
@@ -20,10 +21,19 @@ FLAG_NAMES = (
 
 def define_flags():
   """Defines the flags of `SegmenterOptions`, and those of a model that mains share."""
+  flags.DEFINE_enum(
+    'speed',
+    speed.DEFAULT_SPEED,
+    list(speed.SPEEDS),
+    'fast: smaller frames and fewer pixels of the first frame to match with; balanced: as the '
+    'weights file says; best: also larger and mirrored frames, at six times the time. Flags for '
+    'these that are given count more.',
+  )
   flags.DEFINE_integer(
     'max_internal_size',
     None,
-    'Longer side in pixels at which frames are segmented; masks come out at full size.',
+    'Longer side in pixels at which frames are segmented; masks come out at full size. Default: '
+    'frames as they are, and larger ones at the size that the weights file says.',
     lower_bound=SMALLEST_SIDE,
   )
   flags.DEFINE_list(
@@ -75,7 +85,14 @@ def from_flags():
       'commas, for example 0.75,1.'
     ) from None
   try:
-    return SegmenterOptions(values.max_internal_size, scales, values.merge_method, values.flip)
+    given = {
+      'max_internal_size': values.max_internal_size,
+      'image_pyramid': scales,
+      'merge_method': values.merge_method,
+      'flip': values.flip,
+    }
+    given = {name: value for name, value in given.items() if values[name].present}
+    return speed.segmenter_options(values.speed, **given)
   except ValueError as error:
     raise command_line.UsageError(f'--{error}') from None
 
@@ -83,6 +100,11 @@ def from_flags():
 def model_overrides():
   """dict of the `FeelvosOptions` that flags of `define_flags` change."""
   limit = flags.FLAGS.max_reference_pixels_per_object
+  changes = speed.model_overrides(flags.FLAGS.speed)
   if limit is None:
-    return {}
-  return {'max_reference_pixels_per_object': limit or None, 'max_reference_imbalance': None}
+    return changes
+  return {
+    **changes,
+    'max_reference_pixels_per_object': limit or None,
+    'max_reference_imbalance': None,
+  }

@@ -279,6 +279,46 @@ def test_the_limit_reaches_matching(rng):
   assert bank.rows.shape[0] < 64 * 64 / 3
 
 
+@pytest.mark.parametrize('choice', ['even', 'border'])
+def test_the_choice_of_reference_pixels_reaches_matching(rng, choice):
+  options = FeelvosOptions(
+    ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+    embedding_dimension=8,
+    head_dimension=8,
+    head_layers=1,
+    max_reference_pixels_per_object=200,
+    reference_choice=choice,
+  )
+  functions = graph_lib.InferenceFunctions(feelvos.Feelvos(options))
+  labels = np.zeros([253, 253], np.int32)
+  labels[100:196, 100:196] = 1
+  embedding = tf.constant(rng.random([64, 64, 8]), tf.float32)
+  bank = functions.trace_initialize(embedding, labels, 2).reference
+  small = geometry.shrink_labels(labels)
+  weights = {'even': None, 'border': matching.border_weights(small)}
+  banks = {
+    name: matching.prepare_reference(
+      embedding, small, 2, max_pixels_per_object=200, weights=weights[name]
+    ).rows
+    for name in weights
+  }
+  np.testing.assert_array_equal(bank.rows, banks[choice])
+  assert not np.array_equal(banks['even'], banks['border'])
+
+
+@pytest.mark.parametrize(
+  'option, message',
+  [
+    ({'reference_choice': 'random'}, "reference_choice is 'random'; expected one of even, border"),
+    ({'largest_side': 0}, 'largest_side is 0; expected a number of pixels of at least 1'),
+    ({'largest_side': True}, 'largest_side is True'),
+  ],
+)
+def test_wrong_choices_are_refused(option, message):
+  with pytest.raises(ValueError, match=message):
+    FeelvosOptions(**option)
+
+
 @pytest.mark.parametrize('imbalance', [0, -1, 0.5, float('nan')])
 def test_an_imbalance_below_one_is_refused(imbalance):
   with pytest.raises(ValueError, match='max_reference_imbalance is .*at least 1'):

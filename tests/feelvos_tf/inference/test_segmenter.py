@@ -1,5 +1,7 @@
 """VideoSegmenter: the original's labels, the user's ids, sizes, restarts, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -150,6 +152,20 @@ def test_frames_below_max_internal_size_are_not_scaled(copying_graph, rng):
     results.append(segmenter.step(images[1]).global_distance)
   np.testing.assert_array_equal(results[0], results[1])
   np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_frames_larger_than_the_model_takes_are_segmented_smaller(copying_graph, rng, monkeypatch):
+  options = dataclasses.replace(copying_graph.options, largest_side=40)
+  monkeypatch.setattr(copying_graph, 'options', options)
+  images, mask = frames(rng), blocks((1,))
+  sizes = []
+  for limit in (None, 49, 33):
+    segmenter = VideoSegmenter(copying_graph, limit)
+    segmenter.start(images[0], mask)
+    result = segmenter.step(images[1])
+    assert result.mask.shape == mask.shape
+    sizes.append(max(result.stride4_logits.shape[1:]))
+  assert sizes == [10, 13, 9]  # The longer side at stride 4, of 40, 49 and 33 pixels.
 
 
 def test_small_objects_survive_max_internal_size(copying_graph, rng):

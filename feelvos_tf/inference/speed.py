@@ -1,0 +1,72 @@
+"""Named choices between time and quality: `--speed=fast|balanced|best`.
+
+What they cost and give is in docs/evaluation.md; `python -m feelvos_tf.tools.evaluate_options
+--options=speed_fast,speed_balanced,speed_best` measures it.
+"""
+
+import dataclasses
+import types
+
+from feelvos_tf.inference.options import SegmenterOptions
+
+DEFAULT_SPEED = 'balanced'
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+  """How a video is segmented, and what is changed in the model.
+
+  Attributes:
+    segmenter: options of `VideoSegmenter`.
+    model: (name, value) of the `FeelvosOptions` that are not as the weights file says.
+  """
+
+  segmenter: SegmenterOptions = SegmenterOptions()
+  model: tuple[tuple[str, object], ...] = ()
+
+
+SPEEDS = types.MappingProxyType(
+  {
+    # Smaller frames, and matching with few pixels of the first frame.
+    'fast': Preset(
+      SegmenterOptions(max_internal_size=576),
+      (
+        ('max_reference_pixels_per_object', 1024),
+        ('max_reference_imbalance', None),
+        ('reference_choice', 'border'),
+      ),
+    ),
+    # What the weights file says.
+    'balanced': Preset(),
+    # Also larger frames, and both sizes mirrored: six times the time.
+    'best': Preset(SegmenterOptions(image_pyramid=(1.0, 1.25), merge_method='avg', flip=True)),
+  }
+)
+
+
+def segmenter_options(speed: str = DEFAULT_SPEED, **changes) -> SegmenterOptions:
+  """Options of a preset with some fields changed.
+
+  Args:
+    speed: key of SPEEDS.
+    **changes: fields of `SegmenterOptions`.
+
+  Raises:
+    ValueError: there is no such preset, or a value is refused.
+  """
+  return dataclasses.replace(_preset(speed).segmenter, **changes)
+
+
+def model_overrides(speed: str = DEFAULT_SPEED) -> dict[str, object]:
+  """Fields of `FeelvosOptions` that a preset changes.
+
+  Raises:
+    ValueError: there is no such preset.
+  """
+  return dict(_preset(speed).model)
+
+
+def _preset(speed):
+  if speed not in SPEEDS:
+    raise ValueError(f'speed is {speed!r}; expected one of {", ".join(SPEEDS)}.')
+  return SPEEDS[speed]
