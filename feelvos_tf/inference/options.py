@@ -49,3 +49,20 @@ class SegmenterOptions:
         f'image_pyramid is {", ".join(f"{s:g}" for s in self.image_pyramid)}; '
         'expected every scale once.'
       )
+
+
+def internal_size(size: tuple[int, int], max_internal_size: int | None) -> tuple[int, int]:
+  """(height, width) at which frames of a size are segmented; see `max_internal_size`."""
+  height, width = size
+  longer = max(height, width)
+  if max_internal_size is None or longer <= max_internal_size:
+    return size
+  scale = max_internal_size / longer
+  return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def pixels_shown(size: tuple[int, int], options: SegmenterOptions) -> float:
+  """Pixels of a frame of a size that the network sees, all scales and mirrorings together."""
+  height, width = internal_size(size, options.max_internal_size)
+  times = 2 if options.flip else 1
+  return height * width * times * sum(scale**2 for scale in options.image_pyramid)

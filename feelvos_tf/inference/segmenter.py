@@ -1,6 +1,7 @@
 """VideoSegmenter: frames in, masks out, one at a time, with a state of fixed size."""
 
 from collections.abc import Sequence
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from feelvos_tf.inference import contradiction
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import views
+from feelvos_tf.inference.options import internal_size
 from feelvos_tf.inference.options import SegmenterOptions
 
 # Reference frames kept: the first and the latest corrections. Global matching's time, a good half
@@ -100,6 +102,9 @@ class VideoSegmenter:
   Memory: the state is the embeddings of the reference frames (at most MAX_REFERENCES, one as
   long as nothing is corrected) and of the previous frame, whatever the number of frames.
 
+  Attributes:
+    options: `SegmenterOptions` that hold, the model's `largest_side` included.
+
   >>> segmenter = VideoSegmenter(load_model('feelvos_tf/pretrained/mobilenet_v2.h5'))
   >>> segmenter.start(frames[0], mask)
   >>> masks = [segmenter.step(frame).mask for frame in frames[1:]]
@@ -132,7 +137,8 @@ class VideoSegmenter:
     self._shown_to = self._graph
     if options.flip or options.image_pyramid != (1.0,):
       self._shown_to = views.Views(self._graph, options.image_pyramid, merge_method, flip)
-    self._max_internal_size = max_internal_size or _largest_side(self._graph)
+    limit = max_internal_size or _largest_side(self._graph)
+    self.options = dataclasses.replace(options, max_internal_size=limit)
     self._state: Any = None
     self._size: Any = None
     self._object_ids: Any = None
@@ -382,12 +388,7 @@ class VideoSegmenter:
     return frame
 
   def _internal_size(self, size):
-    height, width = size
-    longer = max(height, width)
-    if self._max_internal_size is None or longer <= self._max_internal_size:
-      return size
-    scale = self._max_internal_size / longer
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    return internal_size(size, self.options.max_internal_size)
 
   @staticmethod
   def _resize(frame, size):

@@ -14,6 +14,7 @@ from feelvos_tf.datasets import writers
 from feelvos_tf.runtime import background
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime.estimate import Estimate
 
 _SECONDS_BETWEEN_STATES = (
   15.0  # A state of a 1080p video is 60 MB; this costs under 1 % of the time.
@@ -81,6 +82,7 @@ def _run(segmenter, video, first_mask, job, name, pictures, known):
     background.BackgroundCalls(results.write) as write,
     progress.Progress(video.num_frames, 'frames', video.name) as bar,
   ):
+    estimate = Estimate(video, segmenter.options)
     for index, frame in enumerate(background.prefetch(video.frames())):
       frame_name = video.frame_names[index]
       if index < count:
@@ -94,6 +96,8 @@ def _run(segmenter, video, first_mask, job, name, pictures, known):
       else:
         result = segmenter.start(frame, first_mask.ids) if index == 0 else segmenter.step(frame)
         write(frame_name, frame, result.mask, segmenter.previous_tensors)
+        if index and (line := estimate.frame_done(index)):
+          print(line, flush=True)
       bar.advance()
   job.finish()
   return bar.count

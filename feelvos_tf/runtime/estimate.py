@@ -1,0 +1,56 @@
+"""How long a video will take, said after its first two segmented frames."""
+
+import time
+
+from feelvos_tf.inference import speed as speed_lib
+from feelvos_tf.inference.options import pixels_shown
+from feelvos_tf.runtime import progress
+
+# A preset is named if it takes at most this share of the time.
+_WORTH_NAMING = 0.8
+
+
+class Estimate:
+  """Times the first two frames that are segmented and makes one line of it.
+
+  The first one is slow, because TensorFlow prepares its graphs for the size of the frames: the
+  time of the second counts, reading and writing included.
+  """
+
+  def __init__(self, video, options, clock=time.monotonic):
+    """Args: `Video`; `SegmenterOptions` of the run; a function that returns seconds."""
+    self._video, self._options, self._clock = video, options, clock
+    self._times = []
+
+  def frame_done(self, index: int) -> str | None:
+    """Counts a segmented frame; the line after the second one, else None.
+
+    Args:
+      index: number of the frame in the video, from 0.
+    """
+    if len(self._times) < 2:
+      self._times.append(self._clock())
+      if len(self._times) == 2:
+        return self._line(index, self._times[1] - self._times[0])
+    return None
+
+  def _line(self, index, seconds):
+    total = self._video.num_frames
+    left = 0 if total is None else total - 1 - index
+    if left <= 0:
+      return None
+    height, width = self._video.frame_size
+    text = (
+      f'{self._video.name}: {total} frames of {width}x{height}, {seconds:.2g} s a frame, '
+      f'about {progress.duration(left * seconds)} to go'
+    )
+    share = _share_of_fast((height, width), self._options)
+    if share > _WORTH_NAMING:
+      return f'{text}.'
+    return f'{text}; --speed=fast would take about {progress.duration(left * seconds * share)}.'
+
+
+def _share_of_fast(size, options):
+  """Time of the preset fast relative to that of some options, at most: by the pixels shown."""
+  fast = speed_lib.segmenter_options('fast')
+  return pixels_shown(size, fast) / pixels_shown(size, options)
