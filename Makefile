@@ -35,7 +35,7 @@ lint: $(VENV)/.lint-installed
 	$(BIN)/mypy
 
 docs: $(VENV)/.docs-installed
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUTPUT) build .pytest_cache .mypy_cache .ruff_cache

@@ -42,9 +42,12 @@ def segment_video(
     precision: 'float32', 'bfloat16' or 'auto', for a model that is read here. None: 'auto' for
       the model that comes with the project, 'float32' for a file.
     speed: 'fast', 'balanced' or 'best', see `feelvos_tf.inference.speed`; what it changes in the
-      model counts for a model that is read here.
-    max_internal_size, image_pyramid, merge_method, flip: see `VideoSegmenter`; values other than
-      the defaults count more than `speed`.
+      model counts for a model that is read here. The next four count more than `speed` where they
+      differ from their defaults.
+    max_internal_size: longer side in pixels at which frames are segmented; None: as they are.
+    image_pyramid: scales at which every frame is segmented.
+    merge_method: 'max' or 'avg', how the logits of the scales are merged.
+    flip: bool, also segment every frame mirrored.
 
   Returns:
     Path of the folder of masks.

@@ -258,7 +258,7 @@ def test_own_folder_trains_with_the_documented_commands(tmp_path):
   for command in commands[1:]:
     command = command.replace('feelvos_tf/pretrained/mobilenet_v2.h5', str(pretrained))
     done = subprocess.run(
-      [sys.executable, *shlex.split(command)[1:]],
+      [sys.executable, '-m', 'feelvos_tf', *shlex.split(command)[1:]],
       cwd=tmp_path,
       text=True,
       capture_output=True,

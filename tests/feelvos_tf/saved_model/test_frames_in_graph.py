@@ -11,7 +11,8 @@ from feelvos_tf.datasets import picture
 from feelvos_tf.saved_model import jpeg_in_graph
 from feelvos_tf.saved_model import png_in_graph
 
-from .test_png_in_graph import chunk, png
+from .test_png_in_graph import chunk
+from .test_png_in_graph import png
 
 
 @pytest.fixture(scope='module')

@@ -14,8 +14,10 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import picture
 from feelvos_tf.inference.segmenter import VideoSegmenter
 
-from .conftest import ids_of, png
-from .test_bad_input import error_of, png_header
+from .conftest import ids_of
+from .conftest import png
+from .test_bad_input import error_of
+from .test_bad_input import png_header
 from .test_tf_serving import b64
 
 

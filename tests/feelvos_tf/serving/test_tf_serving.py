@@ -142,7 +142,12 @@ def test_shapes_of_other_models_are_left_to_their_graphs(client, stub):
     ('half/versions/99999999999999999999', {}, 400, 'Failed to convert version'),
     ('half/labels/stable', {}, 400, 'Unrecognized servable version label: stable'),
     ('small', {'inputs': TRACK}, 400, 'image_bytes: '),
-    ('small', {'inputs': {**TRACK, 'image_bytes': ['hello']}}, 400, 'not a JPEG or PNG image given'),
+    (
+      'small',
+      {'inputs': {**TRACK, 'image_bytes': ['hello']}},
+      400,
+      'not a JPEG or PNG image given',
+    ),
     ('small', {'inputs': {**TRACK, 'image_bytes': []}}, 400, 'image_bytes is empty'),
     ('small', {'inputs': {**TRACK, 'image_bytes': [{'b64': '!'}]}}, 400, 'Unable to base64 decode'),
     ('small', {'inputs': {**TRACK, 'image_bytes': [{'b65': ''}]}}, 400, 'not formatted correctly'),
