@@ -47,9 +47,9 @@ def named_errors(path) -> Iterator[None]:
 
 
 def write_text(path, text: str) -> None:
-  """Writes a UTF-8 file, see `appearing`."""
+  """Writes a UTF-8 file, see `appearing`; names of other bytes stay as they are on disk."""
   with appearing(path) as temporary:
-    temporary.write_text(text, encoding='utf-8')
+    temporary.write_text(text, encoding='utf-8', errors='surrogateescape')
 
 
 def write_bytes(path, data: bytes) -> None:

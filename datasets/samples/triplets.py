@@ -16,6 +16,7 @@ where the original loses data or makes labels disagree:
 """
 
 import dataclasses
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -442,7 +443,7 @@ def _as_tensors(triplets, index):
 
   def draw(number):
     sample = triplets.sample(int(number))
-    return [sample[key].encode() if key == 'video' else sample[key] for key in spec]
+    return [os.fsencode(sample[key]) if key == 'video' else sample[key] for key in spec]
 
   values = tf.numpy_function(draw, [index], [entry.dtype for entry in spec.values()])
   return {

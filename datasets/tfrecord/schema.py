@@ -13,6 +13,8 @@ ours and ours read the original's. What the original has no place for is added:
 Records lie in shards, see `feelvos_tf.datasets.tfrecord.shards`.
 """
 
+import os
+
 import cv2
 import tensorflow as tf
 
@@ -81,7 +83,7 @@ def encode_video(
 def _fill_context(context, video, num_frames, image_format, first_frames, palette):
   """Writes what holds for the whole video into the map `context`."""
   height, width = video.frame_size
-  context['video_id'].bytes_list.value.append(video.name.encode())
+  context['video_id'].bytes_list.value.append(os.fsencode(video.name))
   context['clip/frames'].int64_list.value.append(num_frames)
   context['image/format'].bytes_list.value.append(image_format.encode())
   context['image/channels'].int64_list.value.append(3)
@@ -89,7 +91,7 @@ def _fill_context(context, video, num_frames, image_format, first_frames, palett
   for prefix in ('image', 'segmentation/object'):
     context[f'{prefix}/height'].int64_list.value.append(height)
     context[f'{prefix}/width'].int64_list.value.append(width)
-  names = [str(video.frame_names[i]).encode() for i in range(num_frames)]
+  names = [os.fsencode(str(video.frame_names[i])) for i in range(num_frames)]
   context[_FRAME_NAMES].bytes_list.value.extend(names)
   context[_OBJECT_IDS].int64_list.value.extend(sorted(first_frames))
   context[_FIRST_FRAMES].int64_list.value.extend(first_frames[i] for i in sorted(first_frames))

@@ -1,5 +1,7 @@
 """Videos out of TFRecords, for whoever wants whole videos: segmentation, evaluation, a look."""
 
+import os
+
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
@@ -45,7 +47,7 @@ class RecordVideo(Video):
         f'a record that is not a video given ({error.message.splitlines()[0]}); '
         'expected the SequenceExamples of convert_to_tfrecord'
       ) from error
-    self.name = parsed['video_id'].decode()
+    self.name = os.fsdecode(parsed['video_id'])
     self.frame_size = int(parsed['height']), int(parsed['width'])
     self._images, self._masks = list(parsed['images']), list(parsed['masks'])
     if len(self._images) != len(self._masks) or not self._images:
@@ -54,7 +56,7 @@ class RecordVideo(Video):
         f'{len(self._masks)} masks given, expected as many; convert it again'
       )
     self.num_frames = len(self._images)
-    names = tuple(name.decode() for name in parsed['frame_names'])
+    names = tuple(os.fsdecode(name) for name in parsed['frame_names'])
     self.frame_names = names or NumberedNames(self.num_frames)
     self.masked_frames = tuple(i for i, data in enumerate(self._masks) if data)
     self.object_first_frames = (

@@ -81,7 +81,14 @@ def write_report(
     _object_table(summary, other),
   ]
   body = '\n'.join(head)
-  body += _pictures(summary, sequences, maps_dir, other, options, MAX_BYTES - len(body.encode()))
+  body += _pictures(
+    summary,
+    sequences,
+    maps_dir,
+    other,
+    options,
+    MAX_BYTES - len(body.encode(errors='surrogateescape')),
+  )
   page = (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -225,7 +225,9 @@ def _fingerprint(files, options):
     entries = sorted(os.scandir(folder), key=lambda e: e.name) if folder.is_dir() else ()
     for entry in entries:
       stat = entry.stat()
-      digest.update(f'{entry.name} {stat.st_size} {stat.st_mtime_ns}\n'.encode())
+      digest.update(
+        f'{entry.name} {stat.st_size} {stat.st_mtime_ns}\n'.encode(errors='surrogateescape')
+      )
     digest.update(b'\n')
   return digest.hexdigest()
 

@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import video
 from feelvos_tf.datasets import whole_file
 
@@ -45,6 +46,10 @@ def write_submission(path, results_dir, sequences, layout: str = 'davis') -> int
     zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive,
   ):
     for name, frames, given in sequences:
+      if names_lib.printable(name) != name:
+        raise ValueError(
+          f'{name}: a name that is not UTF-8 given, which no server takes; rename it'
+        )
       for frame, data in _checked_masks(results_dir / name, frames, _given(given, layout)):
         archive.writestr(zipfile.ZipInfo(f'{LAYOUTS[layout]}{name}/{frame}.png', _DATE), data)
         count += 1

@@ -4,6 +4,7 @@ An interrupted run goes on where it was: the frames before are read again for th
 compared with those that the run saw, but not segmented.
 """
 
+import contextlib
 import json
 import time
 
@@ -155,7 +156,8 @@ class Results:
     if state is not None:
       self._state = self._count, state
       if time.monotonic() - self._time > _SECONDS_BETWEEN_STATES:
-        self._save_state()
+        with contextlib.suppress(OSError):  # A disk without room for it may have some for masks.
+          self._save_state()
 
   def __enter__(self):
     return self
@@ -173,8 +175,8 @@ class Results:
   def _save_state(self):
     if self._state is not None:
       count, tensors = self._state
-      self._job.save_state(count, [np.asarray(tensor) for tensor in tensors])
       self._state, self._time = None, time.monotonic()
+      self._job.save_state(count, [np.asarray(tensor) for tensor in tensors])
 
   def _finish_pictures(self):
     if self._overlay is None:

@@ -1,5 +1,8 @@
 """Files that appear whole or not at all."""
 
+import errno
+import os
+
 import pytest
 
 from feelvos_tf.datasets import whole_file
@@ -37,3 +40,19 @@ def test_text_is_utf8_and_bytes_stay_bytes(tmp_path):
   whole_file.write_bytes(tmp_path / 'b', b'\x00\r\n')
   assert (tmp_path / 'a').read_bytes() == 'J&F \u2265 .7\n'.encode()
   assert (tmp_path / 'b').read_bytes() == b'\x00\r\n'
+
+
+def test_names_that_are_not_utf8_stay_as_they_are(tmp_path):
+  whole_file.write_text(tmp_path / 'a', os.fsdecode(b'v\xe4d,1\n'))
+  assert (tmp_path / 'a').read_bytes() == b'v\xe4d,1\n'
+
+
+def test_a_full_disk_is_named(tmp_path):
+  with (
+    pytest.raises(OSError, match='No space left') as error,
+    whole_file.appearing(tmp_path / 'a.txt') as temporary,
+  ):
+    temporary.touch()
+    raise OSError(errno.ENOSPC, 'No space left on device')
+  assert error.value.filename == str(tmp_path / 'a.txt')
+  assert not list(tmp_path.iterdir())

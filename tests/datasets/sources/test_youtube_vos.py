@@ -114,3 +114,21 @@ def test_missing_files(tmp_path):
   write_split(tmp_path)
   with pytest.raises(ValueError, match="sequence 'zz' given"):
     youtube_vos.youtube_vos_videos(tmp_path, sequences=['zz'])
+
+
+@pytest.mark.parametrize('bom', [b'\xef\xbb\xbf', b''])
+def test_byte_order_mark_upper_case_and_hidden_files(tmp_path, bom):
+  root = write_split(tmp_path)
+  meta = root / 'train' / 'meta.json'
+  meta.write_bytes(bom + meta.read_bytes())
+  annotations = root / 'train' / 'Annotations' / 'ab'
+  (annotations / '00005.png').rename(annotations / '00005.PNG')
+  (annotations / '._00000.png').write_bytes(b'x')
+  (video,) = youtube_vos.youtube_vos_videos(root)
+  assert video.masked_frames == (0, 1, 2)
+
+
+def test_names_that_lead_elsewhere_are_refused(tmp_path):
+  change = lambda meta: {'videos': {'../ab': meta['videos']['ab']}}
+  with pytest.raises(ValueError, match=r"'\.\./ab' given, expected the name of a folder"):
+    youtube_vos.youtube_vos_videos(write_split(tmp_path, meta_change=change))

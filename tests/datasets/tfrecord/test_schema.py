@@ -1,6 +1,7 @@
 """TFRecords: the original's schema, both ways, and what is added to it."""
 
 import json
+import os
 
 import cv2
 import numpy as np
@@ -216,3 +217,11 @@ def test_turned_frames_are_upright_in_a_record(tmp_path, suffix):
   images, labels = schema.decode_frames(schema.parse_video(tf.constant(record)), [0])
   assert np.abs(images[0].numpy().astype(int) - image).mean() < 3
   np.testing.assert_array_equal(labels[0], ids)
+
+
+def test_names_of_any_bytes(tmp_path):
+  video = sparse_video(tmp_path, [1, 1])
+  video.name = os.fsdecode(b'v\xe4d')
+  video.frame_names = tuple(os.fsdecode(b'fr\xe4me%d' % i) for i in range(len(video.frame_names)))
+  record, _ = schema.encode_video(video, 'some')
+  assert schema.parse_video(tf.constant(record))['video_id'].numpy() == b'v\xe4d'

@@ -1,6 +1,7 @@
 """Archives for the benchmark servers: layout, content, refusals."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -112,3 +113,9 @@ def test_255_next_to_ids_is_refused(tmp_path, split):
   masks.write_mask(split[2] / '00001.png', ids)
   with pytest.raises(ValueError, match=r'ids \[255\] given'):
     pack(tmp_path, split)
+
+
+def test_a_name_that_no_server_takes(tmp_path, split):
+  name = os.fsdecode(b'd\xe4g')
+  with pytest.raises(ValueError, match='a name that is not UTF-8 given'):
+    submission.write_submission(tmp_path / 's.zip', split[2].parent, [(name, *split[:2])])

@@ -60,6 +60,28 @@ def test_exit_code_and_line(run, body, args, code, start):
   assert process.stderr.count('\n') == bool(start)
 
 
+@pytest.mark.parametrize(
+  'body, line',
+  [
+    ('raise OSError(28, "No space left on device", "a.png")', 'a.png: the disk is full; free some'),
+    ('open("none.png")', 'none.png: No such file or directory\n'),
+    ('raise ValueError("<_io.BytesIO object at 0x7f1>: bad")', 'the given data: bad\n'),
+    ('import os; raise ValueError(os.fsdecode(b"v\\xe4d"))', 'v\\udce4d\n'),
+  ],
+)
+def test_lines_for_people(run, body, line):
+  process = run(body)
+  assert process.returncode == 1
+  assert process.stderr.startswith(f'program.py: error: {line}')
+
+
+def test_sigterm_cleans_up(run):
+  body = 'import os, signal\n  try: os.kill(os.getpid(), signal.SIGTERM)\n  finally: print("clean")'
+  process = run(body)
+  assert process.returncode == 143 and process.stdout == 'clean\n'
+  assert process.stderr == 'program.py: error: terminated; what was written so far is valid.\n'
+
+
 def test_bugs_keep_their_traceback(run):
   process = run('return {}["key"]')
   assert process.returncode == 1
