@@ -49,7 +49,7 @@ def define_flags():
     'parts', ['global', 'local'], f'Parts to measure: {", ".join(PARTS)}, {SERVING}.'
   )
   flags.DEFINE_list('model_variant', ['mobilenet_v2'], 'Networks of the parts that have one.')
-  flags.DEFINE_list('precision', ['float32'], 'Operand types: float32, bfloat16.')
+  flags.DEFINE_list('precision', ['float32'], 'Operand types: auto, float32, bfloat16.')
   flags.DEFINE_list('objects', ['3'], 'Numbers of objects, background included.')
   flags.DEFINE_list('size', [], 'Sizes of the frame, like 480x854; default: --height and --width.')
   flags.DEFINE_integer('height', 480, 'Height of the frame in pixels.', lower_bound=1)
@@ -58,6 +58,12 @@ def define_flags():
     'max_reference_pixels_per_object',
     None,
     'Ours matches with at most so many pixels of each object on the first frame; default: all.',
+    lower_bound=1,
+  )
+  flags.DEFINE_integer(
+    'largest_side',
+    None,
+    'Whole frames with a longer side of more pixels are seen at this many; default: as they are.',
     lower_bound=1,
   )
   flags.DEFINE_integer('crop', 257, 'input, train_step: side of a sample.', lower_bound=33)
@@ -107,10 +113,19 @@ def measure(part, values):
   from feelvos_tf.tools.benchmarks import cases
   from feelvos_tf.tools.benchmarks import measure as measure_lib
 
-  options = cases.BenchmarkOptions(**values)
+  options = _benchmark_options(values)
   if options.baseline and not options.baseline_onednn:
     return _beside_a_process(part, options)
   return measure_lib.measure(part, options, cases.PARTS[part](options))
+
+
+def _benchmark_options(values):
+  """`benchmarks.cases.BenchmarkOptions` of some values; precision 'auto' becomes what it is here."""
+  from feelvos_tf.model import precision
+  from feelvos_tf.tools.benchmarks import cases
+
+  options = cases.BenchmarkOptions(**values)
+  return dataclasses.replace(options, precision=precision.resolve(options.precision))
 
 
 def _beside_a_process(part, options):
@@ -140,10 +155,8 @@ def _isolated(part, values):
 
 
 def _curve(name, curves_lib):
-  from feelvos_tf.tools.benchmarks import cases
-
-  options = cases.BenchmarkOptions(
-    **_values(FLAGS.model_variant[0], FLAGS.precision[0], int(FLAGS.objects[0]), _sizes()[0])
+  options = _benchmark_options(
+    _values(FLAGS.model_variant[0], FLAGS.precision[0], int(FLAGS.objects[0]), _sizes()[0])
   )
   rows = curves_lib.CURVES[name](options)
   for row in rows:
@@ -166,7 +179,7 @@ def _jobs():
     parts = check_choices([part for part in FLAGS.parts if part], (*PARTS, SERVING), 'parts')
     check_choices(FLAGS.curves, CURVES, 'curves')
     check_choices(FLAGS.model_variant, MODEL_VARIANTS, 'model_variant')
-    check_choices(FLAGS.precision, ('float32', 'bfloat16'), 'precision')
+    check_choices(FLAGS.precision, ('auto', 'float32', 'bfloat16'), 'precision')
     counts, sizes = [int(text) for text in FLAGS.objects], _sizes()
     if min(counts) < 2 and set(parts) - {'global', 'local', 'head', 'backbone', SERVING}:
       raise ValueError(
@@ -198,6 +211,7 @@ def _values(variant, precision, objects, size):
     baseline=FLAGS.baseline,
     baseline_onednn=FLAGS.baseline_onednn,
     max_reference_pixels_per_object=FLAGS.max_reference_pixels_per_object,
+    largest_side=FLAGS.largest_side,
     crop=FLAGS.crop,
     batch=FLAGS.batch,
   )

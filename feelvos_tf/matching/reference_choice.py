@@ -49,20 +49,21 @@ def spread(weights, objects, num_objects, limit):
   Returns:
     bool [n]. All pixels of an object that has no more than `limit`.
   """
+  zero, one = tf.constant(0.0, tf.float64), tf.constant(1.0, tf.float64)
   weights = tf.cast(weights, tf.float64)
   limit = tf.cast(limit, tf.float64)
   total = lambda values: tf.math.unsorted_segment_sum(values, objects, num_objects)
   certain = tf.zeros_like(weights, tf.bool)
   for _ in range(_ROUNDS):
     left = limit - total(tf.cast(certain, tf.float64))
-    share = tf.math.divide_no_nan(left, total(tf.where(certain, 0.0, weights)))
+    share = tf.math.divide_no_nan(left, total(tf.where(certain, zero, weights)))
     certain |= weights * tf.gather(share, objects) >= 1.0
   left = limit - total(tf.cast(certain, tf.float64))
-  share = tf.math.divide_no_nan(left, total(tf.where(certain, 0.0, weights)))
-  chance = tf.where(certain, 1.0, weights * tf.gather(share, objects))
+  share = tf.math.divide_no_nan(left, total(tf.where(certain, zero, weights)))
+  chance = tf.where(certain, one, weights * tf.gather(share, objects))
   before = tf.math.cumsum(total(chance), exclusive=True)
   # Rounded, so that sums that are whole numbers but for float errors are whole numbers.
   passed = tf.floor(tf.math.cumsum(chance) - tf.gather(before, objects) + 1e-6)
   same = tf.concat([[False], objects[1:] == objects[:-1]], axis=0)[: tf.size(objects)]
-  previous = tf.concat([[tf.cast(0.0, tf.float64)], passed[:-1]], axis=0)[: tf.size(objects)]
-  return passed > tf.where(same, previous, 0.0)
+  previous = tf.concat([[zero], passed[:-1]], axis=0)[: tf.size(objects)]
+  return passed > tf.where(same, previous, zero)

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from feelvos_tf.model import precision
 from feelvos_tf.tools import benchmark
 from feelvos_tf.tools.benchmarks import cases
 from feelvos_tf.tools.benchmarks import curves
@@ -101,3 +102,15 @@ def test_wrong_flags_are_one_line(flag, message):
     f'tools.benchmark: error: {message} (python -m tools.benchmark --helpshort lists the flags)'
   )
   assert 'Traceback' not in run.stderr
+
+
+def test_auto_is_the_precision_that_it_stands_for(monkeypatch):
+  monkeypatch.setattr(precision, 'choose', lambda wanted: precision.Choice('bfloat16', wanted))
+  assert benchmark._benchmark_options({'precision': 'auto'}).precision == 'bfloat16'
+  monkeypatch.undo()
+  assert benchmark._benchmark_options({'precision': 'float32'}).precision == 'float32'
+
+
+def test_whole_frames_are_seen_at_the_largest_side():
+  options = cases.BenchmarkOptions(height=96, width=130, objects=2, largest_side=65)
+  assert cases.inference_graph(options).options.largest_side == 65

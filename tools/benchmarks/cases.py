@@ -54,6 +54,7 @@ class BenchmarkOptions:
   baseline_onednn: bool = True  # with oneDNN's kernels, which TensorFlow 1 did not have
   # Pixels of an object on the first frame that ours matches with, at most; None: all.
   max_reference_pixels_per_object: int | None = None
+  largest_side: int | None = None  # of whole frames, see `FeelvosOptions.largest_side`
   crop: int = 257  # side of a training sample in pixels
   batch: int = 3  # samples of a training step
 
@@ -113,10 +114,9 @@ def _stride_4(options):
 
 
 @functools.lru_cache(maxsize=1)
-def _model(variant, precision, limit):
-  return with_precision(
-    precision, lambda: weights.seeded_model(variant, max_reference_pixels_per_object=limit)
-  )
+def _model(variant, precision, limit, largest_side):
+  overrides = {'max_reference_pixels_per_object': limit, 'largest_side': largest_side}
+  return with_precision(precision, lambda: weights.seeded_model(variant, **overrides))
 
 
 @functools.lru_cache(maxsize=1)
@@ -125,7 +125,8 @@ def _inference_graph(*choice):
 
 
 def _choice(options):
-  return options.model_variant, options.precision, options.max_reference_pixels_per_object
+  limit = options.max_reference_pixels_per_object
+  return options.model_variant, options.precision, limit, options.largest_side
 
 
 def seeded_model(options):

@@ -78,3 +78,21 @@ def test_no_pixels_at_all():
     tf.zeros([4, 6, 1]), np.full([4, 6], -1), 2, max_pixels_per_object=5, weights=tf.ones([4, 6])
   )
   np.testing.assert_array_equal(bank.block_object, [-1])
+
+
+def test_the_same_pixels_in_a_graph_of_any_size():
+  """Inference runs in graphs, whose constants take no type of their own from others."""
+
+  @tf.function(
+    autograph=False,
+    input_signature=[tf.TensorSpec([None, None, 1]), tf.TensorSpec([None, None], tf.int32)],
+  )
+  def prepare(embedding, labels):
+    weights = reference_choice.border_weights(labels)
+    return prepare_reference(embedding, labels, 3, max_pixels_per_object=100, weights=weights)
+
+  embedding, labels = tf.reshape(tf.range(2400.0), [40, 60, 1]), tf.constant(LABELS)
+  expected = prepare_reference(
+    embedding, labels, 3, max_pixels_per_object=100, weights=reference_choice.border_weights(labels)
+  )
+  np.testing.assert_array_equal(prepare(embedding, labels).rows, expected.rows)
