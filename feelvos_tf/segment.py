@@ -87,7 +87,7 @@ def define_flags():
     'previous_prediction',
     None,
     ['labels', 'probabilities'],
-    'What the head is told of the previous frame; default: the option of the model.',
+    'What the head receives of the previous frame; default: the option of the model.',
   )
   flags.DEFINE_bool('pictures', True, 'Write the overlay video and the contact sheet.')
 

@@ -76,7 +76,7 @@ def main():
 def _close_ray_to_others():
   """Gives Ray a token of its own, which is read when ray is imported.
 
-  Ray listens on all addresses with ports of its own and runs what it is told there.
+  Ray listens on all addresses with ports of its own and runs what it receives there.
   """
   os.environ.setdefault('RAY_AUTH_MODE', 'token')
   if 'RAY_AUTH_TOKEN_PATH' not in os.environ:

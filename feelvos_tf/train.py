@@ -154,7 +154,7 @@ def define_flags():
   flags.DEFINE_float(
     'max_reference_imbalance',
     None,
-    'At inference, match with at most so many '
+    'At inference, match with at most this many '
     'times as many pixels of an object or the background as the smallest object '
     'has (but 1,024 at least). Default: with all.',
     lower_bound=1,
@@ -234,7 +234,7 @@ def define_flags():
   flags.DEFINE_float(
     'drop_previous_probability',
     0.0,
-    'Samples that are told nothing of the previous frame.',
+    'Samples that receive nothing of the previous frame.',
     lower_bound=0,
     upper_bound=1,
   )

@@ -57,7 +57,7 @@ def define_flags():
   flags.DEFINE_integer(
     'max_reference_pixels_per_object',
     None,
-    'Ours matches with at most so many pixels of each object on the first frame; default: all.',
+    'Ours matches with at most this many pixels of each object on the first frame; default: all.',
     lower_bound=1,
   )
   flags.DEFINE_integer(

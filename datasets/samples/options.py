@@ -50,7 +50,7 @@ class TripletOptions:
   # Probability that ids of the previous mask are wrong, see `mask_damaging.confuse_ids`. Adds
   # 'previous_labels' like damage_initial_previous_frame_mask.
   confuse_probability: float = 0.0
-  # Frames that follow each other are up to so many frames of the clip apart.
+  # Frames that follow each other are up to this many frames of the clip apart.
   max_frame_gap: int = 1
   # Probability that a clip runs backwards.
   reverse_probability: float = 0.0

@@ -32,7 +32,7 @@ from feelvos_tf.datasets.samples.options import TripletOptions
 MIN_LABEL_COUNT = 10
 # So often a sample is drawn again before the data are called unusable.
 MAX_ATTEMPTS = 200
-# After so many attempts with one clip, others are tried.
+# After this many attempts with one clip, others are tried.
 ATTEMPTS_PER_CLIP = 8
 # A donor of an object to paste is drawn so often before the sample goes without.
 PASTE_ATTEMPTS = 4
@@ -81,7 +81,7 @@ class Triplets:
 
   @property
   def num_clips(self):
-    """Number of clips that are used: so many samples are an epoch of a single source."""
+    """Number of clips that are used: this many samples are an epoch of a single source."""
     return sum(len(source.clips) for source in self._sources)
 
   def _usable_clips(self, source):

@@ -1,7 +1,7 @@
 """Every frame segmented several times, scaled or mirrored, and merged: test-time augmentation.
 
 A view is a scale and whether it is mirrored. Each has a state of its own: the embeddings of the
-reference frame and of the previous frame as that view shows them. All are told the same of the
+reference frame and of the previous frame as that view shows them. All receive the same of the
 previous frame: the merged result.
 
 Taken over from the original:

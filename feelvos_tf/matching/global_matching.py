@@ -70,7 +70,7 @@ def prepare_reference(
     labels: int [...], object index of every pixel. Pixels whose label is not in
       0..num_objects-1 (255 for padding) take no part.
     num_objects: int or int32 scalar tensor, >= 1.
-    max_pixels_per_object: int, scalar tensor or None. At most so many pixels of an object are
+    max_pixels_per_object: int, scalar tensor or None. At most this many pixels of an object are
       kept (training in the paper: 1,024). None keeps all.
     seed: chooses which pixels are kept: None for evenly spaced ones in raster order, which is
       deterministic; an int or an int [2] tensor for a random choice with that stateless seed.

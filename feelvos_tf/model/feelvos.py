@@ -15,7 +15,7 @@ from feelvos_tf.model.embedding import EmbeddingLayer
 from feelvos_tf.model.head import SegmentationHead
 from feelvos_tf.model.options import FeelvosOptions
 
-# What the head is told by an input that is neutral (`FeelvosOptions.neutral_inputs`): what it is
+# What the head receives from an input that is neutral (`FeelvosOptions.neutral_inputs`): what it is
 # told of an object that is nowhere. Distances: the value of an object without pixels to match, to
 # which the original pads as well. Previous prediction: `get_logits_with_matching` of the original
 # starts from zeros where it knows nothing.
@@ -24,7 +24,7 @@ NO_PREDICTION = 0.0
 
 
 class PreviousFrame(NamedTuple):
-  """What the head is told of the previous frame, all at stride 4.
+  """What the head receives of the previous frame, all at stride 4.
 
   Attributes:
     embedding: [h4, w4, embedding_dimension].

@@ -44,7 +44,7 @@ class FeelvosOptions(JsonOptions):
   # Radius of the local window at stride 4: 15 is a window of 31x31 (section 3.4). Flag
   # `previous_frame_attention_window_size`.
   window_radius: int = 15
-  # What the head is told of the previous frame: 'labels' feeds the one-hot map of the previous
+  # What the head receives of the previous frame: 'labels' feeds the one-hot map of the previous
   # labels, 'probabilities' the softmax map the paper speaks of, 'none' nothing. 'labels' is the
   # default because the published models were trained (one current frame a sample) and evaluated
   # with one-hot maps: soft maps are out of distribution for them. Flag `use_softmax_feedback`.
@@ -53,11 +53,11 @@ class FeelvosOptions(JsonOptions):
   # any other object, background included (background matching of CFBI, Yang et al., ECCV 2020,
   # section 3.1). The published models do not have them.
   other_object_distances: bool = False
-  # At inference, match with at most so many reference pixels of each object (and of the
+  # At inference, match with at most this many reference pixels of each object (and of the
   # background), evenly spaced; None takes all, as the paper does. Global matching's time is
   # proportional to their sum. The same for training: `LossOptions.max_neighbors_per_object`.
   max_reference_pixels_per_object: int | None = None
-  # At inference, match with at most so many times as many reference pixels of an object (or of the
+  # At inference, match with at most this many times as many reference pixels of an object (or of the
   # background) as the smallest object has, evenly spaced, but never with fewer than
   # FEWEST_REFERENCE_PIXELS for that; None takes all. The nearest of very many pixels is near
   # whatever they show: beside 25,000 pixels of background an object of 140 is lost.

@@ -54,7 +54,7 @@ def define_flags():
   flags.DEFINE_integer(
     'max_reference_pixels_per_object',
     None,
-    'Match with at most so many pixels '
+    'Match with at most this many pixels '
     'of each object on the first frame; 0: with all. Default: as the weights '
     'file says, which may also limit them to a multiple of the smallest '
     "object's.",

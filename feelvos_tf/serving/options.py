@@ -34,7 +34,7 @@ class ServingOptions:
   # Most memory of the sessions' states together, in bytes. One of 480x854 takes 32 MB, 21 MB more
   # for every correction kept.
   max_state_bytes: int = 2 * 2**30
-  # A session that is not used for so many seconds is closed.
+  # A session that is not used for this many seconds is closed.
   idle_seconds: float = 600.0
   # Most connections over HTTP at a time, WebSockets among them.
   max_connections: int = 512

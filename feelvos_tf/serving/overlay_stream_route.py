@@ -2,7 +2,7 @@
 
 The client sends `{"frames_per_second": 25}`, then a frame and its mask as two binary messages,
 again and again; each pair is answered with `{"frames": n}`. After `{"end": true}` the server sends
-the mp4 in binary messages and `{"done": true}`. What goes wrong is told as `{"error": "..."}`, then
+the mp4 in binary messages and `{"done": true}`. What goes wrong is sent as `{"error": "..."}`, then
 the connection ends. The video is a temporary file that lives as long as the connection.
 """
 

@@ -45,7 +45,7 @@ class HardMining:
 
   # Fraction of the pixels that is left at the end, in [0, 1] (paper: the hardest 15 %).
   top_k_percent_pixels: float = 0.15
-  # The fraction falls linearly from 1 during so many steps; 0 means from the beginning.
+  # The fraction falls linearly from 1 during this many steps; 0 means from the beginning.
   hard_example_mining_step: int = 100000
 
   def __post_init__(self):

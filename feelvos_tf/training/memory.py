@@ -49,7 +49,7 @@ def check(model_variant, samples, videos):
 
 
 def estimate(model_variant, pixels):
-  """Bytes of a process that trains on so many pixels a step."""
+  """Bytes of a process that trains on this many pixels a step."""
   fixed = FIXED_BYTES.get(model_variant, FIXED_BYTES_LARGE)
   return fixed + BYTES_PER_PIXEL[model_variant] * pixels
 

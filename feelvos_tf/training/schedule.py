@@ -25,7 +25,7 @@ class ScheduleOptions:
   learning_policy: str = 'poly'
   # Rate at the first step after the slow start.
   base_learning_rate: float = 0.0007
-  # Step policy: the rate is multiplied by the factor every so many steps.
+  # Step policy: the rate is multiplied by the factor every N steps, N given below.
   learning_rate_decay_factor: float = 0.1
   learning_rate_decay_step: int = 2000
   # Poly and cosine policy: the step at which the end rate is reached, slow start included.

@@ -33,7 +33,7 @@ class LossOptions:
   weight_decay: float = 4e-5
   # Compare logits and labels at full size; False shrinks the labels instead.
   upsample_logits: bool = True
-  # Probability that a video's first current frame is told nothing of the previous frame: all local
+  # Probability that a video's first current frame receives nothing of the previous frame: all local
   # distances 1, all previous predictions 0, as of objects that are nowhere. Not in the original.
   # In a short training the head learns to copy the true mask of the previous frame and ignores
   # the reference frame (then global matching alone beats the model); this makes it look there.
@@ -177,7 +177,7 @@ def _video_logits(model, features, embeddings, labels, num_objects, previous_lab
     logits = model.segment(features[frame], maps, training=True)
     all_logits.append(logits)
     all_maps.append(maps)
-    # What a later frame is told of this one is data, as at inference: no gradient through it.
+    # What a later frame receives of this one is data, as at inference: no gradient through it.
     predicted = tf.stop_gradient(logits)
     previous = model.previous_frame(
       embeddings[frame],

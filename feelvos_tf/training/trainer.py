@@ -27,7 +27,7 @@ from feelvos_tf.training import schedule as schedule_lib
 from feelvos_tf.training import step as step_lib
 
 OPTIMIZERS = ('momentum', 'adam')
-# Reference frames of so many videos of the first batch are looked at for channels that have died.
+# Reference frames of this many videos of the first batch are looked at for channels that have died.
 _IMAGES_LOOKED_AT = 4
 
 

@@ -27,7 +27,7 @@ def pixels_rows(options, sizes=SIZES):
 
 
 def length_rows(options, lengths=LENGTHS, size=LENGTH_SIZE):
-  """Rows with the time a frame and the memory after videos of so many frames."""
+  """Rows with the time a frame and the memory after videos of this many frames."""
   small = dataclasses.replace(options, height=size[0], width=size[1])
   first, frame, mask = cases.make_video(small)
   segmenter = VideoSegmenter(cases.inference_graph(options))
