@@ -15,6 +15,7 @@ from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import state_bytes as state_bytes_lib
+from feelvos_tf.saved_model import track_batch
 
 _REFERENCE_NAMES = ('reference_embeddings', 'reference_labels')
 
@@ -85,6 +86,7 @@ class Signatures:
     signatures = {
       'serving_default': track,
       'track': track,
+      'track_batch': track_batch.build(track),
       'track_resume': _concrete(self.track_resume, images, mask, packed),
       'initialize': _concrete(self.initialize, self._frame, self._labels, self._count),
       'correct': _concrete(self.correct, self._frame, self._labels, self._count, *references),

@@ -167,11 +167,12 @@ def readme(info):
     lines.append(f'| `{key}` | {cells[0]} | {cells[1]} |')
   lines += [
     '',
-    'Over REST every input that ends in `_bytes` is `{"b64": "..."}`; send `inputs`, '
-    'not `instances`:',
+    'Over REST every input that ends in `_bytes` is `{"b64": "..."}`:',
     '',
     '    {"signature_name": "track", "inputs": {"image_bytes": [{"b64": "..."}, ...], '
     '"mask_bytes": {"b64": "..."}}}',
+    '',
+    'TensorFlow Serving takes `instances` for signatures with a batch dimension, here `track_batch`.',
     '',
     'gRPC clients have to raise the limit of 4 MB on messages: '
     '`grpc.max_send_message_length` and `grpc.max_receive_message_length`.',

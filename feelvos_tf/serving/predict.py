@@ -52,6 +52,7 @@ class Predictor:
     _check_names(signature, inputs)
     wanted = _outputs(signature, output_filter)
     own = version.model.keeps_state
+    inputs = {name: _as_meant(value, signature.inputs[name]) for name, value in inputs.items()}
     tensors = {
       name: _tensor(name, inputs[name], info, own) for name, info in signature.inputs.items()
     }
@@ -121,6 +122,12 @@ def _outputs(signature, output_filter):
         f'to be in the set {{{",".join(sorted(signature.outputs))}}}.'
       )
   return wanted
+
+
+def _as_meant(value, info):
+  """A value of shape [1] as a scalar where one is meant: some clients have no scalars."""
+  is_scalar = not info.tensor_shape.unknown_rank and not info.tensor_shape.dim
+  return np.reshape(value, ()) if is_scalar and np.shape(value) == (1,) else value
 
 
 def _tensor(name, value, info, check_shape):

@@ -95,11 +95,16 @@ def _predict(services, name, number, body, call):
     definition = version.model.signature_defs.get(signature_name)
     if definition is None:
       raise errors.invalid(f'Serving signature name: "{signature_name}" not found in signature def')
-    inputs, rows = tensor_json.inputs_of(
-      document, dict(definition.inputs), services.predictor.check_size
-    )
-    outputs = services.predictor.run(version, signature_name, inputs, call=call)
-  return tensor_json.answer(outputs, rows)
+    infos, check_size = dict(definition.inputs), services.predictor.check_size
+
+    def run(document):
+      inputs, rows = tensor_json.inputs_of(document, infos, check_size)
+      return services.predictor.run(version, signature_name, inputs, call=call), rows
+
+    single = tensor_json.single_requests(document, infos)
+    if single is not None:  # No batch dimension: every instance is a request of its own.
+      return tensor_json.answer_rows([run(request)[0] for request in single])
+    return tensor_json.answer(*run(document))
 
 
 def _json(text):

@@ -86,6 +86,34 @@ def answer(outputs, rows):
   return json.dumps({'predictions': [dict(zip(columns, row)) for row in zip(*columns.values())]})
 
 
+def single_requests(document: dict, infos: dict) -> list[dict] | None:
+  """The instances of a request in the row format for a signature that has no batch dimension.
+
+  Args:
+    document: dict of `parse`.
+    infos: dict of input name to `TensorInfo`.
+
+  Returns:
+    A document in the column format for every instance; None where the signature takes a batch, or
+    the request is none of instances.
+  """
+  shapes = [info.tensor_shape for info in infos.values()]
+  if all(shape.unknown_rank or shape.dim for shape in shapes):
+    return None
+  instances = document.get('instances')
+  if 'inputs' in document or not isinstance(instances, list) or not instances:
+    return None
+  return [{'inputs': instance} for instance in instances]
+
+
+def answer_rows(results: list[dict]) -> str:
+  """The JSON text of an answer in the row format: a dict of name to np array for every row."""
+  rows = [{name: _to_json(value, name) for name, value in row.items()} for row in results]
+  return json.dumps(
+    {'predictions': [row if len(row) > 1 else next(iter(row.values())) for row in rows]}
+  )
+
+
 def _of_rows(instances, infos, check_size):
   if not isinstance(instances, list):
     raise errors.invalid("Excepting 'instances' to be an list/array")  # So in TensorFlow Serving.

@@ -63,6 +63,57 @@ def test_track_over_rest(client, video, expected, path):
   assert np.shape(outputs['confidence']) == (6, 3)
 
 
+def test_instances_reach_every_signature(client, video, expected):
+  """A signature without a batch dimension runs once for every instance."""
+  frames = [b64(png(frame)) for frame in video[0]]
+  mask = b64(masks.encode_mask(video[1]))
+  instances = [{'image_bytes': frames[:n], 'mask_bytes': mask} for n in (6, 2)]
+  reply = client.post('/v1/models/small:predict', json={'instances': instances})
+  assert reply.status_code == 200, reply.text
+  for answer, count in zip(reply.json()['predictions'], (6, 2)):
+    found = [base64.b64decode(item['b64']) for item in answer['masks_bytes']]
+    assert_masks(found, expected[:count])
+    assert answer['object_ids'] == [0, 3, 200]
+  body = {'signature_name': 'embed', 'instances': [frames[0], frames[1]]}
+  embeddings = client.post('/v1/models/small:predict', json=body).json()['predictions']
+  assert np.shape(embeddings) == (2, 9, 13, 16)
+
+
+def test_a_batch_of_videos(client, video, expected):
+  frames, mask = video
+  files = [png(frame) for frame in frames]
+  one = np.where(mask == 3, 7, 0).astype(np.uint8)
+  rows = [files, [*files[:2], *[b''] * 4]]
+  given = [masks.encode_mask(mask), masks.encode_mask(one)]
+  instances = [
+    {'image_bytes': [b64(data) for data in row], 'mask_bytes': b64(data)}
+    for row, data in zip(rows, given)
+  ]
+  body = {'signature_name': 'track_batch', 'instances': instances}
+  reply = client.post('/v1/models/small:predict', json=body)
+  assert reply.status_code == 200, reply.text
+  long, short = reply.json()['predictions']
+  assert_masks([base64.b64decode(item['b64']) for item in long['masks_bytes']], expected)
+  assert long['object_ids'] == [0, 3, 200] and short['object_ids'] == [0, 7, -1]
+  found = [base64.b64decode(item['b64']) for item in short['masks_bytes']]
+  assert found[2:] == [b''] * 4 and set(np.unique(ids_of(found[1]))) <= {0, 7}
+  assert np.shape(short['confidence']) == (6, 3) and not np.any(short['confidence'][2:])
+  uneven = {'image_bytes': [[b64(files[0])]], 'mask_bytes': [b64(given[0])] * 2}
+  reply = client.post(
+    '/v1/models/small:predict', json={'signature_name': 'track_batch', 'inputs': uneven}
+  )
+  assert 'have to be of as many videos' in error_of(reply, 400)
+
+
+def test_one_value_where_a_scalar_is_meant(client, video, expected):
+  inputs = {
+    'image_bytes': [b64(png(frame)) for frame in video[0]],
+    'mask_bytes': [b64(masks.encode_mask(video[1]))],
+  }
+  outputs = client.post('/v1/models/small:predict', json={'inputs': inputs}).json()['outputs']
+  assert_masks([base64.b64decode(item['b64']) for item in outputs['masks_bytes']], expected)
+
+
 def test_rows_and_columns_of_another_model(client):
   url = '/v1/models/half:predict'
   for body, answer in (
@@ -366,7 +417,7 @@ import numpy as np
 import ovmsclient
 grpc, http, *files = sys.argv[1:]
 frames = np.array([open(name, 'rb').read() for name in files[1:]])
-mask = np.array(open(files[0], 'rb').read())  # bytes alone would become a tensor of shape [1].
+mask = open(files[0], 'rb').read()  # It makes this a tensor of shape [1].
 for client in (ovmsclient.make_grpc_client(grpc), ovmsclient.make_http_client(http)):
   assert client.get_model_status('small')[1]['state'] == 'AVAILABLE'
 # Over HTTP it reads OpenVINO's spelling of metadata, which is not TensorFlow Serving's.
