@@ -122,7 +122,10 @@ def main():
     )
   for line in precision_notes(services.models):
     print(line, flush=True)
-  server.run(sockets)
+  try:
+    server.run(sockets)
+  except KeyboardInterrupt:  # It has ended orderly, and wrote nothing.
+    raise SystemExit(130) from None
 
 
 def precision_notes(models):

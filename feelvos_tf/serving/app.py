@@ -49,6 +49,7 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
     docs_url=None,
     redoc_url=None,
     openapi_url=None,
+    redirect_slashes=False,
     lifespan=_lifespan(services, grpc_server, grpc_grace),
   )
   app.state.services = services

@@ -6,6 +6,7 @@ import grpc
 
 from feelvos_tf.serving import errors
 
+HEALTH = '/grpc.health.v1.Health/'
 _SUBPROTOCOL = 'bearer.'
 
 
@@ -64,6 +65,8 @@ class TokenInterceptor(grpc.ServerInterceptor):
 
   def intercept_service(self, continuation, handler_call_details):
     """Passes the call on, or answers it with UNAUTHENTICATED."""
+    if handler_call_details.method.startswith(HEALTH):  # As /readyz.
+      return continuation(handler_call_details)
     metadata = dict(handler_call_details.invocation_metadata)
     try:
       self._check.check(metadata.get('authorization'))

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 from feelvos_tf.serving import auth
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import grpc_health
 from feelvos_tf.serving import predict
 
 _SIGNATURE_DEF = 'signature_def'
@@ -59,6 +60,7 @@ def build_server(services, address):
     PredictionService(services), server
   )
   model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(services), server)
+  grpc_health.add(server, services)
   try:
     return server, server.add_insecure_port(address)
   except RuntimeError as error:

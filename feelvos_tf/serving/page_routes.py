@@ -7,6 +7,7 @@ from starlette.staticfiles import StaticFiles
 from feelvos_tf.runtime import packaged_files
 
 _DEMO = {path.name: path for path in (packaged_files.DEMO_CLIP, packaged_files.DEMO_MASK)}
+_READ = ['GET', 'HEAD']
 
 
 def build_open_router(services):
@@ -14,12 +15,12 @@ def build_open_router(services):
   router = fastapi.APIRouter()
   options = services.options
 
-  @router.get('/healthz')
+  @router.api_route('/healthz', methods=_READ)
   async def health():
     """Whether the process answers."""
     return {'status': 'ok'}
 
-  @router.get('/readyz')
+  @router.api_route('/readyz', methods=_READ)
   async def ready():
     """Whether requests should be sent here: models are loaded and the server is not stopping."""
     if services.stopping or not services.models.names():
@@ -28,7 +29,7 @@ def build_open_router(services):
       )
     return {'status': 'ready'}
 
-  @router.get('/v1/limits')
+  @router.api_route('/v1/limits', methods=_READ)
   async def limits():
     """What the server takes and what it has."""
     return {
@@ -43,7 +44,7 @@ def build_open_router(services):
       'needs_token': services.token.needed,
     }
 
-  @router.get('/', include_in_schema=False)
+  @router.api_route('/', methods=_READ, include_in_schema=False)
   async def page():
     return _file(packaged_files.SERVER_PAGE / 'index.html')
 

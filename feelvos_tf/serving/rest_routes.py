@@ -8,6 +8,7 @@ import fastapi
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from feelvos_tf.serving import bodies
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import grpc_service
@@ -27,6 +28,12 @@ def build_router(services):
   """The routes; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
 
+  @router.get('/v1/models', include_in_schema=False)
+  @router.get('/v1/models/', include_in_schema=False)
+  async def models():
+    found = services.models.served()
+    return {'models': [{'name': name, 'versions': numbers} for name, numbers in found.items()]}
+
   @router.get('/v1/models/{rest:path}', include_in_schema=False)
   async def query(request: fastapi.Request):
     match = _match(_QUERY, request)
@@ -37,7 +44,7 @@ def build_router(services):
     match = _match(_ACTION, request)
     if match['method'] != 'predict':
       raise errors.invalid(f'{match["method"]}: the models of this server have only predict.')
-    body = await request.body()
+    body = await bodies.read(request, services.options.max_body_bytes)
     seconds = services.options.rest_api_timeout_in_ms / 1000
     async with calls.of_http(request, seconds) as call:
       answer = services.workers.run(_predict, services, *_spec(match), body, call, call=call)

@@ -12,6 +12,7 @@ import base64
 import binascii
 import json
 
+import grpc
 import numpy as np
 import tensorflow as tf
 
@@ -250,8 +251,17 @@ def _check_batch(outputs):
 def _to_json(value, name):
   """Nested lists of an array; bytes of tensors named so as `{"b64": ...}`, others as text."""
   value = np.asarray(value)
+  if value.dtype.kind == 'c':
+    raise errors.RequestError(
+      grpc.StatusCode.UNIMPLEMENTED, f'output {name}: JSON has no complex numbers; ask over gRPC.'
+    )
+  if value.dtype.kind == 'V':  # bfloat16.
+    value = value.astype(np.float32)
+  if value.dtype in (np.float32, np.float16):
+    # The shortest text that gives the same number, not that of the double next to it.
+    value = value.astype(str).astype(np.float64)
   if value.dtype != object:
-    return value.astype(np.float32).tolist() if value.dtype.kind == 'V' else value.tolist()
+    return value.tolist()
   if name.endswith(_BYTES_SUFFIX):
     encode = lambda item: {'b64': base64.b64encode(item).decode()}
   else:
