@@ -105,13 +105,13 @@ def main():
   # What is unusual about a request's files is no news to the operator.
   warnings.simplefilter('ignore', data_warning.DataWarning)
   services = services_lib.Services(options)
-  server, sockets, port, grpc_port = run.build_server(
-    services, FLAGS.port, None if FLAGS.grpc_port < 0 else FLAGS.grpc_port, FLAGS.grace_seconds
+  server, sockets, http_port, grpc_port = run.build_server(
+    services, port(), None if FLAGS.grpc_port < 0 else FLAGS.grpc_port, FLAGS.grace_seconds
   )
   names = ', '.join(f'{name} {number}' for name, number in services.models.names().items())
   host = f'[{FLAGS.host}]' if ':' in FLAGS.host else FLAGS.host
   print(
-    f'Serving {names} at http://{host}:{port}'
+    f'Serving {names} at http://{host}:{http_port}'
     + (f' and gRPC at {host}:{grpc_port}' if grpc_port else ''),
     flush=True,
   )
@@ -184,6 +184,20 @@ def read_options():
     return dataclasses.replace(_DEFAULTS, token=token, **values)
   except ValueError as error:
     raise command_line.UsageError(f'--{error}') from error
+
+
+def port() -> int:
+  """The port for HTTP: the flag, else Vertex AI's variable `AIP_HTTP_PORT`, else the default.
+
+  Raises:
+    ValueError: the variable is no port.
+  """
+  text = os.environ.get('AIP_HTTP_PORT')
+  if not text or FLAGS['port'].present:
+    return FLAGS.port
+  if not text.isdecimal() or int(text) > 65535:
+    raise ValueError(f'AIP_HTTP_PORT is {text!r}; expected a port, 0 to 65535.')
+  return int(text)
 
 
 def _token():

@@ -20,6 +20,7 @@ from feelvos_tf.serving import errors
 from feelvos_tf.serving import overlay_route
 from feelvos_tf.serving import overlay_stream_route
 from feelvos_tf.serving import page_routes
+from feelvos_tf.serving import platform_routes
 from feelvos_tf.serving import rest_routes
 from feelvos_tf.serving import session_routes
 from feelvos_tf.serving import stream_route
@@ -68,6 +69,7 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
   app.add_middleware(_Outermost, services=services)
   _add_error_handlers(app)
   app.include_router(page_routes.build_open_router(services))
+  app.include_router(platform_routes.build_health_router(services))
   page_routes.mount_static(app)
 
   def need_token(request: fastapi.Request):
@@ -77,6 +79,7 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
     session_routes.build_router(services),
     overlay_route.build_router(services),
     rest_routes.build_router(services),
+    platform_routes.build_router(services, rest_routes.predict_text),
     page_routes.build_metrics_router(services),
     page_routes.build_description_router(app),
   ):

@@ -47,7 +47,7 @@ def build_router(services):
     body = await bodies.read(request, services.options.max_body_bytes)
     seconds = services.options.rest_api_timeout_in_ms / 1000
     async with calls.of_http(request, seconds) as call:
-      answer = services.workers.run(_predict, services, *_spec(match), body, call, call=call)
+      answer = services.workers.run(predict_text, services, *_spec(match), body, call, call=call)
       return _json(await calls.unless_over(call, answer))
 
   return router
@@ -94,7 +94,7 @@ def _describe(services, match):
   )
 
 
-def _predict(services, name, number, body, call):
+def predict_text(services, name, number, body, call):
   """JSON text of the answer to a predict request; runs in a worker."""
   document = tensor_json.parse(body)
   signature_name = document.get('signature_name', '') or predict.DEFAULT_SIGNATURE

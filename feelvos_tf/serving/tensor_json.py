@@ -251,6 +251,23 @@ def _check_batch(outputs):
 def _to_json(value, name):
   """Nested lists of an array; bytes of tensors named so as `{"b64": ...}`, others as text."""
   value = np.asarray(value)
+  if value.dtype != object:
+    return numbers(value, name)
+  if name.endswith(_BYTES_SUFFIX):
+    encode = lambda item: {'b64': base64.b64encode(item).decode()}
+  else:
+    encode = lambda item: item.decode('utf-8', 'replace')
+  flat = np.empty(value.size, object)
+  flat[:] = [encode(item) for item in value.ravel()]
+  return flat.reshape(value.shape).tolist() if value.ndim else flat[0]
+
+
+def numbers(value: np.ndarray, name: str) -> list | float | int | bool:
+  """Nested lists of numbers, with the fewest digits that give the same ones.
+
+  Raises:
+    RequestError: UNIMPLEMENTED, complex numbers.
+  """
   if value.dtype.kind == 'c':
     raise errors.RequestError(
       grpc.StatusCode.UNIMPLEMENTED, f'output {name}: JSON has no complex numbers; ask over gRPC.'
@@ -260,12 +277,4 @@ def _to_json(value, name):
   if value.dtype in (np.float32, np.float16):
     # The shortest text that gives the same number, not that of the double next to it.
     value = value.astype(str).astype(np.float64)
-  if value.dtype != object:
-    return value.tolist()
-  if name.endswith(_BYTES_SUFFIX):
-    encode = lambda item: {'b64': base64.b64encode(item).decode()}
-  else:
-    encode = lambda item: item.decode('utf-8', 'replace')
-  flat = np.empty(value.size, object)
-  flat[:] = [encode(item) for item in value.ravel()]
-  return flat.reshape(value.shape).tolist() if value.ndim else flat[0]
+  return value.tolist()

@@ -1,0 +1,182 @@
+"""Contracts of platforms over HTTP: Open Inference Protocol (KServe v2), Vertex AI, SageMaker.
+
+Vertex AI names its routes by environment variables (`AIP_HEALTH_ROUTE`, `AIP_PREDICT_ROUTE`;
+`AIP_HTTP_PORT` is read by the command); SageMaker asks `/ping` and `/invocations`. Both send what
+TensorFlow Serving's REST takes to the only model. The v2 protocol has tensors with explicit types.
+
+Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md;
+the custom container requirements of Vertex AI; SageMaker's inference toolkit contract.
+"""
+
+import base64
+import binascii
+import json
+import os
+
+import fastapi
+from fastapi import responses
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf.serving import bodies
+from feelvos_tf.serving import calls
+from feelvos_tf.serving import errors
+from feelvos_tf.serving import tensor_json
+
+_TYPES = {
+  'BOOL': tf.bool, 'UINT8': tf.uint8, 'UINT16': tf.uint16, 'UINT32': tf.uint32,
+  'UINT64': tf.uint64, 'INT8': tf.int8, 'INT16': tf.int16, 'INT32': tf.int32, 'INT64': tf.int64,
+  'FP16': tf.float16, 'FP32': tf.float32, 'FP64': tf.float64, 'BYTES': tf.string,
+}  # fmt: skip
+_NAMES = {dtype: name for name, dtype in _TYPES.items()}
+_VERSION = '/versions/{version}'
+
+
+def build_health_router(services) -> fastapi.APIRouter:
+  """Health routes, which need no token; `services` is the server's `Services`."""
+  router = fastapi.APIRouter(include_in_schema=False)
+
+  async def ready():
+    is_ready = not services.stopping and bool(services.models.names())
+    return responses.JSONResponse({'ready': is_ready}, 200 if is_ready else 503)
+
+  async def live():
+    return {'live': True}
+
+  router.get('/v2/health/live')(live)
+  for path in ('/v2/health/ready', '/ping', os.environ.get('AIP_HEALTH_ROUTE')):
+    if path:
+      router.get(path)(ready)
+  return router
+
+
+def build_router(services, predict) -> fastapi.APIRouter:
+  """The other routes.
+
+  Args:
+    services: the server's `Services`.
+    predict: function of (services, model name, version or None, body, `Call`) that answers a
+      predict request of TensorFlow Serving with JSON text; runs in a worker.
+  """
+  router = fastapi.APIRouter(include_in_schema=False)
+
+  async def invoke(request: fastapi.Request):
+    body = await bodies.read(request, services.options.max_body_bytes)
+    names = list(services.models.names())
+    if len(names) != 1:
+      raise errors.invalid(f'this route is for servers of one model; here are {", ".join(names)}.')
+    return await _run(services, request, predict, services, names[0], None, body)
+
+  for path in ('/invocations', os.environ.get('AIP_PREDICT_ROUTE')):
+    if path:
+      router.post(path)(invoke)
+  _add_v2(router, services)
+  return router
+
+
+def _add_v2(router, services):
+  """The routes of the Open Inference Protocol."""
+
+  @router.get('/v2')
+  async def server():
+    return {'name': 'feelvos', 'version': '2', 'extensions': []}
+
+  @router.get('/v2/models/{name}')
+  @router.get('/v2/models/{name}' + _VERSION)
+  async def metadata(name: str, version: int | None = None):
+    with services.models.leased(name, version) as leased:
+      return {
+        'name': name,
+        'versions': [str(number) for number in services.models.served()[name]],
+        'platform': 'tensorflow_savedmodel',
+        **_tensors_of(services.predictor.signature(leased, '')),
+      }
+
+  @router.get('/v2/models/{name}/ready')
+  @router.get('/v2/models/{name}' + _VERSION + '/ready')
+  async def ready(name: str, version: int | None = None):
+    services.models.lease(name, version).release()
+    return {'name': name, 'ready': True}
+
+  @router.post('/v2/models/{name}/infer')
+  @router.post('/v2/models/{name}' + _VERSION + '/infer')
+  async def infer(request: fastapi.Request, name: str, version: int | None = None):
+    body = await bodies.read(request, services.options.max_body_bytes)
+    return await _run(services, request, _infer, services, name, version, body)
+
+
+async def _run(services, request, function, *args):
+  """The JSON answer of a function that runs in a worker and takes the `Call` as its last."""
+  seconds = services.options.rest_api_timeout_in_ms / 1000
+  async with calls.of_http(request, seconds) as call:
+    text = await calls.unless_over(call, services.workers.run(function, *args, call, call=call))
+  return fastapi.Response(text, media_type='application/json')
+
+
+def _tensors_of(signature):
+  describe = lambda infos: [
+    {
+      'name': name,
+      'datatype': _NAMES.get(tf.as_dtype(info.dtype), 'BYTES'),
+      'shape': [dim.size for dim in info.tensor_shape.dim],
+    }
+    for name, info in sorted(infos.items())
+  ]
+  return {'inputs': describe(signature.inputs), 'outputs': describe(signature.outputs)}
+
+
+def _infer(services, name, number, body, call):
+  """JSON text of the answer to a v2 inference request."""
+  document = tensor_json.parse(body)
+  parameters = document.get('parameters') or {}
+  signature = parameters.get('signature_name', '') if isinstance(parameters, dict) else ''
+  inputs = document.get('inputs')
+  if not isinstance(inputs, list) or not all(isinstance(item, dict) for item in inputs):
+    raise errors.invalid('inputs: expected a list of tensors with name, shape, datatype and data.')
+  tensors = {str(item.get('name')): _to_array(services, item) for item in inputs}
+  wanted = [str(item.get('name')) for item in document.get('outputs') or []]
+  with services.models.leased(name, number) as version:
+    outputs = services.predictor.run(version, str(signature), tensors, wanted, call)
+    number = version.number
+  answer = {
+    'model_name': name,
+    'model_version': str(number),
+    'outputs': [_to_json(key, value) for key, value in outputs.items()],
+  }
+  return json.dumps({**answer, 'id': document['id']} if 'id' in document else answer)
+
+
+def _to_array(services, item):
+  """np array of a tensor of the protocol."""
+  name, dtype = item.get('name'), _TYPES.get(item.get('datatype'))
+  shape, data = item.get('shape'), item.get('data')
+  if dtype is None:
+    raise errors.invalid(f'input {name}: datatype has to be one of {", ".join(_TYPES)}.')
+  if not isinstance(shape, list) or not all(type(side) is int for side in shape):
+    raise errors.invalid(f'input {name}: shape has to be a list of numbers.')
+  services.predictor.check_size(shape, dtype.size or 1)
+  try:
+    if dtype != tf.string:
+      return np.array(data, dtype.as_numpy_dtype).reshape(shape)
+    values = np.empty(int(np.prod(shape)), object)
+    values[:] = [_to_bytes(value) for value in np.ravel(np.array(data, object))]
+    return values.reshape(shape)
+  except (TypeError, ValueError, OverflowError, binascii.Error) as error:
+    raise errors.invalid(f'input {name}: data do not fit shape and datatype ({error}).') from error
+
+
+def _to_bytes(value):
+  """Bytes of a BYTES element: base64, as clients of the protocol send binary data in JSON."""
+  if not isinstance(value, str):
+    raise TypeError('a BYTES element has to be text in base64')
+  return base64.b64decode(value, validate=True)
+
+
+def _to_json(name, value):
+  value = np.asarray(value)
+  datatype = _NAMES.get(tf.as_dtype(value.dtype), 'BYTES')
+  if value.dtype == object:
+    data = [base64.b64encode(item).decode() for item in value.ravel()]
+  else:
+    data = tensor_json.numbers(value.ravel(), name)
+  return {'name': name, 'shape': list(value.shape), 'datatype': datatype, 'data': data}
