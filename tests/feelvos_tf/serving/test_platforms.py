@@ -9,7 +9,9 @@ import pytest
 from feelvos_tf.datasets import masks
 from feelvos_tf.serving.options import ServingOptions
 
-from .conftest import ids_of, png, running
+from .conftest import ids_of
+from .conftest import png
+from .conftest import running
 from .test_bad_input import error_of
 from .test_tf_serving import b64
 
