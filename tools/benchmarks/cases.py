@@ -9,11 +9,11 @@ import dataclasses
 import functools
 import pathlib
 import tempfile
+import uuid
 
 import numpy as np
 import tensorflow as tf
 
-from feelvos_tf import segment as segment_main
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.samples import options as options_lib
 from feelvos_tf.datasets.samples import triplets
@@ -26,6 +26,8 @@ from feelvos_tf.matching import local_matching
 from feelvos_tf.matching import prepare_reference
 from feelvos_tf.model import weights
 from feelvos_tf.model.precision import with_precision
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import segment_run
 from feelvos_tf.tools.benchmarks import reference_frame
 from feelvos_tf.tools.benchmarks.reference_matching import original_global_matching
 from feelvos_tf.tools.benchmarks.reference_matching import original_local_matching
@@ -277,7 +279,10 @@ def end_to_end_io_case(options):
 
   def run(keep=space):
     del keep  # The folder lives as long as this function does.
-    segment_main.segment(segmenter, folder.open_video(frames), first, output, pictures=False)
+    # A run of its own, so that it does not go on where the one before ended.
+    with result_folder.ResultFolder(output, uuid.uuid4().hex, overwrite=True) as results:
+      segment_run.segment(segmenter, folder.open_video(frames), first, results, pictures=False)
+      results.finish()
 
   return Case(run, units=VIDEO_FRAMES)
 
