@@ -120,12 +120,29 @@ def main():
       f'Everybody who reaches {FLAGS.host} may use this server: it has no token (--token_file).',
       flush=True,
     )
+  print(device_line(services.models), flush=True)
   for line in precision_notes(services.models):
     print(line, flush=True)
   try:
     server.run(sockets)
   except KeyboardInterrupt:  # It has ended orderly, and wrote nothing.
     raise SystemExit(130) from None
+
+
+def device_line(models):
+  """On what device and in what precisions the served models compute.
+
+  Args:
+    models: `model_store.ModelStore`, loaded.
+  """
+  from feelvos_tf.model import precision
+
+  used = set()
+  for name in models.names():
+    with models.leased(name) as version:
+      used.add(_precision_of(version.folder))
+  names = ', '.join(sorted(used - {None})) or 'what the exports say'
+  return f'Computes in {names} on {precision.device_name()}.'
 
 
 def precision_notes(models):

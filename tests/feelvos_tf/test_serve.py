@@ -152,4 +152,8 @@ def test_a_model_in_a_slower_precision_is_named(tmp_path, monkeypatch, text, lin
       yield types.SimpleNamespace(folder=tmp_path)
 
   monkeypatch.setattr(precision, 'choose', lambda wanted: precision.Choice('bfloat16', wanted))
+  monkeypatch.setattr(precision, 'device_name', lambda: 'Xeon (2 cores)')
   assert serve.precision_notes(Models()) == lines
+  known = text and re.search('b?float..', text)
+  names = known[0] if known else 'what the exports say'
+  assert serve.device_line(Models()) == f'Computes in {names} on Xeon (2 cores).'
