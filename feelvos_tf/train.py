@@ -151,6 +151,13 @@ def define_flags():
     'Default: the output stride; 0: frames as they are, as in the original.',
     lower_bound=0,
   )
+  flags.DEFINE_integer(
+    'internal_size',
+    None,
+    'At inference, frames with a shorter side below this many pixels are enlarged to it, to twice '
+    'their size at most. Default: frames as they are.',
+    lower_bound=1,
+  )
   flags.DEFINE_float(
     'max_reference_imbalance',
     None,
@@ -394,6 +401,7 @@ def _model_options():
       else 'none',
       other_object_distances=FLAGS.other_object_distances,
       max_reference_imbalance=FLAGS.max_reference_imbalance,
+      internal_size=FLAGS.internal_size,
       frame_grid=FLAGS.output_stride if FLAGS.frame_grid is None else FLAGS.frame_grid or None,
     )
   )

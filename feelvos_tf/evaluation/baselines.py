@@ -60,16 +60,16 @@ class GlobalMatching:
       reduce_retracing=True,
     )
 
-  def begin(self, frame, labels, num_objects, references=None):
+  def begin(self, frame, labels, num_objects, references=None, working_size=None):
     """State after the reference frame; see `inference.InferenceGraph.begin`."""
-    return self._graph.begin(frame, labels, num_objects, references)
+    return self._graph.begin(frame, labels, num_objects, references, working_size)
 
-  def advance(self, frame, state, num_objects, size):
+  def advance(self, frame, state, num_objects, size, working_size=None):
     """Segments a frame; takes and returns what `inference.InferenceGraph.advance` does.
 
     The logits are the negative distances; the state stays as it is.
     """
-    _, embedding = self._graph.extract(frame)
+    _, embedding = self._graph.extract(frame, working_size)
     distance = self._match(embedding, state.reference, tf.constant(num_objects, tf.int32))
     small = tf.argmin(distance, axis=0, output_type=tf.int32)
     labels = layers.resize_nearest(small[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]

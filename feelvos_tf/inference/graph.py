@@ -139,8 +139,8 @@ def most_reference_pixels(labels, num_objects, options):
 class InferenceFunctions:
   """A model's inference as plain functions, for use inside a graph of one's own.
 
-  h4 and w4 are those of `model.stride_4_size`: a quarter of the frame's size, or of the size that
-  `FeelvosOptions.frame_grid` makes of it.
+  h4 and w4 are those of `geometry.stride_4_size`: a quarter of the frame's size, or of the size
+  that `FeelvosOptions.internal_size` and `frame_grid` make of it.
 
   Attributes:
     options: `FeelvosOptions` of the model.
@@ -151,11 +151,13 @@ class InferenceFunctions:
     self.options = model.options
     self._model = model
 
-  def trace_extract(self, frame):
-    """`extract` for use inside a graph."""
+  def trace_extract(self, frame, network_size=None):
+    """`extract` for use inside a graph; `network_size` int32 [2], None: by the options."""
     images = frame[tf.newaxis]
-    if self.options.frame_grid is not None:
-      size = geometry.network_size(tf.shape(frame)[:2], self.options.frame_grid)
+    if self.options.resizes_frames:
+      size = network_size
+      if size is None:
+        size = geometry.network_size(tf.shape(frame)[:2], self.options)
       images = layers.resize_bilinear(tf.cast(images, tf.float32), size)
     features, embedding = self._model.extract(images)
     return features[0], embedding[0]
@@ -247,7 +249,11 @@ class InferenceGraph(InferenceFunctions):
     count = tf.TensorSpec([], tf.int32, 'num_objects')
     labels = tf.TensorSpec([None, None], tf.int32, 'labels')
     size = tf.TensorSpec([2], tf.int32, 'size')
-    self._extract, (features, embedding) = self._trace(self.trace_extract, frame)
+    if self.options.resizes_frames:
+      self._extract, (features, embedding) = self._trace(self.trace_extract, frame, size)
+    else:
+      as_it_is = lambda frame: self.trace_extract(frame)
+      self._extract, (features, embedding) = self._trace(as_it_is, frame)
     self._initialize, state = self._trace(self.trace_initialize, embedding, labels, count)
     self._step, _ = self._trace(self.trace_step, features, embedding, state, count, size)
     references = References(
@@ -256,16 +262,22 @@ class InferenceGraph(InferenceFunctions):
     )
     self._correct, _ = self._trace(self.trace_correct, embedding, labels, count, references)
 
-  def extract(self, frame):
+  def extract(self, frame, working_size=None):
     """Features and embedding of a frame.
 
     Args:
       frame: uint8 [height, width, 3], RGB.
+      working_size: (height, width) to work at instead of `FeelvosOptions.internal_size`; the grid
+        is applied to it.
 
     Returns:
       (features float32 [h4, w4, 256], embedding float32 [h4, w4, embedding_dimension]).
     """
-    return self._extract(frame)
+    if not self.options.resizes_frames:
+      return self._extract(frame)
+    if working_size is None:
+      working_size = geometry.working_size(frame.shape[:2], self.options)
+    return self._extract(frame, geometry.on_grid(working_size, self.options.frame_grid))
 
   def initialize(self, embedding, labels, num_objects):
     """State after the reference frame.
@@ -297,7 +309,7 @@ class InferenceGraph(InferenceFunctions):
     """
     return self._correct(embedding, labels, num_objects, references)
 
-  def begin(self, frame, labels, num_objects, references=None):
+  def begin(self, frame, labels, num_objects, references=None, working_size=None):
     """State after a frame whose mask is given: `extract`, then `initialize` or `correct`.
 
     Args:
@@ -305,18 +317,19 @@ class InferenceGraph(InferenceFunctions):
       labels: int32 [height, width], object index.
       num_objects: int32 scalar, background included.
       references: `References`; None for the first frame of a video.
+      working_size: see `extract`.
 
     Returns:
       `State`; its `previous` is the frame's own embedding and labels.
     """
-    _, embedding = self.extract(frame)
+    _, embedding = self.extract(frame, working_size)
     if references is None:
       return self.initialize(embedding, labels, num_objects)
     return self.correct(embedding, labels, num_objects, references)
 
-  def advance(self, frame, state, num_objects, size):
-    """Segments a frame: `extract`, then `step`, which says what is taken and returned."""
-    return self.step(*self.extract(frame), state, num_objects, size)
+  def advance(self, frame, state, num_objects, size, working_size=None):
+    """Segments a frame: `extract`, then `step`, which say what is taken and returned."""
+    return self.step(*self.extract(frame, working_size), state, num_objects, size)
 
   def step(self, features, embedding, state, num_objects, size):
     """Segments a frame.

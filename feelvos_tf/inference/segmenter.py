@@ -14,6 +14,7 @@ from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import views
 from feelvos_tf.inference.options import internal_size
 from feelvos_tf.inference.options import SegmenterOptions
+from feelvos_tf.model import geometry
 
 # Reference frames kept: the first and the latest corrections. Global matching's time, a good half
 # of a frame's, is proportional to their number.
@@ -305,6 +306,7 @@ class VideoSegmenter:
       self._state,
       len(self._object_ids),
       self._size,
+      **self._limited_size(self._size),
     )[4]
     return np.asarray(state.previous.labels)
 
@@ -336,7 +338,13 @@ class VideoSegmenter:
     internal = self._internal_size(size)
     if internal != size:
       labels = graph_lib.shrink_object_labels(labels, len(ids), internal)
-    return self._shown_to.begin(self._resize(frame, internal), labels, len(ids), _stack(references))
+    return self._shown_to.begin(
+      self._resize(frame, internal),
+      labels,
+      len(ids),
+      _stack(references),
+      **self._limited_size(size),
+    )
 
   def _begin(self, frame, mask, ids, references):
     """Takes a frame with its mask into the state; nothing changes if that fails."""
@@ -365,6 +373,7 @@ class VideoSegmenter:
       self._state,
       len(self._object_ids),
       self._size,
+      **self._limited_size(self._size),
     )
     ids = np.asarray(self._object_ids, np.uint8)
     return SegmentedFrame(
@@ -389,6 +398,14 @@ class VideoSegmenter:
 
   def _internal_size(self, size):
     return internal_size(size, self.options.max_internal_size)
+
+  def _limited_size(self, size):
+    """Keyword of the size to work at where `max_internal_size` limits it; an exported model decides."""
+    options = getattr(self._shown_to, 'options', None)
+    if self.options.max_internal_size is None or getattr(options, 'internal_size', None) is None:
+      return {}
+    wanted = geometry.working_size(self._internal_size(size), options)
+    return {'working_size': self._internal_size(tuple(int(side) for side in wanted))}
 
   @staticmethod
   def _resize(frame, size):

@@ -81,7 +81,7 @@ class Views:
     self._merge = tf.reduce_max if merge_method == 'max' else tf.reduce_mean
     self.options = graph.options
 
-  def begin(self, frame, labels, num_objects, references=None):
+  def begin(self, frame, labels, num_objects, references=None, working_size=None):
     """State after the reference frame; arguments as of `inference.InferenceGraph.begin`.
 
     Raises:
@@ -92,41 +92,48 @@ class Views:
         'a video that is segmented at several scales or mirrored cannot be '
         'corrected; leave image_pyramid and flip at their defaults.'
       )
-    size = tuple(frame.shape[:2])
+    size = self._working_size(frame, working_size)
     states = []
     for view in self._views:
-      shown = _mirror(labels, view, axis=1)
-      if view.scale != 1.0:
-        shown = graph_lib.shrink_object_labels(shown, num_objects, _scaled(size, view.scale))
-      states.append(self._graph.begin(_show(frame, view), shown, num_objects))
+      shown, shown_size = _mirror(labels, view, axis=1), _scaled(size, view.scale)
+      if shown_size != shown.shape:
+        shown = graph_lib.shrink_object_labels(shown, num_objects, shown_size)
+      states.append(
+        self._graph.begin(_show(frame, view, size), shown, num_objects, working_size=shown_size)
+      )
     return ViewsState(tuple(states))
 
-  def advance(self, frame, state, num_objects, size):
+  def advance(self, frame, state, num_objects, size, working_size=None):
     """Segments a frame; takes and returns what `inference.InferenceGraph.advance` does.
 
     Logits and distances have the size of stride 4 of the largest scale. Distances are those of
     the scale closest to 1, not mirrored.
     """
-    frame_size = tuple(frame.shape[:2])
+    working_size = self._working_size(frame, working_size)
     results = []
     for view, of_view in zip(self._views, state.states):
-      shown = _show(frame, view)
+      shown, shown_size = _show(frame, view, working_size), _scaled(working_size, view.scale)
       # Its own labels are not needed: the smallest size costs nothing.
-      results.append(self._graph.advance(shown, of_view, num_objects, (1, 1)))
-    logits = self._merged([result[1] for result in results], frame_size)
+      results.append(self._graph.advance(shown, of_view, num_objects, (1, 1), shown_size))
+    logits = self._merged([result[1] for result in results], working_size)
     labels = tf.argmax(geometry.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
     states = tuple(
-      _tell(result[4], view, labels, logits, frame_size, self.options.previous_prediction)
+      _tell(result[4], view, labels, logits, working_size, self.options.previous_prediction)
       for view, result in zip(self._views, results)
     )
     closest = min(range(len(self._pyramid)), key=lambda i: abs(self._pyramid[i] - 1.0))
     distances = [_resized(distance, logits.shape[1:]) for distance in results[closest][2:4]]
     return (labels, logits, *distances, ViewsState(states))
 
-  def _merged(self, logits, frame_size):
+  def _working_size(self, frame, given):
+    """(height, width) that the scales refer to."""
+    size = geometry.working_size(frame.shape[:2], self.options) if given is None else given
+    return tuple(int(side) for side in size)
+
+  def _merged(self, logits, working_size):
     """Logits [objects, h4, w4] of all views, merged."""
     scale = max(1.0, *self._pyramid) / 4
-    size = [layers.scale_dimension(side, scale) for side in frame_size]
+    size = [layers.scale_dimension(side, scale) for side in working_size]
     logits = [_mirror(_resized(one, size), view, axis=2) for one, view in zip(logits, self._views)]
     count = len(self._pyramid)
     groups = [
@@ -141,6 +148,8 @@ class Views:
 
 
 def _scaled(size, scale):
+  if scale == 1.0:
+    return tuple(size)
   return tuple(layers.scale_dimension(side, scale) for side in size)
 
 
@@ -148,12 +157,11 @@ def _mirror(values, view, axis):
   return tf.reverse(values, [axis]) if view.mirrored else values
 
 
-def _show(frame, view):
+def _show(frame, view, working_size):
   """The frame as a view shows it, uint8."""
-  if view.scale != 1.0:
-    scaled = layers.resize_bilinear(
-      tf.cast(frame, tf.float32)[tf.newaxis], _scaled(tuple(frame.shape[:2]), view.scale)
-    )[0]
+  size = _scaled(working_size, view.scale)
+  if size != tuple(frame.shape[:2]):
+    scaled = layers.resize_bilinear(tf.cast(frame, tf.float32)[tf.newaxis], size)[0]
     frame = tf.cast(tf.round(scaled), tf.uint8)
   return _mirror(frame, view, axis=1)
 
@@ -165,11 +173,12 @@ def _resized(maps, size):
   return geometry.enlarge_logits(maps, size)
 
 
-def _tell(state, view, labels, logits, frame_size, previous_prediction):
+def _tell(state, view, labels, logits, working_size, previous_prediction):
   """The state of a view with the merged result as its previous frame's."""
   small = _mirror(labels, view, axis=1)
-  if view.scale != 1.0:
-    small = geometry.shrink_labels(small, _scaled(frame_size, view.scale))
+  shown_size = _scaled(working_size, view.scale)
+  if shown_size != tuple(small.shape):
+    small = geometry.shrink_labels(small, shown_size)
   previous = state.previous
   size = previous.labels.shape
   small = geometry.shrink_labels(small, size)

@@ -75,6 +75,13 @@ class FeelvosOptions(JsonOptions):
   # original: corner-aligned resizing then stretches the features of a 360x640 frame by up to 12
   # pixels, and MobileNetV2's SAME padding shifts them by 7.
   frame_grid: int | None = None
+  # At inference, the length of a frame's shorter side in pixels at which the model works best:
+  # frames are scaled to it before they are put on the grid, by a factor within
+  # `internal_scale_limits` (least, greatest); masks have the size of the frames. With (1, 2) small
+  # frames are enlarged, to twice their size at most, and large ones are left. None: frames as they
+  # are, like the original.
+  internal_size: int | None = None
+  internal_scale_limits: tuple[float, float] = (1.0, 2.0)
   # Ablations at inference, of NEUTRAL_INPUTS: these inputs of the head tell nothing, for every
   # object and pixel the same. The head keeps its shape, so weights trained with them load. The
   # values are those of an object that is not there (`model.NO_DISTANCE`, `NO_PREDICTION`).
@@ -132,6 +139,7 @@ class FeelvosOptions(JsonOptions):
         f'frame_grid is {grid!r}; expected a number of pixels of at least 1, or '
         'None for frames as they are.'
       )
+    self._check_internal_size()
     self._check_neutral_inputs()
     if self.other_object_distances and not self.matched_inputs:
       raise ValueError(
@@ -146,6 +154,26 @@ class FeelvosOptions(JsonOptions):
       )
     if self.model.decoder_output_stride is None:
       raise ValueError('FEELVOS needs the decoder: model.decoder_output_stride has to be 4.')
+
+  def _check_internal_size(self):
+    size = self.internal_size
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+      raise ValueError(
+        f'internal_size is {size!r}; expected a number of pixels of at least 1, or None for frames '
+        'as they are.'
+      )
+    limits = tuple(self.internal_scale_limits)
+    object.__setattr__(self, 'internal_scale_limits', limits)
+    if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1]:
+      raise ValueError(
+        f'internal_scale_limits is {limits}; expected two factors, the first above 0 and at most 1, '
+        'the second at least 1.'
+      )
+
+  @property
+  def resizes_frames(self) -> bool:
+    """Whether the network sees frames at another size than they are given at."""
+    return self.frame_grid is not None or self.internal_size is not None
 
   def _check_neutral_inputs(self):
     object.__setattr__(self, 'neutral_inputs', tuple(self.neutral_inputs))

@@ -293,7 +293,7 @@ class Signatures:
     return self._model.deeplab(tf.cast(frame[tf.newaxis], tf.float32))['logits'][0]
 
   def _stride_4_size(self, size):
-    return geometry.stride_4_size(size, self._model.options.frame_grid)
+    return geometry.stride_4_size(size, self._model.options)
 
   def _start(self, image_bytes, mask_bytes):
     """`_Video` after its first frame."""
@@ -325,12 +325,7 @@ class Signatures:
   def _resume(self, state_bytes):
     """`_Video` from the bytes of its state."""
     kept = state_bytes_lib.unpack(
-      state_bytes,
-      self._key,
-      self._channels,
-      self._soft,
-      self._max_pixels,
-      self._model.options.frame_grid,
+      state_bytes, self._key, self._channels, self._soft, self._max_pixels, self._model.options
     )
     count = tf.size(kept.object_ids)
     previous = feelvos.PreviousFrame(

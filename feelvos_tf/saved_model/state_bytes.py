@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from feelvos_tf.inference import contradiction
 from feelvos_tf.model import geometry
+from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.saved_model import png_in_graph
 
 VERSION = 2
@@ -114,7 +115,7 @@ def pack(state, key, with_probabilities):
 
 
 def unpack(
-  data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_PIXELS, frame_grid=None
+  data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_PIXELS, options=None
 ):
   """Unpacks and checks a state.
 
@@ -124,7 +125,7 @@ def unpack(
     channels: int, channels of the model's embeddings.
     with_probabilities: as for `pack`.
     max_pixels: int, largest frame.
-    frame_grid: the model's `FeelvosOptions.frame_grid`.
+    options: the model's `FeelvosOptions`; None: frames are taken as they are.
 
   Returns:
     `VideoState`.
@@ -140,7 +141,7 @@ def unpack(
     )
   with tf.control_dependencies(
     _check_numbers(
-      numbers, tf.strings.length(data), channels, with_probabilities, max_pixels, frame_grid
+      numbers, tf.strings.length(data), channels, with_probabilities, max_pixels, options
     )
   ):
     numbers = tf.identity(numbers)
@@ -201,12 +202,12 @@ def _check_envelope(data, key):
     )
 
 
-def _check_numbers(numbers, length, channels, with_probabilities, max_pixels, frame_grid):
+def _check_numbers(numbers, length, channels, with_probabilities, max_pixels, options):
   """The numbers fit each other, the model and the length."""
   _, height, width, h4, w4, dimension, objects, palette, soft, references = tf.unstack(
     tf.cast(numbers, tf.float64)
   )
-  embedding_size = geometry.stride_4_size(numbers[1:3], frame_grid)
+  embedding_size = geometry.stride_4_size(numbers[1:3], options or FeelvosOptions())
   expected = (
     _HEADER_BYTES
     + _CHECKSUM_BYTES

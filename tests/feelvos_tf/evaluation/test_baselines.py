@@ -48,11 +48,11 @@ class ColourGraph:
     self.options = graph.options
     self._graph = graph
 
-  def extract(self, frame):
+  def extract(self, frame, working_size=None):
     embedding = tf.cast(frame[::4, ::4], tf.float32) / 100
     return None, tf.pad(embedding, [[0, 0], [0, 0], [0, self.options.embedding_dimension - 3]])
 
-  def begin(self, frame, labels, num_objects, references=None):
+  def begin(self, frame, labels, num_objects, references=None, working_size=None):
     assert references is None
     return self._graph.initialize(self.extract(frame)[1], labels, num_objects)
 

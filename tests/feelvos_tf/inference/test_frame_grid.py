@@ -39,8 +39,9 @@ def with_grid(model, frame_grid):
 )
 def test_sizes(size, grid, expected, at_stride_4):
   size = tf.constant(size)
-  assert tuple(geometry.network_size(size, grid).numpy()) == expected
-  assert tuple(geometry.stride_4_size(size, grid).numpy()) == at_stride_4
+  options = FeelvosOptions(frame_grid=grid)
+  assert tuple(geometry.network_size(size, options).numpy()) == expected
+  assert tuple(geometry.stride_4_size(size, options).numpy()) == at_stride_4
 
 
 @pytest.mark.parametrize('grid', [0, -16, 2.5, True, '16'])
