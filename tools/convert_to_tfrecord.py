@@ -35,6 +35,7 @@ from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.datasets.tfrecord import shards as shards_lib
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import progress
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
 
@@ -183,7 +184,7 @@ def _convert_here(shards):
       frames += count
       line.advance(note=f'{frames} frames, {name}')
 
-    return conversion.convert(shards, on_video)
+    return conversion.convert(shards, on_video, start_tensorflow)
 
 
 def _convert_with_beam(shards):

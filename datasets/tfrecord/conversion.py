@@ -6,6 +6,7 @@ entry of manifest.json. So a run that was killed goes on with the shards that ha
 ends with the bytes of an undisturbed run: a shard depends on its list of videos only.
 """
 
+from collections.abc import Callable
 import dataclasses
 import hashlib
 import json
@@ -120,12 +121,15 @@ def plan(sources, options: ConversionOptions, settings: dict | None = None) -> l
   ]
 
 
-def convert(shards: list[Shard], on_video=lambda frames, name: None) -> dict:
+def convert(
+  shards: list[Shard], on_video=lambda frames, name: None, prepare: Callable[[], None] | None = None
+) -> dict:
   """Converts what is not converted yet and writes the manifest.
 
   Args:
     shards: what `plan` returned.
     on_video: called in this process with (number of frames, name) for every video.
+    prepare: called once in every process that converts; can be pickled.
 
   Returns:
     The manifest's entry of the split.
@@ -138,10 +142,12 @@ def convert(shards: list[Shard], on_video=lambda frames, name: None) -> dict:
   todo = pending(shards)
   workers = min(shards[0].options.num_workers or os.cpu_count() or 1, max(1, len(todo)))
   if workers == 1:
+    if prepare is not None and todo:
+      prepare()
     for shard in todo:
       convert_shard(shard, on_video)
   else:
-    _convert_parallel(todo, workers, on_video)
+    _convert_parallel(todo, workers, on_video, prepare)
   return finish(shards)
 
 
@@ -280,7 +286,7 @@ def _encode(source, options):
     raise BadVideo(f'video {source.name}: {error}') from error
 
 
-def _convert_parallel(shards, workers, on_video):
+def _convert_parallel(shards, workers, on_video, prepare):
   reports = worker_processes.CONTEXT.Queue()
   listener = threading.Thread(target=_listen, args=(reports, on_video), daemon=True)
   listener.start()
@@ -292,7 +298,7 @@ def _convert_parallel(shards, workers, on_video):
       workers,
       'run again with fewer (--num_workers): finished shards are kept',
       _start_worker,
-      (reports,),
+      (reports, prepare),
     ):
       pass
   finally:
@@ -308,9 +314,11 @@ def _listen(reports, on_video):
 _REPORTS = None  # The queue of a worker process.
 
 
-def _start_worker(reports):
+def _start_worker(reports, prepare):
   global _REPORTS
   _REPORTS = reports
+  if prepare is not None:
+    prepare()
 
 
 def _work(shard):

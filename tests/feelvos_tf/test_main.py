@@ -92,6 +92,7 @@ def test_conversion_of_data_from_another_folder(tmp_path):
     'convert-data',
     '--dataset=synthetic',
     '--num_videos=2',
+    '--num_workers=2',
     '--num_frames=2',
     '--frame_size=32,48',
     '--output_dir=data',
@@ -99,6 +100,7 @@ def test_conversion_of_data_from_another_folder(tmp_path):
   )
   assert process.returncode == 0, process.stderr
   assert '2 videos, 4 frames' in process.stdout
+  assert all('videos/s' in line for line in process.stderr.splitlines()), process.stderr
   assert (tmp_path / 'data' / 'manifest.json').is_file()
 
 
