@@ -18,6 +18,8 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
+from feelvos_tf.old_names import OldNames
+
 if TYPE_CHECKING:
   from feelvos_tf.inference.segmenter import SegmentedFrame
   from feelvos_tf.inference.segmenter import VideoSegmenter
@@ -76,6 +78,7 @@ def _prepare_environment():
 
 
 _prepare_environment()
+sys.meta_path.append(OldNames())  # Last: asked for names that nothing else finds.
 
 
 def __getattr__(name):
