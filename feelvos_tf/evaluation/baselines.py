@@ -4,8 +4,12 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf import matching
-from feelvos_tf.deeplab import layers
+from feelvos_tf.inference.contract import State
+from feelvos_tf.inference.contract import Step
 from feelvos_tf.inference.segmenter import SegmentedFrame
+from feelvos_tf.model.feelvos import Maps
+from feelvos_tf.model.geometry import enlarge_labels
+from feelvos_tf.model.geometry import FrameGeometry
 
 
 class CopyFirstMask:
@@ -40,8 +44,8 @@ class CopyFirstMask:
 class GlobalMatching:
   """Every pixel at stride 4 becomes the object whose nearest reference pixel is nearest.
 
-  Has `begin` and `advance` of `inference.InferenceGraph`, for `VideoSegmenter`. Only the embedding
-  of a model is used: no head, no previous frame. Of equal distances the lowest object index wins,
+  A `contract.Graph` for `VideoSegmenter`. Only the embedding of a model is used: no head, no
+  previous frame. Of equal distances the lowest object index wins,
   so what is at distance 1 of everything is background. Labels are enlarged by nearest neighbour.
 
   Source: the original does this for `classification_loss='triplet'` (`research/feelvos/model.py`,
@@ -49,7 +53,7 @@ class GlobalMatching:
   """
 
   def __init__(self, graph):
-    """Takes an `inference.InferenceGraph`."""
+    """Takes an `InferenceGraph`."""
     self._graph = graph
     self.options = graph.options
     self._match = tf.function(
@@ -60,17 +64,25 @@ class GlobalMatching:
       reduce_retracing=True,
     )
 
-  def begin(self, frame, labels, num_objects, references=None, working_size=None):
-    """State after the reference frame; see `inference.InferenceGraph.begin`."""
-    return self._graph.begin(frame, labels, num_objects, references, working_size)
+  def frame_geometry(self, size, max_internal_size=None) -> FrameGeometry:
+    """Sizes of a video's frames; see `contract.Graph`."""
+    return self._graph.frame_geometry(size, max_internal_size)
 
-  def advance(self, frame, state, num_objects, size, working_size=None):
-    """Segments a frame; takes and returns what `inference.InferenceGraph.advance` does.
+  def begin(self, frame, labels, num_objects, geometry, references=None) -> State:
+    """State after the reference frame; see `contract.Graph`."""
+    return self._graph.begin(frame, labels, num_objects, geometry, references)
+
+  def advance(self, frame, state, num_objects, geometry) -> Step:
+    """Segments a frame; see `contract.Graph`.
 
     The logits are the negative distances; the state stays as it is.
     """
-    _, embedding = self._graph.extract(frame, working_size)
+    _, embedding = self._graph.extract(frame, geometry)
     distance = self._match(embedding, state.reference, tf.constant(num_objects, tf.int32))
     small = tf.argmin(distance, axis=0, output_type=tf.int32)
-    labels = layers.resize_nearest(small[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]
-    return labels, -distance, distance, tf.zeros([0, 0, 0]), state
+    return Step(
+      enlarge_labels(small, geometry.frame),
+      -distance,
+      Maps(global_distance=distance, previous_prediction=None, local_distance=None),
+      state,
+    )

@@ -41,7 +41,8 @@ def freeze(function, specs, jit_compile=False):
   """Traces a function and bakes its variables in.
 
   Args:
-    function: takes tensors (nests of them too) and returns a nest of tensors; may read variables.
+    function: takes tensors (nests of them too) and returns a nest of tensors and None; may read
+      variables.
     specs: list of tf.TensorSpec (or nests), the signature of `function`.
     jit_compile: compile with XLA; every size of the inputs is compiled when it is first met.
 
@@ -64,11 +65,14 @@ def freeze(function, specs, jit_compile=False):
   pruned = tf.compat.v1.wrap_function(
     lambda: tf.graph_util.import_graph_def(graph_def, name=''), []
   ).prune(inputs, outputs)
-  shapes = [tensor.shape for tensor in tf.nest.flatten(structure)]
+  structured = tf.nest.flatten(structure)
 
   def call(*args):
     flat = [tf.cast(value, spec.dtype) for value, spec in zip(tf.nest.flatten(args), flat_specs)]
-    results = [tf.ensure_shape(result, shape) for result, shape in zip(pruned(*flat), shapes)]
+    tensors = iter(pruned(*flat))
+    results = [
+      None if like is None else tf.ensure_shape(next(tensors), like.shape) for like in structured
+    ]
     return tf.nest.pack_sequence_as(structure, results)
 
   return tf.function(call, jit_compile=True) if jit_compile else call

@@ -1,58 +1,22 @@
 """The arithmetic of inference as graph functions: extract, initialize, step.
 
 One place for what `VideoSegmenter`, the exported SavedModels and the benchmarks run. The
-functions take and return plain tensors; the state between frames is a `State`.
+functions take and return plain tensors; `contract` says which.
 
 Source: paper section 3.6; original `research/feelvos/vis_video.py`.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 
-from feelvos_tf import matching
 from feelvos_tf.deeplab import layers
 from feelvos_tf.inference import frozen_graph
-from feelvos_tf.model import feelvos
+from feelvos_tf.inference.contract import References
+from feelvos_tf.inference.contract import State
+from feelvos_tf.inference.contract import Step
 from feelvos_tf.model import geometry
+from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.options import FEWEST_REFERENCE_PIXELS
-
-
-class State(NamedTuple):
-  """What is remembered between frames; its size depends on the frame's size only.
-
-  Attributes:
-    reference: `matching.ReferenceBank` of the reference frames.
-    previous: `model.PreviousFrame`.
-  """
-
-  reference: matching.ReferenceBank
-  previous: feelvos.PreviousFrame
-
-
-# Names of a state's tensors, flattened, in the signatures of an exported model.
-STATE_NAMES = (
-  'reference_rows',
-  'reference_block_object',
-  'reference_center',
-  'previous_embedding',
-  'previous_labels',
-  'previous_probabilities',
-)
-PREVIOUS_NAMES = STATE_NAMES[3:]
-
-
-class References(NamedTuple):
-  """Frames whose masks were given, as they are kept to build a bank of them and later ones.
-
-  Attributes:
-    embeddings: float32 [references, h4, w4, embedding_dimension].
-    labels: int32 [references, h4, w4], object index.
-  """
-
-  embeddings: tf.Tensor
-  labels: tf.Tensor
 
 
 def mean_confidence(logits):
@@ -71,45 +35,6 @@ def mean_confidence(logits):
     tf.reshape(winner, [-1]),
     tf.shape(logits)[0],
   )
-
-
-def shrink_object_labels(labels, num_objects, size=None):
-  """Smaller labels in which no object has vanished.
-
-  Nearest neighbour sampling misses objects of a few pixels. Such an object gets the one
-  position nearest to the centre of its pixels; it would be lost on the first frame otherwise.
-
-  Args:
-    labels: int32 [height, width], object index.
-    num_objects: int32 scalar.
-    size: (height, width) of the result; None takes stride 4.
-
-  Returns:
-    int32 labels of that size.
-  """
-  small = geometry.shrink_labels(labels, size)
-  full_counts = tf.math.bincount(
-    tf.reshape(labels, [-1]), minlength=num_objects, maxlength=num_objects
-  )
-  small_counts = tf.math.bincount(
-    tf.reshape(small, [-1]), minlength=num_objects, maxlength=num_objects
-  )
-  lost = tf.where((full_counts > 0) & (small_counts == 0))[:, 0]
-  if_lost = lambda: _restore_lost(labels, small, tf.cast(lost, tf.int32))
-  return tf.cond(tf.size(lost) > 0, if_lost, lambda: small)
-
-
-def _restore_lost(labels, small, lost):
-  scale = (tf.cast(tf.shape(small), tf.float32) - 1.0) / tf.maximum(
-    tf.cast(tf.shape(labels), tf.float32) - 1.0, 1.0
-  )
-
-  def center(index):
-    pixels = tf.cast(tf.where(labels == index), tf.float32)
-    return tf.cast(tf.round(tf.reduce_mean(pixels, axis=0) * scale), tf.int32)
-
-  centers = tf.map_fn(center, lost, fn_output_signature=tf.TensorSpec([2], tf.int32))
-  return tf.tensor_scatter_nd_update(small, centers, lost)
 
 
 def most_reference_pixels(labels, num_objects, options):
@@ -139,8 +64,7 @@ def most_reference_pixels(labels, num_objects, options):
 class InferenceFunctions:
   """A model's inference as plain functions, for use inside a graph of one's own.
 
-  h4 and w4 are those of `geometry.stride_4_size`: a quarter of the frame's size, or of the size
-  that `FeelvosOptions.internal_size` and `frame_grid` make of it.
+  h4 and w4 are those of `FrameGeometry.stride_4`.
 
   Attributes:
     options: `FeelvosOptions` of the model.
@@ -155,22 +79,21 @@ class InferenceFunctions:
     """`extract` for use inside a graph; `network_size` int32 [2], None: by the options."""
     images = frame[tf.newaxis]
     if self.options.resizes_frames:
-      size = network_size
-      if size is None:
-        size = geometry.network_size(tf.shape(frame)[:2], self.options)
-      images = layers.resize_bilinear(tf.cast(images, tf.float32), size)
+      if network_size is None:
+        network_size = FrameGeometry.of(tf.shape(frame)[:2], self.options).network
+      images = layers.resize_bilinear(tf.cast(images, tf.float32), network_size)
     features, embedding = self._model.extract(images)
     return features[0], embedding[0]
 
   def trace_initialize(self, embedding, labels, num_objects):
     """`initialize` for use inside a graph."""
-    labels = shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
+    labels = geometry.shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
     reference = self._prepare_reference(embedding, labels, num_objects)
     return State(reference, self._model.previous_frame(embedding, labels, num_objects))
 
   def trace_correct(self, embedding, labels, num_objects, references):
     """`correct` for use inside a graph."""
-    labels = shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
+    labels = geometry.shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
     reference = self._prepare_reference(
       tf.concat([references.embeddings, embedding[tf.newaxis]], axis=0),
       tf.concat([references.labels, labels[tf.newaxis]], axis=0),
@@ -184,7 +107,7 @@ class InferenceFunctions:
     Args:
       references: `References`; their labels are `previous.labels` of the state after
         `initialize` or `correct`.
-      previous: `model.PreviousFrame` of the frame before.
+      previous: `PreviousFrame` of the frame before.
       num_objects: int32 scalar, background included.
 
     Returns:
@@ -215,14 +138,7 @@ class InferenceFunctions:
       num_objects,
       tf.nn.softmax(logits, axis=0),
     )
-    none = tf.zeros([0, 0, 0])
-    return (
-      labels,
-      logits,
-      none if maps.global_distance is None else maps.global_distance,
-      none if maps.local_distance is None else maps.local_distance,
-      State(state.reference, previous),
-    )
+    return Step(labels, logits, maps, State(state.reference, previous))
 
 
 class InferenceGraph(InferenceFunctions):
@@ -249,11 +165,10 @@ class InferenceGraph(InferenceFunctions):
     count = tf.TensorSpec([], tf.int32, 'num_objects')
     labels = tf.TensorSpec([None, None], tf.int32, 'labels')
     size = tf.TensorSpec([2], tf.int32, 'size')
-    if self.options.resizes_frames:
-      self._extract, (features, embedding) = self._trace(self.trace_extract, frame, size)
-    else:
-      as_it_is = lambda frame: self.trace_extract(frame)
-      self._extract, (features, embedding) = self._trace(as_it_is, frame)
+    # Frames that are taken as they are have no other size.
+    sizes = [size] if self.options.resizes_frames else []
+    extract = lambda *given: self.trace_extract(*given)
+    self._extract, (features, embedding) = self._trace(extract, frame, *sizes)
     self._initialize, state = self._trace(self.trace_initialize, embedding, labels, count)
     self._step, _ = self._trace(self.trace_step, features, embedding, state, count, size)
     references = References(
@@ -262,22 +177,21 @@ class InferenceGraph(InferenceFunctions):
     )
     self._correct, _ = self._trace(self.trace_correct, embedding, labels, count, references)
 
-  def extract(self, frame, working_size=None):
+  def extract(self, frame, geometry=None):
     """Features and embedding of a frame.
 
     Args:
       frame: uint8 [height, width, 3], RGB.
-      working_size: (height, width) to work at instead of `FeelvosOptions.internal_size`; the grid
-        is applied to it.
+      geometry: `FrameGeometry` of its video; None: by its size and the options.
 
     Returns:
       (features float32 [h4, w4, 256], embedding float32 [h4, w4, embedding_dimension]).
     """
     if not self.options.resizes_frames:
       return self._extract(frame)
-    if working_size is None:
-      working_size = geometry.working_size(frame.shape[:2], self.options)
-    return self._extract(frame, geometry.on_grid(working_size, self.options.frame_grid))
+    if geometry is None:
+      geometry = self.frame_geometry(tuple(frame.shape[:2]))
+    return self._extract(frame, tf.constant(geometry.network, tf.int32))
 
   def initialize(self, embedding, labels, num_objects):
     """State after the reference frame.
@@ -309,29 +223,22 @@ class InferenceGraph(InferenceFunctions):
     """
     return self._correct(embedding, labels, num_objects, references)
 
-  def begin(self, frame, labels, num_objects, references=None, working_size=None):
-    """State after a frame whose mask is given: `extract`, then `initialize` or `correct`.
+  def frame_geometry(self, size, max_internal_size=None) -> FrameGeometry:
+    """Sizes of a video's frames; see `contract.Graph`."""
+    return FrameGeometry.of(size, self.options, max_internal_size)
 
-    Args:
-      frame: uint8 [height, width, 3], RGB.
-      labels: int32 [height, width], object index.
-      num_objects: int32 scalar, background included.
-      references: `References`; None for the first frame of a video.
-      working_size: see `extract`.
-
-    Returns:
-      `State`; its `previous` is the frame's own embedding and labels.
-    """
-    _, embedding = self.extract(frame, working_size)
+  def begin(self, frame, labels, num_objects, geometry, references=None) -> State:
+    """`extract`, then `initialize` or `correct`; see `contract.Graph`."""
+    _, embedding = self.extract(frame, geometry)
     if references is None:
       return self.initialize(embedding, labels, num_objects)
     return self.correct(embedding, labels, num_objects, references)
 
-  def advance(self, frame, state, num_objects, size, working_size=None):
-    """Segments a frame: `extract`, then `step`, which say what is taken and returned."""
-    return self.step(*self.extract(frame, working_size), state, num_objects, size)
+  def advance(self, frame, state, num_objects, geometry) -> Step:
+    """`extract`, then `step`; see `contract.Graph`."""
+    return self.step(*self.extract(frame, geometry), state, num_objects, geometry.frame)
 
-  def step(self, features, embedding, state, num_objects, size):
+  def step(self, features, embedding, state, num_objects, size) -> Step:
     """Segments a frame.
 
     Args:
@@ -342,9 +249,7 @@ class InferenceGraph(InferenceFunctions):
       size: int32 [2], (height, width) of the labels to return.
 
     Returns:
-      (labels int32 [height, width] object index, logits float32 [objects, h4, w4],
-      global_distance and local_distance float32 [objects, h4, w4] (empty if not used),
-      `State` after this frame).
+      `Step`.
     """
     return self._step(features, embedding, state, num_objects, tf.constant(size, tf.int32))
 
@@ -354,7 +259,8 @@ class InferenceGraph(InferenceFunctions):
     else:
       concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
     outputs = tf.nest.map_structure(
-      lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), concrete.structured_outputs
+      lambda tensor: None if tensor is None else tf.TensorSpec(tensor.shape, tensor.dtype),
+      concrete.structured_outputs,
     )
     return concrete, outputs
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from feelvos_tf.model import frame_size
+
 MERGE_METHODS = ('max', 'avg')
 SMALLEST_SIDE = 32  # pixels, of the longer side at which frames are segmented
 # Beyond this a pyramid's scale is a typing error (25 for 0.25) that asks for gigabytes.
@@ -51,18 +53,8 @@ class SegmenterOptions:
       )
 
 
-def internal_size(size: tuple[int, int], max_internal_size: int | None) -> tuple[int, int]:
-  """(height, width) at which frames of a size are segmented; see `max_internal_size`."""
-  height, width = size
-  longer = max(height, width)
-  if max_internal_size is None or longer <= max_internal_size:
-    return size
-  scale = max_internal_size / longer
-  return max(1, round(height * scale)), max(1, round(width * scale))
-
-
 def pixels_shown(size: tuple[int, int], options: SegmenterOptions) -> float:
   """Pixels of a frame of a size that the network sees, all scales and mirrorings together."""
-  height, width = internal_size(size, options.max_internal_size)
+  height, width = frame_size.at_most(size, options.max_internal_size)
   times = 2 if options.flip else 1
   return height * width * times * sum(scale**2 for scale in options.image_pyramid)

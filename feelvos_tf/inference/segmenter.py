@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.inference import contradiction
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import views
-from feelvos_tf.inference.options import internal_size
+from feelvos_tf.inference.contract import Graph
+from feelvos_tf.inference.contract import References
+from feelvos_tf.inference.contract import Snapshot
 from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.model import geometry
+from feelvos_tf.model.feelvos import Feelvos
 
 # Reference frames kept: the first and the latest corrections. Global matching's time, a good half
 # of a frame's, is proportional to their number.
@@ -76,22 +78,6 @@ class SegmentedFrame:
     return None if self._logits is None else np.asarray(self._logits)
 
 
-class Snapshot(NamedTuple):
-  """What a `VideoSegmenter` knows of its video; `restore` goes on from it.
-
-  Attributes:
-    size: (height, width) of the frames.
-    object_ids: ids of the channels, 0 first, ascending.
-    references: `inference.References`.
-    state: `inference.State`.
-  """
-
-  size: tuple[int, int]
-  object_ids: tuple[int, ...]
-  references: graph_lib.References
-  state: graph_lib.State
-
-
 class VideoSegmenter:
   """Segments a video frame by frame, given the masks of its objects on one frame.
 
@@ -113,7 +99,7 @@ class VideoSegmenter:
 
   def __init__(
     self,
-    model: Any,
+    model: Feelvos | Graph,
     max_internal_size: int | None = None,
     image_pyramid: Sequence[float] = (1.0,),
     merge_method: str = 'max',
@@ -122,8 +108,7 @@ class VideoSegmenter:
     """Prepares a segmenter; takes seconds, once per model.
 
     Args:
-      model: `Feelvos`, or something with `begin` and `advance` of `inference.InferenceGraph` to
-        share between segmenters (`exported_model.ExportedModel` is another one).
+      model: `Feelvos`, or a `contract.Graph`, which several segmenters can share.
       max_internal_size: longer side in pixels at which frames are segmented; larger frames
         are scaled down and masks come out at full size. None: the model's option `largest_side`.
       image_pyramid: scales at which every frame is segmented.
@@ -134,26 +119,26 @@ class VideoSegmenter:
       ValueError: `SegmenterOptions` refuses a value.
     """
     options = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
-    self._graph = model if hasattr(model, 'advance') else graph_lib.InferenceGraph(model)
+    self._graph = graph_lib.InferenceGraph(model) if isinstance(model, Feelvos) else model
     self._shown_to = self._graph
     if options.flip or options.image_pyramid != (1.0,):
       self._shown_to = views.Views(self._graph, options.image_pyramid, merge_method, flip)
     limit = max_internal_size or _largest_side(self._graph)
     self.options = dataclasses.replace(options, max_internal_size=limit)
     self._state: Any = None
-    self._size: Any = None
+    self._geometry: Any = None
     self._object_ids: Any = None
     self._references: list = []  # (embedding [h4, w4, channels], labels [h4, w4]) each, oldest first.
 
   @property
-  def graph(self) -> Any:
-    """The `inference.InferenceGraph`, to make further segmenters of the same model."""
+  def graph(self) -> Graph:
+    """The graph, to make further segmenters of the same model."""
     return self._graph
 
   @property
   def size(self) -> tuple[int, int] | None:
     """(height, width) of the video's frames; None before `start`."""
-    return self._size
+    return None if self._geometry is None else self._geometry.frame
 
   @property
   def object_ids(self) -> tuple[int, ...] | None:
@@ -240,11 +225,13 @@ class VideoSegmenter:
     """
     if self._state is None:
       raise RuntimeError('snapshot before start: call start(frame, mask) with the first frame.')
-    return Snapshot(self._size, self._object_ids, _stack(self._references), self._state)
+    return Snapshot(self._geometry.frame, self._object_ids, _stack(self._references), self._state)
 
   def restore(self, snapshot: Snapshot) -> None:
     """Goes on from a `Snapshot` of the same model, whatever video was running here."""
-    self._size, self._object_ids, references, self._state = snapshot
+    self._geometry = self._frame_geometry(snapshot.size)
+    self._object_ids, self._state = snapshot.object_ids, snapshot.state
+    references = snapshot.references
     self._references = list(zip(references.embeddings, np.asarray(references.labels)))
 
   @property
@@ -301,14 +288,14 @@ class VideoSegmenter:
     previous = self._state.previous
     if contradiction.is_same_frame(previous.embedding, embedding):
       return np.asarray(previous.labels)
-    state = self._shown_to.advance(
-      self._resize(frame, self._internal_size(self._size)),
-      self._state,
-      len(self._object_ids),
-      self._size,
-      **self._limited_size(self._size),
-    )[4]
-    return np.asarray(state.previous.labels)
+    return np.asarray(self._advance(frame).state.previous.labels)
+
+  def _advance(self, frame):
+    """`Step` of a frame; the state stays as it is."""
+    sizes = self._geometry
+    return self._shown_to.advance(
+      sizes.shrink_frame(frame), self._state, len(self._object_ids), sizes
+    )
 
   def _references_after(self, table, predicted, newest):
     """References with new indices, without what the newest frame contradicts.
@@ -334,23 +321,19 @@ class VideoSegmenter:
   def _begin_state(self, frame, mask, ids, references):
     """State of the model after a frame with its mask."""
     labels = np.searchsorted(ids, mask).astype(np.int32)
-    size = frame.shape[:2]
-    internal = self._internal_size(size)
-    if internal != size:
-      labels = graph_lib.shrink_object_labels(labels, len(ids), internal)
+    sizes = self._frame_geometry(frame.shape[:2])
+    if sizes.internal != sizes.frame:
+      labels = geometry.shrink_object_labels(labels, len(ids), sizes.internal)
     return self._shown_to.begin(
-      self._resize(frame, internal),
-      labels,
-      len(ids),
-      _stack(references),
-      **self._limited_size(size),
+      sizes.shrink_frame(frame), labels, len(ids), sizes, _stack(references)
     )
 
   def _begin(self, frame, mask, ids, references):
     """Takes a frame with its mask into the state; nothing changes if that fails."""
     state = self._begin_state(frame, mask, ids, references)
     newest = (state.previous.embedding, np.asarray(state.previous.labels))
-    self._state, self._size, self._object_ids = state, frame.shape[:2], ids
+    self._geometry = self._frame_geometry(frame.shape[:2])
+    self._state, self._object_ids = state, ids
     self._references = [*references, newest]
     return SegmentedFrame(mask.copy(), ids)
 
@@ -368,50 +351,31 @@ class VideoSegmenter:
       ValueError: a wrong shape or dtype, or another size than the first frame's.
     """
     frame = self._check_next(frame)
-    labels, logits, global_distance, local_distance, self._state = self._shown_to.advance(
-      self._resize(frame, self._internal_size(self._size)),
-      self._state,
-      len(self._object_ids),
-      self._size,
-      **self._limited_size(self._size),
-    )
+    step = self._advance(frame)
+    self._state = step.state
     ids = np.asarray(self._object_ids, np.uint8)
     return SegmentedFrame(
-      ids[np.asarray(labels)],
+      ids[np.asarray(step.labels)],
       self._object_ids,
-      logits,
-      _numpy_or_none(global_distance),
-      _numpy_or_none(local_distance),
+      step.logits,
+      _numpy_or_none(step.maps.global_distance),
+      _numpy_or_none(step.maps.local_distance),
     )
 
   def _check_next(self, frame):
     if self._state is None:
       raise RuntimeError('step before start: call start(frame, mask) with the first frame.')
     frame = _check_frame(frame)
-    if frame.shape[:2] != self._size:
+    if frame.shape[:2] != self.size:
       raise ValueError(
         f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first frame was '
-        f'{self._size[1]}x{self._size[0]}; frames of a video may not change size. Resize '
+        f'{self.size[1]}x{self.size[0]}; frames of a video may not change size. Resize '
         'them, or start again with a mask.'
       )
     return frame
 
-  def _internal_size(self, size):
-    return internal_size(size, self.options.max_internal_size)
-
-  def _limited_size(self, size):
-    """Keyword of the size to work at where `max_internal_size` limits it; an exported model decides."""
-    options = getattr(self._shown_to, 'options', None)
-    if self.options.max_internal_size is None or getattr(options, 'internal_size', None) is None:
-      return {}
-    wanted = geometry.working_size(self._internal_size(size), options)
-    return {'working_size': self._internal_size(tuple(int(side) for side in wanted))}
-
-  @staticmethod
-  def _resize(frame, size):
-    if frame.shape[:2] == size:
-      return frame
-    return cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+  def _frame_geometry(self, size):
+    return self._shown_to.frame_geometry(size, self.options.max_internal_size)
 
 
 def _previous_frames(state):
@@ -426,7 +390,7 @@ def _largest_side(graph):
 
 
 def _numpy_or_none(distance):
-  return np.asarray(distance) if distance.shape[0] else None
+  return None if distance is None else np.asarray(distance)
 
 
 def _check_frame(frame):
@@ -462,11 +426,11 @@ def _ids_of(mask):
 
 
 def _stack(references):
-  """`inference.References` of a list of (embedding, labels); None of an empty one."""
+  """`References` of a list of (embedding, labels); None of an empty one."""
   if not references:
     return None
   embeddings, labels = zip(*references)
-  return graph_lib.References(tf.stack(embeddings), np.stack(labels))
+  return References(tf.stack(embeddings), np.stack(labels))
 
 
 def _index_table(old_ids, new_ids):

@@ -29,9 +29,15 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
-from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.inference.contract import State
+from feelvos_tf.inference.contract import Step
+from feelvos_tf.inference.graph import InferenceGraph
 from feelvos_tf.model import feelvos
-from feelvos_tf.model import geometry
+from feelvos_tf.model.feelvos import Maps
+from feelvos_tf.model.geometry import enlarge_logits
+from feelvos_tf.model.geometry import FrameGeometry
+from feelvos_tf.model.geometry import shrink_labels
+from feelvos_tf.model.geometry import shrink_object_labels
 
 _SMALLEST = 1e-30  # of a probability, before its logarithm
 
@@ -44,24 +50,24 @@ class View(NamedTuple):
 
 
 class ViewsState(NamedTuple):
-  """What is remembered between frames: an `inference.State` for each view."""
+  """What is remembered between frames: a `State` for each view."""
 
-  states: tuple[graph_lib.State, ...]
+  states: tuple[State, ...]
 
   @property
   def previous(self):
-    """`model.PreviousFrame` of the first view."""
+    """`PreviousFrame` of the first view."""
     return self.states[0].previous
 
 
 class Views:
-  """Has `begin` and `advance` of `inference.InferenceGraph`; `VideoSegmenter` makes it."""
+  """A `contract.Graph` that shows every frame several times; `VideoSegmenter` makes it."""
 
   def __init__(self, graph, image_pyramid=(1.0,), merge_method='max', flip=False):
     """Prepares the views; nothing is traced.
 
     Args:
-      graph: `inference.InferenceGraph`.
+      graph: `InferenceGraph`.
       image_pyramid: scales, see `SegmenterOptions`.
       merge_method: 'max' or 'avg', how the logits of the scales are merged.
       flip: bool, mirrored views too.
@@ -69,7 +75,7 @@ class Views:
     Raises:
       ValueError: `graph` is an exported model, which segments frames as they are.
     """
-    if not isinstance(graph, graph_lib.InferenceGraph):
+    if not isinstance(graph, InferenceGraph):
       raise ValueError(
         'an exported model cannot segment at several scales or mirrored; load the '
         'weights it was exported from.'
@@ -81,8 +87,12 @@ class Views:
     self._merge = tf.reduce_max if merge_method == 'max' else tf.reduce_mean
     self.options = graph.options
 
-  def begin(self, frame, labels, num_objects, references=None, working_size=None):
-    """State after the reference frame; arguments as of `inference.InferenceGraph.begin`.
+  def frame_geometry(self, size, max_internal_size=None) -> FrameGeometry:
+    """Sizes of a video's frames; see `contract.Graph`."""
+    return self._graph.frame_geometry(size, max_internal_size)
+
+  def begin(self, frame, labels, num_objects, geometry, references=None) -> ViewsState:
+    """State after the reference frame; see `contract.Graph`.
 
     Raises:
       ValueError: there are `references`: a video cannot be corrected with several views.
@@ -92,48 +102,42 @@ class Views:
         'a video that is segmented at several scales or mirrored cannot be '
         'corrected; leave image_pyramid and flip at their defaults.'
       )
-    size = self._working_size(frame, working_size)
     states = []
     for view in self._views:
-      shown, shown_size = _mirror(labels, view, axis=1), _scaled(size, view.scale)
-      if shown_size != shown.shape:
-        shown = graph_lib.shrink_object_labels(shown, num_objects, shown_size)
-      states.append(
-        self._graph.begin(_show(frame, view, size), shown, num_objects, working_size=shown_size)
-      )
+      shown = _mirror(labels, view, axis=1)
+      sizes = geometry.at_scale(view.scale, self.options)
+      if view.scale != 1.0:
+        shown = shrink_object_labels(shown, num_objects, sizes.frame)
+      states.append(self._graph.begin(_show(frame, view, sizes), shown, num_objects, sizes))
     return ViewsState(tuple(states))
 
-  def advance(self, frame, state, num_objects, size, working_size=None):
-    """Segments a frame; takes and returns what `inference.InferenceGraph.advance` does.
+  def advance(self, frame, state, num_objects, geometry) -> Step:
+    """Segments a frame; see `contract.Graph`.
 
-    Logits and distances have the size of stride 4 of the largest scale. Distances are those of
-    the scale closest to 1, not mirrored.
+    Logits and maps have the size of stride 4 of the largest scale. Maps are those of the scale
+    closest to 1, not mirrored.
     """
-    working_size = self._working_size(frame, working_size)
-    results = []
+    steps = []
     for view, of_view in zip(self._views, state.states):
-      shown, shown_size = _show(frame, view, working_size), _scaled(working_size, view.scale)
+      sizes = geometry.at_scale(view.scale, self.options)
+      shown = self._graph.extract(_show(frame, view, sizes), sizes)
       # Its own labels are not needed: the smallest size costs nothing.
-      results.append(self._graph.advance(shown, of_view, num_objects, (1, 1), shown_size))
-    logits = self._merged([result[1] for result in results], working_size)
-    labels = tf.argmax(geometry.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
+      steps.append(self._graph.step(*shown, of_view, num_objects, (1, 1)))
+    logits = self._merged([step.logits for step in steps], geometry)
+    labels = tf.argmax(enlarge_logits(logits, geometry.frame), axis=0, output_type=tf.int32)
     states = tuple(
-      _tell(result[4], view, labels, logits, working_size, self.options.previous_prediction)
-      for view, result in zip(self._views, results)
+      _tell(step.state, view, labels, logits, geometry, self.options.previous_prediction)
+      for view, step in zip(self._views, steps)
     )
     closest = min(range(len(self._pyramid)), key=lambda i: abs(self._pyramid[i] - 1.0))
-    distances = [_resized(distance, logits.shape[1:]) for distance in results[closest][2:4]]
-    return (labels, logits, *distances, ViewsState(states))
+    maps = Maps(
+      *(None if one is None else _resized(one, logits.shape[1:]) for one in steps[closest].maps)
+    )
+    return Step(labels, logits, maps, ViewsState(states))
 
-  def _working_size(self, frame, given):
-    """(height, width) that the scales refer to."""
-    size = geometry.working_size(frame.shape[:2], self.options) if given is None else given
-    return tuple(int(side) for side in size)
-
-  def _merged(self, logits, working_size):
+  def _merged(self, logits, geometry):
     """Logits [objects, h4, w4] of all views, merged."""
-    scale = max(1.0, *self._pyramid) / 4
-    size = [layers.scale_dimension(side, scale) for side in working_size]
+    size = geometry.scaled(max(1.0, *self._pyramid) / 4)
     logits = [_mirror(_resized(one, size), view, axis=2) for one, view in zip(logits, self._views)]
     count = len(self._pyramid)
     groups = [
@@ -147,41 +151,31 @@ class Views:
     return tf.math.log(tf.maximum(probabilities, _SMALLEST))
 
 
-def _scaled(size, scale):
-  if scale == 1.0:
-    return tuple(size)
-  return tuple(layers.scale_dimension(side, scale) for side in size)
-
-
 def _mirror(values, view, axis):
   return tf.reverse(values, [axis]) if view.mirrored else values
 
 
-def _show(frame, view, working_size):
-  """The frame as a view shows it, uint8."""
-  size = _scaled(working_size, view.scale)
-  if size != tuple(frame.shape[:2]):
-    scaled = layers.resize_bilinear(tf.cast(frame, tf.float32)[tf.newaxis], size)[0]
+def _show(frame, view, sizes):
+  """The frame as a view shows it, uint8; `sizes` are the view's."""
+  if sizes.frame != tuple(frame.shape[:2]):
+    scaled = layers.resize_bilinear(tf.cast(frame, tf.float32)[tf.newaxis], sizes.frame)[0]
     frame = tf.cast(tf.round(scaled), tf.uint8)
   return _mirror(frame, view, axis=1)
 
 
 def _resized(maps, size):
-  """Maps [objects, h4, w4] at another size; maps without objects stay as they are."""
-  if not maps.shape[0] or tuple(maps.shape[1:]) == tuple(size):
-    return maps
-  return geometry.enlarge_logits(maps, size)
+  """Maps [objects, h4, w4] at another size."""
+  return maps if tuple(maps.shape[1:]) == tuple(size) else enlarge_logits(maps, size)
 
 
-def _tell(state, view, labels, logits, working_size, previous_prediction):
+def _tell(state, view, labels, logits, geometry, previous_prediction):
   """The state of a view with the merged result as its previous frame's."""
   small = _mirror(labels, view, axis=1)
-  shown_size = _scaled(working_size, view.scale)
-  if shown_size != tuple(small.shape):
-    small = geometry.shrink_labels(small, shown_size)
+  if view.scale != 1.0:
+    small = shrink_labels(small, geometry.scaled(view.scale))
   previous = state.previous
   size = previous.labels.shape
-  small = geometry.shrink_labels(small, size)
+  small = shrink_labels(small, size)
   if previous_prediction == 'probabilities':
     soft = _mirror(_resized(tf.nn.softmax(logits, axis=0), size), view, axis=2)
   else:

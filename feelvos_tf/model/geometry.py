@@ -1,76 +1,174 @@
-"""Sizes of a frame: as given, as the network sees it, and at stride 4."""
+"""Sizes of a frame on its way through the network, and resizing between them: the one place.
 
+A size is (height, width): two ints, or an int32 tensor [2] inside a graph.
+"""
+
+import dataclasses
+from typing import cast, TypeAlias
+
+import cv2
+import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.model import frame_size
+from feelvos_tf.model.options import FeelvosOptions
+
+Size: TypeAlias = tuple[int, int] | tf.Tensor
 
 
-def working_size(size, options):
-  """Size at which a model works on a frame; see `FeelvosOptions.internal_size`.
+@dataclasses.dataclass(frozen=True)
+class FrameGeometry:
+  """Sizes of the frames of one video; made once a video by `FrameGeometry.of`.
 
-  Args:
-    size: int32 [2], (height, width) of the frame.
-    options: `FeelvosOptions`.
+  >>> sizes = FrameGeometry.of((480, 854), FeelvosOptions(frame_grid=16))
+  >>> sizes.network, sizes.stride_4
+  ((481, 849), (121, 213))
 
-  Returns:
-    int32 [2].
+  Attributes:
+    frame: as frames are given; masks come out at this size.
+    internal: as frames are handed to a graph: `frame`, or less with `max_internal_size`.
+    working: at which the model works, see `FeelvosOptions.internal_size`; None for an exported
+      model, whose graph alone knows it.
+    network: as the network sees them: `working`, put on `FeelvosOptions.frame_grid`; None likewise.
+    stride_4: of features, embeddings, labels of the state, distances and logits; None likewise.
   """
-  size = tf.convert_to_tensor(size)
+
+  frame: Size
+  internal: Size
+  working: Size | None = None
+  network: Size | None = None
+  stride_4: Size | None = None
+
+  @classmethod
+  def of(
+    cls, frame: Size, options: FeelvosOptions, max_internal_size: int | None = None
+  ) -> 'FrameGeometry':
+    """The sizes for a model.
+
+    Args:
+      frame: size of the frames.
+      options: the model's.
+      max_internal_size: longer side in pixels at which frames are segmented; for ints only.
+    """
+    internal = frame_size.at_most(frame, max_internal_size)
+    working = frame_size.at_most(_working_size(internal, options), max_internal_size)
+    return cls(frame, internal, working, *_network_sizes(working, options))
+
+  def shrink_frame(self, frame: np.ndarray) -> np.ndarray:
+    """A frame uint8 [height, width, 3] of size `frame` at size `internal`, by pixel area."""
+    if tuple(self.internal) == frame.shape[:2]:
+      return frame
+    height, width = self.internal
+    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+
+  def scaled(self, scale: float) -> tuple[int, int]:
+    """`working`, which has to be two ints, times a scale; corners aligned as in DeepLab."""
+    height, width = cast(tuple[int, int], self.working)
+    return layers.scale_dimension(height, scale), layers.scale_dimension(width, scale)
+
+  def at_scale(self, scale: float, options: FeelvosOptions) -> 'FrameGeometry':
+    """The sizes of frames that are handed to a graph at size `scaled(scale)`."""
+    size = self.scaled(scale)
+    return FrameGeometry(size, size, size, *_network_sizes(size, options))
+
+
+def _working_size(size, options):
+  """`size` with the shorter side of `FeelvosOptions.internal_size`, as far as its limits allow."""
   if options.internal_size is None:
     return size
-  sides = tf.cast(size, tf.float32)
-  scale = options.internal_size / tf.maximum(tf.reduce_min(sides), 1.0)
-  scale = tf.clip_by_value(scale, *options.internal_scale_limits)
-  return tf.cast(tf.maximum(tf.round(sides * scale), 1.0), tf.int32)
+  least, greatest = options.internal_scale_limits
+  if tf.is_tensor(size):
+    sides = tf.cast(size, tf.float64)  # Like floats of Python: both have to round to one size.
+    scale = options.internal_size / tf.maximum(tf.reduce_min(sides), 1.0)
+    scale = tf.minimum(tf.maximum(scale, least), greatest)
+    return tf.cast(tf.maximum(tf.round(sides * scale), 1.0), tf.int32)
+  scale = min(max(options.internal_size / min(size), least), greatest)
+  height, width = size
+  return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
-def network_size(size, options):
-  """Size at which the network sees a frame at inference: `working_size`, put on the grid.
-
-  Args:
-    size: int32 [2], (height, width) of the frame.
-    options: `FeelvosOptions`.
-
-  Returns:
-    int32 [2]; at least one step of the grid and one pixel.
-  """
-  return on_grid(working_size(size, options), options.frame_grid)
+def _network_sizes(working, options):
+  """`network` and `stride_4` of a size at which a model works."""
+  network = _on_grid(working, options.frame_grid)
+  return network, _each_side(lambda side, _: (side - 1) // 4 + 1, network)
 
 
-def on_grid(size, frame_grid=None):
-  """The nearest size on a grid; see `FeelvosOptions.frame_grid`.
-
-  Args:
-    size: int32 [2], (height, width).
-    frame_grid: int or None.
-
-  Returns:
-    int32 [2]; at least one step of the grid and one pixel.
-  """
-  size = tf.convert_to_tensor(size)
-  if frame_grid is None:
+def _on_grid(size, grid):
+  """The nearest size of multiples of `grid` plus one; at least one step and one pixel."""
+  if grid is None:
     return size
-  steps = tf.maximum((size - 1 + frame_grid // 2) // frame_grid, 1)
-  return steps * frame_grid + 1
+  return _each_side(lambda side, most: most((side - 1 + grid // 2) // grid, 1) * grid + 1, size)
 
 
-def stride_4_size(size, options):
-  """Size of a frame's embeddings, (h4, w4) int32 [2]; arguments as of `network_size`."""
-  return (network_size(size, options) - 1) // 4 + 1
+def _each_side(function, size):
+  """`function` of a side and the maximum to use: of both ints, or of the tensor."""
+  if tf.is_tensor(size):
+    return function(size, tf.maximum)
+  height, width = size
+  return function(height, max), function(width, max)
 
 
 def shrink_labels(labels, size=None):
   """Smaller labels: nearest neighbour, corners aligned.
 
   Args:
-    labels: int32 [height, width].
-    size: (height, width) of the result; None takes stride 4, that of the embeddings.
+    labels: int [height, width] or [images, height, width].
+    size: size of the result; None takes stride 4 of frames as they are.
+
+  Returns:
+    int32 labels of that size, of the same rank.
+  """
+  labels = tf.cast(labels, tf.int32)
+  is_one = labels.shape.rank == 2
+  images = labels[tf.newaxis] if is_one else labels
+  if size is None:
+    size = (tf.shape(images)[1:3] - 1) // 4 + 1
+  small = layers.resize_nearest(images[..., tf.newaxis], size)[..., 0]
+  return small[0] if is_one else small
+
+
+def shrink_object_labels(labels, num_objects, size=None):
+  """Smaller labels in which no object has vanished.
+
+  Nearest neighbour sampling misses objects of a few pixels. Such an object gets the one
+  position nearest to the centre of its pixels; it would be lost on the first frame otherwise.
+
+  Args:
+    labels: int32 [height, width], object index.
+    num_objects: int32 scalar.
+    size: size of the result; None takes stride 4 of frames as they are.
 
   Returns:
     int32 labels of that size.
   """
-  if size is None:
-    size = (tf.shape(labels) - 1) // 4 + 1
+  small = shrink_labels(labels, size)
+  full_counts = tf.math.bincount(
+    tf.reshape(labels, [-1]), minlength=num_objects, maxlength=num_objects
+  )
+  small_counts = tf.math.bincount(
+    tf.reshape(small, [-1]), minlength=num_objects, maxlength=num_objects
+  )
+  lost = tf.where((full_counts > 0) & (small_counts == 0))[:, 0]
+  if_lost = lambda: _restore_lost(labels, small, tf.cast(lost, tf.int32))
+  return tf.cond(tf.size(lost) > 0, if_lost, lambda: small)
+
+
+def _restore_lost(labels, small, lost):
+  scale = (tf.cast(tf.shape(small), tf.float32) - 1.0) / tf.maximum(
+    tf.cast(tf.shape(labels), tf.float32) - 1.0, 1.0
+  )
+
+  def center(index):
+    pixels = tf.cast(tf.where(labels == index), tf.float32)
+    return tf.cast(tf.round(tf.reduce_mean(pixels, axis=0) * scale), tf.int32)
+
+  centers = tf.map_fn(center, lost, fn_output_signature=tf.TensorSpec([2], tf.int32))
+  return tf.tensor_scatter_nd_update(small, centers, lost)
+
+
+def enlarge_labels(labels, size):
+  """Labels int32 [h4, w4] at `size`: nearest neighbour, corners aligned."""
   return layers.resize_nearest(labels[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]
 
 
@@ -79,7 +177,7 @@ def enlarge_logits(logits, size):
 
   Args:
     logits: float32 [objects, h4, w4].
-    size: (height, width), int32.
+    size: size of the result.
 
   Returns:
     float32 [objects, height, width].

@@ -6,17 +6,22 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from feelvos_tf import matching
-from feelvos_tf.inference import graph
-from feelvos_tf.inference import segmenter
-from feelvos_tf.model import feelvos
+from feelvos_tf.inference.contract import from_named
+from feelvos_tf.inference.contract import References
+from feelvos_tf.inference.contract import Snapshot
+from feelvos_tf.inference.contract import State
+from feelvos_tf.inference.contract import Step
+from feelvos_tf.inference.contract import to_named
+from feelvos_tf.model.feelvos import Maps
+from feelvos_tf.model.feelvos import PreviousFrame
+from feelvos_tf.model.geometry import FrameGeometry
 
 _SESSION_SIGNATURES = ('initialize', 'correct', 'step', 'save_state', 'restore_state')
 _LEAST_LOGIT = -87.0  # exp of less is no float32.
 
 
 class ExportedModel:
-  """A SavedModel, and if `feelvos_tf.export` wrote it the graph of a `VideoSegmenter`.
+  """A SavedModel, and if `feelvos_tf.export` wrote it a `contract.SavingGraph`.
 
   >>> segmenter = VideoSegmenter(ExportedModel('models/feelvos/1'))
 
@@ -48,81 +53,76 @@ class ExportedModel:
     }
     self.keeps_state = all(name in self.signatures for name in _SESSION_SIGNATURES)
 
-  def begin(self, frame, labels, num_objects, references=None):
-    """`inference.InferenceGraph.begin` by the signatures `initialize` and `correct`."""
+  def frame_geometry(self, size, max_internal_size=None) -> FrameGeometry:
+    """Sizes of a video's frames, those that are known here; see `contract.Graph`.
+
+    Raises:
+      ValueError: frames are larger than `max_internal_size`.
+    """
+    if max_internal_size is not None and max(size) > max_internal_size:
+      raise ValueError(
+        f'an exported model segments frames as they are, {size[1]}x{size[0]}; max_internal_size '
+        f'is {max_internal_size}. Resize the frames, or load the weights it was exported from.'
+      )
+    return FrameGeometry(size, size)
+
+  def begin(self, frame, labels, num_objects, geometry, references=None) -> State:
+    """The signatures `initialize` and `correct`; see `contract.Graph`."""
+    del geometry
     given = dict(
       image=tf.constant(frame),
       labels=tf.constant(labels, tf.int32),
       num_objects=tf.constant(num_objects),
     )
     if references is None:
-      result = self.signatures['initialize'](**given)
-    else:
-      result = self.signatures['correct'](
-        reference_embeddings=tf.constant(references.embeddings),
-        reference_labels=tf.constant(references.labels),
-        **given,
-      )
-    return _state(result)
+      return State.from_named(self.signatures['initialize'](**given))
+    return State.from_named(
+      self.signatures['correct'](**given, **_constants(to_named('reference', references)))
+    )
 
-  def advance(self, frame, state, num_objects, size):
-    """`inference.InferenceGraph.advance` by the signature `step`, without the distance maps.
-
-    Raises:
-      ValueError: labels of another size than the frame's are wanted.
-    """
-    if tuple(frame.shape[:2]) != tuple(size):
-      raise ValueError(
-        f'an exported model returns labels of the size of the frame, '
-        f'{tuple(frame.shape[:2])}; {tuple(size)} wanted.'
-      )
+  def advance(self, frame, state, num_objects, geometry) -> Step:
+    """The signature `step`, without maps; see `contract.Graph`."""
+    del geometry
     result = self.signatures['step'](
-      image=tf.constant(frame),
-      num_objects=tf.constant(num_objects),
-      **dict(zip(graph.STATE_NAMES, tf.nest.flatten(state))),
+      image=tf.constant(frame), num_objects=tf.constant(num_objects), **state.to_named()
     )
     # Logarithms of probabilities are logits with another constant per position.
     logits = tf.maximum(tf.math.log(result['probabilities']), _LEAST_LOGIT)
-    none = tf.zeros([0, 0, 0])
-    previous = feelvos.PreviousFrame(*(result[name] for name in graph.PREVIOUS_NAMES))
-    return result['labels'], logits, none, none, graph.State(state.reference, previous)
+    previous = from_named(PreviousFrame, 'previous', result)
+    no_maps = Maps(*[None] * len(Maps._fields))
+    return Step(result['labels'], logits, no_maps, State(state.reference, previous))
 
-  def save(self, snapshot, palette_chunk):
-    """State bytes of a video.
+  def save(self, snapshot: Snapshot, palette_chunk: bytes) -> bytes:
+    """State bytes of a video, as `track_resume` and `restore` take them.
 
     Args:
-      snapshot: `segmenter.Snapshot`.
+      snapshot: `Snapshot`.
       palette_chunk: bytes of the PLTE chunk that masks get.
-
-    Returns:
-      bytes, as `track_resume` and `restore` take them.
     """
-    previous = dict(zip(graph.PREVIOUS_NAMES, snapshot.state.previous))
     return self.signatures['save_state'](
       size=tf.constant(snapshot.size, tf.int32),
       object_ids=tf.constant(snapshot.object_ids, tf.int32),
       palette_bytes=tf.constant(palette_chunk),
-      reference_embeddings=tf.constant(snapshot.references.embeddings),
-      reference_labels=tf.constant(snapshot.references.labels),
-      **previous,
+      **_constants(to_named('reference', snapshot.references)),
+      **to_named('previous', snapshot.state.previous),
     )['state_bytes'].numpy()
 
-  def restore(self, state_bytes):
-    """`segmenter.Snapshot` and PLTE chunk (bytes) of state bytes.
+  def restore(self, state_bytes: bytes) -> tuple[Snapshot, bytes]:
+    """`Snapshot` and PLTE chunk of state bytes.
 
     Raises:
       tf.errors.InvalidArgumentError: not a state, damaged, of another version or another model.
     """
     result = self.signatures['restore_state'](state_bytes=tf.constant(state_bytes))
-    snapshot = segmenter.Snapshot(
+    references = from_named(References, 'reference', result)
+    snapshot = Snapshot(
       tuple(int(side) for side in result['size']),
       tuple(int(i) for i in result['object_ids']),
-      graph.References(result['reference_embeddings'], np.asarray(result['reference_labels'])),
-      _state(result),
+      references._replace(labels=np.asarray(references.labels)),
+      State.from_named(result),
     )
     return snapshot, result['palette_bytes'].numpy()
 
 
-def _state(result):
-  tensors = [result[name] for name in graph.STATE_NAMES]
-  return graph.State(matching.ReferenceBank(*tensors[:3]), feelvos.PreviousFrame(*tensors[3:]))
+def _constants(named):
+  return {name: tf.constant(value) for name, value in named.items()}

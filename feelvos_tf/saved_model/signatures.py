@@ -11,20 +11,22 @@ import tensorflow as tf
 
 from feelvos_tf.inference import frozen_graph
 from feelvos_tf.inference import graph
-from feelvos_tf.model import feelvos
+from feelvos_tf.inference.contract import from_named
+from feelvos_tf.inference.contract import References
+from feelvos_tf.inference.contract import State
+from feelvos_tf.inference.contract import to_named
 from feelvos_tf.model import geometry
+from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import state_bytes as state_bytes_lib
 from feelvos_tf.saved_model import track_batch
-
-_REFERENCE_NAMES = ('reference_embeddings', 'reference_labels')
 
 
 class _Video(NamedTuple):
   """A video that has been started: what stays, what changes, and the first mask if it is new."""
 
   kept: state_bytes_lib.VideoState
-  state: graph.State
+  state: State
   masks: tf.Tensor
   confidence: tf.Tensor
 
@@ -48,10 +50,8 @@ class Signatures:
     self._model = model
     self._max_pixels = max_pixels
     self._key = state_bytes_lib.model_key(model)
-    self._soft = model.options.previous_prediction == 'probabilities'
     self._functions = graph.InferenceFunctions(model)
     channels = model.options.embedding_dimension
-    self._channels = channels
     frame = tf.TensorSpec([None, None, 3], tf.uint8, 'image')
     labels = tf.TensorSpec([None, None], tf.int32, 'labels')
     count = tf.TensorSpec([], tf.int32, 'num_objects')
@@ -74,14 +74,18 @@ class Signatures:
     image = tf.TensorSpec([], tf.string, 'image_bytes')
     mask = tf.TensorSpec([], tf.string, 'mask_bytes')
     packed = tf.TensorSpec([], tf.string, 'state_bytes')
-    state = [
-      tf.TensorSpec(spec.shape, _outside(spec.dtype), name)
-      for spec, name in zip(tf.nest.flatten(self._state_spec), graph.STATE_NAMES)
-    ]
-    references = [
-      tf.TensorSpec([None, None, None, self._channels], tf.float32, _REFERENCE_NAMES[0]),
-      tf.TensorSpec([None, None, None], tf.int32, _REFERENCE_NAMES[1]),
-    ]
+    state = {
+      name: tf.TensorSpec(spec.shape, _outside(spec.dtype), name)
+      for name, spec in self._state_spec.to_named().items()
+    }
+    embedding = self._state_spec.previous.embedding
+    references = {
+      'reference_embeddings': tf.TensorSpec(
+        [None, *embedding.shape], tf.float32, 'reference_embeddings'
+      ),
+      'reference_labels': tf.TensorSpec([None, None, None], tf.int32, 'reference_labels'),
+    }
+    previous = {name: state[name] for name in to_named('previous', self._state_spec.previous)}
     track = _concrete(self.track, images, mask)
     signatures = {
       'serving_default': track,
@@ -89,15 +93,15 @@ class Signatures:
       'track_batch': track_batch.build(track),
       'track_resume': _concrete(self.track_resume, images, mask, packed),
       'initialize': _concrete(self.initialize, self._frame, self._labels, self._count),
-      'correct': _concrete(self.correct, self._frame, self._labels, self._count, *references),
-      'step': _concrete(self.step, self._frame, self._count, *state),
+      'correct': _concrete(self.correct, self._frame, self._labels, self._count, **references),
+      'step': _concrete(self.step, self._frame, self._count, **state),
       'save_state': _concrete(
         self.save_state,
         tf.TensorSpec([2], tf.int32, 'size'),
         tf.TensorSpec([None], tf.int32, 'object_ids'),
         tf.TensorSpec([], tf.string, 'palette_bytes'),
-        *references,
-        *state[3:],
+        **references,
+        **previous,
       ),
       'restore_state': _concrete(self.restore_state, packed),
       'embed': _concrete(self.embed, image),
@@ -151,13 +155,9 @@ class Signatures:
       fresh, lambda: self._start(first_frame, mask_bytes), lambda: self._resume(state_bytes)
     )
     masks, confidence, state = self._run(image_bytes[tf.cast(fresh, tf.int32) :], video)
-    previous = state.previous
-    kept = video.kept._replace(
-      previous_labels=previous.labels,
-      previous_embedding=previous.embedding,
-      probabilities=previous.probabilities,
+    packed = state_bytes_lib.pack(
+      video.kept._replace(previous=state.previous), self._key, self._model.options
     )
-    packed = state_bytes_lib.pack(kept, self._key, self._soft)
     return {**self._outputs(masks, confidence, video), 'state_bytes': packed}
 
   def initialize(self, image, labels, num_objects):
@@ -177,12 +177,12 @@ class Signatures:
     state = self._functions.trace_initialize(embedding, labels, num_objects)
     return _state_tensors(state)
 
-  def correct(self, image, labels, num_objects, *references):
+  def correct(self, image, labels, num_objects, **references):
     """State after a frame whose mask is given in the middle of a video.
 
     Args:
       image, labels, num_objects: as of `initialize`.
-      *references: `reference_embeddings` float32 [references, h4, w4, channels] and
+      **references: `reference_embeddings` float32 [references, h4, w4, channels] and
         `reference_labels` int32 [references, h4, w4]: `previous_embedding` and `previous_labels`
         that `initialize` and `correct` returned for the reference frames to keep. Where objects
         are new, labels have to be given with the indices that the objects have now.
@@ -190,7 +190,7 @@ class Signatures:
     Returns:
       dict of the tensors that `step` takes.
     """
-    references = graph.References(*references)
+    references = from_named(References, 'reference', references)
     checks = _check_labels(image, labels, num_objects) + _check_references(
       references, self._stride_4_size(tf.shape(image)[:2])
     )
@@ -200,32 +200,26 @@ class Signatures:
     state = self._functions.trace_correct(embedding, labels, num_objects, references)
     return _state_tensors(state)
 
-  def save_state(self, size, object_ids, palette_bytes, *tensors):
+  def save_state(self, size, object_ids, palette_bytes, **tensors):
     """The state of a video as `track_resume` takes it.
 
     Args:
       size: int32 [2], height and width of the frames.
       object_ids: int32 [objects], background 0 first, ascending.
       palette_bytes: string scalar, PLTE chunk of the masks to write.
-      *tensors: the references as of `correct`, then `previous_*` of the last step.
+      **tensors: the references as of `correct`, and `previous_*` of the last step.
 
     Returns:
       dict: `state_bytes` string scalar.
     """
-    references, previous = graph.References(*tensors[:2]), feelvos.PreviousFrame(*tensors[2:])
-    kept = state_bytes_lib.VideoState(
-      size,
-      tf.cast(object_ids, tf.uint8),
-      palette_bytes,
-      references.labels,
-      previous.labels,
-      references.embeddings,
-      previous.embedding,
-      previous.probabilities,
-    )
+    references = from_named(References, 'reference', tensors)
+    previous = from_named(PreviousFrame, 'previous', tensors)
     with tf.control_dependencies(_check_references(references, self._stride_4_size(size))):
-      kept = kept._replace(size=tf.identity(size))
-    return {'state_bytes': state_bytes_lib.pack(kept, self._key, self._soft)}
+      size = tf.identity(size)
+    kept = state_bytes_lib.VideoState(
+      size, tf.cast(object_ids, tf.uint8), palette_bytes, references, previous
+    )
+    return {'state_bytes': state_bytes_lib.pack(kept, self._key, self._model.options)}
 
   def restore_state(self, state_bytes):
     """The tensors of a state, string scalar of `save_state` or `track_resume`.
@@ -239,38 +233,34 @@ class Signatures:
       'size': kept.size,
       'object_ids': tf.cast(kept.object_ids, tf.int32),
       'palette_bytes': kept.palette,
-      **dict(zip(_REFERENCE_NAMES, (kept.reference_embeddings, kept.reference_labels))),
+      **to_named('reference', kept.references),
       **_state_tensors(video.state),
     }
 
-  def step(self, image, num_objects, *state):
+  def step(self, image, num_objects, **state):
     """Segments a frame.
 
     Args:
       image: uint8 [height, width, 3], RGB.
       num_objects: int32 scalar, background included.
-      *state: the tensors of `initialize`; those of the previous frame from the step before.
+      **state: the tensors of `initialize`; those of the previous frame from the step before.
 
     Returns:
       dict: `labels` int32 [height, width] object index, `probabilities` float32 [objects, h4, w4],
       `confidence` float32 [objects], and the tensors `previous_*` for the next step.
     """
-    state = tf.nest.pack_sequence_as(
-      self._state_spec,
-      [
-        tf.cast(tensor, spec.dtype)
-        for tensor, spec in zip(state, tf.nest.flatten(self._state_spec))
-      ],
+    state = State.from_named(
+      {name: tf.cast(state[name], spec.dtype) for name, spec in self._state_spec.to_named().items()}
     )
     size = tf.shape(image)[:2]
     with tf.control_dependencies(_check_state_size(state, self._stride_4_size(size), num_objects)):
       features, embedding = self._extract(tf.identity(image))
-    labels, logits, _, _, state = self._step(features, embedding, state, num_objects, size)
+    step = self._step(features, embedding, state, num_objects, size)
     return {
-      'labels': labels,
-      'probabilities': tf.nn.softmax(logits, axis=0),
-      'confidence': graph.mean_confidence(logits),
-      **dict(zip(graph.PREVIOUS_NAMES, state.previous)),
+      'labels': step.labels,
+      'probabilities': tf.nn.softmax(step.logits, axis=0),
+      'confidence': graph.mean_confidence(step.logits),
+      **to_named('previous', step.state.previous),
     }
 
   def embed(self, image_bytes):
@@ -293,7 +283,7 @@ class Signatures:
     return self._model.deeplab(tf.cast(frame[tf.newaxis], tf.float32))['logits'][0]
 
   def _stride_4_size(self, size):
-    return geometry.stride_4_size(size, self._model.options)
+    return geometry.FrameGeometry.of(size, self._model.options).stride_4
 
   def _start(self, image_bytes, mask_bytes):
     """`_Video` after its first frame."""
@@ -312,11 +302,8 @@ class Signatures:
       size,
       object_ids,
       mask.palette,
-      state.previous.labels[tf.newaxis],
-      state.previous.labels,
-      embedding[tf.newaxis],
-      embedding,
-      state.previous.probabilities,
+      References(embedding[tf.newaxis], state.previous.labels[tf.newaxis]),
+      state.previous,
     )
     confidence = tf.cast(tf.gather(present, tf.cast(object_ids, tf.int32)), tf.float32)
     png = png_in_graph.encode_mask(mask.ids, mask.palette)
@@ -324,15 +311,9 @@ class Signatures:
 
   def _resume(self, state_bytes):
     """`_Video` from the bytes of its state."""
-    kept = state_bytes_lib.unpack(
-      state_bytes, self._key, self._channels, self._soft, self._max_pixels, self._model.options
-    )
+    kept = state_bytes_lib.unpack(state_bytes, self._key, self._model.options, self._max_pixels)
     count = tf.size(kept.object_ids)
-    previous = feelvos.PreviousFrame(
-      kept.previous_embedding, kept.previous_labels, kept.probabilities
-    )
-    references = graph.References(kept.reference_embeddings, kept.reference_labels)
-    state = self._functions.trace_restore(references, previous, count)
+    state = self._functions.trace_restore(kept.references, kept.previous, count)
     return _Video(kept, state, tf.zeros([0], tf.string), tf.zeros([0, count]))
 
   def _run(self, image_bytes, video):
@@ -358,15 +339,13 @@ class Signatures:
         ]
       ):
         features, embedding = self._extract(tf.identity(frame))
-      labels, logits, _, _, state = self._step(
-        features, embedding, graph.State(reference, previous), count, video.kept.size
-      )
-      png = png_in_graph.encode_mask(tf.gather(video.kept.object_ids, labels), video.kept.palette)
+      step = self._step(features, embedding, State(reference, previous), count, video.kept.size)
+      ids = tf.gather(video.kept.object_ids, step.labels)
       return (
         i + 1,
-        state.previous,
-        masks.write(i, png),
-        confidence.write(i, graph.mean_confidence(logits)),
+        step.state.previous,
+        masks.write(i, png_in_graph.encode_mask(ids, video.kept.palette)),
+        confidence.write(i, graph.mean_confidence(step.logits)),
       )
 
     masks = tf.TensorArray(tf.string, total, element_shape=[])
@@ -381,7 +360,7 @@ class Signatures:
       shape_invariants=(tf.TensorShape([]), shapes, tf.TensorShape(None), tf.TensorShape(None)),
     )
     confidence = tf.cond(total > 0, confidence.stack, lambda: tf.zeros([0, count]))
-    return masks.stack(), confidence, graph.State(reference, previous)
+    return masks.stack(), confidence, State(reference, previous)
 
   @staticmethod
   def _outputs(masks, confidence, video):
@@ -392,8 +371,8 @@ class Signatures:
     }
 
 
-def _concrete(function, *specs):
-  return tf.function(function, autograph=False).get_concrete_function(*specs)
+def _concrete(function, *specs, **named):
+  return tf.function(function, autograph=False).get_concrete_function(*specs, **named)
 
 
 def _first(image_bytes):
@@ -426,10 +405,9 @@ def _outside(dtype):
 
 
 def _state_tensors(state):
-  """dict of the tensors of `inference.State` as signatures have them."""
+  """dict of the tensors of a `State` as signatures have them."""
   return {
-    name: tf.cast(tensor, _outside(tensor.dtype))
-    for name, tensor in zip(graph.STATE_NAMES, tf.nest.flatten(state))
+    name: tf.cast(tensor, _outside(tensor.dtype)) for name, tensor in state.to_named().items()
   }
 
 

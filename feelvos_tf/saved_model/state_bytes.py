@@ -26,8 +26,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from feelvos_tf.inference import contradiction
-from feelvos_tf.model import geometry
-from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.inference.contract import References
+from feelvos_tf.model.feelvos import one_hot
+from feelvos_tf.model.feelvos import PreviousFrame
+from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.saved_model import png_in_graph
 
 VERSION = 2
@@ -47,21 +49,15 @@ class VideoState(NamedTuple):
     size: int32 [2], height and width of the frames.
     object_ids: uint8 [objects], background 0 first.
     palette: string scalar, PLTE chunk for the masks to write.
-    reference_labels: int32 [references, h4, w4], object index.
-    previous_labels: int32 [h4, w4], object index.
-    reference_embeddings: float32 [references, h4, w4, channels].
-    previous_embedding: float32 [h4, w4, channels].
-    probabilities: float32 [objects, h4, w4], the previous prediction.
+    references: `References`.
+    previous: `PreviousFrame`.
   """
 
   size: tf.Tensor
   object_ids: tf.Tensor
   palette: tf.Tensor
-  reference_labels: tf.Tensor
-  previous_labels: tf.Tensor
-  reference_embeddings: tf.Tensor
-  previous_embedding: tf.Tensor
-  probabilities: tf.Tensor
+  references: References
+  previous: PreviousFrame
 
 
 def model_key(model):
@@ -72,19 +68,23 @@ def model_key(model):
   return digest.digest()[:_KEY_BYTES]
 
 
-def pack(state, key, with_probabilities):
+def _is_soft(options):
+  """Whether the previous prediction is stored; `unpack` makes a one-hot map of the labels again."""
+  return options.previous_prediction == 'probabilities'
+
+
+def pack(state, key, options):
   """Packs a state.
 
   Args:
     state: `VideoState`.
     key: bytes of `model_key`.
-    with_probabilities: bool, whether the model feeds probabilities back; else the one-hot map of
-      the previous labels is made again by `unpack`.
+    options: `FeelvosOptions` of the model.
 
   Returns:
     string scalar.
   """
-  shape = tf.shape(state.reference_embeddings)
+  shape = tf.shape(state.references.embeddings)
   numbers = tf.stack(
     [
       VERSION,
@@ -95,37 +95,33 @@ def pack(state, key, with_probabilities):
       shape[3],
       tf.size(state.object_ids),
       tf.strings.length(state.palette),
-      int(with_probabilities),
+      int(_is_soft(options)),
       shape[0],
     ]
   )
   parts = [_MAGIC, key, _to_bytes(numbers), _to_bytes(state.object_ids), state.palette]
   parts += [
     _to_bytes(tf.cast(labels, tf.uint8))
-    for labels in (state.reference_labels, state.previous_labels)
+    for labels in (state.references.labels, state.previous.labels)
   ]
   parts += [
     _to_bytes(tf.cast(values, tf.bfloat16))
-    for values in (state.reference_embeddings, state.previous_embedding)
+    for values in (state.references.embeddings, state.previous.embedding)
   ]
-  if with_probabilities:
-    parts.append(_to_bytes(state.probabilities))
+  if _is_soft(options):
+    parts.append(_to_bytes(state.previous.probabilities))
   body = tf.strings.join(parts)
   return tf.strings.join([body, _to_bytes(_checksum(body))])
 
 
-def unpack(
-  data, key, channels, with_probabilities, max_pixels=png_in_graph.MAX_PIXELS, options=None
-):
+def unpack(data, key, options, max_pixels=png_in_graph.MAX_PIXELS):
   """Unpacks and checks a state.
 
   Args:
     data: string scalar of `pack`.
     key: bytes of `model_key`.
-    channels: int, channels of the model's embeddings.
-    with_probabilities: as for `pack`.
+    options: `FeelvosOptions` of the model.
     max_pixels: int, largest frame.
-    options: the model's `FeelvosOptions`; None: frames are taken as they are.
 
   Returns:
     `VideoState`.
@@ -140,14 +136,12 @@ def unpack(
       [_NUMBERS],
     )
   with tf.control_dependencies(
-    _check_numbers(
-      numbers, tf.strings.length(data), channels, with_probabilities, max_pixels, options
-    )
+    _check_numbers(numbers, tf.strings.length(data), options, max_pixels)
   ):
     numbers = tf.identity(numbers)
-  state = _parse(data, numbers, channels, with_probabilities)
+  state = _parse(data, numbers, options)
   with tf.control_dependencies(_check_values(state)):
-    return VideoState(*(tf.identity(value) for value in state))
+    return tf.nest.map_structure(tf.identity, state)
 
 
 def _to_bytes(values):
@@ -202,12 +196,12 @@ def _check_envelope(data, key):
     )
 
 
-def _check_numbers(numbers, length, channels, with_probabilities, max_pixels, options):
+def _check_numbers(numbers, length, options, max_pixels):
   """The numbers fit each other, the model and the length."""
   _, height, width, h4, w4, dimension, objects, palette, soft, references = tf.unstack(
     tf.cast(numbers, tf.float64)
   )
-  embedding_size = geometry.stride_4_size(numbers[1:3], options or FeelvosOptions())
+  embedding_size = FrameGeometry.of(numbers[1:3], options).stride_4
   expected = (
     _HEADER_BYTES
     + _CHECKSUM_BYTES
@@ -215,19 +209,19 @@ def _check_numbers(numbers, length, channels, with_probabilities, max_pixels, op
     + palette
     + h4
     * w4
-    * ((references + 1.0) * (1.0 + 2.0 * dimension) + 4.0 * objects * int(with_probabilities))
+    * ((references + 1.0) * (1.0 + 2.0 * dimension) + 4.0 * objects * int(_is_soft(options)))
   )
   fits = (
     (height >= 1.0)
     & (width >= 1.0)
     & (height * width <= max_pixels)
     & tf.reduce_all(tf.equal(numbers[3:5], embedding_size))
-    & tf.equal(dimension, channels)
+    & tf.equal(dimension, options.embedding_dimension)
     & (objects >= 1.0)
     & (objects <= 256.0)
     & (palette >= 0.0)
     & (palette <= _LONGEST_PALETTE)
-    & tf.equal(soft, float(with_probabilities))
+    & tf.equal(soft, float(_is_soft(options)))
     & (references >= 1.0)
     & (references <= MAX_REFERENCES)
     & tf.equal(expected, tf.cast(length, tf.float64))
@@ -237,9 +231,10 @@ def _check_numbers(numbers, length, channels, with_probabilities, max_pixels, op
   )
 
 
-def _parse(data, numbers, channels, with_probabilities):
+def _parse(data, numbers, options):
   """`VideoState` of checked bytes."""
   _, height, width, h4, w4, _, objects, palette_length, _, references = tf.unstack(numbers)
+  channels = options.embedding_dimension
   position = _HEADER_BYTES
 
   def take(count):
@@ -261,13 +256,16 @@ def _parse(data, numbers, channels, with_probabilities):
     tf.cast(take_tensor(shape, tf.bfloat16), tf.float32)
     for shape in ([references, h4, w4, channels], [h4, w4, channels])
   ]
-  if with_probabilities:
+  if _is_soft(options):
     probabilities = take_tensor([objects, h4, w4], tf.float32)
   else:
-    index = tf.range(objects)[:, tf.newaxis, tf.newaxis]
-    probabilities = tf.cast(labels[1][tf.newaxis] == index, tf.float32)
+    probabilities = one_hot(labels[1], objects)
   return VideoState(
-    tf.stack([height, width]), object_ids, palette, *labels, *embeddings, probabilities
+    tf.stack([height, width]),
+    object_ids,
+    palette,
+    References(embeddings[0], labels[0]),
+    PreviousFrame(embeddings[1], labels[1], probabilities),
   )
 
 
@@ -276,10 +274,14 @@ def _check_values(state):
   ids = tf.cast(state.object_ids, tf.int32)
   count = tf.size(ids)
   good = tf.equal(ids[0], 0) & tf.reduce_all(ids[1:] > ids[:-1])
-  nobody = tf.equal(state.reference_labels, contradiction.NO_LABEL)
-  good &= tf.reduce_all(nobody | (state.reference_labels < count))
-  good &= tf.reduce_all(state.previous_labels < count)
-  for values in (state.reference_embeddings, state.previous_embedding, state.probabilities):
+  nobody = tf.equal(state.references.labels, contradiction.NO_LABEL)
+  good &= tf.reduce_all(nobody | (state.references.labels < count))
+  good &= tf.reduce_all(state.previous.labels < count)
+  for values in (
+    state.references.embeddings,
+    state.previous.embedding,
+    state.previous.probabilities,
+  ):
     good &= tf.reduce_all(tf.math.is_finite(values))
   good &= tf.strings.substr(tf.strings.join([state.palette, bytes(8)]), 4, 4) == b'PLTE'
   return _refuse_unless(

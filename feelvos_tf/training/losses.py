@@ -15,6 +15,7 @@ import dataclasses
 import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.model import geometry
 
 IGNORE_LABEL = 255
 
@@ -103,14 +104,8 @@ def _match_sizes(logits, labels, upsample_logits):
   if upsample_logits:
     logits = layers.resize_bilinear(logits, tf.shape(labels)[1:3])
   else:
-    labels = shrink_labels(labels, tf.shape(logits)[1:3])
+    labels = geometry.shrink_labels(labels, tf.shape(logits)[1:3])
   return logits, labels
-
-
-def shrink_labels(labels, size):
-  """Labels by nearest neighbour with align_corners: int [n, H, W] to int32 [n, *size]."""
-  resized = layers.resize_nearest(tf.cast(labels, tf.int32)[..., tf.newaxis], size)
-  return tf.squeeze(resized, axis=-1)
 
 
 def _pixel_cross_entropy(logits, labels, ignore_label):

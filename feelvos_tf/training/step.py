@@ -207,7 +207,7 @@ def mean_iou(results, labels):
 def _video_iou(logits, labels):
   count = tf.shape(logits)[-1]
   predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
-  truth = losses.shrink_labels(labels, tf.shape(logits)[1:3])
+  truth = geometry.shrink_labels(labels, tf.shape(logits)[1:3])
   pairs = tf.boolean_mask(truth * count + predicted, truth < count)
   table = tf.reshape(
     tf.math.bincount(pairs, minlength=count * count, maxlength=count * count, dtype=tf.float32),

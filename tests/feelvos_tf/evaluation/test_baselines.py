@@ -48,11 +48,14 @@ class ColourGraph:
     self.options = graph.options
     self._graph = graph
 
-  def extract(self, frame, working_size=None):
+  def extract(self, frame, geometry=None):
     embedding = tf.cast(frame[::4, ::4], tf.float32) / 100
     return None, tf.pad(embedding, [[0, 0], [0, 0], [0, self.options.embedding_dimension - 3]])
 
-  def begin(self, frame, labels, num_objects, references=None, working_size=None):
+  def frame_geometry(self, size, max_internal_size=None):
+    return self._graph.frame_geometry(size, max_internal_size)
+
+  def begin(self, frame, labels, num_objects, geometry, references=None):
     assert references is None
     return self._graph.initialize(self.extract(frame)[1], labels, num_objects)
 

@@ -11,7 +11,7 @@ from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import feelvos
-from feelvos_tf.model import geometry
+from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.options import FeelvosOptions
 
 SIZE = (96, 160)  # 97x161 on the grid of 16: every stride meets an even size without it.
@@ -38,10 +38,18 @@ def with_grid(model, frame_grid):
   ],
 )
 def test_sizes(size, grid, expected, at_stride_4):
-  size = tf.constant(size)
   options = FeelvosOptions(frame_grid=grid)
-  assert tuple(geometry.network_size(size, options).numpy()) == expected
-  assert tuple(geometry.stride_4_size(size, options).numpy()) == at_stride_4
+  assert FrameGeometry.of(size, options) == FrameGeometry(size, size, size, expected, at_stride_4)
+  in_graph = FrameGeometry.of(tf.constant(size), options)
+  assert tuple(in_graph.network.numpy()) == expected
+  assert tuple(in_graph.stride_4.numpy()) == at_stride_4
+
+
+def test_sizes_of_smaller_frames():
+  geometry = FrameGeometry.of((480, 854), FeelvosOptions(frame_grid=16), max_internal_size=427)
+  assert geometry == FrameGeometry((480, 854), (240, 427), (240, 427), (241, 433), (61, 109))
+  assert geometry.scaled(0.5) == (120, 214)
+  assert geometry.shrink_frame(np.zeros((480, 854, 3), np.uint8)).shape == (240, 427, 3)
 
 
 @pytest.mark.parametrize('grid', [0, -16, 2.5, True, '16'])

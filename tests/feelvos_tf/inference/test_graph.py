@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from feelvos_tf import matching
 from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.inference import contract
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
@@ -36,11 +37,9 @@ def test_every_tensor_of_the_originals_loop(golden, golden_graph, name):
       np.testing.assert_allclose(features, expected, atol=1e-4 * np.max(np.abs(expected)))
     np.testing.assert_array_equal(state.previous.labels, tensors['prev_labels_small'][i])
     np.testing.assert_array_equal(state.previous.probabilities, tensors['head_in_last3'][i, ..., 1])
-    labels, logits, global_distance, local_distance, state = golden_graph.step(
-      features, embedding, state, 3, size
-    )
-    np.testing.assert_allclose(global_distance, tensors['head_in_last3'][i, ..., 0], atol=1e-3)
-    np.testing.assert_allclose(local_distance, tensors['head_in_last3'][i, ..., 2], atol=1e-3)
+    labels, logits, maps, state = golden_graph.step(features, embedding, state, 3, size)
+    np.testing.assert_allclose(maps.global_distance, tensors['head_in_last3'][i, ..., 0], atol=1e-3)
+    np.testing.assert_allclose(maps.local_distance, tensors['head_in_last3'][i, ..., 2], atol=1e-3)
     expected = tensors['logits'][i]
     np.testing.assert_allclose(logits, expected, atol=1e-3 * np.max(np.abs(expected)))
     assert np.mean(labels == tensors['labels'][i + 1]) >= 0.999
@@ -73,8 +72,9 @@ def run(graph, images, labels, objects):
   state = graph.initialize(embedding, labels, objects)
   for image in images[1:]:
     features, embedding = graph.extract(image)
-    *results, state = graph.step(features, embedding, state, objects, images[0].shape[:2])
-    outputs += [features, embedding, *results, *tf.nest.flatten(state)]
+    step = graph.step(features, embedding, state, objects, images[0].shape[:2])
+    state = step.state
+    outputs += [features, embedding, *tf.nest.flatten(step)]
   return outputs
 
 
@@ -118,7 +118,7 @@ def test_probabilities_are_fed_back_when_asked_for(frozen, rng):
   _, embedding = frozen.extract(images[0])
   state = frozen.initialize(embedding, labels, 2)
   features, embedding = frozen.extract(images[1])
-  _, logits, _, _, state = frozen.step(features, embedding, state, 2, (17, 25))
+  _, logits, _, state = frozen.step(features, embedding, state, 2, (17, 25))
   np.testing.assert_allclose(state.previous.probabilities, tf.nn.softmax(logits, axis=0), atol=1e-6)
 
 
@@ -146,7 +146,7 @@ def test_a_cap_on_reference_pixels_is_that_of_matching(rng):
   ]
   np.testing.assert_array_equal(distances[0], distances[1])
   assert np.max(distances[0] - distances[2]) > 1e-2
-  references = graph_lib.References(embeddings[:1], small[tf.newaxis])
+  references = contract.References(embeddings[:1], small[tf.newaxis])
   restored = functions.trace_restore(references, state.previous, 2)
   np.testing.assert_array_equal(restored.reference.rows, state.reference.rows)
 
@@ -175,7 +175,7 @@ def test_a_bfloat16_model_matches_in_bfloat16_at_inference_only(tiny_model, rng)
     assert 1e-5 < np.abs(rounded - exact).max() < 0.02
 
 
-def test_unused_distances_are_empty(rng):
+def test_unused_distances_are_none(rng):
   keras.utils.set_random_seed(4)
   graph = graph_lib.InferenceGraph(
     feelvos.Feelvos(
@@ -190,8 +190,11 @@ def test_unused_distances_are_empty(rng):
     )
   )
   images = rng.integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
-  outputs = run(graph, images, np.ones([9, 9], np.int32), 2)
-  assert outputs[4].shape == outputs[5].shape == (0, 0, 0)
+  sizes = graph.frame_geometry((9, 9))
+  state = graph.begin(images[0], np.ones([9, 9], np.int32), 2, sizes)
+  maps = graph.advance(images[1], state, 2, sizes).maps
+  assert maps.global_distance is None and maps.local_distance is None
+  assert maps.previous_prediction.shape == (2, 3, 3)
 
 
 def vanishing(*pixels, size=(33, 49)):
@@ -204,7 +207,7 @@ def vanishing(*pixels, size=(33, 49)):
 def test_objects_that_sampling_misses_get_one_position():
   labels = vanishing((5, 6), (17, 30), (31, 47))
   assert not np.any(geometry.shrink_labels(labels))  # What nearest neighbour leaves of them.
-  small = graph_lib.shrink_object_labels(tf.constant(labels), 4).numpy()
+  small = geometry.shrink_object_labels(tf.constant(labels), 4).numpy()
   assert [tuple(np.argwhere(small == i)[0]) for i in (1, 2, 3)] == [(1, 2), (4, 8), (8, 12)]
   assert np.count_nonzero(small) == 3
 
@@ -212,14 +215,14 @@ def test_objects_that_sampling_misses_get_one_position():
 def test_objects_that_sampling_meets_are_left_alone(rng):
   labels = tf.constant(rng.integers(0, 3, (33, 49)), tf.int32)
   np.testing.assert_array_equal(
-    graph_lib.shrink_object_labels(labels, 3), geometry.shrink_labels(labels)
+    geometry.shrink_object_labels(labels, 3), geometry.shrink_labels(labels)
   )
 
 
 def test_an_object_that_is_not_in_the_mask_stays_absent():
   labels = np.zeros([9, 9], np.int32)
   labels[:, 4:] = 1
-  small = graph_lib.shrink_object_labels(tf.constant(labels), 3).numpy()
+  small = geometry.shrink_object_labels(tf.constant(labels), 3).numpy()
   assert set(np.unique(small)) == {0, 1}
 
 

@@ -11,7 +11,7 @@ from feelvos_tf.deeplab import layers
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import feelvos
-from feelvos_tf.model import geometry
+from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.saved_model import version_folder
 
@@ -40,16 +40,26 @@ def with_options(model, **options):
 )
 def test_sizes(size, limits, expected):
   options = FeelvosOptions(internal_size=480, internal_scale_limits=limits)
-  assert tuple(geometry.working_size(size, options).numpy()) == expected
-  assert tuple(geometry.network_size(size, options).numpy()) == expected
+  sizes = FrameGeometry.of(size, options)
+  assert (sizes.internal, sizes.working, sizes.network) == (size, expected, expected)
+  in_graph = FrameGeometry.of(tf.constant(size), options)
+  assert tuple(in_graph.working.numpy()) == tuple(in_graph.network.numpy()) == expected
   on_grid = FeelvosOptions(internal_size=480, internal_scale_limits=limits, frame_grid=16)
-  np.testing.assert_array_equal(
-    geometry.network_size(size, on_grid), geometry.on_grid(expected, 16)
-  )
+  alone = FrameGeometry.of(expected, FeelvosOptions(frame_grid=16))
+  assert FrameGeometry.of(size, on_grid).network == alone.network
 
 
 def test_without_the_option_frames_stay_as_they_are():
-  assert tuple(geometry.working_size(tf.constant((48, 80)), FeelvosOptions()).numpy()) == (48, 80)
+  assert FrameGeometry.of((48, 80), FeelvosOptions()).working == (48, 80)
+
+
+def test_sizes_in_a_graph_are_those_outside():
+  """Of all sides, so that an exported model works at the sizes of the segmenter."""
+  options = FeelvosOptions(internal_size=480, internal_scale_limits=(0.25, 4.0))
+  for short in range(200, 700, 7):
+    size = (short, 2 * short + 35)
+    in_graph = FrameGeometry.of(tf.constant(size), options).working
+    assert tuple(in_graph.numpy()) == FrameGeometry.of(size, options).working
 
 
 @pytest.fixture(scope='module')

@@ -46,7 +46,7 @@ def merged_by_hand(graph, clip, shown, merge):
       frames, labels = frames[:, :, ::-1], labels[:, ::-1]
     frames = frames.astype(np.uint8)
     state = graph.initialize(graph.extract(frames[0])[1], labels, 3)
-    logits = graph.step(*graph.extract(frames[1]), state, 3, (1, 1))[1]
+    logits = graph.step(*graph.extract(frames[1]), state, 3, (1, 1)).logits
     logits = geometry.enlarge_logits(logits, size).numpy()
     found.append(logits[:, :, ::-1] if mirrored else logits)
   return merge(found)
@@ -160,9 +160,11 @@ def test_soft_maps_are_those_of_the_merged_result(copying_model, rng):
   images = rng.integers(0, 256, (2, 65, 97, 3), dtype=np.uint8)
   labels = np.zeros((65, 97), np.int32)
   labels[20:50, 30:60] = 1
-  _, logits, _, _, state = graph.advance(images[1], graph.begin(images[0], labels, 2), 2, (65, 97))
-  soft = tf.nn.softmax(logits, axis=0).numpy()
-  told = [one.previous.probabilities.numpy() for one in state.states]
+  sizes = graph.frame_geometry((65, 97))
+  state = graph.begin(images[0], labels, 2, sizes)
+  step = graph.advance(images[1], state, 2, sizes)
+  soft = tf.nn.softmax(step.logits, axis=0).numpy()
+  told = [one.previous.probabilities.numpy() for one in step.state.states]
   np.testing.assert_allclose(told[1], soft, atol=1e-6)
   np.testing.assert_allclose(told[3], soft[..., ::-1], atol=1e-6)
   small = geometry.enlarge_logits(soft, told[0].shape[1:]).numpy()

@@ -12,6 +12,7 @@ from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import feelvos
+from feelvos_tf.model import geometry
 from feelvos_tf.model import weights
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.saved_model import version_folder
@@ -139,8 +140,9 @@ def test_a_neutral_input_is_neutral_for_the_others_too(rng):
 
 
 def logits_of(graph, frames, labels, objects):
-  state = graph.begin(frames[0], labels, objects)
-  return np.stack([graph.advance(f, state, objects, SIZE)[1] for f in frames[1:]])
+  sizes = graph.frame_geometry(SIZE)
+  state = graph.begin(frames[0], labels, objects, sizes)
+  return np.stack([graph.advance(f, state, objects, sizes).logits for f in frames[1:]])
 
 
 def test_the_order_of_objects_does_not_matter(graph, clip):
@@ -157,7 +159,7 @@ def test_frozen_graph_equals_the_eager_model(model, graph, clip):
   frames, mask = clip
   labels = np.searchsorted([0, 5, 7, 200], mask).astype(np.int32)
   features, embedding = model.extract(frames[:2])
-  small = graph_lib.shrink_object_labels(labels, 4)
+  small = geometry.shrink_object_labels(labels, 4)
   maps = model.match(
     embedding[1],
     model.prepare_reference(embedding[0], small, 4),

@@ -5,9 +5,9 @@ import types
 import pytest
 
 from feelvos_tf.inference import speed
-from feelvos_tf.inference.options import internal_size
 from feelvos_tf.inference.options import pixels_shown
 from feelvos_tf.inference.options import SegmenterOptions
+from feelvos_tf.model import frame_size
 from feelvos_tf.runtime.estimate import Estimate
 
 
@@ -45,4 +45,4 @@ def test_pixels_shown():
   assert pixels_shown((480, 854), SegmenterOptions()) == 480 * 854
   options = SegmenterOptions(max_internal_size=427, image_pyramid=(1.0, 2.0), flip=True)
   assert pixels_shown((480, 854), options) == 240 * 427 * 5 * 2
-  assert internal_size((1, 1000), 100) == (1, 100)
+  assert frame_size.at_most((1, 1000), 100) == (1, 100)

@@ -1,5 +1,6 @@
 """State bytes: round trip, exact layout, and refusal of everything that is not a state."""
 
+import dataclasses
 import struct
 
 import keras
@@ -7,11 +8,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from feelvos_tf.inference.contract import References
+from feelvos_tf.model.feelvos import PreviousFrame
+from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import state_bytes
 
 KEY = b'12345678'
 CHANNELS = 6
+OPTIONS = FeelvosOptions(embedding_dimension=CHANNELS)
 H4, W4 = 3, 4
 HEADER = 8 + 8 + 10 * 4
 REFERENCES = 2
@@ -25,22 +30,23 @@ def state(rng):
     tf.constant([10, 16]),
     tf.constant([0, 7, 255], tf.uint8),
     tf.constant(png_in_graph.DAVIS_PALETTE_CHUNK),
-    tf.constant(labels[:REFERENCES]),
-    tf.constant(labels[REFERENCES]),
-    tf.constant(embeddings[:REFERENCES]),
-    tf.constant(embeddings[REFERENCES]),
-    tf.constant(rng.uniform(0, 1, (3, H4, W4)), tf.float32),
+    References(tf.constant(embeddings[:REFERENCES]), tf.constant(labels[:REFERENCES])),
+    PreviousFrame(
+      tf.constant(embeddings[REFERENCES]),
+      tf.constant(labels[REFERENCES]),
+      tf.constant(rng.uniform(0, 1, (3, H4, W4)), tf.float32),
+    ),
   )
 
 
-def pack(state, soft=False):
-  return tf.function(lambda: state_bytes.pack(state, KEY, soft))().numpy()
+def pack(state, options=OPTIONS):
+  return tf.function(lambda: state_bytes.pack(state, KEY, options))().numpy()
 
 
 @pytest.fixture(scope='module')
 def unpack():
   function = tf.function(
-    lambda data: state_bytes.unpack(data, KEY, CHANNELS, False),
+    lambda data: state_bytes.unpack(data, KEY, OPTIONS),
     input_signature=[tf.TensorSpec([], tf.string)],
   )
   return lambda data: function(tf.constant(data))
@@ -54,31 +60,41 @@ def sign(body):
 
 def test_round_trip(state, unpack):
   found = unpack(pack(state))
-  for name in ('size', 'object_ids', 'palette', 'reference_labels', 'previous_labels'):
+  for name in ('size', 'object_ids', 'palette'):
     assert np.array_equal(getattr(found, name), getattr(state, name)), name
-  for name in ('reference_embeddings', 'previous_embedding'):
-    np.testing.assert_array_equal(
-      getattr(found, name), tf.cast(tf.cast(getattr(state, name), tf.bfloat16), tf.float32)
-    )
-  one_hot = state.previous_labels.numpy() == np.arange(3)[:, None, None]
-  np.testing.assert_array_equal(found.probabilities, one_hot)
+  for read, written in (
+    (found.references.labels, state.references.labels),
+    (found.previous.labels, state.previous.labels),
+    (found.references.embeddings, rounded(state.references.embeddings)),
+    (found.previous.embedding, rounded(state.previous.embedding)),
+  ):
+    np.testing.assert_array_equal(read, written)
+  one_hot = state.previous.labels.numpy() == np.arange(3)[:, None, None]
+  np.testing.assert_array_equal(found.previous.probabilities, one_hot)
+
+
+def rounded(embeddings):
+  return tf.cast(tf.cast(embeddings, tf.bfloat16), tf.float32)
 
 
 def test_reference_pixels_without_an_object_are_kept(state, unpack):
-  labels = state.reference_labels.numpy()
+  labels = state.references.labels.numpy()
   labels[0, 0, 0] = 255  # A correction took it from its object.
-  found = unpack(pack(state._replace(reference_labels=tf.constant(labels))))
-  np.testing.assert_array_equal(found.reference_labels, labels)
-  previous = state.previous_labels.numpy()
-  previous[0, 0] = 255
+  references = state.references._replace(labels=tf.constant(labels))
+  found = unpack(pack(state._replace(references=references)))
+  np.testing.assert_array_equal(found.references.labels, labels)
+  labels = state.previous.labels.numpy()
+  labels[0, 0] = 255
+  previous = state.previous._replace(labels=tf.constant(labels))
   with pytest.raises(tf.errors.InvalidArgumentError, match='values that no state can have'):
-    unpack(pack(state._replace(previous_labels=tf.constant(previous))))
+    unpack(pack(state._replace(previous=previous)))
 
 
 def test_soft_maps_are_kept_exactly(state):
-  data = pack(state, soft=True)
-  found = tf.function(lambda: state_bytes.unpack(data, KEY, CHANNELS, True))()
-  np.testing.assert_array_equal(found.probabilities, state.probabilities)
+  soft = dataclasses.replace(OPTIONS, previous_prediction='probabilities')
+  data = pack(state, soft)
+  found = tf.function(lambda: state_bytes.unpack(data, KEY, soft))()
+  np.testing.assert_array_equal(found.previous.probabilities, state.previous.probabilities)
 
 
 def test_layout_is_as_documented(state):
@@ -102,7 +118,7 @@ def test_layout_is_as_documented(state):
   start = HEADER + 3 + len(palette)
   np.testing.assert_array_equal(
     np.frombuffer(data[start : start + REFERENCES * H4 * W4], np.uint8).reshape(-1, H4, W4),
-    state.reference_labels,
+    state.references.labels,
   )
   assert len(data) == start + (REFERENCES + 1) * H4 * W4 * (1 + 2 * CHANNELS) + 8
   assert sign(data[:-8]) == data
@@ -167,16 +183,16 @@ def made_up(state, **changes):
 
 
 def test_made_up_values_are_refused(state, unpack):
-  bad_embedding = np.array(state.previous_embedding)
+  bad_embedding = np.array(state.previous.embedding)
   bad_embedding[0, 0, 0] = np.nan
   for changes in (
-    {'previous_labels': tf.fill([H4, W4], 3)},
-    {'reference_labels': tf.fill([REFERENCES, H4, W4], 3)},
+    {'previous': state.previous._replace(labels=tf.fill([H4, W4], 3))},
+    {'references': state.references._replace(labels=tf.fill([REFERENCES, H4, W4], 3))},
     {'object_ids': tf.constant([0, 9, 9], tf.uint8)},
     {'object_ids': tf.constant([1, 2, 3], tf.uint8)},
     {'palette': tf.constant(b'\0' * 40)},
     {'palette': tf.constant(b'')},
-    {'previous_embedding': tf.constant(bad_embedding)},
+    {'previous': state.previous._replace(embedding=tf.constant(bad_embedding))},
   ):
     with pytest.raises(tf.errors.InvalidArgumentError, match='values that no state can have'):
       unpack(made_up(state, **changes))

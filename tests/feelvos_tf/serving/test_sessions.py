@@ -7,8 +7,8 @@ import tensorflow as tf
 from feelvos_tf import matching
 from feelvos_tf.datasets import masks
 from feelvos_tf.inference import contradiction
-from feelvos_tf.inference import graph
 from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.model import geometry
 
 from .conftest import ids_of
 from .conftest import png
@@ -80,7 +80,7 @@ def test_distance_is_the_smallest_to_any_reference(small_graph, video):
   # The second mask contradicts the first: those pixels are nobody's in the first reference.
   kept = segmenter.snapshot().references.labels
   for image, one, labels in zip(frames, given, kept):
-    whole = graph.shrink_object_labels(np.searchsorted((0, 3, 200), one).astype(np.int32), 3)
+    whole = geometry.shrink_object_labels(np.searchsorted((0, 3, 200), one).astype(np.int32), 3)
     assert set(np.unique(labels[labels != np.asarray(whole)])) <= {contradiction.NO_LABEL}
     bank = matching.prepare_reference(small_graph.extract(image)[1], labels, 3)
     distances.append(np.asarray(matching.global_matching(query, bank, 3)))
@@ -211,6 +211,5 @@ def test_the_segmenter_runs_on_an_exported_model(server, segmenter, video):
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-4)
     np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-4)
   assert exported.memory_bytes == segmenter.memory_bytes
-  limited.start(frames[0], mask)
-  with pytest.raises(ValueError, match='labels of the size of the frame'):
-    limited.step(frames[1])
+  with pytest.raises(ValueError, match='segments frames as they are, .*max_internal_size is 32'):
+    limited.start(frames[0], mask)

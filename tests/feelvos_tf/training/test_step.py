@@ -20,6 +20,7 @@ import tensorflow as tf
 from feelvos_tf import matching
 from feelvos_tf.deeplab import DeepLabV3Plus
 from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.training import losses
@@ -304,7 +305,7 @@ def test_matching_loss_is_added_for_every_current_frame(tiny_model, rng):
   )
   embeddings = tiny_model.extract(batch['images'][0])[1]
   bank = tiny_model.prepare_reference(
-    embeddings[0], losses.shrink_labels(batch['labels'][0, :1], embeddings.shape[1:3])[0], 3
+    embeddings[0], geometry.shrink_labels(batch['labels'][0, :1], embeddings.shape[1:3])[0], 3
   )
   distances = tf.stack([matching.global_matching(e, bank, 3) for e in embeddings[2:]])
   added = losses.matching_cross_entropy(distances, batch['labels'][0, 2:])

@@ -1,0 +1,168 @@
+"""What a graph of inference takes and returns, by name.
+
+`VideoSegmenter` runs on any `Graph`: `graph.InferenceGraph` (a model), `views.Views` (several
+scales), `baselines.GlobalMatching`, and `exported_model.ExportedModel`, which is a `SavingGraph`.
+"""
+
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf import matching
+from feelvos_tf.model.feelvos import Maps
+from feelvos_tf.model.feelvos import PreviousFrame
+from feelvos_tf.model.geometry import FrameGeometry
+
+_Fields = TypeVar('_Fields', bound=tuple)
+
+
+def to_named(prefix: str, fields: NamedTuple) -> dict[str, tf.Tensor]:
+  """A named tuple's tensors as a dict, `<prefix>_<field>` each; names of an exported model."""
+  return {f'{prefix}_{name}': value for name, value in fields._asdict().items()}
+
+
+def from_named(kind: type[_Fields], prefix: str, named: dict[str, tf.Tensor]) -> _Fields:
+  """The named tuple `kind` of a dict that has `to_named`'s names; others are left alone."""
+  return kind(**{name: named[f'{prefix}_{name}'] for name in kind._fields})
+
+
+class State(NamedTuple):
+  """What is remembered between frames; its size depends on the frame's size only.
+
+  Attributes:
+    reference: `matching.ReferenceBank` of the reference frames.
+    previous: `PreviousFrame`.
+  """
+
+  reference: matching.ReferenceBank
+  previous: PreviousFrame
+
+  def to_named(self) -> dict[str, tf.Tensor]:
+    """All tensors: `reference_rows`, ..., `previous_embedding`, ..."""
+    return {**to_named('reference', self.reference), **to_named('previous', self.previous)}
+
+  @classmethod
+  def from_named(cls, named: dict[str, tf.Tensor]) -> 'State':
+    """The state of a dict with the names of `to_named`."""
+    return cls(
+      from_named(matching.ReferenceBank, 'reference', named),
+      from_named(PreviousFrame, 'previous', named),
+    )
+
+
+class References(NamedTuple):
+  """Frames whose masks were given, as they are kept to build a bank of them and later ones.
+
+  Attributes:
+    embeddings: float32 [references, h4, w4, embedding_dimension].
+    labels: int32 [references, h4, w4], object index.
+  """
+
+  embeddings: tf.Tensor
+  labels: tf.Tensor
+
+
+class Snapshot(NamedTuple):
+  """What a `VideoSegmenter` knows of its video; `VideoSegmenter.restore` goes on from it.
+
+  Attributes:
+    size: (height, width) of the frames.
+    object_ids: ids of the channels, 0 first, ascending.
+    references: `References`.
+    state: `State`.
+  """
+
+  size: tuple[int, int]
+  object_ids: tuple[int, ...]
+  references: References
+  state: State
+
+
+class Step(NamedTuple):
+  """One segmented frame.
+
+  Attributes:
+    labels: int32 [height, width], object index.
+    logits: float32 [objects, h4, w4].
+    maps: `Maps`, the head's inputs of this frame; None for an input that is not there.
+    state: the state after this frame.
+  """
+
+  labels: tf.Tensor
+  logits: tf.Tensor
+  maps: Maps
+  state: Any
+
+
+class Graph(Protocol):
+  """The arithmetic of a video: a state after the frame with the mask, then frame by frame."""
+
+  def frame_geometry(
+    self, size: tuple[int, int], max_internal_size: int | None = None
+  ) -> FrameGeometry:
+    """Sizes of a video's frames of (height, width) `size`.
+
+    Raises:
+      ValueError: this graph cannot segment at `max_internal_size`.
+    """
+
+  def begin(
+    self,
+    frame: np.ndarray,
+    labels: np.ndarray,
+    num_objects: int,
+    geometry: FrameGeometry,
+    references: References | None = None,
+  ) -> Any:
+    """State after a frame whose mask is given.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB, of size `geometry.internal`.
+      labels: int32 [height, width], object index, of that size.
+      num_objects: int, background included.
+      geometry: of `frame_geometry`.
+      references: `References` to match with in addition to this frame; None for the first frame.
+
+    Returns:
+      State; its `previous` has the frame's own embedding and labels.
+
+    Raises:
+      ValueError: references are given and this graph takes none.
+    """
+
+  def advance(
+    self, frame: np.ndarray, state: Any, num_objects: int, geometry: FrameGeometry
+  ) -> Step:
+    """Segments a frame.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB, of size `geometry.internal`.
+      state: after the frame before.
+      num_objects: int, background included.
+      geometry: of `frame_geometry`.
+
+    Returns:
+      `Step` with labels of size `geometry.frame`.
+    """
+
+
+class SavingGraph(Graph, Protocol):
+  """A graph that also packs the state of a video into bytes."""
+
+  keeps_state: bool  # whether it can
+
+  def save(self, snapshot: Snapshot, palette_chunk: bytes) -> bytes:
+    """State bytes of a video.
+
+    Args:
+      snapshot: `Snapshot`.
+      palette_chunk: bytes of the PLTE chunk that masks get.
+    """
+
+  def restore(self, state_bytes: bytes) -> tuple[Snapshot, bytes]:
+    """`Snapshot` and PLTE chunk of state bytes.
+
+    Raises:
+      tf.errors.InvalidArgumentError: not a state, damaged, of another version or another model.
+    """
