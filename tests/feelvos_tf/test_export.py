@@ -19,6 +19,7 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.inference import contradiction
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import precision as precision_lib
@@ -350,6 +351,7 @@ def test_corrections_equal_the_segmenter(signatures, graph, video):
   segmenter = VideoSegmenter(graph)
   segmenter.start(frames[0], mask)
   segmenter.correct(frames[2], corrected)
+  kept = segmenter.snapshot().references.labels[:1]
   expected = segmenter.step(frames[3]).mask
   ids = np.array([0, 3, 100, 200], np.uint8)
   state = signatures['initialize'](
@@ -357,12 +359,15 @@ def test_corrections_equal_the_segmenter(signatures, graph, video):
     num_objects=tf.constant(4),
     labels=tf.constant(np.searchsorted(ids, mask).astype(np.int32)),
   )
+  # What the second mask contradicts is nobody's in the first reference.
+  whole = state['previous_labels'].numpy()[np.newaxis]
+  assert set(np.unique(kept[kept != whole])) == {contradiction.NO_LABEL}
   given = dict(
     image=tf.constant(frames[2]),
     num_objects=tf.constant(4),
     labels=tf.constant(np.searchsorted(ids, corrected).astype(np.int32)),
     reference_embeddings=state['previous_embedding'][tf.newaxis],
-    reference_labels=state['previous_labels'][tf.newaxis],
+    reference_labels=tf.constant(kept),
   )
   state = signatures['correct'](**given)
   result = signatures['step'](image=tf.constant(frames[3]), num_objects=tf.constant(4), **state)
