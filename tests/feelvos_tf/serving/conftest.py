@@ -211,3 +211,20 @@ class SessionClient:
 def open_session(client, video):
   """Function that opens a session of `video` and returns a `SessionClient`."""
   return lambda **fields: SessionClient(client, video[0][0], video[1], **fields)
+
+
+@pytest.fixture
+def held(server, monkeypatch):
+  """(event that is set when a frame is being decoded, event that lets it go on; set at first)."""
+  begun, go_on = threading.Event(), threading.Event()
+  go_on.set()
+  decode = server.services.decoder.frame
+
+  def wait(data):
+    begun.set()
+    assert go_on.wait(60)
+    return decode(data)
+
+  monkeypatch.setattr(server.services.decoder, 'frame', wait)
+  yield begun, go_on
+  go_on.set()

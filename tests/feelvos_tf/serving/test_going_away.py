@@ -165,23 +165,6 @@ def test_a_function_that_fails_stops_no_other():
     assert int(works(tf.constant(1))['y']) == 2
 
 
-@pytest.fixture
-def held(server, monkeypatch):
-  """(event that is set when a frame is being decoded, event that lets it go on)."""
-  begun, go_on = threading.Event(), threading.Event()
-  go_on.set()
-  decode = server.services.decoder.frame
-
-  def wait(data):
-    begun.set()
-    assert go_on.wait(60)
-    return decode(data)
-
-  monkeypatch.setattr(server.services.decoder, 'frame', wait)
-  yield begun, go_on
-  go_on.set()
-
-
 def test_frames_of_a_client_that_has_gone_are_not_taken(server, client, open_session, video, held):
   begun, go_on = held
   session = open_session()

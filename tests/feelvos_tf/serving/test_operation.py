@@ -23,25 +23,8 @@ from .conftest import SessionClient
 from .test_bad_input import error_of
 
 
-@pytest.fixture
-def blocked(server, monkeypatch):
-  """(event that is set when a frame is being decoded, event that lets it go on)."""
-  begun, go_on = threading.Event(), threading.Event()
-  decode = server.services.decoder.frame
-
-  def wait(data):
-    begun.set()
-    assert go_on.wait(60)
-    return decode(data)
-
-  monkeypatch.setattr(server.services.decoder, 'frame', wait)
-  yield begun, go_on
-  go_on.set()
-
-
-def test_the_server_answers_while_models_run(client, server, open_session, video, blocked):
-  begun, go_on = blocked
-  go_on.set()
+def test_the_server_answers_while_models_run(client, server, open_session, video, held):
+  begun, go_on = held
   session, other = open_session(), open_session()
   go_on.clear()
   begun.clear()
@@ -66,9 +49,8 @@ def test_the_server_answers_while_models_run(client, server, open_session, video
   error_of(other.send(video[0][1]), 410)
 
 
-def test_closing_waits_for_the_running_frame(client, open_session, video, blocked):
-  begun, go_on = blocked
-  go_on.set()
+def test_closing_waits_for_the_running_frame(client, open_session, video, held):
+  begun, go_on = held
   session = open_session()
   go_on.clear()
   begun.clear()
