@@ -7,6 +7,7 @@ listens on 127.0.0.1, port 8501 for HTTP and 8500 for gRPC. docs/serving.md desc
 """
 
 import dataclasses
+import importlib
 import ipaddress
 import json
 import os
@@ -47,12 +48,29 @@ _SECONDS = {
   'body_seconds': 'Time for the body of a request, and one second more for every 1000 bytes.',
   'file_system_poll_wait_seconds': 'Time between two looks for new versions.',
 }
+_TEXTS = {
+  'model_config_file': 'File with the models to serve, in the text format of TensorFlow Serving; '
+  'instead of --model_dir.'
+}
 
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string(
     'model_dir', None, 'Folder of <name>/<version>/ exports, or one <name> folder.'
+  )
+  for name, text in _TEXTS.items():
+    flags.DEFINE_string(name, getattr(_DEFAULTS, name), text)
+  flags.DEFINE_float(
+    'model_config_file_poll_wait_seconds',
+    _DEFAULTS.model_config_file_poll_wait_seconds,
+    'Time between two looks at that file; 0 looks once.',
+    0.0,
+  )
+  flags.DEFINE_string(
+    'monitoring_config_file',
+    None,
+    'File that gives a further path for metrics, in the text format of TensorFlow Serving.',
   )
   flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for all.')
   flags.DEFINE_multi_string(
@@ -70,6 +88,17 @@ def define_flags():
   flags.DEFINE_integer('port', 8501, 'Port for HTTP; 0 takes a free one.', 0, 65535)
   flags.DEFINE_integer(
     'grpc_port', 8500, 'Port for gRPC; 0 takes a free one, -1 has no gRPC.', -1, 65535
+  )
+  flags.DEFINE_string('grpc_socket_path', '', 'Unix socket for gRPC, in addition to the port.')
+  flags.DEFINE_string('tls_cert', None, 'Certificate, PEM: HTTPS, and gRPC with TLS.')
+  flags.DEFINE_string('tls_key', None, 'Its private key, PEM.')
+  flags.DEFINE_string(
+    'tls_client_ca', None, 'Authority, PEM, that the certificates of clients have to come from.'
+  )
+  flags.DEFINE_string(
+    'ssl_config_file',
+    None,
+    'File with all of these instead, in the text format of TensorFlow Serving.',
   )
   flags.DEFINE_string(
     'token_file',
@@ -90,28 +119,29 @@ def define_flags():
 def main():
   """Checks flags, loads models, serves until SIGTERM or SIGINT."""
   options = read_options()
-  version_folders.find_models(options.model_dir)
+  models_to_serve(options)
+  encryption = read_tls()
   # TensorFlow takes seconds to import; wrong flags and folders are reported before.
   start_tensorflow()
-  try:
-    from feelvos_tf.serving import run
-  except ImportError as error:
-    raise ValueError(
-      f"{error.name} is missing; install it with pip install '.[serving]'."
-    ) from error
-  from feelvos_tf.serving import services as services_lib
+  run, services_lib = _imported('run'), _imported('services')
 
   logging.set_verbosity(logging.WARNING)
   # What is unusual about a request's files is no news to the operator.
   warnings.simplefilter('ignore', data_warning.DataWarning)
   services = services_lib.Services(options)
   server, sockets, http_port, grpc_port = run.build_server(
-    services, port(), None if FLAGS.grpc_port < 0 else FLAGS.grpc_port, FLAGS.grace_seconds
+    services,
+    port(),
+    None if FLAGS.grpc_port < 0 else FLAGS.grpc_port,
+    FLAGS.grace_seconds,
+    encryption,
+    FLAGS.grpc_socket_path,
   )
   names = ', '.join(f'{name} {number}' for name, number in services.models.names().items())
   host = f'[{FLAGS.host}]' if ':' in FLAGS.host else FLAGS.host
+  scheme = 'https' if encryption else 'http'
   print(
-    f'Serving {names} at http://{host}:{http_port}'
+    f'Serving {names} at {scheme}://{host}:{http_port}'
     + (f' and gRPC at {host}:{grpc_port}' if grpc_port else ''),
     flush=True,
   )
@@ -181,19 +211,25 @@ def read_options():
   Raises:
     UsageError, ValueError, FileNotFoundError: a flag or the token file is wrong.
   """
-  if not FLAGS.model_dir:
+  if not FLAGS.model_dir and not FLAGS.model_config_file:
     raise command_line.UsageError('--model_dir is missing.')
+  if FLAGS.model_dir and FLAGS.model_config_file:
+    raise command_line.UsageError('give --model_dir or --model_config_file, not both.')
   values = {
     name: FLAGS[name].value
     for name in (
-      'model_dir',
       'host',
       'enable_model_warmup',
+      'model_config_file_poll_wait_seconds',
+      *_TEXTS,
       *_NUMBERS,
       *_NUMBERS_FROM_ZERO,
       *_SECONDS,
     )
   }
+  values['model_dir'] = FLAGS.model_dir or ''
+  if FLAGS.monitoring_config_file:
+    values['metrics_path'] = _config_files().read_metrics_path(FLAGS.monitoring_config_file)
   values['allowed_hosts'] = tuple(FLAGS.allowed_host)
   values['allowed_origins'] = tuple(FLAGS.allowed_origin)
   token = _token()
@@ -201,6 +237,53 @@ def read_options():
     return dataclasses.replace(_DEFAULTS, token=token, **values)
   except ValueError as error:
     raise command_line.UsageError(f'--{error}') from error
+
+
+def models_to_serve(options):
+  """List of `ServedModel` of `ServingOptions`.
+
+  Raises:
+    FileNotFoundError, ValueError: the folder or the file with models is missing or wrong.
+  """
+  if options.model_config_file:
+    return _config_files().read_models(options.model_config_file)
+  return version_folders.find_models(options.model_dir)
+
+
+def read_tls():
+  """`Tls` of the flags; None if there are none.
+
+  Raises:
+    UsageError, FileNotFoundError, ValueError: flags or files are missing or wrong.
+  """
+  given = FLAGS.tls_cert, FLAGS.tls_key
+  if FLAGS.ssl_config_file:
+    if any(given) or FLAGS.tls_client_ca:
+      raise command_line.UsageError('--ssl_config_file has what the --tls flags say; give one.')
+    return _config_files().read_tls(FLAGS.ssl_config_file)
+  if not any(given) and not FLAGS.tls_client_ca:
+    return None
+  if not all(given):
+    raise command_line.UsageError('--tls_cert and --tls_key belong together.')
+  return _imported('tls').read(*given, FLAGS.tls_client_ca or '')
+
+
+def _config_files():
+  return _imported('config_files')
+
+
+def _imported(name):
+  """A module of the server.
+
+  Raises:
+    ValueError: its packages are missing.
+  """
+  try:
+    return importlib.import_module(f'feelvos_tf.serving.{name}')
+  except ImportError as error:
+    raise ValueError(
+      f"{error.name} is missing; install it with pip install '.[serving]'."
+    ) from error
 
 
 def port() -> int:

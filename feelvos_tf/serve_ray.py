@@ -17,7 +17,6 @@ from absl import flags
 
 from feelvos_tf import serve
 from feelvos_tf.runtime import command_line
-from feelvos_tf.serving import version_folders
 
 FLAGS = flags.FLAGS
 
@@ -42,10 +41,13 @@ def define_flags():
 
 def main():
   """Checks flags, starts Ray and the replicas, serves until SIGTERM or SIGINT."""
-  if FLAGS['grpc_port'].present:
-    raise command_line.UsageError('--grpc_port: replicas have no gRPC; use feelvos_tf.serve.')
+  for name in ('grpc_port', 'grpc_socket_path'):
+    if FLAGS[name].present:
+      raise command_line.UsageError(f'--{name}: replicas have no gRPC; use feelvos_tf.serve.')
   options = serve.read_options()
-  models = version_folders.find_models(options.model_dir)
+  if serve.read_tls():
+    raise command_line.UsageError('replicas have no TLS; put a proxy in front.')
+  models = serve.models_to_serve(options)
   _close_ray_to_others()
   try:
     from feelvos_tf.serving import ray_app

@@ -100,6 +100,7 @@ def _lifespan(services, grpc_server, grpc_grace):
     del app
     tasks = [
       asyncio.ensure_future(_watch_models(services)),
+      asyncio.ensure_future(_watch_model_config(services)),
       asyncio.ensure_future(_evict(services)),
     ]
     if grpc_server is not None:
@@ -217,6 +218,23 @@ async def _watch_models(services):
       await asyncio.to_thread(services.models.refresh)
     except Exception:
       _log.exception('looking for new versions failed')
+
+
+async def _watch_model_config(services):
+  """Serves what the file with the models says, whenever it has changed."""
+  seconds = services.options.model_config_file_poll_wait_seconds
+  said = ''
+  while seconds and services.options.model_config_file:
+    await asyncio.sleep(seconds)
+    try:
+      await asyncio.to_thread(services.read_model_config)
+      said = ''
+    except (OSError, ValueError) as error:
+      if str(error) != said:
+        _log.warning('the models stay as they are: %s', error)
+      said = str(error)
+    except Exception:
+      _log.exception('looking at the models failed')
 
 
 async def _evict(services):

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2
+from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
@@ -31,12 +32,14 @@ _CONNECTIONS = (
 _log = logging.getLogger(__name__)
 
 
-def build_server(services, address):
+def build_server(services, address, tls=None, socket_path=''):
   """A gRPC server that is bound and has to be started.
 
   Args:
     services: `Services`.
     address: 'host:port'; port 0 takes a free one.
+    tls: `Tls`; None has no encryption.
+    socket_path: of a Unix socket to listen on in addition, without TLS; '' has none.
 
   Returns:
     (`grpc.Server`, port).
@@ -62,7 +65,16 @@ def build_server(services, address):
   model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(services), server)
   grpc_health.add(server, services)
   try:
-    return server, server.add_insecure_port(address)
+    if socket_path:
+      server.add_insecure_port(f'unix:{socket_path}')
+  except RuntimeError as error:
+    raise ValueError(
+      f'{socket_path}: gRPC cannot listen there; choose another --grpc_socket_path.'
+    ) from error
+  try:
+    if tls is None:
+      return server, server.add_insecure_port(address)
+    return server, server.add_secure_port(address, tls.credentials())
   except RuntimeError as error:
     raise ValueError(f'{address}: gRPC cannot listen there; choose another --grpc_port.') from error
 
@@ -98,7 +110,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
   def Predict(self, request, call):
     """See tensorflow_serving/apis/prediction_service.proto."""
     services = self.services
-    with services.models.leased(*_spec(request)) as version:
+    with (
+      services.metrics.tf_serving.request(request.model_spec.name, 'Predict', 'GRPC'),
+      services.models.leased(*_spec(services, request)) as version,
+    ):
       outputs = services.workers.run_blocking(self._run, version, request, call, call=call)
       response = predict_pb2.PredictResponse()
       response.model_spec.name = version.name
@@ -135,11 +150,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     for field in request.metadata_field:
       if field != _SIGNATURE_DEF:
         raise errors.invalid(f'Metadata field {field} is not supported')
-    return metadata(self.services, *_spec(request))
+    return metadata(self.services, *_spec(self.services, request))
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-  """GetModelStatus; HandleReloadConfigRequest is UNIMPLEMENTED: --model_dir is watched instead."""
+  """GetModelStatus and HandleReloadConfigRequest."""
 
   def __init__(self, services):
     self.services = services
@@ -148,7 +163,16 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
   def GetModelStatus(self, request, call):
     """See tensorflow_serving/apis/get_model_status.proto."""
     del call
-    return status(self.services, *_spec(request))
+    return status(self.services, *_spec(self.services, request))
+
+  @_answers
+  def HandleReloadConfigRequest(self, request, call):
+    """See tensorflow_serving/apis/model_service.proto; answers when the models are loaded."""
+    del call
+    self.services.reload_models(request.config)
+    response = model_management_pb2.ReloadConfigResponse()
+    response.status.SetInParent()
+    return response
 
 
 def metadata(services, name, number):
@@ -178,11 +202,11 @@ def status(services, name, number):
   return response
 
 
-def _spec(request):
+def _spec(services, request):
   """(name, version or None) of a request's ModelSpec; version 0 is how ovmsclient says "latest"."""
   if not request.HasField('model_spec'):
     raise errors.invalid('Missing ModelSpec')
   spec = request.model_spec
   if spec.version_label:
-    raise errors.invalid(f'Unrecognized servable version label: {spec.version_label}')
+    return spec.name, services.models.labelled(spec.name, spec.version_label)
   return spec.name, spec.version.value or None

@@ -2,6 +2,8 @@
 
 import prometheus_client
 
+from feelvos_tf.serving import tf_serving_metrics
+
 
 class Metrics:
   """Counters, gauges and histograms in a registry of their own.
@@ -13,6 +15,7 @@ class Metrics:
     segment_seconds: histogram, the model's part of it.
     predict_seconds: histogram by model and signature.
     sessions_opened, sessions_expired: counters.
+    tf_serving: `TfServingMetrics`.
   """
 
   def __init__(self):
@@ -48,6 +51,7 @@ class Metrics:
     self.sessions_expired = prometheus_client.Counter(
       'feelvos_sessions_expired', 'Sessions closed because nobody used them.', registry=registry
     )
+    self.tf_serving = tf_serving_metrics.TfServingMetrics(registry)
     self._sessions = prometheus_client.Gauge(
       'feelvos_sessions', 'Sessions open now.', registry=registry
     )

@@ -89,7 +89,11 @@ class ModelStore:
       ValueError: no model, or none that can be loaded.
     """
     with self._refreshing:
-      self._update(self._wanted())
+      wanted = self._wanted()
+      self._update(wanted)
+    for model in wanted:
+      if model.name not in self._versions:
+        _log.warning('%s is not served: no version in %s', model.name, model.folder)
     if not self.names():
       reasons = [v.error for numbers in self._versions.values() for v in numbers.values()]
       raise ValueError('; '.join(reasons) or 'no version of any model was found.')
@@ -187,8 +191,9 @@ class ModelStore:
     """Loads and unloads until what is wanted is served; returns the versions that were loaded."""
     loaded = []
     for model in models:
-      self._labels[model.name] = dict(model.labels)
       loaded += self._update_model(model)
+      served = self.served().get(model.name, ())
+      self._labels[model.name] = {label: n for label, n in model.labels if n in served}
     if self._configured is not None:
       for name in set(self._versions) - {model.name for model in models}:
         self._keep_only(name, ())

@@ -15,6 +15,10 @@ class ServingOptions:
 
   # Folder of <name>/<version>/ exports, or one <name> folder.
   model_dir: str = 'models'
+  # File with the models to serve instead, and seconds between two looks at it; 0 looks once. Flags of
+  # TensorFlow Serving.
+  model_config_file: str = ''
+  model_config_file_poll_wait_seconds: float = 0.0
   # Address or name to listen on; requests have to name it, or a loopback name, in their Host.
   host: str = '127.0.0.1'
   # Further names that requests may have in their Host; see `access.AccessCheck`.
@@ -58,6 +62,8 @@ class ServingOptions:
   enable_model_warmup: bool = True
   # Frames of one stream that are taken before the answer of the first.
   stream_queue: int = 4
+  # A further path for the metrics; '' has none.
+  metrics_path: str = ''
   # Name of this server among several behind one router; the ids of its sessions begin with it.
   replica: str = ''
 
@@ -75,7 +81,12 @@ class ServingOptions:
     ):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
-    for name in ('rest_api_timeout_in_ms', 'max_num_load_retries', 'load_retry_interval_micros'):
+    for name in (
+      'rest_api_timeout_in_ms',
+      'max_num_load_retries',
+      'load_retry_interval_micros',
+      'model_config_file_poll_wait_seconds',
+    ):
       if getattr(self, name) < 0:
         raise ValueError(f'{name} is {getattr(self, name)}; expected at least 0.')
     for name in ('idle_seconds', 'header_seconds', 'body_seconds', 'file_system_poll_wait_seconds'):

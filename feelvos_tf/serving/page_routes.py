@@ -67,13 +67,14 @@ def build_metrics_router(services):
   """The route for Prometheus."""
   router = fastapi.APIRouter()
 
-  @router.get('/metrics')
   async def metrics():
     """Metrics in Prometheus's text format."""
     services.metrics.set_versions(services.models.names())
     body, content_type = services.metrics.page()
     return fastapi.Response(body, headers={'Content-Type': content_type})
 
+  for path in {'/metrics', services.options.metrics_path} - {''}:
+    router.get(path, include_in_schema=path == '/metrics')(metrics)
   return router
 
 

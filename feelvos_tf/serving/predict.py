@@ -60,7 +60,10 @@ class Predictor:
       self._check_limits(inputs)
       tensors.update(self._pictures(inputs))
     name = signature_name or DEFAULT_SIGNATURE
-    with self._metrics.predict_seconds.labels(version.name, name).time():
+    with (
+      self._metrics.predict_seconds.labels(version.name, name).time(),
+      self._metrics.tf_serving.runtime(version.name),
+    ):
       results = stoppable.run(version.model.signatures[name], call, tensors)
       return {key: results[key].numpy() for key in wanted}
 

@@ -89,7 +89,8 @@ def build(arguments):
     token=os.environ.get('FEELVOS_TOKEN') or None,
     **{name: _convert(name, value, kinds[name]) for name, value in values.items()},
   )
-  version_folders.find_models(options.model_dir)
+  if not options.model_config_file:
+    version_folders.find_models(options.model_dir)
   return deployment(with_absolute_folder(options), replicas, grace, cpus)
 
 
@@ -108,7 +109,12 @@ def _convert(name, value, kind):
 
 def with_absolute_folder(options):
   """The options for processes that have another working directory."""
-  return dataclasses.replace(options, model_dir=os.path.abspath(options.model_dir))
+  absolute = {
+    name: os.path.abspath(value)
+    for name in ('model_dir', 'model_config_file')
+    if (value := getattr(options, name))
+  }
+  return dataclasses.replace(options, **absolute)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import urllib.parse
 
 import fastapi
 from google.protobuf import json_format
+import grpc
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from feelvos_tf.serving import bodies
@@ -43,12 +44,17 @@ def build_router(services):
   async def act(request: fastapi.Request):
     match = _match(_ACTION, request)
     if match['method'] != 'predict':
-      raise errors.invalid(f'{match["method"]}: the models of this server have only predict.')
+      raise errors.RequestError(
+        grpc.StatusCode.UNIMPLEMENTED, f'{match["method"]} is not there; use predict.'
+      )
+    spec = _spec(services, match)
     body = await bodies.read(request, services.options.max_body_bytes)
     seconds = services.options.rest_api_timeout_in_ms / 1000
+    counted = services.metrics.tf_serving.request(spec[0], 'Predict', 'REST')
     async with calls.of_http(request, seconds) as call:
-      answer = services.workers.run(predict_text, services, *_spec(match), body, call, call=call)
-      return _json(await calls.unless_over(call, answer))
+      answer = services.workers.run(predict_text, services, *spec, body, call, call=call)
+      with counted:
+        return _json(await calls.unless_over(call, answer))
 
   return router
 
@@ -58,28 +64,28 @@ def _match(pattern, request):
   match = pattern.fullmatch(path)
   if match is None:
     raise errors.invalid(f'Malformed request: {request.method} {path}')
-  if match['label']:
-    raise errors.invalid(f'Unrecognized servable version label: {match["label"]}')
   return match
 
 
-def _spec(match):
+def _spec(services, match):
   """(name, version or None) of a path; version 0 is how ovmsclient says "latest"."""
-  number = match['version']
+  name, number = urllib.parse.unquote(match['name']), match['version']
+  if match['label']:
+    return name, services.models.labelled(name, urllib.parse.unquote(match['label']))
   if number is not None and int(number) > _LARGEST_VERSION:
     raise errors.invalid(f'Failed to convert version: {number} to numeric.')
-  return urllib.parse.unquote(match['name']), int(number or 0) or None
+  return name, int(number or 0) or None
 
 
 def _describe(services, match):
   """JSON text of a model's status or metadata."""
   if not match['metadata']:
     return json_format.MessageToJson(
-      grpc_service.status(services, *_spec(match)),
+      grpc_service.status(services, *_spec(services, match)),
       preserving_proto_field_name=True,
       always_print_fields_with_no_presence=True,
     )
-  response = grpc_service.metadata(services, *_spec(match))
+  response = grpc_service.metadata(services, *_spec(services, match))
   signatures = get_model_metadata_pb2.SignatureDefMap()
   response.metadata['signature_def'].Unpack(signatures)
   to_dict = lambda message: json_format.MessageToDict(

@@ -64,13 +64,15 @@ def _cannot_listen(host, port, error):
   )
 
 
-def build_server(services, port=8501, grpc_port=8500, grace=30.0):
+def build_server(services, port=8501, grpc_port=8500, grace=30.0, tls=None, grpc_socket_path=''):
   """A server that is bound and has to be run.
 
   Args:
     services: `Services`; listens on `options.host`.
     port, grpc_port: 0 takes a free one; grpc_port None has no gRPC.
     grace: seconds that running requests get when the server stops.
+    tls: `Tls` for both; None has no encryption.
+    grpc_socket_path: of a Unix socket for gRPC in addition, without TLS; '' has none.
 
   Returns:
     (`Server`, list of sockets for its `run`, HTTP port, gRPC port or None).
@@ -84,7 +86,9 @@ def build_server(services, port=8501, grpc_port=8500, grace=30.0):
   if grpc_port is not None:
     name = f'[{host}]' if ':' in host else host
     try:
-      grpc_server, grpc_port = grpc_service.build_server(services, f'{name}:{grpc_port}')
+      grpc_server, grpc_port = grpc_service.build_server(
+        services, f'{name}:{grpc_port}', tls, grpc_socket_path
+      )
     except ValueError:
       http_socket.close()
       raise
@@ -100,5 +104,6 @@ def build_server(services, port=8501, grpc_port=8500, grace=30.0):
     ws_max_queue=services.options.stream_queue,
     ws_per_message_deflate=False,
     timeout_graceful_shutdown=max(1, round(grace)),
+    ssl_context_factory=None if tls is None else lambda *_: tls.context(),
   )
   return (Server(config, services, grace), [http_socket], http_socket.getsockname()[1], grpc_port)

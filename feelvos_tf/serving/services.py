@@ -2,7 +2,11 @@
 
 import time
 
+import grpc
+
 from feelvos_tf.serving import auth
+from feelvos_tf.serving import config_files
+from feelvos_tf.serving import errors
 from feelvos_tf.serving import images
 from feelvos_tf.serving import metrics as metrics_lib
 from feelvos_tf.serving import model_store
@@ -34,12 +38,16 @@ class Services:
       ValueError: there is no model, or one cannot be loaded.
     """
     self.options = options
+    self._configured = None
     if models is None:
+      if options.model_config_file:
+        self._configured = config_files.read_models(options.model_config_file)
       models = model_store.ModelStore(
         options.model_dir,
         options.enable_model_warmup,
         options.max_num_load_retries,
         options.load_retry_interval_micros / 1e6,
+        models=self._configured,
       )
       models.load()
     self.models = models
@@ -47,6 +55,7 @@ class Services:
     self.decoder = images.ImageDecoder(options.max_pixels, options.max_objects)
     self.metrics = metrics_lib.Metrics()
     self.metrics.watch_workers(self.workers)
+    self.metrics.tf_serving.watch_models(lambda name: name in self.models.names())
     self.predictor = predict.Predictor(options, self.models, self.decoder, self.metrics)
     self.sessions = sessions_lib.SessionStore(
       options, self.models, self.workers, self.decoder, self.metrics, clock
@@ -54,3 +63,28 @@ class Services:
     self.streams = stream_route.Streams()
     self.token = auth.TokenCheck(options.token)
     self.stopping = False
+
+  def read_model_config(self):
+    """Looks at the file with the models, and serves what it has if that is something new.
+
+    Raises:
+      FileNotFoundError, ValueError: the file is gone or wrong; what is served goes on.
+    """
+    wanted = config_files.read_models(self.options.model_config_file)
+    if wanted != self._configured:
+      self._configured = wanted
+      self.models.configure(wanted)
+
+  def reload_models(self, config):
+    """Serves the models of a `ModelServerConfig` message.
+
+    Raises:
+      RequestError: the server was not started with such a file: then nobody may say what it loads.
+      ValueError: the message is wrong.
+    """
+    if not self.options.model_config_file:
+      raise errors.RequestError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        'this server serves a folder; start it with --model_config_file to change models.',
+      )
+    self.models.configure(config_files.models_of(config))

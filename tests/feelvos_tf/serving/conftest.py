@@ -80,11 +80,11 @@ class RunningServer:
     url, grpc_address, services, clock.
   """
 
-  def __init__(self, options, models=None):
+  def __init__(self, options, models=None, **listening):
     self.clock = Clock()
     self.services = services_lib.Services(options, self.clock, models)
     self._server, sockets, port, grpc_port = run.build_server(
-      self.services, port=0, grpc_port=0, grace=20.0
+      self.services, port=0, grpc_port=0, grace=20.0, **listening
     )
     self.url, self.grpc_address = f'http://127.0.0.1:{port}', f'127.0.0.1:{grpc_port}'
     self.websocket_url = f'ws://127.0.0.1:{port}'
@@ -101,8 +101,8 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running(options, models=None):
-  server = RunningServer(options, models)
+def running(options, models=None, **listening):
+  server = RunningServer(options, models, **listening)
   try:
     yield server
   finally:

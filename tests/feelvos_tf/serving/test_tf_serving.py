@@ -218,7 +218,7 @@ def test_malformed_paths(client):
     ('GET', '/v1/models/half/versions/x'),
   ):
     assert error_of(client.request(method, path), 400) == f'Malformed request: {method} {path}'
-  assert 'have only predict' in error_of(client.post('/v1/models/half:classify'), 400)
+  assert 'use predict' in error_of(client.post('/v1/models/half:classify'), 501)
 
 
 def test_status_and_metadata_over_rest(client):

@@ -1,0 +1,82 @@
+"""Metrics under the names that TensorFlow Serving's exporter gives them, for boards made for it.
+
+Source: tensorflow_serving/servables/tensorflow/util.cc; / in a name becomes : in Prometheus.
+"""
+
+import collections
+from collections.abc import Callable, Iterator
+import contextlib
+import time
+
+import prometheus_client
+from prometheus_client import core
+
+from feelvos_tf.serving import errors
+
+_PREFIX = ':tensorflow:serving:'
+_UNKNOWN = 'unknown'
+_MICROSECONDS = 1e6
+_BUCKETS = tuple(10 * 1.8**i for i in range(33))
+
+
+class TfServingMetrics:
+  """Requests for predictions, by model: how many, and how many microseconds they take."""
+
+  def __init__(self, registry: prometheus_client.CollectorRegistry):
+    """Args: where the metrics are registered."""
+    self._is_served: Callable[[str], bool] = lambda name: False
+    self._counts = collections.Counter()
+    self._latency = self._histogram('request_latency', 'of a request', 'entrypoint', registry)
+    self._runtime = self._histogram('runtime_latency', 'of the graph', 'runtime', registry)
+    registry.register(self)
+
+  def watch_models(self, is_served: Callable[[str], bool]) -> None:
+    """Takes a function that says whether a model's name is served; others get no label."""
+    self._is_served = is_served
+
+  @contextlib.contextmanager
+  def request(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
+    """Counts a request that is answered in a block, and measures it if it succeeds.
+
+    Args:
+      model: its name. api: Predict. entrypoint: GRPC or REST.
+    """
+    name = model if self._is_served(model) else _UNKNOWN
+    begun, status = time.perf_counter(), 'OK'
+    try:
+      yield
+      self._latency.labels(name, api, entrypoint).observe(_since(begun))
+    except BaseException as error:
+      known = errors.of_exception(error)
+      status = known.code.name if known else 'INTERNAL'
+      raise
+    finally:
+      self._counts[name, status] += 1
+
+  @contextlib.contextmanager
+  def runtime(self, model: str) -> Iterator[None]:
+    """Measures a graph that runs in a block."""
+    begun = time.perf_counter()
+    yield
+    self._runtime.labels(model, 'Predict', 'TF').observe(_since(begun))
+
+  def collect(self) -> Iterator[core.Metric]:
+    """The counter; prometheus_client would add _total to its name."""
+    metric = core.Metric(f'{_PREFIX}request_count', 'The total number of requests.', 'unknown')
+    for (name, status), count in list(self._counts.items()):
+      metric.add_sample(metric.name, {'model_name': name, 'status': status}, count)
+    yield metric
+
+  @staticmethod
+  def _histogram(name, what, last_label, registry):
+    return prometheus_client.Histogram(
+      _PREFIX + name,
+      f'Distribution of wall time (in microseconds) {what}.',
+      ['model_name', 'API', last_label],
+      buckets=_BUCKETS,
+      registry=registry,
+    )
+
+
+def _since(begun):
+  return (time.perf_counter() - begun) * _MICROSECONDS
