@@ -174,15 +174,16 @@ def main():
     )
   if _runs() and not FLAGS.dataset_dir:  # Records are unpacked into the output folder.
     result_folder.check_inputs(output_dir, [p for f in sequences for p in (f.truth, f.frames)])
-  output_dir.mkdir(parents=True, exist_ok=True)
   run = _model_run() if _runs() else None
-  left_out, clips = _segment(run, sequences, output_dir) if run else ({}, [])
-  if scorable:
-    left_out = {**_without_ground_truth(sequences, scorable), **left_out}
-    scorable = [files for files in sequences if files.name not in left_out]
-    _score(scorable, output_dir, left_out, clips, other, run)
-  else:
-    print('not scored: the split has no ground truth beyond the given masks')
+  # One evaluation at a time; what it writes is listed, and only that is ever replaced.
+  with result_folder.ResultFolder(output_dir, run.fingerprint() if run else '', True) as results:
+    left_out, clips = _segment(run, sequences, results) if run else ({}, [])
+    if scorable:
+      left_out = {**_without_ground_truth(sequences, scorable), **left_out}
+      scorable = [files for files in sequences if files.name not in left_out]
+      _score(scorable, output_dir, left_out, clips, other, run)
+    else:
+      print('not scored: the split has no ground truth beyond the given masks')
   if FLAGS.submission_zip:
     _pack(sequences, results_dir)
 
@@ -314,7 +315,7 @@ def _parse_option(text):
     return name, value
 
 
-def _segment(run, sequences, output_dir):
+def _segment(run, sequences, results):
   """Runs the method; ({name left out: reason}, list of `evaluation.segmenting.Clip`)."""
   left_out, clips, videos = {}, [], []
   for files in sequences:
@@ -327,7 +328,7 @@ def _segment(run, sequences, output_dir):
   num_frames = sum(video.num_frames for video in videos)
   with progress.Progress(num_frames, 'frames', 'segmenting') as line:
     for clip in segmenting.segment_all(
-      videos, run, output_dir, FLAGS.on_error, FLAGS.parallel_clips, on_frames=line.advance
+      videos, run, results, FLAGS.on_error, FLAGS.parallel_clips, on_frames=line.advance
     ):
       clips.append(clip)
       if clip.error:

@@ -17,10 +17,10 @@ import numpy as np
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import video as video_lib
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets import worker_processes
 from feelvos_tf.evaluation import methods
 from feelvos_tf.runtime import background
+from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 
@@ -81,7 +81,7 @@ def segment_video(video, new_segmenter: Callable, late_objects: bool = False) ->
 def segment_all(
   videos: Sequence,
   run: methods.ModelRun,
-  output_dir,
+  results: result_folder.ResultFolder,
   on_error: str = 'fail',
   parallel_clips: int = 1,
   new_segmenter: Callable | None = None,
@@ -92,12 +92,13 @@ def segment_all(
   Args:
     videos: `feelvos_tf.datasets.video.Video`s.
     run: the model.
-    output_dir: gets `masks/<video>/<frame>.png`, `segmented/<video>.json` and, with
-      `run.keep_maps`, `maps/<video>/<frame>.png` (see `write_maps`).
+    results: the output folder, which gets `masks/<video>/<frame>.png`, `segmented/<video>.json`
+      and, with `run.keep_maps`, `maps/<video>/<frame>.png` (see `encode_maps`). Files of earlier
+      runs are replaced, others never.
     on_error: 'fail' or 'skip'.
     parallel_clips: videos segmented at the same time, in processes that each load the model.
     new_segmenter: instead of loading the model; only without parallel clips.
-    on_frames: told of progress: number of frames done since the last call, video.
+    on_frames: receives progress: number of frames done since the last call, video.
 
   Yields:
     Clip, in the order of completion.
@@ -105,7 +106,7 @@ def segment_all(
   Raises:
     FileNotFoundError, ValueError: with on_error='fail', what was wrong.
   """
-  output_dir, fingerprint = pathlib.Path(output_dir), run.fingerprint()
+  output_dir, fingerprint = results.path, run.fingerprint()
   on_frames = on_frames or (lambda count, name: None)
   pending = []
   for video in videos:
@@ -113,6 +114,13 @@ def segment_all(
     if clip:
       on_frames(video.num_frames, video.name)
       yield clip
+      continue
+    try:
+      results.prepare(video.name, _files(video, run))
+    except ValueError as error:
+      if on_error == 'fail':
+        raise
+      yield Clip(video.name, error=str(error))
     else:
       pending.append(video)
   if parallel_clips <= 1 or len(pending) <= 1:
@@ -125,13 +133,15 @@ def segment_all(
     yield Clip(name, error=str(error)) if error is not None else clip
 
 
-def write_maps(path, result) -> None:
-  """Keeps what the model saw of one frame, as a grey PNG at stride 4.
+def encode_maps(result) -> bytes:
+  """What the model saw of one frame, as a grey PNG at stride 4.
 
   Args:
-    path: file to write. Rows are the channels (background first), columns are global distance,
-      local distance and probability, each scaled from 0..1 to 0..255; 0 for an unused distance.
     result: SegmentedFrame of a step.
+
+  Returns:
+    Content of the file. Rows are the channels (background first), columns are global distance,
+    local distance and probability, each scaled from 0..1 to 0..255; 0 for an unused distance.
   """
   logits = result.stride4_logits
   scaled = np.exp(logits - logits.max(0))
@@ -139,12 +149,11 @@ def write_maps(path, result) -> None:
   columns = [result.global_distance, result.local_distance, probabilities]
   columns = [np.zeros_like(probabilities) if c is None else c for c in columns]
   grid = np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
-  encoded = cv2.imencode('.png', np.round(grid * 255).astype(np.uint8))[1]
-  whole_file.write_bytes(path, encoded.tobytes())
+  return cv2.imencode('.png', np.round(grid * 255).astype(np.uint8))[1].tobytes()
 
 
 def read_maps(path, num_channels: int) -> np.ndarray:
-  """Maps of one frame: uint8 [channels, 3, h4, w4]; the 3 are those of `write_maps`.
+  """Maps of one frame: uint8 [channels, 3, h4, w4]; the 3 are those of `encode_maps`.
 
   Raises:
     FileNotFoundError: the frame has none.
@@ -158,7 +167,7 @@ def read_maps(path, num_channels: int) -> np.ndarray:
 
 def read_state(output_dir, name: str) -> dict:
   """What is known of a finished video: 'seconds_per_frame', 'object_ids'; {} if nothing is."""
-  path = _state_path(pathlib.Path(output_dir), name)
+  path = pathlib.Path(output_dir) / _state_name(name)
   try:
     return json.loads(path.read_text(encoding='utf-8'))
   except (OSError, ValueError):
@@ -205,31 +214,27 @@ def _merge(results):
 
 def _write_video(video, new_segmenter, run, output_dir, on_frames):
   """Segments a video to files; returns its Clip."""
-  folder = output_dir / 'masks' / video.name
-  folder.mkdir(parents=True, exist_ok=True)
-  maps = output_dir / 'maps' / video.name
-  if run.keep_maps:
-    maps.mkdir(parents=True, exist_ok=True)
+  for name in _files(video, run):
+    (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
+  writer = result_folder.Writer(output_dir, video.name)
   times, object_ids = [], ()
   speed = getattr(new_segmenter, 'matmul_gflops', lambda: None)()
   for name, ids, result, seconds in segment_video(video, new_segmenter, run.late_objects):
-    masks.write_mask(folder / f'{name}.png', ids)
+    writer.write(f'masks/{video.name}/{name}.png', masks.encode_mask(ids))
     on_frames(1, video.name)
     if result is not None:
       object_ids = tuple(int(i) for i in result.object_ids)
     if result is not None and result.stride4_logits is not None:
       times.append(seconds)
       if run.keep_maps:
-        write_maps(maps / f'{name}.png', result)
+        writer.write(f'maps/{video.name}/{name}.png', encode_maps(result))
   state = {
     'fingerprint': run.fingerprint(),
     'object_ids': object_ids,
     'seconds_per_frame': float(np.median(times)) if times else None,
     'matmul_gflops': speed,
   }
-  path = _state_path(output_dir, video.name)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  whole_file.write_text(path, json.dumps(state))
+  writer.write(_state_name(video.name), json.dumps(state).encode())
   return Clip(video.name, state['seconds_per_frame'], matmul_gflops=speed)
 
 
@@ -287,8 +292,15 @@ def _attempt_in_worker(video, run, output_dir):
   return _attempt(video, _WORKER['segmenters'], run, output_dir, lambda count, name: None)
 
 
-def _state_path(output_dir, name):
-  return output_dir / 'segmented' / f'{name}.json'
+def _state_name(name):
+  return f'segmented/{name}.json'
+
+
+def _files(video, run):
+  """Names, relative to the output folder, of everything that is written of a video."""
+  folders = ['masks', 'maps'] if run.keep_maps else ['masks']
+  pictures = [f'{f}/{video.name}/{frame}.png' for f in folders for frame in video.frame_names]
+  return [*pictures, _state_name(video.name)]
 
 
 def _finished(video, output_dir, fingerprint):

@@ -88,7 +88,7 @@ class ResultFolder:
     self.path = pathlib.Path(path)
     self._stream = None
     if self.path.exists() and not self.path.is_dir():
-      raise ValueError(f'{path} is a file; --output has to be a folder.')
+      raise ValueError(f'{path} is a file; the output has to be a folder.')
     journal = self.path / JOURNAL
     if self.path.is_dir() and not journal.exists() and not overwrite and any(self.path.iterdir()):
       raise ValueError(_NOT_EMPTY.format(path))
@@ -163,6 +163,25 @@ class ResultFolder:
     self._list(job, name, file_digest(temporary), {})
     os.replace(temporary, self.path / name)
 
+  def prepare(self, job: str, names: Iterable[str]) -> None:
+    """Makes room for files that a `Writer` will write: earlier ones of the job are removed.
+
+    Args:
+      job: whose files they are.
+      names: relative to the folder.
+
+    Raises:
+      ValueError: an earlier file was changed since, or a file of one of these names is there and
+        no run wrote it as it is. Nothing was removed then.
+    """
+    names = list(names)
+    for folder in {(self.path / name).parent for name in names}:
+      if folder.is_dir():
+        self._sweep(folder)
+    for name in names:
+      self._check(name, job)
+    self.remove(job)
+
   def is_own(self, name: str) -> bool:
     """Whether a file is listed and has the listed content."""
     entry = self._entries.get(name)
@@ -174,8 +193,9 @@ class ResultFolder:
     if self._stream is None:
       return
     stream, self._stream = self._stream, None
-    if not self._entries:
-      (self.path / JOURNAL).unlink(missing_ok=True)
+    journal = self.path / JOURNAL
+    if journal.exists() and not _read(journal)[0]:  # Read, as a `Writer` may have listed files.
+      journal.unlink(missing_ok=True)
     stream.close()
 
   def __enter__(self):
@@ -199,10 +219,10 @@ class ResultFolder:
     except OSError as error:
       if error.errno == errno.EWOULDBLOCK:
         raise ValueError(
-          f'{self.path}: another run is writing there; wait for its end or choose another --output'
+          f'{self.path}: another run is writing there; wait for its end or choose another output folder'
         ) from None
       raise ValueError(
-        f'{self.path}: cannot be written to ({error.strerror}); choose another --output.'
+        f'{self.path}: cannot be written to ({error.strerror}); choose another output folder.'
       ) from error
 
   def _append(self, line):
@@ -223,7 +243,7 @@ class ResultFolder:
     if path.is_symlink() or not self.is_own(name) or self._entries[name]['job'] != job:
       raise ValueError(
         f'{path}: a file that no earlier run wrote as it is lies where a result has to go; move it '
-        'away or choose another --output'
+        'away or choose another output folder'
       )
 
   def remove(self, job: str) -> None:
@@ -252,6 +272,30 @@ class ResultFolder:
       name, process, _ = path.name.rsplit('.', 2)
       if process.isdecimal() and str((folder / name).relative_to(self.path)) in self._entries:
         path.unlink()
+
+
+class Writer:
+  """Lists and writes files of a job in a process that does not hold the lock.
+
+  The process with the `ResultFolder` called `ResultFolder.prepare` before, and goes on holding the
+  lock. Lines of several writers do not mix: each is one write to a file opened to append.
+  """
+
+  def __init__(self, path, job: str):
+    """path: the folder; job: whose files are written."""
+    self._path, self._job = pathlib.Path(path), job
+
+  def write(self, name: str, data: bytes) -> None:
+    """Lists and writes `name`, relative to the folder, whole or not at all.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    line = json.dumps({'name': name, 'job': self._job, 'file': digest(data)})
+    journal = self._path / JOURNAL
+    with whole_file.named_errors(journal), open(journal, 'ab', buffering=0) as stream:
+      stream.write(f'{line}\n'.encode())
+    whole_file.write_bytes(self._path / name, data)
 
 
 class Job:

@@ -477,8 +477,10 @@ def test_the_mask_lies_among_the_frames_and_is_painted_in_colours(
 
 def test_outputs_that_are_refused(refuse, tmp_path):
   (tmp_path / 'file').touch()
-  refuse(1, 'file is a file; --output has to be a folder', output=tmp_path / 'file')
-  refuse(1, 'cannot be written to', 'choose another --output', output=tmp_path / 'file' / 'below')
+  refuse(1, 'file is a file; the output has to be a folder', output=tmp_path / 'file')
+  refuse(
+    1, 'cannot be written to', 'choose another output folder', output=tmp_path / 'file' / 'below'
+  )
   refuse(1, 'cannot be written to', output='/proc/none')
 
 

@@ -13,6 +13,7 @@ from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import pictures
 from feelvos_tf.evaluation import segmenting
 from feelvos_tf.inference.options import SegmenterOptions
+from feelvos_tf.runtime import result_folder
 
 SHAPE = (16, 24)
 
@@ -91,8 +92,9 @@ def run(tmp_path):
 
 
 def segment(videos, run, output_dir, **kwargs):
-  clips = segmenting.segment_all(videos, run, output_dir, new_segmenter=FakeSegmenter, **kwargs)
-  return {clip.name: clip for clip in clips}
+  with result_folder.ResultFolder(output_dir, run.fingerprint(), overwrite=True) as results:
+    clips = segmenting.segment_all(videos, run, results, new_segmenter=FakeSegmenter, **kwargs)
+    return {clip.name: clip for clip in clips}
 
 
 def test_masks_of_every_frame(make_video, run, tmp_path):
@@ -171,6 +173,35 @@ def test_unreadable_frame_leaves_the_video_unfinished(make_video, run, tmp_path)
   assert str(frame) in clips['a'].error
   frame.write_bytes(content)
   assert not segment([video], run, tmp_path)['a'].resumed
+
+
+def test_masks_that_no_run_wrote_stay(make_video, run, tmp_path):
+  painted = tmp_path / 'masks' / 'a' / '00002.png'
+  painted.parent.mkdir(parents=True)
+  masks.write_mask(painted, squares({5: (0, 0)}))
+  content = painted.read_bytes()
+  video = make_video('a', {0: {1: (4, 4)}})
+  with pytest.raises(ValueError, match=r'00002\.png: a file that no earlier run wrote as it is'):
+    segment([video], run, tmp_path)
+  clips = segment([video, make_video('b', {0: {1: (4, 4)}})], run, tmp_path, on_error='skip')
+  assert 'no earlier run wrote' in clips['a'].error and not clips['b'].error
+  assert painted.read_bytes() == content and len(list(painted.parent.iterdir())) == 1
+  painted.unlink()
+  assert not segment([video], run, tmp_path)['a'].error
+  # Painted over after the run: another model may not replace it, and leaves the others as they are.
+  masks.write_mask(painted, squares({5: (0, 0)}))
+  other = methods.ModelRun(run.model, SegmenterOptions(max_internal_size=64))
+  clips = segment([video], other, tmp_path, on_error='skip')
+  assert 'no earlier run wrote' in clips['a'].error and painted.read_bytes() == content
+  assert len(list(painted.parent.iterdir())) == 4
+
+
+def test_one_run_at_a_time(run, tmp_path):
+  with (
+    result_folder.ResultFolder(tmp_path, run.fingerprint(), overwrite=True),
+    pytest.raises(ValueError, match='another run is writing there'),
+  ):
+    segment([], run, tmp_path)
 
 
 def test_maps_round_trip(make_video, run, tmp_path):

@@ -58,7 +58,7 @@ def test_a_foreign_file_where_a_result_goes_is_kept(tmp_path, kind):
     (out / 'masks' / '0.png').write_bytes(b'mine')
   else:
     (out / 'masks' / '0.png').symlink_to(mine if kind == 'link' else tmp_path / 'none')
-  with pytest.raises(ValueError, match='move it away or choose another --output'):
+  with pytest.raises(ValueError, match='move it away or choose another output folder'):
     write_run(out, {'masks/0.png': b'new'}, overwrite=True)
   assert mine.read_bytes() == b'mine' and os.path.lexists(out / 'masks' / '0.png')
 
