@@ -19,6 +19,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from feelvos_tf.old_names import OldNames
+from feelvos_tf.runtime.tensorflow_start import QuietTensorFlow
 
 if TYPE_CHECKING:
   from feelvos_tf.inference.segmenter import SegmentedFrame
@@ -78,16 +79,14 @@ def _prepare_environment():
 
 
 _prepare_environment()
+if 'tensorflow' not in sys.modules:
+  sys.meta_path.insert(0, QuietTensorFlow())
 sys.meta_path.append(OldNames())  # Last: asked for names that nothing else finds.
 
 
 def __getattr__(name):
   if name not in _HOMES:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-  if name != 'FeelvosOptions':
-    from feelvos_tf.runtime.tensorflow_start import start_tensorflow
-
-    start_tensorflow()
   value = getattr(importlib.import_module(_HOMES[name]), name)
   globals()[name] = value
   return value

@@ -72,7 +72,10 @@ def main():
     try:
       version_folder.serving_protos()
     except ImportError:
-      print("No warm-up requests: tensorflow-serving-api is missing (pip install '.[serving]').")
+      print(
+        'No warm-up requests: tensorflow-serving-api is missing '
+        "(pip install 'feelvos-tf[serving]')."
+      )
       warmup_size = None
   choice = _precision()
   model, notes = _load(choice.name)

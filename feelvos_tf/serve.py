@@ -282,7 +282,7 @@ def _imported(name):
     return importlib.import_module(f'feelvos_tf.serving.{name}')
   except ImportError as error:
     raise ValueError(
-      f"{error.name} is missing; install it with pip install '.[serving]'."
+      f"{error.name} is missing; install it with pip install 'feelvos-tf[serving]'."
     ) from error
 
 

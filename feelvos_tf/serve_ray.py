@@ -1,6 +1,6 @@
 r"""Serves exported models with several replicas, by Ray Serve.
 
-  pip install '.[ray]'
+  pip install 'feelvos-tf[ray]'
   feelvos export --output_dir=models
   python -m feelvos_tf.serve_ray --model_dir=models --replicas=2
 
@@ -52,7 +52,9 @@ def main():
   try:
     from feelvos_tf.serving import ray_app
   except ImportError as error:
-    raise ValueError(f"{error.name} is missing; install it with pip install '.[ray]'.") from error
+    raise ValueError(
+      f"{error.name} is missing; install it with pip install 'feelvos-tf[ray]'."
+    ) from error
 
   # Ray's workers are other programs with other folders.
   options = ray_app.with_absolute_folder(options)

@@ -1,6 +1,6 @@
 """Runs a conversion as an Apache Beam pipeline: one element per shard.
 
-The package apache-beam is an extra (`pip install apache-beam`); only this module imports it. The
+The package apache-beam is an extra (`pip install 'feelvos-tf[beam]'`); only this module imports it. The
 workers write shards and notes into the output folder, so it must be one that all of them share.
 """
 
@@ -33,7 +33,7 @@ def convert(shards, runner: str, arguments=()) -> dict:
   except ImportError as error:
     raise command_line.UsageError(
       f'--runner={runner} given, but apache-beam cannot be imported '
-      f'({error}); pip install apache-beam'
+      f"({error}); pip install 'feelvos-tf[beam]'"
     ) from error
   todo = conversion.pending(shards)
   if not todo:

@@ -2,46 +2,83 @@
 
 from collections.abc import Iterator
 import contextlib
+import importlib.abc
+import importlib.util
 import os
+import re
 import sys
-import tempfile
+
+# Lines of native loggers (TensorFlow, XLA, CUDA), before and after they are set up.
+_NATIVE = re.compile(
+  rb'[IWE]\d{4} \d\d:\d\d:\d+\.\d+ +\d+ \S+:\d+\]'
+  rb'|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] '
+  rb'|WARNING: All log messages before absl::InitializeLog'
+  rb'|To enable the following instructions:'
+)
+
+
+class QuietTensorFlow(importlib.abc.MetaPathFinder):
+  """Finder that makes the first import of TensorFlow quiet, whoever asks for it; see `quiet_imports`.
+
+  It lets devices be looked for at once: a missing GPU is reported then.
+  """
+
+  def find_spec(self, fullname, path=None, target=None):
+    """The spec of TensorFlow the first time; None for every other name."""
+    if fullname != 'tensorflow':
+      return None
+    sys.meta_path.remove(self)
+    spec = importlib.util.find_spec(fullname)
+    if spec is not None and spec.loader is not None:
+      execute = spec.loader.exec_module
+
+      def execute_quietly(module):
+        with quiet_imports():
+          execute(module)
+          module.config.list_physical_devices()
+
+      spec.loader.exec_module = execute_quietly
+    return spec
 
 
 def start_tensorflow() -> None:
-  """Imports TensorFlow and Keras and looks for devices; later calls cost nothing.
-
-  Native libraries report oneDNN, missing GPUs and more on standard error meanwhile. These lines
-  are held back unless something fails or TF_CPP_MIN_LOG_LEVEL is 0 or 1.
-  """
-  if 'tensorflow' in sys.modules and 'keras' in sys.modules:
-    return
-  with quiet_imports():
-    import keras  # noqa: F401
-    import tensorflow as tf
-
-    tf.config.list_physical_devices()  # cuInit reports a missing GPU here.
+  """Imports TensorFlow and Keras; later calls cost nothing. `QuietTensorFlow` keeps it quiet."""
+  import keras  # noqa: F401
+  import tensorflow  # noqa: F401
 
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-  """Holds back what native libraries print to standard error while they are imported.
+  """Holds back what native libraries log to standard error while they are imported.
 
-  TensorFlow prints six lines that no option of its own turns off; an error line would drown in
-  them. They are printed if the block fails, or at once if TF_CPP_MIN_LOG_LEVEL is 0 or 1.
+  TensorFlow logs lines that no option of its own turns off; an error line would drown in them.
+  They are printed if the block fails, or at once if TF_CPP_MIN_LOG_LEVEL is 0 or 1. Lines that are
+  no native log lines are printed after the block.
   """
   if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '2') in ('0', '1'):
     yield
     return
-  sys.stderr.flush()
-  visible = os.dup(2)
+  import tempfile
+
+  if sys.stderr is not None:
+    sys.stderr.flush()
+  try:
+    visible = os.dup(2)
+  except OSError:  # A program without standard error.
+    yield
+    return
   with tempfile.TemporaryFile() as held:
     os.dup2(held.fileno(), 2)
+    failed = True
     try:
       yield
-    except BaseException:
-      held.seek(0)
-      os.write(visible, held.read())
-      raise
+      failed = False
     finally:
+      if sys.stderr is not None:
+        sys.stderr.flush()
       os.dup2(visible, 2)
       os.close(visible)
+      held.seek(0)
+      for line in held:
+        if failed or not _NATIVE.match(line):
+          os.write(2, line)

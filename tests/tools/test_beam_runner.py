@@ -25,7 +25,7 @@ def contents(path):
 
 def test_without_beam_the_message_says_what_to_install(tmp_path, monkeypatch):
   monkeypatch.setitem(__import__('sys').modules, 'apache_beam', None)
-  with pytest.raises(command_line.UsageError, match='pip install apache-beam'):
+  with pytest.raises(command_line.UsageError, match=r"pip install 'feelvos-tf\[beam\]'"):
     beam_runner.convert(plan(tmp_path), 'DirectRunner')
 
 

@@ -28,7 +28,7 @@ from .conftest import running
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEPS = 6
 GONE = 'the replica that held this session is gone; go on with POST /v1/sessions and the state'
-needs_ray = "ray is not installed: pip install '.[ray]'"
+needs_ray = "ray is not installed: pip install 'feelvos-tf[ray]'"
 
 
 def test_a_named_server_tells_sessions_of_others_from_unknown_ones(server, model_root, video):
