@@ -26,6 +26,7 @@ MAX_PIXELS = 1 << 26  # 8192 x 8192; a larger header is refused before anything 
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _REFUSED_COLOUR_TYPES = {2: 'an RGB colour', 4: 'a grey-with-alpha', 6: 'an RGBA colour'}
+_INDEXED_TYPES, _COLOUR_TYPES = (0, 3), (2, 6)  # Of a PNG.
 # What an antialiased outline looks like: this many values that never fill a 3x3 block. A palette
 # image that some program made out of colours has more of them.
 _THIN_VALUES_GREY = 3
@@ -110,8 +111,8 @@ def decode_mask(
   """Decodes a PNG mask: a palette image or a grey image of 1, 2, 4 or 8 bits.
 
   The pixel values are the ids, whatever colours the palette gives them; EXIF data turn the mask as
-  they turn a frame. In a palette file of a data
-  set 255 is void. In a grey file it depends: DAVIS 2016 and many drawing programs write white
+  they turn a frame. An RGB or RGBA file is read if each of its colours is in the DAVIS palette,
+  whose index is the id then, or if all are grey. In a palette file of a data set 255 is void. In a grey file it depends: DAVIS 2016 and many drawing programs write white
   objects on black, other data sets write ids with a void value. In a mask that a user drew to say
   what to follow there is no void: every value but 0 is an object (`void=False`).
 
@@ -139,8 +140,9 @@ def decode_mask(
   ids = (
     f'ids {FIRST_ID}..{VOID_ID - 1}, {VOID_ID} is void' if void else f'ids {FIRST_ID}..{VOID_ID}'
   )
-  bit_depth, is_palette = _check_header(data, name, max_pixels, ids)
-  values, palette = _decode_pixels(data, name, bit_depth, is_palette)
+  bit_depth, colour_type = _check_header(data, name, max_pixels, ids)
+  values, palette = _decode_pixels(data, name, bit_depth, colour_type)
+  is_palette = palette is not None
   values = picture.upright(values, picture.orientation_of(data))
   _refuse_antialiased(values, is_palette, name)
   binary = False
@@ -277,19 +279,17 @@ def _bright(palette):
 
 
 def _check_header(data, name, max_pixels, ids):
-  """Returns (bit depth, is palette) of a PNG that may be a mask; raises ValueError otherwise."""
+  """Returns (bit depth, colour type) of a PNG that may be a mask; raises ValueError otherwise."""
   if data[:8] != _PNG_SIGNATURE or data[12:16] != b'IHDR' or len(data) < 33:
     kind = 'a JPEG image' if data[:2] == b'\xff\xd8' else 'not a PNG image'
     raise ValueError(
       f'{name}: {kind} given, expected a palette or grey PNG mask; save the mask as an indexed PNG'
     )
   width, height, bit_depth, colour_type = struct.unpack('>IIBB', data[16:26])
-  if colour_type not in (0, 3):
+  if colour_type not in (*_INDEXED_TYPES, *_COLOUR_TYPES):
     kind = _REFUSED_COLOUR_TYPES.get(colour_type, f'a type {colour_type}')
     raise ValueError(
-      f'{name}: {kind} image given, expected a palette or grey PNG whose values '
-      'are the object ids; a program that converts colours may number them as it likes: '
-      'segment takes colours as they are'
+      f'{name}: {kind} image given, expected a palette or grey PNG whose values are the object ids'
     )
   if bit_depth > 8:
     raise ValueError(
@@ -301,16 +301,18 @@ def _check_header(data, name, max_pixels, ids):
       f'{name}: an image of {height}x{width} given, expected 1 to {max_pixels} '
       'pixels; give a mask of the size of the frames'
     )
-  return bit_depth, colour_type == 3
+  return bit_depth, colour_type
 
 
-def _decode_pixels(data, name, bit_depth, is_palette):
+def _decode_pixels(data, name, bit_depth, colour_type):
   """Returns (ids uint8 [height, width], palette uint8 [256, 3] or None)."""
   try:
     with Image.open(io.BytesIO(data)) as image:
       image.load()
-      values = np.array(image, dtype=np.uint8)  # A copy: callers may write to it.
-      colours = image.getpalette('RGB') if is_palette else None
+      has_alpha = colour_type == 6 or (colour_type == 2 and 'transparency' in image.info)
+      # A copy: callers may write to it.
+      values = np.array(image.convert('RGBA') if has_alpha else image, dtype=np.uint8)
+      colours = image.getpalette('RGB') if colour_type == 3 else None
   # What Pillow raises for damaged chunks, bad checksums and cut-off files.
   except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
     # Pillow names the object in memory where it knows nothing else.
@@ -318,13 +320,44 @@ def _decode_pixels(data, name, bit_depth, is_palette):
     raise ValueError(
       f'{name}: a damaged PNG given ({reason}), expected a readable mask; write the file again'
     ) from error
-  if not is_palette:
+  if colour_type in _COLOUR_TYPES:
+    return _ids_of_known_colours(values, name)
+  if colour_type != 3:
     # Pillow stretches 2- and 4-bit grey to 0..255; the ids are the stored values.
     return values // {2: 85, 4: 17}.get(bit_depth, 1), None
   palette = DAVIS_PALETTE.copy()  # Entries that a short palette lacks stay visible.
   colours = np.asarray(colours or [], np.uint8).reshape(-1, 3)
   palette[: len(colours)] = colours
   return values, palette
+
+
+def _ids_of_known_colours(pixels, name):
+  """(ids, DAVIS_PALETTE or None for grey) of RGB(A) pixels whose colours say which id they are."""
+  rgb = pixels[..., :3].astype(np.int32)
+  if pixels.shape[2] == 4:
+    if np.isin(pixels[..., 3], (0, 255), invert=True).any():
+      raise ValueError(
+        f'{name}: an RGBA colour image with soft transparency given, expected a palette or grey PNG '
+        'whose values are the object ids'
+      )
+    rgb = np.where(pixels[..., 3:] > 0, rgb, 0)
+  known = {tuple(c): i for i, c in reversed(list(enumerate(DAVIS_PALETTE.tolist())))}
+  packed, inverse = np.unique(rgb @ np.array([1 << 16, 1 << 8, 1]), return_inverse=True)
+  ids = [known.get((c >> 16, c >> 8 & 255, c & 255)) for c in packed.tolist()]
+  if (rgb == rgb[..., :1]).all():
+    if None not in ids and any(ids):
+      raise ValueError(
+        f'{name}: an RGB colour image given in which #{packed[-1]:06x} can be id {ids[-1]} of the '
+        f'DAVIS palette or id {packed[-1] & 255} in grey, expected a palette or grey PNG'
+      )
+    return rgb[..., 0].astype(np.uint8), None
+  if None in ids:
+    raise ValueError(
+      f'{name}: an RGB colour image given whose colours (#{packed[ids.index(None)]:06x}) are not '
+      'all in the DAVIS palette, expected a palette or grey PNG whose values are the object ids, '
+      'the same in all frames; a program that converts colours may number them as it likes'
+    )
+  return np.array(ids, np.uint8)[inverse.reshape(rgb.shape[:2])], DAVIS_PALETTE.copy()
 
 
 def _refuse_antialiased(values, is_palette, name):

@@ -6,10 +6,14 @@ back), else 1, 2, ... in falling order of (red, green, blue): red, green, blue a
 pixels only: the grey value is the id, as in a grey file.
 """
 
+import io
+
 import cv2
 import numpy as np
+from PIL import Image
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import picture
 
 MOST_COLOURS = 255
 _SOME_THIN = 3  # Colours on outlines only: this many, if they are the majority, are smoothing.
@@ -47,6 +51,24 @@ def ids_of_colours(pixels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarra
   palette = masks.DAVIS_PALETTE.copy()
   palette[ids] = colours
   return ids[inverse], palette, {int(i): hex_colour(c) for i, c in zip(ids, colours) if i}
+
+
+def decode(data: bytes, name: str) -> masks.Mask:
+  """Mask of the bytes of a PNG or WebP of a few exact colours, upright; see `ids_of_colours`.
+
+  Args:
+    data: content of a file whose structure and size were checked (`datasets.picture.inspect`).
+    name: what messages call it.
+
+  Raises:
+    ValueError: see `ids_of_colours`.
+  """
+  image = Image.open(io.BytesIO(data))
+  has_alpha = 'A' in image.mode or 'transparency' in image.info
+  pixels = np.array(image.convert('RGBA' if has_alpha else 'RGB'))
+  ids, palette, _ = ids_of_colours(pixels, name)
+  ids = picture.upright(ids, picture.orientation_of(data))
+  return masks.Mask(ids, palette, False, None)
 
 
 def hex_colour(colour) -> str:

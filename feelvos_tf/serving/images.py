@@ -5,10 +5,12 @@ import numpy as np
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import picture
+from feelvos_tf.datasets.mask_files import colours
 from feelvos_tf.serving import errors
 
 _COMPRESS_LEVEL = 1
 _JPEG, _PNG = b'\xff\xd8', b'\x89PNG\r\n\x1a\n'
+_COLOUR_TYPES = (2, 4, 6)  # Of a PNG: RGB, grey with alpha, RGBA.
 
 
 class ImageDecoder:
@@ -28,14 +30,19 @@ class ImageDecoder:
     return picture.pixels(self._inspect(data, 'frame'), 'frame')
 
   def mask(self, data: bytes) -> masks.Mask:
-    """Decodes a palette or grey PNG; every value but 0 is an object.
+    """Decodes a palette or grey PNG, or one of a few exact colours; all but 0 are objects.
+
+    Colours become ids as on the command line (`feelvos_tf.datasets.mask_files.colours`).
 
     Raises:
       ValueError: not a mask, damaged, or larger than allowed.
     """
     if data.startswith(_PNG):  # What is no PNG is refused by its header.
       data = self._inspect(data, 'mask').data
-    mask = masks.decode_mask(data, 'mask', void=False, max_pixels=self._max_pixels)
+    if is_coloured(data):
+      mask = colours.decode(data, 'mask')
+    else:
+      mask = masks.decode_mask(data, 'mask', void=False, max_pixels=self._max_pixels)
     self._check_objects(len(mask.object_ids))
     return mask
 
@@ -59,7 +66,7 @@ class ImageDecoder:
     """
     mask = self.mask(data)
     found = self._inspect(data, 'mask')
-    if found.orientation == 1 and not found.completed:
+    if found.orientation == 1 and not found.completed and not is_coloured(data):
       return data
     return masks.encode_mask(mask.ids, mask.palette, _COMPRESS_LEVEL)
 
@@ -84,3 +91,8 @@ class ImageDecoder:
         f'mask: {count} objects given, at most {self._max_objects} are taken; '
         'start the server with a higher --max_objects or leave some out.'
       )
+
+
+def is_coloured(data: bytes) -> bool:
+  """Whether the bytes are a PNG of colours or transparency instead of values."""
+  return data.startswith(_PNG) and len(data) > 25 and data[25] in _COLOUR_TYPES

@@ -120,6 +120,25 @@ def test_grey_255_says_what_255_means():
     masks.decode_mask(png(ids), 'm', grey_255='maybe')
 
 
+@pytest.mark.parametrize('transparent', [False, True])
+def test_colours_of_the_davis_palette_are_their_ids(transparent):
+  """As a program leaves them that turned an indexed mask into RGB; any frame alone gives them."""
+  ids = disc(5)
+  ids[40:, 40:] = 2
+  pixels = masks.DAVIS_PALETTE[ids]
+  if transparent:  # Under transparent pixels lies any colour.
+    pixels = np.dstack([np.where(ids[..., None] > 0, pixels, 77), np.where(ids > 0, 255, 0)])
+  mask = masks.decode_mask(png(pixels.astype(np.uint8)), 'm')
+  np.testing.assert_array_equal(mask.ids, ids)
+  np.testing.assert_array_equal(mask.palette, masks.DAVIS_PALETTE)
+
+
+def test_grey_saved_as_colours_is_read_as_grey():
+  mask = masks.decode_mask(png(disc(255), 'RGB'), 'm')
+  assert mask.binary and mask.palette is None
+  np.testing.assert_array_equal(mask.ids, disc(1))
+
+
 def _rgb():
   return np.stack([disc(200), disc(30), disc(0)], -1)
 
@@ -132,7 +151,9 @@ def _smooth(value=255):
   'data, message',
   [
     (lambda: png(_rgb()), 'an RGB colour image given'),
-    (lambda: png(np.dstack([_rgb(), disc(255)])), 'an RGBA colour image given'),
+    (lambda: png(np.dstack([_rgb(), disc(255)])), '#c81e00. are not all in the DAVIS palette'),
+    (lambda: png(np.dstack([_rgb(), _smooth()])), 'an RGBA colour image with soft transparency'),
+    (lambda: png(disc(128), 'RGB'), '#808080 can be id 7 of the DAVIS palette or id 128 in grey'),
     (lambda: png(disc(), 'LA'), 'a grey-with-alpha image given'),
     (lambda: png(disc().astype(np.uint16) * 500), '16 bits per pixel given'),
     (lambda: png(_smooth()), 'antialiased image given'),

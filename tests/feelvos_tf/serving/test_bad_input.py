@@ -83,7 +83,11 @@ def goes_on(open_session, video):
     ({'mask': b'\xff\xd8hello'}, 'a JPEG image given, expected a palette or grey PNG'),
     ({'mask': BOMB_MASK}, 'mask: unreadable picture .20000x20000'),
     ({'mask': BOMB}, 'mask: unreadable picture .20000x20000'),
-    ({'mask': png(np.zeros((33, 49, 3), np.uint8))}, 'an RGB colour image given'),
+    ({'mask': png(np.zeros((33, 49, 3), np.uint8))}, r'background \(0\) only'),
+    (
+      {'mask': png(np.arange(33 * 49 * 3).reshape(33, 49, 3).astype(np.uint8))},
+      'colours given, expected a mask of few exact colours|smoothed colours given',
+    ),
     ({'mask': ids_png(np.zeros(SIZE))}, r'background \(0\) only; mark at least one object'),
     ({'mask': ids_png(one_object((30, 49)))}, 'the mask is 49x30, the frame is 49x33'),
     (

@@ -109,6 +109,25 @@ def test_masks_are_those_of_the_command_line(client, small_graph, video, orienta
   assert np.mean(np.asarray(tracked) == expected) >= 0.9999
 
 
+def test_a_mask_in_colours(client, small_graph, video):
+  """Exact colours become ids as on the command line: 1, 2 from the reddest on."""
+  frames, given = video
+  mask = np.unique(given, return_inverse=True)[1].reshape(given.shape).astype(np.uint8)
+  assert mask.max() == 2
+  coloured = png(np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)[mask])
+  segmenter = VideoSegmenter(small_graph)
+  segmenter.start(frames[0], mask)
+  expected = segmenter.step(frames[1]).mask
+  form = {'frame': png(frames[0]), 'mask': coloured}
+  reply = client.post('/v1/sessions', data={'model': 'small'}, files=form)
+  url = f'/v1/sessions/{reply.json()["session_id"]}/frames'
+  np.testing.assert_array_equal(ids_of(client.post(url, content=png(frames[1])).content), expected)
+  inputs = {'image_bytes': [b64(png(f)) for f in frames[:2]], 'mask_bytes': b64(coloured)}
+  reply = client.post('/v1/models/small:predict', json={'inputs': inputs})
+  tracked = ids_of(unb64(reply.json()['outputs']['masks_bytes'][1]))
+  assert np.mean(tracked == expected) >= 0.9999
+
+
 def unb64(item):
   return base64.b64decode(item['b64'])
 
