@@ -9,15 +9,12 @@ flags and --seed only. composition.json says what every clip is made of.
 """
 
 import json
-import pathlib
 import re
-import shutil
 
 from absl import flags
 import cv2
 
 from feelvos_tf.datasets import masks as masks_lib
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.composition import ClipPlan
 from feelvos_tf.datasets.composition import compose
 from feelvos_tf.datasets.composition import Track
@@ -25,6 +22,7 @@ from feelvos_tf.datasets.composition_plan import CompositionOptions
 from feelvos_tf.datasets.composition_plan import plan_clip
 from feelvos_tf.datasets.sources.davis import davis_videos
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.progress import Progress
 
 FLAGS = flags.FLAGS
@@ -54,7 +52,7 @@ def define_flags():
     upper_bound=1,
   )
   flags.DEFINE_integer('seed', 0, 'Another seed makes other clips.', lower_bound=0)
-  flags.DEFINE_bool('overwrite', False, 'Replace --output_dir.')
+  flags.DEFINE_bool('overwrite', False, 'Replace what an earlier run wrote.')
 
 
 def main():
@@ -66,9 +64,7 @@ def main():
     options = CompositionOptions(FLAGS.frames, parse_range(FLAGS.objects), FLAGS.same_look)
   except ValueError as error:
     raise command_line.UsageError(str(error)) from error
-  output = pathlib.Path(FLAGS.output_dir)
-  if output.exists() and not FLAGS.overwrite:
-    raise ValueError(f'{output} exists; choose another --output_dir or add --overwrite.')
+  result_folder.check_inputs(FLAGS.output_dir, [FLAGS.davis_root])
   videos = davis_videos(
     FLAGS.davis_root,
     FLAGS.year,
@@ -79,12 +75,11 @@ def main():
   )
   tracks = [Track(video) for video in videos]
   plans = [plan_clip(tracks, index, options, FLAGS.seed) for index in range(FLAGS.clips)]
-  partial = output.with_name(f'.{output.name}.partial')
-  shutil.rmtree(partial, ignore_errors=True)
-  write(plans, partial)
-  shutil.rmtree(output, ignore_errors=True)
-  partial.rename(output)
-  print(f'{output}: {len(plans)} clips, {sum(plan.num_frames for plan in plans)} frames.')
+  run = result_folder.digest(json.dumps([plan.describe() for plan in plans]).encode())
+  with result_folder.ResultFolder(FLAGS.output_dir, run, FLAGS.overwrite) as output:
+    write(plans, output)
+    output.finish()
+  print(f'{FLAGS.output_dir}: {len(plans)} clips, {sum(plan.num_frames for plan in plans)} frames.')
 
 
 def parse_range(text: str) -> tuple[int, int]:
@@ -99,32 +94,35 @@ def parse_range(text: str) -> tuple[int, int]:
   return int(match[1]), int(match[2] or match[1])
 
 
-def write(plans: list[ClipPlan], output: pathlib.Path) -> None:
-  """Writes clips in DAVIS layout.
+def write(plans: list[ClipPlan], output: result_folder.ResultFolder) -> None:
+  """Writes clips in DAVIS layout: JPEGImages, Annotations, ImageSets/2017/val.txt, composition.json.
 
   Args:
     plans: the clips.
-    output: folder to write; gets JPEGImages, Annotations, ImageSets/2017/val.txt and
-      composition.json.
+    output: folder to write; files that an earlier run wrote there are removed first.
+
+  Raises:
+    ValueError: a file of another origin is in the way.
   """
+  job = output.job('clips', '.')
+  job.begin_again()
   with Progress(sum(plan.num_frames for plan in plans), 'frames') as progress:
     for plan in plans:
-      images, masks = (
-        output / kind / RESOLUTION / plan.name for kind in ('JPEGImages', 'Annotations')
-      )
-      images.mkdir(parents=True)
-      masks.mkdir(parents=True)
+      images, masks = (f'{kind}/{RESOLUTION}/{plan.name}' for kind in ('JPEGImages', 'Annotations'))
+      for folder in (images, masks):
+        job.path(folder).mkdir(parents=True, exist_ok=True)
       for t, (image, ids) in enumerate(compose(plan)):
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         encoded = cv2.imencode('.jpg', image[..., ::-1], quality)[1]
-        whole_file.write_bytes(images / f'{t:05d}.jpg', encoded.tobytes())
-        masks_lib.write_mask(masks / f'{t:05d}.png', ids)
+        job.write(f'{images}/{t:05d}.jpg', encoded.tobytes())
+        job.write(f'{masks}/{t:05d}.png', masks_lib.encode_mask(ids))
         progress.advance()
-  sets = output / 'ImageSets' / '2017'
-  sets.mkdir(parents=True)
-  whole_file.write_text(sets / 'val.txt', ''.join(f'{plan.name}\n' for plan in plans))
+  sets = 'ImageSets/2017'
+  job.path(sets).mkdir(parents=True, exist_ok=True)
+  job.write(f'{sets}/val.txt', ''.join(f'{plan.name}\n' for plan in plans).encode())
   about = json.dumps([plan.describe() for plan in plans], indent=1)
-  whole_file.write_text(output / 'composition.json', about + '\n')
+  job.write('composition.json', f'{about}\n'.encode())
+  job.finish()
 
 
 if __name__ == '__main__':

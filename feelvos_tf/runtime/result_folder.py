@@ -368,7 +368,7 @@ class Job:
       return None
 
 
-_NOT_EMPTY = '{} is not empty; choose another --output or add --overwrite.'
+_NOT_EMPTY = '{} is not empty; choose another output folder or add --overwrite.'
 
 
 def _read(journal):

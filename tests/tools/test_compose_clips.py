@@ -8,6 +8,7 @@ import pytest
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources.davis import davis_videos
+from feelvos_tf.runtime import result_folder
 from feelvos_tf.tools import compose_clips
 
 NAMES = ('one', 'two', 'three')
@@ -33,7 +34,8 @@ def davis(tmp_path_factory):
 
 
 def files(folder):
-  return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob('*') if p.is_file()}
+  found = [p for p in folder.rglob('*') if p.is_file() and p.name != result_folder.JOURNAL]
+  return {str(p.relative_to(folder)): p.read_bytes() for p in found}
 
 
 def test_clips_in_davis_layout(davis, tmp_path, run_main):
@@ -53,11 +55,20 @@ def test_clips_in_davis_layout(davis, tmp_path, run_main):
     assert 2 <= len(ids) <= 4
   again = run_main('tools.compose_clips', *flags)
   assert again.returncode == 1
-  assert again.stderr.startswith('tools.compose_clips: error: ') and 'exists' in again.stderr
+  assert again.stderr.startswith('tools.compose_clips: error: ') and 'not empty' in again.stderr
   before = files(output)
+  own, changed = output / 'diary.txt', output / 'ImageSets' / '2017' / 'val.txt'
+  own.write_text('mine')
   assert run_main('tools.compose_clips', *flags, '--overwrite').returncode == 0
-  assert files(output) == before
-  assert [path.name for path in tmp_path.iterdir()] == ['composed']
+  assert files(output) == {**before, 'diary.txt': b'mine'}
+  changed.write_text('mine as well\n')
+  again = run_main('tools.compose_clips', *flags, '--overwrite')
+  assert again.returncode == 1 and 'val.txt: a file that no earlier run wrote' in again.stderr
+  assert files(output) == {
+    **before,
+    'diary.txt': b'mine',
+    'ImageSets/2017/val.txt': b'mine as well\n',
+  }
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,9 @@ def test_a_folder_of_masks_that_leads_outside_is_refused(tmp_path):
 
 def test_a_folder_that_is_not_empty_needs_overwrite(tmp_path):
   (tmp_path / 'mine.txt').touch()
-  with pytest.raises(ValueError, match='is not empty; choose another --output or add --overwrite'):
+  with pytest.raises(
+    ValueError, match='is not empty; choose another output folder or add --overwrite'
+  ):
     ResultFolder(tmp_path, 'a')
   assert [p.name for p in tmp_path.iterdir()] == ['mine.txt']
   out = tmp_path / 'out'
