@@ -33,6 +33,7 @@ class Video(abc.ABC):
     fps: frames per second, or None for a source without time.
     stored_size: (height, width) of the frames before they are stretched to square pixels; None where
       they are square.
+    seeks: `frame` costs as much as a step of `frames`; False for sources that only read forward.
     object_first_frames: dict from object id to the frame where the object is given, if the data
       set says so (YouTube-VOS); None: the masks tell.
   """
@@ -44,6 +45,7 @@ class Video(abc.ABC):
   masked_frames: tuple[int, ...] = ()
   fps: float | None = None
   stored_size: tuple[int, int] | None = None
+  seeks: bool = False
   object_first_frames: dict[int, int] | None = None
 
   @property
@@ -84,8 +86,9 @@ class Video(abc.ABC):
     del index
     return None
 
-  def sound(self):
-    """The `film.sound.Sound` of the video for `OverlayVideoWriter`; None for a source without."""
+  def sound(self, first: int = 0):
+    """The `film.sound.Sound` from frame `first` on, for writers; None for a source without."""
+    del first
     return
 
   def encoded_frame(self, index: int) -> tuple[bytes, str] | None:

@@ -1,6 +1,7 @@
-r"""Segments a video: frames and the masks of the first frame in, masks of every frame out.
+r"""Segments a video: frames and the masks of some in, masks of every frame out.
 
   feelvos segment --input=clip.mp4 --mask=first.png --output=result
+  feelvos segment --input=clip.mp4 --mask=first.png --mask=30:late.png --output=result
 
 Writes result/masks/*.png (palette PNGs with the ids and the palette of the given mask),
 result/overlay.mp4 and result/overview.png. With a DAVIS-style root:
@@ -16,17 +17,19 @@ those and no others, and after an interruption the same command goes on where it
 
 import dataclasses
 import pathlib
+from typing import Any, NamedTuple
 
 from absl import flags
 
-from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.inference import given_masks
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import segment_job
 from feelvos_tf.runtime import segment_run
 from feelvos_tf.runtime import segmenter_flags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
@@ -44,8 +47,22 @@ def define_flags():
     [],
     'Masks of the objects on the first frame: a picture (palette or grey: values are object ids; '
     'or few exact colours on black), a COCO, labelme, CVAT or YOLO file, a folder, or, repeated, '
-    'one picture an object. DAVIS roots bring their own.',
+    'one picture an object. FRAME:FILE gives the mask of another frame, by its number from 0 or '
+    'its name; it adds objects, or corrects all. A folder of masks named like frames gives them '
+    'all, also as a tree with Annotations or sub-folders of sequences. DAVIS roots bring their own.',
   )
+  flags.DEFINE_enum(
+    'direction',
+    'forward',
+    given_masks.DIRECTIONS,
+    'In which direction of time objects are followed; both: in both from every mask, merged '
+    'between two masks.',
+  )
+  flags.DEFINE_multi_string(
+    'remove', [], 'ID@FRAME: from this frame on no mask holds the object. May be repeated.'
+  )
+  flags.DEFINE_string('start', '', 'First frame to segment, by its number from 0 or its name.')
+  flags.DEFINE_string('end', '', 'Last frame to segment, likewise.')
   flags.DEFINE_float(
     'threshold',
     None,
@@ -94,63 +111,68 @@ def define_flags():
 
 def main():
   """Checks flags and files, then segments one video after another."""
-  jobs = _jobs()
+  inputs = _inputs()
   segmenter_flags.from_flags()  # Before anything is written.
   _mask_options()
   path = pathlib.Path(FLAGS.output)
-  result_folder.check_inputs(path, [p for video, given, _ in jobs for p in (*video.files, *given)])
-  first_masks = [_first_mask(video, paths, bool(name)) for video, paths, name in jobs]
-  with result_folder.ResultFolder(path, _run_id(jobs, first_masks), FLAGS.overwrite) as output:
+  result_folder.check_inputs(path, [p for i in inputs for p in (*i.video.files, *i.mask_paths)])
+  jobs = [(i.name, _job(i)) for i in inputs]
+  run = _run_id(jobs)
+  with result_folder.ResultFolder(path, run, FLAGS.overwrite) as output:
     segmenter = _segmenter()
-    for (video, _, name), mask in zip(jobs, first_masks):
-      count = segment_run.segment(segmenter, video, mask, output, name, FLAGS.pictures)
-      print(f'{video.name}: {count} masks in {path / "masks" / name}')
+    for name, job in jobs:
+      count = segment_run.segment(segmenter, job.video, job.given, output, name, FLAGS.pictures)
+      print(f'{job.video.name}: {count} masks in {path / "masks" / name}')
     output.finish()
 
 
-def _run_id(jobs, first_masks):
+class _Input(NamedTuple):
+  """A video that the flags ask for: `Video`, masks as text, their paths, name of the output."""
+
+  video: Any
+  masks: list
+  mask_paths: list
+  name: str
+
+
+def _run_id(jobs):
   """Hash of what decides the masks, the frames left aside: they are compared one by one."""
   model = FLAGS.seeded_model or result_folder.file_digest(default_model.model_path(FLAGS.model))
   options = {n: FLAGS[n].value for n in (*segmenter_flags.FLAG_NAMES, 'previous_prediction')}
-  names_and_masks = [(name, mask) for (_, _, name), mask in zip(jobs, first_masks)]
-  return segment_run.run_id(model, options, names_and_masks)
+  return segment_run.run_id(model, options, [(name, job.given) for name, job in jobs])
 
 
-def _jobs():
-  """List of (Video, paths of the first mask, name of the output) the flags ask for."""
+def _inputs():
+  """List of `_Input` the flags ask for."""
   for flag in ('input', 'output'):
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')
   root = pathlib.Path(FLAGS.input)
   images = root / 'JPEGImages' / FLAGS.resolution
   if FLAGS.sequence:
-    if FLAGS.mask:
+    if any(not pathlib.Path(mask).is_dir() for mask in FLAGS.mask):
       raise command_line.UsageError(
-        '--mask and --sequence exclude each other: a DAVIS-style root brings its masks.'
+        '--mask and --sequence exclude each other, unless the masks are a tree of them: a '
+        'DAVIS-style root brings its masks.'
       )
-    return [_davis_job(root, images, sequence) for sequence in FLAGS.sequence]
+    return [_davis_input(root, images, sequence) for sequence in FLAGS.sequence]
   if images.is_dir():
     raise command_line.UsageError(
       f'{root} is a DAVIS-style root; say which sequence: --sequence=NAME.'
     )
   if not FLAGS.mask:
     raise command_line.UsageError('--mask is missing: a PNG with the objects on the first frame.')
-  for flag, values in (('input', [FLAGS.input]), ('mask', FLAGS.mask)):
-    for value in values:
-      names.check_local(value, f'--{flag}')
+  names.check_local(FLAGS.input, '--input')
   if not root.exists():
     raise FileNotFoundError(f'{root}: no such file or folder; check --input.')
-  paths = [pathlib.Path(path) for path in FLAGS.mask]
-  missing = [path for path in paths if not path.exists()]
-  if missing:
-    raise FileNotFoundError(f'{missing[0]}: no such mask file; check --mask.')
+  paths = segment_job.given_paths(_request(FLAGS.mask))
   video = folder.open_video(root, leave_out=paths)
   for name in getattr(video, 'left_out', ()):
     print(f'{root}: {name} is the mask, not a frame')
-  return [(video, paths, '')]
+  return [_Input(video, FLAGS.mask, paths, '')]
 
 
-def _davis_job(root, images, sequence):
+def _davis_input(root, images, sequence):
   names.check_name(sequence, '--sequence')
   if not (images / sequence).is_dir():
     raise FileNotFoundError(
@@ -158,32 +180,42 @@ def _davis_job(root, images, sequence):
       f'{sequence} there. Check --input, --sequence and --resolution.'
     )
   video = folder.open_video(images / sequence)
+  if FLAGS.mask:
+    return _Input(video, FLAGS.mask, [pathlib.Path(mask) for mask in FLAGS.mask], sequence)
   name = video.frame_names[0]
   annotations = root / 'Annotations' / FLAGS.resolution / sequence
   mask = masks.list_masks(annotations).get(name, annotations / f'{name}.png')
-  return video, [mask], sequence
+  return _Input(video, [], [mask], sequence)
 
 
-def _first_mask(video, paths, of_data_set):
-  """The mask of the first frame; every id but 0 is an object.
+def _request(given):
+  return segment_job.Request(given, FLAGS.remove, FLAGS.direction, FLAGS.start, FLAGS.end)
 
-  In a data set's mask 255 is void, and nobody's, unless it is the only value.
-  """
-  if of_data_set:
-    mask = masks.read_mask(paths[0], require_object=True, void=False)
-    video.check_mask_size(mask, str(paths[0]))
-    if ((mask.ids != 0) & (mask.ids != masks.VOID_ID)).any():
-      mask.ids[mask.ids == masks.VOID_ID] = 0
-    return mask
-  given = reading.read_given_mask(
-    paths, video.frame_size, video.frame_names[0], _mask_options(video.stored_size), video.name
-  )
-  if given.names:
-    listed = ', '.join(f'{i}: {given.names[i]}' for i in sorted(given.names))
-    print(f'objects of the mask: {listed}')
-  for hint in given.hints:
-    data_warning.warn(hint)
-  return given.mask
+
+def _job(given):
+  """`segment_job.Job` of an `_Input`; says what became of the masks."""
+  if given.name and not given.masks:
+    return _davis_job(given)
+  options = _mask_options(given.video.stored_size)
+  path = f'Annotations/{FLAGS.resolution}/{given.name}' if given.name else ''
+  job = segment_job.prepare(given.video, _request(given.masks), options, path)
+  for line in job.lines:
+    print(line)
+  return job
+
+
+def _davis_job(given):
+  """Masks of the first frame of a data set: 255 is void, and nobody's, unless it is the only value."""
+  if FLAGS.direction != 'forward' or FLAGS.start or FLAGS.end or FLAGS.remove:
+    raise command_line.UsageError(
+      '--direction, --start, --end and --remove with --sequence need masks: add '
+      f'--mask={FLAGS.input}, for all masks of the sequence, or --mask=TREE with some of them.'
+    )
+  mask = masks.read_mask(given.mask_paths[0], require_object=True, void=False)
+  given.video.check_mask_size(mask, str(given.mask_paths[0]))
+  if ((mask.ids != 0) & (mask.ids != masks.VOID_ID)).any():
+    mask.ids[mask.ids == masks.VOID_ID] = 0
+  return segment_job.Job(given.video, given_masks.of(mask))
 
 
 def _mask_options(stored_size=None):

@@ -83,6 +83,7 @@ def read_given_mask(
   frame_name: str,
   options: MaskOptions = MaskOptions(),
   video_name: str = 'the video',
+  require_object: bool = True,
 ) -> GivenMask:
   """Reads the masks of the objects on a frame.
 
@@ -92,9 +93,10 @@ def read_given_mask(
     frame_name: its name without suffix, which chooses among masks of several frames.
     options: MaskOptions.
     video_name: what messages call the video.
+    require_object: refuse a mask without any object.
 
   Returns:
-    GivenMask of that size with at least one object.
+    GivenMask of that size.
 
   Raises:
     FileNotFoundError: there is no such file.
@@ -112,7 +114,7 @@ def read_given_mask(
     where = str(files[0])
     given = _read_file(files[0], size, frame_name, options)
   mask = given.mask
-  if not mask.ids.any():
+  if require_object and not mask.ids.any():
     raise ValueError(
       f'{where}: a mask without any object given, expected at least one pixel with an id of '
       '1..255; paint the objects to follow'

@@ -45,7 +45,7 @@ class Animation(Video):
       )
     self.frame_names = NumberedNames(self.num_frames)
     self.fps = 1000 / duration if duration else None
-    self._times = []
+    self._times = {}
 
   @property
   def files(self):
@@ -63,14 +63,13 @@ class Animation(Video):
             f'{self.path}: the video breaks off after {index} of {self.num_frames} frames; '
             'the file is cut off or damaged behind them'
           ) from error
-        if index == len(self._times):
-          self._times.append(time)
+        self._times[index] = time
         time += Fraction(int(image.info.get('duration') or 0), 1000)
         if index >= start:
           yield picture.on_black(rgba)
 
   def frame_time(self, index: int) -> Fraction | None:
-    return self._times[index] if index < len(self._times) else None
+    return self._times.get(index)
 
   def mask(self, index):
     if self.mask_path is None or index != 0:

@@ -28,6 +28,8 @@ class FolderVideo(Video):
   Files are opened when they are asked for; only their names are kept.
   """
 
+  seeks = True
+
   def __init__(
     self,
     name: str,

@@ -44,7 +44,7 @@ class VideoFile(Video):
     self.fps = self._film.fps
     if self._film.stored_size != self.frame_size:
       self.stored_size = self._film.stored_size
-    self._times = []
+    self._times = {}
 
   @property
   def files(self):
@@ -52,15 +52,14 @@ class VideoFile(Video):
 
   def frames(self, start=0):
     for index, frame in enumerate(self._film.frames(start), start):
-      if index == len(self._times):
-        self._times.append(frame.time)
+      self._times[index] = frame.time
       yield frame.image
 
   def frame_time(self, index: int) -> Fraction | None:
-    return self._times[index] if index < len(self._times) else None
+    return self._times.get(index)
 
-  def sound(self):
-    return Sound(self.path, self._film.start)
+  def sound(self, first=0):
+    return Sound(self.path, self._film.start + Fraction(first / (self.fps or 25)))
 
   def mask(self, index):
     if self.mask_path is None or index != 0:

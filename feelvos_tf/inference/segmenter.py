@@ -158,12 +158,16 @@ class VideoSegmenter:
       for tensor in tensors
     )
 
-  def start(self, frame: np.ndarray, mask: np.ndarray) -> SegmentedFrame:
+  def start(
+    self, frame: np.ndarray, mask: np.ndarray, others: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+  ) -> SegmentedFrame:
     """Begins a video (or begins again) with the frame whose masks are given.
 
     Args:
       frame: uint8 [height, width, 3], RGB.
       mask: uint8 [height, width], object ids.
+      others: (frame, mask) of further reference frames of the same video, before or after this
+        one; they may hold further objects. Each takes the time of matching once more.
 
     Returns:
       `SegmentedFrame` with the given mask.
@@ -173,9 +177,15 @@ class VideoSegmenter:
     """
     frame = _check_frame(frame)
     mask = _check_mask(mask, frame)
-    if not mask.any():
+    others = [(_check_like(other, frame), _check_mask(ids, frame)) for other, ids in others]
+    ids = tuple(sorted({*_ids_of(mask), *(i for _, other in others for i in _ids_of(other))}))
+    if len(ids) == 1:
       raise ValueError('the mask holds background (0) only; mark at least one object.')
-    return self._begin(frame, mask, _ids_of(mask), [])
+    references = []
+    for other, other_mask in others:
+      previous = self._begin_state(other, other_mask, ids, []).previous
+      references.append((previous.embedding, np.asarray(previous.labels)))
+    return self._begin(frame, mask, ids, references)
 
   def correct(
     self, frame: np.ndarray, mask: np.ndarray, remove: Sequence[int] = ()
@@ -234,12 +244,31 @@ class VideoSegmenter:
     references = snapshot.references
     self._references = list(zip(references.embeddings, np.asarray(references.labels)))
 
+  def remembered(self, mask: np.ndarray) -> list[np.ndarray]:
+    """What `start_as_before` needs after a frame whose `mask` was given, as numpy arrays."""
+    older = [np.asarray(array) for pair in self._references[:-1] for array in pair]
+    return [np.asarray(self._object_ids, np.uint8), mask, *older]
+
+  def start_as_before(self, frame: np.ndarray, arrays: Sequence[np.ndarray]) -> SegmentedFrame:
+    """Begins at a frame whose mask was given to `start` or `correct` of another segmenter.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB.
+      arrays: `remembered` of that segmenter, which has the same model and options.
+
+    Raises:
+      ValueError: a wrong shape or dtype.
+    """
+    frame, (ids, mask, *older) = _check_frame(frame), arrays
+    references = list(zip(older[::2], older[1::2]))
+    return self._begin(frame, _check_mask(mask, frame), tuple(ids.tolist()), references)
+
   @property
   def previous_tensors(self) -> list:
     """What `step` remembers of the last frame; `restore_previous` takes it, as numpy arrays.
 
     Together with the first frame and its mask this is all there is to know of a video without
-    corrections.
+    corrections; `remembered` has what corrections leave.
     """
     return tf.nest.flatten(_previous_frames(self._state))
 
@@ -401,6 +430,16 @@ def _check_frame(frame):
       '[height, width, 3] in RGB order.'
     )
   return frame
+
+
+def _check_like(other, frame):
+  other = _check_frame(other)
+  if other.shape != frame.shape:
+    raise ValueError(
+      f'a further reference frame is {other.shape[1]}x{other.shape[0]}, the frame is '
+      f'{frame.shape[1]}x{frame.shape[0]}; both have to be of the same size.'
+    )
+  return other
 
 
 def _check_mask(mask, frame):

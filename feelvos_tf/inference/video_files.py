@@ -1,6 +1,6 @@
-"""From files to files in one call: a video and its first mask in, masks and pictures out."""
+"""From files to files in one call: a video and masks of it in, masks and pictures out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import os
 import pathlib
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def segment_video(
   input: str | os.PathLike,
-  mask: str | os.PathLike | Sequence[str | os.PathLike],
+  mask: str | os.PathLike | Sequence[str | os.PathLike] | Mapping[int | str, str | os.PathLike],
   output: str | os.PathLike,
   model: 'Feelvos | str | os.PathLike | None' = None,
   *,
@@ -25,13 +25,19 @@ def segment_video(
   image_pyramid: Sequence[float] = (1.0,),
   merge_method: str = 'max',
   flip: bool = False,
+  direction: str = 'forward',
+  remove: Sequence[tuple[int, int | str]] = (),
+  start: int | str | None = None,
+  end: int | str | None = None,
 ) -> pathlib.Path:
   """Segments a video file or a folder of frames; what the command `feelvos segment` does.
 
   Args:
     input: video file or folder of frames.
     mask: the objects on the first frame: a picture (palette or grey: pixel values are object ids),
-      an annotation file, a folder, or a list of pictures with one object each.
+      an annotation file, or a list of pictures with one object each. Masks of several frames:
+      {frame: such a mask}, or a folder of masks named like frames. Frames are numbers from 0 or
+      names. A later mask of new objects only adds them; any other corrects the whole frame.
     output: folder to write to: masks/<frame>.png with the ids and the palette of `mask`,
       overlay.mp4 and overview.png.
     model: `Feelvos`, a weights file of `save_model`, or None: the model that comes with the
@@ -48,6 +54,11 @@ def segment_video(
     image_pyramid: scales at which every frame is segmented.
     merge_method: 'max' or 'avg', how the logits of the scales are merged.
     flip: bool, also segment every frame mirrored.
+    direction: 'forward', 'backward' or 'both', in which objects are followed from the masks; both:
+      merged between two masks.
+    remove: (object id, frame) each: from that frame on no mask holds the object.
+    start: first frame to segment; None: the first that gets a mask.
+    end: last frame to segment.
 
   Returns:
     Path of the folder of masks.
@@ -61,12 +72,16 @@ def segment_video(
   from feelvos_tf.inference.options import SegmenterOptions
   from feelvos_tf.inference.segmenter import VideoSegmenter
   from feelvos_tf.runtime import result_folder
+  from feelvos_tf.runtime import segment_job
   from feelvos_tf.runtime import segment_run
 
   input, output = pathlib.Path(input), pathlib.Path(output)
-  masks = [
-    pathlib.Path(path) for path in ([mask] if isinstance(mask, (str, os.PathLike)) else mask)
-  ]
+  request = segment_job.Request(
+    _as_text(mask),
+    [f'{object_id}@{frame}' for object_id, frame in remove],
+    direction,
+    *('' if frame is None else str(frame) for frame in (start, end)),
+  )
   given = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
   changes = {
     field.name: getattr(given, field.name)
@@ -74,36 +89,38 @@ def segment_video(
     if getattr(given, field.name) != field.default
   }
   options = speed_lib.segmenter_options(speed, **changes)
-  video, first_mask = _read(input, masks)
-  result_folder.check_inputs(output, [*video.files, *masks])
+  job = _job(input, output, request)
   settings = {'precision': precision, 'speed': speed, **dataclasses.asdict(options)}
-  run = segment_run.run_id(_model_id(model), settings, [('', first_mask)])
+  run = segment_run.run_id(_model_id(model), settings, [('', job.given)])
   with result_folder.ResultFolder(output, run, overwrite) as results:
     segmenter = VideoSegmenter(_load(model, precision, speed), **dataclasses.asdict(options))
-    segment_run.segment(segmenter, video, first_mask, results, pictures=pictures)
+    segment_run.segment(segmenter, job.video, job.given, results, pictures=pictures)
     results.finish()
   return output / 'masks'
 
 
-def _read(input, paths):
-  """(Video, Mask of its first frame)."""
-  from feelvos_tf.datasets import data_warning
-  from feelvos_tf.datasets.mask_files import reading
-  from feelvos_tf.datasets.sources import folder
+def _as_text(mask):
+  """Masks as `segment_job.Request` takes them."""
+  if isinstance(mask, Mapping):
+    return [f'{frame}:{os.fspath(path)}' for frame, path in mask.items()]
+  paths = [mask] if isinstance(mask, (str, os.PathLike)) else mask
+  return [os.fspath(path) for path in paths]
 
-  for path, what in (
-    (input, 'a video file or a folder of frames'),
-    *((p, 'a mask') for p in paths),
-  ):
-    if not path.exists():
-      raise FileNotFoundError(f'{path}: no such file or folder; expected {what}.')
+
+def _job(input, output, request):
+  """`segment_job.Job`; refuses an output that holds an input."""
+  from feelvos_tf.datasets.sources import folder
+  from feelvos_tf.runtime import result_folder
+  from feelvos_tf.runtime import segment_job
+
+  if not input.exists():
+    raise FileNotFoundError(
+      f'{input}: no such file or folder; expected a video file or a folder of frames.'
+    )
+  paths = segment_job.given_paths(request)
   video = folder.open_video(input, leave_out=paths)
-  given = reading.read_given_mask(
-    paths, video.frame_size, video.frame_names[0], video_name=video.name
-  )
-  for hint in given.hints:
-    data_warning.warn(hint)
-  return video, given.mask
+  result_folder.check_inputs(output, [*video.files, *paths])
+  return segment_job.prepare(video, request)
 
 
 def _model_id(model):

@@ -25,7 +25,8 @@ import numpy as np
 from feelvos_tf.datasets import whole_file
 
 JOURNAL = '.feelvos_run.jsonl'
-STATE = '.feelvos_state.npz'
+STATE = '.feelvos_state.npz'  # what the model remembers of the last frame
+BEGIN = '.feelvos_begin.npz'  # what it remembers of the last frame whose mask was given
 
 
 def check_inputs(output, inputs: Iterable) -> None:
@@ -96,7 +97,7 @@ class ResultFolder:
     try:
       self._entries, self._done, last_run = _read(journal)
       self.resumed = last_run == run
-      others = any(p.name not in (JOURNAL, STATE) for p in self.path.iterdir())
+      others = any(p.name not in (JOURNAL, STATE, BEGIN) for p in self.path.iterdir())
       if others and not overwrite and not self.resumed:
         raise ValueError(_NOT_EMPTY.format(path))
       self._append({'run': run})
@@ -132,7 +133,7 @@ class ResultFolder:
 
   def finish_job(self, job: str) -> None:
     """Notes that a job is complete."""
-    (self.path / STATE).unlink(missing_ok=True)
+    self._forget()
     self._append({'done': job})
     self._done.add(job)
 
@@ -262,6 +263,11 @@ class ResultFolder:
     for name in self.entries(job):
       del self._entries[name]
     self._done.discard(job)
+    self._forget()
+
+  def _forget(self):
+    for name in (STATE, BEGIN):
+      (self.path / name).unlink(missing_ok=True)
 
   def _sweep(self, folder):
     """Removes temporary files of runs that were killed; only the holder of the lock gets here."""
@@ -338,6 +344,11 @@ class Job:
     """Removes the files of the interrupted run."""
     self._folder.remove(self._name)
 
+  @property
+  def folder(self) -> pathlib.Path:
+    """The output folder, where temporary files may lie."""
+    return self._folder.path
+
   def frames(self) -> list[tuple[str, str]]:
     """(name, hash of the frame) of the masks of a resumed job that are there, from the first on."""
     found = []
@@ -348,16 +359,16 @@ class Job:
         found.append((name, entry['frame']))
     return found
 
-  def save_state(self, count: int, arrays) -> None:
+  def save_state(self, count: int, arrays, file: str = STATE) -> None:
     """Keeps what the model remembers after `count` frames: a list of numpy arrays."""
     stream = io.BytesIO()
     job = np.frombuffer(self._name.encode('utf-8', 'surrogateescape'), np.uint8)
     np.savez(stream, *arrays, count=count, job=job)
-    whole_file.write_bytes(self._folder.path / STATE, stream.getvalue())
+    whole_file.write_bytes(self._folder.path / file, stream.getvalue())
 
-  def load_state(self):
+  def load_state(self, file: str = STATE):
     """(count, arrays) of `save_state`, or None if there is none of this job."""
-    path = self._folder.path / STATE
+    path = self._folder.path / file
     try:
       with np.load(path, allow_pickle=False) as archive:
         if bytes(archive['job']) != self._name.encode('utf-8', 'surrogateescape'):

@@ -1,50 +1,52 @@
-"""Segments videos into a result folder: masks, overlay video and contact sheet, frame by frame.
+"""Segments videos into a result folder: masks, overlay video and contact sheet.
+
+Forward, masks and pictures are written frame by frame. Backward and in both directions, masks are
+written first, in the order in which they are found; then the frames are read once more, in the
+order of time, for the pictures.
 
 An interrupted run goes on where it was: the frames before are read again for the pictures and
 compared with those that the run saw, but not segmented.
 """
 
-import contextlib
 import json
-import time
 
-import numpy as np
-
-from feelvos_tf.datasets import masks
-from feelvos_tf.datasets import writers
+from feelvos_tf.datasets import backwards
+from feelvos_tf.inference import given_masks
 from feelvos_tf.runtime import background
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.estimate import Estimate
+from feelvos_tf.runtime.results import frame_digest
+from feelvos_tf.runtime.results import OtherFrames
+from feelvos_tf.runtime.results import Results
 
-_SECONDS_BETWEEN_STATES = (
-  15.0  # A state of a 1080p video is 60 MB; this costs under 1 % of the time.
-)
 
-
-def run_id(model: str, options: dict, first_masks) -> str:
+def run_id(model: str, options: dict, jobs) -> str:
   """Hash of what decides the masks, the frames left aside: they are compared one by one.
 
   Args:
     model: digest or name of the weights.
     options: what the run was asked for; values that str() tells apart.
-    first_masks: list of (name of the output, `feelvos_tf.datasets.masks.Mask`).
+    jobs: list of (name of the output, `GivenMasks`, or the `Mask` of the first frame).
   """
-  given = [
-    [name, mask.ids.shape, result_folder.digest(mask.ids.tobytes())]
-    + [None if mask.palette is None else mask.palette.tolist()]
-    for name, mask in first_masks
-  ]
+  given = [[name, *_fingerprint(given_masks.of(masks))] for name, masks in jobs]
   return result_folder.digest(json.dumps([model, options, given], default=str).encode())
 
 
-def segment(segmenter, video, first_mask, output, name='', pictures=True) -> int:
+def _fingerprint(given):
+  masks = [[i, result_folder.digest(given.ids(i).tobytes())] for i in given.frames]
+  palette = None if given.palette is None else given.palette.tolist()
+  return [given.direction, given.removals, masks, given.ids(given.frames[0]).shape, palette]
+
+
+def segment(segmenter, video, given, output, name='', pictures=True) -> int:
   """Segments one video and writes the results while frames come.
 
   Args:
     segmenter: `VideoSegmenter`.
-    video: `feelvos_tf.datasets.video.Video`.
-    first_mask: `feelvos_tf.datasets.masks.Mask` of the first frame.
+    video: `feelvos_tf.datasets.video.Video`. Forward, its first frame has a mask; backward, the
+      mask that comes last is where it ends.
+    given: `GivenMasks`, or the `feelvos_tf.datasets.masks.Mask` of the first frame.
     output: `ResultFolder` to write to.
     name: '' for one video, else the sub-folder of `masks` and the stem of the pictures.
     pictures: bool, overlay video and contact sheet too.
@@ -57,141 +59,125 @@ def segment(segmenter, video, first_mask, output, name='', pictures=True) -> int
     ValueError: a frame cannot be read, or a file that no run wrote is where a result has to go.
     OSError: a result cannot be written.
   """
+  given = given_masks.of(given)
   job = output.job(name, f'masks/{name}'.rstrip('/'))
   known = job.frames()
   if job.is_done:
     return len(known)
+  run = {'forward': _forward, 'backward': _backward, 'both': _both}[given.direction]
   try:
-    return _run(segmenter, video, first_mask, job, name, pictures, known)
-  except _OtherFrames:
+    count = run(segmenter, video, given, job, name, pictures, known)
+  except OtherFrames:
     job.begin_again()
-    return _run(segmenter, video, first_mask, job, name, pictures, [])
+    count = run(segmenter, video, given, job, name, pictures, [])
+  job.finish()
+  return count
 
 
-class _OtherFrames(Exception):
-  """The frames are not those of the interrupted run."""
+def _forward(segmenter, video, given, job, name, pictures, known):
+  frames = enumerate(video.frames())
+  with Results(job, name, given, video, pictures) as results:
+    count = _one_direction(segmenter, video, frames, given, job, results, known, results.write)
+  _check_reached(video, given, count)
+  return count
 
 
-def _run(segmenter, video, first_mask, job, name, pictures, known):
-  count, state = job.load_state() or (0, None)
-  if not 0 < count <= len(known):
-    count = 0
+def _backward(segmenter, video, given, job, name, pictures, known):
+  last = given.frames[-1]
+  frames = backwards.frames_backwards(video, 0, last, job.folder)
+  with Results(job, name, given, video, pictures=False) as results:
+    _one_direction(segmenter, video, frames, given, job, results, known, results.write_mask)
+  return _write_pictures(job, name, given, video, pictures, last + 1)
+
+
+def _both(segmenter, video, given, job, name, pictures, known):
+  from feelvos_tf.runtime import both_directions  # Imports TensorFlow.
+
+  known = dict(known)
+  if known:
+    print(f'{video.name}: goes on after the {len(known)} masks of the interrupted run')
+  with Results(job, name, given, video, pictures=False) as results:
+    seen = both_directions.segment(segmenter, video, given, job, results, known)
+  return _write_pictures(job, name, given, video, pictures, seen, known)
+
+
+def _one_direction(segmenter, video, frames, given, job, results, known, write_result):
+  """Segments (index, frame) in the order they come in; returns how many there were."""
+  count, restore = _resumed(job, known, given)
   if count:
     print(f'{video.name}: goes on after the {count} masks of the interrupted run')
   with (
-    Results(job, name, first_mask, video, pictures) as results,
-    background.BackgroundCalls(results.write) as write,
+    background.BackgroundCalls(write_result) as write,
     progress.Progress(video.num_frames, 'frames', video.name) as bar,
   ):
     estimate = Estimate(video, segmenter.options)
-    for index, frame in enumerate(background.prefetch(video.frames())):
-      frame_name = video.frame_names[index]
-      if index < count:
-        if known[index] != (results.mask_name(frame_name), frame_digest(frame)):
-          raise _OtherFrames
-        if index == 0:
-          segmenter.start(frame, first_mask.ids)
-        if index == count - 1:
-          segmenter.restore_previous(state)
-        write(frame_name, frame, None, None)
+    for position, (index, frame) in enumerate(background.prefetch(frames)):
+      frame_name, ids = video.frame_names[index], given.ids(index)
+      if position < count:
+        if known[position] != (results.mask_name(frame_name), frame_digest(frame)):
+          raise OtherFrames
+        restore(segmenter, position, frame, ids)
+        write(frame_name, frame, None)
       else:
-        result = segmenter.start(frame, first_mask.ids) if index == 0 else segmenter.step(frame)
-        write(frame_name, frame, result.mask, segmenter.previous_tensors)
-        if index and (line := estimate.frame_done(index)):
+        result = _result(segmenter, position, frame, index, given)
+        begun = segmenter.remembered(result.mask) if ids is not None and position else None
+        result.mask = given.shown(result.mask, index)
+        write(frame_name, frame, result, segmenter.previous_tensors, begun)
+        if position and (line := estimate.frame_done(position)):
           print(line, flush=True)
       bar.advance()
-  job.finish()
   return bar.count
 
 
-class Results:
-  """Writes masks, overlay video and contact sheet, frame by frame; a context manager."""
-
-  def __init__(self, job: result_folder.Job, name: str, first_mask, video, pictures: bool = True):
-    """Opens nothing yet.
-
-    Args:
-      job: `result_folder.Job`.
-      name: '' or the name of the video, which sorts its files.
-      first_mask: `masks.Mask` with the palette to write.
-      video: `video.Video`, whose times and sound the overlay gets.
-      pictures: bool, overlay and contact sheet too.
-    """
-    self._job, self._folder = job, f'masks/{name}'.rstrip('/')
-    self._palette, self._video = first_mask.palette, video
-    self._count = 0
-    self._state, self._time = None, time.monotonic()
-    prefix = f'{name}.' if name else ''
-    self._overlay_name, self._sheet_name = f'{prefix}overlay.mp4', f'{prefix}overview.png'
-    self._overlay = self._sheet = None
-    if pictures:
-      self._overlay = writers.OverlayVideoWriter(
-        job.temporary(self._overlay_name), video.fps, sound=video.sound()
-      )
-      self._sheet = writers.ContactSheet(job.temporary(self._sheet_name))
-
-  def mask_name(self, frame_name: str) -> str:
-    """Name of a frame's mask, relative to the output folder."""
-    return f'{self._folder}/{frame_name}.png'
-
-  def write(self, frame_name, frame, ids, state=None):
-    """Writes one frame's results.
-
-    Args:
-      frame_name: str.
-      frame: uint8 [height, width, 3], RGB.
-      ids: uint8 [height, width]; None if an earlier run wrote the mask.
-      state: `previous_tensors` of the segmenter after this frame.
-    """
-    name = self.mask_name(frame_name)
-    if ids is not None:
-      data = masks.encode_mask(ids, self._palette)
-      self._job.write(name, data, frame=frame_digest(frame))
-    if self._overlay is not None:
-      ids = masks.read_mask(self._job.path(name), void=False).ids if ids is None else ids
-      picture = masks.overlay(frame, ids, self._palette, void_id=None)
-      self._overlay.write_picture(picture, self._video.frame_time(self._count))
-      self._sheet.add(picture, frame_name)
-    self._count += 1
-    if state is not None:
-      self._state = self._count, state
-      if time.monotonic() - self._time > _SECONDS_BETWEEN_STATES:
-        with contextlib.suppress(OSError):  # A disk without room for it may have some for masks.
-          self._save_state()
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, kind, *unused):
-    if kind is None:
-      self._finish_pictures()
-      return
-    try:
-      self._save_state()
-      self._finish_pictures()
-    except (OSError, ValueError):
-      pass  # The first error is the one to report.
-
-  def _save_state(self):
-    if self._state is not None:
-      count, tensors = self._state
-      self._state, self._time = None, time.monotonic()
-      self._job.save_state(count, [np.asarray(tensor) for tensor in tensors])
-
-  def _finish_pictures(self):
-    if self._overlay is None:
-      return
-    if not self._count:
-      self._overlay.close()
-      return
-    for writer, finish, name in (
-      (self._overlay, self._overlay.close, self._overlay_name),
-      (self._sheet, self._sheet.write, self._sheet_name),
-    ):
-      finish()
-      self._job.adopt(name, writer.path)
+def _result(segmenter, position, frame, index, given):
+  if position == 0:
+    return segmenter.start(frame, given.ids(index))
+  if given.ids(index) is not None:
+    return given_masks.take(segmenter, frame, index, given)
+  return segmenter.step(frame)
 
 
-def frame_digest(frame: np.ndarray) -> str:
-  """Hash of a frame's pixels, uint8 [height, width, 3]."""
-  return result_folder.digest(np.ascontiguousarray(frame).data)
+def _resumed(job, known, given):
+  """(number of frames that need not be segmented, function that restores the segmenter).
+
+  A frame whose mask was given makes the model forget nothing but the frame before, so the last
+  one and what the model remembered of the last frame are all there is to restore.
+  """
+  count, state = job.load_state() or (0, None)
+  begin, arrays = job.load_state(result_folder.BEGIN) or (1, None)
+  if count < begin:
+    count, state = (begin, None) if arrays else (0, None)
+  if not 0 < count <= len(known):
+    return 0, None
+
+  def restore(segmenter, position, frame, ids):
+    if position == begin - 1 and arrays is None:
+      segmenter.start(frame, ids)
+    elif position == begin - 1:
+      segmenter.start_as_before(frame, arrays)
+    if position == count - 1 and state is not None:
+      segmenter.restore_previous(state)
+
+  return count, restore
+
+
+def _write_pictures(job, name, given, video, pictures, count, known=None):
+  """Reads the frames once more, in the order of time."""
+  if not pictures and not known:
+    return count
+  with Results(job, name, given, video, pictures) as results:
+    for index, frame in enumerate(background.prefetch(video.frames())):
+      if index == count:
+        break
+      frame_name = video.frame_names[index]
+      if known and known.get(results.mask_name(frame_name)) not in (None, frame_digest(frame)):
+        raise OtherFrames
+      results.write(frame_name, frame, None)
+  return count
+
+
+def _check_reached(video, given, count):
+  if given.frames[-1] >= count:
+    raise ValueError(
+      f'{video.name}: a mask for frame {given.frames[-1]} given, expected frames 0..{count - 1}'
+    )

@@ -362,6 +362,37 @@ def test_a_long_video_holds_a_few_frames(tmp_path, copying_graph):
   assert video.most <= 16
 
 
+def test_masks_on_several_frames_of_a_range(run_main, frames, tmp_path, copying_weights, palette):
+  """frame8 to frame12 are frames 0 to 4; objects 3, then also 9, until 3 is removed."""
+  late = np.zeros(SIZE, np.uint8)
+  late[28:32, 8:40] = 9
+  write_png(tmp_path / 'late.png', late, palette)
+  given = write_png(tmp_path / 'first.png', ids_mask(3), palette)
+  out = tmp_path / 'out'
+  process = run_main(
+    MODULE,
+    f'--input={frames}',
+    f'--mask={given}',
+    f'--mask=frame10:{tmp_path / "late.png"}',
+    '--remove=3@4',
+    '--start=1',
+    '--end=frame12',
+    f'--output={out}',
+    f'--model={copying_weights}',
+  )
+  assert process.returncode == 0, process.stderr
+  assert 'frames: masks given on frames 1, 2' in process.stdout
+  assert outputs(out) == [
+    *sorted(f'masks/frame{i}.png' for i in range(9, 13)),
+    'overlay.mp4',
+    'overview.png',
+  ]
+  written = [masks.read_mask(out / 'masks' / f'frame{i}.png') for i in range(9, 13)]
+  assert [mask.object_ids for mask in written] == [(3,), (3, 9), (3, 9), (9,)]
+  np.testing.assert_array_equal(written[1].ids == 9, late == 9)
+  np.testing.assert_array_equal(written[3].palette, palette)
+
+
 # ---- What it refuses: exit code, one line, no traceback, nothing written.
 
 
@@ -493,6 +524,11 @@ def test_flags_that_are_refused(refuse, tmp_path, davis):
   refuse(2, '--image_pyramid=1,big given', extra=['--image_pyramid=1,big'])
   refuse(2, '--image_pyramid has the scale 0', extra=['--image_pyramid=0'])
   refuse(2, '--merge_method', extra=['--merge_method=min'])
+  refuse(2, '--direction', extra=['--direction=up'])
+  refuse(1, '--remove=3 given, expected ID@FRAME', extra=['--remove=3'])
+  refuse(1, 'object 3 is to be removed at frame 2; expected one of 1', extra=['--remove=3@2'])
+  refuse(1, '--end: frame 5 given, expected 0..4 or the name', extra=['--end=5'])
+  refuse(1, 'frames 3 to 1 given, expected a start', extra=['--start=3', '--end=1'])
   refuse(2, '--previous_prediction', extra=['--previous_prediction=hard'])
   refuse(2, '--mask and --sequence exclude each other', input=davis, extra=['--sequence=bear'])
   refuse(2, 'is a DAVIS-style root; say which sequence', input=davis)

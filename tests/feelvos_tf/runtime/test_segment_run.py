@@ -14,6 +14,7 @@ from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import default_model
 from feelvos_tf.model.weights import load_model
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import results
 from feelvos_tf.runtime import segment_run
 
 SIZE = (68, 120)
@@ -111,11 +112,11 @@ def test_after_a_kill_it_goes_on_from_the_last_state(model, frames, mask, tmp_pa
   """A kill leaves no time to save: masks that came after the last state are made again."""
   segmenter = Counting(VideoSegmenter(model))
   run(segmenter, Frames(frames), mask, tmp_path / 'whole')
-  monkeypatch.setattr(segment_run, '_SECONDS_BETWEEN_STATES', 0)
+  monkeypatch.setattr(results, '_SECONDS_BETWEEN_STATES', 0)
   with pytest.raises(KeyboardInterrupt):
     run(segmenter, Frames(frames, 4), mask, tmp_path / 'out')
-  monkeypatch.setattr(segment_run, '_SECONDS_BETWEEN_STATES', 1e9)
-  monkeypatch.setattr(segment_run.Results, '__exit__', lambda *args: None)
+  monkeypatch.setattr(results, '_SECONDS_BETWEEN_STATES', 1e9)
+  monkeypatch.setattr(results.Results, '__exit__', lambda *args: None)
   with pytest.raises(KeyboardInterrupt):
     run(segmenter, Frames(frames, 6), mask, tmp_path / 'out')
   assert len(written(tmp_path / 'out')) == 6

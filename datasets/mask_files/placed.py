@@ -1,0 +1,157 @@
+"""Masks that a person gives for frames of a video: `first.png`, `30:late.png`, a folder, a tree.
+
+Which frame a mask belongs to: the one before the colon (a frame's name, else its number counted from
+0), else the one its file is named like if it lies in a folder of such masks, else the first frame
+(backwards the last one).
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+
+from feelvos_tf.datasets import names as names_lib
+from feelvos_tf.datasets.mask_files import reading
+from feelvos_tf.datasets.video import Video
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+  """What to read for a frame.
+
+  Attributes:
+    frame: text before the colon, or None.
+    path: file or folder.
+  """
+
+  frame: str | None
+  path: pathlib.Path
+
+
+def parse(value: str, where: str = '--mask') -> Place:
+  """Takes `PATH` or `FRAME:PATH` apart; a file whose own name has a colon is a path.
+
+  Raises:
+    FileNotFoundError: there is no such file or folder.
+    ValueError: an address.
+  """
+  value = str(value)
+  if pathlib.Path(value).exists():
+    return Place(None, pathlib.Path(value))
+  for position in (i for i, letter in enumerate(value) if letter == ':' and i):
+    path = pathlib.Path(value[position + 1 :])
+    if value[position + 1 :] and path.exists():
+      return Place(value[:position], path)
+  names_lib.check_local(value, where)
+  raise FileNotFoundError(f'{value}: no such mask file; check {where}.')
+
+
+def frame_index(text: str | int, video: Video, where: str) -> int:
+  """Index of a frame that a person names.
+
+  Args:
+    text: the name of a frame, else its number from 0.
+    video: the video.
+    where: what messages call the origin.
+
+  Raises:
+    ValueError: neither, or the video is known to have no such frame.
+  """
+  text = str(text)
+  if video.seeks and text in video.frame_names:
+    return list(video.frame_names).index(text)
+  if not text.isascii() or not text.isdecimal():
+    raise ValueError(
+      f'{where}: frame {text!r} given, expected the number of a frame, counted from 0, or its name'
+      + (f', for example {video.frame_names[0]}' if video.seeks else '')
+    )
+  index = int(text)
+  if video.seeks and index >= video.num_frames:
+    raise ValueError(
+      f'{where}: frame {index} given, expected 0..{video.num_frames - 1} or the name of a frame '
+      f'of {video.name}'
+    )
+  return index
+
+
+def files_by_frame(
+  places: Sequence[Place], video: Video, default_frame: int, sequence_path: str = ''
+) -> dict[int, list[pathlib.Path]]:
+  """What to read for which frame.
+
+  Args:
+    places: of `parse`.
+    video: the video.
+    default_frame: index of the frame of masks without one.
+    sequence_path: folder below a data set's root where masks of a sequence lie, with slashes.
+
+  Returns:
+    {index of the frame: files, or one folder with a file an object}.
+
+  Raises:
+    ValueError: a frame that is none.
+  """
+  found = {}
+  for place in places:
+    if place.frame is not None:
+      index = frame_index(place.frame, video, f'--mask={place.frame}:{place.path}')
+      found.setdefault(index, []).append(place.path)
+      continue
+    named = _named_like_frames(place.path, video, sequence_path) if place.path.is_dir() else {}
+    for index, path in (named or {default_frame: place.path}).items():
+      found.setdefault(index, []).append(path)
+  return found
+
+
+def read(
+  files: dict[int, list[pathlib.Path]],
+  video: Video,
+  options: reading.MaskOptions = reading.MaskOptions(),
+) -> dict[int, reading.GivenMask]:
+  """Reads the masks.
+
+  Args:
+    files: of `files_by_frame`.
+    video: the video, whose `frame_size` is read.
+    options: MaskOptions.
+
+  Returns:
+    {index of the frame: GivenMask}, in the order of frames. A mask of several may have no object.
+
+  Raises:
+    FileNotFoundError, ValueError: see `reading.read_given_mask`.
+  """
+  return {
+    index: reading.read_given_mask(
+      files[index],
+      video.frame_size,
+      video.frame_names[index],
+      options,
+      video.name,
+      require_object=len(files) == 1,
+    )
+    for index in sorted(files)
+  }
+
+
+def _named_like_frames(folder, video, sequence_path):
+  """{index: file} of the pictures of a folder, or of the video's folder in a tree of masks."""
+  last = pathlib.PurePosixPath(sequence_path).name or video.name
+  for path in (folder / sequence_path, folder / last, folder):
+    files = _pictures(path) if path.is_dir() else {}
+    indices = {stem: _index_of_name(stem, video) for stem in files}
+    if found := {i: files[stem] for stem, i in indices.items() if i is not None}:
+      return found
+  return {}
+
+
+def _pictures(folder):
+  files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith('.')]
+  return {p.stem: p for p in files if p.suffix.lower() in (*names_lib.IMAGE_SUFFIXES, '.gif')}
+
+
+def _index_of_name(stem, video):
+  if video.seeks:
+    names = video.frame_names
+    return names.index(stem) if stem in names else None
+  is_number = stem.isascii() and stem.isdecimal()
+  return int(stem) if is_number and video.frame_names[int(stem)] == stem else None

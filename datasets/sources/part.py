@@ -1,0 +1,97 @@
+"""A part of a video, from one frame to another, as a video of its own."""
+
+from fractions import Fraction
+
+from feelvos_tf.datasets.video import Video
+
+
+class Part(Video):
+  """Frames `first` to `last` of another video; keeps their names, times and sound."""
+
+  def __init__(self, video: Video, first: int = 0, last: int | None = None):
+    """Reads nothing.
+
+    Args:
+      video: the whole.
+      first: index of the first frame.
+      last: index of the last frame; None: to the end.
+
+    Raises:
+      ValueError: the video is known to have no such frame, or `last` lies before `first`.
+    """
+    for index in (first, last):
+      if index is not None and not _may_have(video, index):
+        raise ValueError(
+          f'{video.name}: frame {index} given, expected 0..{video.num_frames - 1}, '
+          'counted from 0, or the name of a frame'
+        )
+    if last is not None and last < first:
+      raise ValueError(
+        f'{video.name}: frames {first} to {last} given, expected a start before the end'
+      )
+    self._video, self._first, self._last = video, first, last
+    self.name, self.fps = video.name, video.fps
+    self.frame_size, self.stored_size = video.frame_size, video.stored_size
+    self.seeks = video.seeks
+    rest = None if video.num_frames is None else max(0, video.num_frames - first)
+    wanted = None if last is None else last - first + 1
+    self.num_frames = min((n for n in (rest, wanted) if n is not None), default=None)
+    self.frame_names = _ShiftedNames(video.frame_names, first, self.num_frames)
+    self.masked_frames = tuple(
+      i - first for i in video.masked_frames if first <= i and (last is None or i <= last)
+    )
+
+  @property
+  def files(self):
+    return self._video.files
+
+  def frames(self, start=0):
+    index = self._first + start
+    if self._last is not None and index > self._last:
+      return
+    for image in self._video.frames(index):
+      yield image
+      index += 1
+      if self._last is not None and index > self._last:
+        return
+    if self._last is not None:
+      raise ValueError(
+        f'{self.name}: a video of {index} frames given, expected at least {self._last + 1}: a mask '
+        'or the end was asked for there'
+      )
+
+  def frame(self, index):
+    return self._video.frame(self._first + index)
+
+  def mask(self, index):
+    return self._video.mask(self._first + index)
+
+  def frame_time(self, index: int) -> Fraction | None:
+    time, start = (self._video.frame_time(self._first + i) for i in (index, 0))
+    return None if time is None or start is None else time - start
+
+  def sound(self, first: int = 0):
+    return self._video.sound(self._first + first)
+
+
+class _ShiftedNames:
+  """Names of the frames of a part."""
+
+  def __init__(self, names, first, length):
+    self._names, self._first, self._length = names, first, length
+
+  def __len__(self):
+    return self._length or 0
+
+  def __getitem__(self, index):
+    if isinstance(index, slice):
+      return [self[i] for i in range(*index.indices(len(self)))]
+    return self._names[self._first + (index if index >= 0 else index + len(self))]
+
+  def __iter__(self):
+    return (self[i] for i in range(len(self)))
+
+
+def _may_have(video, index):
+  # What a container claims is no reason to refuse.
+  return index >= 0 and (not video.seeks or index < video.num_frames)

@@ -1,0 +1,159 @@
+"""Segments a video from its masks in both directions, stretch by stretch.
+
+Before the first mask frames are segmented backwards, behind the last one forward. Between two masks
+both runs pass, each with both masks as reference frames, and their results are merged. So a stretch
+depends on the masks at its ends, and on further ones only for objects that these do not show.
+
+Space: the results of one run over the longest stretch lie in a temporary file in the output folder,
+and the frames of at most `backwards.CACHE_BYTES`.
+"""
+
+import itertools
+
+import numpy as np
+
+from feelvos_tf.datasets import backwards
+from feelvos_tf.inference import merging
+from feelvos_tf.inference.segmenter import MAX_REFERENCES
+from feelvos_tf.inference.segmenter import SegmentedFrame
+from feelvos_tf.runtime import background
+from feelvos_tf.runtime import progress
+
+
+def segment(segmenter, video, given, job, results, known) -> int:
+  """Writes the masks of all frames.
+
+  Args:
+    segmenter: `VideoSegmenter`.
+    video: `Video`.
+    given: `GivenMasks`.
+    job: `result_folder.Job`.
+    results: `Results`, whose `write_mask` gets every frame.
+    known: {name of a mask: hash of its frame} that are there; stretches of them are left out.
+
+  Returns:
+    Number of frames of the video.
+
+  Raises:
+    ValueError: a frame cannot be read, or there are fewer than masks ask for.
+  """
+  with progress.Progress(video.num_frames, 'frames', video.name) as bar:
+    return _Run(segmenter, video, given, job, results, known, bar).segment()
+
+
+class _Run:
+  """One run; `_masks` are the given masks, completed where they only add objects."""
+
+  def __init__(self, segmenter, video, given, job, results, known, bar):
+    self._segmenter, self._video, self._given, self._job = segmenter, video, given, job
+    self._results, self._known, self._bar = results, known, bar
+    self._masks = {}
+
+  def segment(self):
+    with backwards.Tape(self._job.folder) as tape:
+      self._read_given_frames(tape)
+      frames = self._given.frames
+      self._masks[frames[0]] = self._given.ids(frames[0])
+      self._write_given(frames[0])
+      for before, behind in itertools.pairwise(frames):
+        self._between(before, behind)
+      self._before_first(frames[0])
+      return self._behind_last(frames[-1])
+
+  def _read_given_frames(self, tape):
+    """Puts the frames that have masks onto a tape."""
+    wanted, self._tape = list(self._given.frames), tape
+    for index, frame in enumerate(self._video.frames()):
+      if index == wanted[len(tape)]:
+        tape.append(frame)
+        if len(tape) == len(wanted):
+          return
+    raise ValueError(
+      f'{self._video.name}: a mask for frame {wanted[len(tape)]} given, expected frames 0..{index}'
+    )
+
+  def _frame(self, index):
+    return self._tape[self._given.frames.index(index)]
+
+  def _others(self, *ends):
+    """(frame, mask) of the second end, and of masks with objects that the ends do not show."""
+    chosen, covered = list(ends[1:]), set().union(*(np.unique(self._masks[i]) for i in ends))
+    rest = [i for i in self._given.frames if i not in ends]
+    for index in sorted(rest, key=lambda i: min(abs(i - end) for end in ends)):
+      mask = self._masks.get(index)
+      if mask is None and not self._adds_only(index):
+        mask = self._given.ids(index)
+      if mask is not None and len(chosen) < MAX_REFERENCES - 1 and set(np.unique(mask)) - covered:
+        self._masks.setdefault(index, mask)
+        chosen.append(index)
+        covered |= set(np.unique(mask))
+    return [(self._frame(i), self._masks[i]) for i in chosen]
+
+  def _adds_only(self, index):
+    earlier = (self._given.object_ids(i) for i in self._given.frames if i < index)
+    return self._given.adds_only(index, set().union(*earlier))
+
+  def _start(self, *ends):
+    return self._segmenter.start(self._frame(ends[0]), self._masks[ends[0]], self._others(*ends))
+
+  def _between(self, before, behind):
+    adds = self._adds_only(behind)
+    if not adds:
+      self._masks[behind] = self._given.ids(behind)
+    if self._is_known(before + 1, behind):
+      self._masks[behind] = self._results.read_mask(self._video.frame_names[behind])
+      self._bar.advance(behind - before)
+      return
+    with backwards.Tape(self._job.folder) as tape:
+      self._start(*((before,) if adds else (before, behind)))
+      for _, frame in self._forward(before + 1, behind - 1):
+        tape.append(self._segmenter.step(frame).stride4_logits)
+      ids = self._segmenter.object_ids
+      if adds:
+        predicted, given = self._segmenter.step(self._frame(behind)).mask, self._given.ids(behind)
+        self._masks[behind] = np.where(given == 0, predicted, given)
+      self._write_given(behind)
+      self._start(behind, before)
+      stretch = backwards.frames_backwards(self._video, before + 1, behind - 1, self._job.folder)
+      for index, frame in background.prefetch(stretch):
+        result = self._segmenter.step(frame)
+        place = (index - before) / (behind - before)
+        other = result.object_ids, result.stride4_logits
+        first = ids, tape[index - before - 1]
+        self._write(index, frame, merging.merge(frame.shape[:2], first, other, place))
+
+  def _before_first(self, first):
+    if first == 0 or self._is_known(0, first - 1):
+      self._bar.advance(first)
+      return
+    self._start(*self._given.frames[:2])
+    stretch = backwards.frames_backwards(self._video, 0, first - 1, self._job.folder)
+    for index, frame in background.prefetch(stretch):
+      self._write(index, frame, self._segmenter.step(frame))
+
+  def _behind_last(self, last):
+    self._start(*self._given.frames[-1:-3:-1])
+    index = last
+    for index, frame in self._forward(last + 1, None):
+      self._write(index, frame, self._segmenter.step(frame))
+    return index + 1
+
+  def _forward(self, first, last):
+    """(index, frame) from one frame to another; None: to the end."""
+    count = None if last is None else max(0, last - first + 1)
+    frames = itertools.islice(self._video.frames(first), count) if count != 0 else ()
+    return background.prefetch(enumerate(frames, first))
+
+  def _is_known(self, first, last):
+    names = (self._results.mask_name(self._video.frame_names[i]) for i in range(first, last + 1))
+    return all(name in self._known for name in names)
+
+  def _write_given(self, index):
+    mask = self._masks[index]
+    ids = (0, *(i for i in np.unique(mask).tolist() if i))
+    self._write(index, self._frame(index), SegmentedFrame(mask.copy(), ids))
+
+  def _write(self, index, frame, result):
+    result.mask = self._given.shown(result.mask, index)
+    self._results.write_mask(self._video.frame_names[index], frame, result)
+    self._bar.advance()

@@ -1,0 +1,163 @@
+"""What is to be segmented: the frames, the masks given on them and the direction, all checked."""
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+import re
+
+from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets.mask_files import placed
+from feelvos_tf.datasets.mask_files import reading
+from feelvos_tf.datasets.sources.part import Part
+from feelvos_tf.datasets.video import Video
+from feelvos_tf.inference import given_masks
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """What a person asks for, as text.
+
+  Attributes:
+    masks: `PATH` or `FRAME:PATH` each; see `mask_files.placed`.
+    remove: `ID@FRAME` each.
+    direction: 'forward', 'backward' or 'both'.
+    start: first frame, by name or number; '' for the first that gets a mask.
+    end: last frame, likewise.
+  """
+
+  masks: Sequence[str] = ()
+  remove: Sequence[str] = ()
+  direction: str = 'forward'
+  start: str = ''
+  end: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """A video to segment.
+
+  Attributes:
+    video: `Video`, from the first to the last frame that gets a mask.
+    given: `GivenMasks` with the indices of that video.
+    lines: what to tell the person before the run.
+  """
+
+  video: Video
+  given: given_masks.GivenMasks
+  lines: tuple[str, ...] = ()
+
+
+def prepare(
+  video: Video,
+  request: Request,
+  options: reading.MaskOptions = reading.MaskOptions(),
+  sequence_path: str = '',
+) -> Job:
+  """Reads the masks and cuts the video to the frames that get one.
+
+  Args:
+    video: the whole video.
+    request: Request.
+    options: how masks are read.
+    sequence_path: folder below a data set's root where masks of this sequence lie.
+
+  Raises:
+    FileNotFoundError: there is no such mask.
+    ValueError: a mask that cannot be read, frames that are not there, or masks that do not fit
+      the direction.
+  """
+  start, end = (
+    _frame(text, video, f'--{flag}')
+    for flag, text in (('start', request.start), ('end', request.end))
+  )
+  Part(video, start or 0, end)  # Refuses frames in the wrong order.
+  default = _default_frame(video, request, start, end)
+  places = [placed.parse(value) for value in request.masks]
+  files = placed.files_by_frame(places, video, default, sequence_path)
+  inside = {i: p for i, p in files.items() if (start or 0) <= i and (end is None or i <= end)}
+  if not inside:
+    raise ValueError(
+      f'masks of the frames {_listed(files)} given, expected one from frame {start or 0} to '
+      f'{"the end" if end is None else end}; see --start and --end'
+    )
+  read = placed.read(inside, video, options)
+  removals = [_removal(text, video) for text in request.remove]
+  given = given_masks.GivenMasks({i: g.mask for i, g in read.items()}, removals, request.direction)
+  first = given.frames[0] if request.direction == 'forward' else start or 0
+  last = given.frames[-1] if request.direction == 'backward' else end
+  lines = [*_names(read), *_ranges(video, given, start or 0, end)]
+  for mask in read.values():
+    for hint in mask.hints:
+      data_warning.warn(hint)
+  return Job(Part(video, first, last), given.starting_at(first), tuple(lines))
+
+
+def given_paths(request: Request) -> list[pathlib.Path]:
+  """Files and folders of the masks.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+  """
+  return [placed.parse(value).path for value in request.masks]
+
+
+def _frame(text, video, where):
+  return placed.frame_index(text, video, where) if str(text) else None
+
+
+def _default_frame(video, request, start, end):
+  """Index of the frame of masks without one."""
+  if request.direction != 'backward':
+    return start or 0
+  if end is not None:
+    return end
+  if video.seeks:
+    return video.num_frames - 1
+  places = [placed.parse(value) for value in request.masks]
+  if any(p.frame is None and not p.path.is_dir() for p in places):
+    raise ValueError(
+      f'{video.name}: backwards, which frame is the last has to be known; give the frame of the '
+      'mask (--mask=120:last.png) or --end=120'
+    )
+  return 0
+
+
+def _removal(text, video):
+  """(object id, index of the frame) of `ID@FRAME`."""
+  match = re.fullmatch(r'(\d{1,3})@(.+)', str(text))
+  if not match or not 1 <= int(match[1]) <= 255:
+    raise ValueError(
+      f'--remove={text} given, expected ID@FRAME with an id of 1..255, for example 2@40'
+    )
+  return int(match[1]), placed.frame_index(match[2], video, f'--remove={text}')
+
+
+def _names(read):
+  for index, given in read.items():
+    if given.names:
+      listed = ', '.join(f'{i}: {given.names[i]}' for i in sorted(given.names))
+      where = f' on frame {index}' if len(read) > 1 else ''
+      yield f'objects of the mask{where}: {listed}'
+
+
+def _ranges(video, given, start, end):
+  """Which frames have masks, and which get none."""
+  if len(given.frames) > 1:
+    yield f'{video.name}: masks given on frames {_listed(given.frames)}'
+  if given.direction == 'forward' and given.frames[0] > start:
+    yield (
+      f'{video.name}: frames {start} to {given.frames[0] - 1} lie before the first mask and get '
+      'none; --direction=both segments them'
+    )
+  last = end if end is not None or not video.seeks else video.num_frames - 1
+  if given.direction == 'backward' and last != given.frames[-1]:
+    yield (
+      f'{video.name}: frames behind {given.frames[-1]}, the last mask, get none; --direction=both '
+      'segments them'
+    )
+
+
+def _listed(frames, most=8):
+  frames = sorted(frames)
+  text = ', '.join(map(str, frames[:most]))
+  return text if len(frames) <= most else f'{text}, ... ({len(frames)} in all)'

@@ -1,0 +1,169 @@
+"""Masks on several frames, both directions, removed objects: from pictures on disk to masks."""
+
+import cv2
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets import backwards
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.inference import given_masks
+from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.model.weights import load_model
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import results
+from feelvos_tf.runtime import segment_run
+
+SIZE = (68, 120)
+COUNT = 8
+
+
+@pytest.fixture(scope='module')
+def segmenter():
+  return VideoSegmenter(load_model())
+
+
+def disc(x, object_id, ids=None):
+  ids = np.zeros(SIZE, np.uint8) if ids is None else ids
+  cv2.circle(ids, (x, 34), 14, object_id, -1)
+  return ids
+
+
+@pytest.fixture(scope='module')
+def images():
+  """A red disc that moves to the right, a green one from frame 3 on that moves to the left."""
+  rng = np.random.default_rng(1)
+  wide = cv2.resize(rng.integers(0, 256, (9, 20, 3), dtype=np.uint8), (160, SIZE[0])) // 2
+  found = [wide[:, 2 * i : 2 * i + SIZE[1]].copy() for i in range(COUNT)]
+  for i, image in enumerate(found):
+    cv2.circle(image, (24 + 2 * i, 34), 14, (250, 40, 30), -1)
+    if i >= 3:
+      cv2.circle(image, (100 - 2 * i, 34), 14, (30, 250, 40), -1)
+  return found
+
+
+@pytest.fixture(scope='module')
+def film(images, tmp_path_factory):
+  """The frames as a folder; function: whether reversed."""
+  paths = {}
+  for name, frames in (('forward', images), ('reversed', images[::-1])):
+    paths[name] = tmp_path_factory.mktemp(name)
+    for i, image in enumerate(frames):
+      cv2.imwrite(str(paths[name] / f'{i:05d}.png'), image[..., ::-1])
+  return lambda backwards=False: folder.open_video(paths['reversed' if backwards else 'forward'])
+
+
+def given(by_frame, removals=(), direction='forward', backwards=False):
+  flipped = {COUNT - 1 - i if backwards else i: masks.Mask(m) for i, m in by_frame.items()}
+  return given_masks.GivenMasks(flipped, removals, direction)
+
+
+def run(segmenter, video, given, path, pictures=False):
+  with result_folder.ResultFolder(path, 'a') as output:
+    count = segment_run.segment(segmenter, video, given, output, pictures=pictures)
+    output.finish()
+  return count
+
+
+def read(path, backwards=False):
+  found = [masks.read_mask(p).ids for p in sorted((path / 'masks').glob('*.png'))]
+  return np.stack(found[::-1] if backwards else found)
+
+
+ALL = {0: disc(24, 1), 3: disc(94, 7), 6: disc(88, 7, disc(36, 1))}
+
+
+@pytest.mark.parametrize('ends', ['forward', 'both'])
+def test_backwards_is_forward_on_the_reversed_film(segmenter, film, tmp_path, ends):
+  """Every mask is equal, those of a late object and of a correction among them."""
+  other = {'forward': 'backward', 'both': 'both'}[ends]
+  by_frame = {COUNT - 1: disc(86, 7, disc(38, 1)), 4: disc(92, 7, disc(32, 1)), 1: disc(26, 1)}
+  run(segmenter, film(), given(by_frame, direction=other), tmp_path / 'there')
+  run(segmenter, film(True), given(by_frame, (), ends, True), tmp_path / 'back')
+  there, back = read(tmp_path / 'there'), read(tmp_path / 'back', backwards=True)
+  assert len(there) == COUNT
+  np.testing.assert_array_equal(there, back)
+
+
+def test_a_mask_of_new_ids_adds_and_another_corrects(segmenter, film, tmp_path):
+  correction = disc(36, 1)  # Object 7 is not visible, it says.
+  run(segmenter, film(), given({0: ALL[0], 3: ALL[3], 6: correction}), tmp_path / 'out')
+  written = read(tmp_path / 'out')
+  assert set(np.unique(written[2])) == {0, 1}
+  assert set(np.unique(written[3])) == {0, 1, 7}
+  np.testing.assert_array_equal(written[3] == 7, ALL[3] == 7)
+  assert (written[3][34, 20:40] == 1).all()  # As predicted: the mask of frame 3 lacks it.
+  np.testing.assert_array_equal(written[6], correction)
+
+
+@pytest.mark.parametrize('direction, first', [('forward', 0), ('backward', 7), ('both', 0)])
+def test_removed_objects_are_on_no_mask_from_there_on(segmenter, film, tmp_path, direction, first):
+  by_frame = {first: disc(24, 1) if first == 0 else disc(86, 7, disc(38, 1)), 3: ALL[6]}
+  run(segmenter, film(), given(by_frame, [(1, 5)], direction), tmp_path / 'out')
+  written = read(tmp_path / 'out')
+  holds = [bool((mask == 1).any()) for mask in written]
+  # Backward, the mask of frame 7 gives the object again.
+  assert holds == [True] * 5 + [False] * 2 + [direction == 'backward']
+
+
+def test_between_two_masks_both_directions_count(segmenter, film, tmp_path):
+  """An object that is only on the later mask is there before it; frames before the first too."""
+  run(segmenter, film(), given({1: disc(26, 1), 6: ALL[6]}, (), 'both'), tmp_path / 'out')
+  written = read(tmp_path / 'out')
+  assert len(written) == COUNT
+  np.testing.assert_array_equal(written[1], disc(26, 1))
+  np.testing.assert_array_equal(written[6], ALL[6])
+  assert (written[5][34, 82:98] == 7).all() and (written[5][34, 26:42] == 1).all()
+  assert (written[0][34, 16:32] == 1).all()
+  assert not (written[0] == 7).any()
+
+
+@pytest.mark.parametrize('direction', given_masks.DIRECTIONS)
+def test_an_interrupted_run_goes_on(segmenter, film, tmp_path, direction, monkeypatch, capsys):
+  by_frame = {**ALL, COUNT - 1: disc(86, 7, disc(38, 1))}
+  run(segmenter, film(), given(by_frame, (), direction), tmp_path / 'whole', pictures=True)
+  write, calls = results.Results.write_mask, []
+
+  def break_off(self, *args):
+    calls.append(args)
+    if len(calls) == 6:
+      raise KeyboardInterrupt
+    write(self, *args)
+
+  monkeypatch.setattr(results.Results, 'write_mask', break_off)
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, film(), given(by_frame, (), direction), tmp_path / 'out', pictures=True)
+  monkeypatch.undo()
+  capsys.readouterr()
+  run(segmenter, film(), given(by_frame, (), direction), tmp_path / 'out', pictures=True)
+  assert 'goes on after the ' in capsys.readouterr().out
+  np.testing.assert_array_equal(read(tmp_path / 'out'), read(tmp_path / 'whole'))
+  names = lambda path: sorted(p.name for p in path.rglob('*') if '.feelvos_run' not in p.name)
+  assert names(tmp_path / 'out') == names(tmp_path / 'whole')
+  assert folder.open_video(tmp_path / 'out' / 'overlay.mp4').num_frames == COUNT
+
+
+def test_frames_of_a_film_backwards(images, tmp_path, monkeypatch):
+  """A film only reads forward: it is decoded in stretches that lie in a temporary file."""
+  clip = tmp_path / 'clip.avi'
+  writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*'MJPG'), 12, SIZE[::-1])
+  for image in images:
+    writer.write(np.ascontiguousarray(image))
+  writer.release()
+  video = folder.open_video(clip)
+  monkeypatch.setattr(backwards, 'CACHE_BYTES', 3 * 3 * SIZE[0] * SIZE[1])
+  found = list(backwards.frames_backwards(video, 1, 7, tmp_path))
+  assert [index for index, _ in found] == [7, 6, 5, 4, 3, 2, 1]
+  np.testing.assert_array_equal([f for _, f in found[::-1]], list(video.frames())[1:])
+  with pytest.raises(ValueError, match='a video of 8 frames given, expected at least 10'):
+    list(backwards.frames_backwards(video, 5, 9, tmp_path))
+
+
+def test_masks_that_do_not_fit_are_refused():
+  empty = masks.Mask(np.zeros(SIZE, np.uint8))
+  with pytest.raises(ValueError, match=r"direction is 'up'; expected one of forward, backward"):
+    given({0: disc(24, 1)}, direction='up')
+  with pytest.raises(ValueError, match='the mask of frame 7, the first in the direction backward'):
+    given_masks.GivenMasks({0: masks.Mask(disc(24, 1)), 7: empty}, (), 'backward')
+  with pytest.raises(ValueError, match='object 3 is to be removed at frame 2; expected one of 1'):
+    given({0: disc(24, 1)}, [(3, 2)])
