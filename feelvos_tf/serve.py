@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import ipaddress
 import json
+import logging as logging_of_python
 import os
 import pathlib
 import warnings
@@ -50,7 +51,8 @@ _SECONDS = {
 }
 _TEXTS = {
   'model_config_file': 'File with the models to serve, in the text format of TensorFlow Serving; '
-  'instead of --model_dir.'
+  'instead of --model_dir.',
+  'access_log': 'File for a line of JSON for every request; - is standard output.',
 }
 
 
@@ -107,6 +109,9 @@ def define_flags():
     f'default: the environment variable {TOKEN_VARIABLE}, or no token.',
   )
   flags.DEFINE_float('grace_seconds', 30.0, 'Time that running requests get after SIGTERM.', 0.0)
+  flags.DEFINE_bool(
+    'tracing', False, 'Send traces by OpenTelemetry; the variables OTEL_* say where to.'
+  )
   flags.DEFINE_bool('enable_model_warmup', True, 'Replay the warm-up requests of an export.')
   for name, text in _NUMBERS.items():
     flags.DEFINE_integer(name, getattr(_DEFAULTS, name), text, 1)
@@ -126,6 +131,7 @@ def main():
   run, services_lib = _imported('run'), _imported('services')
 
   logging.set_verbosity(logging.WARNING)
+  logging_of_python.getLogger('tensorflow').setLevel('ERROR')  # It warns about graphs of TF1.
   # What is unusual about a request's files is no news to the operator.
   warnings.simplefilter('ignore', data_warning.DataWarning)
   services = services_lib.Services(options)
@@ -220,6 +226,7 @@ def read_options():
     for name in (
       'host',
       'enable_model_warmup',
+      'tracing',
       'model_config_file_poll_wait_seconds',
       *_TEXTS,
       *_NUMBERS,

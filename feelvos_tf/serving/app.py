@@ -6,17 +6,13 @@ import logging
 
 import fastapi
 from fastapi import exceptions
-from fastapi import responses
 from starlette import exceptions as starlette_exceptions
-from starlette.datastructures import Headers
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import body_limit
 from starlette.middleware import cors
 from starlette.requests import ClientDisconnect
-from starlette.websockets import WebSocket
 
-from feelvos_tf.serving import access
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import middleware
 from feelvos_tf.serving import overlay_route
 from feelvos_tf.serving import overlay_stream_route
 from feelvos_tf.serving import page_routes
@@ -28,8 +24,7 @@ from feelvos_tf.serving import stream_route
 _CLIENT_WENT_AWAY = 499
 _EVICTION_SECONDS = 5.0
 # Headers of answers that pages of allowed origins may read.
-_EXPOSED_HEADERS = ('X-Frame-Index', 'X-Object-Ids', 'X-Confidence')
-_METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH')
+_EXPOSED_HEADERS = ('X-Frame-Index', 'X-Object-Ids', 'X-Confidence', 'X-Request-Id')
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +61,7 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
       allow_headers=['*'],
       expose_headers=_EXPOSED_HEADERS,
     )
-  app.add_middleware(_Outermost, services=services)
+  app.add_middleware(middleware.Outermost, services=services)
   _add_error_handlers(app)
   app.include_router(page_routes.build_open_router(services))
   app.include_router(platform_routes.build_health_router(services))
@@ -115,63 +110,9 @@ def _lifespan(services, grpc_server, grpc_grace):
         await asyncio.to_thread(grpc_server.stop(grpc_grace).wait)
       await services.sessions.close_all()
       await asyncio.to_thread(services.workers.close)
+      await asyncio.to_thread(services.tracing.close)
 
   return lifespan
-
-
-class _Outermost:
-  """Counts answers, and refuses what is refused before anything is read.
-
-  That is: requests to another name, of another page, and bodies that say they are too large.
-  """
-
-  def __init__(self, app, services):
-    self._app, self._services = app, services
-    options = services.options
-    self._access = access.AccessCheck(options.host, options.allowed_hosts, options.allowed_origins)
-    self._headers = {
-      'Content-Security-Policy': ' '.join(("frame-ancestors 'self'", *options.allowed_origins)),
-      'Cross-Origin-Resource-Policy': 'cross-origin' if options.allowed_origins else 'same-origin',
-      'X-Content-Type-Options': 'nosniff',
-    }
-
-  async def __call__(self, scope, receive, send):
-    if scope['type'] == 'lifespan':
-      await self._app(scope, receive, send)
-      return
-
-    async def counting_send(message):
-      if message['type'] == 'http.response.start':
-        # Any word may stand where the method does; labels have to be few.
-        method = scope['method'] if scope['method'] in _METHODS else 'other'
-        self._services.metrics.requests.labels('http', method, str(message['status'])).inc()
-        MutableHeaders(scope=message).update(self._headers)
-      await send(message)
-
-    headers = Headers(scope=scope)
-    refusal = self._access.refusal(headers.getlist('host'), headers.getlist('origin'))
-    if refusal and scope['type'] == 'websocket':
-      await WebSocket(scope, receive, send).send_denial_response(_error(refusal, 403))
-    elif refusal:
-      await _error(refusal, 403)(scope, receive, counting_send)
-    elif scope['type'] == 'http' and self._is_too_large(headers.get('content-length', '')):
-      await _error(_too_large(self._services), 413)(scope, receive, counting_send)
-    else:
-      await self._app(scope, receive, counting_send)
-
-  def _is_too_large(self, length):
-    return length.isdecimal() and int(length) > self._services.options.max_body_bytes
-
-
-def _too_large(services):
-  return (
-    f'the body is larger than {services.options.max_body_bytes} bytes; send less at a time, '
-    'or start the server with a higher --max_body_bytes.'
-  )
-
-
-def _error(message, status, headers=None):
-  return responses.JSONResponse({'error': errors.one_line(message)}, status, headers)
 
 
 def _add_error_handlers(app):
@@ -179,12 +120,12 @@ def _add_error_handlers(app):
 
   async def on_http_exception(request, error):
     del request
-    message = _too_large(services) if error.status_code == 413 else error.detail
-    return _error(message, error.status_code, getattr(error, 'headers', None))
+    message = middleware.too_large(services) if error.status_code == 413 else error.detail
+    return middleware.error_answer(message, error.status_code, getattr(error, 'headers', None))
 
   async def on_invalid_request(request, error):
     del request
-    return _error(
+    return middleware.error_answer(
       '; '.join(
         f'{".".join(map(str, problem["loc"]))}: {problem["msg"]}' for problem in error.errors()
       ),
@@ -198,10 +139,11 @@ def _add_error_handlers(app):
   async def on_exception(request, error):
     known = errors.of_exception(error)
     if known is None:
-      _log.error('%s %s failed', request.method, request.url.path, exc_info=error)
-      return _error("internal error; see the server's log.", 500)
+      name = request.scope.get('request_id')
+      _log.error('%s %s (%s) failed', request.method, request.url.path, name, exc_info=error)
+      return middleware.error_answer("internal error; see the server's log.", 500)
     headers = {'WWW-Authenticate': 'Bearer'} if known.status == 401 else None
-    return _error(known, known.status, headers)
+    return middleware.error_answer(known, known.status, headers)
 
   app.add_exception_handler(starlette_exceptions.HTTPException, on_http_exception)
   app.add_exception_handler(exceptions.RequestValidationError, on_invalid_request)

@@ -6,7 +6,12 @@ import grpc
 
 from feelvos_tf.serving import errors
 
-HEALTH = '/grpc.health.v1.Health/'
+# What needs no token, as /readyz needs none.
+_OPEN = (
+  '/grpc.health.v1.Health/',
+  '/inference.GRPCInferenceService/ServerLive',
+  '/inference.GRPCInferenceService/ServerReady',
+)
 _SUBPROTOCOL = 'bearer.'
 
 
@@ -65,7 +70,7 @@ class TokenInterceptor(grpc.ServerInterceptor):
 
   def intercept_service(self, continuation, handler_call_details):
     """Passes the call on, or answers it with UNAUTHENTICATED."""
-    if handler_call_details.method.startswith(HEALTH):  # As /readyz.
+    if handler_call_details.method.startswith(_OPEN):
       return continuation(handler_call_details)
     metadata = dict(handler_call_details.invocation_metadata)
     try:

@@ -7,27 +7,23 @@ monitoring_config.proto. The last two are in no package, so their fields stand h
 import pathlib
 import urllib.parse
 
-from google.protobuf import descriptor_pb2
-from google.protobuf import descriptor_pool
-from google.protobuf import message_factory
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from feelvos_tf.serving import messages
 from feelvos_tf.serving import tls
 from feelvos_tf.serving import version_folders
 
 METRICS_PATH = '/monitoring/prometheus/metrics'
-_PACKAGE = 'tensorflow.serving'
 _MODEL = 'name and base_path of a model'
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_TEXT, _BOOL, _MESSAGE = _FIELD.TYPE_STRING, _FIELD.TYPE_BOOL, _FIELD.TYPE_MESSAGE
-_FIELDS = {
-  'SSLConfig': (
-    ('server_key', _TEXT), ('server_cert', _TEXT), ('custom_ca', _TEXT), ('client_verify', _BOOL),
-  ),
-  'PrometheusConfig': (('enable', _BOOL), ('path', _TEXT)),
-  'MonitoringConfig': (('prometheus_config', _MESSAGE),),
-}  # fmt: skip
+_MESSAGES = messages.build(
+  'tensorflow.serving',
+  {
+    'SSLConfig': 'string server_key; string server_cert; string custom_ca; bool client_verify',
+    'PrometheusConfig': 'bool enable; string path',
+    'MonitoringConfig': 'PrometheusConfig prometheus_config',
+  },
+)
 
 
 def read_models(path: str) -> list[version_folders.ServedModel]:
@@ -67,7 +63,7 @@ def read_tls(path: str) -> tls.Tls:
   Raises:
     FileNotFoundError, ValueError: no such file, or another format.
   """
-  config = _parse(path, _message('SSLConfig'))
+  config = _parse(path, _MESSAGES['SSLConfig']())
   return tls.Tls(
     config.server_key.encode(),
     config.server_cert.encode(),
@@ -82,7 +78,7 @@ def read_metrics_path(path: str) -> str:
   Raises:
     FileNotFoundError, ValueError: no such file, another format, or a path that is none.
   """
-  config = _parse(path, _message('MonitoringConfig')).prometheus_config
+  config = _parse(path, _MESSAGES['MonitoringConfig']()).prometheus_config
   if not config.enable:
     return ''
   found = config.path or METRICS_PATH
@@ -146,21 +142,3 @@ def _versions_of(model):
 
 def _line(message):
   return text_format.MessageToString(message, as_one_line=True) or 'an empty one'
-
-
-def _message(name):
-  """A new message of a name in `_FIELDS`."""
-  file = descriptor_pb2.FileDescriptorProto(
-    name='feelvos/serving_config.proto', package=_PACKAGE, syntax='proto3'
-  )
-  for message_name, fields in _FIELDS.items():
-    message = file.message_type.add(name=message_name)
-    for number, (field_name, kind) in enumerate(fields, 1):
-      field = message.field.add(
-        name=field_name, number=number, type=kind, label=_FIELD.LABEL_OPTIONAL
-      )
-      if kind == _MESSAGE:
-        field.type_name = f'.{_PACKAGE}.PrometheusConfig'
-  pool = descriptor_pool.DescriptorPool()
-  pool.Add(file)
-  return message_factory.GetMessageClass(pool.FindMessageTypeByName(f'{_PACKAGE}.{name}'))()

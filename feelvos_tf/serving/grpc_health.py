@@ -8,6 +8,8 @@ from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2
 from tensorflow_serving.apis import prediction_service_pb2
 
+from feelvos_tf.serving import inference_grpc
+
 _SERVICES = (
   prediction_service_pb2.DESCRIPTOR.services_by_name['PredictionService'].full_name,
   model_service_pb2.DESCRIPTOR.services_by_name['ModelService'].full_name,
@@ -21,7 +23,7 @@ class Health(health.HealthServicer):
     """Args: `Services`."""
     super().__init__()
     self._services = services
-    for name in ('', *_SERVICES):
+    for name in ('', *_SERVICES, inference_grpc.SERVICE):
       self.set(name, health_pb2.HealthCheckResponse.SERVING)
 
   def Check(self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext):

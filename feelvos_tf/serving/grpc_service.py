@@ -1,8 +1,6 @@
 """TensorFlow Serving's gRPC services."""
 
 from concurrent import futures
-import functools
-import logging
 
 import grpc
 import numpy as np
@@ -14,11 +12,14 @@ from tensorflow_serving.apis import model_service_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from feelvos_tf.serving import access_log
 from feelvos_tf.serving import auth
-from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import grpc_health
+from feelvos_tf.serving import inference_grpc
 from feelvos_tf.serving import predict
+from feelvos_tf.serving import tracing
+from feelvos_tf.serving.grpc_answers import answers
 
 _SIGNATURE_DEF = 'signature_def'
 _THREADS = 16
@@ -29,7 +30,6 @@ _CONNECTIONS = (
   ('grpc.keepalive_timeout_ms', 20_000),
   ('grpc.http2.min_recv_ping_interval_without_data_ms', 10_000),
 )
-_log = logging.getLogger(__name__)
 
 
 def build_server(services, address, tls=None, socket_path=''):
@@ -50,7 +50,10 @@ def build_server(services, address, tls=None, socket_path=''):
   limit = services.options.max_body_bytes
   server = grpc.server(
     futures.ThreadPoolExecutor(_THREADS, thread_name_prefix='grpc'),
-    interceptors=[auth.TokenInterceptor(services.token)],
+    interceptors=[
+      access_log.Interceptor(services.access_log, services.tracing),
+      auth.TokenInterceptor(services.token),
+    ],
     options=[
       ('grpc.max_receive_message_length', limit),
       ('grpc.max_send_message_length', -1),
@@ -63,6 +66,7 @@ def build_server(services, address, tls=None, socket_path=''):
     PredictionService(services), server
   )
   model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(services), server)
+  inference_grpc.add(server, services)
   grpc_health.add(server, services)
   try:
     if socket_path:
@@ -79,34 +83,13 @@ def build_server(services, address, tls=None, socket_path=''):
     raise ValueError(f'{address}: gRPC cannot listen there; choose another --grpc_port.') from error
 
 
-def _answers(method):
-  """Turns exceptions of a method into gRPC statuses and counts its calls."""
-
-  @functools.wraps(method)
-  def call(self, request, context):
-    code, message = grpc.StatusCode.OK, ''
-    try:
-      return method(self, request, calls.of_grpc(context))
-    except Exception as error:
-      known = errors.of_exception(error)
-      if known is None:
-        _log.exception('%s failed', method.__name__)
-        known = errors.RequestError(grpc.StatusCode.INTERNAL, "see the server's log.")
-      code, message = known.code, str(known)
-    finally:
-      self.services.metrics.requests.labels('grpc', method.__name__, code.name).inc()
-    return context.abort(code, message)  # Raises.
-
-  return call
-
-
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
   """Predict and GetModelMetadata; Classify, Regress and MultiInference are UNIMPLEMENTED."""
 
   def __init__(self, services):
     self.services = services
 
-  @_answers
+  @answers
   def Predict(self, request, call):
     """See tensorflow_serving/apis/prediction_service.proto."""
     services = self.services
@@ -121,8 +104,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
       response.model_spec.signature_name = (
         request.model_spec.signature_name or predict.DEFAULT_SIGNATURE
       )
-      for name, value in outputs.items():
-        response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+      with tracing.span('encode'):
+        for name, value in outputs.items():
+          response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
       return response
 
   def _run(self, version, request, call):
@@ -141,7 +125,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     except (TypeError, ValueError) as error:
       raise errors.invalid(f'input {name}: not a tensor that can be read ({error}).') from error
 
-  @_answers
+  @answers
   def GetModelMetadata(self, request, call):
     """See tensorflow_serving/apis/get_model_metadata.proto."""
     del call
@@ -159,13 +143,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
   def __init__(self, services):
     self.services = services
 
-  @_answers
+  @answers
   def GetModelStatus(self, request, call):
     """See tensorflow_serving/apis/get_model_status.proto."""
     del call
     return status(self.services, *_spec(self.services, request))
 
-  @_answers
+  @answers
   def HandleReloadConfigRequest(self, request, call):
     """See tensorflow_serving/apis/model_service.proto; answers when the models are loaded."""
     del call

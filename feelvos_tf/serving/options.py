@@ -64,6 +64,10 @@ class ServingOptions:
   stream_queue: int = 4
   # A further path for the metrics; '' has none.
   metrics_path: str = ''
+  # File for the access log; '-' is standard output, '' has none.
+  access_log: str = ''
+  # Whether to send traces by OpenTelemetry.
+  tracing: bool = False
   # Name of this server among several behind one router; the ids of its sessions begin with it.
   replica: str = ''
 

@@ -21,14 +21,9 @@ import tensorflow as tf
 from feelvos_tf.serving import bodies
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import inference_protocol
 from feelvos_tf.serving import tensor_json
 
-_TYPES = {
-  'BOOL': tf.bool, 'UINT8': tf.uint8, 'UINT16': tf.uint16, 'UINT32': tf.uint32,
-  'UINT64': tf.uint64, 'INT8': tf.int8, 'INT16': tf.int16, 'INT32': tf.int32, 'INT64': tf.int64,
-  'FP16': tf.float16, 'FP32': tf.float32, 'FP64': tf.float64, 'BYTES': tf.string,
-}  # fmt: skip
-_NAMES = {dtype: name for name, dtype in _TYPES.items()}
 _VERSION = '/versions/{version}'
 
 
@@ -37,7 +32,7 @@ def build_health_router(services) -> fastapi.APIRouter:
   router = fastapi.APIRouter(include_in_schema=False)
 
   async def ready():
-    is_ready = not services.stopping and bool(services.models.names())
+    is_ready = inference_protocol.is_ready(services)
     return responses.JSONResponse({'ready': is_ready}, 200 if is_ready else 503)
 
   async def live():
@@ -79,17 +74,20 @@ def _add_v2(router, services):
 
   @router.get('/v2')
   async def server():
-    return {'name': 'feelvos', 'version': '2', 'extensions': []}
+    names = {'name': inference_protocol.NAME, 'version': inference_protocol.VERSION}
+    return {**names, 'extensions': []}
 
   @router.get('/v2/models/{name}')
   @router.get('/v2/models/{name}' + _VERSION)
   async def metadata(name: str, version: int | None = None):
     with services.models.leased(name, version) as leased:
+      signature = services.predictor.signature(leased, '')
       return {
         'name': name,
         'versions': [str(number) for number in services.models.served()[name]],
-        'platform': 'tensorflow_savedmodel',
-        **_tensors_of(services.predictor.signature(leased, '')),
+        'platform': inference_protocol.PLATFORM,
+        'inputs': inference_protocol.describe(signature.inputs),
+        'outputs': inference_protocol.describe(signature.outputs),
       }
 
   @router.get('/v2/models/{name}/ready')
@@ -113,23 +111,13 @@ async def _run(services, request, function, *args):
   return fastapi.Response(text, media_type='application/json')
 
 
-def _tensors_of(signature):
-  describe = lambda infos: [
-    {
-      'name': name,
-      'datatype': _NAMES.get(tf.as_dtype(info.dtype), 'BYTES'),
-      'shape': [dim.size for dim in info.tensor_shape.dim],
-    }
-    for name, info in sorted(infos.items())
-  ]
-  return {'inputs': describe(signature.inputs), 'outputs': describe(signature.outputs)}
-
-
 def _infer(services, name, number, body, call):
   """JSON text of the answer to a v2 inference request."""
   document = tensor_json.parse(body)
   parameters = document.get('parameters') or {}
-  signature = parameters.get('signature_name', '') if isinstance(parameters, dict) else ''
+  signature = (
+    parameters.get(inference_protocol.SIGNATURE, '') if isinstance(parameters, dict) else ''
+  )
   inputs = document.get('inputs')
   if not isinstance(inputs, list) or not all(isinstance(item, dict) for item in inputs):
     raise errors.invalid('inputs: expected a list of tensors with name, shape, datatype and data.')
@@ -148,19 +136,16 @@ def _infer(services, name, number, body, call):
 
 def _to_array(services, item):
   """np array of a tensor of the protocol."""
-  name, dtype = item.get('name'), _TYPES.get(item.get('datatype'))
-  shape, data = item.get('shape'), item.get('data')
-  if dtype is None:
-    raise errors.invalid(f'input {name}: datatype has to be one of {", ".join(_TYPES)}.')
+  name, shape, data = item.get('name'), item.get('shape'), item.get('data')
+  dtype = inference_protocol.check_type(name, item.get('datatype'))
   if not isinstance(shape, list) or not all(type(side) is int for side in shape):
     raise errors.invalid(f'input {name}: shape has to be a list of numbers.')
   services.predictor.check_size(shape, dtype.size or 1)
   try:
     if dtype != tf.string:
       return np.array(data, dtype.as_numpy_dtype).reshape(shape)
-    values = np.empty(int(np.prod(shape)), object)
-    values[:] = [_to_bytes(value) for value in np.ravel(np.array(data, object))]
-    return values.reshape(shape)
+    values = [_to_bytes(value) for value in np.ravel(np.array(data, object))]
+    return inference_protocol.array_of_bytes(values, shape)
   except (TypeError, ValueError, OverflowError, binascii.Error) as error:
     raise errors.invalid(f'input {name}: data do not fit shape and datatype ({error}).') from error
 
@@ -174,7 +159,7 @@ def _to_bytes(value):
 
 def _to_json(name, value):
   value = np.asarray(value)
-  datatype = _NAMES.get(tf.as_dtype(value.dtype), 'BYTES')
+  datatype = inference_protocol.type_name(value.dtype)
   if value.dtype == object:
     data = [base64.b64encode(item).decode() for item in value.ravel()]
   else:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import stoppable
+from feelvos_tf.serving import tracing
 
 DEFAULT_SIGNATURE = 'serving_default'
 
@@ -58,11 +59,13 @@ class Predictor:
     }
     if own:
       self._check_limits(inputs)
-      tensors.update(self._pictures(inputs))
+      with tracing.span('decode'):
+        tensors.update(self._pictures(inputs))
     name = signature_name or DEFAULT_SIGNATURE
     with (
       self._metrics.predict_seconds.labels(version.name, name).time(),
       self._metrics.tf_serving.runtime(version.name),
+      tracing.span('model'),
     ):
       results = stoppable.run(version.model.signatures[name], call, tensors)
       return {key: results[key].numpy() for key in wanted}

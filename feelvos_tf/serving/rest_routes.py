@@ -15,6 +15,7 @@ from feelvos_tf.serving import errors
 from feelvos_tf.serving import grpc_service
 from feelvos_tf.serving import predict
 from feelvos_tf.serving import tensor_json
+from feelvos_tf.serving import tracing
 
 _MODEL = (
   r'(?i:/v1/models)/(?P<name>[^/:]+)'
@@ -116,8 +117,12 @@ def predict_text(services, name, number, body, call):
 
     single = tensor_json.single_requests(document, infos)
     if single is not None:  # No batch dimension: every instance is a request of its own.
-      return tensor_json.answer_rows([run(request)[0] for request in single])
-    return tensor_json.answer(*run(document))
+      results = [run(request)[0] for request in single]
+      with tracing.span('encode'):
+        return tensor_json.answer_rows(results)
+    result = run(document)
+    with tracing.span('encode'):
+      return tensor_json.answer(*result)
 
 
 def _json(text):

@@ -4,6 +4,7 @@ import time
 
 import grpc
 
+from feelvos_tf.serving import access_log
 from feelvos_tf.serving import auth
 from feelvos_tf.serving import config_files
 from feelvos_tf.serving import errors
@@ -13,6 +14,7 @@ from feelvos_tf.serving import model_store
 from feelvos_tf.serving import predict
 from feelvos_tf.serving import sessions as sessions_lib
 from feelvos_tf.serving import stream_route
+from feelvos_tf.serving import tracing
 from feelvos_tf.serving import worker_pool
 
 
@@ -23,6 +25,7 @@ class Services:
     options: `ServingOptions`.
     models: `ModelStore`. workers: `WorkerPool`. decoder: `ImageDecoder`. metrics: `Metrics`.
     predictor: `Predictor`. sessions: `SessionStore`. streams: `Streams`. token: `TokenCheck`.
+    access_log: `AccessLog`. tracing: `Tracing`.
     stopping: bool, the server finishes what it has and takes nothing new.
   """
 
@@ -38,6 +41,8 @@ class Services:
       ValueError: there is no model, or one cannot be loaded.
     """
     self.options = options
+    self.access_log = access_log.AccessLog(options.access_log)
+    self.tracing = tracing.Tracing(options.tracing)
     self._configured = None
     if models is None:
       if options.model_config_file:

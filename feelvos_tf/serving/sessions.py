@@ -12,6 +12,7 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import tracing
 
 _COMPRESS_LEVEL = 1  # A client waits for the mask.
 _REMEMBERED = 10000  # Ids of expired sessions, to tell "expired" from "unknown".
@@ -101,8 +102,10 @@ class SessionStore:
     """
 
     def start(segmenter):
-      given = self._decoder.mask(mask)
-      segmenter.start(self._decoder.frame(frame), given.ids)
+      with tracing.span('decode'):
+        given, image = self._decoder.mask(mask), self._decoder.frame(frame)
+      with tracing.span('model'):
+        segmenter.start(image, given.ids)
       return given.palette if given.palette is not None else masks.DAVIS_PALETTE
 
     return await self._shielded(self._open(name, number, start, 0, call))
@@ -166,11 +169,13 @@ class SessionStore:
 
     def run():
       with self._metrics.frame_seconds.time():
-        image = self._decoder.frame(frame)
-        with self._metrics.segment_seconds.time():
+        with tracing.span('decode'):
+          image = self._decoder.frame(frame)
+        with self._metrics.segment_seconds.time(), tracing.span('model'):
           result = session.segmenter.step(image)
         session.frame_index += 1
-        png = masks.encode_mask(result.mask, session.palette, _COMPRESS_LEVEL)
+        with tracing.span('encode'):
+          png = masks.encode_mask(result.mask, session.palette, _COMPRESS_LEVEL)
         return SegmentedReply(png, session.frame_index, result.object_ids, result.confidence)
 
     return await self._use(session, run, call)
@@ -185,14 +190,16 @@ class SessionStore:
     """
 
     def run():
-      given = self._decoder.mask(mask)
+      with tracing.span('decode'):
+        given, image = self._decoder.mask(mask), self._decoder.frame(frame)
       ids = {*session.segmenter.object_ids, *given.object_ids} - set(remove)
       if len(ids) - 1 > self._options.max_objects:
         raise errors.invalid(
           f'{len(ids) - 1} objects with those of this mask, at most '
           f'{self._options.max_objects} are taken.'
         )
-      session.segmenter.correct(self._decoder.frame(frame), given.ids, remove)
+      with tracing.span('model'):
+        session.segmenter.correct(image, given.ids, remove)
       if given.palette is not None:
         session.palette = given.palette
       if frame_index is not None:

@@ -7,6 +7,7 @@ import fastapi
 
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import tracing
 
 _INTERNAL_ERROR, _GONE, _RESTARTING = 1011, 4410, 1012
 _log = logging.getLogger(__name__)
@@ -126,7 +127,8 @@ class _Stream:
         raise errors.invalid(
           'an empty or a text message given; send one encoded frame as one binary message.'
         )
-      reply = await self._services.sessions.step(self._session, frame, self._call)
+      with tracing.span('frame'):
+        reply = await self._services.sessions.step(self._session, frame, self._call)
     except Exception as error:
       known = errors.of_exception(error)
       code = known.status if known else 500

@@ -2,11 +2,13 @@
 
 import asyncio
 from concurrent import futures
+import contextvars
 import threading
 
 import grpc
 
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import tracing
 
 
 class WorkerPool:
@@ -71,13 +73,20 @@ class WorkerPool:
         )
       self.pending += 1
 
+    waited = tracing.begin('wait')
+
+    def run(*args):
+      waited()
+      return function(*args)
+
     try:
-      future = self._executor.submit(function, *args)
+      future = self._executor.submit(contextvars.copy_context().run, run, *args)
     except RuntimeError as error:  # Closed.
       self._done()
       raise errors.RequestError(
         grpc.StatusCode.UNAVAILABLE, 'the server is stopping; ask another one.'
       ) from error
+    future.add_done_callback(lambda _: waited())
     future.add_done_callback(lambda _: self._done())  # Also of one that is cancelled.
     if call is not None:
       call.add_callback(future.cancel)  # Does nothing to a function that has begun.

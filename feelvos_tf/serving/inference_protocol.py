@@ -1,0 +1,63 @@
+"""What the Open Inference Protocol (KServe v2) says over REST and over gRPC alike.
+
+Source: https://github.com/kserve/open-inference-protocol, specification/protocol.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf.serving import errors
+
+NAME, VERSION, PLATFORM = 'feelvos', '2', 'tensorflow_savedmodel'
+SIGNATURE = 'signature_name'  # Parameter of a request.
+TYPES = {
+  'BOOL': tf.bool, 'UINT8': tf.uint8, 'UINT16': tf.uint16, 'UINT32': tf.uint32,
+  'UINT64': tf.uint64, 'INT8': tf.int8, 'INT16': tf.int16, 'INT32': tf.int32, 'INT64': tf.int64,
+  'FP16': tf.float16, 'FP32': tf.float32, 'FP64': tf.float64, 'BYTES': tf.string,
+}  # fmt: skip
+_NAMES = {dtype: name for name, dtype in TYPES.items()}
+
+
+def type_name(dtype: np.dtype | int) -> str:
+  """The protocol's name of a NumPy type, or of one in a signature."""
+  return _NAMES.get(tf.as_dtype(dtype), 'BYTES')
+
+
+def describe(infos) -> list[dict]:
+  """Name, datatype and shape of the inputs or outputs of a `SignatureDef`."""
+  return [
+    {
+      'name': name,
+      'datatype': type_name(info.dtype),
+      'shape': [dim.size for dim in info.tensor_shape.dim],
+    }
+    for name, info in sorted(infos.items())
+  ]
+
+
+def is_ready(services) -> bool:
+  """Whether requests should be sent to this server."""
+  return not services.stopping and bool(services.models.names())
+
+
+def check_type(name: str, datatype: str) -> tf.DType:
+  """The type of an input.
+
+  Raises:
+    RequestError: the protocol has no such type.
+  """
+  dtype = TYPES.get(datatype)
+  if dtype is None:
+    raise errors.invalid(f'input {name}: datatype has to be one of {", ".join(TYPES)}.')
+  return dtype
+
+
+def array_of_bytes(values: list[bytes], shape: list[int]) -> np.ndarray:
+  """np array of objects.
+
+  Raises:
+    ValueError: another number of values than the shape has.
+  """
+  array = np.empty(int(np.prod(shape)), object)
+  array[:] = values
+  return array.reshape(shape)

@@ -1,0 +1,147 @@
+"""Around every request over HTTP: who may send it, what it is called, counted and logged as."""
+
+import time
+
+from fastapi import responses
+from starlette.datastructures import Headers
+from starlette.datastructures import MutableHeaders
+from starlette.websockets import WebSocket
+
+from feelvos_tf.serving import access
+from feelvos_tf.serving import access_log
+from feelvos_tf.serving import errors
+
+_METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH')
+
+
+class Outermost:
+  """Counts, logs and traces answers; refuses what is refused before anything is read.
+
+  That is: requests to another name, of another page, and bodies that say they are too large.
+  """
+
+  def __init__(self, app, services):
+    """Args: the ASGI application inside; `Services`."""
+    self._app, self._services = app, services
+    options = services.options
+    self._access = access.AccessCheck(options.host, options.allowed_hosts, options.allowed_origins)
+    self._headers = {
+      'Content-Security-Policy': ' '.join(("frame-ancestors 'self'", *options.allowed_origins)),
+      'Cross-Origin-Resource-Policy': 'cross-origin' if options.allowed_origins else 'same-origin',
+      'X-Content-Type-Options': 'nosniff',
+    }
+
+  async def __call__(self, scope, receive, send):
+    """Answers a request; see the ASGI specification."""
+    if scope['type'] == 'lifespan':
+      await self._app(scope, receive, send)
+      return
+    headers = Headers(scope=scope)
+    record = _Record(scope, headers, self._services)
+    with self._services.tracing.request(record.name, headers) as span:
+      try:
+        await self._answer(scope, headers, record.receive(receive), self._sender(record, send))
+      finally:
+        record.write(span)
+
+  async def _answer(self, scope, headers, receive, send):
+    refusal = self._access.refusal(headers.getlist('host'), headers.getlist('origin'))
+    if refusal and scope['type'] == 'websocket':
+      await WebSocket(scope, receive, send).send_denial_response(error_answer(refusal, 403))
+    elif refusal:
+      await error_answer(refusal, 403)(scope, receive, send)
+    elif scope['type'] == 'http' and self._is_too_large(headers.get('content-length', '')):
+      await error_answer(too_large(self._services), 413)(scope, receive, send)
+    else:
+      await self._app(scope, receive, send)
+
+  def _sender(self, record, send):
+    async def counting_send(message):
+      if message['type'] == 'http.response.start':
+        # Any word may stand where the method does; labels have to be few.
+        method = record.method if record.method in _METHODS else 'other'
+        self._services.metrics.requests.labels('http', method, str(message['status'])).inc()
+        MutableHeaders(scope=message).update(
+          {**self._headers, access_log.HEADER: record.request_id}
+        )
+      record.sent(message)
+      await send(message)
+
+    return counting_send
+
+  def _is_too_large(self, length):
+    return length.isdecimal() and int(length) > self._services.options.max_body_bytes
+
+
+class _Record:
+  """What the access log says of a request.
+
+  Attributes:
+    request_id, method, name: str; the name is that of its span.
+  """
+
+  def __init__(self, scope, headers, services):
+    self.request_id = access_log.request_id(headers.get(access_log.HEADER))
+    scope['request_id'] = self.request_id
+    self.method = scope.get('method', 'GET')
+    self._path, self._session = access_log.without_session(scope['path'])
+    self.name = f'{self.method} {self._path}'
+    self._protocol, self._client = scope['type'], (scope.get('client') or ('',))[0]
+    self._log, self._begun = services.access_log, time.perf_counter()
+    self._status, self._bytes_in, self._bytes_out = None, 0, 0
+
+  def receive(self, receive):
+    """The function `receive` of ASGI, watched."""
+
+    async def watched():
+      message = await receive()
+      self._bytes_in += _size(message)
+      if message['type'] == 'websocket.disconnect':
+        self._status = self._status or message.get('code')
+      return message
+
+    return watched
+
+  def sent(self, message):
+    """Takes a message of the answer."""
+    self._bytes_out += _size(message)
+    if message['type'] in ('http.response.start', 'websocket.http.response.start'):
+      self._status = message['status']
+    elif message['type'] == 'websocket.close':
+      self._status = message.get('code')
+
+  def write(self, span):
+    """Writes the line, and gives the span its attributes."""
+    span.set(http__request__method=self.method, url__path=self._path)
+    if self._status is not None:
+      span.set(http__response__status_code=self._status)
+    self._log.write(
+      request_id=self.request_id,
+      trace_id=span.trace_id,
+      protocol=self._protocol,
+      client=self._client,
+      method=self.method,
+      path=self._path,
+      session=self._session,
+      status=self._status,
+      seconds=round(time.perf_counter() - self._begun, 6),
+      request_bytes=self._bytes_in,
+      response_bytes=self._bytes_out,
+    )
+
+
+def _size(message):
+  return len(message.get('body') or message.get('bytes') or message.get('text') or b'')
+
+
+def too_large(services):
+  """What a client whose body is too large is told."""
+  return (
+    f'the body is larger than {services.options.max_body_bytes} bytes; send less at a time, '
+    'or start the server with a higher --max_body_bytes.'
+  )
+
+
+def error_answer(message, status, headers=None):
+  """`Response` with one line of JSON."""
+  return responses.JSONResponse({'error': errors.one_line(message)}, status, headers)
