@@ -14,6 +14,7 @@ COMMANDS = {
   'export': ('feelvos_tf.export', 'write a SavedModel for TensorFlow Serving'),
   'serve': ('feelvos_tf.serve', 'serve exported models: page, REST, gRPC, sessions'),
   'convert-data': ('feelvos_tf.tools.convert_to_tfrecord', 'data sets to TFRecords'),
+  'convert-masks': ('feelvos_tf.tools.convert_masks', 'masks as COCO, YOLO, MOTS, CVAT, cut-outs'),
   'convert-checkpoint': (
     'feelvos_tf.tools.convert_checkpoint',
     "weights from and to the original's TF1 checkpoints",

@@ -24,10 +24,12 @@ from absl import flags
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names
 from feelvos_tf.datasets.mask_files import reading
+from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.inference import given_masks
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import export_results
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segment_job
 from feelvos_tf.runtime import segment_run
@@ -106,6 +108,14 @@ def define_flags():
     ['labels', 'probabilities'],
     'What the head receives of the previous frame; default: the option of the model.',
   )
+  flags.DEFINE_list(
+    'format', [], f'Also write the masks as, separated by commas: {", ".join(writing.FORMATS)}.'
+  )
+  flags.DEFINE_multi_string(
+    'label',
+    [],
+    'ID:NAME, the class of an object in --format. May be repeated; default: a class an object.',
+  )
   flags.DEFINE_bool('pictures', True, 'Write the overlay video and the contact sheet.')
 
 
@@ -116,14 +126,26 @@ def main():
   _mask_options()
   path = pathlib.Path(FLAGS.output)
   result_folder.check_inputs(path, [p for i in inputs for p in (*i.video.files, *i.mask_paths)])
+  forms = _forms()
   jobs = [(i.name, _job(i)) for i in inputs]
   run = _run_id(jobs)
   with result_folder.ResultFolder(path, run, FLAGS.overwrite) as output:
     segmenter = _segmenter()
     for name, job in jobs:
-      count = segment_run.segment(segmenter, job.video, job.given, output, name, FLAGS.pictures)
+      count = segment_run.segment(
+        segmenter, job.video, job.given, output, name, FLAGS.pictures, forms
+      )
       print(f'{job.video.name}: {count} masks in {path / "masks" / name}')
     output.finish()
+
+
+def _forms():
+  """`Forms` of the flags; refuses what cannot be written before anything is segmented."""
+  try:
+    writing.check_formats(FLAGS.format)
+    return export_results.Forms(tuple(FLAGS.format), writing.parse_labels(FLAGS.label))
+  except ValueError as error:
+    raise command_line.UsageError(f'--{error}') from None
 
 
 class _Input(NamedTuple):
@@ -138,7 +160,10 @@ class _Input(NamedTuple):
 def _run_id(jobs):
   """Hash of what decides the masks, the frames left aside: they are compared one by one."""
   model = FLAGS.seeded_model or result_folder.file_digest(default_model.model_path(FLAGS.model))
-  options = {n: FLAGS[n].value for n in (*segmenter_flags.FLAG_NAMES, 'previous_prediction')}
+  options = {
+    n: FLAGS[n].value
+    for n in (*segmenter_flags.FLAG_NAMES, 'previous_prediction', 'format', 'label')
+  }
   return segment_run.run_id(model, options, [(name, job.given) for name, job in jobs])
 
 

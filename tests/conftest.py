@@ -42,6 +42,7 @@ ALLOWED_SKIPS = (
   "could not import 'matplotlib'",
   "could not import 'pycocotools",
   "could not import 'tensorboard'",
+  "could not import 'datumaro'",
   "could not import 'vos_benchmark",
   'ray is not installed',
 )

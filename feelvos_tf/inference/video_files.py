@@ -29,6 +29,8 @@ def segment_video(
   remove: Sequence[tuple[int, int | str]] = (),
   start: int | str | None = None,
   end: int | str | None = None,
+  formats: Sequence[str] = (),
+  labels: Mapping[int, str] | None = None,
 ) -> pathlib.Path:
   """Segments a video file or a folder of frames; what the command `feelvos segment` does.
 
@@ -59,6 +61,9 @@ def segment_video(
     remove: (object id, frame) each: from that frame on no mask holds the object.
     start: first frame to segment; None: the first that gets a mask.
     end: last frame to segment.
+    formats: also write the masks as 'coco', 'yolo', 'mots', 'cvat', 'objects', 'cutouts', 'prores',
+      'vp9'; see docs/results.md.
+    labels: {object id: name of its class} for these.
 
   Returns:
     Path of the folder of masks.
@@ -68,9 +73,11 @@ def segment_video(
     ValueError: a file cannot be read, mask and frames differ in size, the folder is not empty, or
       an option is refused.
   """
+  from feelvos_tf.datasets.result_files import writing
   from feelvos_tf.inference import speed as speed_lib
   from feelvos_tf.inference.options import SegmenterOptions
   from feelvos_tf.inference.segmenter import VideoSegmenter
+  from feelvos_tf.runtime import export_results
   from feelvos_tf.runtime import result_folder
   from feelvos_tf.runtime import segment_job
   from feelvos_tf.runtime import segment_run
@@ -89,12 +96,14 @@ def segment_video(
     if getattr(given, field.name) != field.default
   }
   options = speed_lib.segmenter_options(speed, **changes)
+  forms = export_results.Forms(tuple(formats), dict(labels or {}))
+  writing.check_formats(formats)
   job = _job(input, output, request)
-  settings = {'precision': precision, 'speed': speed, **dataclasses.asdict(options)}
+  settings = {'precision': precision, 'speed': speed, 'forms': forms, **dataclasses.asdict(options)}
   run = segment_run.run_id(_model_id(model), settings, [('', job.given)])
   with result_folder.ResultFolder(output, run, overwrite) as results:
     segmenter = VideoSegmenter(_load(model, precision, speed), **dataclasses.asdict(options))
-    segment_run.segment(segmenter, job.video, job.given, results, pictures=pictures)
+    segment_run.segment(segmenter, job.video, job.given, results, pictures=pictures, forms=forms)
     results.finish()
   return output / 'masks'
 

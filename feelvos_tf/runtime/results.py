@@ -31,7 +31,7 @@ class Results:
       video: `video.Video`, whose times and sound the overlay gets.
       pictures: bool, overlay and contact sheet too.
     """
-    self._job, self._folder = job, f'masks/{name}'.rstrip('/')
+    self._job, self._name = job, name
     self._palette, self._video = given.palette, video
     self._count = self._pictures = 0
     self._state, self._time = None, time.monotonic()
@@ -46,7 +46,7 @@ class Results:
 
   def mask_name(self, frame_name: str) -> str:
     """Name of a frame's mask, relative to the output folder."""
-    return f'{self._folder}/{frame_name}.png'
+    return mask_name(self._name, frame_name)
 
   def write(self, frame_name, frame, result, state=None, begun=None):
     """Writes one frame's results, in the order of time.
@@ -118,6 +118,11 @@ class Results:
     ):
       finish()
       self._job.adopt(name, writer.path)
+
+
+def mask_name(name: str, frame_name: str) -> str:
+  """Name of a frame's mask of the video `name`, relative to the output folder."""
+  return f'{f"masks/{name}".rstrip("/")}/{frame_name}.png'
 
 
 def frame_digest(frame: np.ndarray) -> str:

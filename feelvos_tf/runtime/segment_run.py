@@ -13,10 +13,12 @@ import json
 from feelvos_tf.datasets import backwards
 from feelvos_tf.inference import given_masks
 from feelvos_tf.runtime import background
+from feelvos_tf.runtime import export_results
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.estimate import Estimate
 from feelvos_tf.runtime.results import frame_digest
+from feelvos_tf.runtime.results import mask_name
 from feelvos_tf.runtime.results import OtherFrames
 from feelvos_tf.runtime.results import Results
 
@@ -39,7 +41,9 @@ def _fingerprint(given):
   return [given.direction, given.removals, masks, given.ids(given.frames[0]).shape, palette]
 
 
-def segment(segmenter, video, given, output, name='', pictures=True) -> int:
+def segment(
+  segmenter, video, given, output, name='', pictures=True, forms=export_results.Forms()
+) -> int:
   """Segments one video and writes the results while frames come.
 
   Args:
@@ -50,6 +54,7 @@ def segment(segmenter, video, given, output, name='', pictures=True) -> int:
     output: `ResultFolder` to write to.
     name: '' for one video, else the sub-folder of `masks` and the stem of the pictures.
     pictures: bool, overlay video and contact sheet too.
+    forms: `export_results.Forms` to write in addition.
 
   Returns:
     Number of masks. If a frame cannot be read, the masks before it are there and its error is
@@ -70,6 +75,7 @@ def segment(segmenter, video, given, output, name='', pictures=True) -> int:
   except OtherFrames:
     job.begin_again()
     count = run(segmenter, video, given, job, name, pictures, [])
+  export_results.export(job, name, video, forms, lambda frame: mask_name(name, frame))
   job.finish()
   return count
 

@@ -377,16 +377,21 @@ def test_masks_on_several_frames_of_a_range(run_main, frames, tmp_path, copying_
     '--remove=3@4',
     '--start=1',
     '--end=frame12',
+    '--format=cvat,cutouts',
+    '--label=9:ball',
     f'--output={out}',
     f'--model={copying_weights}',
   )
   assert process.returncode == 0, process.stderr
   assert 'frames: masks given on frames 1, 2' in process.stdout
   assert outputs(out) == [
+    *sorted(f'cutouts/frame{i}.png' for i in range(9, 13)),
+    'cvat/annotations.xml',
     *sorted(f'masks/frame{i}.png' for i in range(9, 13)),
     'overlay.mp4',
     'overview.png',
   ]
+  assert 'label="ball"' in (out / 'cvat' / 'annotations.xml').read_text()
   written = [masks.read_mask(out / 'masks' / f'frame{i}.png') for i in range(9, 13)]
   assert [mask.object_ids for mask in written] == [(3,), (3, 9), (3, 9), (9,)]
   np.testing.assert_array_equal(written[1].ids == 9, late == 9)
@@ -525,6 +530,8 @@ def test_flags_that_are_refused(refuse, tmp_path, davis):
   refuse(2, '--image_pyramid has the scale 0', extra=['--image_pyramid=0'])
   refuse(2, '--merge_method', extra=['--merge_method=min'])
   refuse(2, '--direction', extra=['--direction=up'])
+  refuse(2, "--format 'png' given, expected some of coco", extra=['--format=png'])
+  refuse(2, "--label 'dog' given, expected ID:NAME", extra=['--label=dog'])
   refuse(1, '--remove=3 given, expected ID@FRAME', extra=['--remove=3'])
   refuse(1, 'object 3 is to be removed at frame 2; expected one of 1', extra=['--remove=3@2'])
   refuse(1, '--end: frame 5 given, expected 0..4 or the name', extra=['--end=5'])

@@ -1,0 +1,227 @@
+"""Results as text for annotation and training: COCO JSON, YOLO, MOTS and CVAT XML."""
+
+import json
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from feelvos_tf.datasets import whole_file
+from feelvos_tf.datasets.result_files import outline
+from feelvos_tf.datasets.result_files.target import Classes
+from feelvos_tf.datasets.result_files.target import objects
+from feelvos_tf.datasets.result_files.target import Target
+
+
+class Coco:
+  """annotations/instances_default.json: COCO instances with compressed run lengths and tracks.
+
+  Every object and frame is an annotation; `track_id` is the object id. `videos`, `video_id` and
+  `frame_id` are those of TAO and YouTube-VIS. Format: https://cocodataset.org/#format-data.
+  """
+
+  needs_frames = False
+
+  def __init__(self, target: Target):
+    """Args: Target. Raises ValueError if pycocotools is not installed."""
+    self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
+    self._images, self._annotations, self._tracks = [], [], {}
+
+  def write(self, name, ids, frame=None):
+    """See `Writer`."""
+    height, width = ids.shape
+    self._images.append(
+      {
+        'id': len(self._images) + 1,
+        'file_name': f'{name}{self._target.frame_suffix}',
+        'width': width,
+        'height': height,
+        'video_id': 1,
+        'frame_id': len(self._images),
+      }
+    )
+    for object_id, where in objects(ids):
+      category = self._classes.number(object_id) + 1
+      self._tracks[object_id] = category
+      self._annotations.append(
+        {
+          'id': len(self._annotations) + 1,
+          'image_id': len(self._images),
+          'video_id': 1,
+          'category_id': category,
+          'track_id': object_id,
+          'segmentation': self._encode(where),
+          'area': int(where.sum()),
+          'bbox': list(outline.box(where)),
+          'iscrowd': 0,
+          'attributes': {'track_id': object_id},
+        }
+      )
+
+  def close(self):
+    """See `Writer`."""
+    target = self._target
+    names = enumerate(self._classes.names, 1)
+    tracks = sorted(self._tracks.items())
+    content = {
+      'info': {'description': f'{target.video_name}, segmented by feelvos-tf'},
+      'licenses': [],
+      'videos': [
+        {'id': 1, 'name': target.video_name, 'height': target.size[0], 'width': target.size[1]}
+      ],
+      'categories': [{'id': i, 'name': name, 'supercategory': ''} for i, name in names],
+      'tracks': [{'id': i, 'category_id': category, 'video_id': 1} for i, category in tracks],
+      'images': self._images,
+      'annotations': self._annotations,
+    }
+    (target.folder / 'annotations').mkdir(exist_ok=True)
+    path = target.folder / 'annotations' / 'instances_default.json'  # As CVAT and datumaro name it.
+    whole_file.write_text(path, json.dumps(content))
+
+
+class Yolo:
+  """labels/<frame>.txt with one polygon an object, and data.yaml with the classes.
+
+  Parts and holes of an object are joined to one path by lines of no width. Format:
+  https://docs.ultralytics.com/datasets/segment/.
+  """
+
+  needs_frames = False
+
+  def __init__(self, target: Target):
+    """Args: Target."""
+    self._target, self._classes = target, Classes(target)
+    (target.folder / 'labels').mkdir(exist_ok=True)
+
+  def write(self, name, ids, frame=None):
+    """See `Writer`."""
+    lines = []
+    for object_id, where in objects(ids):
+      path = outline.one_path([points for points, _ in outline.polygons(where)])
+      path = path / [ids.shape[1], ids.shape[0]]
+      numbers = ' '.join(f'{value:.6g}' for value in path.ravel())
+      lines.append(f'{self._classes.number(object_id)} {numbers}\n')
+    whole_file.write_text(self._target.folder / 'labels' / f'{name}.txt', ''.join(lines))
+
+  def close(self):
+    """See `Writer`."""
+    names = ''.join(f'  {i}: {json.dumps(n)}\n' for i, n in enumerate(self._classes.names))
+    text = f'path: .\ntrain: images\nval: images\nnames:\n{names}'
+    whole_file.write_text(self._target.folder / 'data.yaml', text)
+
+
+class Mots:
+  """<video>.txt of MOTS: frame, id, class, height, width and run lengths in every line.
+
+  The id is 1000 times the class, counted from 1, plus the object's id. Frames count from 1. Format:
+  https://www.vision.rwth-aachen.de/page/mots.
+  """
+
+  needs_frames = False
+
+  def __init__(self, target: Target):
+    """Args: Target. Raises ValueError if pycocotools is not installed."""
+    self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
+    self._lines, self._count = [], 0
+
+  def write(self, name, ids, frame=None):
+    """See `Writer`."""
+    self._count += 1
+    for object_id, where in objects(ids):
+      number = self._classes.number(object_id) + 1
+      text = self._encode(where)['counts']
+      place = f'{self._count} {1000 * number + object_id} {number} {ids.shape[0]} {ids.shape[1]}'
+      self._lines.append(f'{place} {text}\n')
+
+  def close(self):
+    """See `Writer`."""
+    path = self._target.folder / f'{self._target.video_name}.txt'
+    whole_file.write_text(path, ''.join(self._lines))
+
+
+class Cvat:
+  """annotations.xml: "CVAT for video 1.1", a track an object, a mask on every frame.
+
+  Format: https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/.
+  """
+
+  needs_frames = False
+
+  def __init__(self, target: Target):
+    """Args: Target."""
+    self._target, self._classes, self._count = target, Classes(target), 0
+    self._tracks, self._last = {}, {}
+
+  def write(self, name, ids, frame=None):
+    """See `Writer`."""
+    for object_id, where in objects(ids):
+      self._classes.number(object_id)
+      shown = self._mask(where, self._count, outside=False)
+      self._tracks.setdefault(object_id, []).append(shown)
+      self._last[object_id] = self._count, where
+    for object_id, (at, where) in self._last.items():
+      if at == self._count - 1:  # Was there on the frame before.
+        self._tracks[object_id].append(self._mask(where, self._count, outside=True))
+    self._count += 1
+
+  def _mask(self, where, frame, outside):
+    left, top, width, height = outline.box(where)
+    runs = ', '.join(map(str, row_runs(where[top : top + height, left : left + width])))
+    return (
+      f'    <mask frame="{frame}" keyframe="1" outside="{int(outside)}" occluded="0" rle="{runs}" '
+      f'left="{left}" top="{top}" width="{width}" height="{height}" z_order="0"></mask>\n'
+    )
+
+  def close(self):
+    """See `Writer`."""
+    tracks = []
+    for number, (object_id, shapes) in enumerate(sorted(self._tracks.items())):
+      label = quoteattr(self._target.label(object_id))
+      tracks.append(f'  <track id="{number}" label={label} source="auto">\n')
+      tracks.extend([*shapes, '  </track>\n'])
+    text = ''.join([self._head(), *tracks, '</annotations>\n'])
+    whole_file.write_text(self._target.folder / 'annotations.xml', text)
+
+  def _head(self):
+    labels = ''.join(
+      f'        <label><name>{_text(name)}</name><attributes></attributes></label>\n'
+      for name in self._classes.names
+    )
+    height, width = self._target.size
+    return (
+      '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
+      f'  <meta>\n    <task>\n      <name>{_text(self._target.video_name)}</name>\n'
+      f'      <size>{self._count}</size>\n      <mode>interpolation</mode>\n'
+      f'      <start_frame>0</start_frame>\n      <stop_frame>{max(0, self._count - 1)}</stop_frame>\n'
+      f'      <labels>\n{labels}      </labels>\n'
+      f'      <original_size><width>{width}</width><height>{height}</height></original_size>\n'
+      '    </task>\n  </meta>\n'
+    )
+
+
+def row_runs(where: np.ndarray) -> list[int]:
+  """Run lengths along the rows, background first; bool [height, width]."""
+  flat = where.ravel()
+  edges = np.flatnonzero(np.diff(flat)) + 1
+  runs = np.diff([0, *edges, flat.size]).tolist()
+  return [0, *runs] if flat.size and flat[0] else runs
+
+
+def _text(text):
+  return text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
+
+
+def _coco_encoder():
+  """Function: bool [height, width] -> {'size', 'counts'} of COCO's compressed run lengths."""
+  try:
+    from pycocotools import mask as coco_mask
+  except ImportError:
+    raise ValueError(
+      'COCO and MOTS hold compressed run lengths, which the package pycocotools writes; install '
+      "it: pip install 'feelvos-tf[formats]'"
+    ) from None
+
+  def encode(where):
+    encoded = coco_mask.encode(np.asfortranarray(where, np.uint8))
+    return {'size': list(encoded['size']), 'counts': encoded['counts'].decode()}
+
+  return encode

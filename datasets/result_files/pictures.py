@@ -1,0 +1,142 @@
+"""Results as pictures and films: black and white masks, cut-outs, films with transparency."""
+
+from fractions import Fraction
+import os
+import types
+
+import av
+import cv2
+import numpy as np
+
+from feelvos_tf.datasets import whole_file
+from feelvos_tf.datasets.result_files.target import objects
+from feelvos_tf.datasets.result_files.target import Target
+
+_DEFAULT_FPS = 24.0
+
+
+class Objects:
+  """<id>/<frame>.png for every object: white on black; black where it is not visible."""
+
+  needs_frames = False
+
+  def __init__(self, target: Target):
+    """Args: Target."""
+    self._target, self._earlier, self._known = target, [], set()
+
+  def write(self, name, ids, frame=None):
+    """See `Writer`."""
+    shown = dict(objects(ids))
+    for object_id in sorted(shown.keys() - self._known):
+      (self._target.folder / str(object_id)).mkdir(exist_ok=True)
+      for earlier in self._earlier:  # Late objects are black before.
+        self._write(object_id, earlier, np.zeros(ids.shape, bool))
+    self._known |= shown.keys()
+    self._earlier.append(name)
+    for object_id in self._known:
+      self._write(object_id, name, shown.get(object_id, np.zeros(ids.shape, bool)))
+
+  def _write(self, object_id, name, where):
+    path = self._target.folder / str(object_id) / f'{name}.png'
+    whole_file.write_bytes(path, _png(where.astype(np.uint8) * 255))
+
+  def close(self):
+    """See `Writer`."""
+
+
+class Cutouts:
+  """<frame>.png: the frame where objects are, transparent elsewhere (RGBA, not premultiplied)."""
+
+  needs_frames = True
+
+  def __init__(self, target: Target):
+    """Args: Target."""
+    self._target = target
+
+  def write(self, name, ids, frame):
+    """See `Writer`."""
+    rgba = cut_out(frame, ids)
+    whole_file.write_bytes(self._target.folder / f'{name}.png', _png(rgba[..., [2, 1, 0, 3]]))
+
+  def close(self):
+    """See `Writer`."""
+
+
+class _AlphaFilm:
+  """A film with the frames and, as transparency, the masks of all objects."""
+
+  needs_frames = True
+  file_name = codec = pixels = ''
+  options = types.MappingProxyType({})
+
+  def __init__(self, target: Target):
+    """Args: Target. The file is opened by the first frame."""
+    self._target, self._container = target, None
+    self._path = target.folder / self.file_name
+    self._temporary = self._path.with_name(
+      f'.{self._path.stem}.{os.getpid()}.tmp{self._path.suffix}'
+    )
+
+  def write(self, name, ids, frame):
+    """See `Writer`."""
+    if self._container is None:
+      self._open(ids.shape)
+    height, width = self._stream.height, self._stream.width
+    # The colours stay where the mask is 0, so that soft edges can be made afterwards.
+    rgba = np.dstack([frame, np.where(ids > 0, 255, 0).astype(np.uint8)])
+    rgba = cv2.copyMakeBorder(
+      rgba, 0, height - ids.shape[0], 0, width - ids.shape[1], cv2.BORDER_REPLICATE
+    )
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgba), format='rgba')
+    picture = picture.reformat(format=self.pixels, dst_colorspace='ITU709')
+    picture.pts = None
+    self._container.mux(self._stream.encode(picture))
+
+  def _open(self, size):
+    try:
+      av.codec.Codec(self.codec, 'w')
+    except ValueError:
+      raise ValueError(
+        f'{self._path}: this PyAV has no encoder {self.codec}; choose another form'
+      ) from None
+    self._container = av.open(f'file:{os.path.abspath(self._temporary)}', 'w')
+    rate = Fraction(self._target.fps or _DEFAULT_FPS).limit_denominator(1001 * 240)
+    self._stream = self._container.add_stream(self.codec, rate=rate, options=dict(self.options))
+    self._stream.height, self._stream.width = (side + side % 2 for side in size)
+    self._stream.pix_fmt = self.pixels
+
+  def close(self):
+    """See `Writer`."""
+    if self._container is None:
+      return
+    self._container.mux(self._stream.encode(None))
+    self._container.close()
+    os.replace(self._temporary, self._path)
+
+
+class ProRes(_AlphaFilm):
+  """alpha.mov: ProRes 4444 with transparency, for editing programs."""
+
+  file_name, codec, pixels = 'alpha.mov', 'prores_ks', 'yuva444p10le'
+  options = types.MappingProxyType({'profile': '4444', 'alpha_bits': '16', 'vendor': 'apl0'})
+
+
+class Vp9(_AlphaFilm):
+  """alpha.webm: VP9 with transparency, for web pages."""
+
+  file_name, codec, pixels = 'alpha.webm', 'libvpx-vp9', 'yuva420p'
+  # Without auto-alt-ref=0 the encoder refuses transparency.
+  options = types.MappingProxyType(
+    {'crf': '20', 'b': '0', 'auto-alt-ref': '0', 'deadline': 'good', 'cpu-used': '4'}
+  )
+
+
+def cut_out(frame: np.ndarray, ids: np.ndarray) -> np.ndarray:
+  """uint8 [height, width, 4] RGBA: the frame where there is an object, else 0."""
+  inside = ids > 0
+  return np.dstack([np.where(inside[..., np.newaxis], frame, 0), inside.astype(np.uint8) * 255])
+
+
+def _png(pixels):
+  """PNG bytes of grey or BGRA pixels."""
+  return cv2.imencode('.png', np.ascontiguousarray(pixels))[1].tobytes()

@@ -1,0 +1,75 @@
+"""What every form of results needs to know about the video, and what a writer of one does."""
+
+import dataclasses
+import pathlib
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+  """Where results go and what they belong to.
+
+  Attributes:
+    folder: folder for the files of one form; it exists.
+    video_name: name of the video.
+    size: (height, width) of frames and masks.
+    fps: frames per second or None.
+    labels: {object id: name of its class}; an object without one is a class of its own.
+    frame_suffix: of the names of frames in annotations: '.jpg'.
+  """
+
+  folder: pathlib.Path
+  video_name: str
+  size: tuple[int, int]
+  fps: float | None = None
+  labels: dict[int, str] = dataclasses.field(default_factory=dict)
+  frame_suffix: str = '.jpg'
+
+  def label(self, object_id: int) -> str:
+    """Name of the class of an object."""
+    return self.labels.get(object_id, f'object {object_id}')
+
+
+class Classes:
+  """Numbers classes from 0 in the order in which their objects appear, smaller ids first.
+
+  Attributes:
+    names: of the classes so far.
+  """
+
+  def __init__(self, target: Target):
+    """Classes of labelled objects come first, in the order of their ids."""
+    self._target = target
+    self.names = list(dict.fromkeys(target.labels[i] for i in sorted(target.labels)))
+
+  def number(self, object_id: int) -> int:
+    """Number of the class of an object."""
+    name = self._target.label(object_id)
+    if name not in self.names:
+      self.names.append(name)
+    return self.names.index(name)
+
+
+class Writer(Protocol):
+  """Writes the results of a video in one form, frame by frame."""
+
+  needs_frames: bool  # whether `write` has to get the frame
+
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None) -> None:
+    """Adds a frame.
+
+    Args:
+      name: of the frame, without suffix.
+      ids: uint8 [height, width].
+      frame: uint8 [height, width, 3], RGB, or None.
+    """
+
+  def close(self) -> None:
+    """Finishes the files."""
+
+
+def objects(ids: np.ndarray) -> list[tuple[int, np.ndarray]]:
+  """(id, bool [height, width]) of the objects of a mask, ids ascending."""
+  return [(int(i), ids == i) for i in np.flatnonzero(np.bincount(ids.ravel(), minlength=256)) if i]

@@ -1,0 +1,107 @@
+"""Writes the masks of a video in the forms that are asked for."""
+
+from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.result_files import annotations
+from feelvos_tf.datasets.result_files import pictures
+from feelvos_tf.datasets.result_files.target import Target
+from feelvos_tf.datasets.result_files.target import Writer
+
+# Name of the form, also of the folder it is written to -> its writer.
+FORMATS: dict[str, type] = {
+  'coco': annotations.Coco,
+  'yolo': annotations.Yolo,
+  'mots': annotations.Mots,
+  'cvat': annotations.Cvat,
+  'objects': pictures.Objects,
+  'cutouts': pictures.Cutouts,
+  'prores': pictures.ProRes,
+  'vp9': pictures.Vp9,
+}
+
+
+def needs_frames(formats: Iterable[str]) -> bool:
+  """Whether one of the forms shows the frames."""
+  return any(FORMATS[name].needs_frames for name in formats)
+
+
+def check_formats(formats: Sequence[str]) -> None:
+  """Refuses names that are no form.
+
+  Raises:
+    ValueError: another name.
+  """
+  for name in formats:
+    if name not in FORMATS:
+      raise ValueError(f'format {name!r} given, expected some of {", ".join(FORMATS)}')
+
+
+def parse_labels(texts: Sequence[str]) -> dict[int, str]:
+  """{object id: name of the class} of `ID:NAME` each.
+
+  Raises:
+    ValueError: something else.
+  """
+  labels = {}
+  for text in texts:
+    number, colon, name = text.partition(':')
+    if not colon or not name or not number.isdecimal() or not 1 <= int(number) <= 255:
+      raise ValueError(f'label {text!r} given, expected ID:NAME with an id of 1..255, as 1:dog')
+    labels[int(number)] = name
+  return labels
+
+
+def write(
+  frames: Iterable[tuple[str, np.ndarray, np.ndarray | None]],
+  formats: Sequence[str],
+  target: Target,
+) -> int:
+  """Writes a video's masks in several forms at once.
+
+  Args:
+    frames: (name, ids uint8 [height, width], frame uint8 [height, width, 3] RGB or None) in the
+      order of time.
+    formats: keys of FORMATS.
+    target: what they belong to; each form gets the folder of its name in `target.folder`.
+
+  Returns:
+    Number of frames.
+
+  Raises:
+    ValueError: an unknown form, or one whose package or encoder is not installed.
+  """
+  check_formats(formats)
+  writers: list[Writer] = []
+  count = 0
+  for name in dict.fromkeys(formats):
+    folder = target.folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    writers.append(FORMATS[name](dataclasses.replace(target, folder=folder)))
+  with contextlib.ExitStack() as stack:
+    for writer in writers:
+      stack.callback(writer.close)
+    for name, ids, frame in frames:
+      for writer in writers:
+        writer.write(name, ids, frame)
+      count += 1
+  return count
+
+
+def masks_of_folder(folder) -> Iterator[tuple[str, np.ndarray]]:
+  """(name, ids) of the masks that `segment` wrote, in natural order.
+
+  Raises:
+    FileNotFoundError: there is no such folder, or no mask in it.
+    ValueError: a file that is no mask.
+  """
+  found = masks.list_masks(folder)
+  if not found:
+    raise FileNotFoundError(f'{pathlib.Path(folder)}: no masks there; expected PNGs of segment')
+  for name, path in found.items():
+    yield name, masks.read_mask(path, void=False).ids

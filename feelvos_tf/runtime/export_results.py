@@ -1,0 +1,62 @@
+"""Masks of a finished video in further forms, as files of its job in the output folder."""
+
+import dataclasses
+import pathlib
+import tempfile
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import Target
+
+
+@dataclasses.dataclass(frozen=True)
+class Forms:
+  """What is written in addition to the masks.
+
+  Attributes:
+    formats: keys of `result_files.writing.FORMATS`.
+    labels: {object id: name of its class}.
+  """
+
+  formats: tuple[str, ...] = ()
+  labels: dict[int, str] = dataclasses.field(default_factory=dict)
+
+
+def export(job, name: str, video, forms: Forms, mask_name) -> None:
+  """Writes `<form>/...`, of several videos `<form>/<name>/...`.
+
+  Args:
+    job: `result_folder.Job`.
+    name: '' or the name of the video.
+    video: `Video` whose frames all have masks.
+    forms: Forms.
+    mask_name: function: name of a frame -> name of its mask, relative to the output folder.
+
+  Raises:
+    ValueError: a form cannot be written, or other files are where its files go.
+  """
+  if not forms.formats:
+    return
+  with tempfile.TemporaryDirectory(prefix='.feelvos_', suffix='.tmp', dir=job.folder) as folder:
+    folder = pathlib.Path(folder)
+    target = Target(folder, name or video.name, video.frame_size, video.fps, forms.labels)
+    writing.write(_frames(job, video, forms, mask_name), forms.formats, target)
+    for form in forms.formats:
+      for path in sorted(p for p in (folder / form).rglob('*') if p.is_file()):
+        below = path.relative_to(folder / form)
+        final = pathlib.PurePosixPath(form, name, below.as_posix())
+        job.path(str(final)).parent.mkdir(parents=True, exist_ok=True)
+        job.adopt(str(final), path)
+
+
+def _frames(job, video, forms, mask_name):
+  if writing.needs_frames(forms.formats):
+    frames = video.frames()
+  else:
+    frames = (None for _ in range(len(job.frames())))
+  for index, frame in enumerate(frames):
+    frame_name = video.frame_names[index]
+    path = job.path(mask_name(frame_name))
+    if not path.is_file():  # Backward, frames behind the last mask have none.
+      return
+    yield frame_name, masks.read_mask(path, void=False).ids, frame

@@ -1,0 +1,182 @@
+"""Masks in the forms of other tools, read back by the libraries of these tools."""
+
+import json
+import pathlib
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.mask_files import reading
+from feelvos_tf.datasets.result_files import outline
+from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import Target
+
+SIZE = (34, 50)
+NAMES = ('0007', '0008', '0009', '0010')
+LABELS = {3: 'dog & <co>', 17: 'dog & <co>', 20: 'ball'}
+
+
+@pytest.fixture(scope='module')
+def ids():
+  """Object 3 has a hole and two parts, 17 is absent on the third mask, 20 enters on the second."""
+  found = np.zeros((len(NAMES), *SIZE), np.uint8)
+  for i, mask in enumerate(found):
+    cv2.circle(mask, (12 + i, 14), 9, 3, -1)
+    cv2.circle(mask, (12 + i, 14), 3, 0, -1)
+    mask[28:31, 4:9] = 3
+    if i != 2:
+      mask[5:20, 30:44] = 17
+    if i:
+      mask[33, 49] = mask[25:30, 30:33] = 20
+  return found
+
+
+@pytest.fixture(scope='module')
+def written(ids, tmp_path_factory):
+  """The folder with all forms, and the frames."""
+  path = tmp_path_factory.mktemp('written')
+  smooth = np.random.default_rng(1).integers(0, 256, (len(NAMES), 3, 4, 3), dtype=np.uint8)
+  frames = [cv2.resize(image, SIZE[::-1]) for image in smooth]
+  target = Target(path, 'clip', SIZE, 12.5, LABELS)
+  assert writing.write(zip(NAMES, ids, frames), list(writing.FORMATS), target) == len(NAMES)
+  return path, frames
+
+
+def test_coco(written, ids):
+  coco_lib = pytest.importorskip('pycocotools.coco')
+  coco = coco_lib.COCO(str(written[0] / 'coco' / 'annotations' / 'instances_default.json'))
+  assert [c['name'] for c in coco.loadCats(coco.getCatIds())] == ['dog & <co>', 'ball']
+  for index, name in enumerate(NAMES):
+    (image,) = [i for i in coco.imgs.values() if i['file_name'] == f'{name}.jpg']
+    found = coco.loadAnns(coco.getAnnIds(image['id']))
+    assert {a['track_id'] for a in found} == set(np.unique(ids[index])) - {0}
+    for annotation in found:
+      where = ids[index] == annotation['track_id']
+      np.testing.assert_array_equal(coco.annToMask(annotation).astype(bool), where)
+      assert annotation['area'] == where.sum()
+      x, y, width, height = annotation['bbox']
+      assert where[y : y + height, x : x + width].sum() == where.sum()
+
+
+def test_mots(written, ids):
+  coco_mask = pytest.importorskip('pycocotools.mask')
+  found = np.zeros_like(ids)
+  for line in (written[0] / 'mots' / 'clip.txt').read_text().splitlines():
+    frame, instance, number, height, width, counts = line.split(' ')
+    assert int(instance) // 1000 == int(number)
+    where = coco_mask.decode({'size': [int(height), int(width)], 'counts': counts.encode()})
+    found[int(frame) - 1][where > 0] = int(instance) % 1000
+  np.testing.assert_array_equal(found, ids)
+
+
+def test_own_reader_takes_what_was_written(written, ids, tmp_path):
+  """YOLO, CVAT and COCO are among the forms that --mask takes; ids become places."""
+  place = {3: 1, 17: 2, 20: 3}
+  for path, index in (
+    (written[0] / 'coco' / 'annotations' / 'instances_default.json', 1),
+    (written[0] / 'yolo' / 'labels' / f'{NAMES[1]}.txt', 1),
+    (written[0] / 'cvat' / 'annotations.xml', 0),  # The first frame of the tracks.
+  ):
+    if path.suffix == '.json':
+      pytest.importorskip('pycocotools')
+    found = reading.read_given_mask(path, SIZE, NAMES[index]).mask.ids
+    expected = np.zeros_like(found)
+    for object_id in np.unique(ids[index])[1:]:
+      expected[ids[index] == object_id] = place[object_id]
+    wrong = np.count_nonzero(found != expected)
+    # The lines of YOLO's paths between parts may touch the middle of a pixel.
+    assert wrong <= (8 if path.suffix == '.txt' else 0), path
+
+
+def test_coco_in_datumaro(written, ids):
+  datumaro = pytest.importorskip('datumaro')
+  (written[0] / 'coco' / 'images').mkdir()  # It asks for the folder of frames.
+  dataset = datumaro.Dataset.import_from(str(written[0] / 'coco'), 'coco_instances')
+  assert len(list(dataset)) == len(NAMES)
+  for item in dataset:
+    index = NAMES.index(pathlib.PurePosixPath(item.id).name)
+    found = [a for a in item.annotations if a.type.name == 'mask']
+    assert len(found) == len(np.unique(ids[index])) - 1
+    for annotation in found:
+      where = ids[index] == annotation.attributes['track_id']
+      np.testing.assert_array_equal(annotation.image.astype(bool), where)
+
+
+def test_objects_are_white_on_black_from_the_first_frame_on(written, ids):
+  for object_id in (3, 17, 20):
+    for name, mask in zip(NAMES, ids):
+      path = written[0] / 'objects' / str(object_id) / f'{name}.png'
+      picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+      np.testing.assert_array_equal(picture, np.where(mask == object_id, 255, 0))
+
+
+def test_cutouts(written, ids):
+  for name, mask, frame in zip(NAMES, ids, written[1]):
+    picture = cv2.imread(str(written[0] / 'cutouts' / f'{name}.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(picture[..., 3], np.where(mask > 0, 255, 0))
+    np.testing.assert_array_equal(picture[..., 2::-1][mask > 0], frame[mask > 0])
+    assert not picture[mask == 0].any()
+
+
+@pytest.mark.parametrize(
+  'name, decoder, least', [('prores/alpha.mov', None, 0.99), ('vp9/alpha.webm', 'libvpx-vp9', 0.97)]
+)
+def test_films_with_transparency(written, ids, name, decoder, least):
+  frames = []
+  with av.open(str(written[0] / name)) as container:
+    stream = container.streams.video[0]
+    assert float(stream.average_rate) == 12.5
+    # FFmpeg's own decoder of VP9 leaves transparency out.
+    context = av.CodecContext.create(decoder, 'r') if decoder else stream.codec_context
+    for packet in container.demux(stream):
+      frames.extend(
+        f.to_ndarray(format='rgba') for f in context.decode(packet if packet.size else None)
+      )
+  assert len(frames) == len(NAMES)
+  for found, mask, frame in zip(frames, ids, written[1]):
+    assert found.shape == (*SIZE, 4)
+    assert np.mean((found[..., 3] > 127) == (mask > 0)) > least
+    # Colours are those of the frame, also around objects.
+    assert np.abs(found[..., :3].astype(int) - frame).mean() < 12
+
+
+def test_outlines_hold_the_middles_of_their_pixels(ids):
+  where = ids[1] == 3
+  found = outline.polygons(where)
+  assert [hole for _, hole in found] == [False, True, False]
+  canvas = np.zeros(SIZE, bool)
+  for points, _ in found:  # Even-odd.
+    path = np.round(points * 4).astype(np.int32)
+    fine = cv2.fillPoly(np.zeros((SIZE[0] * 4, SIZE[1] * 4), np.uint8), [path], 1)
+    canvas ^= fine[2::4, 2::4].astype(bool)
+  assert np.count_nonzero(canvas != where) <= 2
+
+
+def test_what_is_refused():
+  with pytest.raises(ValueError, match="format 'png' given, expected some of coco, yolo, mots"):
+    writing.check_formats(['coco', 'png'])
+  with pytest.raises(ValueError, match="label 'dog' given, expected ID:NAME"):
+    writing.parse_labels(['dog'])
+  assert writing.parse_labels(['1:dog', '20:a:b']) == {1: 'dog', 20: 'a:b'}
+
+
+def test_masks_of_folder(tmp_path, ids):
+  masks.write_mask(tmp_path / '10.png', ids[1])
+  masks.write_mask(tmp_path / '9.png', ids[0])
+  found = list(writing.masks_of_folder(tmp_path))
+  assert [name for name, _ in found] == ['9', '10']
+  np.testing.assert_array_equal(found[1][1], ids[1])
+  with pytest.raises(FileNotFoundError, match='no masks there'):
+    next(writing.masks_of_folder(tmp_path / 'none'))
+
+
+def test_a_damaged_json_is_not_written(written):
+  content = json.loads((written[0] / 'coco' / 'annotations' / 'instances_default.json').read_text())
+  assert content['tracks'] == [
+    {'id': 3, 'category_id': 1, 'video_id': 1},
+    {'id': 17, 'category_id': 1, 'video_id': 1},
+    {'id': 20, 'category_id': 2, 'video_id': 1},
+  ]

@@ -1,0 +1,89 @@
+r"""Writes the masks of `feelvos segment` in the forms of other tools.
+
+  feelvos convert-masks --masks=result/masks --format=coco,cvat --output=annotations
+  feelvos convert-masks --masks=result/masks --input=clip.mp4 --format=cutouts,prores --output=cut
+
+Each form gets a folder of its name in --output; docs/results.md says what is in it.
+"""
+
+import os
+import pathlib
+
+from absl import flags
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import Target
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.runtime import command_line
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+  """Defines the flags; only when run as a program."""
+  flags.DEFINE_string('masks', None, 'Folder of masks named like frames: result/masks.')
+  flags.DEFINE_string(
+    'input',
+    None,
+    'Video file or folder of frames of the masks; cutouts, prores and vp9 need it, others take the '
+    'rate of frames from it.',
+  )
+  flags.DEFINE_list(
+    'format', [], f'What to write, separated by commas: {", ".join(writing.FORMATS)}.'
+  )
+  flags.DEFINE_string('output', None, 'Folder to write to; it must be empty or new.')
+  flags.DEFINE_multi_string(
+    'label', [], 'ID:NAME, the class of an object. May be repeated; default: a class an object.'
+  )
+
+
+def main():
+  """Checks flags and files, then writes."""
+  for flag in ('masks', 'format', 'output'):
+    if not getattr(FLAGS, flag):
+      raise command_line.UsageError(f'--{flag} is missing.')
+  try:
+    writing.check_formats(FLAGS.format)
+    labels = writing.parse_labels(FLAGS.label)
+  except ValueError as error:
+    raise command_line.UsageError(f'--{error}') from None
+  if writing.needs_frames(FLAGS.format) and not FLAGS.input:
+    raise command_line.UsageError('--input is missing: cutouts, prores and vp9 show the frames.')
+  output = pathlib.Path(FLAGS.output)
+  if output.exists() and (not output.is_dir() or os.listdir(output)):
+    raise ValueError(f'{output} is not empty; choose another --output.')
+  video = folder.open_video(FLAGS.input) if FLAGS.input else None
+  found = writing.masks_of_folder(FLAGS.masks)
+  first = next(found)[1]
+  target = Target(output, _name(), first.shape, video and video.fps, labels)
+  count = writing.write(_frames(video), FLAGS.format, target)
+  print(f'{count} masks as {", ".join(FLAGS.format)} in {output}')
+
+
+def _name():
+  path = pathlib.Path(FLAGS.masks).resolve()
+  return path.parent.name if path.name == 'masks' else path.name
+
+
+def _frames(video):
+  """(name, ids, frame or None); with frames those that have masks."""
+  if video is None or not writing.needs_frames(FLAGS.format):
+    yield from ((name, ids, None) for name, ids in writing.masks_of_folder(FLAGS.masks))
+    return
+  paths = masks.list_masks(FLAGS.masks)
+  for index, frame in enumerate(video.frames()):
+    path = paths.pop(video.frame_names[index], None)
+    if path is not None:
+      mask = masks.read_mask(path, void=False)
+      yield path.stem, video.check_mask_size(mask, str(path)).ids, frame
+    if not paths:
+      return
+  raise ValueError(
+    f'{next(iter(paths.values()))}: a mask without a frame given, expected names of frames of '
+    f'{video.name}'
+  )
+
+
+if __name__ == '__main__':
+  command_line.run(main, define_flags)
