@@ -12,6 +12,9 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.10 python3; 
 	>/dev/null 2>&1 && echo $$p && break; done)
 BIN := $(VENV)/bin
 DEMO_OUTPUT ?= demo_output
+# Processes that run tests; a file of tests stays in one of them. Each takes up to 6 GB of memory.
+TEST_WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -q -rs -n $(TEST_WORKERS) --dist loadfile
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -22,10 +25,10 @@ demo: $(VENV)/.core-installed
 	@echo "Look at $(DEMO_OUTPUT)/overview.png and $(DEMO_OUTPUT)/overlay.mp4"
 
 test: $(VENV)/.test-installed
-	$(BIN)/python -m pytest -q -rs
+	$(PYTEST)
 
 test-slow: $(VENV)/.test-installed
-	$(BIN)/python -m pytest -q -rs -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow'
 
 lint: $(VENV)/.lint-installed
 	$(BIN)/ruff check .

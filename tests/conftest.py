@@ -12,6 +12,10 @@ import time
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # As the packages do.
+if 'PYTEST_XDIST_WORKER_COUNT' in os.environ:  # Processes of pytest-xdist share the cores.
+  threads = max(1, (os.cpu_count() or 1) // int(os.environ['PYTEST_XDIST_WORKER_COUNT']))
+  # Not the threads between operations: with one, a function that never ends would block all others.
+  os.environ.setdefault('TF_NUM_INTRAOP_THREADS', str(threads))
 
 import numpy as np
 import pytest

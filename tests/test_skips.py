@@ -12,14 +12,19 @@ TEST = 'import pytest\n\ndef test_it():\n  pytest.skip({!r})\n'
 
 
 @pytest.mark.parametrize(
-  'reason, strict, code',
-  [('needs curl', '1', 0), ('the network is down', '1', 1), ('the network is down', '', 0)],
+  'reason, strict, workers, code',
+  [
+    ('needs curl', '1', '0', 0),
+    ('the network is down', '1', '0', 1),
+    ('the network is down', '1', '2', 1),
+    ('the network is down', '', '0', 0),
+  ],
 )
-def test_unexpected_skips_fail_in_ci_only(tmp_path, reason, strict, code):
+def test_unexpected_skips_fail_in_ci_only(tmp_path, reason, strict, workers, code):
   (tmp_path / 'test_one.py').write_text(TEST.format(reason))
   (tmp_path / 'conftest.py').write_text((ROOT / 'tests' / 'conftest.py').read_text())
   process = subprocess.run(
-    [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', str(tmp_path)],
+    [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-n', workers, str(tmp_path)],
     cwd=tmp_path,
     env={**os.environ, 'PYTHONPATH': str(ROOT), 'FEELVOS_STRICT_SKIPS': strict},
     text=True,

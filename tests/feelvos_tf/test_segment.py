@@ -353,12 +353,12 @@ def test_a_long_video_holds_a_few_frames(tmp_path, copying_graph):
   How many of these places are taken depends on which thread is behind; their number does not
   depend on the length of the video.
   """
-  video = EndlessVideo(400)
+  video = EndlessVideo(100)
   with result_folder.ResultFolder(tmp_path / 'out', 'a') as output:
     count = segment_run.segment(
       VideoSegmenter(copying_graph), video, masks.Mask(ids_mask(1)), output
     )
-  assert count == len(list((tmp_path / 'out' / 'masks').iterdir())) == 400
+  assert count == len(list((tmp_path / 'out' / 'masks').iterdir())) == 100
   assert video.most <= 16
 
 

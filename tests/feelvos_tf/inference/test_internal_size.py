@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from feelvos_tf import export
 from feelvos_tf.datasets import masks
 from feelvos_tf.deeplab import layers
 from feelvos_tf.inference import graph as graph_lib
@@ -13,7 +12,7 @@ from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import feelvos
 from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.options import FeelvosOptions
-from feelvos_tf.saved_model import version_folder
+from feelvos_tf.saved_model import signatures
 
 SIZE = (48, 80)
 
@@ -119,19 +118,14 @@ def test_scales_refer_to_it(graph, clip):
   assert result.mask.shape == SIZE and np.mean(result.mask != mask) < 0.1
 
 
-def test_export_equals_the_segmenter(copying_model, graph, clip, tmp_path):
+def test_signatures_equal_the_segmenter(copying_model, graph, clip):
   frames, mask = clip
-  model = with_options(copying_model, internal_size=96, frame_grid=16)
-  version_folder.write_version(tmp_path / '1', *export.build(model))
-  signatures = tf.saved_model.load(str(tmp_path / '1')).signatures
+  exported = signatures.Signatures(with_options(copying_model, internal_size=96, frame_grid=16))
   encode = lambda image: cv2.imencode('.png', image)[1].tobytes()
   images = tf.constant([encode(frame[..., ::-1]) for frame in frames])
-  first = signatures['track_resume'](
-    image_bytes=images[:2], mask_bytes=tf.constant(encode(mask)), state_bytes=tf.constant('')
-  )
-  second = signatures['track_resume'](
-    image_bytes=images[2:], mask_bytes=tf.constant(''), state_bytes=first['state_bytes']
-  )
+  nothing = tf.constant('')
+  first = exported.track_resume(images[:2], tf.constant(encode(mask)), nothing)
+  second = exported.track_resume(images[2:], nothing, first['state_bytes'])
   segmenter = VideoSegmenter(graph)
   segmenter.start(frames[0], mask)
   expected = [mask, *(segmenter.step(frame).mask for frame in frames[1:])]

@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 import weight_recipe
 
-from feelvos_tf import export
 from feelvos_tf import matching
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
@@ -15,7 +14,7 @@ from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
 from feelvos_tf.model import weights
 from feelvos_tf.model.options import FeelvosOptions
-from feelvos_tf.saved_model import version_folder
+from feelvos_tf.saved_model import signatures
 from feelvos_tf.training import initial_weights
 from feelvos_tf.training import step
 
@@ -27,7 +26,7 @@ def make(other_object_distances=True, **options):
   """A small model with weights that keep embeddings and distances in sensible ranges."""
   model = feelvos.Feelvos(
     FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+      ModelOptions('mobilenet_v2', depth_multiplier=0.1),
       embedding_dimension=16,
       head_dimension=16,
       head_layers=2,
@@ -170,18 +169,15 @@ def test_frozen_graph_equals_the_eager_model(model, graph, clip):
   np.testing.assert_allclose(found, model.segment(features[1], maps), rtol=1e-4, atol=1e-4)
 
 
-def test_export_equals_the_segmenter(model, graph, clip, tmp_path):
+def test_signatures_equal_the_segmenter(model, graph, clip):
   frames, mask = clip
-  version_folder.write_version(tmp_path / '1', *export.build(model))
-  signatures = tf.saved_model.load(str(tmp_path / '1')).signatures
+  exported = signatures.Signatures(model)
   labels = np.searchsorted([0, 5, 7, 200], mask).astype(np.int32)
-  state = signatures['initialize'](
-    image=tf.constant(frames[0]), labels=tf.constant(labels), num_objects=tf.constant(4)
-  )
+  state = exported.initialize(tf.constant(frames[0]), tf.constant(labels), tf.constant(4))
   segmenter = VideoSegmenter(graph)
   segmenter.start(frames[0], mask)
   for frame in frames[1:]:
-    result = signatures['step'](image=tf.constant(frame), num_objects=tf.constant(4), **state)
+    result = exported.step(tf.constant(frame), tf.constant(4), **state)
     state = {name: result.get(name, value) for name, value in state.items()}
     expected = segmenter.step(frame)
     probabilities = tf.nn.softmax(expected.stride4_logits, axis=0)
@@ -233,10 +229,10 @@ def test_initial_weights_without_them_give_the_same_logits(clip, tmp_path):
   np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
 
 
-def test_initial_weights_of_another_head_are_refused(tmp_path):
+def test_initial_weights_of_another_head_are_refused(model, tmp_path):
   weights.save_model(tmp_path / 'm.h5', make(False, previous_prediction='none'))
   with pytest.raises(ValueError, match='the checkpoint is of another model'):
-    initial_weights.initialize(make(), tmp_path / 'm.h5')
+    initial_weights.initialize(model, tmp_path / 'm.h5')
 
 
 def test_converted_checkpoints_are_recognised(golden):
