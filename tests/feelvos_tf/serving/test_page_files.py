@@ -1,15 +1,18 @@
 """How the page reads and writes files: masks as PNG, frames of videos, the demo clip."""
 
+from fractions import Fraction
 import io
 import struct
 import zlib
 
+import av
 import cv2
 import numpy as np
 from PIL import Image
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.film import reader
 from feelvos_tf.runtime import packaged_files
 
 
@@ -162,3 +165,22 @@ def test_demo_clip(page):
     distances = [np.abs(frame - np.reshape(pixels, (45, 80, 3))).mean() for frame in expected]
     assert np.argmin(distances) == index
     assert distances[index] < 4  # Two decoders, two conversions of colours.
+
+
+@pytest.mark.parametrize('aspect', ['4/3', '3/4', '16/15', '10/11'])
+def test_pixels_that_are_not_square(page, tmp_path, aspect):
+  """The page paints on frames of the size that the command line segments."""
+  height, width = 90, 121
+  path = tmp_path / 'a.mp4'
+  with av.open(str(path), 'w') as output:
+    stream = output.add_stream('vp9', rate=10)
+    stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
+    stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+    for _ in range(3):
+      frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format='rgb24')
+      output.mux(stream.encode(frame))
+    output.mux(stream.encode())
+  page.open(path)
+  found = page.run_js('return [workspace.clip.source.height, workspace.clip.source.width]')
+  film = reader.Film(path)
+  assert tuple(found) == film.frame_size
