@@ -6,6 +6,7 @@ file does not say.
 """
 
 import os
+import re
 import struct
 
 # Matroska (RFC 9559). Elements in these two are walked through, all others are skipped.
@@ -15,6 +16,8 @@ _ASF_FILE_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
 _PNG_END = bytes.fromhex('0000000049454e44ae426082')
 _OGG_LAST_PAGE = 4
 _OGG_LONGEST_PAGE = 65307
+_Y4M_COLOURS = re.compile(r'(444alpha|411|420|422|444|mono)(?:jpeg|mpeg2|paldv)?p?(\d{1,2})?')
+_PACKETS_LOOKED_AT = 1 << 14  # At the end of a transport stream, some 3 MB.
 
 
 def torn(path, formats: frozenset) -> bool | None:
@@ -72,6 +75,84 @@ def _transport_stream(stream, size):
     if head[offset : offset + 1] == head[offset + length : offset + length + 1] == b'G':
       return True if size % length else None  # Whole packets say nothing of those after them.
   return None
+
+
+def in_unit(path, pid: int) -> bool:
+  """Whether a transport stream seems to end inside a frame, although it ends with a packet.
+
+  The last packet of a frame is filled up (ISO 13818-1, 2.4.3.4), unless the frame fits exactly,
+  which one in 184 does. So a last packet that is full is a hint and no proof.
+
+  Args:
+    path: a file whose format is mpegts.
+    pid: number of the video's packets.
+  """
+  with open(path, 'rb') as stream:
+    head = stream.read(409)
+    sizes = [(188, 0), (192, 4), (204, 0)]
+    found = [s for s in sizes if head[s[1] : s[1] + 1] == head[sum(s) : sum(s) + 1] == b'G']
+    if not found:
+      return False
+    length, offset = found[0]
+    count = os.path.getsize(path) // length
+    first = max(0, count - _PACKETS_LOOKED_AT)
+    stream.seek(first * length)
+    tail = stream.read((count - first) * length)
+  for start in range(len(tail) - length + offset, -1, -length):
+    packet = tail[start : start + 188]
+    if packet[:1] == b'G' and int.from_bytes(packet[1:3], 'big') & 0x1FFF == pid:
+      return not _is_filled_up(packet)
+  return False
+
+
+def _is_filled_up(packet):
+  """Whether a transport packet's adaptation field holds more than clocks and private data."""
+  if not packet[3] & 0x20:
+    return False
+  length, flags = packet[4], packet[5]
+  if not length:
+    return True
+  used = 1 + 6 * (flags >> 4 & 1) + 6 * (flags >> 3 & 1) + (flags >> 2 & 1)
+  if flags & 2:
+    used += 1 + packet[5 + used]
+  return length > used
+
+
+def _y4m(stream, size):
+  """Whether the last of its frames, all of one size, is not whole."""
+  fields = stream.readline(4096).decode('ascii', 'replace').split()
+  found = {field[0]: field[1:] for field in fields[1:]}
+  try:
+    width, height = int(found['W']), int(found['H'])
+  except (KeyError, ValueError):
+    return None
+  length = _y4m_frame_bytes(width, height, found.get('C', '420'))
+  if length is None:
+    return None
+  while line := stream.readline(4096):
+    if not line.endswith(b'\n'):
+      return True
+    if not line.startswith(b'FRAME'):
+      return None
+    stream.seek(length, os.SEEK_CUR)
+  return stream.tell() > size
+
+
+def _y4m_frame_bytes(width, height, colours):
+  """Bytes of a frame's planes; None for a kind that is not known here."""
+  match = _Y4M_COLOURS.fullmatch(colours)
+  if not match:
+    return None
+  half_width, half_height, quarter_width = -(-width // 2), -(-height // 2), -(-width // 4)
+  samples = {
+    '420': width * height + 2 * half_width * half_height,
+    '422': height * (width + 2 * half_width),
+    '411': height * (width + 2 * quarter_width),
+    '444': 3 * width * height,
+    '444alpha': 4 * width * height,
+    'mono': width * height,
+  }
+  return samples[match[1]] * (2 if match[2] and int(match[2]) > 8 else 1)
 
 
 def _gif(stream, size):
@@ -168,4 +249,5 @@ _CHECKS = {
   'flv': _flv,
   'ogg': _ogg,
   'asf': _asf,
+  'yuv4mpegpipe': _y4m,
 }

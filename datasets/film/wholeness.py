@@ -39,6 +39,7 @@ class Wholeness:
     self._path = pathlib.Path(path)
     self._formats = frozenset(container.format.name.split(','))
     self._track = track
+    self._id = track.id  # Gone once the file is closed.
     self._samples = track.frames or 0
     self._in_fragments = 'mov' in self._formats and not self._samples
     self._interval = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
@@ -102,6 +103,8 @@ class Wholeness:
       )
     if file_end.torn(self._path, self._formats):
       return 'the end of the file is missing; all frames are there'
+    if 'mpegts' in self._formats and file_end.in_unit(self._path, self._id):
+      return f'the file may break off inside the last of its {self.count} frames'
     return None
 
   def _breaks_off(self):

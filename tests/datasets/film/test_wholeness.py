@@ -1,7 +1,9 @@
 """What is missing of a video file: noticed in every container, and never made up."""
 
+import itertools
 import warnings
 
+import av
 import pytest
 
 from feelvos_tf.datasets import data_warning
@@ -31,6 +33,7 @@ CASES = {
   'a.apng': {'codec': 'apng', 'pix_fmt': 'rgb24', 'container': 'apng'},
   'a.mxf': {'codec': 'mpeg2video'},
   'a.ivf': {'codec': 'libvpx-vp9'},
+  'a.y4m': {'codec': 'wrapped_avframe', 'container': 'yuv4mpegpipe'},
 }
 
 
@@ -64,6 +67,35 @@ def test_a_cut_is_noticed(film, share):
   assert str(error.value).startswith(f'{film}: ') and '\n' not in str(error.value)
   if 'breaks off' in str(error.value):
     assert f'breaks off after {count} ' in str(error.value)
+
+
+@pytest.mark.parametrize('codec', ['libx264', 'libx265', 'mpeg2video'])
+@pytest.mark.parametrize('length', [188, 192])
+def test_a_transport_stream_that_ends_with_a_packet_inside_a_frame(tmp_path, films, codec, length):
+  """It may be whole, as one frame in 184 fills its last packet: at least a warning."""
+  options = {'crf': '1', 'x265-params': 'log-level=none', 'b': '2000000'}
+  if codec == 'mpeg2video':
+    options = {'b': '2000000', 'qmin': '1'}
+  path = films.write(
+    tmp_path / 'a.ts',
+    codec,
+    5,
+    size=(96, 128),
+    options=options,
+    container='mpegts',
+    container_options={'mpegts_m2ts_mode': str(int(length == 192))},
+  )
+  data = path.read_bytes()
+  assert read(path) == 5
+  packets = [data[i + length - 188 : i + length] for i in range(0, len(data), length)]
+  pid = av.open(str(path)).streams.video[0].id
+  video = [i for i, p in enumerate(packets) if int.from_bytes(p[1:3], 'big') & 0x1FFF == pid]
+  inside = [i for i, after in itertools.pairwise(video) if not packets[after][1] & 0x40]
+  assert len(inside) >= 5
+  for last in inside[::4]:
+    path.write_bytes(data[: (last + 1) * length])
+    with pytest.raises((ValueError, data_warning.DataWarning), match=r'break.? off|no decodable'):
+      read(path)
 
 
 def test_one_frame_less_is_noticed(tmp_path, films):
