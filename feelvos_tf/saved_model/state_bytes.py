@@ -40,6 +40,15 @@ _NUMBERS = 10
 _HEADER_BYTES = len(_MAGIC) + _KEY_BYTES + 4 * _NUMBERS
 _CHECKSUM_BYTES = 8
 _LONGEST_PALETTE = 768 + 12
+# Options that version 0.1 did not have. They change a model's key where they differ from their
+# defaults only, so that its videos go on. Every new option belongs here.
+_LATER_OPTIONS = (
+  'other_object_distances',
+  'reference_choice',
+  'largest_side',
+  'internal_size',
+  'internal_scale_limits',
+)
 
 
 class VideoState(NamedTuple):
@@ -62,7 +71,13 @@ class VideoState(NamedTuple):
 
 def model_key(model):
   """8 bytes that tell models apart: a hash of the options and all weights of a `Feelvos`."""
-  digest = hashlib.sha256(json.dumps(model.options.to_dict(), sort_keys=True).encode())
+  defaults = type(model.options)().to_dict()
+  options = {
+    name: value
+    for name, value in model.options.to_dict().items()
+    if name not in _LATER_OPTIONS or value != defaults[name]
+  }
+  digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
   for variable in model.weights:
     digest.update(variable.numpy().astype('<f4').tobytes())
   return digest.digest()[:_KEY_BYTES]

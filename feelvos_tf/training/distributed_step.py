@@ -59,12 +59,6 @@ class DistributedStep:
     self._with_pictures = with_pictures
     self._with_gradient = []
     self._variables = step.trained_variables(model)
-    # Not used any more, but part of the layout of checkpoints.
-    self._dropout_state = {
-      variable.path: variable.value
-      for variable in model.variables
-      if 'seed_generator' in variable.path
-    }
     with strategy.scope():
       self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='global_step')
       self.loss_scale = loss_scale.LossScale() if options.loss_scaling else None
@@ -94,14 +88,9 @@ class DistributedStep:
     return self.loss_scale is not None and bool(self.loss_scale.scale > loss_scale.MIN_SCALE)
 
   def checkpoint_items(self):
-    """What a checkpoint holds beside the weights: keyword arguments of tf.train.Checkpoint."""
+    """What a checkpoint holds in addition to the weights: keyword arguments of tf.train.Checkpoint."""
     optional = {} if self.loss_scale is None else {'loss_scale': self.loss_scale}
-    return {
-      'step': self.step,
-      'optimizer': self._optimizer_state(),
-      'dropout': dict(self._dropout_state),
-      **optional,
-    }
+    return {'step': self.step, 'optimizer': self._optimizer_state(), **optional}
 
   def _optimizer_state(self):
     if self._options.optimizer == 'momentum':
