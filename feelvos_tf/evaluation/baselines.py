@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf import matching
+from feelvos_tf.inference import confidence
 from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import Step
 from feelvos_tf.inference.segmenter import SegmentedFrame
@@ -80,9 +81,11 @@ class GlobalMatching:
     _, embedding = self._graph.extract(frame, geometry)
     distance = self._match(embedding, state.reference, tf.constant(num_objects, tf.int32))
     small = tf.argmin(distance, axis=0, output_type=tf.int32)
+    maps = Maps(global_distance=distance, previous_prediction=None, local_distance=None)
     return Step(
       enlarge_labels(small, geometry.frame),
       -distance,
-      Maps(global_distance=distance, previous_prediction=None, local_distance=None),
+      maps,
       state,
+      confidence.of_frame(-distance, maps),
     )

@@ -87,12 +87,14 @@ class Step(NamedTuple):
     logits: float32 [objects, h4, w4].
     maps: `Maps`, the head's inputs of this frame; None for an input that is not there.
     state: the state after this frame.
+    confidence: float32 [objects], see `confidence.of_frame`.
   """
 
   labels: tf.Tensor
   logits: tf.Tensor
   maps: Maps
   state: Any
+  confidence: tf.Tensor
 
 
 class Graph(Protocol):

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.inference import confidence
 from feelvos_tf.inference import frozen_graph
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
@@ -17,24 +18,6 @@ from feelvos_tf.inference.contract import Step
 from feelvos_tf.model import geometry
 from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.options import FEWEST_REFERENCE_PIXELS
-
-
-def mean_confidence(logits):
-  """Mean probability of the positions that each object won; 0 if it won none.
-
-  Args:
-    logits: float32 [objects, h4, w4].
-
-  Returns:
-    float32 [objects].
-  """
-  probabilities = tf.nn.softmax(logits, axis=0)
-  winner = tf.argmax(logits, axis=0, output_type=tf.int32)
-  return tf.math.unsorted_segment_mean(
-    tf.reshape(tf.reduce_max(probabilities, axis=0), [-1]),
-    tf.reshape(winner, [-1]),
-    tf.shape(logits)[0],
-  )
 
 
 def most_reference_pixels(labels, num_objects, options):
@@ -138,7 +121,9 @@ class InferenceFunctions:
       num_objects,
       tf.nn.softmax(logits, axis=0),
     )
-    return Step(labels, logits, maps, State(state.reference, previous))
+    return Step(
+      labels, logits, maps, State(state.reference, previous), confidence.of_frame(logits, maps)
+    )
 
 
 class InferenceGraph(InferenceFunctions):

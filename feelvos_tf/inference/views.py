@@ -29,6 +29,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.inference import confidence
 from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import Step
 from feelvos_tf.inference.graph import InferenceGraph
@@ -133,7 +134,7 @@ class Views:
     maps = Maps(
       *(None if one is None else _resized(one, logits.shape[1:]) for one in steps[closest].maps)
     )
-    return Step(labels, logits, maps, ViewsState(states))
+    return Step(labels, logits, maps, ViewsState(states), confidence.of_frame(logits, maps))
 
   def _merged(self, logits, geometry):
     """Logits [objects, h4, w4] of all views, merged."""

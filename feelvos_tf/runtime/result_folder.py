@@ -349,6 +349,11 @@ class Job:
     """The output folder, where temporary files may lie."""
     return self._folder.path
 
+
+  def noted(self, key: str) -> dict:
+    """{name: value} of the files that were written with the note `key`, in the order of writing."""
+    return {n: e[key] for n, e in self._folder.entries(self._name).items() if key in e}
+
   def frames(self) -> list[tuple[str, str]]:
     """(name, hash of the frame) of the masks of a resumed job that are there, from the first on."""
     found = []

@@ -90,7 +90,9 @@ class ExportedModel:
     logits = tf.maximum(tf.math.log(result['probabilities']), _LEAST_LOGIT)
     previous = from_named(PreviousFrame, 'previous', result)
     no_maps = Maps(*[None] * len(Maps._fields))
-    return Step(result['labels'], logits, no_maps, State(state.reference, previous))
+    return Step(
+      result['labels'], logits, no_maps, State(state.reference, previous), result['confidence']
+    )
 
   def save(self, snapshot: Snapshot, palette_chunk: bytes) -> bytes:
     """State bytes of a video, as `track_resume` and `restore` take them.

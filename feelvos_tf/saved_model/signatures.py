@@ -120,8 +120,8 @@ class Signatures:
 
     Returns:
       dict: `masks_bytes` string [T], palette PNGs, the first as given; `object_ids` int32
-      [objects], background 0 first; `confidence` float32 [T, objects], mean probability of the
-      pixels (at stride 4) that an object won, 0 if it won none.
+      [objects], background 0 first; `confidence` float32 [T, objects], see
+      `inference.confidence`, 1 for the given mask.
     """
     video = self._start(_first(image_bytes), mask_bytes)
     return self._outputs(*self._run(image_bytes[1:], video)[:2], video)
@@ -259,7 +259,7 @@ class Signatures:
     return {
       'labels': step.labels,
       'probabilities': tf.nn.softmax(step.logits, axis=0),
-      'confidence': graph.mean_confidence(step.logits),
+      'confidence': step.confidence,
       **to_named('previous', step.state.previous),
     }
 
@@ -305,9 +305,8 @@ class Signatures:
       References(embedding[tf.newaxis], state.previous.labels[tf.newaxis]),
       state.previous,
     )
-    confidence = tf.cast(tf.gather(present, tf.cast(object_ids, tf.int32)), tf.float32)
     png = png_in_graph.encode_mask(mask.ids, mask.palette)
-    return _Video(kept, state, png[tf.newaxis], confidence[tf.newaxis])
+    return _Video(kept, state, png[tf.newaxis], tf.ones([1, count]))
 
   def _resume(self, state_bytes):
     """`_Video` from the bytes of its state."""
@@ -345,7 +344,7 @@ class Signatures:
         i + 1,
         step.state.previous,
         masks.write(i, png_in_graph.encode_mask(ids, video.kept.palette)),
-        confidence.write(i, graph.mean_confidence(step.logits)),
+        confidence.write(i, step.confidence),
       )
 
     masks = tf.TensorArray(tf.string, total, element_shape=[])

@@ -66,7 +66,9 @@ class LastLabels:
 
   def advance(self, frame, state, num_objects, geometry):
     logits = tf.zeros([num_objects, *state.previous.labels.shape])
-    return contract.Step(state.reference, logits, Maps(None, None, None), state)
+    return contract.Step(
+      state.reference, logits, Maps(None, None, None), state, tf.ones([num_objects])
+    )
 
 
 def test_a_segmenter_takes_any_graph():

@@ -55,7 +55,7 @@ def test_an_object_that_is_not_in_the_mask_stays(copying_graph, rng):
   segmenter = VideoSegmenter(copying_graph)
   segmenter.start(images[0], blocks(3, 200))
   given = segmenter.correct(images[1], blocks(0, 200))
-  np.testing.assert_array_equal(given.confidence, [1, 0, 1])
+  np.testing.assert_array_equal(given.confidence, [1, 1, 1])
   result = segmenter.step(images[2])
   assert result.object_ids == (0, 3, 200) and 3 not in result.mask
   segmenter.correct(images[2], np.zeros(SIZE, np.uint8))

@@ -1,6 +1,8 @@
 """Segmenting into a result folder: an interrupted run goes on, and gives what a whole one gives."""
 
+import csv
 import errno
+import json
 
 import cv2
 import numpy as np
@@ -83,7 +85,9 @@ def run(segmenter, video, mask, path, name='', run_id='a', pictures=True):
 
 
 def written(path, name=''):
-  return {p.name: p.read_bytes() for p in sorted((path / 'masks' / name).glob('*.png'))}
+  """{file name: bytes} of the masks and the table."""
+  table = path / (f'{name}.frames.csv' if name else 'frames.csv')
+  return {p.name: p.read_bytes() for p in [*sorted((path / 'masks' / name).glob('*.png')), table]}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,7 @@ def test_an_interrupted_run_goes_on(model, frames, mask, tmp_path, options, caps
   assert run(segmenter, Frames(frames), mask, tmp_path / 'whole') == 8
   with pytest.raises(KeyboardInterrupt):
     run(segmenter, Frames(frames, 5), mask, tmp_path / 'out')
-  assert len(written(tmp_path / 'out')) == 5
+  assert len(written(tmp_path / 'out')) == 6
   assert sum(1 for _ in folder.open_video(tmp_path / 'out' / 'overlay.mp4').frames()) == 5
   # Another video in between: nothing of the first may be left in the segmenter.
   run(segmenter, Frames(frames[::-1]), mask, tmp_path / 'other')
@@ -119,7 +123,7 @@ def test_after_a_kill_it_goes_on_from_the_last_state(model, frames, mask, tmp_pa
   monkeypatch.setattr(results.Results, '__exit__', lambda *args: None)
   with pytest.raises(KeyboardInterrupt):
     run(segmenter, Frames(frames, 6), mask, tmp_path / 'out')
-  assert len(written(tmp_path / 'out')) == 6
+  assert len(list((tmp_path / 'out' / 'masks').iterdir())) == 6
   monkeypatch.undo()
   segmenter.steps = 0
   assert run(segmenter, Frames(frames), mask, tmp_path / 'out') == 8
@@ -158,7 +162,7 @@ def test_finished_videos_of_an_interrupted_run_stay(model, frames, mask, tmp_pat
   segmenter.steps = 0
   assert both(None) == 3
   assert segmenter.steps == 4
-  assert len(written(tmp_path, 'bear')) == 3 and len(written(tmp_path, 'camel')) == 8
+  assert len(written(tmp_path, 'bear')) == 4 and len(written(tmp_path, 'camel')) == 9
 
 
 def test_an_unreadable_frame_can_be_mended(model, frames, mask, tmp_path):
@@ -200,3 +204,35 @@ def test_what_is_remembered_has_to_fit(model, frames, mask):
   np.testing.assert_array_equal(
     one.step(frames[2]).stride4_logits, two.step(frames[2]).stride4_logits
   )
+
+
+@pytest.mark.parametrize('pictures', [True, False])
+def test_the_table_says_where_every_object_is(model, frames, mask, tmp_path, pictures):
+  """Also of frames that an earlier run segmented, whose masks may not be read again."""
+  with pytest.raises(KeyboardInterrupt):
+    run(VideoSegmenter(model), Frames(frames, 3), mask, tmp_path, pictures=pictures)
+  run(VideoSegmenter(model), Frames(frames), mask, tmp_path, pictures=pictures)
+  with open(tmp_path / 'frames.csv', newline='') as stream:
+    rows = list(csv.DictReader(stream))
+  assert [row['frame'] for row in rows] == [f'{i:05d}' for i in range(8)]
+  for row in rows:
+    ids = masks.read_mask(tmp_path / 'masks' / f'{row["frame"]}.png', void=False).ids
+    y, x = np.nonzero(ids == 3)
+    assert (row['object'], row['area']) == ('3', str(len(x)))
+    box = [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
+    assert [int(row[key]) for key in ('left', 'top', 'width', 'height')] == box
+    assert 0 <= float(row['confidence']) <= 1
+  assert float(rows[0]['confidence']) == 1 and float(rows[-1]['confidence']) < 1
+
+
+def test_a_run_of_a_version_without_table_begins_again(model, frames, mask, tmp_path):
+  segmenter = Counting(VideoSegmenter(model))
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, Frames(frames, 5), mask, tmp_path)
+  journal = tmp_path / result_folder.JOURNAL
+  lines = [json.loads(line) for line in journal.read_text().splitlines() if line]
+  lines = [{k: v for k, v in line.items() if k != 'objects'} for line in lines]
+  journal.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+  segmenter.steps = 0
+  assert run(segmenter, Frames(frames), mask, tmp_path) == 8
+  assert segmenter.steps == 7 and len(written(tmp_path)) == 9
