@@ -4,11 +4,12 @@ r"""Segments a video: frames and the masks of some in, masks of every frame out.
   feelvos segment --input=clip.mp4 --mask=first.png --mask=30:late.png --output=result
 
 Writes result/masks/*.png (palette PNGs with the ids and the palette of the given mask),
-result/overlay.mp4 and result/overview.png. With a DAVIS-style root:
+result/frames.csv (area, box and confidence of every object on every frame), result/overlay.mp4 and
+result/overview.png, and prints which frames to look at first. With a DAVIS-style root:
 
   feelvos segment --input=DAVIS --sequence=bear --sequence=camel --output=result
 
-writes result/masks/bear/*.png, result/bear.overlay.mp4, result/bear.overview.png and so on, a
+writes result/masks/bear/*.png, result/bear.frames.csv, result/bear.overlay.mp4 and so on, a
 folder that `feelvos evaluate --results_dir=result/masks` takes.
 
 The output folder knows which files runs wrote (`runtime/result_folder.py`): --overwrite replaces

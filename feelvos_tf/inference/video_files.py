@@ -41,7 +41,7 @@ def segment_video(
       {frame: such a mask}, or a folder of masks named like frames. Frames are numbers from 0 or
       names. A later mask of new objects only adds them; any other corrects the whole frame.
     output: folder to write to: masks/<frame>.png with the ids and the palette of `mask`,
-      overlay.mp4 and overview.png.
+      frames.csv (see `runtime.frame_table`), overlay.mp4 and overview.png.
     model: `Feelvos`, a weights file of `save_model`, or None: the model that comes with the
       project.
     overwrite: bool, write to a folder that is not empty: results of earlier runs are replaced,
