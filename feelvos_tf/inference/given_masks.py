@@ -97,10 +97,12 @@ class GivenMasks:
         found.append(object_id)
     return tuple(found)
 
-  def shown(self, ids: np.ndarray, index: int) -> np.ndarray:
-    """The mask of a frame without what is `gone` there."""
+  def show(self, result, index: int) -> None:
+    """Takes what is `gone` on a frame out of its `SegmentedFrame`; that it is gone is given."""
     gone = self.gone(index)
-    return np.where(np.isin(ids, gone), 0, ids).astype(np.uint8) if gone else ids
+    if gone:
+      result.mask = np.where(np.isin(result.mask, gone), 0, result.mask).astype(np.uint8)
+      result.confidence = np.where(np.isin(result.object_ids, gone), 1.0, result.confidence)
 
   def starting_at(self, first: int) -> 'GivenMasks':
     """The same with indices counted from frame `first` on."""
@@ -131,7 +133,9 @@ def take(segmenter, frame: np.ndarray, index: int, given: GivenMasks):
     `SegmentedFrame` with the mask, completed by the prediction if it only adds objects.
   """
   ids = given.ids(index)
-  if given.adds_only(index, segmenter.object_ids):
-    predicted = segmenter.step(frame).mask
-    ids = np.where(ids == 0, predicted, ids)
-  return segmenter.correct(frame, ids)
+  if not given.adds_only(index, segmenter.object_ids):
+    return segmenter.correct(frame, ids)
+  predicted = segmenter.step(frame)
+  result = segmenter.correct(frame, np.where(ids == 0, predicted.mask, ids))
+  result.confidence[np.isin(result.object_ids, predicted.object_ids)] = predicted.confidence
+  return result

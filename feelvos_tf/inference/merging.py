@@ -8,8 +8,10 @@ sequences (docs/masks.md, "Both directions").
 
 import numpy as np
 
+from feelvos_tf.inference import confidence
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import SegmentedFrame
+from feelvos_tf.model.feelvos import Maps
 
 # Power of the confidence: a run that lost an object is far from sure of it.
 _CONFIDENCE_POWER = 4
@@ -31,7 +33,8 @@ def merge(
     share: place of the frame between the masks; 0 at the one before, 1 at the one behind.
 
   Returns:
-    `SegmentedFrame` with the ids of both.
+    `SegmentedFrame` with the ids of both; its confidence comes from the merged probabilities alone,
+    which are low where the runs disagree.
   """
   ids = tuple(sorted({*before[0], *behind[0]}))
   one, two = _probabilities(*before, ids), _probabilities(*behind, ids)
@@ -39,7 +42,8 @@ def merge(
   merged = (weight * one + other * two) / (weight + other)
   logits = np.log(np.maximum(merged, _LEAST)).astype(np.float32)
   labels = graph_lib.to_full_probabilities(logits, size).argmax(axis=0)
-  return SegmentedFrame(np.asarray(ids, np.uint8)[labels], ids, logits)
+  sure = confidence.of_frame(logits, Maps(None, None, None)).numpy()
+  return SegmentedFrame(np.asarray(ids, np.uint8)[labels], ids, logits, confidence=sure)
 
 
 def _probabilities(known, logits, ids):

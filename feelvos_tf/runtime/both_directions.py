@@ -154,6 +154,6 @@ class _Run:
     self._write(index, self._frame(index), SegmentedFrame(mask.copy(), ids))
 
   def _write(self, index, frame, result):
-    result.mask = self._given.shown(result.mask, index)
+    self._given.show(result, index)
     self._results.write_mask(self._video.frame_names[index], frame, result)
     self._bar.advance()

@@ -349,7 +349,6 @@ class Job:
     """The output folder, where temporary files may lie."""
     return self._folder.path
 
-
   def noted(self, key: str) -> dict:
     """{name: value} of the files that were written with the note `key`, in the order of writing."""
     return {n: e[key] for n, e in self._folder.entries(self._name).items() if key in e}

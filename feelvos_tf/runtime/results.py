@@ -7,6 +7,7 @@ import numpy as np
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import writers
+from feelvos_tf.runtime import frame_table
 from feelvos_tf.runtime import result_folder
 
 _SECONDS_BETWEEN_STATES = (
@@ -70,7 +71,12 @@ class Results:
     """Writes one frame's mask, in the order in which frames are segmented; see `write`."""
     if result is not None:
       data = masks.encode_mask(result.mask, self._palette)
-      self._job.write(self.mask_name(frame_name), data, frame=frame_digest(frame))
+      self._job.write(
+        self.mask_name(frame_name),
+        data,
+        frame=frame_digest(frame),
+        objects=frame_table.rows_of(result),
+      )
     self._count += 1
     if begun is not None:
       self._try_to_save(self._count, begun, result_folder.BEGIN)

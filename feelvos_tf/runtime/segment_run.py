@@ -1,4 +1,4 @@
-"""Segments videos into a result folder: masks, overlay video and contact sheet.
+"""Segments videos into a result folder: masks, table, overlay video and contact sheet.
 
 Forward, masks and pictures are written frame by frame. Backward and in both directions, masks are
 written first, in the order in which they are found; then the frames are read once more, in the
@@ -8,13 +8,16 @@ An interrupted run goes on where it was: the frames before are read again for th
 compared with those that the run saw, but not segmented.
 """
 
+import contextlib
 import json
 
 from feelvos_tf.datasets import backwards
 from feelvos_tf.inference import given_masks
 from feelvos_tf.runtime import background
 from feelvos_tf.runtime import export_results
+from feelvos_tf.runtime import frame_table
 from feelvos_tf.runtime import progress
+from feelvos_tf.runtime import repair_list
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.estimate import Estimate
 from feelvos_tf.runtime.results import frame_digest
@@ -69,15 +72,37 @@ def segment(
   known = job.frames()
   if job.is_done:
     return len(known)
+  if len(known) > len(job.noted('objects')):  # Of a version without a table.
+    known = []
   run = {'forward': _forward, 'backward': _backward, 'both': _both}[given.direction]
   try:
     count = run(segmenter, video, given, job, name, pictures, known)
   except OtherFrames:
     job.begin_again()
     count = run(segmenter, video, given, job, name, pictures, [])
+  except (OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError):  # The first error is the one to report.
+      _write_table(video, job, name)
+    raise
+  table = _write_table(video, job, name)
   export_results.export(job, name, video, forms, lambda frame: mask_name(name, frame))
   job.finish()
+  names, confidences, ids = table.confidences()
+  entries = repair_list.frames_to_check(confidences, ids)
+  print(f'{video.name}: {repair_list.to_line(entries, names)}', flush=True)
   return count
+
+
+def _write_table(video, job, name):
+  """Writes frames.csv of the masks that are there; returns the `FrameTable`."""
+  rows = job.noted('objects')
+  table = frame_table.FrameTable()
+  for index in range(video.num_frames or len(rows)):
+    frame_name = video.frame_names[index]
+    if (mask_name := f'masks/{name}/{frame_name}.png'.replace('//', '/')) in rows:
+      table.add(frame_name, rows[mask_name])
+  job.write(f'{name}.frames.csv' if name else 'frames.csv', table.to_csv())
+  return table
 
 
 def _forward(segmenter, video, given, job, name, pictures, known):
@@ -127,7 +152,7 @@ def _one_direction(segmenter, video, frames, given, job, results, known, write_r
       else:
         result = _result(segmenter, position, frame, index, given)
         begun = segmenter.remembered(result.mask) if ids is not None and position else None
-        result.mask = given.shown(result.mask, index)
+        given.show(result, index)
         write(frame_name, frame, result, segmenter.previous_tensors, begun)
         if position and (line := estimate.frame_done(position)):
           print(line, flush=True)

@@ -97,6 +97,7 @@ def test_folder_of_frames(run_main, frames, tmp_path, copying_weights, palette):
   assert f'frames: 5 masks in {out}/masks' in process.stdout
   assert 'frames/s' in process.stderr
   assert outputs(out) == [
+    'frames.csv',
     *(f'masks/{name}.png' for name in sorted(f'frame{i}' for i in range(8, 13))),
     'overlay.mp4',
     'overview.png',
@@ -144,7 +145,7 @@ def test_video_file_and_overwrite(run_main, images, tmp_path, copying_weights):
     '--image_pyramid=0.75,1',
   )
   assert process.returncode == 0, process.stderr
-  assert outputs(out) == [*(f'masks/{i:05d}.png' for i in range(5)), 'masks/mine.png']
+  assert outputs(out) == ['frames.csv', *(f'masks/{i:05d}.png' for i in range(5)), 'masks/mine.png']
   assert (out / 'masks' / 'mine.png').read_text() == 'something older'
   with Image.open(out / 'masks' / '00004.png') as image:
     assert set(np.unique(image)) == {0, 255}
@@ -227,7 +228,7 @@ def test_davis_style_root(run_main, davis, tmp_path, copying_weights, palette):
   names = ('bear', 'ducks', 'void')
   assert outputs(out) == sorted(
     [f'masks/{name}/{i:05d}.png' for name in names for i in range(3)]
-    + [f'{name}.{kind}' for name in names for kind in ('overlay.mp4', 'overview.png')]
+    + [f'{name}.{kind}' for name in names for kind in ('frames.csv', 'overlay.mp4', 'overview.png')]
   )
   last = masks.read_mask(out / 'masks' / 'ducks' / '00002.png')
   np.testing.assert_array_equal(last.palette, palette)
@@ -249,6 +250,7 @@ def test_unreadable_frame_in_the_middle_keeps_what_was_written(
   )
   assert_one_line(process, 1, 'frame11.png: unreadable picture', 'replace the file or remove it')
   assert outputs(out) == [
+    'frames.csv',
     'masks/frame10.png',
     'masks/frame8.png',
     'masks/frame9.png',
@@ -274,7 +276,7 @@ def test_seeded_model_says_that_it_is_untrained(run_main, frames, tmp_path):
   )
   assert process.returncode == 0, process.stderr
   assert 'Untrained: mobilenet_v2' in process.stdout
-  assert len(outputs(tmp_path / 'o')) == 1
+  assert outputs(tmp_path / 'o') == ['frames.csv', 'masks/frame10.png']
 
 
 @pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -387,6 +389,7 @@ def test_masks_on_several_frames_of_a_range(run_main, frames, tmp_path, copying_
   assert outputs(out) == [
     *sorted(f'cutouts/frame{i}.png' for i in range(9, 13)),
     'cvat/annotations.xml',
+    'frames.csv',
     *sorted(f'masks/frame{i}.png' for i in range(9, 13)),
     'overlay.mp4',
     'overview.png',
@@ -505,7 +508,7 @@ def test_the_mask_lies_among_the_frames_and_is_painted_in_colours(
   assert process.returncode == 0, process.stderr
   assert 'first.png is the mask, not a frame' in process.stdout
   assert 'objects of the mask: 1: #ff0000, 2: #0000ff' in process.stdout
-  assert outputs(out) == sorted(f'masks/frame{i}.png' for i in range(8, 13))
+  assert outputs(out) == ['frames.csv', *sorted(f'masks/frame{i}.png' for i in range(8, 13))]
   first = masks.read_mask(out / 'masks' / 'frame8.png')
   np.testing.assert_array_equal(first.ids, ids_mask(1, 2))
   assert tuple(first.palette[2]) == (0, 0, 255)

@@ -104,6 +104,7 @@ def test_removed_objects_are_on_no_mask_from_there_on(segmenter, film, tmp_path,
   holds = [bool((mask == 1).any()) for mask in written]
   # Backward, the mask of frame 7 gives the object again.
   assert holds == [True] * 5 + [False] * 2 + [direction == 'backward']
+  assert '00006,1,0,,,,,1.0' in (tmp_path / 'out' / 'frames.csv').read_text()  # As sure as can be.
 
 
 def test_between_two_masks_both_directions_count(segmenter, film, tmp_path):
@@ -138,6 +139,10 @@ def test_an_interrupted_run_goes_on(segmenter, film, tmp_path, direction, monkey
   run(segmenter, film(), given(by_frame, (), direction), tmp_path / 'out', pictures=True)
   assert 'goes on after the ' in capsys.readouterr().out
   np.testing.assert_array_equal(read(tmp_path / 'out'), read(tmp_path / 'whole'))
+  tables = [(tmp_path / name / 'frames.csv').read_text() for name in ('out', 'whole')]
+  assert tables[0] == tables[1]
+  order = [line[:5] for line in tables[0].splitlines()[1:]]
+  assert list(dict.fromkeys(order)) == sorted(set(order)) and len(set(order)) == COUNT
   names = lambda path: sorted(p.name for p in path.rglob('*') if '.feelvos_run' not in p.name)
   assert names(tmp_path / 'out') == names(tmp_path / 'whole')
   assert folder.open_video(tmp_path / 'out' / 'overlay.mp4').num_frames == COUNT
