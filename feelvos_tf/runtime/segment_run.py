@@ -99,8 +99,8 @@ def _write_table(video, job, name):
   table = frame_table.FrameTable()
   for index in range(video.num_frames or len(rows)):
     frame_name = video.frame_names[index]
-    if (mask_name := f'masks/{name}/{frame_name}.png'.replace('//', '/')) in rows:
-      table.add(frame_name, rows[mask_name])
+    if (path := mask_name(name, frame_name)) in rows:
+      table.add(frame_name, rows[path])
   job.write(f'{name}.frames.csv' if name else 'frames.csv', table.to_csv())
   return table
 
