@@ -24,6 +24,7 @@ from absl import flags
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import video as video_lib
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.evaluation import confidence_score
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import report
@@ -364,6 +365,7 @@ def _score(sequences, output_dir, left_out, clips, other, run):
     left_out,
     _settings(sequences, output_dir, clips, run),
     summary_lib.summarise_seen_unseen(scored, seen) if seen else None,
+    _confidence(scored, output_dir) if run else None,
   )
   paths = tables.write_tables(output_dir, FLAGS.split, scored, summary)
   if FLAGS.report:
@@ -374,6 +376,14 @@ def _score(sequences, output_dir, left_out, clips, other, run):
     )
   print('\n'.join(tables.format_lines(summary)))
   print('written: ' + ', '.join(str(path) for path in paths))
+
+
+def _confidence(scored, output_dir):
+  """How well the confidence predicts wrong masks; None of a method that has none."""
+  states = [segmenting.read_state(output_dir, scores.name) for scores in scored]
+  return confidence_score.summarise(
+    (scores, state.get('confidence', {})) for scores, state in zip(scored, states)
+  )
 
 
 def _settings(sequences, output_dir, clips, run):

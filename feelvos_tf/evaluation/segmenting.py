@@ -166,7 +166,11 @@ def read_maps(path, num_channels: int) -> np.ndarray:
 
 
 def read_state(output_dir, name: str) -> dict:
-  """What is known of a finished video: 'seconds_per_frame', 'object_ids'; {} if nothing is."""
+  """What is known of a finished video; {} if nothing is.
+
+  'seconds_per_frame', 'object_ids', and 'confidence': {frame: {object id as text: confidence}} of
+  the frames that one segmenter segmented.
+  """
   path = pathlib.Path(output_dir) / _state_name(name)
   try:
     return json.loads(path.read_text(encoding='utf-8'))
@@ -217,7 +221,7 @@ def _write_video(video, new_segmenter, run, output_dir, on_frames):
   for name in _files(video, run):
     (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
   writer = result_folder.Writer(output_dir, video.name)
-  times, object_ids = [], ()
+  times, object_ids, confidences = [], (), {}
   speed = getattr(new_segmenter, 'matmul_gflops', lambda: None)()
   for name, ids, result, seconds in segment_video(video, new_segmenter, run.late_objects):
     writer.write(f'masks/{video.name}/{name}.png', masks.encode_mask(ids))
@@ -226,16 +230,24 @@ def _write_video(video, new_segmenter, run, output_dir, on_frames):
       object_ids = tuple(int(i) for i in result.object_ids)
     if result is not None and result.stride4_logits is not None:
       times.append(seconds)
+      confidences[name] = _confidence_of(result)
       if run.keep_maps:
         writer.write(f'maps/{video.name}/{name}.png', encode_maps(result))
   state = {
     'fingerprint': run.fingerprint(),
     'object_ids': object_ids,
+    'confidence': confidences,
     'seconds_per_frame': float(np.median(times)) if times else None,
     'matmul_gflops': speed,
   }
   writer.write(_state_name(video.name), json.dumps(state).encode())
   return Clip(video.name, state['seconds_per_frame'], matmul_gflops=speed)
+
+
+def _confidence_of(result):
+  """{object id as text: confidence} of a `SegmentedFrame`, as JSON has it."""
+  pairs = zip(result.object_ids[1:], result.confidence[1:])
+  return {str(object_id): round(float(value), 4) for object_id, value in pairs}
 
 
 def _attempt(video, new_segmenter, run, output_dir, on_frames):

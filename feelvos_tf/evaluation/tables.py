@@ -37,6 +37,7 @@ def to_summary(
   left_out: dict[str, str],
   settings: dict,
   seen_unseen: dict[str, float] | None = None,
+  confidence: dict | None = None,
 ) -> dict:
   """Everything about a run, as written to summary.json.
 
@@ -45,6 +46,7 @@ def to_summary(
     left_out: sequence name -> why it could not be scored.
     settings: how the run was made (protocol, folders, ...); taken over as they are.
     seen_unseen: numbers of `evaluation.summary.summarise_seen_unseen`.
+    confidence: numbers of `evaluation.confidence_score.summarise`.
 
   Returns:
     dict that JSON can hold, NaN turned to None: 'settings', 'global', 'complete', 'left_out' and
@@ -55,6 +57,7 @@ def to_summary(
       'settings': settings,
       'global': summary_lib.summarise(sequences),
       'seen_unseen': seen_unseen,
+      'confidence': confidence,
       'num_sequences': len(sequences),
       'num_objects': sum(len(scores.object_ids) for scores in sequences),
       'complete': not left_out,
@@ -131,6 +134,11 @@ def format_lines(summary: dict) -> list[str]:
   lines.append(row('all', summary['global']['J-Mean'], summary['global']['F-Mean']))
   if summary['seen_unseen']:
     lines.append('  '.join(f'{k} {_number(v)}' for k, v in summary['seen_unseen'].items()))
+  if confidence := summary.get('confidence'):
+    lines.append(
+      f'confidence: AUROC {_number(confidence["auroc"])} of J below 0.5, {confidence["wrong"]} of '
+      f'{confidence["masks"]} masks'
+    )
   for name, entry in summary['sequences'].items():
     lines += [f'note: {name}: {note}' for note in entry['notes']]
   if summary['left_out']:

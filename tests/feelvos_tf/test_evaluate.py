@@ -335,6 +335,7 @@ def test_model(davis, tmp_path):
         SHAPE
       )
   summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+  assert summary['confidence']['masks'] == 4  # Two scored frames of each sequence.
   assert summary['settings']['seconds_per_frame'] > 0
   assert summary['settings']['matmul_gflops'] > 0 and not summary['settings']['options']
   report = (tmp_path / 'out' / 'report.html').read_text()

@@ -23,6 +23,7 @@ class FakeFrame:
 
   def __init__(self, mask, object_ids, probabilities, logits):
     self.mask, self.object_ids = mask, object_ids
+    self.confidence = np.full(len(object_ids), 0.75)
     self.probabilities, self.stride4_logits = probabilities, logits
     self.global_distance = None if logits is None else np.full(logits.shape, 0.2, np.float32)
     self.local_distance = None
@@ -103,6 +104,8 @@ def test_masks_of_every_frame(make_video, run, tmp_path):
   for index in range(4):
     found = masks.read_mask(tmp_path / 'masks' / 'a' / f'{index:05d}.png').ids
     np.testing.assert_array_equal(found, squares({2: (4, 4 + index), 9: (10, 4 + index)}))
+  known = segmenting.read_state(tmp_path, 'a')['confidence']
+  assert known == {f'{index:05d}': {'2': 0.75, '9': 0.75} for index in range(1, 4)}
 
 
 def test_only_the_first_mask_is_given_and_void_is_not(make_video, run, tmp_path):

@@ -1,0 +1,48 @@
+"""The command that measures the repair list: what it prints, that it goes on, wrong usage."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets import masks
+
+MODULE = 'tools.measure_repairs'
+
+
+@pytest.fixture
+def davis(tmp_path):
+  root = tmp_path / 'davis'
+  (root / 'ImageSets' / '2016').mkdir(parents=True)
+  (root / 'ImageSets' / '2016' / 'val.txt').write_text('one\n')
+  for kind in ('JPEGImages', 'Annotations'):
+    (root / kind / '480p' / 'one').mkdir(parents=True)
+  for t in range(4):
+    ids = np.zeros((48, 64), np.uint8)
+    ids[10:30, 5 + 8 * t : 25 + 8 * t] = 1
+    image = np.random.default_rng(t).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    cv2.imwrite(str(root / 'JPEGImages' / '480p' / 'one' / f'{t:05d}.jpg'), image)
+    masks.write_mask(root / 'Annotations' / '480p' / 'one' / f'{t:05d}.png', ids)
+  return root
+
+
+def test_it_measures_and_goes_on(davis, tmp_path, run_main, copying_weights):
+  arguments = [f'--davis_root={davis}', '--year=2016', f'--output_dir={tmp_path / "out"}']
+  arguments += [f'--model={copying_weights}', '--precision=float32']
+  done = run_main(MODULE, *arguments)
+  assert done.returncode == 0, done.stderr
+  # The model repeats the first mask: J is .43, .11 and 0.
+  assert 'one: 3 wrong masks; ' in done.stdout
+  assert 'videos with such a mask: 1; ' in done.stdout and 'mean J&F 0.' in done.stdout
+  path = tmp_path / 'out' / 'repairs.json'
+  data = json.loads(path.read_text())
+  data['videos'][0]['before'] = 0.125  # Read back, not computed again.
+  path.write_text(json.dumps(data))
+  again = run_main(MODULE, *arguments)
+  assert 'one: 3 wrong masks; 0.125 -> ' in again.stdout
+
+
+def test_wrong_usage(davis, tmp_path, run_main):
+  done = run_main(MODULE, f'--davis_root={davis}')
+  assert done.returncode == 2 and '--output_dir is missing' in done.stderr

@@ -1,0 +1,141 @@
+r"""How well the confidence and the repair list work, and what one correction gains.
+
+  python -m tools.measure_repairs --davis_root=DAVIS --year=2016 --output_dir=runs/repairs
+
+Segments every sequence, gives the ground truth to the frame at the top of its repair list, and
+segments the frames after it again. Prints a table, the AUROC of the confidence (J below .5), how
+often the list finds a wrong mask, and the gain in J&F. Writes repairs.json. Run the command again
+after an interruption: finished sequences are kept. The results are in docs/notes/confidence.md.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from absl import flags
+import numpy as np
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import video as video_lib
+from feelvos_tf.datasets import whole_file
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.evaluation import confidence_score
+from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import methods
+from feelvos_tf.evaluation import repairs
+from feelvos_tf.evaluation import sequences as sequences_lib
+from feelvos_tf.model import default_model
+from feelvos_tf.runtime import command_line
+
+FLAGS = flags.FLAGS
+FILE = 'repairs.json'
+
+
+def define_flags():
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
+  flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
+  flags.DEFINE_string('split', 'val', 'Name of the list of sequences.')
+  flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
+  flags.DEFINE_string('output_dir', None, f'Folder for {FILE}.')
+  flags.DEFINE_string('model', None, 'Weights file; default: the model of the project.')
+  flags.DEFINE_enum('precision', 'bfloat16', ['float32', 'bfloat16'], 'Type of the network.')
+
+
+def main():
+  """Measures one sequence after another, then prints the table."""
+  for flag in ('davis_root', 'output_dir'):
+    if not getattr(FLAGS, flag):
+      raise command_line.UsageError(f'--{flag} is missing.')
+  path = default_model.model_path(FLAGS.model)
+  if not pathlib.Path(path).is_file():
+    raise FileNotFoundError(f'{path}: no such weights file; check --model')
+  run = methods.ModelRun(str(path), precision=FLAGS.precision)
+  protocol = measures.PROTOCOLS[f'davis{FLAGS.year}']
+  sequences = sequences_lib.davis_sequences(
+    FLAGS.davis_root, FLAGS.output_dir, FLAGS.year, FLAGS.split, names=FLAGS.sequences
+  )
+  output = pathlib.Path(FLAGS.output_dir) / FILE
+  output.parent.mkdir(parents=True, exist_ok=True)
+  done = _read(output, run.fingerprint())
+  segmenters = None
+  for files in sequences:
+    if files.name not in done:
+      segmenters = segmenters or methods.Segmenters(run)
+      done[files.name] = repairs.measure(_video(files, protocol), segmenters(), protocol)
+      _write(output, run.fingerprint(), done)
+    print(_line(done[files.name]), flush=True)
+  print(summary([done[files.name] for files in sequences]))
+
+
+def summary(results) -> str:
+  """Lines about several videos.
+
+  Args:
+    results: list of `repairs.Repair`.
+  """
+  pairs = [
+    (confidence, j < confidence_score.WRONG_J)
+    for result in results
+    for confidences, row in zip(result.confidences, result.j)
+    for confidence, j in zip(confidences, row)
+    if j is not None
+  ]
+  wrong = [is_wrong for _, is_wrong in pairs]
+  bad = [result for result in results if result.has_wrong]
+  mean = lambda field: np.mean([getattr(result, field) for result in results])
+  others = mean('after_of_others') - mean('before_of_others')
+  return '\n'.join(
+    [
+      f'AUROC of J below {confidence_score.WRONG_J}: '
+      f'{confidence_score.auroc([c for c, _ in pairs], wrong):.3f} '
+      f'({sum(wrong)} of {len(wrong)} masks)',
+      f'videos with such a mask: {len(bad)}; one is named by the first {repairs.FIRST} entries in '
+      f'{sum(result.is_found for result in bad)}',
+      f'mean J&F {mean("before"):.3f}; after one correction {mean("after"):.3f} '
+      f'({mean("after") - mean("before"):+.3f}; {others:+.3f} on the other frames)',
+    ]
+  )
+
+
+def _line(result):
+  listed = ', '.join(
+    f'{index} (object {object_id}, {confidence:.2f}, {"-" if j is None else f"J {j:.2f}"})'
+    for index, object_id, confidence, j in result.entries[: repairs.FIRST]
+  )
+  wrong = sum(j is not None and j < confidence_score.WRONG_J for row in result.j for j in row)
+  return (
+    f'{result.name}: {wrong} wrong masks; {result.before:.3f} -> {result.after:.3f}; '
+    f'list: {listed or "empty"}'
+  )
+
+
+def _video(files, protocol):
+  frames = video_lib.list_images(files.frames)
+  truth = masks.list_masks(files.truth)
+  given = {i: truth[p.stem] for i, p in enumerate(frames) if p.stem in truth}
+  if len(given) < len(frames):
+    raise ValueError(
+      f'{files.truth}: {len(given)} masks for {len(frames)} frames given, expected one for each'
+    )
+  return folder.FolderVideo(files.name, frames, given, single_object=protocol.foreground_only)
+
+
+def _read(path, fingerprint):
+  """{name: Repair} of an earlier run of the same model; {} if there is none."""
+  try:
+    data = json.loads(path.read_text(encoding='utf-8'))
+    if data['fingerprint'] != fingerprint:
+      return {}
+    return {one['name']: repairs.Repair(**one) for one in data['videos']}
+  except (OSError, ValueError, KeyError, TypeError):
+    return {}
+
+
+def _write(path, fingerprint, done):
+  data = {'fingerprint': fingerprint, 'videos': [dataclasses.asdict(one) for one in done.values()]}
+  whole_file.write_text(path, json.dumps(data) + '\n')
+
+
+if __name__ == '__main__':
+  command_line.run(main, define_flags)
