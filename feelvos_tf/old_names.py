@@ -1,18 +1,38 @@
 """Module names of version 0.1, before the modules moved into rooms.
 
 `import feelvos_tf.segmenter` still works and gives `feelvos_tf.inference.segmenter`, with a
-DeprecationWarning that names the new place.
+DeprecationWarning that names the new place. So do `datasets.folder` and `tools.figures` in a
+checkout, where these two are packages of their own.
 """
 
 import importlib
 import importlib.abc
 import importlib.machinery
+import os
+import sys
 import warnings
 
-# Old name -> new name, both below `feelvos_tf.`.
+# Old name -> new name, both below `feelvos_tf.`; those of `datasets` and `tools` stood at the top level.
 MOVED = {
   'baselines': 'evaluation.baselines',
   'calibration': 'training.calibration',
+  'datasets.augment': 'datasets.samples.augment',
+  'datasets.background': 'runtime.background',
+  'datasets.clip_source': 'datasets.clips',
+  'datasets.command_line': 'runtime.command_line',
+  'datasets.conversion': 'datasets.tfrecord.conversion',
+  'datasets.davis': 'datasets.sources.davis',
+  'datasets.folder': 'datasets.sources.folder',
+  'datasets.mask_damaging': 'datasets.samples.mask_damaging',
+  'datasets.progress': 'runtime.progress',
+  'datasets.records': 'datasets.tfrecord.videos',
+  'datasets.sequence_example': 'datasets.tfrecord.schema',
+  'datasets.shards': 'datasets.tfrecord.shards',
+  'datasets.static_images': 'datasets.sources.static_images',
+  'datasets.synthetic': 'datasets.sources.synthetic',
+  'datasets.triplet_options': 'datasets.samples.options',
+  'datasets.triplets': 'datasets.samples.triplets',
+  'datasets.youtube_vos': 'datasets.sources.youtube_vos',
   'dead_channels': 'training.dead_channels',
   'distributed_step': 'training.distributed_step',
   'embedding': 'model.embedding',
@@ -46,6 +66,14 @@ MOVED = {
   'serving.exported_model': 'saved_model.exported_model',
   'state_bytes': 'saved_model.state_bytes',
   'submission': 'evaluation.submission',
+  'tools.benchmark_cases': 'tools.benchmarks.cases',
+  'tools.benchmark_curves': 'tools.benchmarks.curves',
+  'tools.benchmark_measure': 'tools.benchmarks.measure',
+  'tools.figures': 'tools.benchmarks.figures',
+  'tools.reference_frame': 'tools.benchmarks.reference_frame',
+  'tools.reference_matching': 'tools.benchmarks.reference_matching',
+  'tools.serving_clients': 'tools.benchmarks.serving_clients',
+  'tools.soak_serving': 'tools.benchmarks.soak_serving',
   'trainer': 'training.trainer',
   'training_data': 'training.data',
   'training_memory': 'training.memory',
@@ -64,13 +92,11 @@ class OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
   def find_spec(self, fullname, path=None, target=None):
     """A spec for an old name; None for every other name."""
-    if fullname.removeprefix(_PACKAGE) not in MOVED or not fullname.startswith(_PACKAGE):
-      return None
-    return importlib.machinery.ModuleSpec(fullname, self)
+    return importlib.machinery.ModuleSpec(fullname, self) if _new_name(fullname) else None
 
   def create_module(self, spec):
     """The module of the new name."""
-    new = _PACKAGE + MOVED[spec.name.removeprefix(_PACKAGE)]
+    new = _new_name(spec.name)
     warnings.warn(f'{spec.name} is now {new}', DeprecationWarning, stacklevel=2)
     module = importlib.import_module(new)
     spec.loader_state = module.__spec__
@@ -79,3 +105,21 @@ class OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
   def exec_module(self, module):
     """Gives the module its own spec back; the import of the old name has replaced it."""
     module.__spec__ = module.__spec__.loader_state
+
+
+def _new_name(name):
+  """New name of a module, or None if the name is not an old one."""
+  top, _, rest = name.partition('.')
+  if top == 'feelvos_tf':
+    return _PACKAGE + MOVED[rest] if rest in MOVED else None
+  if top not in ('datasets', 'tools') or not rest or not _is_ours(top):
+    return None
+  return _PACKAGE + MOVED.get(name, name)
+
+
+def _is_ours(top):
+  """Whether a package at the top level is this project's folder and not somebody else's package."""
+  place = getattr(sys.modules.get(top), '__file__', None)
+  return place is not None and os.path.realpath(place) == os.path.realpath(
+    os.path.join(os.path.dirname(os.path.dirname(__file__)), top, '__init__.py')
+  )

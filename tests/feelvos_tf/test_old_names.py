@@ -9,11 +9,14 @@ import pytest
 
 from feelvos_tf import old_names
 
+CHECKOUT = pathlib.Path(__file__).parents[2]
+
 
 @pytest.mark.parametrize('old', sorted(old_names.MOVED))
 def test_an_old_name_has_a_new_place(old):
-  place = pathlib.Path(old_names.__file__).parent / old_names.MOVED[old].replace('.', '/')
-  assert place.with_suffix('.py').is_file() or (place / '__init__.py').is_file()
+  new = old_names.MOVED[old].replace('.', '/')
+  places = [CHECKOUT / 'feelvos_tf' / new, CHECKOUT / new]
+  assert any(p.with_suffix('.py').is_file() or (p / '__init__.py').is_file() for p in places)
 
 
 def test_an_old_import_gives_the_new_module():
@@ -40,3 +43,35 @@ def test_imports_of_the_readme_of_0_1():
 def test_other_names_are_still_unknown():
   with pytest.raises(ModuleNotFoundError):
     importlib.import_module('feelvos_tf.no_such_module')
+
+
+def test_data_sets_and_tools_of_a_checkout_under_their_old_names():
+  """One module under both names: its classes are the same."""
+  code = (
+    'from datasets import folder, masks, sequence_example\n'
+    'from datasets.triplets import Triplets\n'
+    'from tools import reference_matching\n'
+    'import tools.soak_serving\n'
+    'from feelvos_tf.datasets import masks as new_masks\n'
+    'from feelvos_tf.datasets.sources import folder as new_folder\n'
+    'from feelvos_tf.datasets.tfrecord import schema\n'
+    'assert masks is new_masks and folder is new_folder and sequence_example is schema\n'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True, timeout=120, cwd=CHECKOUT)
+
+
+def test_packages_of_others_named_like_ours_are_left_alone(tmp_path):
+  for name in ('datasets', 'tools'):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / '__init__.py').touch()
+  code = (
+    'import feelvos_tf, datasets, tools\n'
+    'try:\n'
+    '  from datasets import folder\n'
+    'except ImportError:\n'
+    '  print("own")\n'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], check=True, timeout=120, cwd=tmp_path, capture_output=True
+  )
+  assert done.stdout == b'own\n'
