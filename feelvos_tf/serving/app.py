@@ -13,8 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import middleware
-from feelvos_tf.serving import overlay_route
-from feelvos_tf.serving import overlay_stream_route
+from feelvos_tf.serving import overlay_routes
 from feelvos_tf.serving import page_routes
 from feelvos_tf.serving import platform_routes
 from feelvos_tf.serving import rest_routes
@@ -72,7 +71,7 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
 
   for router in (
     session_routes.build_router(services),
-    overlay_route.build_router(services),
+    overlay_routes.build_router(services),
     rest_routes.build_router(services),
     platform_routes.build_router(services, rest_routes.predict_text),
     page_routes.build_metrics_router(services),
@@ -81,7 +80,7 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
     app.include_router(router, dependencies=[fastapi.Depends(need_token)])
   for router in (
     stream_route.build_router(services),
-    overlay_stream_route.build_router(services),
+    overlay_routes.build_stream_router(services),
   ):  # They check the token themselves.
     app.include_router(router)
   return app

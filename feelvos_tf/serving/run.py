@@ -8,6 +8,7 @@ import uvicorn
 from feelvos_tf.serving import app as app_lib
 from feelvos_tf.serving import grpc_service
 from feelvos_tf.serving import http_protocol
+from feelvos_tf.serving import websocket_protocol
 
 _BACKLOG = 2048
 
@@ -97,6 +98,7 @@ def build_server(services, port=8501, grpc_port=8500, grace=30.0, tls=None, grpc
     # Not 'auto': then packages that happen to be installed would change the server.
     app,
     http=functools.partial(http_protocol.BoundedProtocol, options=services.options),
+    ws=websocket_protocol.WebSocketProtocol,
     loop='asyncio',
     log_level='warning',
     access_log=False,

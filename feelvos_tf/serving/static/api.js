@@ -1,7 +1,9 @@
 /** The server's sessions API over HTTP. Every failure is a ServerError that says what happened. */
 
+import {PageError} from './page_error.js';
+
 /** A request that failed. `status` is the HTTP code, 0 if the server did not answer. */
-export class ServerError extends Error {
+export class ServerError extends PageError {
   constructor(message, status) {
     super(message);
     this.status = status;
@@ -98,7 +100,7 @@ function form(fields) {
 }
 
 async function describe(response) {
-  if (response.status === 401 || response.status === 403) {
+  if (response.status === 401) {
     return 'The server wants a token. Type it under Server, then try again.';
   }
   const text = await response.text().catch(() => '');

@@ -1,5 +1,7 @@
 /** Messages: errors in words with what to do next, and short news for screen readers. */
 
+import {PageError} from './page_error.js';
+
 const find = (id) => document.getElementById(id);
 
 /** Tells a screen reader. */
@@ -14,7 +16,7 @@ export function say(text) {
  * @param {{label: string, run: function()}} action what the user can do about it.
  */
 export function showError(error, action = null) {
-  find('alert-text').textContent = typeof error === 'string' ? error : error.message;
+  find('alert-text').textContent = inWords(error);
   const button = find('alert-action');
   button.hidden = !action;
   if (action) {
@@ -23,6 +25,15 @@ export function showError(error, action = null) {
   }
   find('alert').hidden = false;
   find('alert').scrollIntoView({block: 'nearest'});
+}
+
+/** What browsers say about their insides helps nobody; it goes to the console. */
+function inWords(error) {
+  if (typeof error === 'string') return error;
+  if (error instanceof PageError) return error.message;
+  console.error(error);
+  return 'This browser could not do that. Reload the page and try again; if it happens again, take ' +
+    'another browser, or a smaller clip.';
 }
 
 export function hideError() {

@@ -4,6 +4,7 @@
  */
 
 import {crc32} from './checksums.js';
+import {PageError} from './page_error.js';
 import {PALETTE} from './palette.js';
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -13,7 +14,7 @@ const ADAM7 = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2,
   [0, 1, 1, 2]];
 
 /** A file that is no mask; the message says why in one line. */
-export class MaskFileError extends Error {}
+export class MaskFileError extends PageError {}
 
 /**
  * Decodes a palette or grey PNG of 1, 2, 4 or 8 bits.

@@ -1,6 +1,7 @@
 /** Frames of a video file, taken from a video element one at a time; none is kept. */
 
 import {readMp4Times} from './mp4_times.js';
+import {PageError} from './page_error.js';
 import {readWebmTimes} from './webm_times.js';
 
 const COMMON_RATES = [12, 15, 24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60,
@@ -13,7 +14,7 @@ const PLAY_MS = 3000;
 const MEASURE_SECONDS = 1.5;
 
 /** A file whose frames cannot be taken; the message says why and what to do. */
-export class FrameSourceError extends Error {}
+export class FrameSourceError extends PageError {}
 
 /**
  * Opens a video file.
@@ -154,7 +155,8 @@ class VideoFrames {
       };
       const timer = setTimeout(finish, PLAY_MS);
       video.requestVideoFrameCallback(look);
-      video.play().catch(reject);
+      video.play().catch((error) => reject(
+        new FrameSourceError(cannotDecode(this.name), {cause: error})));
     });
   }
 
@@ -264,7 +266,9 @@ function once(video, event) {
       action(value);
     };
     const good = () => finish(resolve);
-    const bad = () => finish(reject, new Error(video.error?.message || 'the video has an error'));
+    const bad = () => finish(reject, new FrameSourceError(
+      'The video cannot be decoded at this place: the file is damaged, or this browser lacks its ' +
+      'codec. Convert it with ffmpeg, or give its frames as images.', {cause: video.error}));
     const timer = setTimeout(() => finish(reject, new FrameSourceError(
       'The video does not answer. Convert it to MP4 (H.264), or give its frames as images.')),
     SEEK_SECONDS * 1000);

@@ -1,6 +1,7 @@
 /** A zip file whose entries are stored as they are: PNGs do not get smaller. */
 
 import {crc32} from './checksums.js';
+import {PageError} from './page_error.js';
 
 const MAX_ENTRIES = 65535; // Of a zip file without the 64-bit extension.
 const MAX_BYTES = 0xffffffff;
@@ -11,7 +12,7 @@ const DOS_DATE = (1 << 5) | 1; // 1 January 1980: equal masks give equal files.
 /**
  * @param {Iterable<[string, Blob]>} entries names and contents; read one at a time.
  * @returns {Promise<Blob>} the zip file.
- * @throws {RangeError} more entries or bytes than the format takes.
+ * @throws {PageError} more entries or bytes than the format takes.
  */
 export async function zipFiles(entries) {
   const parts = [];
@@ -21,7 +22,7 @@ export async function zipFiles(entries) {
     const name = new TextEncoder().encode(path);
     const fields = {crc: crc32(new Uint8Array(await blob.arrayBuffer())), size: blob.size, name};
     if (directory.length === MAX_ENTRIES || offset + blob.size > MAX_BYTES) {
-      throw new RangeError(`A zip file takes ${MAX_ENTRIES} files and 4 GB.`);
+      throw new PageError(`A zip file takes ${MAX_ENTRIES} files and 4 GB.`);
     }
     const local = header(0x04034b50, fields);
     directory.push(header(0x02014b50, fields, offset));

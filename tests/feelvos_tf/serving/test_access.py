@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import logging
 import socket
 import threading
 
@@ -106,6 +107,21 @@ def test_every_route_refuses_other_names_and_pages(client):
     assert "Host 'evil.example': this server goes by another name" in error_of(reply, 403)
     reply = client.request(method, path, headers={'Origin': 'http://evil.example'})
     assert "Origin 'http://evil.example': pages of other sites" in error_of(reply, 403)
+
+
+def test_refused_websockets_write_no_line(server):
+  lines = []
+  handler = logging.Handler()
+  handler.emit = lines.append
+  logging.getLogger('uvicorn.error').addHandler(handler)
+  try:
+    for path, status in (('/v1/sessions/x/stream', 404), ('/nowhere', 403)):
+      with pytest.raises(InvalidStatus) as refused:
+        connect(server.websocket_url + path)
+      assert refused.value.response.status_code == status
+  finally:
+    logging.getLogger('uvicorn.error').removeHandler(handler)
+  assert [line.getMessage() for line in lines if line.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.parametrize('path', ['/v1/overlay/stream', '/v1/sessions/x/stream'])

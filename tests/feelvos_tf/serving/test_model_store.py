@@ -3,6 +3,8 @@
 import shutil
 
 import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import model_store
@@ -141,6 +143,39 @@ def test_a_model_that_cannot_be_loaded_is_set_aside(add, tmp_path):
   store.load()
   assert store.names() == {'half': 1}
   assert 'cannot be loaded as a SavedModel' in store.status('other')[0].error
+
+
+def parses_a_scalar(path):
+  """Writes a model of TensorFlow 1 whose ParseExample has a scalar, which today's shapes refuse."""
+  v1 = tf.compat.v1
+  with v1.Graph().as_default(), v1.Session() as session:
+    text = v1.placeholder(tf.string, None, 'text')
+    x = tf.raw_ops.ParseExample(
+      serialized=text,
+      names=[],
+      sparse_keys=[],
+      dense_keys=['x'],
+      dense_defaults=[tf.constant([], tf.float32)],
+      sparse_types=[],
+      dense_shapes=[[1]],
+    )
+    v1.saved_model.simple_save(session, str(path), {'text': text}, {'y': x.dense_values[0] * 2})
+  graph = path / 'saved_model.pb'
+  model = saved_model_pb2.SavedModel.FromString(graph.read_bytes())
+  (node,) = (n for n in model.meta_graphs[0].graph_def.node if n.name == 'text')
+  node.attr['shape'].shape.Clear()
+  graph.write_bytes(model.SerializeToString())
+
+
+def test_a_model_that_parses_a_scalar_is_set_aside_with_one_line(add, tmp_path, caplog):
+  add(1)
+  parses_a_scalar(tmp_path / 'old' / '1')
+  store = model_store.ModelStore(tmp_path)
+  store.load()
+  assert store.names() == {'half': 1}
+  assert 'Shape must be rank 1 but is rank 0' in store.status('old')[0].error
+  (line,) = [r.getMessage() for r in caplog.records if r.name == model_store.__name__]
+  assert line.startswith('old version 1 is not served: ') and '\n' not in line
 
 
 def test_which_versions_are_served(add, tmp_path):

@@ -10,7 +10,7 @@ from websockets import exceptions
 from websockets.sync import client as websockets
 
 from feelvos_tf.datasets import masks
-from feelvos_tf.serving import overlay_stream_route
+from feelvos_tf.serving import overlay_routes
 
 from .conftest import png
 
@@ -85,7 +85,7 @@ def test_size_of_mask(stream, video):
 
 
 def test_bounded_number_at_once(server, monkeypatch):
-  monkeypatch.setattr(overlay_stream_route, '_MOST_AT_ONCE', 1)
+  monkeypatch.setattr(overlay_routes, '_MOST_AT_ONCE', 1)
   url = f'{server.websocket_url}/v1/overlay/stream'
   with websockets.connect(url), pytest.raises(exceptions.InvalidStatus) as refused:
     websockets.connect(url)

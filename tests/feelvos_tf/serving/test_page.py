@@ -381,3 +381,16 @@ def test_wrong_files(page, frame_files, tmp_path):
     assert page.text('#alert-text').startswith(message)
     page.click('#alert-close')
   assert page.masks() == {}
+
+
+def test_words_of_the_browser_are_not_shown(page):
+  page.driver.execute_async_script("""
+    const done = arguments[0];
+    import('./static/notices.js').then(({showError}) => {
+      showError(new DOMException('PIPELINE_ERROR_DECODE: d3d11'));
+      done();
+    });""")
+  assert page.text('#alert-text').startswith('This browser could not do that. Reload the page')
+  logged = page.driver.get_log('browser')
+  assert any('PIPELINE_ERROR_DECODE' in line['message'] for line in logged)
+  page.click('#alert-close')

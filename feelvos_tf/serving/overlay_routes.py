@@ -1,23 +1,30 @@
-"""Frames and their masks to a video over a WebSocket: for clips that do not fit one body.
+"""Frames and their masks to a video for people: over HTTP, and over a WebSocket for longer clips.
 
-The client sends `{"frames_per_second": 25}`, then a frame and its mask as two binary messages,
-again and again; each pair is answered with `{"frames": n}`. After `{"end": true}` the server sends
-the mp4 in binary messages and `{"done": true}`. What goes wrong is sent as `{"error": "..."}`, then
-the connection ends. The video is a temporary file that lives as long as the connection.
+POST /v1/overlay takes a form. Over /v1/overlay/stream the client sends `{"frames_per_second": 25}`,
+then a frame and its mask as two binary messages, again and again; each pair is answered with
+`{"frames": n}`. After `{"end": true}` the server sends the mp4 in binary messages and
+`{"done": true}`. What goes wrong is sent as `{"error": "..."}`, then the connection ends. The video
+is a temporary file that lives as long as the connection.
 """
 
 import asyncio
+import contextlib
 import json
 import pathlib
 import tempfile
 
 import fastapi
 import grpc
+from starlette.datastructures import UploadFile
 
+from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import writers
+from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
-from feelvos_tf.serving import overlay_route
 
+_MOST_FRAMES = 10000
+_MOST_FIELD_BYTES = 4096
+_MOST_FRAMES_PER_SECOND = 240.0
 _MOST_AT_ONCE = 8  # Each one has an encoder.
 _MOST_VIDEO_BYTES = 2 * 2**30
 _PIECE_BYTES = 2**20
@@ -25,6 +32,83 @@ _POLICY_VIOLATION, _INTERNAL_ERROR = 1008, 1011
 
 
 def build_router(services):
+  """The route for forms; `services` is the server's `Services`."""
+  router = fastapi.APIRouter()
+
+  @router.post('/v1/overlay')
+  async def overlay(request: fastapi.Request):
+    """Form with `frames` and `masks`, as many of one as of the other: an mp4 with H.264 or VP9."""
+    async with request.form(
+      max_files=2 * _MOST_FRAMES, max_fields=8, max_part_size=_MOST_FIELD_BYTES
+    ) as form:
+      rate = read_rate(form.get('frames_per_second'))
+      frames, given = form.getlist('frames'), form.getlist('masks')
+      if not frames or len(frames) != len(given):
+        raise errors.invalid(
+          f'{len(frames)} frames and {len(given)} masks given; expected one mask for every frame.'
+        )
+      if not all(isinstance(part, UploadFile) for part in [*frames, *given]):
+        raise errors.invalid('frames and masks have to be files.')
+      async with calls.of_http(request) as call:
+        video = await services.workers.run(
+          _write, services.decoder, frames, given, rate, call, call=call
+        )
+    return fastapi.Response(video, media_type='video/mp4')
+
+  return router
+
+
+def read_rate(value):
+  """Frames per second of a request: a number, its text, or None for the default.
+
+  Raises:
+    RequestError: no number, or none that makes sense.
+  """
+  with contextlib.suppress(TypeError, ValueError):
+    rate = float(value) if value else writers.DEFAULT_FPS
+    if 0 < rate <= _MOST_FRAMES_PER_SECOND:
+      return rate
+  raise errors.invalid(
+    f'frames_per_second: expected a number above 0, at most {_MOST_FRAMES_PER_SECOND:g}.'
+  )
+
+
+def draw(decoder, frame, mask):
+  """Draws a mask over its frame.
+
+  Args:
+    decoder: `ImageDecoder`.
+    frame: bytes of a JPEG or PNG.
+    mask: bytes of a palette or grey PNG of the same size.
+
+  Returns:
+    uint8 [height, width, 3] RGB.
+
+  Raises:
+    RequestError, ValueError, tf.errors.InvalidArgumentError: wrong input.
+  """
+  decoded = decoder.mask(mask)
+  image = decoder.frame(frame)
+  if image.shape[:2] != decoded.ids.shape:
+    raise errors.invalid(
+      f'mask: {decoded.ids.shape} pixels given for a frame of {image.shape[:2]}.'
+    )
+  palette = decoded.palette if decoded.palette is not None else masks.DAVIS_PALETTE
+  return masks.overlay(image, decoded.ids, palette, void_id=None)
+
+
+def _write(decoder, frames, given, rate, call):
+  """Bytes of the video; runs in a worker, which reads the spooled files directly."""
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / 'overlay.mp4'
+    with writers.OverlayVideoWriter(path, rate) as writer:
+      for frame, mask in zip(frames, given):
+        call.check()
+        writer.write_picture(draw(decoder, frame.file.read(), mask.file.read()))
+    return path.read_bytes()
+
+
+def build_stream_router(services):
   """The route /v1/overlay/stream; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
   running = set()
@@ -74,10 +158,10 @@ async def _serve(services, websocket):
 
 async def _make_video(services, websocket, path):
   rate = _fields(await _receive(services, websocket)).get('frames_per_second')
-  writer = writers.OverlayVideoWriter(path, overlay_route.read_rate(rate))
+  writer = writers.OverlayVideoWriter(path, read_rate(rate))
 
   def write(frame, mask):
-    writer.write_picture(overlay_route.draw(services.decoder, frame, mask))
+    writer.write_picture(draw(services.decoder, frame, mask))
 
   try:
     while isinstance(frame := await _receive(services, websocket), bytes):
