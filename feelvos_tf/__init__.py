@@ -14,7 +14,6 @@ Importing this package takes milliseconds; the first use of a name imports Tenso
 
 import importlib
 import os
-import pathlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -52,9 +51,9 @@ _HOMES = {
 
 # In a checkout the folders datasets/, deeplab/ and tools/ lie next to this one. A wheel has them
 # inside it, so it owns no top-level name but feelvos_tf.
-_CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
-if (_CHECKOUT / 'pyproject.toml').is_file() and (_CHECKOUT / 'deeplab').is_dir():
-  __path__.append(str(_CHECKOUT))
+_CHECKOUT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+if os.path.isfile(f'{_CHECKOUT}/pyproject.toml') and os.path.isdir(f'{_CHECKOUT}/deeplab'):
+  __path__.append(_CHECKOUT)
 
 
 def _prepare_environment():

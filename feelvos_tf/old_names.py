@@ -6,7 +6,6 @@ checkout, where these two are packages of their own.
 """
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import os
 import sys
@@ -87,7 +86,7 @@ MOVED = {
 _PACKAGE = 'feelvos_tf.'
 
 
-class OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class OldNames:
   """Finder and loader of old names; the module found is the one of the new name."""
 
   def find_spec(self, fullname, path=None, target=None):

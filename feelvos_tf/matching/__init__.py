@@ -25,7 +25,7 @@ in brackets:
   1.2 times as fast on B.
 - float32: reduce_max along the last axis; bfloat16: it has no vector code there, max pooling along
   the first axis has. Skipping blocks of reference pixels by bounds does not pay, see
-  docs/benchmarks.md.
+  docs/notes/speed.md.
 - XLA (jit_compile) needs as much processor time for the same loop, and fixed shapes: not used.
   With oneDNN off, global matching needs the same time, local matching 1.2 times as much.
 - Local: tiles of 8 x 8 queries against their 38 x 38 halo took 102 ms on A, because products of 64

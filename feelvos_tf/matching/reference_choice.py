@@ -1,7 +1,7 @@
 """Which reference pixels global matching takes when it may not take all.
 
 Evenly spaced pixels leave most of an object's border out, and the border is where the next frames
-are decided. So pixels near the border are taken more often (docs/benchmarks.md has what that is
+are decided. So pixels near the border are taken more often (docs/notes/speed.md has what that is
 worth), the others still evenly.
 """
 

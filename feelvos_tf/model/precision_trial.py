@@ -6,7 +6,7 @@ machine. So a few of the model's own operations are timed in both, and the resul
 user's cache folder.
 
 One precision is chosen for the whole network, because all parts agreed wherever they were timed
-(docs/benchmarks.md).
+(docs/notes/speed.md).
 """
 
 import dataclasses

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 import contextlib
-import importlib.abc
 import importlib.util
 import os
-import re
 import sys
 
 # Lines of native loggers (TensorFlow, XLA, CUDA), before and after they are set up.
-_NATIVE = re.compile(
+_NATIVE = (
   rb'[IWE]\d{4} \d\d:\d\d:\d+\.\d+ +\d+ \S+:\d+\]'
   rb'|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] '
   rb'|WARNING: All log messages before absl::InitializeLog'
@@ -17,7 +15,7 @@ _NATIVE = re.compile(
 )
 
 
-class QuietTensorFlow(importlib.abc.MetaPathFinder):
+class QuietTensorFlow:
   """Finder that makes the first import of TensorFlow quiet, whoever asks for it; see `quiet_imports`.
 
   It lets devices be looked for at once: a missing GPU is reported then.
@@ -58,6 +56,7 @@ def quiet_imports() -> Iterator[None]:
   if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '2') in ('0', '1'):
     yield
     return
+  import re  # Not above: `import feelvos_tf` takes milliseconds.
   import tempfile
 
   if sys.stderr is not None:
@@ -80,5 +79,5 @@ def quiet_imports() -> Iterator[None]:
       os.close(visible)
       held.seek(0)
       for line in held:
-        if failed or not _NATIVE.match(line):
+        if failed or not re.match(_NATIVE, line):
           os.write(2, line)
