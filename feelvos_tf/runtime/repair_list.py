@@ -44,7 +44,7 @@ def frames_to_check(
   """
   left = np.where(np.isnan(confidences), 1.0, confidences)
   frames = len(left)
-  apart = max(1, round(APART * frames))
+  apart = max(1, int(APART * frames + 0.5))
   entries: list[Entry] = []
   while left.size and len(entries) < length:
     index, column = divmod(int(left.argmin()), left.shape[1])

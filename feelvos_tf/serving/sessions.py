@@ -59,6 +59,14 @@ class SegmentedReply:
     self.png, self.frame_index = png, frame_index
     self.object_ids, self.confidence = object_ids, confidence
 
+  def describe(self):
+    """JSON-ready dict of all but the mask."""
+    return {
+      'frame_index': self.frame_index,
+      'object_ids': [int(object_id) for object_id in self.object_ids],
+      'confidence': [round(float(value), 3) for value in self.confidence],
+    }
+
 
 class SessionStore:
   """All sessions of a server.

@@ -1,4 +1,7 @@
-"""Sessions over a WebSocket: one message per frame in, one mask per message out, in order."""
+"""Sessions over a WebSocket: one message per frame in, one mask per message out, in order.
+
+With `?confidence=1` a text message with the confidences comes before each mask.
+"""
 
 import asyncio
 import logging
@@ -66,6 +69,7 @@ class _Stream:
     self._services, self._session, self._websocket = services, session, websocket
     self._queue = asyncio.Queue(services.options.stream_queue)
     self._call = calls.Call()
+    self._tells_confidence = websocket.query_params.get('confidence') == '1'
     self._idle_seconds = services.options.idle_seconds
 
   async def run(self):
@@ -144,6 +148,8 @@ class _Stream:
         return False
       return True
     self._count(200)
+    if self._tells_confidence:
+      await self._websocket.send_json(reply.describe())
     await self._websocket.send_bytes(reply.png)
     return True
 

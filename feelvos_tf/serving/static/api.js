@@ -48,9 +48,13 @@ export class Api {
     return (await this.request('POST', path, form({frame, mask, frame_index: index}))).json();
   }
 
-  /** Sends a frame; returns its mask. */
+  /** Sends a frame; returns {mask: Blob, confidence: Map of object id to number}. */
   async step(id, frame) {
-    return (await this.request('POST', `v1/sessions/${id}/frames`, frame)).blob();
+    const response = await this.request('POST', `v1/sessions/${id}/frames`, frame);
+    const numbers = (name) => (response.headers.get(name) ?? '').split(',').filter(Boolean)
+      .map(Number);
+    const confidence = confidences(numbers('X-Object-Ids'), numbers('X-Confidence'));
+    return {mask: await response.blob(), confidence};
   }
 
   /** Closes a session, also while the page is being left. Errors do not matter any more. */
@@ -88,6 +92,11 @@ export class Api {
     if (response.ok) return response;
     throw new ServerError(await describe(response), response.status);
   }
+}
+
+/** Map of object id to confidence, without the background. */
+export function confidences(ids, values) {
+  return new Map(ids.map((id, i) => [id, values[i]]).filter(([id]) => id));
 }
 
 function form(fields) {

@@ -1,5 +1,7 @@
 /** What is open: the frames, their working size, and the masks made so far. */
 
+import {framesToCheck} from './repair_list.js';
+
 const JPEG_QUALITY = 0.95;
 
 /**
@@ -10,6 +12,7 @@ export class Clip {
   constructor(source) {
     this.source = source;
     this.masks = new Map(); // Frame index -> Blob.
+    this.confidence = new Map(); // Frame index -> Map of object id to number, of the run's masks.
     this.corrections = new Set(); // Frame indices whose mask the user made, with the first one.
     this.unsent = new Set(); // Those of them that no run has used yet.
     this.start = 0; // The frame whose mask the run starts with.
@@ -52,8 +55,15 @@ export class Clip {
     this.height = Math.max(1, Math.floor(height * scale + 1e-6));
   }
 
+  /** Takes the mask that a run made of a frame. */
+  setResult(index, blob, confidence) {
+    this.masks.set(index, blob);
+    this.confidence.set(index, confidence);
+  }
+
   /** Sets the mask that the user made on a frame; null takes it away. */
   setCorrection(index, blob) {
+    this.confidence.delete(index);
     if (blob) {
       this.masks.set(index, blob);
       this.corrections.add(index);
@@ -69,12 +79,13 @@ export class Clip {
   /** What is known of a frame's mask, for `restore`. */
   remember(index) {
     return {blob: this.masks.get(index), corrected: this.corrections.has(index),
-      unsent: this.unsent.has(index)};
+      unsent: this.unsent.has(index), confidence: this.confidence.get(index)};
   }
 
   /** Takes a correction back. */
-  restore(index, {blob, corrected, unsent}) {
+  restore(index, {blob, corrected, unsent, confidence}) {
     this.setCorrection(index, null);
+    if (confidence) this.confidence.set(index, confidence);
     if (blob) this.masks.set(index, blob);
     if (corrected) this.corrections.add(index);
     if (unsent) this.unsent.add(index);
@@ -83,7 +94,10 @@ export class Clip {
   /** Drops the masks after `index` that a run made. */
   dropResultsAfter(index) {
     for (const other of [...this.masks.keys()]) {
-      if (other > index && !this.corrections.has(other)) this.masks.delete(other);
+      if (other > index && !this.corrections.has(other)) {
+        this.masks.delete(other);
+        this.confidence.delete(other);
+      }
     }
   }
 
@@ -91,10 +105,16 @@ export class Clip {
   startOver() {
     const first = this.masks.get(this.start);
     this.masks.clear();
+    this.confidence.clear();
     this.corrections.clear();
     this.unsent.clear();
     this.unsaved = false;
     if (first) this.setCorrection(this.start, first);
+  }
+
+  /** Frames of the run to look at first, see `framesToCheck`. */
+  get toCheck() {
+    return framesToCheck(this.confidence, this.count);
   }
 
   /** Draws a frame in working size. */

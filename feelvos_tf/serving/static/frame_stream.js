@@ -1,6 +1,6 @@
 /** Frames in, masks out, in order: over a WebSocket, or by one POST a frame where there is none. */
 
-import {ServerError} from './api.js';
+import {ServerError, confidences} from './api.js';
 
 const OPEN_SECONDS = 5;
 
@@ -9,12 +9,12 @@ const OPEN_SECONDS = 5;
  *
  * @param {Api} api
  * @param {string} sessionId
- * @returns {Promise<{send: function(Blob): Promise<Blob>, close: function(), kind: string}>} `send`
- *   may be called again before its answer is there.
+ * @returns {Promise<{send: function(Blob): Promise<{mask: Blob, confidence: Map}>,
+ *   close: function(), kind: string}>} `send` may be called again before its answer is there.
  */
 export async function openStream(api, sessionId) {
   try {
-    const socket = api.socket(`v1/sessions/${sessionId}/stream`);
+    const socket = api.socket(`v1/sessions/${sessionId}/stream?confidence=1`);
     await opened(socket);
     return new SocketStream(socket);
   } catch {
@@ -28,6 +28,7 @@ class SocketStream {
   constructor(socket) {
     this.socket = socket;
     this.waiting = [];
+    this.confidence = new Map(); // Of the mask to come.
     socket.addEventListener('message', ({data}) => this.receive(data));
     socket.addEventListener('close', ({reason}) => this.fail(new ServerError(
       reason ? `The server says: ${reason}` : 'The connection to the server broke.', 0)));
@@ -46,10 +47,15 @@ class SocketStream {
 
   receive(data) {
     if (data instanceof Blob) {
-      this.waiting.shift()?.resolve(new Blob([data], {type: 'image/png'}));
+      const mask = new Blob([data], {type: 'image/png'});
+      this.waiting.shift()?.resolve({mask, confidence: this.confidence});
       return;
     }
-    const {error, status = 0} = JSON.parse(data);
+    const {error, status = 0, object_ids: ids, confidence} = JSON.parse(data);
+    if (confidence) {
+      this.confidence = confidences(ids, confidence);
+      return;
+    }
     this.waiting.shift()?.reject(new ServerError(`The server says: ${error}`, status));
   }
 

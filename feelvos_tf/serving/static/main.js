@@ -44,7 +44,8 @@ const brush = new BrushInput(view, {
   key: shortcut,
   say,
 });
-const runs = new RunPanel(api, workspace, server, mayDrop, refresh);
+const runs = new RunPanel(api, workspace, server, mayDrop, refresh,
+  (index) => timeline.user(index));
 const downloads = new DownloadPanel(api, workspace, server);
 const clipPanel = new ClipPanel(workspace, {
   resized: (longSide) => {
@@ -72,7 +73,7 @@ function refresh() {
   if (!clip) return;
   const counts = editor.counts();
   objects.include(counts.flatMap((count, id) => (id && count ? [id] : [])));
-  objects.setState({counts, enabled: ready,
+  objects.setState({counts, enabled: ready, confidence: clip.confidence.get(index) ?? new Map(),
     fixed: clip.hasResults ? runs.tracking?.objectIds ?? new Set(objects.ids) : new Set()});
   view.surface.classList.toggle('look', !ready);
   view.surface.setAttribute('aria-label', `Frame ${index + 1} of ${clip.count}`);

@@ -1,6 +1,7 @@
 /** The list of objects: colour, area, id, remove; one of them is the one to paint. */
 
 import {cssColour} from './palette.js';
+import {DOUBTFUL} from './repair_list.js';
 
 const MAX_ID = 254; // 255 means void in the masks of most data sets.
 
@@ -13,7 +14,7 @@ export class ObjectsPanel {
    */
   constructor(actions) {
     Object.assign(this, {actions, ids: [1], selected: 1, fixed: new Set(), enabled: true,
-      counts: []});
+      counts: [], confidence: new Map()});
     this.list = document.getElementById('objects');
     this.rows = new Map();
     this.render();
@@ -50,9 +51,12 @@ export class ObjectsPanel {
     this.actions.selected(id);
   }
 
-  /** Takes the pixels of each id, the ids that a session holds, and whether the list may change. */
-  setState({counts, fixed, enabled}) {
-    Object.assign(this, {counts, fixed, enabled});
+  /**
+   * Takes the pixels of each id, the confidence in each mask (a Map, empty if the user made them),
+   * the ids that a session holds, and whether the list may change.
+   */
+  setState({counts, confidence, fixed, enabled}) {
+    Object.assign(this, {counts, confidence, fixed, enabled});
     this.update();
   }
 
@@ -93,7 +97,8 @@ export class ObjectsPanel {
   row(id) {
     const row = document.createElement('li');
     row.innerHTML = '<label class="pick"><input type="radio" name="object"><span class="swatch">' +
-      '</span><span class="label"></span><span class="area"></span></label>' +
+      '</span><span class="label"></span><span class="sure"></span><span class="area"></span>' +
+      '</label>' +
       '<input type="number" class="id" min="1" max="254" inputmode="numeric">' +
       '<button type="button" class="icon"><svg><use href="#i-close"/></svg></button>';
     const [pick, number] = row.querySelectorAll('input');
@@ -120,7 +125,15 @@ export class ObjectsPanel {
       button.disabled = !this.enabled;
       button.title = fixed ? 'Clear on this frame' : 'Remove';
       button.setAttribute('aria-label', `${fixed ? 'Clear' : 'Remove'} object ${id}`);
+      this.showConfidence(row.querySelector('.sure'), this.confidence.get(id));
       row.querySelector('.area').textContent = this.counts.length ? `${share.toFixed(1)} %` : '';
     }
+  }
+  showConfidence(field, value) {
+    field.hidden = value === undefined;
+    if (field.hidden) return;
+    field.textContent = `${Math.round(100 * value)} % sure`;
+    field.title = 'How likely the mask covers the object by half or more';
+    field.classList.toggle('doubtful', value < DOUBTFUL);
   }
 }

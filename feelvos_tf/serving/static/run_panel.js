@@ -13,13 +13,15 @@ export class RunPanel {
    * @param {ServerPanel} server
    * @param {function(string): boolean} mayDrop whether masks that were not saved may be lost.
    * @param {function()} onChange called when a run starts, ends or gets a frame.
+   * @param {function(number)} onLook called with a frame that the user wants to look at.
    */
-  constructor(api, workspace, server, mayDrop, onChange) {
+  constructor(api, workspace, server, mayDrop, onChange, onLook) {
     const find = (id) => document.getElementById(id);
-    Object.assign(this, {api, workspace, server, mayDrop, onChange, tracking: null, pace: null,
-      stopping: false, summary: '', runButton: find('run'), stopButton: find('stop'),
+    Object.assign(this, {api, workspace, server, mayDrop, onChange, onLook, tracking: null,
+      pace: null, stopping: false, summary: '', runButton: find('run'), stopButton: find('stop'),
       overButton: find('start-over'), note: find('run-note'), follow: find('follow'),
-      row: find('progress-row'), bar: find('progress'), text: find('progress-text')});
+      list: find('look-first'), row: find('progress-row'),
+      bar: find('progress'), text: find('progress-text')});
     this.runButton.addEventListener('click', () => this.run());
     this.stopButton.addEventListener('click', () => this.stop());
     this.overButton.addEventListener('click', () => this.startOver());
@@ -140,8 +142,23 @@ export class RunPanel {
     this.runButton.textContent = clip?.hasResults ? 'Run on' : 'Run';
     this.note.textContent = running ? '' : this.whyNot() || this.whatNext();
     this.note.hidden = !this.note.textContent;
+    this.listFrames(running ? [] : clip?.toCheck ?? []);
     this.row.hidden = !running && !clip?.hasResults;
     if (!this.row.hidden) this.showProgress();
+  }
+
+  /** Buttons of the frames to look at first. */
+  listFrames(entries) {
+    this.list.hidden = !entries.length;
+    this.list.replaceChildren(...(entries.length ? ['Look first at'] : []),
+      ...entries.map(({index, id, confidence}) => {
+        const button = document.createElement('button');
+        button.type = 'button';
+        button.textContent = `Frame ${index + 1}`;
+        button.title = `Object ${id}: ${Math.round(100 * confidence)} % sure`;
+        button.addEventListener('click', () => this.onLook(index));
+        return button;
+      }));
   }
 
   whatNext() {

@@ -1,4 +1,6 @@
-/** Moves between frames; a bar shows which have masks and which the user corrected. */
+/** Moves between frames; a bar shows which have masks, which are doubtful, which the user made. */
+
+import {DOUBTFUL, leastSure} from './repair_list.js';
 
 export class Timeline {
   /**
@@ -85,6 +87,13 @@ export class Timeline {
     };
     bar(0, clip.count - 1, '--line');
     if (clip.last >= 0) bar(clip.start, clip.last, '--accent');
+    for (const [index, values] of clip.confidence) {
+      const least = leastSure(values);
+      context.globalAlpha = least && least.confidence < DOUBTFUL ? 1 - least.confidence : 0;
+      bar(index, index, '--bad');
+    }
+    context.globalAlpha = 1;
+    for (const {index} of clip.toCheck) bar(index, index, '--bad', 5 * ratio);
     for (const index of clip.corrections) bar(index, index, '--mark', 5 * ratio);
   }
 }

@@ -106,7 +106,8 @@ export class Tracking {
     const underWay = [];
     const take = async () => {
       const {index, canvas, answer} = underWay.shift();
-      clip.masks.set(index, await answer);
+      const {mask, confidence} = await answer;
+      clip.setResult(index, mask, confidence);
       clip.unsaved = true;
       this.session.position = index;
       await this.onFrame(index, canvas);

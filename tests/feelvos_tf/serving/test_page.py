@@ -108,6 +108,11 @@ def test_paint_run_correct_and_download(page, page_server, frames, frame_files):
   with Reference(page_server, frames[0], mask) as session:
     expected = {0: mask, **{i: session.send(frames[i]) for i in range(1, COUNT)}}
     check_masks(page, expected)
+    page.go_to(2)
+    sure = page.run_js('return [...workspace.clip.confidence.get(2)]')
+    assert [object_id for object_id, _ in sure] == [1, 2]
+    for row, (_, value) in zip(page.text('#objects').split('Object ')[1:], sure, strict=True):
+      assert f'{round(100 * value + 1e-9)} % sure' in row
     assert page.text('#progress-text').startswith(f'{COUNT} of {COUNT} frames')
     assert page.find('#run').get_property('disabled')
 

@@ -14,6 +14,7 @@ import pytest
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.film import reader
 from feelvos_tf.runtime import packaged_files
+from feelvos_tf.runtime import repair_list
 
 
 def interlaced(ids):
@@ -84,6 +85,22 @@ def test_reads_ids_not_colours(page, rng):
   for (data, ids), (height, width, values) in zip(files, found):
     np.testing.assert_array_equal(np.reshape(values, (height, width)), ids)
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(data))), ids)
+
+
+def test_the_pages_repair_list_is_that_of_python(page, rng):
+  for frames in (1, 6, 25, 90):
+    values = np.round(rng.uniform(0, 1.3, (frames, 2)).clip(0, 1), 3)
+    found = page.run_js(
+      """
+      const {framesToCheck} = await import(new URL('static/repair_list.js', document.baseURI));
+      const values = new Map(args[0].map(([a, b], index) => [index, new Map([[4, a], [9, b]])]));
+      return framesToCheck(values, args[0].length);""",
+      values.tolist(),
+    )
+    expected = [entry._asdict() for entry in repair_list.frames_to_check(values, [4, 9])]
+    assert [(e['index'], e['id'], e['confidence']) for e in found] == [
+      (e['index'], e['object_id'], e['confidence']) for e in expected
+    ]
 
 
 def test_written_masks_are_palette_files(page, rng):

@@ -19,8 +19,8 @@ from .conftest import running
 from .conftest import SessionClient
 
 
-def connect(server, session, **kwargs):
-  return websockets.connect(f'{server.websocket_url}{session.url}/stream', **kwargs)
+def connect(server, session, query='', **kwargs):
+  return websockets.connect(f'{server.websocket_url}{session.url}/stream{query}', **kwargs)
 
 
 def test_masks_are_those_of_http(server, open_session, video):
@@ -38,6 +38,20 @@ def test_masks_are_those_of_http(server, open_session, video):
       np.testing.assert_array_equal(ids_of(stream.recv(timeout=60)), mask)
   info = session.client.get(session.url).json()
   assert info['frame_index'] == len(frames)
+
+
+def test_confidence_comes_before_the_mask(server, open_session, video):
+  one, other = open_session(), open_session()
+  with connect(server, one, query='?confidence=1') as stream:
+    for index, frame in enumerate(video[0][1:3], 1):
+      expected = other.send(frame)
+      stream.send(png(frame))
+      told = json.loads(stream.recv(timeout=60))
+      np.testing.assert_array_equal(ids_of(stream.recv(timeout=60)), ids_of(expected.content))
+      assert told['frame_index'] == index
+      assert ','.join(map(str, told['object_ids'])) == expected.headers['x-object-ids']
+      values = [float(value) for value in expected.headers['x-confidence'].split(',')]
+      np.testing.assert_allclose(told['confidence'], values, atol=2e-3)
 
 
 def test_the_session_goes_on_after_an_error(server, open_session, video):
