@@ -34,6 +34,7 @@ class Video(abc.ABC):
     stored_size: (height, width) of the frames before they are stretched to square pixels; None where
       they are square.
     seeks: `frame` costs as much as a step of `frames`; False for sources that only read forward.
+    live: frames come while they are made and can be read once.
     object_first_frames: dict from object id to the frame where the object is given, if the data
       set says so (YouTube-VOS); None: the masks tell.
   """
@@ -46,6 +47,7 @@ class Video(abc.ABC):
   fps: float | None = None
   stored_size: tuple[int, int] | None = None
   seeks: bool = False
+  live: bool = False
   object_first_frames: dict[int, int] | None = None
 
   @property

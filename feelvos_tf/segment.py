@@ -19,6 +19,7 @@ those and no others, and after an interruption the same command goes on where it
 import dataclasses
 import pathlib
 from typing import Any, NamedTuple
+import uuid
 
 from absl import flags
 
@@ -27,6 +28,7 @@ from feelvos_tf.datasets import names
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.sources import live
 from feelvos_tf.inference import given_masks
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
@@ -43,7 +45,10 @@ FLAGS = flags.FLAGS
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string(
-    'input', None, 'Video file, folder of frames, or DAVIS-style root with --sequence.'
+    'input',
+    None,
+    'Video file, folder of frames, or DAVIS-style root with --sequence. Live: the number of a camera, '
+    'the address of a stream (rtsp://, rtmp://, srt://, udp://, tcp://), or - for a pipe.',
   )
   flags.DEFINE_multi_string(
     'mask',
@@ -81,6 +86,13 @@ def define_flags():
     ['auto', 'object', 'void'],
     'What 255 in the mask is next to other ids; auto: void (nobody) where it is a thin line along '
     'objects.',
+  )
+  flags.DEFINE_enum(
+    'take',
+    'auto',
+    live.TAKES,
+    'Frames of a live source: the latest when the one before is done, or every one. auto: every one '
+    'of a pipe, which waits, the latest of a camera or stream.',
   )
   flags.DEFINE_multi_string('sequence', [], 'Sequence of a DAVIS-style root; may be repeated.')
   flags.DEFINE_string('resolution', '480p', 'Folder of the DAVIS-style root to take.')
@@ -137,6 +149,8 @@ def main():
         segmenter, job.video, job.given, output, name, FLAGS.pictures, forms
       )
       print(f'{job.video.name}: {count} masks in {path / "masks" / name}')
+      if left_out := getattr(inputs[0].video, 'left_out_frames', 0):
+        print(f'{left_out} frames came while others were segmented, and were left out')
     output.finish()
 
 
@@ -161,6 +175,8 @@ class _Input(NamedTuple):
 def _run_id(jobs):
   """Hash of what decides the masks, the frames left aside: they are compared one by one."""
   model = FLAGS.seeded_model or result_folder.file_digest(default_model.model_path(FLAGS.model))
+  if any(job.video.live for _, job in jobs):
+    model = f'{model} {uuid.uuid4()}'  # Its frames do not come again.
   options = {
     n: FLAGS[n].value
     for n in (*segmenter_flags.FLAG_NAMES, 'previous_prediction', 'format', 'label')
@@ -188,6 +204,8 @@ def _inputs():
     )
   if not FLAGS.mask:
     raise command_line.UsageError('--mask is missing: a PNG with the objects on the first frame.')
+  if live.is_live(FLAGS.input):
+    return [_live_input()]
   names.check_local(FLAGS.input, '--input')
   if not root.exists():
     raise FileNotFoundError(f'{root}: no such file or folder; check --input.')
@@ -196,6 +214,18 @@ def _inputs():
   for name in getattr(video, 'left_out', ()):
     print(f'{root}: {name} is the mask, not a frame')
   return [_Input(video, FLAGS.mask, paths, '')]
+
+
+def _live_input():
+  if FLAGS.direction != 'forward':
+    raise command_line.UsageError('a live source goes forward; leave out --direction.')
+  if writing.needs_frames(FLAGS.format):
+    raise command_line.UsageError(
+      f'--format={",".join(FLAGS.format)} shows frames, and those of a live source are gone; '
+      'record it, or leave the form out.'
+    )
+  paths = segment_job.given_paths(_request(FLAGS.mask))
+  return _Input(live.LiveVideo(FLAGS.input, FLAGS.take), FLAGS.mask, paths, '')
 
 
 def _davis_input(root, images, sequence):

@@ -32,7 +32,7 @@ class Part(Video):
     self._video, self._first, self._last = video, first, last
     self.name, self.fps = video.name, video.fps
     self.frame_size, self.stored_size = video.frame_size, video.stored_size
-    self.seeks = video.seeks
+    self.seeks, self.live = video.seeks, video.live
     rest = None if video.num_frames is None else max(0, video.num_frames - first)
     wanted = None if last is None else last - first + 1
     self.num_frames = min((n for n in (rest, wanted) if n is not None), default=None)

@@ -142,7 +142,9 @@ def _one_direction(segmenter, video, frames, given, job, results, known, write_r
     progress.Progress(video.num_frames, 'frames', video.name) as bar,
   ):
     estimate = Estimate(video, segmenter.options)
-    for position, (index, frame) in enumerate(background.prefetch(frames)):
+    # Frames of a live source that lie ready would be old when their turn comes.
+    ready = frames if video.live else background.prefetch(frames)
+    for position, (index, frame) in enumerate(ready):
       frame_name, ids = video.frame_names[index], given.ids(index)
       if position < count:
         if known[position] != (results.mask_name(frame_name), frame_digest(frame)):

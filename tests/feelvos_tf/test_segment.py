@@ -401,6 +401,27 @@ def test_masks_on_several_frames_of_a_range(run_main, frames, tmp_path, copying_
   np.testing.assert_array_equal(written[3].palette, palette)
 
 
+def test_a_pipe(tmp_path, images, copying_weights):
+  clip = tmp_path / 'clip.avi'
+  writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*'MJPG'), 12, SIZE[::-1])
+  for image in images:
+    writer.write(image)
+  writer.release()
+  given = write_png(tmp_path / 'first.png', ids_mask(3))
+  flags = ['--input=-', f'--mask={given}', f'--output={tmp_path / "out"}', '--end=3']
+  process = subprocess.run(
+    [sys.executable, '-m', MODULE, *flags, f'--model={copying_weights}'],
+    cwd=ROOT,
+    input=clip.read_bytes(),
+    capture_output=True,
+    timeout=300,
+    check=False,
+  )
+  assert process.returncode == 0, process.stderr
+  assert b'pipe: 4 masks' in process.stdout
+  assert len(outputs(tmp_path / 'out')) == 6
+
+
 # ---- What it refuses: exit code, one line, no traceback, nothing written.
 
 
@@ -533,6 +554,7 @@ def test_flags_that_are_refused(refuse, tmp_path, davis):
   refuse(2, '--image_pyramid has the scale 0', extra=['--image_pyramid=0'])
   refuse(2, '--merge_method', extra=['--merge_method=min'])
   refuse(2, '--direction', extra=['--direction=up'])
+  refuse(2, 'a live source goes forward', input='-', extra=['--direction=both'])
   refuse(2, "--format 'png' given, expected some of coco", extra=['--format=png'])
   refuse(2, "--label 'dog' given, expected ID:NAME", extra=['--label=dog'])
   refuse(1, '--remove=3 given, expected ID@FRAME', extra=['--remove=3'])
