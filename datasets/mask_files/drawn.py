@@ -1,0 +1,162 @@
+"""What a person draws instead of a mask: boxes, points, polygons and scribbles, as text.
+
+`[FRAME:]NUMBERS[,id=N]`: a box is `x,y,width,height`; the others are `x,y;x,y;...`. A `-` before a
+point, or before a scribble, says that it lies on background. Shapes with one id belong to one object;
+without `id=` each is an object of its own.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import re
+
+import cv2
+import numpy as np
+
+from feelvos_tf.datasets.mask_files import shapes
+
+KINDS = ('box', 'points', 'polygon', 'scribble')
+_EXAMPLES = {
+  'box': '40,30,120,90 (x, y, width, height)',
+  'points': '80,60;90,70;-10,10',
+  'polygon': '40,30;160,30;100,120',
+  'scribble': '60,50;80,60;120,80',
+}
+_WIDTH = 1 / 60  # of the shorter side: how thick points and scribbles are
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+  """One shape.
+
+  Attributes:
+    kind: one of KINDS.
+    points: float64 [n, 2], x and y in pixels; of a box its two corners.
+    positive: bool [n], False for points on background.
+    object_id: the id that was asked for, or None.
+    frame: text before the colon, or None.
+  """
+
+  kind: str
+  points: np.ndarray
+  positive: np.ndarray
+  object_id: int | None = None
+  frame: str | None = None
+
+
+@dataclasses.dataclass
+class Hints:
+  """What the shapes of one object say about a frame.
+
+  Attributes:
+    object_id: its id.
+    inside: bool [height, width], surely the object.
+    outside: bool [height, width], surely not.
+    box: bool [height, width], where the object may be; None: anywhere.
+    exact: bool [height, width], a polygon: the object as it was drawn.
+  """
+
+  object_id: int
+  inside: np.ndarray
+  outside: np.ndarray
+  box: np.ndarray | None = None
+  exact: np.ndarray | None = None
+
+
+def parse(kind: str, text: str) -> Drawing:
+  """Takes the text of a flag apart.
+
+  Raises:
+    ValueError: something else than the module says; one line with an example.
+  """
+  problem = ValueError(
+    f'--{kind}={text} given, expected [FRAME:]NUMBERS[,id=N], for example {_EXAMPLES[kind]}'
+  )
+  match = re.fullmatch(r'(?:(.+):)?([-\d.,; ]+?)(?:[,;]id=(\d{1,3}))?', text)
+  if not match:
+    raise problem
+  frame, numbers, object_id = match[1], match[2].replace(' ', ''), match[3]
+  if object_id is not None and not 1 <= int(object_id) <= 255:
+    raise problem
+  object_id = None if object_id is None else int(object_id)
+  try:
+    if kind == 'box':
+      x, y, width, height = (float(number) for number in numbers.split(','))
+      if min(x, y) < 0 or min(width, height) <= 0:
+        raise problem
+      points, positive = [(x, y), (x + width, y + height)], [True, True]
+    else:
+      parts = [part for part in numbers.split(';') if part]
+      positive = [not part.startswith('-') for part in parts]
+      points = [tuple(float(n) for n in part.lstrip('-').split(',')) for part in parts]
+  except ValueError:
+    raise problem from None
+  least = {'box': 2, 'points': 1, 'polygon': 3, 'scribble': 2}[kind]
+  if len(points) < least or any(len(point) != 2 for point in points):
+    raise problem
+  if kind == 'scribble':
+    positive = [positive[0]] * len(points)
+  return Drawing(kind, np.array(points), np.array(positive), object_id, frame)
+
+
+def hints_of(drawings: Sequence[Drawing], size: tuple[int, int]) -> list[Hints]:
+  """What shapes on one frame say, object by object, ids ascending.
+
+  Args:
+    drawings: shapes of the frame.
+    size: (height, width) of it.
+
+  Raises:
+    ValueError: a shape outside of the frame, or an object without anything on it.
+  """
+  found: dict[int, Hints] = {}
+  taken = {d.object_id for d in drawings}
+  free = (i for i in range(1, 256) if i not in taken)
+  for drawing in drawings:
+    object_id = next(free) if drawing.object_id is None else drawing.object_id
+    empty = lambda: np.zeros(size, bool)
+    hints = found.setdefault(object_id, Hints(object_id, empty(), empty()))
+    _check_inside(drawing, size)
+    _add(hints, drawing, size)
+  for hints in found.values():
+    if hints.exact is None and hints.box is None and not hints.inside.any():
+      raise ValueError(f'object {hints.object_id} has marks on background only; mark the object')
+  return [found[i] for i in sorted(found)]
+
+
+def _check_inside(drawing, size):
+  x, y = drawing.points.max(axis=0)
+  least = drawing.points.min(axis=0)
+  if (drawing.kind != 'box' and (x > size[1] or y > size[0])) or (
+    least[0] >= size[1] or least[1] >= size[0]
+  ):
+    raise ValueError(
+      f'--{drawing.kind}: a shape that reaches x={x:g}, y={y:g} given, expected one on the frame, '
+      f'which has {size[1]}x{size[0]} pixels'
+    )
+
+
+def _add(hints, drawing, size):
+  if drawing.kind == 'box':
+    box = shapes.rectangle(*drawing.points, size)
+    hints.box = box if hints.box is None else hints.box | box
+  elif drawing.kind == 'polygon':
+    drawn = shapes.polygon(drawing.points, size)
+    hints.exact = drawn if hints.exact is None else hints.exact | drawn
+  else:
+    for positive in (True, False):
+      marks = _marks(drawing, positive, size)
+      target = hints.inside if positive else hints.outside
+      target |= marks
+
+
+def _marks(drawing, positive, size):
+  """bool [height, width]: the points or the scribble, as thick as a hand draws."""
+  canvas = np.zeros(size, np.uint8)
+  width = max(3, round(min(size) * _WIDTH))
+  points = np.floor(drawing.points[drawing.positive == positive]).astype(int)
+  if drawing.kind == 'scribble' and len(points):
+    cv2.polylines(canvas, [points.reshape(-1, 1, 2)], False, 1, width)
+  else:
+    for point in points:
+      cv2.circle(canvas, tuple(int(v) for v in point), width // 2, 1, -1)
+  return canvas.astype(bool)

@@ -1,0 +1,140 @@
+"""A mask out of a box, points or scribbles: the model's embeddings first, then `cv2.grabCut`.
+
+Pixels are compared with what is surely background (outside of the box, or the frame's edge) and with
+what is surely the object (marks; in a box, the half of it that looks least like the background), by
+their nearest embeddings as in matching. What is clear then is fixed, and grabCut decides about the
+rest by colour, down to single pixels. The paper takes masks as given; this is ours.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from feelvos_tf.datasets.mask_files import drawn
+from feelvos_tf.model.feelvos import Feelvos
+
+_NEAREST = 3  # embeddings that a pixel is compared with are averaged over this many
+_MOST_SAMPLES = 600  # pixels of the object or the background that are compared with
+_ROUNDS = 3
+_CLEAR = 0.2  # probabilities below this, and above 1 - this, are fixed
+_CORE = 9  # pixels, width of the margin within which nothing is fixed as object
+_REACH = 1 / 8  # of the longer side: how far around what it found an object without a box may go
+
+
+def masks_of(frame: np.ndarray, hints: Sequence[drawn.Hints], embedding: np.ndarray) -> np.ndarray:
+  """Draws the masks of several objects; later ones over earlier ones.
+
+  Args:
+    frame: uint8 [height, width, 3], RGB.
+    hints: what was drawn of each object.
+    embedding: float32 [h4, w4, channels] of the frame, of `embedding_of`.
+
+  Returns:
+    uint8 [height, width], object ids.
+
+  Raises:
+    ValueError: nothing was found for an object.
+  """
+  ids = np.zeros(frame.shape[:2], np.uint8)
+  for one in hints:
+    where = one.exact if one.exact is not None else _refined(frame, one, embedding)
+    where = (where | one.inside) & ~one.outside
+    if not where.any():
+      raise ValueError(f'nothing of object {one.object_id} was found; draw more of it')
+    ids[where] = one.object_id
+  return ids
+
+
+def embedding_of(model: Feelvos, frame: np.ndarray) -> np.ndarray:
+  """float32 [h4, w4, channels] of a frame, uint8 [height, width, 3]; run without a graph."""
+  from feelvos_tf.inference.graph import InferenceFunctions
+  from feelvos_tf.model.geometry import FrameGeometry
+
+  sizes = FrameGeometry.of(frame.shape[:2], model.options)
+  size = sizes.network if model.options.resizes_frames else None
+  _, embedding = InferenceFunctions(model).trace_extract(frame, size)
+  return np.asarray(embedding, np.float32)
+
+
+def _refined(frame, hints, embedding):
+  """bool [height, width] of one object."""
+  size = embedding.shape[:2]
+  box = hints.box if hints.box is not None else np.ones(frame.shape[:2], bool)
+  inside = _share(box, size) > 0.5
+  marks, others = _share(hints.inside, size) > 0.25, _share(hints.outside, size) > 0.25
+  if hints.inside.any() and not marks.any():  # A single small point.
+    marks = _share(hints.inside, size) > 0
+  outside = (_share(box, size) < 0.01) | others
+  if hints.box is None or not outside.any():
+    outside |= _edge(size) & ~marks
+  probability = _probability(embedding, inside, outside, marks, hints.box is not None)
+  probability = cv2.resize(probability, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+  return _grab_cut(frame, np.where(box, probability, 0.0), hints, box)
+
+
+def _probability(embedding, inside, outside, marks, has_box):
+  """float32 [h4, w4]: how likely a position is the object's, by nearest embeddings."""
+  rows = embedding.reshape(-1, embedding.shape[-1])
+  to_background = _distance(rows, outside)
+  found = marks
+  if not marks.any():
+    found = inside & (to_background >= np.median(to_background[inside.ravel()])).reshape(inside.shape)
+  for _ in range(_ROUNDS if has_box else 1):
+    to_object = _distance(rows, found)
+    difference = np.clip(to_object - to_background, -30.0, 30.0)
+    probability = (1.0 / (1.0 + np.exp(difference))).reshape(inside.shape).astype(np.float32)
+    found = (inside & (probability > 0.5)) | marks
+    if not found.any():
+      found = inside
+  return probability
+
+
+def _distance(rows, where):
+  """float32 [n]: squared distance of rows [n, channels] to the nearest rows of a set, averaged."""
+  chosen = np.flatnonzero(where.ravel())
+  chosen = chosen[np.linspace(0, chosen.size - 1, min(_MOST_SAMPLES, chosen.size)).astype(int)]
+  others = rows[chosen]
+  squares = (rows**2).sum(axis=1)[:, np.newaxis] + (others**2).sum(axis=1) - 2.0 * rows @ others.T
+  count = min(_NEAREST, squares.shape[1])
+  return np.partition(squares, count - 1, axis=1)[:, :count].mean(axis=1)
+
+
+def _grab_cut(frame, probability, hints, box):
+  labels = np.where(probability > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+  clear = cv2.erode((probability > 1 - _CLEAR).astype(np.uint8), np.ones((_CORE, _CORE)))
+  labels[clear > 0] = cv2.GC_FGD
+  likely = (probability > 0.5).astype(np.uint8)
+  if hints.box is None:
+    likely = _touching(likely, hints.inside)
+    labels[(likely == 0) & (labels == cv2.GC_FGD)] = cv2.GC_PR_BGD
+    reach = 2 * round(max(box.shape) * _REACH) + 1
+    box = cv2.dilate(likely | hints.inside.astype(np.uint8), np.ones((reach, reach))) > 0
+  labels[(probability < _CLEAR) | ~box | hints.outside] = cv2.GC_BGD
+  labels[hints.inside] = cv2.GC_FGD
+  if not (labels & 1).any() or (labels & 1).all():
+    return probability > 0.5
+  cv2.setRNGSeed(0)  # grabCut begins with k-means.
+  background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+  bgr = np.ascontiguousarray(frame[..., ::-1])
+  cv2.grabCut(bgr, labels, None, background, foreground, 2, cv2.GC_INIT_WITH_MASK)
+  found = (labels & 1).astype(np.uint8)
+  return (found if hints.inside.sum() == 0 else _touching(found, hints.inside)) > 0
+
+
+def _touching(found, marks):
+  """uint8 0 or 1: the connected parts that hold a mark."""
+  parts = cv2.connectedComponents(found)[1]
+  wanted = np.unique(parts[marks & (found > 0)])
+  return (np.isin(parts, wanted) & (found > 0)).astype(np.uint8)
+
+
+def _share(where, size):
+  """float32 [h4, w4]: the share of each position that a bool mask covers."""
+  return cv2.resize(where.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _edge(size):
+  edge = np.ones(size, bool)
+  edge[1:-1, 1:-1] = False
+  return edge
