@@ -33,6 +33,7 @@ from feelvos_tf.inference import given_masks
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import export_results
+from feelvos_tf.runtime import preview
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segment_job
 from feelvos_tf.runtime import segment_run
@@ -40,6 +41,12 @@ from feelvos_tf.runtime import segmenter_flags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
+_DRAWINGS = {
+  'box': 'a box around an object: [FRAME:]x,y,width,height[,id=N].',
+  'points': 'points on an object, behind a - on the background: [FRAME:]x,y;x,y;-x,y[,id=N].',
+  'polygon': 'the outline of an object, taken as it is: [FRAME:]x,y;x,y;x,y[,id=N].',
+  'scribble': 'a line over an object, behind a - over the background: [FRAME:]x,y;x,y[,id=N].',
+}
 
 
 def define_flags():
@@ -58,6 +65,11 @@ def define_flags():
     'one picture an object. FRAME:FILE gives the mask of another frame, by its number from 0 or '
     'its name; it adds objects, or corrects all. A folder of masks named like frames gives them '
     'all, also as a tree with Annotations or sub-folders of sequences. DAVIS roots bring their own.',
+  )
+  for kind, text in _DRAWINGS.items():
+    flags.DEFINE_multi_string(kind, [], f'Instead of a mask: {text} May be repeated.')
+  flags.DEFINE_string(
+    'preview', None, 'Picture to write of the mask that is drawn, with the mask next to it; no run.'
   )
   flags.DEFINE_enum(
     'direction',
@@ -140,10 +152,14 @@ def main():
   path = pathlib.Path(FLAGS.output)
   result_folder.check_inputs(path, [p for i in inputs for p in (*i.video.files, *i.mask_paths)])
   forms = _forms()
-  jobs = [(i.name, _job(i)) for i in inputs]
+  segmenter = _segmenter() if _drawings() else None
+  jobs = [(i.name, _job(i, segmenter)) for i in inputs]
+  if FLAGS.preview:
+    print(preview.write(FLAGS.preview, jobs[0][1]))
+    return
   run = _run_id(jobs)
   with result_folder.ResultFolder(path, run, FLAGS.overwrite) as output:
-    segmenter = _segmenter()
+    segmenter = segmenter or _segmenter()
     for name, job in jobs:
       count = segment_run.segment(
         segmenter, job.video, job.given, output, name, FLAGS.pictures, forms
@@ -191,7 +207,11 @@ def _inputs():
       raise command_line.UsageError(f'--{flag} is missing.')
   root = pathlib.Path(FLAGS.input)
   images = root / 'JPEGImages' / FLAGS.resolution
+  if FLAGS.preview and not _drawings():
+    raise command_line.UsageError('--preview shows what --box and the like give; add one.')
   if FLAGS.sequence:
+    if _drawings():
+      raise command_line.UsageError('--sequence brings its masks; leave out --box and the like.')
     if any(not pathlib.Path(mask).is_dir() for mask in FLAGS.mask):
       raise command_line.UsageError(
         '--mask and --sequence exclude each other, unless the masks are a tree of them: a '
@@ -202,8 +222,10 @@ def _inputs():
     raise command_line.UsageError(
       f'{root} is a DAVIS-style root; say which sequence: --sequence=NAME.'
     )
-  if not FLAGS.mask:
-    raise command_line.UsageError('--mask is missing: a PNG with the objects on the first frame.')
+  if not FLAGS.mask and not _drawings():
+    raise command_line.UsageError(
+      '--mask is missing: a PNG with the objects on the first frame, or --box=x,y,width,height.'
+    )
   if live.is_live(FLAGS.input):
     return [_live_input()]
   names.check_local(FLAGS.input, '--input')
@@ -245,16 +267,28 @@ def _davis_input(root, images, sequence):
 
 
 def _request(given):
-  return segment_job.Request(given, FLAGS.remove, FLAGS.direction, FLAGS.start, FLAGS.end)
+  return segment_job.Request(
+    given, FLAGS.remove, FLAGS.direction, FLAGS.start, FLAGS.end, _drawings()
+  )
 
 
-def _job(given):
+def _drawings():
+  """(kind, text) of what is drawn in flags."""
+  return [(kind, text) for kind in _DRAWINGS for text in FLAGS[kind].value]
+
+
+def _job(given, segmenter=None):
   """`segment_job.Job` of an `_Input`; says what became of the masks."""
   if given.name and not given.masks:
     return _davis_job(given)
   options = _mask_options(given.video.stored_size)
   path = f'Annotations/{FLAGS.resolution}/{given.name}' if given.name else ''
-  job = segment_job.prepare(given.video, _request(given.masks), options, path)
+  draw = None
+  if segmenter is not None:
+    from feelvos_tf.inference import first_mask
+
+    draw = first_mask.drawer(segmenter)
+  job = segment_job.prepare(given.video, _request(given.masks), options, path, draw)
   for line in job.lines:
     print(line)
   return job

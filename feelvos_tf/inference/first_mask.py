@@ -6,13 +6,12 @@ their nearest embeddings as in matching. What is clear then is fixed, and grabCu
 rest by colour, down to single pixels. The paper takes masks as given; this is ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
 from feelvos_tf.datasets.mask_files import drawn
-from feelvos_tf.model.feelvos import Feelvos
 
 _NEAREST = 3  # embeddings that a pixel is compared with are averaged over this many
 _MOST_SAMPLES = 600  # pixels of the object or the background that are compared with
@@ -28,7 +27,7 @@ def masks_of(frame: np.ndarray, hints: Sequence[drawn.Hints], embedding: np.ndar
   Args:
     frame: uint8 [height, width, 3], RGB.
     hints: what was drawn of each object.
-    embedding: float32 [h4, w4, channels] of the frame, of `embedding_of`.
+    embedding: float32 [h4, w4, channels] of the frame, see `drawer`.
 
   Returns:
     uint8 [height, width], object ids.
@@ -46,15 +45,15 @@ def masks_of(frame: np.ndarray, hints: Sequence[drawn.Hints], embedding: np.ndar
   return ids
 
 
-def embedding_of(model: Feelvos, frame: np.ndarray) -> np.ndarray:
-  """float32 [h4, w4, channels] of a frame, uint8 [height, width, 3]; run without a graph."""
-  from feelvos_tf.inference.graph import InferenceFunctions
-  from feelvos_tf.model.geometry import FrameGeometry
+def drawer(segmenter) -> Callable:
+  """Function: (frame, hints) -> ids, with the embeddings of a `VideoSegmenter`'s model."""
 
-  sizes = FrameGeometry.of(frame.shape[:2], model.options)
-  size = sizes.network if model.options.resizes_frames else None
-  _, embedding = InferenceFunctions(model).trace_extract(frame, size)
-  return np.asarray(embedding, np.float32)
+  def draw(frame, hints):
+    sizes = segmenter.graph.frame_geometry(frame.shape[:2], segmenter.options.max_internal_size)
+    _, embedding = segmenter.graph.extract(sizes.shrink_frame(frame), sizes)
+    return masks_of(frame, hints, np.asarray(embedding, np.float32))
+
+  return draw
 
 
 def _refined(frame, hints, embedding):
@@ -79,7 +78,9 @@ def _probability(embedding, inside, outside, marks, has_box):
   to_background = _distance(rows, outside)
   found = marks
   if not marks.any():
-    found = inside & (to_background >= np.median(to_background[inside.ravel()])).reshape(inside.shape)
+    found = inside & (to_background >= np.median(to_background[inside.ravel()])).reshape(
+      inside.shape
+    )
   for _ in range(_ROUNDS if has_box else 1):
     to_object = _distance(rows, found)
     difference = np.clip(to_object - to_background, -30.0, 30.0)

@@ -1,13 +1,15 @@
 """What is to be segmented: the frames, the masks given on them and the direction, all checked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import pathlib
 import re
 
 from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets.mask_files import drawn
 from feelvos_tf.datasets.mask_files import placed
 from feelvos_tf.datasets.mask_files import reading
+from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.sources.part import Part
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import given_masks
@@ -23,6 +25,7 @@ class Request:
     direction: 'forward', 'backward' or 'both'.
     start: first frame, by name or number; '' for the first that gets a mask.
     end: last frame, likewise.
+    drawings: (kind, text) each; see `mask_files.drawn`.
   """
 
   masks: Sequence[str] = ()
@@ -30,6 +33,7 @@ class Request:
   direction: str = 'forward'
   start: str = ''
   end: str = ''
+  drawings: Sequence[tuple[str, str]] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +56,16 @@ def prepare(
   request: Request,
   options: reading.MaskOptions = reading.MaskOptions(),
   sequence_path: str = '',
+  draw: Callable | None = None,
 ) -> Job:
-  """Reads the masks and cuts the video to the frames that get one.
+  """Reads or draws the masks and cuts the video to the frames that get one.
 
   Args:
     video: the whole video.
     request: Request.
     options: how masks are read.
     sequence_path: folder below a data set's root where masks of this sequence lie.
+    draw: function: (frame, list of `drawn.Hints`) -> ids, for the request's drawings.
 
   Raises:
     FileNotFoundError: there is no such mask.
@@ -74,13 +80,21 @@ def prepare(
   default = _default_frame(video, request, start, end)
   places = [placed.parse(value) for value in request.masks]
   files = placed.files_by_frame(places, video, default, sequence_path)
-  inside = {i: p for i, p in files.items() if (start or 0) <= i and (end is None or i <= end)}
+  drawings = _drawings_by_frame(request, video, default)
+  if both := sorted(files.keys() & drawings.keys()):
+    raise ValueError(
+      f'a mask and a drawing for frame {both[0]} given, expected one of them; see --mask and --box'
+    )
+  given_at = {*files, *drawings}
+  inside = {i for i in given_at if (start or 0) <= i and (end is None or i <= end)}
   if not inside:
     raise ValueError(
-      f'masks of the frames {_listed(files)} given, expected one from frame {start or 0} to '
+      f'masks of the frames {_listed(given_at)} given, expected one from frame {start or 0} to '
       f'{"the end" if end is None else end}; see --start and --end'
     )
-  read = placed.read(inside, video, options)
+  read = placed.read({i: p for i, p in files.items() if i in inside}, video, options)
+  for index in sorted(inside & drawings.keys()):
+    read[index] = _drawn(video, index, drawings[index], draw)
   removals = [_removal(text, video) for text in request.remove]
   given = given_masks.GivenMasks({i: g.mask for i, g in read.items()}, removals, request.direction)
   first = given.frames[0] if request.direction == 'forward' else start or 0
@@ -90,6 +104,22 @@ def prepare(
     for hint in mask.hints:
       data_warning.warn(hint)
   return Job(Part(video, first, last), given.starting_at(first), tuple(lines))
+
+
+def _drawings_by_frame(request, video, default):
+  """{index: list of `Drawing`}."""
+  found: dict[int, list] = {}
+  for kind, text in request.drawings:
+    drawing = drawn.parse(kind, text)
+    where = f'--{kind}={text}'
+    index = default if drawing.frame is None else placed.frame_index(drawing.frame, video, where)
+    found.setdefault(index, []).append(drawing)
+  return found
+
+
+def _drawn(video, index, drawings, draw):
+  hints = drawn.hints_of(drawings, video.frame_size)
+  return reading.GivenMask(Mask(draw(video.frame(index), hints)))
 
 
 def given_paths(request: Request) -> list[pathlib.Path]:

@@ -401,6 +401,25 @@ def test_masks_on_several_frames_of_a_range(run_main, frames, tmp_path, copying_
   np.testing.assert_array_equal(written[3].palette, palette)
 
 
+def test_a_box_instead_of_a_mask(run_main, frames, tmp_path, copying_weights):
+  """--preview shows it and ends; the same flags without it segment."""
+  flags = [f'--input={frames}', f'--output={tmp_path / "out"}', f'--model={copying_weights}']
+  flags += ['--box=6,8,20,17,id=4', '--polygon=frame8:30,5;45,5;45,20;30,20', '--nopictures']
+  process = run_main(MODULE, *flags, f'--preview={tmp_path / "first.png"}')
+  assert process.returncode == 0, process.stderr
+  assert 'first.png shows the mask; leave out --preview' in process.stdout
+  assert not (tmp_path / 'out').exists()
+  drawn = masks.read_mask(tmp_path / 'first.mask.png')
+  assert drawn.object_ids == (1, 4)
+  np.testing.assert_array_equal(np.argwhere(drawn.ids == 1)[[0, -1]], [[5, 30], [19, 44]])
+  assert not (drawn.ids == 4)[:, 26:].any()
+  assert cv2.imread(str(tmp_path / 'first.png')).shape == (*SIZE, 3)
+  process = run_main(MODULE, *flags)
+  assert process.returncode == 0, process.stderr
+  first = masks.read_mask(tmp_path / 'out' / 'masks' / 'frame8.png')
+  np.testing.assert_array_equal(first.ids, drawn.ids)
+
+
 def test_a_pipe(tmp_path, images, copying_weights):
   clip = tmp_path / 'clip.avi'
   writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*'MJPG'), 12, (48, 32))
@@ -554,6 +573,8 @@ def test_flags_that_are_refused(refuse, tmp_path, davis):
   refuse(2, '--image_pyramid has the scale 0', extra=['--image_pyramid=0'])
   refuse(2, '--merge_method', extra=['--merge_method=min'])
   refuse(2, '--direction', extra=['--direction=up'])
+  refuse(2, '--preview shows what --box', extra=['--preview=a.png'])
+  refuse(1, 'a mask and a drawing for frame 0 given', extra=['--box=1,2,9,9'])
   refuse(2, 'a live source goes forward', input='-', extra=['--direction=both'])
   refuse(2, "--format 'png' given, expected some of coco", extra=['--format=png'])
   refuse(2, "--label 'dog' given, expected ID:NAME", extra=['--label=dog'])
