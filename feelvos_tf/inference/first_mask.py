@@ -18,6 +18,7 @@ _MOST_SAMPLES = 600  # pixels of the object or the background that are compared 
 _ROUNDS = 3
 _CLEAR = 0.2  # probabilities below this, and above 1 - this, are fixed
 _CORE = 9  # pixels, width of the margin within which nothing is fixed as object
+_LEAST = 1 / 50  # of a box: an object that has less of it was not found
 _REACH = 1 / 8  # of the longer side: how far around what it found an object without a box may go
 
 
@@ -39,6 +40,8 @@ def masks_of(frame: np.ndarray, hints: Sequence[drawn.Hints], embedding: np.ndar
   for one in hints:
     where = one.exact if one.exact is not None else _refined(frame, one, embedding)
     where = (where | one.inside) & ~one.outside
+    if one.box is not None and where.sum() < _LEAST * one.box.sum():
+      where = one.box & ~one.outside  # It looks like its surroundings; the box is all there is.
     if not where.any():
       raise ValueError(f'nothing of object {one.object_id} was found; draw more of it')
     ids[where] = one.object_id
