@@ -97,8 +97,8 @@ export class ObjectsPanel {
   row(id) {
     const row = document.createElement('li');
     row.innerHTML = '<label class="pick"><input type="radio" name="object"><span class="swatch">' +
-      '</span><span class="label"></span><span class="sure"></span><span class="area"></span>' +
-      '</label>' +
+      '</span><span class="label"></span><span class="facts"><span class="sure"></span>' +
+      '<span class="area"></span></span></label>' +
       '<input type="number" class="id" min="1" max="254" inputmode="numeric">' +
       '<button type="button" class="icon"><svg><use href="#i-close"/></svg></button>';
     const [pick, number] = row.querySelectorAll('input');
