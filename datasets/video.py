@@ -160,7 +160,8 @@ def read_image(path) -> np.ndarray:
   try:
     data = path.read_bytes()
   except FileNotFoundError:
-    raise FileNotFoundError(f'{path}: no such image') from None
+    what = 'a link to a file that is not there' if path.is_symlink() else 'no such image'
+    raise FileNotFoundError(f'{path}: {what}') from None
   except OSError as error:
     raise ValueError(f'{path}: unreadable picture ({error.strerror}); check the file') from error
   return decode_image(data, str(path))
@@ -187,7 +188,9 @@ def list_images(folder, leave_out: collections.abc.Iterable = ()) -> list[pathli
   if not folder.is_dir():
     raise FileNotFoundError(f'{folder}: no such folder; expected a folder of frames')
   files = [
-    p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')
+    p
+    for p in folder.iterdir()
+    if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.') and not p.is_dir()
   ]
   for other in leave_out:
     files = [p for p in files if not _is_same(p, other)]
@@ -205,7 +208,7 @@ def list_images(folder, leave_out: collections.abc.Iterable = ()) -> list[pathli
 
 def _is_same(path, other):
   """Whether two files are one, or have the same content."""
-  if not os.path.isfile(other):
+  if not (os.path.isfile(path) and os.path.isfile(other)):
     return False
   if os.path.samefile(path, other):
     return True

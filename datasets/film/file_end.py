@@ -13,6 +13,7 @@ import struct
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _ASF_HEADER = bytes.fromhex('3026b2758e66cf11a6d900aa0062ce6c')
 _ASF_FILE_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
+_NUT_INDEX = bytes.fromhex('4e58dd672f23e64e')
 _PNG_END = bytes.fromhex('0000000049454e44ae426082')
 _OGG_LAST_PAGE = 4
 _OGG_LONGEST_PAGE = 65307
@@ -103,6 +104,19 @@ def in_unit(path, pid: int) -> bool:
     if packet[:1] == b'G' and int.from_bytes(packet[1:3], 'big') & 0x1FFF == pid:
       return not _is_filled_up(packet)
   return False
+
+
+def lacks_index(path) -> bool:
+  """Whether a NUT file has no index at its end, where most programs write one.
+
+  The index ends with its distance from the end of the file and a checksum.
+  """
+  size = os.path.getsize(path)
+  with open(path, 'rb') as stream:
+    stream.seek(max(0, size - 12))
+    distance = int.from_bytes(stream.read(8), 'big')
+    stream.seek(max(0, size - distance))
+    return stream.read(8) != _NUT_INDEX
 
 
 def _is_filled_up(packet):

@@ -22,6 +22,7 @@ from feelvos_tf.datasets.film import wholeness
 
 # Demuxers of FFmpeg that take a text for a video, and those for single pictures (and all *_pipe).
 _TEXTS = frozenset(['tty', 'ass', 'srt', 'webvtt', 'lavfi'])
+_LISTS = frozenset(['concat', 'hls', 'dash', 'imf', 'sdp', 'rtsp'])  # Texts that name other files.
 _PICTURES = frozenset(['image2', 'ico'])
 _ADVICE = 'expected a video file that FFmpeg reads, for example H.264 in mp4, or a folder of frames'
 
@@ -105,30 +106,33 @@ def opened(path) -> Iterator[av.container.InputContainer]:
   Raises:
     ValueError: the file is no video; one line that names it.
   """
-  try:
-    container = _open(path)
-  except av.error.FFmpegError as error:
-    raise ValueError(
-      f'{path}: no decodable video stream ({error.strerror}); the file is no video, or cut off or '
-      f'damaged; {_ADVICE}'
-    ) from error
-  with container:
+  with contextlib.ExitStack() as stack:
+    try:
+      container = stack.enter_context(_open(path, stack))
+    except av.error.FFmpegError as error:
+      raise ValueError(
+        f'{path}: no decodable video stream ({error.strerror}); the file is no video, or cut off or '
+        f'damaged; {_ADVICE}'
+      ) from error
     names = frozenset(container.format.name.split(','))
     if names & _PICTURES or any(name.endswith('_pipe') for name in names):
       raise ValueError(f'{path}: a single image given, expected a video file or a folder of frames')
+    if names & _LISTS:
+      raise ValueError(f'{path}: a list of other files given; {_ADVICE}')
     if names & _TEXTS:
       raise ValueError(f'{path}: no decodable video stream (a text); {_ADVICE}')
     yield container
 
 
-def _open(path):
+def _open(path, stack):
   # An absolute path cannot be taken for a protocol (take:1.mp4) or an option (-1.mp4).
   name = os.path.abspath(path)
   options = {'protocol_whitelist': 'file'}
   try:
     name.encode()
   except UnicodeEncodeError:  # FFmpeg takes UTF-8 only.
-    return av.open(_Nameless(name, 'rb'), options=options)
+    stream = stack.enter_context(_Nameless(name, 'rb'))  # PyAV leaves it open.
+    return av.open(stream, options=options)
   return av.open(f'file:{name}', options=options, metadata_errors='replace')
 
 
@@ -185,7 +189,8 @@ def _decoded(container, track, watch):
     try:
       frames = packet.decode()
     except av.error.FFmpegError:
-      watch.failure()
+      if packet.size:  # An empty one stands for the frame before.
+        watch.failure()
       continue
     for frame in frames:
       watch.frame(frame)

@@ -105,6 +105,8 @@ class Wholeness:
       return 'the end of the file is missing; all frames are there'
     if 'mpegts' in self._formats and file_end.in_unit(self._path, self._id):
       return f'the file may break off inside the last of its {self.count} frames'
+    if 'nut' in self._formats and file_end.lacks_index(self._path):
+      return f'the file has no index; it may break off after its {self.count} frames'
     return None
 
   def _breaks_off(self):

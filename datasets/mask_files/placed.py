@@ -35,6 +35,8 @@ def parse(value: str, where: str = '--mask') -> Place:
     ValueError: an address.
   """
   value = str(value)
+  if not value:
+    raise ValueError(f'{where}: an empty name given, expected a mask')
   if pathlib.Path(value).exists():
     return Place(None, pathlib.Path(value))
   for position in (i for i, letter in enumerate(value) if letter == ':' and i):

@@ -14,6 +14,7 @@ import io
 import json
 import pathlib
 import re
+import zipfile
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ from feelvos_tf.datasets.names import IMAGE_SUFFIXES
 from feelvos_tf.datasets.names import natural_key
 
 _PICTURES = (*IMAGE_SUFFIXES, '.gif')
+_TO_16_BITS = 257  # 255 becomes 65535.
 _FORMS = 'a picture (palette, grey or few colours), COCO or labelme JSON, CVAT XML or YOLO text'
 
 
@@ -179,6 +181,13 @@ def _one_each(files, size, options, video_name):
 
 
 def _read_file(path, size, frame_name, options):
+  try:
+    return _read_file_of_any_kind(path, size, frame_name, options)
+  except shapes.ShapeError as error:
+    raise ValueError(f'{path}: {error}; draw the shape again') from None
+
+
+def _read_file_of_any_kind(path, size, frame_name, options):
   suffix = path.suffix.lower()
   if suffix == '.json':
     return _read_json(path, frame_name)
@@ -234,7 +243,9 @@ def _drawn(instances: Sequence[shapes.Instance], size, where):
 def _read_picture(path, options):
   data = path.read_bytes()
   is_png = data.startswith(b'\x89PNG')
-  if path.suffix.lower() not in _PICTURES and not is_png:
+  if zipfile.is_zipfile(path):
+    raise ValueError(f'{path}: a ZIP archive given, expected {_FORMS}; unpack it first')
+  if path.suffix.lower() not in _PICTURES and not _is_picture(data):
     raise ValueError(f'{path}: a file of an unknown kind given, expected {_FORMS}')
   image = _open(data, str(path))
   if options.threshold is not None:
@@ -316,6 +327,8 @@ def _of_values(mask, name):
 
 def _of_deep_grey(image, name):
   values = np.asarray(image)
+  if values.max() > 255 and not (values % _TO_16_BITS).any():
+    values = values // _TO_16_BITS  # Programs that save 8 bits as 16 repeat the byte.
   if values.min() < 0 or values.max() > 255 or (values != np.round(values)).any():
     raise ValueError(
       f'{name}: grey values {values.min():g}..{values.max():g} given, expected object ids 0..255; '
@@ -337,6 +350,14 @@ def _at_least(image, threshold):
     values = np.asarray(image.convert('L'))
   level = threshold * white if threshold < 1 else threshold * white / 255
   return (values >= level).astype(np.uint8)
+
+
+def _is_picture(data):
+  try:
+    Image.open(io.BytesIO(data)).close()
+  except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    return False
+  return True
 
 
 def _open(data, name):

@@ -5,6 +5,11 @@ import dataclasses
 import cv2
 import numpy as np
 
+
+class ShapeError(ValueError):
+  """A shape that cannot be drawn; the message does not name the file."""
+
+
 _FINER = 5  # Odd, so that the middle of a pixel is the middle of one of its parts.
 
 
@@ -34,11 +39,11 @@ def polygon(points, size) -> np.ndarray:
     bool [height, width].
 
   Raises:
-    ValueError: fewer than three points, or coordinates that are no finite numbers.
+    ShapeError: fewer than three points, or coordinates that are no finite numbers.
   """
   points = np.asarray(points, np.float64)
   if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
-    raise ValueError('a polygon of fewer than 3 points, or without numbers, given')
+    raise ShapeError('a polygon of fewer than 3 points, or without numbers, given')
   result = np.zeros(size, bool)
   # Only the part that the polygon covers is drawn finely.
   low = np.clip(np.floor(points.min(0)).astype(int), 0, [size[1], size[0]])
@@ -88,11 +93,11 @@ def runs(counts, size, column_first: bool) -> np.ndarray:
     bool [height, width].
 
   Raises:
-    ValueError: the runs do not add up to the size.
+    ShapeError: the runs do not add up to the size.
   """
   counts = np.asarray(counts, np.int64)
   if counts.ndim != 1 or (counts < 0).any() or counts.sum() != size[0] * size[1]:
-    raise ValueError(
+    raise ShapeError(
       f'run lengths of {int(counts.sum())} pixels given, expected {size[0]}x{size[1]} '
       f'(height x width), {size[0] * size[1]}'
     )

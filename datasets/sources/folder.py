@@ -190,7 +190,7 @@ def _image_names(folder):
   return {
     p.name
     for p in folder.iterdir()
-    if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')
+    if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.') and not p.is_dir()
   }
 
 

@@ -183,6 +183,11 @@ class ResultFolder:
       self._check(name, job)
     self.remove(job)
 
+  def check_free(self, job: str, names: Iterable[str]) -> None:
+    """Raises the ValueError of `write` at once, if one of the names could not be written."""
+    for name in names:
+      self._check(name, job)
+
   def is_own(self, name: str) -> bool:
     """Whether a file is listed and has the listed content."""
     entry = self._entries.get(name)
@@ -314,6 +319,10 @@ class Job:
   def write(self, name: str, data: bytes, **notes) -> None:
     """See `ResultFolder.write`."""
     self._folder.write(self._name, name, data, **notes)
+
+  def check_free(self, names: Iterable[str]) -> None:
+    """See `ResultFolder.check_free`."""
+    self._folder.check_free(self._name, names)
 
   def adopt(self, name: str, temporary) -> None:
     """See `ResultFolder.adopt`."""

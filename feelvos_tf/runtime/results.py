@@ -36,8 +36,7 @@ class Results:
     self._palette, self._video = given.palette, video
     self._count = self._pictures = 0
     self._state, self._time = None, time.monotonic()
-    prefix = f'{name}.' if name else ''
-    self._overlay_name, self._sheet_name = f'{prefix}overlay.mp4', f'{prefix}overview.png'
+    self._overlay_name, self._sheet_name = picture_names(name)
     self._overlay = self._sheet = None
     if pictures:
       self._overlay = writers.OverlayVideoWriter(
@@ -124,6 +123,12 @@ class Results:
     ):
       finish()
       self._job.adopt(name, writer.path)
+
+
+def picture_names(name: str) -> tuple[str, str]:
+  """Names of the overlay video and the contact sheet of the video `name`."""
+  prefix = f'{name}.' if name else ''
+  return f'{prefix}overlay.mp4', f'{prefix}overview.png'
 
 
 def mask_name(name: str, frame_name: str) -> str:

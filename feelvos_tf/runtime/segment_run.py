@@ -23,6 +23,7 @@ from feelvos_tf.runtime.estimate import Estimate
 from feelvos_tf.runtime.results import frame_digest
 from feelvos_tf.runtime.results import mask_name
 from feelvos_tf.runtime.results import OtherFrames
+from feelvos_tf.runtime.results import picture_names
 from feelvos_tf.runtime.results import Results
 
 
@@ -74,6 +75,8 @@ def segment(
     return len(known)
   if len(known) > len(job.noted('objects')):  # Of a version without a table.
     known = []
+  frame_names = video.frame_names[: video.num_frames or 0]
+  job.check_free([*_extra_names(name, pictures), *(mask_name(name, n) for n in frame_names)])
   run = {'forward': _forward, 'backward': _backward, 'both': _both}[given.direction]
   try:
     count = run(segmenter, video, given, job, name, pictures, known)
@@ -93,6 +96,15 @@ def segment(
   return count
 
 
+def _table_name(name):
+  return f'{name}.frames.csv' if name else 'frames.csv'
+
+
+def _extra_names(name, pictures):
+  """Files of a video besides its masks."""
+  return (_table_name(name), *(picture_names(name) if pictures else ()))
+
+
 def _write_table(video, job, name):
   """Writes frames.csv of the masks that are there; returns the `FrameTable`."""
   rows = job.noted('objects')
@@ -101,7 +113,7 @@ def _write_table(video, job, name):
     frame_name = video.frame_names[index]
     if (path := mask_name(name, frame_name)) in rows:
       table.add(frame_name, rows[path])
-  job.write(f'{name}.frames.csv' if name else 'frames.csv', table.to_csv())
+  job.write(_table_name(name), table.to_csv())
   return table
 
 

@@ -58,6 +58,7 @@ def test_read_image_refuses_what_is_cut_off_or_no_image(tmp_path, rng):
 def test_list_images_leaves_out_other_files(tmp_path):
   for name in ('2.JPG', '10.jpg', '1.png', 'notes.txt', '.hidden.jpg'):
     (tmp_path / name).touch()
+  (tmp_path / '3.jpg').mkdir()
   assert [p.name for p in video.list_images(tmp_path)] == ['1.png', '2.JPG', '10.jpg']
   with pytest.raises(FileNotFoundError, match='no such folder'):
     video.list_images(tmp_path / 'none')
@@ -78,6 +79,14 @@ def test_frame_of_a_source_that_only_reads_forward():
   assert (_Forward().frame(2) == 2).all()
   with pytest.raises(IndexError, match='forward: no frame 4'):
     _Forward().frame(4)
+
+
+def test_a_broken_link_is_named(tmp_path):
+  (tmp_path / '1.png').symlink_to('gone.png')
+  (tmp_path / 'mask.png').touch()
+  (path,) = video.list_images(tmp_path, [tmp_path / 'mask.png'])
+  with pytest.raises(FileNotFoundError, match=r'1\.png: a link to a file that is not there'):
+    video.read_image(path)
 
 
 def test_two_frames_of_one_name_are_refused(tmp_path):

@@ -237,6 +237,25 @@ def test_any_name(tmp_path, films, name, monkeypatch):
   assert len(read(pathlib.Path(name))) == 30
 
 
+def test_an_empty_packet_stands_for_the_frame_before(tmp_path):
+  if shutil.which('ffmpeg') is None:
+    pytest.skip('no ffmpeg on this machine to write Theora with')
+  source = ['-f', 'lavfi', '-i', 'testsrc2=s=48x36:r=10:d=0.6', '-c:v', 'libtheora']
+  command = ['ffmpeg', '-v', 'error', *source, str(tmp_path / 'a.ogv')]
+  subprocess.run(command, check=True, timeout=60)
+  with av.open(str(tmp_path / 'a.ogv')) as container:
+    sizes = [p.size for p in container.demux(video=0) if p.pts is not None]
+  assert sizes.count(0) == 1
+  assert len(read(tmp_path / 'a.ogv')) == len(sizes) - 1
+
+
+def test_a_list_of_files_is_no_video(tmp_path, films):
+  films.write(tmp_path / 'a.mp4')
+  (tmp_path / 'b.ffconcat').write_text('ffconcat version 1.0\nfile a.mp4\n')
+  with pytest.raises(ValueError, match=r'b\.ffconcat: a list of other files given'):
+    reader.Film(tmp_path / 'b.ffconcat')
+
+
 def test_a_playlist_reads_no_network(tmp_path):
   (tmp_path / 'a.m3u8').write_text(
     '#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n'

@@ -69,6 +69,15 @@ def test_a_cut_is_noticed(film, share):
     assert f'breaks off after {count} ' in str(error.value)
 
 
+def test_a_nut_file_without_its_index_gives_a_warning(tmp_path, films):
+  path = films.write(tmp_path / 'a.nut', 'ffv1')
+  assert read(path) == 30
+  data = path.read_bytes()
+  path.write_bytes(data[: len(data) // 2])
+  with pytest.warns(data_warning.DataWarning, match=r'a\.nut: the file has no index; it may break'):
+    assert 10 < sum(1 for _ in reader.Film(path).frames()) < 20
+
+
 @pytest.mark.parametrize('codec', ['libx264', 'libx265', 'mpeg2video'])
 @pytest.mark.parametrize('length', [188, 192])
 def test_a_transport_stream_that_ends_with_a_packet_inside_a_frame(tmp_path, films, codec, length):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import zipfile
 
 import cv2
 import numpy as np
@@ -140,6 +141,18 @@ def test_a_palette_without_colours_stands_as_it_is(tmp_path):
   assert not given.hints
 
 
+@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'PPM'])
+@pytest.mark.parametrize('name', ['m', 'm.dat', 'm.png'])
+def test_the_content_says_what_a_picture_is(tmp_path, kind, name):
+  Image.fromarray(ids_of()).save(tmp_path / name, kind)
+  np.testing.assert_array_equal(read(tmp_path / name).mask.ids, ids_of())
+
+
+def test_8_bits_stretched_to_16(tmp_path):
+  path = save(tmp_path / 'm.png', ids_of(1, 255).astype(np.uint16) * 257)
+  np.testing.assert_array_equal(read(path).mask.ids, ids_of(1, 255))
+
+
 # ---- Refused.
 
 
@@ -169,6 +182,13 @@ def test_refuses(tmp_path, make, message):
   with pytest.raises(ValueError, match=message) as error:
     read(path)
   assert '\n' not in str(error.value) and ' at 0x' not in str(error.value)
+
+
+def test_an_archive_has_to_be_unpacked(tmp_path):
+  with zipfile.ZipFile(tmp_path / 'm.zip', 'w') as archive:
+    archive.writestr('m.png', b'')
+  with pytest.raises(ValueError, match=r'm\.zip: a ZIP archive given.*unpack it first'):
+    read(tmp_path / 'm.zip')
 
 
 def test_soft_alpha_is_refused(tmp_path):
@@ -411,9 +431,9 @@ def test_coco_polygons_are_those_of_pycocotools(tmp_path, rng):
   'content, message',
   [
     (coco_content([]), 'a box and no segmentation'),
-    (coco_content({'size': [60, 80], 'counts': [5, 5]}), 'run lengths of 10 pixels given'),
+    (coco_content({'size': [60, 80], 'counts': [5, 5]}), r'c\.json: run lengths of 10 pixels'),
     (coco_content({'size': [30, 40], 'counts': [1200]}), 'run lengths of 30x40 given'),
-    (coco_content([[1, 2, 3, 4]]), 'fewer than 3 points'),
+    (coco_content([[1, 2, 3, 4]]), r'c\.json: a polygon of fewer than 3 points'),
     (coco_content(images=[]), '0 images given'),
     ({'annotations': [{}], 'images': [{}]}, 'JSON without what COCO and labelme have'),
     ({'info': 1}, 'JSON of another kind'),
@@ -568,6 +588,7 @@ def test_yolo(tmp_path):
     ('0 1 2 3 4 5 6', 'coordinates 1..6 given'),
     ('dog 0.1 0.1 0.2 0.2 0.3 0.3', "line 1: 'dog 0.1"),
     ('0 0.1 0.1 0.2 0.2 0.3', 'expected a class and the x y pairs'),
+    ('0 nan nan 0.2 0.2 0.3 0.3', r'y\.txt: a polygon of fewer than 3 points, or without numbers'),
   ],
 )
 def test_text_that_is_refused(tmp_path, line, message):

@@ -112,6 +112,21 @@ def test_an_interrupted_run_goes_on(model, frames, mask, tmp_path, options, caps
   assert not list((tmp_path / 'out').glob('.*tmp*'))
 
 
+@pytest.mark.parametrize('name', ['overlay.mp4', 'overview.png', 'frames.csv', 'masks/00006.png'])
+def test_a_file_of_another_origin_is_noticed_before_anything_is_segmented(
+  model, frames, mask, tmp_path, name
+):
+  (tmp_path / 'masks').mkdir()
+  (tmp_path / name).write_bytes(b'mine')
+  segmenter = Counting(VideoSegmenter(model))
+  with (
+    pytest.raises(ValueError, match=f'{name}: a file that no earlier run wrote as it is'),
+    result_folder.ResultFolder(tmp_path, 'a', overwrite=True) as output,
+  ):
+    segment_run.segment(segmenter, Frames(frames), mask, output)
+  assert segmenter.steps == 0 and (tmp_path / name).read_bytes() == b'mine'
+
+
 def test_after_a_kill_it_goes_on_from_the_last_state(model, frames, mask, tmp_path, monkeypatch):
   """A kill leaves no time to save: masks that came after the last state are made again."""
   segmenter = Counting(VideoSegmenter(model))
