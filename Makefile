@@ -3,6 +3,8 @@
 #   make test    runs the tests
 #   make lint    checks style, formatting and types
 #   make docs    builds the pages with the API reference into build/site
+#   make test-lowest  runs tests with the lowest versions of requirements, on Python 3.10
+#   make audit   asks for known vulnerabilities of the packages in .venv, writes build/sbom.json
 # They create .venv and install what is missing; run again, they only do what is left to do.
 
 VENV ?= .venv
@@ -16,9 +18,13 @@ DEMO_OUTPUT ?= demo_output
 TEST_WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -q -rs -n $(TEST_WORKERS) --dist loadfile
 
+# What runs without the extras.
+CORE_TESTS = tests/deeplab tests/datasets tests/feelvos_tf/matching tests/feelvos_tf/inference \
+	tests/feelvos_tf/training tests/feelvos_tf/test_segment.py
+
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow test-lowest lint docs audit clean
 
 demo: $(VENV)/.core-installed
 	$(BIN)/feelvos demo --output=$(DEMO_OUTPUT)
@@ -29,6 +35,24 @@ test: $(VENV)/.test-installed
 
 test-slow: $(VENV)/.test-installed
 	$(PYTEST) -m 'slow or not slow'
+
+# The server's packages need TensorFlow 2.21; the core with 2.20 is an environment of its own.
+LOWEST = $(BIN)/uv pip install --quiet --resolution lowest-direct --python
+test-lowest: $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	rm -rf .venv-lowest .venv-lowest-core
+	$(BIN)/uv venv --quiet --python 3.10 .venv-lowest-core
+	$(LOWEST) .venv-lowest-core -e . 'pytest>=8.0' 'pytest-xdist>=3.6'
+	.venv-lowest-core/bin/python -m pytest -q -rs -n $(TEST_WORKERS) --dist loadfile $(CORE_TESTS)
+	$(BIN)/uv venv --quiet --python 3.10 .venv-lowest
+	$(LOWEST) .venv-lowest -e '.[test]'
+	.venv-lowest/bin/python -m pytest -q -rs -n $(TEST_WORKERS) --dist loadfile
+
+audit: $(VENV)/.core-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit cyclonedx-bom
+	mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --of JSON -o build/sbom.json $(BIN)/python
+	$(BIN)/pip-audit --skip-editable
 
 lint: $(VENV)/.lint-installed
 	$(BIN)/ruff check .
@@ -41,7 +65,7 @@ docs: $(VENV)/.docs-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUTPUT) build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest .venv-lowest-core $(DEMO_OUTPUT) build .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10-3.13 with venv found; install one (Debian:" \

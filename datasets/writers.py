@@ -11,6 +11,7 @@ then MPEG-4.
 from fractions import Fraction
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import av
 import cv2
@@ -19,7 +20,9 @@ import numpy as np
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names
 from feelvos_tf.datasets import whole_file
-from feelvos_tf.datasets.film.sound import Sound
+
+if TYPE_CHECKING:
+  from feelvos_tf.datasets.film.sound import Sound
 
 DEFAULT_FPS = 24.0
 # Option value -> encoders to try in turn, by FFmpeg's names.
@@ -54,7 +57,7 @@ class OverlayVideoWriter:
     fps: float | None = None,
     codec: str = 'auto',
     alpha: float = 0.45,
-    sound: Sound | None = None,
+    sound: 'Sound | None' = None,
   ):
     """Remembers what to write; the file is opened by the first frame, which fixes the size.
 

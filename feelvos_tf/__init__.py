@@ -23,10 +23,10 @@ from feelvos_tf.runtime.tensorflow_start import QuietTensorFlow
 if TYPE_CHECKING:
   from feelvos_tf.inference.segmenter import SegmentedFrame
   from feelvos_tf.inference.segmenter import VideoSegmenter
-  from feelvos_tf.inference.video_files import segment_video
   from feelvos_tf.model.options import FeelvosOptions
   from feelvos_tf.model.weights import load_model
   from feelvos_tf.model.weights import save_model
+  from feelvos_tf.runtime.video_files import segment_video
 
 __all__ = [
   'FeelvosOptions',
@@ -46,7 +46,7 @@ _HOMES = {
   'VideoSegmenter': 'feelvos_tf.inference.segmenter',
   'load_model': 'feelvos_tf.model.weights',
   'save_model': 'feelvos_tf.model.weights',
-  'segment_video': 'feelvos_tf.inference.video_files',
+  'segment_video': 'feelvos_tf.runtime.video_files',
 }
 
 # In a checkout the folders datasets/, deeplab/ and tools/ lie next to this one. A wheel has them

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 import feelvos_tf
+from feelvos_tf.model import default_model
 from feelvos_tf.runtime import packaged_files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -96,7 +97,7 @@ def test_wheel_holds_everything_under_one_name(wheels):
       assert inside in from_sdist
   data = [p for p in packaged_files.SERVER_PAGE.iterdir() if p.is_file()]
   for path in (
-    packaged_files.DEFAULT_MODEL,
+    default_model.DEFAULT_MODEL,
     packaged_files.DEMO_CLIP,
     packaged_files.DEMO_MASK,
     *data,

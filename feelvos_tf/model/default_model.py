@@ -1,9 +1,10 @@
 """Where the model that comes with the project lies."""
 
+from importlib import resources
 import os
 import pathlib
 
-from feelvos_tf.runtime.packaged_files import DEFAULT_MODEL
+DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:

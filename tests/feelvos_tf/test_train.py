@@ -16,7 +16,7 @@ import pytest
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources.synthetic import synthetic_videos
 from feelvos_tf.deeplab import weights_file
-from feelvos_tf.runtime import packaged_files
+from feelvos_tf.model import default_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = [
@@ -254,7 +254,7 @@ def test_own_folder_trains_with_the_documented_commands(tmp_path):
   write_own_videos(tmp_path / 'my_videos')
   commands = documented_commands()
   assert len(commands) == 4 and commands[0] == 'python -m pip install -e .'
-  pretrained = packaged_files.DEFAULT_MODEL
+  pretrained = default_model.DEFAULT_MODEL
   for command in commands[1:]:
     command = command.replace('feelvos_tf/pretrained/mobilenet_v2.h5', str(pretrained))
     done = subprocess.run(
