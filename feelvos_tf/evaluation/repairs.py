@@ -69,7 +69,7 @@ def measure(video, segmenter, protocol: measures.Protocol) -> Repair:
   entries = repair_list.frames_to_check(confidences, ids)
   after, others = before, slice(None)
   if entries:
-    index = entries[0].index
+    index = entries[0].frame
     segmenter.restore(snapshot)
     after = _score(video, masks[:index] + _corrected(video, segmenter, index), protocol)
     others = np.arange(before.j.shape[1]) != index - 1
@@ -77,7 +77,7 @@ def measure(video, segmenter, protocol: measures.Protocol) -> Repair:
   j = [
     [None if row is None else _number(before.j[row, t]) for row in scored] for t in _times(before)
   ]
-  listed = [(*entry, j[entry.index - 1][ids.index(entry.object_id)]) for entry in entries]
+  listed = [(*entry, j[entry.frame - 1][ids.index(entry.object_id)]) for entry in entries]
   return Repair(
     video.name,
     confidences[1:].tolist(),

@@ -18,12 +18,12 @@ class Entry(NamedTuple):
   """A frame to look at.
 
   Attributes:
-    index: of the frame in the video, from 0.
+    frame: its index in the video, from 0.
     object_id: the object with the lowest confidence there.
     confidence: of that object, 0 to 1.
   """
 
-  index: int
+  frame: int
   object_id: int
   confidence: float
 
@@ -60,7 +60,7 @@ def to_line(entries: Sequence[Entry], frame_names: Sequence[str]) -> str:
   if not entries:
     return f'no object has a confidence below {DOUBTFUL:g} on any frame'
   listed = ', '.join(
-    f'{frame_names[entry.index]} (object {entry.object_id}, confidence {entry.confidence:.2f})'
+    f'{frame_names[entry.frame]} (object {entry.object_id}, confidence {entry.confidence:.2f})'
     for entry in entries
   )
   return f'look first at {listed}'

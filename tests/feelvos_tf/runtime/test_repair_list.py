@@ -34,4 +34,4 @@ def test_without_doubtful_frames():
 
 def test_a_bad_video_gives_a_short_list():
   entries = repair_list.frames_to_check(np.linspace(0.5, 0.1, 100)[:, np.newaxis], [1])
-  assert [entry.index for entry in entries] == [99, 88, 77, 66, 55]
+  assert [entry.frame for entry in entries] == [99, 88, 77, 66, 55]

@@ -99,7 +99,7 @@ def test_the_pages_repair_list_is_that_of_python(page, rng):
     )
     expected = [entry._asdict() for entry in repair_list.frames_to_check(values, [4, 9])]
     assert [(e['index'], e['id'], e['confidence']) for e in found] == [
-      (e['index'], e['object_id'], e['confidence']) for e in expected
+      (e['frame'], e['object_id'], e['confidence']) for e in expected
     ]
 
 
