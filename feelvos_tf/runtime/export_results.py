@@ -37,8 +37,8 @@ def export(job, name: str, video, forms: Forms, mask_name) -> None:
   """
   if not forms.formats:
     return
-  with tempfile.TemporaryDirectory(prefix='.feelvos_', suffix='.tmp', dir=job.folder) as folder:
-    folder = pathlib.Path(folder)
+  with tempfile.TemporaryDirectory(prefix='.feelvos_', suffix='.tmp', dir=job.folder) as temporary:
+    folder = pathlib.Path(temporary)
     target = Target(folder, name or video.name, video.frame_size, video.fps, forms.labels)
     writing.write(_frames(job, video, forms, mask_name), forms.formats, target)
     for form in forms.formats:

@@ -87,7 +87,8 @@ def segment_video(
     _as_text(mask),
     [f'{object_id}@{frame}' for object_id, frame in remove],
     direction,
-    *('' if frame is None else str(frame) for frame in (start, end)),
+    start='' if start is None else str(start),
+    end='' if end is None else str(end),
   )
   given = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
   changes = {

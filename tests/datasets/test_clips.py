@@ -123,6 +123,7 @@ def test_truncated_files_are_named(tmp_path, keep):
     record([png(1)], [mask(1)], name=None),
     record([png(1)], [mask(1)], drop=(IMAGE_KEY,)),
   ),
+  ids=('ones', 'text', 'no name', 'no images'),  # Not the bytes: their order differs by process.
 )
 def test_other_records_are_refused(tmp_path, data):
   path = write(tmp_path / 'other.tfrecord', data)
