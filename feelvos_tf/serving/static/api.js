@@ -42,10 +42,11 @@ export class Api {
     return (await this.request('GET', `v1/sessions/${id}`)).json();
   }
 
-  /** Gives a session the right mask of a frame, whose number is `index`. */
-  async correct(id, frame, mask, index) {
+  /** Gives a session the right mask of a frame, whose number is `index`; ends objects there. */
+  async correct(id, frame, mask, index, removed = []) {
     const path = `v1/sessions/${id}/mask`;
-    return (await this.request('POST', path, form({frame, mask, frame_index: index}))).json();
+    const fields = {frame, mask, frame_index: index, remove: removed.join(',')};
+    return (await this.request('POST', path, form(fields))).json();
   }
 
   /** Sends a frame; returns {mask: Blob, confidence: Map of object id to number}. */

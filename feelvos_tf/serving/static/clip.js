@@ -15,6 +15,7 @@ export class Clip {
     this.confidence = new Map(); // Frame index -> Map of object id to number, of the run's masks.
     this.corrections = new Set(); // Frame indices whose mask the user made, with the first one.
     this.unsent = new Set(); // Those of them that no run has used yet.
+    this.removals = new Map(); // Frame index -> ids that no later mask of a run holds.
     this.start = 0; // The frame whose mask the run starts with.
     this.unsaved = false; // Whether a run made masks that were not downloaded.
     this.setLongSide(Infinity, Infinity);
@@ -73,22 +74,31 @@ export class Clip {
       this.masks.delete(index);
       this.corrections.delete(index);
       this.unsent.delete(index);
+      this.removals.delete(index);
     }
+  }
+
+  /** Ends an object at a frame whose mask does not hold it: runs follow it no longer from there. */
+  removeObject(index, id) {
+    this.setCorrection(index, this.masks.get(index));
+    this.removals.set(index, new Set(this.removals.get(index)).add(id));
   }
 
   /** What is known of a frame's mask, for `restore`. */
   remember(index) {
     return {blob: this.masks.get(index), corrected: this.corrections.has(index),
-      unsent: this.unsent.has(index), confidence: this.confidence.get(index)};
+      unsent: this.unsent.has(index), removed: this.removals.get(index),
+      confidence: this.confidence.get(index)};
   }
 
   /** Takes a correction back. */
-  restore(index, {blob, corrected, unsent, confidence}) {
+  restore(index, {blob, corrected, unsent, removed, confidence}) {
     this.setCorrection(index, null);
     if (confidence) this.confidence.set(index, confidence);
     if (blob) this.masks.set(index, blob);
     if (corrected) this.corrections.add(index);
     if (unsent) this.unsent.add(index);
+    if (removed) this.removals.set(index, removed);
   }
 
   /** Drops the masks after `index` that a run made. */
@@ -108,6 +118,7 @@ export class Clip {
     this.confidence.clear();
     this.corrections.clear();
     this.unsent.clear();
+    this.removals.clear();
     this.unsaved = false;
     if (first) this.setCorrection(this.start, first);
   }

@@ -33,6 +33,10 @@ const objects = new ObjectsPanel({
   selected: () => brush.showCursor(),
   renamed: (from, to) => changeIds(from, to),
   removed: (id) => changeIds(id, 0),
+  ended: (id) => {
+    workspace.removeObject(id);
+    say(`Object ${id} ends on frame ${workspace.index + 1}. Run on to follow it no longer.`);
+  },
   refuse: showError,
 });
 const brush = new BrushInput(view, {

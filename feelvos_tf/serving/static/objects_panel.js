@@ -10,6 +10,7 @@ export class ObjectsPanel {
    * @param {object} actions
    *   selected(id): another object is the one to paint.
    *   renamed(from, to), removed(id): the user wants that.
+   *   ended(id): the object is to be followed no longer from this frame on.
    *   refuse(text): says why something cannot be.
    */
   constructor(actions) {
@@ -100,7 +101,8 @@ export class ObjectsPanel {
       '</span><span class="label"></span><span class="facts"><span class="sure"></span>' +
       '<span class="area"></span></span></label>' +
       '<input type="number" class="id" min="1" max="254" inputmode="numeric">' +
-      '<button type="button" class="icon"><svg><use href="#i-close"/></svg></button>';
+      '<button type="button" class="icon"><svg><use href="#i-close"/></svg></button>' +
+      '<button type="button" class="icon end"><svg><use href="#i-end"/></svg></button>';
     const [pick, number] = row.querySelectorAll('input');
     pick.addEventListener('change', () => this.select(id));
     number.value = id;
@@ -109,7 +111,11 @@ export class ObjectsPanel {
     number.addEventListener('change', () => this.rename(id, number));
     row.querySelector('.swatch').style.background = cssColour(id);
     row.querySelector('.label').textContent = `Object ${id}`;
-    row.querySelector('button').addEventListener('click', () => this.remove(id));
+    const [remove, end] = row.querySelectorAll('button');
+    remove.addEventListener('click', () => this.remove(id));
+    end.addEventListener('click', () => this.actions.ended(id));
+    end.title = 'Remove from this frame on';
+    end.setAttribute('aria-label', `Remove object ${id} from this frame on`);
     return row;
   }
 
@@ -117,12 +123,13 @@ export class ObjectsPanel {
     const total = this.counts.reduce((sum, count) => sum + count, 0);
     for (const [id, row] of this.rows) {
       const [pick, number] = row.querySelectorAll('input');
-      const button = row.querySelector('button');
+      const [button, end] = row.querySelectorAll('button');
       const fixed = this.fixed.has(id);
       const share = total ? (100 * (this.counts[id] ?? 0)) / total : 0;
       pick.checked = id === this.selected;
       number.disabled = fixed || !this.enabled;
-      button.disabled = !this.enabled;
+      button.disabled = end.disabled = !this.enabled;
+      end.hidden = !fixed;
       button.title = fixed ? 'Clear on this frame' : 'Remove';
       button.setAttribute('aria-label', `${fixed ? 'Clear' : 'Remove'} object ${id}`);
       this.showConfidence(row.querySelector('.sure'), this.confidence.get(id));

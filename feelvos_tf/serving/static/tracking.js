@@ -2,6 +2,7 @@
 
 import {ServerError} from './api.js';
 import {openStream} from './frame_stream.js';
+import {decodeIds} from './png.js';
 
 // Frames under way at once: one in the model, one waiting there, one on the way.
 const FRAMES_UNDER_WAY = 3;
@@ -92,13 +93,22 @@ export class Tracking {
   async giveMask(index) {
     const {api, clip, session} = this;
     const {blob, canvas} = await clip.encodeFrame(index);
+    const mask = clip.masks.get(index);
     const {object_ids: objectIds} = await api.correct(
-      session.id, blob, clip.masks.get(index), index - clip.start);
+      session.id, blob, mask, index - clip.start, await this.removedAt(index, mask));
     this.objectIds = new Set(objectIds);
     session.position = index;
     session.references.add(index);
     clip.unsent.delete(index);
     return canvas;
+  }
+
+  /** Ids that the session follows and that end at a frame; one that was painted again does not. */
+  async removedAt(index, mask) {
+    const removed = [...this.clip.removals.get(index) ?? []].filter((id) => this.objectIds.has(id));
+    if (!removed.length) return removed;
+    const {ids} = await decodeIds(mask);
+    return removed.filter((id) => !ids.includes(id));
   }
 
   async follow(first) {

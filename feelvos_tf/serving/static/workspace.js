@@ -128,6 +128,18 @@ export class Workspace {
     return this.saving;
   }
 
+  /** Takes an object out of this frame and of all that runs make after it. */
+  removeObject(id) {
+    const {clip, index} = this;
+    if (this.editor.ids.includes(id)) this.editor.rename(id, 0);
+    this.keep();
+    this.saving = this.saving.then(() => {
+      clip.removeObject(index, id);
+      this.onChange();
+    });
+    return this.saving;
+  }
+
   /** Resolves when what was painted is kept and the wanted frame is shown. */
   async settled() {
     await this.showing;

@@ -58,10 +58,12 @@ class Reference:
   def send(self, frame):
     return ids_of(self.client.post(f'{self.url}/frames', content=png(frame)).content)
 
-  def correct(self, frame, mask):
+  def correct(self, frame, mask, remove=''):
     assert (
       self.client.post(
-        f'{self.url}/mask', files={'frame': png(frame), 'mask': masks.encode_mask(mask)}
+        f'{self.url}/mask',
+        files={'frame': png(frame), 'mask': masks.encode_mask(mask)},
+        data={'remove': remove},
       ).status_code
       == 200
     )
@@ -203,6 +205,35 @@ def test_objects_leave_and_enter(page, page_server, frames, frame_files):
     session.correct(frames[4], entered)
     expected[5] = session.send(frames[5])
   check_masks(page, expected)
+
+
+@pytest.mark.parametrize('visible', [True, False])
+def test_an_object_is_removed(page, page_server, frames, frame_files, visible):
+  """From a frame on no mask holds it, whether it is seen there or not; the server follows it no more."""
+  page.open(*frame_files)
+  mask = paint_two_objects(page)
+  page.run()
+  page.go_to(3)
+  shown = ids_of(page.masks()[3])
+  if not visible:
+    page.click('#objects li:nth-child(2) button:not(.end)')
+    page.settle()
+    page.go_to(2)
+    page.go_to(3)
+  page.click('#objects li:nth-child(2) .end')
+  page.settle()
+  corrected = np.where(shown == 2, 0, shown)
+  np.testing.assert_array_equal(page.ids(), corrected)
+  assert page.text('#run-note').startswith('Runs on from frame 4.')
+  page.run()
+  with Reference(page_server, frames[0], mask) as session:
+    expected = {0: mask, **{i: session.send(frames[i]) for i in range(1, COUNT)}, 3: corrected}
+    session.correct(frames[3], corrected, remove='2')
+    expected.update({i: session.send(frames[i]) for i in range(4, COUNT)})
+  check_masks(page, expected)
+  assert not any((expected[i] == 2).any() for i in range(3, COUNT))
+  assert page.find('#objects li:nth-child(1) .end').is_displayed()
+  assert not page.find('#objects li:nth-child(2) .end').is_displayed()
 
 
 def mask_of_file(frames):
