@@ -1,7 +1,7 @@
 """Segments a video from its masks in both directions, stretch by stretch.
 
 Before the first mask frames are segmented backwards, behind the last one forward. Between two masks
-both runs pass, each with both masks as reference frames, and their results are merged. So a stretch
+both runs pass, each with the mask it comes from as its reference frame, and their results are merged. So a stretch
 depends on the masks at its ends, and on further ones only for objects that these do not show.
 
 Space: the results of one run over the longest stretch lie in a temporary file in the output folder,
@@ -75,26 +75,25 @@ class _Run:
   def _frame(self, index):
     return self._tape[self._given.frames.index(index)]
 
-  def _others(self, *ends):
-    """(frame, mask) of the second end, and of masks with objects that the ends do not show."""
-    chosen, covered = list(ends[1:]), set().union(*(np.unique(self._masks[i]) for i in ends))
-    rest = [i for i in self._given.frames if i not in ends]
-    for index in sorted(rest, key=lambda i: min(abs(i - end) for end in ends)):
+  def _others(self, end):
+    """(frame, mask) of the nearest masks with objects that the mask of a frame does not show."""
+    chosen, covered = [], set(np.unique(self._masks[end]))
+    rest = [i for i in self._given.frames if i != end]
+    for index in sorted(rest, key=lambda i: abs(i - end)):
       mask = self._masks.get(index)
       if mask is None and not self._adds_only(index):
         mask = self._given.ids(index)
       if mask is not None and len(chosen) < MAX_REFERENCES - 1 and set(np.unique(mask)) - covered:
-        self._masks.setdefault(index, mask)
-        chosen.append(index)
+        chosen.append((self._frame(index), mask))
         covered |= set(np.unique(mask))
-    return [(self._frame(i), self._masks[i]) for i in chosen]
+    return chosen
 
   def _adds_only(self, index):
     earlier = (self._given.object_ids(i) for i in self._given.frames if i < index)
     return self._given.adds_only(index, set().union(*earlier))
 
-  def _start(self, *ends):
-    return self._segmenter.start(self._frame(ends[0]), self._masks[ends[0]], self._others(*ends))
+  def _start(self, end):
+    self._segmenter.start(self._frame(end), self._masks[end], self._others(end))
 
   def _between(self, before, behind):
     adds = self._adds_only(behind)
@@ -105,7 +104,7 @@ class _Run:
       self._bar.advance(behind - before)
       return
     with backwards.Tape(self._job.folder) as tape:
-      self._start(*((before,) if adds else (before, behind)))
+      self._start(before)
       for _, frame in self._forward(before + 1, behind - 1):
         tape.append(self._segmenter.step(frame).stride4_logits)
       ids = self._segmenter.object_ids
@@ -113,7 +112,7 @@ class _Run:
         predicted, given = self._segmenter.step(self._frame(behind)).mask, self._given.ids(behind)
         self._masks[behind] = np.where(given == 0, predicted, given)
       self._write_given(behind)
-      self._start(behind, before)
+      self._start(behind)
       stretch = backwards.frames_backwards(self._video, before + 1, behind - 1, self._job.folder)
       for index, frame in background.prefetch(stretch):
         result = self._segmenter.step(frame)
@@ -126,13 +125,13 @@ class _Run:
     if first == 0 or self._is_known(0, first - 1):
       self._bar.advance(first)
       return
-    self._start(*self._given.frames[:2])
+    self._start(first)
     stretch = backwards.frames_backwards(self._video, 0, first - 1, self._job.folder)
     for index, frame in background.prefetch(stretch):
       self._write(index, frame, self._segmenter.step(frame))
 
   def _behind_last(self, last):
-    self._start(*self._given.frames[-1:-3:-1])
+    self._start(last)
     index = last
     for index, frame in self._forward(last + 1, None):
       self._write(index, frame, self._segmenter.step(frame))
