@@ -34,7 +34,7 @@ _THIN_VALUES_PALETTE = 8
 
 
 def _voc_palette() -> np.ndarray:
-  """The colour map of PASCAL VOC, which DAVIS uses as well: uint8 [256, 3]."""
+  """The colour map of PASCAL VOC, which DAVIS also uses: uint8 [256, 3]."""
   ids = np.arange(256)
   palette = np.zeros((256, 3), np.uint8)
   for bit in range(8):

@@ -24,7 +24,7 @@ class Video(abc.ABC):
 
   Attributes:
     name: used in messages and for output folders.
-    num_frames: number of frames; None if the source cannot tell. Exact for images on disk; what
+    num_frames: number of frames; None if the source does not say. Exact for images on disk; what
       the container claims for a video file.
     frame_size: (height, width) of every frame in pixels.
     frame_names: names for output files, one per frame, without a suffix. Those of a video file
@@ -36,7 +36,7 @@ class Video(abc.ABC):
     seeks: `frame` costs as much as a step of `frames`; False for sources that only read forward.
     live: frames come while they are made and can be read once.
     object_first_frames: dict from object id to the frame where the object is given, if the data
-      set says so (YouTube-VOS); None: the masks tell.
+      set says so (YouTube-VOS); None: the masks decide.
   """
 
   name: str

@@ -41,7 +41,7 @@ class JsonOptions:
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions(JsonOptions):
-  """What decides the shape of the network; the original's `common.ModelOptions`.
+  """Options that decide the shape of the network; the original's `common.ModelOptions`.
 
   Raises:
     ValueError: an option has a value the network cannot be built with.

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 _LEAVES = {'kernel': 'weights', 'depthwise_kernel': 'depthwise_weights', 'bias': 'biases'}
-# What training leaves in a checkpoint beside the weights. The last group is the scratch
+# What training leaves in a checkpoint in addition to the weights. The last group is the scratch
 # variables of other optimisers and the moving averages some published checkpoints carry.
 _TRAINING_STATE = re.compile(
   r'(^|/)(global_step|beta[12]_power)$'
@@ -51,7 +51,7 @@ def in_backbone(name):
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """What a checkpoint and a model have in common, by the original's variable names.
+  """The variables that a checkpoint and a model have in common, by the original's variable names.
 
   `wrong_shape` maps a name to (shape in the checkpoint, shape in the model).
   """

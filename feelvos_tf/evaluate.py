@@ -157,7 +157,7 @@ def define_flags():
   flags.DEFINE_string(
     'compare_with',
     None,
-    'Output folder of another run over the same sequences, to stand beside this one in the report.',
+    'Output folder of another run over the same sequences, to stand next to this one in the report.',
   )
 
 

@@ -5,7 +5,7 @@ r"""Serves exported models with several replicas, by Ray Serve.
   python -m feelvos_tf.serve_ray --model_dir=models --replicas=2
 
 listens on 127.0.0.1, port 8501, HTTP only. docs/serving_scale_out.md describes what differs from
-feelvos_tf.serve, whose flags this program has, too.
+feelvos_tf.serve, whose flags this program also has.
 """
 
 import os

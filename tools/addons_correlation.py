@@ -10,7 +10,7 @@ environment of its own and imports nothing of this project:
 
 Prints the time of one forward call at the size of a 480x854 frame (120 x 214 positions, 100
 channels, radius 15), the correlations alone: labels and minima would come on top. The matmul peak
-of the same repetition stands beside it.
+of the same repetition stands next to it.
 """
 
 import time

@@ -55,7 +55,7 @@ def convert(shards, runner: str, arguments=()) -> dict:
 
 
 def _convert_shard(shard):
-  """A failure is left beside the shard, since every runner wraps exceptions in its own way."""
+  """A failure is left next to the shard, since every runner wraps exceptions in its own way."""
   try:
     conversion.convert_shard(shard)
   except conversion.BadVideo as error:

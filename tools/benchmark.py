@@ -1,4 +1,4 @@
-"""Times the parts of FEELVOS on this machine, beside its matmul peak and the original's algorithm.
+"""Times the parts of FEELVOS on this machine, next to its matmul peak and the original's algorithm.
 
   python -m tools.benchmark --parts=global,local --precision=float32,bfloat16 --json=out.json
   python -m tools.benchmark --parts=end_to_end,end_to_end_io --model_variant=xception_65
@@ -73,7 +73,7 @@ def define_flags():
   flags.DEFINE_bool(
     'baseline_onednn',
     True,
-    "The original's algorithm has oneDNN's kernels, too; "
+    "The original's algorithm also has oneDNN's kernels; "
     'False takes them away, in a process of its own: TensorFlow 1 had none.',
   )
   flags.DEFINE_bool('isolate', False, 'A process for every row, so that memory is its own.')

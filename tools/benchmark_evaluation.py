@@ -1,4 +1,4 @@
-r"""Times scoring beside the public package vos-benchmark, on the same masks.
+r"""Times scoring next to the public package vos-benchmark, on the same masks.
 
   python -m tools.benchmark_evaluation --davis_root=DAVIS --results_dir=masks
 

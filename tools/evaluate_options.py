@@ -1,4 +1,4 @@
-r"""One table of what a model reaches with each option, beside baselines and ablations.
+r"""One table of what a model reaches with each option, next to baselines and ablations.
 
   python -m tools.evaluate_options --davis_root=DAVIS --year=2016 --output_dir=runs/options
 

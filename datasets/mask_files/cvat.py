@@ -1,7 +1,7 @@
 """Masks out of CVAT's XML, "CVAT for images 1.1" and "CVAT for video 1.1", and its label map.
 
 Format: https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/. `SegmentationClass` is the
-folder of coloured masks of "Segmentation mask 1.1"; `labelmap.txt` beside it names the colours.
+folder of coloured masks of "Segmentation mask 1.1"; `labelmap.txt` next to it names the colours.
 """
 
 import pathlib

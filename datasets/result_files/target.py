@@ -1,4 +1,4 @@
-"""What every form of results needs to know about the video, and what a writer of one does."""
+"""The video as every form of results needs it, and the interface of a writer."""
 
 import dataclasses
 import pathlib

@@ -6,9 +6,9 @@ and a run that resumes in the middle of an epoch sees what an undisturbed run wo
 
 Facts: `research/feelvos/utils/video_input_generator.py` and paper section 3.6. Differences, all
 where the original loses data or makes labels disagree:
-  - labels of the reference frame become indices as well, not only those of the other frames;
+  - labels of the reference frame also become indices, not only those of the other frames;
   - padding and void pixels (255) stay ignored; they are never an object nor background;
-  - the last frame of a video is used as a current frame, too;
+  - the last frame of a video is also used as a current frame;
   - a rejected sample is drawn again instead of shortening the queue.
 
   >>> triplets = Triplets([Source(video_clips(davis_videos(root, split='train')))])

@@ -272,7 +272,7 @@ def _centre(shape):
 def _fill_objects(image, ids):
   """The image with its objects replaced by what is around them."""
   hole = ((ids != 0) & (ids != VOID_ID)).astype(np.uint8)
-  hole = cv2.dilate(hole, np.ones((5, 5), np.uint8))  # The rim has the object's colours, too.
+  hole = cv2.dilate(hole, np.ones((5, 5), np.uint8))  # The rim also has the object's colours.
   # A hole is filled with blurred surroundings; a quarter of the size is enough and quick.
   size = max(1, image.shape[1] // 4), max(1, image.shape[0] // 4)
   small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

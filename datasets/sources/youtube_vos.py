@@ -27,7 +27,7 @@ class VosObject:
 
   Attributes:
     object_id: the id in the masks, 1..254.
-    category: name such as 'penguin'; '' if the split does not tell.
+    category: name such as 'penguin'; '' if the split does not say.
     frames: names of the frames that show it, in order of time.
   """
 

@@ -24,7 +24,7 @@ ON_ERROR = ('fail', 'skip')
 
 @dataclasses.dataclass(frozen=True)
 class ConversionOptions:
-  """What is written where, and what happens to bad videos.
+  """Options of a conversion: where to write, what to do with bad videos.
 
   Raises:
     ValueError: a field is out of its range.

@@ -27,7 +27,7 @@ _LARGEST_DILATION = 20  # pixels; above it a distance transform is faster than a
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-  """What a benchmark counts.
+  """Rules by which a benchmark counts.
 
   Attributes:
     name: how the protocol is called in flags and summaries.

@@ -89,7 +89,7 @@ class Segmenters:
   def matmul_gflops(self) -> float | None:
     """Best of a few float32 products of large matrices, now; None without a model.
 
-    Beside a time per frame it tells a slow method from a busy machine.
+    Next to a time per frame it tells a slow method from a busy machine.
     """
     if self._graph is None:
       return None

@@ -23,7 +23,7 @@ _MAP_TITLES = ('global distance', 'local distance', 'head probability')
 
 @dataclasses.dataclass(frozen=True)
 class PictureOptions:
-  """What the report shows."""
+  """Options of the report's pictures."""
 
   per_sequence: int = 3  # worst frames of each sequence
   width: int = 480  # pixels; frames are scaled to it

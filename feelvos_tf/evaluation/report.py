@@ -66,7 +66,7 @@ def write_report(
     summary: of `evaluation.tables.to_summary` or `read_summary`.
     sequences: where the masks and frames of the sequences are.
     maps_dir: output folder of an evaluation with --model, for the maps of the model.
-    other: summary of another run to stand beside this one; its pictures are shown while its
+    other: summary of another run to stand next to this one; its pictures are shown while its
       masks are where they were.
     options: pictures.
   """

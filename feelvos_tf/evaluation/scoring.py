@@ -45,7 +45,7 @@ class EvaluationOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What became of one sequence: its scores, or why it was left out."""
+  """The result of one sequence: its scores, or why it was left out."""
 
   name: str
   scores: measures.SequenceScores | None = None

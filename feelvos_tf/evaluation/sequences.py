@@ -172,7 +172,7 @@ def with_ground_truth(
       only a sequence with a single mask has none.
 
   Returns:
-    Those with ground truth; also those with no masks at all, whose scoring tells what is wrong.
+    Those with ground truth; also those with no masks at all, whose scoring says what is wrong.
   """
 
   def has_truth(files):
@@ -195,7 +195,7 @@ def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
     train_meta: meta.json of the training split; by default `../train/meta.json` if it exists.
 
   Returns:
-    (sequence name, object id) -> bool; None when the files do not tell for every object.
+    (sequence name, object id) -> bool; None when the files do not say it for every object.
   """
   meta = pathlib.Path(root) / 'meta.json'
   if not meta.is_file():

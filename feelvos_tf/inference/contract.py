@@ -1,4 +1,4 @@
-"""What a graph of inference takes and returns, by name.
+"""Inputs and outputs of a graph of inference, by name.
 
 `VideoSegmenter` runs on any `Graph`: `graph.InferenceGraph` (a model), `views.Views` (several
 scales), `baselines.GlobalMatching`, and `exported_model.ExportedModel`, which is a `SavingGraph`.
@@ -28,7 +28,7 @@ def from_named(kind: type[_Fields], prefix: str, named: dict[str, tf.Tensor]) ->
 
 
 class State(NamedTuple):
-  """What is remembered between frames; its size depends on the frame's size only.
+  """The state between frames; its size depends on the frame's size only.
 
   Attributes:
     reference: `matching.ReferenceBank` of the reference frames.
@@ -64,7 +64,7 @@ class References(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-  """What a `VideoSegmenter` knows of its video; `VideoSegmenter.restore` goes on from it.
+  """All that a `VideoSegmenter` knows of its video; `VideoSegmenter.restore` goes on from it.
 
   Attributes:
     size: (height, width) of the frames.

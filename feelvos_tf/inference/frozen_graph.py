@@ -2,7 +2,7 @@
 
 Weights are folded while a function is traced (`feelvos_tf.deeplab.layers.folded_weights`): batch norm ends up
 inside the kernels, in the type the convolutions compute in. Where the graph is run at once, they
-stay tensors beside it (`trace`). For a graph that is saved they become constants (`freeze`), and
+stay tensors next to it (`trace`). For a graph that is saved they become constants (`freeze`), and
 atrous depthwise convolutions are made portable. `feelvos_tf.deeplab.layers` gives dilations to the
 convolution's kernel where oneDNN is there to honour them; other kernels refuse dilations or ignore
 them, and an exported graph may run anywhere. The way through space-to-batch runs everywhere and
@@ -155,7 +155,7 @@ def _call_portable(node):
 def portable_depthwise_conv2d(images, kernel, rate):
   """Atrous depthwise convolution, stride 1 and SAME, for kernels without dilations.
 
-  `tf.nn.depthwise_conv2d` does this, too, but has to know the number of channels.
+  `tf.nn.depthwise_conv2d` also does this, but has to know the number of channels.
 
   Args:
     images: [batch, height, width, channels]; no size has to be known.

@@ -194,7 +194,7 @@ class InferenceGraph(InferenceFunctions):
   def correct(self, embedding, labels, num_objects, references):
     """State after a frame whose mask is given in the middle of a video.
 
-    The frame is the previous frame of the next one, and it is matched globally beside the
+    The frame is the previous frame of the next one, and it is matched globally in addition to the
     reference frames before it: the distance to an object is the smallest one to any of them.
 
     Args:

@@ -97,7 +97,7 @@ def used_channels(reference, axes):
 
   The others add 0 * q to every score and may be left out of the product on both sides: not a bound
   but the same sum with fewer zeros. What they add to a distance is in the query's norm. Not for
-  training: a gradient flows into channels that happen to be constant, too.
+  training: a gradient also flows into channels that happen to be constant.
 
   Args:
     reference: operand made by `reference_operand`.

@@ -17,14 +17,14 @@ from feelvos_tf.model.options import FeelvosOptions
 
 # What the head receives from an input that is neutral (`FeelvosOptions.neutral_inputs`): what it is
 # told of an object that is nowhere. Distances: the value of an object without pixels to match, to
-# which the original pads as well. Previous prediction: `get_logits_with_matching` of the original
+# which the original also pads. Previous prediction: `get_logits_with_matching` of the original
 # starts from zeros where it knows nothing.
 NO_DISTANCE = 1.0
 NO_PREDICTION = 0.0
 
 
 class PreviousFrame(NamedTuple):
-  """What the head receives of the previous frame, all at stride 4.
+  """Inputs of the head from the previous frame, all at stride 4.
 
   Attributes:
     embedding: [h4, w4, embedding_dimension].
@@ -38,7 +38,7 @@ class PreviousFrame(NamedTuple):
 
 
 class Maps(NamedTuple):
-  """The head's inputs beside the features, each float32 [objects, h4, w4] in [0, 1], or None."""
+  """Inputs of the head in addition to the features, each float32 [objects, h4, w4] in [0, 1] or None."""
 
   global_distance: tf.Tensor | None
   previous_prediction: tf.Tensor | None

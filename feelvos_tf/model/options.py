@@ -15,7 +15,7 @@ NEUTRAL_INPUTS = ('global_distance', 'previous_prediction', 'local_distance')
 
 @dataclasses.dataclass(frozen=True)
 class FeelvosOptions(JsonOptions):
-  """What decides the network and its arithmetic; defaults are the published model's.
+  """Options of the network and its arithmetic; defaults are the published model's.
 
   Paper: arXiv 1902.09513, sections 3 and 4. The original's flag is named where there is one.
 
@@ -60,7 +60,7 @@ class FeelvosOptions(JsonOptions):
   # At inference, match with at most this many times as many reference pixels of an object (or of the
   # background) as the smallest object has, evenly spaced, but never with fewer than
   # FEWEST_REFERENCE_PIXELS for that; None takes all. The nearest of very many pixels is near
-  # whatever they show: beside 25,000 pixels of background an object of 140 is lost.
+  # whatever they show: next to 25,000 pixels of background an object of 140 is lost.
   max_reference_imbalance: float | None = None
   # Which reference pixels those are where not all are taken, at inference: 'even' takes them evenly
   # spaced in raster order, 'border' oftener near an object's border, see
@@ -82,7 +82,7 @@ class FeelvosOptions(JsonOptions):
   # are, like the original.
   internal_size: int | None = None
   internal_scale_limits: tuple[float, float] = (1.0, 2.0)
-  # Ablations at inference, of NEUTRAL_INPUTS: these inputs of the head tell nothing, for every
+  # Ablations at inference, of NEUTRAL_INPUTS: these inputs of the head are constant, for every
   # object and pixel the same. The head keeps its shape, so weights trained with them load. The
   # values are those of an object that is not there (`model.NO_DISTANCE`, `NO_PREDICTION`).
   neutral_inputs: tuple[str, ...] = ()

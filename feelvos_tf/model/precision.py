@@ -100,7 +100,7 @@ def resolve(precision: str) -> str:
 
 
 def device_name() -> str:
-  """What TensorFlow computes on: the GPUs' names, or the CPU's and how many cores it may use."""
+  """The devices TensorFlow computes on: names of GPUs, or the CPU's with its usable cores."""
   import tensorflow as tf
 
   gpus = [
@@ -114,7 +114,7 @@ def device_name() -> str:
 
 
 def cpu_info(name):
-  """A field of the first CPU in /proc/cpuinfo, as 'flags': str, '' where Linux tells none."""
+  """A field of the first CPU in /proc/cpuinfo, as 'flags': str, '' where Linux names none."""
   try:
     lines = pathlib.Path(_CPU_INFO).read_text(encoding='utf-8').splitlines()
   except OSError:

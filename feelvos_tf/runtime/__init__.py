@@ -1,1 +1,1 @@
-"""What every command shares: errors and exit codes, progress, background work, flags."""
+"""Shared by every command: errors and exit codes, progress, background work, flags."""

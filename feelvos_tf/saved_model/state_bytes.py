@@ -52,7 +52,7 @@ _LATER_OPTIONS = (
 
 
 class VideoState(NamedTuple):
-  """What is kept of a video.
+  """The state of a video between two calls.
 
   Attributes:
     size: int32 [2], height and width of the frames.

@@ -1,7 +1,7 @@
 """The files of an exported version: graph, warm-up requests, model.json, README; all or none.
 
 TensorFlow Serving loads `<name>/<number>/` as soon as it appears. So everything is written to a
-hidden folder beside it, flushed to the disk and renamed in one step.
+hidden folder next to it, flushed to the disk and renamed in one step.
 """
 
 import contextlib
@@ -138,7 +138,7 @@ def _specs(tensors):
 
 
 def readme(info):
-  """Text of the README beside the graph."""
+  """Text of the README next to the graph."""
   scores, chosen_for = info['scores'], info['precision_chosen_for']
   lines = [
     f'# {info["name"]}, version {info["version"]}',

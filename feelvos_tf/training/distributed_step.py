@@ -16,7 +16,7 @@ from feelvos_tf.training import step
 
 
 class StepOutcome(NamedTuple):
-  """What one step over all devices came to.
+  """The outcome of one step over all devices.
 
   Attributes:
     losses: float32 [videos].
@@ -88,7 +88,7 @@ class DistributedStep:
     return self.loss_scale is not None and bool(self.loss_scale.scale > loss_scale.MIN_SCALE)
 
   def checkpoint_items(self):
-    """What a checkpoint holds in addition to the weights: keyword arguments of tf.train.Checkpoint."""
+    """Contents of a checkpoint in addition to the weights: keyword arguments of tf.train.Checkpoint."""
     optional = {} if self.loss_scale is None else {'loss_scale': self.loss_scale}
     return {'step': self.step, 'optimizer': self._optimizer_state(), **optional}
 

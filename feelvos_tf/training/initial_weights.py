@@ -2,7 +2,7 @@
 
 Facts: `research/feelvos/utils/train_utils.py`, `get_model_init_fn`. Without
 `initialize_last_layer` ASPP, decoder and logits keep their random initial values, whatever the
-checkpoint holds; what else is missing from it (embedding and head, usually) does so, too.
+checkpoint holds; what else is missing from it (embedding and head, usually) also does.
 """
 
 import numpy as np

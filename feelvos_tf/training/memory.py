@@ -1,7 +1,7 @@
 """Whether a training step fits into memory: refuses before the system ends the process.
 
 On a CPU a step that is too large does not fail, it makes the system swap or kill the process. So
-its size is estimated beforehand. On a GPU the allocator tells, and the trainer passes it on.
+its size is estimated beforehand. On a GPU the allocator reports it, and the trainer passes it on.
 """
 
 import pathlib
@@ -55,7 +55,7 @@ def estimate(model_variant, pixels):
 
 
 def available_bytes(meminfo='/proc/meminfo', cgroup='/sys/fs/cgroup'):
-  """Bytes a process may still take, or None where the system does not tell."""
+  """Bytes a process may still take, or None where the system does not say."""
   limits = []
   try:
     for line in pathlib.Path(meminfo).read_text(encoding='utf-8').splitlines():

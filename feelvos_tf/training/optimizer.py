@@ -150,7 +150,7 @@ class MomentumOptimizer(tf.Module):
     return list(self._targets)
 
   def process(self, gradients):
-    """What becomes of gradients before the update: multiplied, then clipped one by one.
+    """Gradients as the update takes them: multiplied, then clipped one by one.
 
     Args:
       gradients: one tensor or None per variable, in the order of `targets`.

@@ -18,7 +18,7 @@ CLASSIFICATION_LOSSES = ('softmax_with_attention', 'triplet', 'softmax')
 
 @dataclasses.dataclass(frozen=True)
 class LossOptions:
-  """What is minimised; flags of the original have its names and defaults.
+  """Options of the loss; flags of the original have its names and defaults.
 
   Raises:
     ValueError: unknown `classification_loss`.
@@ -63,7 +63,7 @@ class LossOptions:
 
 @dataclasses.dataclass
 class VideoResult:
-  """What the model made of one video of a batch.
+  """Results of the model for one video of a batch.
 
   Attributes:
     loss: float32 scalar.

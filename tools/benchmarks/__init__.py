@@ -1,1 +1,1 @@
-"""What the benchmarks share: cases, timing, curves, figures, clients of a server."""
+"""Shared by the benchmarks: cases, timing, curves, figures, clients of a server."""

@@ -1,4 +1,4 @@
-"""What `tools.benchmark` can time: parts of a frame, whole frames, input and training.
+"""The cases that `tools.benchmark` can time: parts of a frame, whole frames, input and training.
 
 Flop counts are those of the problem (2 * multiply-adds; for local matching the pairs inside the
 windows and the image; for the head the shared part once), not of the implementation.

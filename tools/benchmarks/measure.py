@@ -1,4 +1,4 @@
-"""Times cases beside this machine's matmul peak, and says what the machine is."""
+"""Times cases next to this machine's matmul peak, and says what the machine is."""
 
 import dataclasses
 import functools
