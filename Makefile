@@ -2,6 +2,7 @@
 #   make demo    segments the bundled clip
 #   make test    runs the tests
 #   make lint    checks style, formatting and types
+#   make soak-server  runs a server with clients for a long time, two of them hostile
 #   make docs    builds the pages with the API reference into build/site
 #   make test-lowest  runs tests with the lowest versions of requirements, on Python 3.10
 #   make audit   asks for known vulnerabilities of the packages in .venv, writes build/sbom.json
@@ -24,7 +25,7 @@ CORE_TESTS = tests/deeplab tests/datasets tests/feelvos_tf/matching tests/feelvo
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow test-lowest lint docs audit clean
+.PHONY: demo test test-slow test-lowest lint docs audit soak-server clean
 
 demo: $(VENV)/.core-installed
 	$(BIN)/feelvos demo --output=$(DEMO_OUTPUT)
@@ -63,6 +64,11 @@ lint: $(VENV)/.lint-installed
 
 docs: $(VENV)/.docs-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Twenty minutes; SOAK_SECONDS=60 takes two.
+SOAK_SECONDS ?= 600
+soak-server: $(VENV)/.test-installed
+	$(BIN)/python -m tools.benchmark_serving --soak_seconds=$(SOAK_SECONDS) --clients=16 --hostile_clients=2
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-lowest-core $(DEMO_OUTPUT) build .pytest_cache .mypy_cache .ruff_cache

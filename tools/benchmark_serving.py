@@ -2,6 +2,7 @@
 
   python -m tools.benchmark_serving                      # overhead on a 480x854 clip
   python -m tools.benchmark_serving --soak_seconds=600   # 4 clients at once, memory, mixed-up masks
+  make soak-server   # 14 clients for ten minutes, then two hostile ones in addition
 
 The server is a process of its own on this machine (`feelvos serve`), the client is
 this one. Overhead: every frame is segmented in process, over HTTP and over a WebSocket, one after
@@ -49,6 +50,7 @@ class ServingBenchmarkOptions:
   model_dir: str | None = None  # exported model; None exports the default model
   soak_seconds: float = 600.0
   clients: int = 4
+  hostile_clients: int = 0  # of them
 
 
 class Stopwatch:
@@ -163,7 +165,7 @@ def format_row(row):
       f'{row["frames"]} frames, {len(row["errors"])} errors, {row["sessions_left"]:g} '
       f'sessions left; memory {row["memory_after_warmup_bytes"] / 2**20:.0f} MB after '
       f'warm-up, {row["memory_at_end_bytes"] / 2**20:.0f} MB at the end, peak '
-      f'{row["memory_peak_bytes"] / 2**20:.0f} MB'
+      f'{row["memory_peak_bytes"] / 2**20:.0f} MB' + format_hostile(row)
     )
   lines = [
     f'serving {row["height"]}x{row["width"]}, {row["frames"]} frames: '
@@ -187,6 +189,18 @@ def format_row(row):
   return '\n'.join(lines)
 
 
+def format_hostile(row):
+  """A line on the hostile clients of a soak; '' if there were none."""
+  if not row['hostile_clients']:
+    return ''
+  before, after = row.get('p99_seconds', np.nan), row.get('p99_seconds_with_hostile', np.nan)
+  return (
+    f'\n  {row["hostile_clients"]} hostile clients, {row["hostile_deeds"]} deeds: '
+    f'99 % of the frames of the others within {after:.2f} s, {before:.2f} s without them '
+    f'({after / before:.2f} times)'
+  )
+
+
 FLAGS = flags.FLAGS
 
 
@@ -206,6 +220,13 @@ def define_flags():
   )
   flags.DEFINE_float('soak_seconds', 0.0, 'Soak for so long instead of measuring overhead.', 0.0)
   flags.DEFINE_integer('clients', defaults.clients, 'Clients of the soak.', 1)
+  flags.DEFINE_integer(
+    'hostile_clients',
+    defaults.hostile_clients,
+    'How many of them are slow, vanish and send bombs; then the soak takes twice the time, and they '
+    'are there in its second half.',
+    0,
+  )
   flags.DEFINE_string('json', None, 'File to write the row to.')
 
 
@@ -220,7 +241,10 @@ def main():
     FLAGS.model_dir,
     FLAGS.soak_seconds,
     FLAGS.clients,
+    FLAGS.hostile_clients,
   )
+  if options.clients <= options.hostile_clients:
+    raise command_line.UsageError('--hostile_clients are some of --clients, not all.')
   row = soak_serving.soak(options) if options.soak_seconds else measure_overhead(options)
   print(format_row(row), flush=True)
   for error in row.get('errors', []):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import picture
 from feelvos_tf.tools.benchmarks import serving_clients
 from feelvos_tf.tools.benchmarks import soak_serving
+from feelvos_tf.tools.benchmarks.hostile_clients import bombs
 
 
 def test_a_wrong_mask_is_found():
@@ -25,6 +27,23 @@ def test_videos_of_the_soak_cannot_be_taken_for_each_other():
     assert len(one) == 4 and all(one & other == {0} for other in ids[:i])
 
 
+def test_bombs_are_refused():
+  frames, _, _ = soak_serving.soak_videos(1)[0]
+  pictures = {name: data for name, data, headers in bombs(frames[0]) if not headers}
+  for name, reason in (('scans', 'scans'), ('surplus', 'unpacks to'), ('pixels', 'pixels')):
+    with pytest.raises(ValueError, match=reason):
+      picture.inspect(pictures[name], 'frame', max_pixels=2**21)
+
+
+def test_times_of_frames_before_and_after_a_moment():
+  client = soak_serving.SoakClient('', None, ((), None, None), (), 0.0)
+  client.times = [(0.0, 1.0), (1.0, 3.0), (5.0, 4.0)]
+  found = soak_serving.frame_times([client], 5.0)
+  assert (found['p50_seconds'], found['p99_seconds_with_hostile']) == (2.0, 4.0)
+  assert 'p50_seconds_with_hostile' in found
+  assert 'p99_seconds_with_hostile' not in soak_serving.frame_times([client], 9.0)
+
+
 @pytest.mark.slow
 def test_a_short_run(run_main, tmp_path):
   export = run_main('feelvos_tf.export', f'--output_dir={tmp_path}', '--warmup_size=')
@@ -39,6 +58,13 @@ def test_a_short_run(run_main, tmp_path):
   )
   assert done.returncode == 0, done.stderr
   assert done.stdout.startswith('serving 32x48: ')
-  done = run_main('tools.benchmark_serving', f'--model_dir={tmp_path}', '--soak_seconds=3')
+  done = run_main(
+    'tools.benchmark_serving',
+    f'--model_dir={tmp_path}',
+    '--soak_seconds=5',
+    '--clients=3',
+    '--hostile_clients=1',
+  )
   assert done.returncode == 0, done.stderr
   assert ' 0 errors, 0 sessions left' in done.stdout
+  assert '1 hostile clients, ' in done.stdout

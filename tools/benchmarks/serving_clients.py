@@ -13,6 +13,7 @@ import numpy as np
 from websockets.sync import client as websockets
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.runtime import packaged_files
 
@@ -37,9 +38,7 @@ def jpeg(frame):
 
 def decoded(data):
   """The frame that a server sees of these bytes."""
-  import tensorflow as tf
-
-  return tf.io.decode_jpeg(data, channels=3).numpy()
+  return picture.pixels(picture.inspect(data, 'frame', max_pixels=2**24), 'frame')
 
 
 @contextlib.contextmanager

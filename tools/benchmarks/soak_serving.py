@@ -1,5 +1,6 @@
 """Several clients of a server at once for a long time: memory, lost and mixed-up sessions."""
 
+import contextlib
 import pathlib
 import re
 import threading
@@ -8,7 +9,8 @@ import time
 import httpx
 import numpy as np
 
-from feelvos_tf.model import default_model
+from feelvos_tf.serving import version_folders
+from feelvos_tf.tools.benchmarks.hostile_clients import HostileClient
 from feelvos_tf.tools.benchmarks.serving_clients import check_mask
 from feelvos_tf.tools.benchmarks.serving_clients import decoded
 from feelvos_tf.tools.benchmarks.serving_clients import demo_clip
@@ -23,7 +25,7 @@ class SoakClient(threading.Thread):
   """Opens a session, sends its video with a correction in the middle, closes it; again and again.
 
   Attributes:
-    sessions, frames: what was done. error: what ended it, or None.
+    sessions: what was done. times: (begin, seconds) of every frame. error: what ended it, or None.
   """
 
   def __init__(self, address, kind, video, expected, end):
@@ -31,7 +33,8 @@ class SoakClient(threading.Thread):
     self._address, self._kind, self._end = address, kind, end
     self._frames, self._mask, self._correction = video
     self._expected = expected
-    self.sessions = self.frames = 0
+    self.sessions = 0
+    self.times = []
     self.error = None
 
   def run(self):
@@ -41,8 +44,10 @@ class SoakClient(threading.Thread):
         for index, (frame, expected) in enumerate(zip(self._frames[1:], self._expected), 1):
           if index == len(self._frames) // 2:
             session.correct(self._frames[index - 1], self._correction)
-          check_mask(session.step(frame), expected)
-          self.frames += 1
+          begun = time.monotonic()
+          mask = session.step(frame)
+          self.times.append((begun, time.monotonic() - begun))
+          check_mask(mask, expected)
         session.close()
         self.sessions += 1
     except Exception as error:
@@ -75,6 +80,17 @@ def masks_in_process(segmenter, video):
   return found
 
 
+def expected_masks(model_dir, videos):
+  """`masks_in_process` of every video, by the version that the server will serve."""
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+  from feelvos_tf.saved_model.exported_model import ExportedModel
+
+  (model,) = version_folders.find_models(model_dir)
+  folders = version_folders.versions_in(model.folder)
+  segmenter = VideoSegmenter(ExportedModel(folders[max(folders)]))
+  return [masks_in_process(segmenter, video) for video in videos]
+
+
 def resident_bytes(process):
   """Memory of a process that is in RAM."""
   text = pathlib.Path(f'/proc/{process.pid}/status').read_text()
@@ -84,38 +100,74 @@ def resident_bytes(process):
 def soak(options):
   """Several clients at once for some time.
 
+  With hostile clients the time is doubled: in its second half they are there.
+
   Returns:
     dict of plain numbers, lists and strings.
   """
-  from feelvos_tf.inference.segmenter import VideoSegmenter
-  from feelvos_tf.model.weights import load_model
-
-  videos = soak_videos(options.clients)
-  segmenter = VideoSegmenter(load_model(default_model.model_path(None)))
-  expected = [masks_in_process(segmenter, video) for video in videos]
-  with exported(options.model_dir) as model_dir, served(model_dir) as (process, address, _):
-    end = time.monotonic() + options.soak_seconds
+  hostile = options.hostile_clients
+  videos = soak_videos(options.clients - hostile)
+  with contextlib.ExitStack() as stack:
+    model_dir = stack.enter_context(exported(options.model_dir))
+    expected = expected_masks(model_dir, videos)
+    process, address, _ = stack.enter_context(served(model_dir))
+    second_half = time.monotonic() + options.soak_seconds
+    end = second_half + (options.soak_seconds if hostile else 0.0)
     clients = [
-      SoakClient(address, (HttpSession, WebSocketSession)[i % 2], videos[i], expected[i], end)
-      for i in range(options.clients)
+      SoakClient(address, (HttpSession, WebSocketSession)[i % 2], video, masks, end)
+      for i, (video, masks) in enumerate(zip(videos, expected))
     ]
-    for client in clients:
-      client.start()
-    memory = []
-    while any(client.is_alive() for client in clients):
-      memory.append(resident_bytes(process))
-      time.sleep(min(2.0, options.soak_seconds / 50))
+    others = [
+      HostileClient(address, videos[0][0][0], videos[0][1], second_half, end)
+      for _ in range(hostile)
+    ]
+    memory = _run(clients + others, process, options.soak_seconds)
     left = httpx.get(f'http://{address}/metrics').text
-  warm = memory[len(memory) // 5 :]
-  fifth = max(1, len(warm) // 5)
+  surprises = [surprise for client in others for surprise in client.surprises]
   return dict(
     part='soak',
     seconds=options.soak_seconds,
     clients=options.clients,
+    hostile_clients=hostile,
+    hostile_deeds=sum(client.deeds for client in others),
     sessions=sum(client.sessions for client in clients),
-    frames=sum(client.frames for client in clients),
-    errors=[client.error for client in clients if client.error],
+    frames=sum(len(client.times) for client in clients),
+    errors=[client.error for client in clients if client.error] + surprises,
     sessions_left=float(re.search(r'^feelvos_sessions (\S+)$', left, re.M).group(1)),
+    **frame_times(clients, second_half),
+    **memory_figures(memory),
+  )
+
+
+def _run(clients, process, seconds):
+  """Starts threads and waits for them; the memory of the server meanwhile."""
+  for client in clients:
+    client.start()
+  memory = []
+  while any(client.is_alive() for client in clients):
+    memory.append(resident_bytes(process))
+    time.sleep(min(2.0, seconds / 50))
+  return memory
+
+
+def frame_times(clients, second_half):
+  """Median and 99th percentile of the seconds of a frame, before and after a moment."""
+  found = {}
+  times = np.array([pair for client in clients for pair in client.times])
+  late = times[:, 0] >= second_half
+  for name, chosen in (('', times[~late, 1]), ('_with_hostile', times[late, 1])):
+    if len(chosen):
+      found[f'p50_seconds{name}'], found[f'p99_seconds{name}'] = map(
+        float, np.percentile(chosen, (50, 99))
+      )
+  return found
+
+
+def memory_figures(memory):
+  """What the server took, once a fifth of the time is over."""
+  warm = memory[len(memory) // 5 :]
+  fifth = max(1, len(warm) // 5)
+  return dict(
     memory_after_warmup_bytes=float(np.median(warm[:fifth])),
     memory_at_end_bytes=float(np.median(warm[-fifth:])),
     memory_peak_bytes=max(memory),
