@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 import contextlib
+import errno
+import fcntl
 import os
 import pathlib
 
@@ -29,6 +31,33 @@ def appearing(path) -> Iterator[pathlib.Path]:
       os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder) -> Iterator[None]:
+  """Holds a folder for the `with` block; the kernel lets go of it when the process ends.
+
+  Args:
+    folder: is made if it does not exist.
+
+  Raises:
+    ValueError: another process holds it.
+    OSError: it cannot be made.
+  """
+  os.makedirs(folder, exist_ok=True)
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    try:
+      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      if error.errno == errno.EWOULDBLOCK:
+        raise ValueError(
+          f'{folder}: another run is writing there; wait for its end or choose another output folder'
+        ) from None
+      # Some network disks lock files only. Then nothing is locked.
+    yield
+  finally:
+    os.close(descriptor)
 
 
 @contextlib.contextmanager

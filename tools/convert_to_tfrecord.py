@@ -26,6 +26,7 @@ import pathlib
 
 from absl import flags
 
+from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.sources.davis import davis_sources
 from feelvos_tf.datasets.sources.folder import folder_sources
 from feelvos_tf.datasets.sources.static_images import static_image_sources
@@ -157,10 +158,8 @@ def main():
     allow_void=FLAGS.allow_void,
   )
   shards = conversion.plan(sources, options, settings)
-  if FLAGS.runner:
-    entry = _convert_with_beam(shards)
-  else:
-    entry = _convert_here(shards)
+  with whole_file.locked(FLAGS.output_dir):
+    entry = _convert_with_beam(shards) if FLAGS.runner else _convert_here(shards)
   for item in entry['skipped']:
     print(f'skipped: {item["reason"]}')
   manifest = pathlib.Path(FLAGS.output_dir) / shards_lib.MANIFEST

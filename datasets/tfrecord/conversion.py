@@ -154,10 +154,12 @@ def convert(
 def pending(shards: list[Shard]) -> list[Shard]:
   """Prepares the output folder; returns the shards that still have to be written.
 
-  A shard from which videos were skipped is written again, since they may have been mended.
+  A shard from which videos were skipped is written again, since they may have been mended. A note
+  next to each says that this conversion writes it, so that a file of another origin is told apart.
 
   Raises:
-    ValueError: the folder holds another conversion of this split.
+    ValueError: the folder holds another conversion of this split, or a file that no conversion of
+      it wrote has the name of a shard.
   """
   options, folder = shards[0].options, pathlib.Path(shards[0].options.output_dir)
   folder.mkdir(parents=True, exist_ok=True)
@@ -183,7 +185,17 @@ def pending(shards: list[Shard]) -> list[Shard]:
       stale.unlink()
   if entry:
     done = {s: n or _note_from_manifest(entry, s) for s, n in done.items()}
-  return [s for s, note in done.items() if not _is_complete(s, note)]
+  todo = [s for s, note in done.items() if not _is_complete(s, note)]
+  foreign = [s for s in todo if done[s] is None and os.path.lexists(s.path)]
+  if foreign:
+    raise ValueError(
+      f'{foreign[0].path}: a file that no conversion of this data wrote lies where a shard has to go; '
+      'move it away or choose another output folder'
+    )
+  for shard in todo:
+    if done[shard] is None:
+      _write_json(shard.note_path, {'fingerprint': shard.fingerprint})
+  return todo
 
 
 def convert_shard(shard: Shard, on_video=lambda frames, name: None) -> dict:
@@ -240,10 +252,9 @@ def finish(shards: list[Shard]) -> dict:
     if note and 'error' in note:
       shard.note_path.unlink()
       raise BadVideo(note['error'])
-  if not all(notes):
-    raise ValueError(
-      f'{folder}: {sum(not n for n in notes)} shards are not written; run the conversion again'
-    )
+  missing = sum(not (note and 'shard' in note) for note in notes)
+  if missing:
+    raise ValueError(f'{folder}: {missing} shards are not written; run the conversion again')
   videos = [v for n in notes for v in n['videos']]
   skipped = [v for n in notes for v in n['skipped']]
   if not videos:
@@ -347,7 +358,7 @@ def _is_complete(shard, note):
   return bool(
     note
     and not note.get('skipped')
-    and 'error' not in note
+    and 'shard' in note
     and shard.path.is_file()
     and shard.path.stat().st_size == note['shard']['bytes']
     and shards_lib.file_sha256(shard.path) == note['shard']['sha256']

@@ -56,3 +56,14 @@ def test_a_full_disk_is_named(tmp_path):
     raise OSError(errno.ENOSPC, 'No space left on device')
   assert error.value.filename == str(tmp_path / 'a.txt')
   assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_held_by_one(tmp_path):
+  with (
+    whole_file.locked(tmp_path / 'new'),
+    pytest.raises(ValueError, match='new: another run is writing there'),
+    whole_file.locked(tmp_path / 'new'),
+  ):
+    pass
+  with whole_file.locked(tmp_path / 'new'):
+    assert not list((tmp_path / 'new').iterdir())

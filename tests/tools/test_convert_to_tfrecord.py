@@ -161,6 +161,18 @@ def test_another_conversion_in_the_folder_is_refused(data_dir, tmp_path):
   assert contents(tmp_path / 'out') == before
 
 
+def test_a_shard_of_another_origin_is_not_replaced(data_dir, tmp_path):
+  """The original's converter writes shards of these names, and no manifest."""
+  path = tmp_path / 'out' / 'train-00001-of-00002.tfrecord'
+  path.parent.mkdir()
+  path.write_bytes(b'of another program')
+  with pytest.raises(
+    ValueError, match='00001-of-00002.tfrecord: a file that no conversion of this'
+  ):
+    convert(data_dir, tmp_path / 'out')
+  assert contents(tmp_path / 'out') == {path.name: b'of another program'}
+
+
 def _wrong_size(video):
   cv2.imwrite(str(video / 'frames' / '001.jpg'), np.zeros((20, 32, 3), np.uint8))
 
@@ -319,11 +331,11 @@ def test_killed_run_ends_with_the_same_bytes(tmp_path):
     stderr=subprocess.DEVNULL,
   )
   deadline = time.monotonic() + 120
-  while not list(out.glob('.*.done.json')) and time.monotonic() < deadline:
+  while not list(out.glob('*.tfrecord')) and time.monotonic() < deadline:
     time.sleep(0.02)
   process.send_signal(signal.SIGKILL)
   process.wait()
-  done = len(list(out.glob('.*.done.json')))
+  done = len(list(out.glob('*.tfrecord')))
   assert 0 < done < 8 and not (out / 'manifest.json').exists()
   again = run(*flags, f'--output_dir={out}')
   assert again.returncode == 0 and 'of 8 shards are done already' in again.stdout
