@@ -17,18 +17,22 @@ _NEAREST = 3  # embeddings that a pixel is compared with are averaged over this 
 _MOST_SAMPLES = 600  # pixels of the object or the background that are compared with
 _ROUNDS = 3
 _CLEAR = 0.2  # probabilities below this, and above 1 - this, are fixed
+_UNCLEAR = 0.6  # probability of all that may be the object, where only colours are known
 _CORE = 9  # pixels, width of the margin within which nothing is fixed as object
 _LEAST = 1 / 50  # of a box: an object that has less of it was not found
 _REACH = 1 / 8  # of the longer side: how far around what it found an object without a box may go
 
 
-def masks_of(frame: np.ndarray, hints: Sequence[drawn.Hints], embedding: np.ndarray) -> np.ndarray:
+def masks_of(
+  frame: np.ndarray, hints: Sequence[drawn.Hints], embedding: np.ndarray | None = None
+) -> np.ndarray:
   """Draws the masks of several objects; later ones over earlier ones.
 
   Args:
     frame: uint8 [height, width, 3], RGB.
     hints: what was drawn of each object.
-    embedding: float32 [h4, w4, channels] of the frame, see `drawer`.
+    embedding: float32 [h4, w4, channels] of the frame, see `drawer`; None: colours
+      decide alone.
 
   Returns:
     uint8 [height, width], object ids.
@@ -61,8 +65,10 @@ def drawer(segmenter) -> Callable:
 
 def _refined(frame, hints, embedding):
   """bool [height, width] of one object."""
-  size = embedding.shape[:2]
   box = hints.box if hints.box is not None else np.ones(frame.shape[:2], bool)
+  if embedding is None:
+    return _grab_cut(frame, np.where(box, _UNCLEAR, 0.0), hints, box)
+  size = embedding.shape[:2]
   inside = _share(box, size) > 0.5
   marks, others = _share(hints.inside, size) > 0.25, _share(hints.outside, size) > 0.25
   if hints.inside.any() and not marks.any():  # A single small point.

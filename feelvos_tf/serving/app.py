@@ -11,6 +11,7 @@ from starlette.middleware import body_limit
 from starlette.middleware import cors
 from starlette.requests import ClientDisconnect
 
+from feelvos_tf.serving import draw_route
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import middleware
 from feelvos_tf.serving import overlay_routes
@@ -72,6 +73,7 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
   for router in (
     session_routes.build_router(services),
     overlay_routes.build_router(services),
+    draw_route.build_router(services),
     rest_routes.build_router(services),
     platform_routes.build_router(services, rest_routes.predict_text),
     page_routes.build_metrics_router(services),

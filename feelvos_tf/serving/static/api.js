@@ -58,6 +58,11 @@ export class Api {
     return {mask: await response.blob(), confidence};
   }
 
+  /** Mask PNG of a box or polygon (`kind`, its numbers as `text`) on a frame. */
+  async draw(frame, kind, text) {
+    return (await this.request('POST', 'v1/draw', form({frame, [kind]: text}))).blob();
+  }
+
   /** Closes a session, also while the page is being left. Errors do not matter any more. */
   closeSession(id) {
     return this.request('DELETE', `v1/sessions/${id}`, undefined, {keepalive: true})

@@ -1,21 +1,25 @@
 /** Paints with a pointer or with keys. */
 
+import {ShapeInput} from './shape_input.js';
+
 const KEY_STEP = 1 / 3; // Of the brush's size, for an arrow key.
 const SIZES = {min: 1, max: 120};
 
-/** What the hand holds: tool ('brush', 'eraser', 'fill'), size in pixels of the frame. */
+/** What the hand holds: tool ('brush', 'eraser', 'fill', 'box', 'polygon'), size in pixels. */
 export class BrushInput {
   /**
    * @param {FrameView} view
    * @param {object} actions
    *   mayPaint(): whether painting is allowed now; says why if not.
    *   editor(): the MaskEditor. objectId(): the id to paint.
+   *   drawn(shape): a box or polygon is whole: {kind, points}.
    *   painted(): a step of the history was made. toolChanged(): tool or size changed.
    *   key(event): other keys; returns whether it knew the key.
    *   say(text): tells a screen reader.
    */
   constructor(view, actions) {
-    Object.assign(this, {view, actions, tool: 'brush', size: 24, place: null, down: false});
+    Object.assign(this, {view, actions, tool: 'brush', size: 24, place: null, down: false,
+      shape: new ShapeInput(view)});
     const {surface} = view;
     surface.addEventListener('pointerdown', (event) => this.pointerDown(event));
     surface.addEventListener('pointermove', (event) => this.pointerMove(event));
@@ -28,7 +32,13 @@ export class BrushInput {
     surface.addEventListener('blur', () => { this.lift(); this.hide(); });
   }
 
+  /** Whether the tool sets corners. */
+  get isShape() {
+    return this.tool === 'box' || this.tool === 'polygon';
+  }
+
   set(changes) {
+    if (changes.tool) this.shape.clear();
     Object.assign(this, changes);
     this.size = Math.min(SIZES.max, Math.max(SIZES.min, Math.round(this.size)));
     this.showCursor();
@@ -51,6 +61,13 @@ export class BrushInput {
       this.fill(id);
       return;
     }
+    if (this.isShape) {
+      this.corner();
+      if (this.tool === 'polygon' || !this.shape.open) return;
+      this.view.surface.setPointerCapture(event.pointerId);
+      this.down = 'box';
+      return;
+    }
     this.view.surface.setPointerCapture(event.pointerId);
     this.down = 'pointer';
     this.actions.editor().begin(id, this.size, this.place.x, this.place.y);
@@ -61,6 +78,7 @@ export class BrushInput {
     if (!event.isPrimary) return;
     if (this.down === 'key') return;
     this.place = this.view.place(event);
+    this.shape.show(this.place);
     if (this.down === 'pointer') {
       const points = event.getCoalescedEvents?.() ?? [];
       for (const point of points.length ? points : [event]) {
@@ -72,14 +90,31 @@ export class BrushInput {
   }
 
   pointerUp(event) {
+    if (event.isPrimary && this.down === 'box') {
+      this.down = false;
+      this.place = this.view.place(event);
+      this.corner();
+      return;
+    }
     if (!event.isPrimary || this.down !== 'pointer') return;
     this.lift();
     if (event.pointerType !== 'mouse') this.hide();
   }
 
+  /** Sets a corner of a box or polygon where the hand is. */
+  corner() {
+    const shape = this.shape.add(this.tool, this.place);
+    this.showCursor();
+    if (shape) this.actions.drawn(shape);
+  }
+
   /** Ends a stroke. */
   lift() {
-    if (!this.down) return;
+    if (this.down === 'box') this.shape.clear();
+    if (!this.down || this.down === 'box') {
+      this.down = false;
+      return;
+    }
     this.down = false;
     this.actions.editor().end();
     this.showCursor();
@@ -88,7 +123,12 @@ export class BrushInput {
 
   /** Takes a stroke back: two fingers zoom, or Escape. */
   cancel() {
-    if (!this.down) return;
+    const drawing = this.down === 'box' || this.shape.open;
+    this.shape.clear();
+    if (!this.down || drawing) {
+      this.down = false;
+      return;
+    }
     this.down = false;
     this.actions.editor().cancel();
     this.hide();
@@ -111,7 +151,7 @@ export class BrushInput {
   }
 
   showCursor() {
-    const size = this.tool === 'fill' ? 1 : this.size;
+    const size = this.tool === 'fill' || this.isShape ? 1 : this.size;
     if (this.place) this.view.showCursor(this.place, size, this.down === 'key');
   }
 
@@ -130,7 +170,8 @@ export class BrushInput {
     const commands = {
       ' ': () => this.dab(), Enter: () => this.togglePen(), Escape: () => this.cancelByKey(),
       b: () => this.set({tool: 'brush'}), e: () => this.set({tool: 'eraser'}),
-      f: () => this.set({tool: 'fill'}), '[': () => this.set({size: this.size - this.sizeStep()}),
+      f: () => this.set({tool: 'fill'}), x: () => this.set({tool: 'box'}),
+      p: () => this.set({tool: 'polygon'}), '[': () => this.set({size: this.size - this.sizeStep()}),
       ']': () => this.set({size: this.size + this.sizeStep()}),
       '+': () => this.view.zoomBy(1), '=': () => this.view.zoomBy(1),
       '-': () => this.view.zoomBy(-1)};
@@ -151,6 +192,7 @@ export class BrushInput {
     const clamp = (value, most) => Math.min(most, Math.max(0, value));
     this.place = {x: clamp(x + byX, width), y: clamp(y + byY, height)};
     if (this.down === 'key') this.actions.editor().strokeTo(this.place.x, this.place.y);
+    this.shape.show(this.place);
     this.showCursor();
     this.view.cursor.scrollIntoView({block: 'nearest', inline: 'nearest'});
   }
@@ -161,6 +203,8 @@ export class BrushInput {
     const {x, y} = this.place;
     if (this.tool === 'fill') {
       this.fill(this.paintId());
+    } else if (this.isShape) {
+      this.corner();
     } else {
       this.actions.editor().begin(this.paintId(), this.size, x, y);
       this.actions.editor().end();
@@ -174,7 +218,10 @@ export class BrushInput {
     if (this.down) {
       this.lift();
       this.actions.say('Brush lifted.');
-    } else if (this.tool === 'fill') {
+    } else if (this.tool === 'polygon' && this.shape.open) {
+      const shape = this.shape.close();
+      if (shape) this.actions.drawn(shape);
+    } else if (this.tool === 'fill' || this.isShape) {
       this.dab();
     } else if (this.actions.mayPaint()) {
       this.place ??= {x: this.view.width / 2, y: this.view.height / 2};

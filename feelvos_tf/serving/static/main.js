@@ -8,8 +8,10 @@ import {FrameView} from './frame_view.js';
 import {hideError, say, showError} from './notices.js';
 import {ObjectsPanel} from './objects_panel.js';
 import {acceptDrops, openFiles} from './opening.js';
+import {decodeIds} from './png.js';
 import {RunPanel} from './run_panel.js';
 import {ServerPanel} from './server_panel.js';
+import {shapeText} from './shape_input.js';
 import {Timeline} from './timeline.js';
 import {openVideo} from './video_frames.js';
 import {Workspace} from './workspace.js';
@@ -44,6 +46,7 @@ const brush = new BrushInput(view, {
   editor: () => workspace.editor,
   objectId: () => objects.selected,
   painted: () => workspace.keep(),
+  drawn: (shape) => takeShape(shape).catch(showError),
   toolChanged: showTool,
   key: shortcut,
   say,
@@ -94,6 +97,18 @@ function mayPaint() {
     say(reason);
   }
   return workspace.mayPaint;
+}
+
+/** Gives the selected object what the server makes of a box or a polygon. */
+async function takeShape(shape) {
+  const {clip, index, editor, view: {picture}} = workspace;
+  const id = objects.selected;
+  const frame = await new Promise((done) => { picture.canvas.toBlob(done, 'image/jpeg', 0.95); });
+  const {ids} = await decodeIds(await api.draw(frame, shape.kind, shapeText(shape)));
+  if (clip !== workspace.clip || index !== workspace.index || !mayPaint()) return;
+  editor.give(id, ids);
+  await workspace.keep();
+  say(`Object ${id} is marked.`);
 }
 
 function changeIds(from, to) {

@@ -111,6 +111,11 @@ export class MaskEditor {
     this.finish(before);
   }
 
+  /** Gives `id` to the pixels where `where` (one value a pixel) is not 0; can be undone. */
+  give(id, where) {
+    this.replace(this.ids.map((old, i) => (where[i] ? id : old)));
+  }
+
   /** Gives the pixels of one id to another id (0: background). */
   rename(from, to) {
     this.replace(this.ids.map((id) => (id === from ? to : id)));

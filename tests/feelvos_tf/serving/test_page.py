@@ -322,6 +322,30 @@ def test_keyboard_alone(page, frame_files):
   )
 
 
+def test_box_and_polygon(page, frame_files, tmp_path):
+  """A box goes to the server, a polygon comes back as it is; both can be undone, with keys also."""
+  path = tmp_path / 'disc.png'
+  image = np.random.default_rng(1).integers(60, 90, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+  cv2.circle(image, (60, 48), 20, (220, 200, 40), -1)
+  path.write_bytes(png(image))
+  page.open(path)
+  ids = lambda: np.array(page.ids())
+  page.click('[name="tool"][value="box"]')
+  page.mouse((36, 24), (70, 60), (84, 72))
+  page.wait("return !document.getElementById('undo').disabled")
+  disc = cv2.circle(np.zeros((HEIGHT, WIDTH), np.uint8), (60, 48), 20, 1, -1)
+  assert np.count_nonzero(ids() != disc) < 150
+  page.click('#undo')
+  assert not ids().any()
+  page.driver.execute_script("document.getElementById('surface').focus()")
+  page.find('#surface').send_keys('p')
+  for place in ((100, 20), (140, 20), (140, 60), (100, 60), (100, 20)):
+    page.mouse(place)
+  page.wait("return !document.getElementById('undo').disabled")
+  assert 1500 <= np.count_nonzero(ids()) <= 1700 and (ids()[22:58, 102:138] == 1).all()
+  assert page.find('#shape').get_attribute('hidden') is not None
+
+
 def test_phone(page, frame_files):
   metrics = {'width': 360, 'height': 740, 'deviceScaleFactor': 2, 'mobile': True}
   page.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', metrics)

@@ -1,0 +1,110 @@
+"""The adapters of CVAT and Label Studio, called as these call them, on a server's sessions."""
+
+import base64
+import importlib.util
+import json
+import pathlib
+import types
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from .conftest import png
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[3] / 'examples'
+
+
+def load(path):
+  spec = importlib.util.spec_from_file_location(path.parent.name, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+@pytest.fixture(scope='module')
+def frames():
+  images = []
+  for i in range(3):
+    image = np.random.default_rng(1).integers(60, 90, (48, 64, 3), dtype=np.uint8)
+    images.append(cv2.circle(image, (24 + i, 22), 12, (220, 200, 40), -1))
+  return images
+
+
+@pytest.fixture
+def client(server):
+  with httpx.Client(base_url=server.url, timeout=60) as client:
+    yield client
+
+
+def test_cvat_tracker(client, frames):
+  """A rectangle and a polygon; states are JSON, as CVAT keeps them; an expired session begins anew."""
+  adapter = load(EXAMPLES / 'cvat' / 'main.py')
+  context = types.SimpleNamespace(user_data=types.SimpleNamespace(), Response=dict)
+  adapter.init_context(context)
+  context.user_data.tracker = adapter.Tracker(client)
+
+  def call(frame, shapes, states):
+    body = {'image': base64.b64encode(png(frame)).decode(), 'shapes': shapes, 'states': states}
+    reply = adapter.handler(context, types.SimpleNamespace(body=json.loads(json.dumps(body))))
+    assert reply['status_code'] == 200 and reply['content_type'] == 'application/json'
+    return json.loads(reply['body'])
+
+  shapes = [[10.0, 8.0, 38.0, 36.0], [10.0, 8.0, 38.0, 8.0, 38.0, 36.0, 10.0, 36.0]]
+  first = call(frames[0], shapes, [])
+  assert first['shapes'] == shapes and all(state['session_id'] for state in first['states'])
+  second = call(frames[1], first['shapes'], first['states'])
+  rectangle, polygon = second['shapes']
+  assert (
+    len(rectangle) == 4 and rectangle[0] < rectangle[2] <= 64 and rectangle[1] < rectangle[3] <= 48
+  )
+  assert len(polygon) >= 6 and len(polygon) % 2 == 0
+  client.delete(f'/v1/sessions/{second["states"][0]["session_id"]}')
+  third = call(frames[2], second['shapes'], second['states'])
+  assert third['states'][0] != second['states'][0] and third['states'][1] == second['states'][1]
+  for state in third['states']:
+    client.delete(f'/v1/sessions/{state["session_id"]}')
+
+
+def test_label_studio_backend(client, frames, tmp_path, monkeypatch):
+  from fastapi.testclient import TestClient
+
+  backend = load(EXAMPLES / 'label_studio' / 'app.py')
+  backend.app.state.server = client
+  monkeypatch.setenv('FEELVOS_VIDEOS', str(tmp_path))
+  writer = cv2.VideoWriter(
+    str(tmp_path / 'clip.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48)
+  )
+  for frame in frames:
+    writer.write(np.ascontiguousarray(frame[..., ::-1]))
+  writer.release()
+  box = {'frame': 1, 'x': 15.0, 'y': 16.0, 'width': 45.0, 'height': 58.0, 'enabled': True}
+  region = {
+    'id': 'a1',
+    'type': 'videorectangle',
+    'from_name': 'box',
+    'to_name': 'video',
+    'value': {'framesCount': 3, 'duration': 0.3, 'sequence': [box], 'labels': ['ball']},
+  }
+  config = '<View><Labels name="l" toName="video"/><Video name="video" value="$film"/></View>'
+  body = {
+    'tasks': [{'id': 1, 'data': {'film': '/data/local-files/?d=films/clip.avi'}}],
+    'label_config': config,
+    'params': {'context': {'result': [region]}},
+  }
+  with TestClient(backend.app) as studio:
+    assert studio.get('/health').json()['status'] == 'UP'
+    assert studio.post('/setup', json={'project': '1.1'}).json() == {
+      'model_version': backend.VERSION
+    }
+    assert studio.post('/webhook', json={}).status_code == 201
+    assert studio.post('/predict', json={**body, 'params': {}}).json() == {'results': []}
+    (prediction,) = studio.post('/predict', json=body).json()['results']
+    (found,) = prediction['result']
+    assert found['id'] == 'a1' and found['value']['labels'] == ['ball']
+    assert [key['frame'] for key in found['value']['sequence']] == [1, 2, 3]
+    assert found['value']['sequence'][0] == box
+    assert all(0 <= key['x'] <= 100 and 'time' in key for key in found['value']['sequence'][1:])
+    body['tasks'][0]['data']['film'] = 'other.mp4'
+    assert studio.post('/predict', json=body).status_code == 404
