@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 
 SERVER = os.environ.get('FEELVOS_SERVER', 'http://feelvos:8501')
+MODEL = os.environ.get('FEELVOS_MODEL', '')  # Of a server with several.
 TOKEN = os.environ.get('FEELVOS_TOKEN', '')
 FINEST = 1.5  # pixels by which an answered polygon may leave the mask's outline
 
@@ -21,9 +22,9 @@ FINEST = 1.5  # pixels by which an answered polygon may leave the mask's outline
 class Tracker:
   """Follows shapes over images; all it remembers is in the states that CVAT keeps."""
 
-  def __init__(self, server: httpx.Client):
-    """Takes a client whose base address is the server's."""
-    self._server = server
+  def __init__(self, server: httpx.Client, model: str = ''):
+    """Takes a client whose base address is the server's, and which of its models; '' for the only one."""
+    self._server, self._model = server, {'model': model} if model else {}
 
   def track(self, image: bytes, shape: list[float], state: dict | None) -> tuple[list, dict]:
     """Returns (the shape on this image, the state for the next one).
@@ -47,9 +48,8 @@ class Tracker:
   def _begin(self, image, shape):
     mask = _checked(self._server.post('/v1/draw', files={'frame': image}, data=drawing(shape)))
     files = {'frame': image, 'mask': mask.content}
-    return {
-      'session_id': _checked(self._server.post('/v1/sessions', files=files)).json()['session_id']
-    }
+    reply = self._server.post('/v1/sessions', files=files, data=self._model)
+    return {'session_id': _checked(reply).json()['session_id']}
 
 
 def drawing(shape: list[float]) -> dict[str, str]:
@@ -94,7 +94,9 @@ def _checked(reply):
 def init_context(context):
   """Called by nuclio once."""
   headers = {'Authorization': f'Bearer {TOKEN}'} if TOKEN else {}
-  context.user_data.tracker = Tracker(httpx.Client(base_url=SERVER, headers=headers, timeout=120))
+  context.user_data.tracker = Tracker(
+    httpx.Client(base_url=SERVER, headers=headers, timeout=120), MODEL
+  )
 
 
 def handler(context, event):

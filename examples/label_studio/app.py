@@ -22,6 +22,7 @@ from feelvos_tf.datasets.sources import folder
 
 VERSION = 'feelvos-sessions'
 MOST_FRAMES = int(os.environ.get('FEELVOS_FRAMES', '120'))  # after the drawn one, in one answer
+MODEL = os.environ.get('FEELVOS_MODEL', '')  # Of a server with several.
 app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 app.state.server = None  # httpx.Client; tests set it.
 
@@ -102,7 +103,8 @@ def _begin(picture, box, size):
   data = {'box': ','.join(f'{max(0, value):g}' for value in numbers)}
   mask = _checked(server().post('/v1/draw', files={'frame': picture}, data=data)).content
   files = {'frame': picture, 'mask': mask}
-  return _checked(server().post('/v1/sessions', files=files)).json()['session_id']
+  data = {'model': MODEL} if MODEL else {}
+  return _checked(server().post('/v1/sessions', files=files, data=data)).json()['session_id']
 
 
 def _keyframe(ids, index, fps, last):

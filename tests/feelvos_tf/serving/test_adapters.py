@@ -43,7 +43,7 @@ def test_cvat_tracker(client, frames):
   adapter = load(EXAMPLES / 'cvat' / 'main.py')
   context = types.SimpleNamespace(user_data=types.SimpleNamespace(), Response=dict)
   adapter.init_context(context)
-  context.user_data.tracker = adapter.Tracker(client)
+  context.user_data.tracker = adapter.Tracker(client, 'small')
 
   def call(frame, shapes, states):
     body = {'image': base64.b64encode(png(frame)).decode(), 'shapes': shapes, 'states': states}
@@ -72,6 +72,7 @@ def test_label_studio_backend(client, frames, tmp_path, monkeypatch):
 
   backend = load(EXAMPLES / 'label_studio' / 'app.py')
   backend.app.state.server = client
+  monkeypatch.setattr(backend, 'MODEL', 'small')
   monkeypatch.setenv('FEELVOS_VIDEOS', str(tmp_path))
   writer = cv2.VideoWriter(
     str(tmp_path / 'clip.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48)
