@@ -13,6 +13,7 @@ from feelvos_tf.datasets.result_files.target import objects
 from feelvos_tf.datasets.result_files.target import Target
 
 _DEFAULT_FPS = 24.0
+_BT709 = 1  # FFmpeg's number of the colours of HD video
 
 
 class Objects:
@@ -104,6 +105,9 @@ class _AlphaFilm:
     self._stream = self._container.add_stream(self.codec, rate=rate, options=dict(self.options))
     self._stream.height, self._stream.width = (side + side % 2 for side in size)
     self._stream.pix_fmt = self.pixels
+    context = self._stream.codec_context
+    # Untagged, players guess the matrix by the size.
+    context.colorspace = context.color_primaries = context.color_trc = _BT709
 
   def close(self):
     """See `Writer`."""
