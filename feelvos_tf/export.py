@@ -12,6 +12,7 @@ import re
 from absl import flags
 from absl import logging
 
+from feelvos_tf.inference import speed
 from feelvos_tf.model import default_model
 from feelvos_tf.model.precision import choose
 from feelvos_tf.model.precision import wanted
@@ -36,8 +37,18 @@ def define_flags():
     'untrained weights. For measuring time; the masks mean nothing.',
   )
   flags.DEFINE_string('output_dir', None, 'Folder of models; <name>/<version>/ appears in it.')
-  flags.DEFINE_string('name', 'feelvos', 'Name of the model.')
+  flags.DEFINE_string(
+    'name', None, 'Name of the model. Default: feelvos; with --speed=fast feelvos-fast.'
+  )
   flags.DEFINE_integer('version', 1, 'Version number; servers take the highest.', lower_bound=1)
+  flags.DEFINE_enum(
+    'speed',
+    speed.DEFAULT_SPEED,
+    list(speed.SPEEDS),
+    'fast: smaller frames and fewer pixels of the first frame to match with; balanced: as the '
+    'weights file says. Masks have the size of the frames. best shows frames several times, which '
+    'an exported model cannot do.',
+  )
   flags.DEFINE_enum(
     'precision',
     None,
@@ -80,8 +91,9 @@ def main():
   choice = _precision()
   model, notes = _load(choice.name)
   signatures, info = build(
-    model, FLAGS.name, FLAGS.version, choice.name, FLAGS.jit_compile, notes, choice.reason
+    model, _name(), FLAGS.version, choice.name, FLAGS.jit_compile, notes, choice.reason, FLAGS.speed
   )
+  print(version_folder.made_for(info))
   version_folder.write_version(folder, signatures, info, warmup_size)
   print(f'{folder}: {", ".join(signatures)}')
 
@@ -94,6 +106,7 @@ def build(
   jit_compile=False,
   notes=None,
   precision_reason='',
+  speed=speed.DEFAULT_SPEED,
 ):
   """Builds what `saved_model.version_folder.write_version` writes.
 
@@ -103,6 +116,7 @@ def build(
     jit_compile: bool, see the flag.
     notes: notes of the weights file.
     precision_reason: why the precision was chosen for this machine, '' if it was asked for.
+    speed: preset that the model's options are made for, for the description.
 
   Returns:
     (dict of signature name to concrete function, description dict).
@@ -112,7 +126,7 @@ def build(
 
   signatures = signatures_lib.Signatures(model, jit_compile).build()
   return signatures, version_folder.describe(
-    name, version, precision, jit_compile, model, signatures, notes, precision_reason
+    name, version, precision, jit_compile, model, signatures, notes, precision_reason, speed
   )
 
 
@@ -122,9 +136,13 @@ def _check_flags():
     raise command_line.UsageError('--output_dir is missing.')
   if FLAGS.model and FLAGS.seeded_model:
     raise command_line.UsageError('--model and --seeded_model exclude each other.')
-  if not re.fullmatch(r'[A-Za-z0-9][\w.-]*', FLAGS.name):
+  try:
+    speed.exported_options(FLAGS.speed)
+  except ValueError as error:
+    raise command_line.UsageError(f'--{error}') from None
+  if not re.fullmatch(r'[A-Za-z0-9][\w.-]*', _name()):
     raise command_line.UsageError(
-      f'--name is {FLAGS.name!r}; expected letters, digits, ".", "_" and "-".'
+      f'--name is {_name()!r}; expected letters, digits, ".", "_" and "-".'
     )
   size = None
   if FLAGS.warmup_size:
@@ -134,7 +152,14 @@ def _check_flags():
       raise command_line.UsageError(
         f'--warmup_size is {FLAGS.warmup_size!r}; expected HEIGHTxWIDTH, for example 480x854.'
       )
-  return pathlib.Path(FLAGS.output_dir) / FLAGS.name / str(FLAGS.version), size
+  return pathlib.Path(FLAGS.output_dir) / _name() / str(FLAGS.version), size
+
+
+def _name():
+  """Name of the model: the flag, or one that says the preset."""
+  if FLAGS.name is not None:
+    return FLAGS.name
+  return 'feelvos' if FLAGS.speed == speed.DEFAULT_SPEED else f'feelvos-{FLAGS.speed}'
 
 
 def _precision():
@@ -149,11 +174,12 @@ def _load(precision):
   from feelvos_tf.deeplab import weights_file
   from feelvos_tf.model import weights
 
+  changes = speed.exported_options(FLAGS.speed)
   if not FLAGS.seeded_model:
     path = default_model.model_path(FLAGS.model)
-    model = with_precision(precision, lambda: weights.load_model(path))
+    model = with_precision(precision, lambda: weights.load_model(path, **changes))
     return model, weights_file.read_metadata(path).get('notes')
-  model = with_precision(precision, lambda: weights.seeded_model(FLAGS.seeded_model))
+  model = with_precision(precision, lambda: weights.seeded_model(FLAGS.seeded_model, **changes))
   print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
   return model, {'weights': 'seeded, untrained; the masks mean nothing'}
 

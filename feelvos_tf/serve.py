@@ -9,7 +9,6 @@ listens on 127.0.0.1, port 8501 for HTTP and 8500 for gRPC. docs/serving.md desc
 import dataclasses
 import importlib
 import ipaddress
-import json
 import logging as logging_of_python
 import os
 import pathlib
@@ -19,6 +18,7 @@ from absl import flags
 from absl import logging
 
 from feelvos_tf.datasets import data_warning
+from feelvos_tf.inference import speed
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 from feelvos_tf.serving import options as options_lib
@@ -107,6 +107,13 @@ def define_flags():
     None,
     'File with the bearer token that requests have to bring; '
     f'default: the environment variable {TOKEN_VARIABLE}, or no token.',
+  )
+  flags.DEFINE_enum(
+    'speed',
+    speed.DEFAULT_SPEED,
+    list(speed.SPEEDS),
+    'Where several models are served: sessions that name neither a model nor a speed get the one '
+    'that was exported with this --speed.',
   )
   flags.DEFINE_float('grace_seconds', 30.0, 'Time that running requests get after SIGTERM.', 0.0)
   flags.DEFINE_bool(
@@ -204,11 +211,9 @@ def precision_notes(models):
 
 def _precision_of(folder):
   """Precision of an exported version; None if it does not say."""
-  try:
-    info = json.loads((pathlib.Path(folder) / 'model.json').read_text(encoding='utf-8'))
-    return info.get('precision')
-  except (OSError, ValueError, AttributeError):
-    return None
+  from feelvos_tf.saved_model import version_folder
+
+  return version_folder.read_description(folder).get('precision')
 
 
 def read_options():
@@ -228,6 +233,7 @@ def read_options():
       'enable_model_warmup',
       'tracing',
       'model_config_file_poll_wait_seconds',
+      'speed',
       *_TEXTS,
       *_NUMBERS,
       *_NUMBERS_FROM_ZERO,

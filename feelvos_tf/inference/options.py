@@ -52,6 +52,11 @@ class SegmenterOptions:
         'expected every scale once.'
       )
 
+  @property
+  def shows_once(self) -> bool:
+    """Whether every frame is shown to the network once: one scale, not mirrored."""
+    return self.image_pyramid == (1.0,) and not self.flip
+
 
 def pixels_shown(size: tuple[int, int], options: SegmenterOptions) -> float:
   """Pixels of a frame of a size that the network sees, all scales and mirrorings together."""

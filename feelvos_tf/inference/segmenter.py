@@ -108,7 +108,7 @@ class VideoSegmenter:
     options = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
     self._graph = graph_lib.InferenceGraph(model) if isinstance(model, Feelvos) else model
     self._shown_to = self._graph
-    if options.flip or options.image_pyramid != (1.0,):
+    if not options.shows_once:
       self._shown_to = views.Views(self._graph, options.image_pyramid, merge_method, flip)
     limit = max_internal_size or _largest_side(self._graph)
     self.options = dataclasses.replace(options, max_internal_size=limit)

@@ -66,6 +66,26 @@ def model_overrides(speed: str = DEFAULT_SPEED) -> dict[str, object]:
   return dict(_preset(speed).model)
 
 
+def exported_options(speed: str = DEFAULT_SPEED) -> dict[str, object]:
+  """Fields of `FeelvosOptions` with which an exported model segments as a preset does.
+
+  Raises:
+    ValueError: there is no such preset, or it shows a frame several times, which an exported model
+      cannot do.
+  """
+  preset = _preset(speed)
+  options = preset.segmenter
+  if not options.shows_once:
+    those = [name for name in SPEEDS if SPEEDS[name].segmenter.shows_once]
+    raise ValueError(
+      f'speed is {speed!r}, which shows every frame several times; an exported model shows it once. '
+      f'Expected one of {", ".join(those)}.'
+    )
+  if options.max_internal_size is None:
+    return dict(preset.model)
+  return {**dict(preset.model), 'largest_side': options.max_internal_size}
+
+
 def _preset(speed):
   if speed not in SPEEDS:
     raise ValueError(f'speed is {speed!r}; expected one of {", ".join(SPEEDS)}.')

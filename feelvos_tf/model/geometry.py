@@ -49,10 +49,12 @@ class FrameGeometry:
     Args:
       frame: size of the frames.
       options: the model's.
-      max_internal_size: longer side in pixels at which frames are segmented; for ints only.
+      max_internal_size: longer side in pixels at which frames are segmented; None: the option
+        `largest_side`.
     """
-    internal = frame_size.at_most(frame, max_internal_size)
-    working = frame_size.at_most(_working_size(internal, options), max_internal_size)
+    longest = options.largest_side if max_internal_size is None else max_internal_size
+    internal = _at_most(frame, longest)
+    working = _at_most(_working_size(internal, options), longest)
     return cls(frame, internal, working, *_network_sizes(working, options))
 
   def shrink_frame(self, frame: np.ndarray) -> np.ndarray:
@@ -73,13 +75,22 @@ class FrameGeometry:
     return FrameGeometry(size, size, size, *_network_sizes(size, options))
 
 
+def _at_most(size, longest):
+  """`frame_size.at_most` of ints or a tensor."""
+  if longest is None or not tf.is_tensor(size):
+    return frame_size.at_most(size, longest)
+  # Floats of Python have 64 bits: both have to round to one size.
+  scale = tf.minimum(longest / tf.cast(tf.reduce_max(size), tf.float64), 1.0)
+  return tf.cast(tf.maximum(tf.round(tf.cast(size, tf.float64) * scale), 1.0), tf.int32)
+
+
 def _working_size(size, options):
   """`size` with the shorter side of `FeelvosOptions.internal_size`, as far as its limits allow."""
   if options.internal_size is None:
     return size
   least, greatest = options.internal_scale_limits
   if tf.is_tensor(size):
-    sides = tf.cast(size, tf.float64)  # Like floats of Python: both have to round to one size.
+    sides = tf.cast(size, tf.float64)  # As in `_at_most`.
     scale = options.internal_size / tf.maximum(tf.reduce_min(sides), 1.0)
     scale = tf.minimum(tf.maximum(scale, least), greatest)
     return tf.cast(tf.maximum(tf.round(sides * scale), 1.0), tf.int32)

@@ -17,6 +17,7 @@ from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import to_named
 from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import PreviousFrame
+from feelvos_tf.saved_model import area_in_graph
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import state_bytes as state_bytes_lib
 from feelvos_tf.saved_model import track_batch
@@ -62,7 +63,11 @@ class Signatures:
     self._state_spec = tf.nest.map_structure(
       lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), state
     )
-    self._extract = frozen_graph.freeze(self._functions.trace_extract, [frame], jit_compile)
+    # Frames that are taken as they are have no other size.
+    sizes = [tf.TensorSpec([2], tf.int32)] if model.options.resizes_frames else []
+    self._network = frozen_graph.freeze(
+      lambda *given: self._functions.trace_extract(*given), [frame, *sizes], jit_compile
+    )
     self._step = frozen_graph.freeze(
       self._functions.trace_step,
       [features, embedding, self._state_spec, count, tf.TensorSpec([2], tf.int32)],
@@ -174,7 +179,9 @@ class Signatures:
     with tf.control_dependencies(_check_labels(image, labels, num_objects)):
       labels = tf.identity(labels)
     _, embedding = self._extract(image)
-    state = self._functions.trace_initialize(embedding, labels, num_objects)
+    state = self._functions.trace_initialize(
+      embedding, self._shrink_labels(labels, num_objects), num_objects
+    )
     return _state_tensors(state)
 
   def correct(self, image, labels, num_objects, **references):
@@ -197,7 +204,9 @@ class Signatures:
     with tf.control_dependencies(checks):
       labels = tf.identity(labels)
     _, embedding = self._extract(image)
-    state = self._functions.trace_correct(embedding, labels, num_objects, references)
+    state = self._functions.trace_correct(
+      embedding, self._shrink_labels(labels, num_objects), num_objects, references
+    )
     return _state_tensors(state)
 
   def save_state(self, size, object_ids, palette_bytes, **tensors):
@@ -282,8 +291,26 @@ class Signatures:
   def _trace_semantic(self, frame):
     return self._model.deeplab(tf.cast(frame[tf.newaxis], tf.float32))['logits'][0]
 
+  def _extract(self, frame):
+    """Features and embedding of a frame; one beyond `largest_side` is scaled down to it."""
+    sizes = self._sizes(tf.shape(frame)[:2])
+    if self._model.options.largest_side is not None:
+      frame = area_in_graph.shrink_frame(frame, sizes.internal)
+    return self._network(frame, *([sizes.network] if self._model.options.resizes_frames else []))
+
+  def _shrink_labels(self, labels, num_objects):
+    """Labels of a frame at the size that `_extract` scales it to."""
+    if self._model.options.largest_side is None:
+      return labels
+    size = self._sizes(tf.shape(labels)).internal
+    smaller = lambda: geometry.shrink_object_labels(labels, num_objects, size)
+    return tf.cond(tf.reduce_all(tf.equal(tf.shape(labels), size)), lambda: labels, smaller)
+
+  def _sizes(self, size):
+    return geometry.FrameGeometry.of(size, self._model.options)
+
   def _stride_4_size(self, size):
-    return geometry.FrameGeometry.of(size, self._model.options).stride_4
+    return self._sizes(size).stride_4
 
   def _start(self, image_bytes, mask_bytes):
     """`_Video` after its first frame."""
@@ -297,7 +324,7 @@ class Signatures:
     object_ids = tf.cast(tf.where(channel > 0)[:, 0], tf.uint8)
     count = tf.size(object_ids)
     _, embedding = self._extract(frame)
-    state = self._functions.trace_initialize(embedding, labels, count)
+    state = self._functions.trace_initialize(embedding, self._shrink_labels(labels, count), count)
     kept = state_bytes_lib.VideoState(
       size,
       object_ids,

@@ -91,7 +91,9 @@ def _flush(path):
     os.close(descriptor)
 
 
-def describe(name, version, precision, jit_compile, model, signatures, notes, precision_reason=''):
+def describe(
+  name, version, precision, jit_compile, model, signatures, notes, precision_reason='', speed=None
+):
   """What a client or an operator wants to know of an exported model, as a JSON-ready dict."""
   notes = dict(notes or {})
   return {
@@ -99,6 +101,7 @@ def describe(name, version, precision, jit_compile, model, signatures, notes, pr
     'version': version,
     'precision': precision,
     'precision_chosen_for': _chosen_for(precision_reason),
+    'speed': speed,
     'jit_compile': jit_compile,
     'options': model.options.to_dict(),
     'ids': {'background': 0, 'smallest': 1, 'largest': LARGEST_ID, 'most_objects': LARGEST_ID},
@@ -123,6 +126,29 @@ def _chosen_for(reason):
     return None
   processor = precision_lib.cpu_info('model name') or platform.processor() or platform.machine()
   return {'processor': processor, 'cores': os.cpu_count(), 'reason': reason}
+
+
+def made_for(info):
+  """A sentence on the size of frames and the pixels to match with that a model is made for."""
+  options = info['options']
+  side, limit = options['largest_side'], options['max_reference_pixels_per_object']
+  size = (
+    f'longer than {side} pixels are segmented at {side}' if side else 'are segmented as they are'
+  )
+  pixels = f'at most {limit:,} pixels' if limit else 'all pixels'
+  return (
+    f'Made for the speed {info["speed"]}: frames {size}, masks have the size of the frames; matches '
+    f'with {pixels} of each object of the first frame.'
+  )
+
+
+def read_description(folder):
+  """The dict of a version folder's model.json; an empty one if there is none."""
+  try:
+    info = json.loads((pathlib.Path(folder) / 'model.json').read_text(encoding='utf-8'))
+  except (OSError, ValueError):
+    return {}
+  return info if isinstance(info, dict) else {}
 
 
 def _inputs(function):
@@ -150,6 +176,7 @@ def readme(info):
     f'{info["options"]["model"]["output_stride"]}; computes in {info["precision"]}'
     + (', features compiled with XLA' if info['jit_compile'] else '')
     + (f', chosen for {chosen_for["processor"]}: {chosen_for["reason"]}.' if chosen_for else '.'),
+    f'- {made_for(info)}',
     f'- Licence of the weights: {info["licence"] or "not stated by the weights file"}.',
     f'- Scores: {json.dumps(scores) if scores else "none stated by the weights file"}.',
     f'- Object ids: 1 to {LARGEST_ID}, gaps allowed; 0 is background. Frames of up to '

@@ -9,6 +9,7 @@ import time
 import grpc
 
 from feelvos_tf.saved_model import exported_model
+from feelvos_tf.saved_model import version_folder
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import version_folders
 from feelvos_tf.serving import warmup
@@ -27,11 +28,13 @@ class Version:
     error: str, why it could not be loaded; '' otherwise.
     model: `ExportedModel`; None unless it is loaded.
     tries: how often loading was tried.
+    speed: preset of `inference.speed` that it was exported for; None if it does not say.
   """
 
   def __init__(self, name, number, folder, tries=0):
     self.name, self.number, self.folder = name, number, folder
     self.state, self.error, self.model = LOADING, '', None
+    self.speed = version_folder.read_description(folder).get('speed')
     self.leases, self.tries = 0, tries + 1
     self.next_try = 0.0
     # Of its files before the last try, and when they were last looked at.
@@ -121,6 +124,37 @@ class ModelStore:
     with self._lock:
       found = {name: self._available(name) for name in sorted(self._versions)}
     return {name: [version.number for version in those] for name, those in found.items() if those}
+
+  def speeds(self):
+    """dict of model name to the preset its newest version was exported for; None: not stated."""
+    with self._lock:
+      newest = {name: self._available(name)[:1] for name in sorted(self._versions)}
+    return {name: versions[0].speed for name, versions in newest.items() if versions}
+
+  def choose(self, speed, default_speed):
+    """Name of the model for a request that names none.
+
+    Args:
+      speed: preset it asks for, or None. default_speed: preset to take where there are several.
+
+    Raises:
+      RequestError: no model, or more than one, is the right one.
+    """
+    speeds = self.speeds()
+    names = [name for name in speeds if speeds[name] == speed] if speed else list(speeds)
+    if not names:
+      known = sorted({s for s in speeds.values() if s})
+      raise errors.invalid(
+        f'speed: no model of this server was exported for {speed}; its models were exported for '
+        f'{", ".join(known) or "no speed that they name"}.'
+      )
+    if len(names) > 1:
+      names = [name for name in names if speeds[name] == default_speed]
+    if len(names) != 1:
+      raise errors.invalid(
+        f'this server has the models {", ".join(speeds)}; say which with the field model.'
+      )
+    return names[0]
 
   def status(self, name, number=None):
     """Versions of a model, newest first.

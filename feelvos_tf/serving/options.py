@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from feelvos_tf.inference.speed import DEFAULT_SPEED
+from feelvos_tf.inference.speed import SPEEDS
 from feelvos_tf.serving import access
 
 
@@ -60,6 +62,8 @@ class ServingOptions:
   load_retry_interval_micros: int = 60_000_000
   # Replay the warm-up requests of an export before it is used. Flag of TensorFlow Serving.
   enable_model_warmup: bool = True
+  # Of several models, sessions that name neither a model nor a speed get the one exported for this.
+  speed: str = DEFAULT_SPEED
   # Frames of one stream that are taken before the answer of the first.
   stream_queue: int = 4
   # A further path for the metrics; '' has none.
@@ -96,6 +100,8 @@ class ServingOptions:
     for name in ('idle_seconds', 'header_seconds', 'body_seconds', 'file_system_poll_wait_seconds'):
       if not getattr(self, name) > 0:
         raise ValueError(f'{name} is {getattr(self, name)}; expected more than 0.')
+    if self.speed not in SPEEDS:
+      raise ValueError(f'speed is {self.speed!r}; expected one of {", ".join(SPEEDS)}.')
     access.AccessCheck(self.host, self.allowed_hosts, self.allowed_origins)
     if self.max_objects > 255:
       raise ValueError(f'max_objects is {self.max_objects}; a mask holds 255 at most.')

@@ -32,6 +32,7 @@ def build_open_router(services):
   @router.api_route('/v1/limits', methods=_READ)
   async def limits():
     """What the server takes and what it has."""
+    speeds = services.models.speeds()
     return {
       'max_pixels': options.max_pixels,
       'max_objects': options.max_objects,
@@ -39,7 +40,8 @@ def build_open_router(services):
       'max_sessions': options.max_sessions,
       'idle_seconds': options.idle_seconds,
       'models': [
-        {'name': name, 'versions': numbers} for name, numbers in services.models.served().items()
+        {'name': name, 'versions': numbers, 'speed': speeds.get(name)}
+        for name, numbers in services.models.served().items()
       ],
       'needs_token': services.token.needed,
     }

@@ -14,12 +14,12 @@ _MOST_PARTS = 8
 def build_router(services):
   """The routes below /v1/sessions; `services` is the server's `Services`."""
   router = fastapi.APIRouter(prefix='/v1/sessions')
-  _add_life(router, services.sessions, services.models)
+  _add_life(router, services.sessions, services.models, services.options.speed)
   _add_frames(router, services.sessions)
   return router
 
 
-def _add_life(router, store, models):
+def _add_life(router, store, models, speed):
   """Opening, looking at, saving and closing sessions."""
 
   @router.post('', status_code=201)
@@ -28,7 +28,7 @@ def _add_life(router, store, models):
     async with request.form(
       max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
     ) as form:
-      name, number = _model_of(form, models)
+      name, number = _model_of(form, models, speed)
       if 'state' in form:
         if 'frame' in form or 'mask' in form:
           raise errors.invalid('give either state, or frame and mask.')
@@ -99,16 +99,11 @@ def _add_frames(router, store):
       return await store.correct(session, *given, remove, call)
 
 
-def _model_of(form, models):
-  """(name, version or None) that a form asks for; the only model if it names none."""
-  name = form.get('model')
+def _model_of(form, models, default_speed):
+  """(name, version or None) that a form asks for, see `ModelStore.choose`."""
+  name, speed = form.get('model'), form.get('speed')
   if name is None:
-    names = list(models.names())
-    if len(names) != 1:
-      raise errors.invalid(
-        f'this server has the models {", ".join(names)}; say which with the field model.'
-      )
-    name = names[0]
+    name = models.choose(speed, default_speed)
   if not isinstance(name, str):
     raise errors.invalid('model: a file given, expected a name.')
   return name, _number(form, 'version')

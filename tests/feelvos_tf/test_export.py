@@ -21,6 +21,7 @@ from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.inference import contradiction
 from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.inference import speed
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import precision as precision_lib
 from feelvos_tf.model.default_model import DEFAULT_MODEL
@@ -180,9 +181,19 @@ def test_resuming_in_chunks_equals_one_go(signatures, encoded, expected):
   assert len(packed.numpy()) < positions * (2 * 2 * 16 + 2) + 1000
 
 
-def test_a_frame_grid_is_the_segmenters(tmp_path, encoded, video):
+@pytest.mark.parametrize(
+  'options, stride_4',
+  [
+    ({'frame_grid': 16}, (25, 41)),  # Of 97x161; 90x160 has 23x40.
+    ({'frame_grid': 16, 'largest_side': 100}, (13, 25)),  # Of 56x100, put on the grid.
+    ({'largest_side': 80}, (12, 20)),  # Of 45x80.
+  ],
+)
+def test_other_sizes_than_the_frames_are_the_segmenters(
+  tmp_path, encoded, video, options, stride_4
+):
   """Frames of another size than the network's: whole, in chunks, and with a state as tensors."""
-  model = small_model(frame_grid=16)
+  model = small_model(**options)
   signatures = tf.saved_model.load(str(write(model, tmp_path / '1'))).signatures
   images, mask = encoded[0][:4], encoded[1]
   graph = graph_lib.InferenceGraph(model)
@@ -194,7 +205,7 @@ def test_a_frame_grid_is_the_segmenters(tmp_path, encoded, video):
   labels = tf.constant(np.searchsorted(IDS, video[1]).astype(np.int32))
   three = tf.constant(3)
   state = signatures['initialize'](image=tf.constant(video[0][0]), labels=labels, num_objects=three)
-  assert state['previous_labels'].shape == (25, 41)  # Of 97x161; 90x160 has 23x40.
+  assert state['previous_labels'].shape == stride_4
   result = signatures['step'](image=tf.constant(video[0][1]), num_objects=three, **state)
   assert np.mean(IDS[result['labels']] == expected[1]) >= 0.9999
   signatures['correct'](
@@ -378,7 +389,9 @@ def test_model_json_and_readme_describe_the_model(exported, model):
     'image_bytes': {'dtype': 'string', 'shape': [None]},
     'mask_bytes': {'dtype': 'string', 'shape': []},
   }
+  assert info['speed'] == 'balanced'
   text = (exported / 'README.md').read_text()
+  assert 'Made for the speed balanced: frames are segmented as they are,' in text
   assert all(f'`{name}`' in text for name in info['signatures'])
 
 
@@ -460,11 +473,15 @@ def test_the_command_exports(run_main, copying_weights, tmp_path, video, encoded
     f'--output_dir={tmp_path}',
     '--name=copying',
     '--version=3',
+    '--speed=fast',
     '--warmup_size=33x49',
   )
   assert done.returncode == 0, done.stderr
   path = tmp_path / 'copying' / '3'
   assert str(path) in done.stdout
+  assert 'Made for the speed fast: frames longer than ' in done.stdout
+  info = json.loads((path / 'model.json').read_text())
+  assert {**info['options'], **speed.exported_options('fast')} == info['options']
   assert [p.name for p in path.parent.iterdir()] == ['3']
   track = tf.saved_model.load(str(path)).signatures['serving_default']
   result = track(image_bytes=encoded[0][:2], mask_bytes=encoded[1])
@@ -486,6 +503,7 @@ def test_the_command_exports(run_main, copying_weights, tmp_path, video, encoded
   [
     (2, '--output_dir is missing', []),
     (2, "--name is '../x'", ['--output_dir=x', '--name=../x']),
+    (2, "--speed is 'best', which shows every frame", ['--output_dir=x', '--speed=best']),
     (2, "--warmup_size is '9'", ['--output_dir=x', '--warmup_size=9']),
     (2, 'exclude each other', ['--output_dir=x', '--model=a', '--seeded_model=b']),
     (2, 'precision', ['--output_dir=x', '--precision=int8']),

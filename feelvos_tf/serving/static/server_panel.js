@@ -19,10 +19,11 @@ export class ServerPanel {
   async load() {
     this.limits = {...DEFAULTS, ...await this.api.limits()};
     const {models, max_pixels: pixels, max_objects: objects, idle_seconds: idle} = this.limits;
-    const choices = models.flatMap(({name, versions}) =>
-      versions.map((version) => ({name, version})).sort((a, b) => b.version - a.version));
-    this.model.replaceChildren(...choices.map(({name, version}) =>
-      new Option(`${name}, version ${version}`, JSON.stringify({model: name, version}))));
+    const choices = models.flatMap(({name, versions, speed}) => versions.map((version) =>
+      ({name, version, speed})).sort((a, b) => b.version - a.version));
+    this.model.replaceChildren(...choices.map(({name, version, speed}) =>
+      new Option(`${name}, version ${version}${speed ? ` (${speed})` : ''}`,
+        JSON.stringify({model: name, version}))));
     document.getElementById('model-row').hidden = choices.length < 2;
     const names = choices.map(({name, version}) => `${name} ${version}`).join(', ');
     this.facts.textContent = `Model: ${names || 'none'}. Frames up to ${pixels.toLocaleString()} ` +

@@ -37,6 +37,15 @@ def test_an_unknown_speed_is_refused():
       function('slow')
 
 
+def test_an_exported_model_takes_the_size_of_a_preset_as_its_own():
+  assert speed.exported_options('balanced') == {}
+  fast = speed.exported_options('fast')
+  assert fast['largest_side'] == speed.segmenter_options('fast').max_internal_size
+  assert fast['max_reference_pixels_per_object'] == 1024
+  with pytest.raises(ValueError, match="speed is 'best'.* Expected one of fast, balanced"):
+    speed.exported_options('best')
+
+
 @pytest.mark.parametrize(
   'given, expected',
   [

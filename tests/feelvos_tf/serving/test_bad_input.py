@@ -106,7 +106,7 @@ def test_what_opens_no_session(client, goes_on, frame, files, message):
 @pytest.mark.parametrize(
   'data, status, message',
   [
-    ({}, 400, 'this server has the models half, small; say which'),
+    ({'speed': 'fast'}, 400, 'speed: no model of this server was exported for fast; its'),
     ({'model': 'nobody'}, 404, 'Servable not found for request: Latest(nobody)'),
     ({'model': 'small', 'version': '7'}, 404, 'Servable not found for request: Specific(small, 7)'),
     ({'model': 'small', 'version': 'x'}, 400, 'version: expected a number'),

@@ -1,5 +1,6 @@
 """Versions: found, replaced without dropping who uses them, reported when broken."""
 
+import json
 import shutil
 
 import pytest
@@ -56,6 +57,22 @@ def test_a_new_version_takes_over_and_the_old_one_stays_for_its_users(store, add
   assert two.version.model is not None and states(store)[1] == 'UNLOADING'
   two.release()
   assert two.version.model is None and states(store) == {2: 'AVAILABLE', 1: 'END'}
+
+
+def test_a_request_without_a_model_gets_the_one_of_its_speed(half, tmp_path):
+  for name, speed in (('a', 'fast'), ('b', 'balanced'), ('c', None)):
+    folder = shutil.copytree(half, tmp_path / name / '1')
+    if speed:
+      (folder / 'model.json').write_text(json.dumps({'speed': speed}))
+  store = model_store.ModelStore(tmp_path)
+  store.load()
+  assert store.speeds() == {'a': 'fast', 'b': 'balanced', 'c': None}
+  assert [store.choose(None, 'balanced'), store.choose(None, 'fast')] == ['b', 'a']
+  assert store.choose('fast', 'balanced') == 'a'
+  with pytest.raises(errors.RequestError, match='exported for best; .* for balanced, fast'):
+    store.choose('best', 'balanced')
+  with pytest.raises(errors.RequestError, match='has the models a, b, c; say which'):
+    store.choose(None, 'best')
 
 
 def test_an_old_version_without_users_is_unloaded_at_once(store, add):
