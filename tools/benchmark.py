@@ -3,6 +3,8 @@
   python -m tools.benchmark --parts=global,local --precision=float32,bfloat16 --json=out.json
   python -m tools.benchmark --parts=end_to_end,end_to_end_io --model_variant=xception_65
   python -m tools.benchmark --parts=input,train_step
+  python -m tools.benchmark --parts=end_to_end --speed=fast,balanced --precision=auto \\
+      --size=480x854,1080x1920,2160x3840 --nobaseline
   python -m tools.benchmark --parts=serving
   python -m tools.benchmark --parts= --curves=objects,pixels,length --plots_dir=plots
 
@@ -25,6 +27,7 @@ from absl import flags
 
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.deeplab.options import MODEL_VARIANTS
+from feelvos_tf.inference import speed
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
@@ -65,6 +68,12 @@ def define_flags():
     None,
     'Whole frames with a longer side of more pixels are seen at this many; default: as they are.',
     lower_bound=1,
+  )
+  flags.DEFINE_list(
+    'speed',
+    [],
+    'end_to_end: whole frames of the default model with these presets of --speed of feelvos '
+    f'segment ({", ".join(speed.SPEEDS)}), instead of a seeded model without one.',
   )
   flags.DEFINE_integer('crop', 257, 'input, train_step: side of a sample.', lower_bound=33)
   flags.DEFINE_integer('batch', 3, 'input, train_step: samples in a batch.', lower_bound=1)
@@ -179,6 +188,9 @@ def _jobs():
     parts = check_choices([part for part in FLAGS.parts if part], (*PARTS, SERVING), 'parts')
     check_choices(FLAGS.curves, CURVES, 'curves')
     check_choices(FLAGS.model_variant, MODEL_VARIANTS, 'model_variant')
+    check_choices(FLAGS.speed, speed.SPEEDS, 'speed')
+    if FLAGS.speed and set(parts) - {'end_to_end'}:
+      raise ValueError('--speed: a preset is of whole frames; give --parts=end_to_end with it')
     check_choices(FLAGS.precision, ('auto', 'float32', 'bfloat16'), 'precision')
     counts, sizes = [int(text) for text in FLAGS.objects], _sizes()
     if min(counts) < 2 and set(parts) - {'global', 'local', 'head', 'backbone', SERVING}:
@@ -190,13 +202,14 @@ def _jobs():
   except ValueError as error:
     raise command_line.UsageError(error) from error
   return [
-    (part, _values(variant, precision, count, size))
+    (part, dict(_values(variant, precision, count, size), speed=preset))
     for part in parts
     if part != SERVING
     for variant in FLAGS.model_variant
     for size in sizes
     for count in counts
     for precision in FLAGS.precision
+    for preset in FLAGS.speed or [None]
   ]
 
 

@@ -90,6 +90,7 @@ def test_a_curve_is_a_picture(tmp_path):
       "--parts: 'locl' is not known; choose from backbone, global, local, head, "
       'end_to_end, end_to_end_io, input, train_step, serving',
     ),
+    ('--speed=fast', '--speed: a preset is of whole frames; give --parts=end_to_end with it'),
     ('--size=480', "--size: '480' is no size; give HEIGHTxWIDTH, like 480x854"),
   ],
 )
@@ -109,6 +110,11 @@ def test_auto_is_the_precision_that_it_stands_for(monkeypatch):
   assert benchmark._benchmark_options({'precision': 'auto'}).precision == 'bfloat16'
   monkeypatch.undo()
   assert benchmark._benchmark_options({'precision': 'float32'}).precision == 'float32'
+
+
+def test_a_preset_is_of_the_default_model():
+  row = benchmark.measure('end_to_end', dict(SMALL, objects=2, speed='fast'))
+  assert row['seconds'] > 0 and 'times_faster' not in row and ' fast ' in measure.format_row(row)
 
 
 def test_whole_frames_are_seen_at_the_largest_side():

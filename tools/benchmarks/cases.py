@@ -20,6 +20,7 @@ from feelvos_tf.datasets.samples import triplets
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources import synthetic
 from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.inference import speed
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.matching import global_matching
 from feelvos_tf.matching import local_matching
@@ -57,6 +58,7 @@ class BenchmarkOptions:
   # Pixels of an object on the first frame that ours matches with, at most; None: all.
   max_reference_pixels_per_object: int | None = None
   largest_side: int | None = None  # of whole frames, see `FeelvosOptions.largest_side`
+  speed: str | None = None  # preset of whole frames of the default model; None: a seeded model
   crop: int = 257  # side of a training sample in pixels
   batch: int = 3  # samples of a training step
 
@@ -249,6 +251,10 @@ def head_case(options):
 def end_to_end_case(options):
   """`VideoSegmenter.step`: frame in memory to mask in memory."""
   first, frame, mask = make_video(options)
+  if options.speed:
+    segmenter = _segmenter_of_preset(options.speed, options.precision)
+    segmenter.start(first, mask)
+    return Case(lambda: segmenter.step(frame))
   segmenter = VideoSegmenter(inference_graph(options))
   segmenter.start(first, mask)
   baseline = None
@@ -262,6 +268,13 @@ def end_to_end_case(options):
     baseline = lambda: original.step(frame)
   flop = sum(count(options) for count in (backbone_flop, global_flop, local_flop, head_flop))
   return Case(lambda: segmenter.step(frame), baseline, flop)
+
+
+@functools.lru_cache(maxsize=1)
+def _segmenter_of_preset(preset, precision):
+  """`VideoSegmenter` of the default model as `feelvos segment --speed` makes it."""
+  model = weights.load_model(precision=precision, **speed.model_overrides(preset))
+  return VideoSegmenter(model, **dataclasses.asdict(speed.segmenter_options(preset)))
 
 
 def end_to_end_io_case(options):

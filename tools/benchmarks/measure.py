@@ -166,9 +166,10 @@ def machine():
 def format_row(row):
   """One line of the table."""
   low, high = row['quartiles']
+  preset = f'{row["speed"]} ' if row.get('speed') else ''
   text = (
     f'{row["part"]:13s} {row["model_variant"]:12s} {row["height"]}x{row["width"]} objects '
-    f'{row["objects"]} {row["precision"]:8s} {1e3 * row["seconds"]:8.1f} ms '
+    f'{row["objects"]} {preset}{row["precision"]:8s} {1e3 * row["seconds"]:8.1f} ms '
     f'({1e3 * low:.1f}-{1e3 * high:.1f}), processor {1e3 * row["processor_seconds"]:.1f}'
   )
   if 'gflops' in row:
