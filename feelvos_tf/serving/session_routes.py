@@ -102,6 +102,8 @@ def _add_frames(router, store):
 def _model_of(form, models, default_speed):
   """(name, version or None) that a form asks for, see `ModelStore.choose`."""
   name, speed = form.get('model'), form.get('speed')
+  if not isinstance(speed, str | None):
+    raise errors.invalid('speed: a file given, expected a name.')
   if name is None:
     name = models.choose(speed, default_speed)
   if not isinstance(name, str):
