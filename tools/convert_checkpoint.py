@@ -256,6 +256,10 @@ def _check_flags():
   for flag in ('input', 'output'):
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')
+  for suffix in ('', '.index'):
+    paths = [f'{path}{suffix}' for path in (FLAGS.input, FLAGS.output)]
+    if all(map(os.path.exists, paths)) and os.path.samefile(*paths):
+      raise ValueError(f'{FLAGS.output}: the input given as output; choose another --output.')
   exists = os.path.exists(FLAGS.output) or os.path.exists(f'{FLAGS.output}.index')
   if exists and not FLAGS.overwrite:
     raise ValueError(f'{FLAGS.output} exists; choose another --output or add --overwrite.')

@@ -15,7 +15,6 @@ Full size takes hours on a CPU. A quick look:
 
 import json
 import os
-import pathlib
 import platform
 import signal
 import subprocess
@@ -23,9 +22,9 @@ import sys
 
 from absl import flags
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.evaluation import tables
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import result_folder
 
 # Name of the row: what it is, and the flags of feelvos_tf.evaluate.
 OPTIONS = {
@@ -78,6 +77,7 @@ OPTIONS = {
     ['--ablation=no_previous_prediction'],
   ),
 }
+_JOB, _FILES = 'table', ('table.json', 'table.md')
 REFERENCE = 'default'  # the row that others are compared with
 _COLUMNS = ('J', 'F', 'J&F', 'difference', 's/frame', 'GFLOP/s')
 
@@ -121,19 +121,25 @@ def main():
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')
   signal.signal(signal.SIGTERM, signal.default_int_handler)
-  output_dir = pathlib.Path(FLAGS.output_dir)
-  output_dir.mkdir(parents=True, exist_ok=True)
+  result_folder.check_inputs(FLAGS.output_dir, [FLAGS.davis_root])
+  with result_folder.ResultFolder(FLAGS.output_dir, 'table', overwrite=True) as output:
+    output.check_free(_JOB, _FILES)
+    return _evaluate_all(output)
+
+
+def _evaluate_all(output):
+  """Evaluates one option after another; returns the exit code."""
   names = [name for name in OPTIONS if name in FLAGS.options]
-  failures = {}
+  failures, text = {}, ''
   for number, name in enumerate(names, 1):
     print(f'{number}/{len(names)} {name}', file=sys.stderr, flush=True)
-    error = evaluate(name, command(name, output_dir))
+    error = evaluate(name, command(name, output.path))
     if error:
       failures[name] = error
       print(f'{name}: {error}', file=sys.stderr, flush=True)
-    rows = [read_row(one, output_dir, failures.get(one)) for one in names[:number]]
-    write_table(output_dir, rows)
-  print((output_dir / 'table.md').read_text(encoding='utf-8'))
+    rows = [read_row(one, output.path, failures.get(one)) for one in names[:number]]
+    text = write_table(output, rows)
+  print(text)
   return 1 if failures else 0
 
 
@@ -213,8 +219,8 @@ def read_row(name, output_dir, error=None):
   }
 
 
-def write_table(output_dir, rows):
-  """Writes table.json and table.md of some rows."""
+def write_table(output, rows):
+  """Writes table.json and table.md of some rows; returns the text of table.md."""
   about = {
     'model': FLAGS.model,
     'davis_root': FLAGS.davis_root,
@@ -226,10 +232,11 @@ def write_table(output_dir, rows):
     'cores': os.cpu_count(),
     'platform': platform.platform(),
   }
-  whole_file.write_text(
-    output_dir / 'table.json', json.dumps({'about': about, 'rows': rows}, indent=1) + '\n'
-  )
-  whole_file.write_text(output_dir / 'table.md', markdown(rows, about))
+  text = markdown(rows, about)
+  data = json.dumps({'about': about, 'rows': rows}, indent=1) + '\n'
+  for name, content in zip(_FILES, (data, text)):
+    output.write(_JOB, name, content.encode('utf-8', 'surrogateescape'))
+  return text
 
 
 def markdown(rows, about):

@@ -174,6 +174,7 @@ def test_bad_outputs_and_flags(golden_checkpoint, refuse, tmp_path):
   (tmp_path / 'there.h5').write_text('precious')
   refuse(1, 'there.h5 exists', 'add --overwrite', input=good, output=tmp_path / 'there.h5')
   assert (tmp_path / 'there.h5').read_text() == 'precious'
+  refuse(1, 'the input given as output', input=good, output=good, extra=['--overwrite'])
   refuse(1, 'there.h5', input=good, output=tmp_path / 'there.h5' / 'model.ckpt')
   refuse(2, '--input is missing', output=tmp_path / 'a.h5')
   refuse(2, '--output is missing', input=good)

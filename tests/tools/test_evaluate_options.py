@@ -67,6 +67,14 @@ def test_baseline_and_failure(davis, tmp_path, run_main):
   assert 'failed: ' in text and text in process.stdout
 
 
+def test_a_table_of_another_origin_is_not_replaced(davis, tmp_path, run_main):
+  (tmp_path / 'out').mkdir()
+  (tmp_path / 'out' / 'table.md').write_text('mine')
+  process = run_main(MODULE, f'--davis_root={davis}', f'--output_dir={tmp_path / "out"}')
+  assert process.returncode == 1 and 'table.md: a file that no earlier run wrote' in process.stderr
+  assert [p.name for p in (tmp_path / 'out').iterdir()] == ['table.md']
+
+
 def test_termination_ends_the_evaluation_in_work(davis, tmp_path, wait_for):
   """Without a terminal nobody else would tell it."""
   out = tmp_path / 'out'
