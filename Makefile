@@ -3,6 +3,7 @@
 #   make test    runs the tests
 #   make lint    checks style, formatting and types
 #   make soak-server  runs a server with clients for a long time, two of them hostile
+#   make fuzz    tries damaged and made-up files, 20,000 of each kind
 #   make docs    builds the pages with the API reference into build/site
 #   make test-lowest  runs tests with the lowest versions of requirements, on Python 3.10
 #   make audit   asks for known vulnerabilities of the packages in .venv, writes build/sbom.json
@@ -25,7 +26,7 @@ CORE_TESTS = tests/deeplab tests/datasets tests/feelvos_tf/matching tests/feelvo
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow test-lowest lint docs audit soak-server clean
+.PHONY: demo test test-slow test-lowest lint docs audit fuzz soak-server clean
 
 demo: $(VENV)/.core-installed
 	$(BIN)/feelvos demo --output=$(DEMO_OUTPUT)
@@ -48,6 +49,11 @@ test-lowest: $(VENV)/bin/python
 	$(BIN)/uv venv --quiet --python 3.10 .venv-lowest
 	$(LOWEST) .venv-lowest -e '.[test]'
 	.venv-lowest/bin/python -m pytest -q -rs -n $(TEST_WORKERS) --dist loadfile
+
+# Damaged and made-up files: this many of each kind, other ones in every run.
+FUZZ_EXAMPLES ?= 20000
+fuzz: $(VENV)/.test-installed
+	FEELVOS_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q tests/faults/test_hostile_files.py
 
 audit: $(VENV)/.core-installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit cyclonedx-bom

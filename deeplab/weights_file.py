@@ -13,6 +13,9 @@ import numpy as np
 from feelvos_tf.deeplab import tf1_checkpoint
 
 FORMAT = 'feelvos-tf weights 1'
+# All values of a file as float32: ten times those of the largest network. A file of a few bytes may
+# claim any number of zeros.
+_MOST_BYTES = 2 << 30
 
 
 def save(path, model, metadata, dtype='float32'):
@@ -64,31 +67,55 @@ def read_metadata(path):
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: the file is not one of ours, or is truncated.
+    ValueError: the file is not one of ours, or is truncated or damaged.
   """
   with _open(path) as file:
-    return json.loads(file.attrs['metadata'])
+    try:
+      metadata = json.loads(file.attrs['metadata'])
+    except (KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
+      raise ValueError(f'{path}: its options are damaged; copy it again.') from error
+  if not isinstance(metadata, dict):
+    raise ValueError(f'{path}: its options are damaged; copy it again.')
+  return metadata
 
 
 def read_arrays(path):
   """Returns all variables of a weights file as float32 arrays, by name.
 
+  Links are not followed: what is read lies in the file.
+
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: the file is not one of ours, or is truncated.
+    ValueError: the file is not one of ours, is truncated, or holds something else than a model's
+      numbers.
   """
-  arrays = {}
+  found = {}
   with _open(path) as file:
 
     def visit(name, item):
       if isinstance(item, h5py.Dataset):
-        arrays[name] = item[()].astype(np.float32)
+        found[name] = item
 
     try:
       file.visititems(visit)
-    except OSError as error:
-      raise ValueError(f'{path}: truncated weights file ({error}); copy it again.') from error
-  return arrays
+      _check_contents(path, found)
+      return {name: item[()].astype(np.float32) for name, item in found.items()}
+    except (OSError, RuntimeError, KeyError, TypeError, UnicodeDecodeError) as error:
+      reason = ' '.join(str(error).split())
+      raise ValueError(f'{path}: truncated weights file ({reason}); copy it again.') from error
+
+
+def _check_contents(path, datasets):
+  total = 0
+  for name, item in datasets.items():
+    if item.dtype.kind not in 'fiu':
+      raise ValueError(f'{path}: {name} has values of the type {item.dtype}; expected numbers.')
+    total += 4 * item.size
+    if total > _MOST_BYTES:
+      raise ValueError(
+        f'{path}: {name} has {item.size} values; expected at most {_MOST_BYTES >> 30} GiB of '
+        'float32 in a file.'
+      )
 
 
 def restore(path, model, allow_incomplete=False):
@@ -132,9 +159,14 @@ def _open(path):
     raise FileNotFoundError(f'{path}: no such weights file; check the path.')
   try:
     file = h5py.File(path, 'r')
-  except OSError as error:
-    raise ValueError(f'{path}: not a weights file or truncated ({error}).') from error
-  if file.attrs.get('format') != FORMAT:
+  except (OSError, RuntimeError) as error:
+    reason = ' '.join(str(error).split())
+    raise ValueError(f'{path}: not a weights file or truncated ({reason}).') from error
+  try:
+    its_format = file.attrs.get('format')
+  except (OSError, RuntimeError, ValueError, TypeError, KeyError):
+    its_format = None  # Damaged.
+  if not isinstance(its_format, str) or its_format != FORMAT:
     file.close()
     raise ValueError(
       f'{path}: not a weights file of this project; expected the attribute '
