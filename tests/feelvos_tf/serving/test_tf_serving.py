@@ -412,6 +412,7 @@ def test_a_stopping_server_answers_running_calls(server, video):
 
 # Its protos have the names of those of tensorflow-serving-api: no process can have both.
 OVMSCLIENT = """
+import base64
 import sys
 import numpy as np
 import ovmsclient
@@ -428,6 +429,13 @@ result = ovmsclient.make_grpc_client(grpc).predict(
 assert result['object_ids'].tolist() == [0, 3, 200]
 assert result['masks_bytes'].shape == (len(frames),)
 assert bytes(result['masks_bytes'][0])[:4] == b'\\x89PNG'
+over_rest = ovmsclient.make_http_client(http).predict(
+    {'image_bytes': frames, 'mask_bytes': mask}, 'small', timeout=100)
+assert over_rest['object_ids'].tolist() == [0, 3, 200]
+for one, other in zip(result['masks_bytes'], over_rest['masks_bytes'], strict=True):
+  # It leaves bytes over HTTP as they stand in JSON.
+  other = base64.b64decode(other['b64']) if isinstance(other, dict) else bytes(other)
+  assert bytes(one) == other
 x = ovmsclient.make_http_client(http).predict(
     {'x': np.array([1, 2], np.float32)}, 'half', timeout=100)
 assert x.tolist() == [2.5, 3.0]
