@@ -38,7 +38,7 @@ class PreviousFrame(NamedTuple):
 
 
 class Maps(NamedTuple):
-  """Inputs of the head in addition to the features, each float32 [objects, h4, w4] in [0, 1] or None."""
+  """Inputs of the head besides the features: float32 [objects, h4, w4] in [0, 1] each, or None."""
 
   global_distance: tf.Tensor | None
   previous_prediction: tf.Tensor | None

@@ -5,6 +5,7 @@ import io
 import cv2
 import numpy as np
 from PIL import Image
+import png_files
 import pytest
 
 from feelvos_tf.datasets import masks
@@ -78,22 +79,10 @@ def test_grey_of_few_bits_holds_the_ids(bits):
 
 def _grey_png(ids, bits):
   """A grey PNG of `bits` per pixel, put together by hand since Pillow writes 1 and 8 only."""
-  import struct
-  import zlib
-
-  def chunk(kind, body):
-    return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
-
   unpacked = np.unpackbits(ids[..., None], axis=-1)[..., -bits:]
   rows = np.packbits(unpacked.reshape(ids.shape[0], -1), axis=1)
   body = b''.join(b'\0' + row.tobytes() for row in rows)
-  header = struct.pack('>IIBBBBB', ids.shape[1], ids.shape[0], bits, 0, 0, 0, 0)
-  return (
-    b'\x89PNG\r\n\x1a\n'
-    + chunk(b'IHDR', header)
-    + chunk(b'IDAT', zlib.compress(body))
-    + chunk(b'IEND', b'')
-  )
+  return png_files.assemble(ids.shape[1], ids.shape[0], body, bits)
 
 
 def test_white_on_black_is_object_1():

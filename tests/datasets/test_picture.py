@@ -8,6 +8,7 @@ import zlib
 import cv2
 import numpy as np
 from PIL import Image
+from png_files import chunk
 import pytest
 
 from feelvos_tf.datasets import data_warning
@@ -45,11 +46,6 @@ def exif(orientation):
   tags = Image.Exif()
   tags[0x0112] = orientation
   return tags.tobytes()
-
-
-def chunk(kind, content):
-  checksum = struct.pack('>I', zlib.crc32(kind + content))
-  return struct.pack('>I', len(content)) + kind + content + checksum
 
 
 def with_chunk(png, new):

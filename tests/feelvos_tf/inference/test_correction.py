@@ -1,6 +1,7 @@
 """VideoSegmenter.correct: further references, new objects, a bounded number, resuming."""
 
 import cv2
+import made_masks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,12 +20,7 @@ def frames(rng, count=4):
 
 
 def blocks(*ids):
-  """A mask with one block per id, in this order from left to right."""
-  mask = np.zeros(SIZE, np.uint8)
-  width = SIZE[1] // len(ids)
-  for i, object_id in enumerate(ids):
-    mask[8:25, i * width + 2 : (i + 1) * width - 2] = object_id
-  return mask
+  return made_masks.blocks(ids, SIZE)
 
 
 def test_the_corrected_frame_is_the_previous_frame(copying_graph, rng):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from feelvos_tf import matching
@@ -47,16 +48,8 @@ def test_every_tensor_of_the_originals_loop(golden, golden_graph, name):
 
 @pytest.fixture(scope='module')
 def tiny_model():
-  keras.utils.set_random_seed(4)
-  return feelvos.Feelvos(
-    FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
-      embedding_dimension=8,
-      head_dimension=8,
-      head_layers=1,
-      window_radius=2,
-      previous_prediction='probabilities',
-    )
+  return small_models.tiny_model(
+    4, head_kernel_size=7, window_radius=2, previous_prediction='probabilities'
   )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import made_masks
 import numpy as np
 import pytest
 
@@ -20,12 +21,7 @@ def frames(rng, count=3, size=SIZE):
 
 
 def blocks(ids, size=SIZE):
-  """A mask of background with one block per id, large enough to survive stride 4."""
-  mask = np.zeros(size, np.uint8)
-  width = size[1] // len(ids)
-  for i, object_id in enumerate(ids):
-    mask[8:25, i * width + 2 : (i + 1) * width - 2] = object_id
-  return mask
+  return made_masks.blocks(ids, size)
 
 
 def at_stride_4(mask):

@@ -7,6 +7,7 @@ import zlib
 import cv2
 import numpy as np
 from PIL import Image
+from png_files import chunk
 import pytest
 import tensorflow as tf
 
@@ -29,10 +30,6 @@ def decode_frame():
 @pytest.fixture(scope='module')
 def encode():
   return tf.function(png_in_graph.encode_mask)
-
-
-def chunk(kind, data):
-  return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
 
 
 def png(ids, bits, palette=None, extra=b'', idat_size=1 << 20, interlaced=False, filter_type=0):

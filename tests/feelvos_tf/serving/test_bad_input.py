@@ -5,10 +5,10 @@ import json
 import re
 import socket
 import struct
-import zlib
 
 import httpx
 import numpy as np
+import png_files
 import pytest
 
 from feelvos_tf.datasets import masks
@@ -31,17 +31,7 @@ def error_of(reply, status):
 
 def png_header(width, height, bit_depth=8, colour_type=2):
   """A PNG that says it is that large; its pixels are zeros, of which it has few."""
-
-  def chunk(kind, data):
-    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-
-  header = struct.pack('>IIBBBBB', width, height, bit_depth, colour_type, 0, 0, 0)
-  return (
-    b'\x89PNG\r\n\x1a\n'
-    + chunk(b'IHDR', header)
-    + chunk(b'IDAT', zlib.compress(bytes(1000)))
-    + chunk(b'IEND', b'')
-  )
+  return png_files.assemble(width, height, bytes(1000), bit_depth, colour_type)
 
 
 BOMB = png_header(20000, 20000)

@@ -2,13 +2,12 @@
 
 from fractions import Fraction
 import io
-import struct
-import zlib
 
 import av
 import cv2
 import numpy as np
 from PIL import Image
+import png_files
 import pytest
 
 from feelvos_tf.datasets import masks
@@ -36,16 +35,7 @@ def interlaced(ids):
     if row.size
   )
 
-  def chunk(kind, data):
-    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-
-  header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 1)
-  return (
-    b'\x89PNG\r\n\x1a\n'
-    + chunk(b'IHDR', header)
-    + chunk(b'IDAT', zlib.compress(rows))
-    + chunk(b'IEND', b'')
-  )
+  return png_files.assemble(width, height, rows, interlaced=1)
 
 
 def test_reads_ids_not_colours(page, rng):

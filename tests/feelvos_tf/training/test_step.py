@@ -15,14 +15,13 @@ import sys
 
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from feelvos_tf import matching
 from feelvos_tf.deeplab import DeepLabV3Plus
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.model import geometry
-from feelvos_tf.model.feelvos import Feelvos
-from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.training import losses
 from feelvos_tf.training import schedule
 from feelvos_tf.training import step as step_lib
@@ -215,19 +214,7 @@ def test_step_with_the_dropout_mask_of_the_original(golden, computed_with_dropou
 
 @pytest.fixture(scope='module')
 def tiny_model():
-  import keras
-
-  keras.utils.set_random_seed(3)
-  return Feelvos(
-    FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
-      embedding_dimension=8,
-      head_dimension=8,
-      head_layers=1,
-      head_kernel_size=3,
-      window_radius=3,
-    )
-  )
+  return small_models.tiny_model(3)
 
 
 def random_batch(rng, videos=2, frames=3, size=33, num_objects=3):

@@ -3,9 +3,9 @@ takes less time than compiling them; `test_train.py` runs compiled ones."""
 
 import json
 
-import keras
 import numpy as np
 import pytest
+from small_models import tiny_model
 import tensorflow as tf
 
 from feelvos_tf.datasets.clips import video_clips
@@ -13,11 +13,8 @@ from feelvos_tf.datasets.samples.triplets import Source
 from feelvos_tf.datasets.samples.triplets import TripletOptions
 from feelvos_tf.datasets.samples.triplets import Triplets
 from feelvos_tf.datasets.sources.synthetic import synthetic_videos
-from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
-from feelvos_tf.model.feelvos import Feelvos
-from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.training import distributed_step
 from feelvos_tf.training import loss_scale
 from feelvos_tf.training import schedule
@@ -41,24 +38,10 @@ def samples():
   )
 
 
-def tiny_model(seed=1, dimension=8):
-  keras.utils.set_random_seed(seed)
-  return Feelvos(
-    FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
-      embedding_dimension=dimension,
-      head_dimension=8,
-      head_layers=1,
-      head_kernel_size=3,
-      window_radius=3,
-    )
-  )
-
-
 @pytest.fixture(scope='module')
 def model():
   """One model for all tests; `fresh` gives it its initial weights back."""
-  return tiny_model()
+  return tiny_model(1)
 
 
 @pytest.fixture(scope='module')
@@ -146,7 +129,7 @@ def test_loss_that_is_not_finite_stops_and_keeps_weights(fresh, samples, tmp_pat
 
 def test_checkpoint_of_another_model_is_refused(fresh, samples, tmp_path):
   Trainer(fresh, samples, options(tmp_path, 1)).train()
-  other = Trainer(tiny_model(dimension=12), samples, options(tmp_path, 2))
+  other = Trainer(tiny_model(1, embedding_dimension=12), samples, options(tmp_path, 2))
   with pytest.raises(ValueError, match='does not fit this model or is damaged'):
     other.resume()
 
