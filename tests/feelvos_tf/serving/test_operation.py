@@ -126,7 +126,10 @@ def test_limits_and_demo(client):
     'max_sessions': 12,
     'idle_seconds': 100.0,
     'needs_token': False,
-    'models': [{'name': 'half', 'versions': [3]}, {'name': 'small', 'versions': [1]}],
+    'models': [
+      {'name': 'half', 'versions': [3], 'speed': None},
+      {'name': 'small', 'versions': [1], 'speed': 'balanced'},
+    ],
   }
   reply = client.get('/v1/demo/mask.png')
   assert reply.headers['content-type'] == 'image/png' and ids_of(reply.content).any()
