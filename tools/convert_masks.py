@@ -12,6 +12,7 @@ import pathlib
 from absl import flags
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.sources import folder
@@ -51,14 +52,22 @@ def main():
   if writing.needs_frames(FLAGS.format) and not FLAGS.input:
     raise command_line.UsageError('--input is missing: cutouts, prores and vp9 show the frames.')
   output = pathlib.Path(FLAGS.output)
-  if output.exists() and (not output.is_dir() or os.listdir(output)):
-    raise ValueError(f'{output} is not empty; choose another --output.')
+  if output.exists() and not output.is_dir():
+    raise ValueError(f'{output} is a file; choose another --output.')
+  with whole_file.locked(output):
+    if os.listdir(output):
+      raise ValueError(f'{output} is not empty; choose another --output.')
+    count = _write(output, labels)
+  print(f'{count} masks as {", ".join(FLAGS.format)} in {output}')
+
+
+def _write(output, labels):
+  """Writes all forms; returns the number of masks."""
   video = folder.open_video(FLAGS.input) if FLAGS.input else None
   found = writing.masks_of_folder(FLAGS.masks)
   first = next(found)[1]
   target = Target(output, _name(), first.shape, video and video.fps, labels)
-  count = writing.write(_frames(video), FLAGS.format, target)
-  print(f'{count} masks as {", ".join(FLAGS.format)} in {output}')
+  return writing.write(_frames(video), FLAGS.format, target)
 
 
 def _name():
