@@ -133,11 +133,11 @@ def main():
   options = read_options()
   models_to_serve(options)
   encryption = read_tls()
+  logging.set_verbosity(logging.WARNING)  # Before Keras imports what has news of its own.
   # TensorFlow takes seconds to import; wrong flags and folders are reported before.
   start_tensorflow()
   run, services_lib = _imported('run'), _imported('services')
 
-  logging.set_verbosity(logging.WARNING)
   logging_of_python.getLogger('tensorflow').setLevel('ERROR')  # It warns about graphs of TF1.
   # What is unusual about a request's files is no news to the operator.
   warnings.simplefilter('ignore', data_warning.DataWarning)
