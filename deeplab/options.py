@@ -1,15 +1,18 @@
 """Options of the DeepLabv3+ network, and the presets people mean by a variant's name."""
 
 import dataclasses
+import typing
+from typing import Literal
 
-MODEL_VARIANTS = (
+ModelVariant = Literal[
   'xception_41',
   'xception_65',
   'xception_71',
   'mobilenet_v2',
   'resnet_v1_50_beta',
   'resnet_v1_101_beta',
-)
+]
+MODEL_VARIANTS = typing.get_args(ModelVariant)
 
 # DeepLabv3+ (arXiv 1802.02611), section 4: rates for output stride 16, doubled for 8.
 ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
@@ -47,11 +50,13 @@ class ModelOptions(JsonOptions):
     ValueError: an option has a value the network cannot be built with.
   """
 
-  # Backbone, one of MODEL_VARIANTS.
-  model_variant: str = 'xception_65'
+  # Backbone.
+  model_variant: ModelVariant = 'xception_65'
   # Input size over feature size of the encoder: 8, 16 or 32.
   output_stride: int = 16
-  # Rates of the 3x3 branches of ASPP; None takes ATROUS_RATES[output_stride], () has no branch.
+  # Rates of the 3x3 branches of ASPP; default: the usual ones of the output stride.
+  #
+  # None takes ATROUS_RATES[output_stride], () has no branch.
   atrous_rates: tuple[int, ...] | None = None
   # Extra rates of the three units (ResNet block4) or convolutions (Xception exit_flow/block2)
   # of the last block.
@@ -60,10 +65,13 @@ class ModelOptions(JsonOptions):
   depth_multiplier: float = 1.0
   # ASPP's branch with the mean over the whole image.
   add_image_level_feature: bool = True
-  # Depthwise separable 3x3 convolutions in ASPP / in the decoder.
+  # Depthwise separable 3x3 convolutions in ASPP.
   aspp_with_separable_conv: bool = True
+  # Depthwise separable 3x3 convolutions in the decoder.
   decoder_use_separable_conv: bool = True
-  # Stride of the decoder's output; None leaves the decoder out.
+  # Stride of the decoder's output: 4.
+  #
+  # None leaves the decoder out.
   decoder_output_stride: int | None = 4
   # Number of semantic classes; 0 has no semantic logits.
   num_classes: int = 0

@@ -2,8 +2,11 @@
 
 import dataclasses
 import math
+import typing
+from typing import Literal
 
-IMAGE_DTYPES = ('float32', 'uint8')
+ImageDtype = Literal['float32', 'uint8']
+IMAGE_DTYPES = typing.get_args(ImageDtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,37 +21,57 @@ class TripletOptions:
   crop_size: tuple[int, int] | None = (465, 465)
   # Frames of a sample: reference, previous, current and, if more, those that follow.
   num_frames: int = 3
-  # Random scale, see `augment.random_scale`.
+  # Random scale, from.
+  #
+  # See `augment.random_scale`.
   min_scale_factor: float = 1.0
+  # Random scale, to.
   max_scale_factor: float = 1.3
+  # Steps between scales; 0: any.
   scale_factor_step_size: float = 0.0
-  # Size before the random scale, see `augment.size_in_range`. One resampling does both.
+  # Shorter side before the random scale.
+  #
+  # See `augment.size_in_range`. One resampling does both.
   min_resize_value: int | None = None
+  # Limit of the longer side before the random scale.
   max_resize_value: int | None = None
+  # Before the random scale, sides are a multiple of this number plus one.
   resize_factor: int | None = None
+  # Probability that a sample is mirrored.
   flip_probability: float = 0.5
   # Stride of the embedding, at which objects are counted.
   decoder_output_stride: int = 4
-  # Add 'previous_labels', the labels of the previous frame with damaged masks.
+  # Damage the mask of the previous frame.
+  #
+  # Adds 'previous_labels'.
   damage_initial_previous_frame_mask: bool = False
-  # 'float32' has the fractions that scaling gives, as in the original; 'uint8' rounds them, which
-  # is a quarter of the memory and faster to make.
-  image_dtype: str = 'float32'
+  # Type of crops; uint8 is faster and rounds.
+  #
+  # 'float32' has the fractions that scaling gives, as in the original; 'uint8' takes a quarter of
+  # the memory.
+  image_dtype: ImageDtype = 'float32'
   seed: int = 0
-  # Not in the original:
-  # Probability that an object of another video is pasted in, and how many at most.
+  # What follows is not in the original.
+
+  # Probability that an object of another video is pasted in.
   paste_probability: float = 0.0
+  # Pasted objects, at most.
   max_pasted_objects: int = 1
-  # Shares of the pasted objects that are of the sample's own clip, in another view: the same looks
-  # twice; that are no object and hide what they cover; and whose path leads across an object of
-  # the clip, see `pasting.aim`. With the first two, a thing that looks like an object is background.
+  # Share of pasted objects that are of the same video, in another view: objects that look alike.
   twin_probability: float = 0.0
+  # Share of pasted things that are no objects and hide what they cover.
+  #
+  # Then a thing that looks like an object is background.
   occluder_probability: float = 0.0
+  # Share of pasted things whose path leads across an object of the video.
+  #
+  # See `pasting.aim`.
   aim_probability: float = 0.0
-  # Blend pasted objects over their outline; False cuts them out hard.
+  # Blend pasted objects over their outline; otherwise cut them out hard.
   soft_paste: bool = False
-  # Probability that ids of the previous mask are wrong, see `mask_damaging.confuse_ids`. Adds
-  # 'previous_labels' like damage_initial_previous_frame_mask.
+  # Probability that the previous mask has wrong ids: exchanged, merged, doubled or lost.
+  #
+  # See `mask_damaging.confuse_ids`. Adds 'previous_labels' like damage_initial_previous_frame_mask.
   confuse_probability: float = 0.0
   # Frames that follow each other are up to this many frames of the clip apart.
   max_frame_gap: int = 1
@@ -56,10 +79,14 @@ class TripletOptions:
   reverse_probability: float = 0.0
   # Probability that a crop is placed so that it shows some pixel of an object.
   object_crop_probability: float = 0.0
-  # Strength of random colours, see `augment.random_color_change`; 0 leaves them.
+  # Strength of random colours, 0 (none) to 1.
+  #
+  # See `augment.random_color_change`.
   color_strength: float = 0.0
-  # Strength of colours that all frames of a clip have in common, see `augment.random_look`; every
-  # other clip keeps its own. 0 leaves all.
+  # Strength of random hue, saturation and haze that all frames of a clip have in common, 0 (none) to
+  # 1.
+  #
+  # See `augment.random_look`; a random half of the clips keep their own.
   look_strength: float = 0.0
   # Objects beyond this number (background not counted) are chosen at random and ignored.
   max_objects: int | None = None

@@ -25,42 +25,55 @@ class FeelvosOptions(JsonOptions):
 
   # The DeepLabv3+ network under the video model.
   model: ModelOptions = ModelOptions()
-  # Channels of the embedding (section 4: 100). Flag `embedding_dimension`.
+  # Channels of the embedding (section 4: 100).
   embedding_dimension: int = 100
-  # Dynamic segmentation head (section 4: 4 layers, 7x7, 256 channels).
-  # Flags `embedding_seg_feature_dimension`, `_n_layers`, `_kernel_size`, `_atrous_rates`.
+  # Channels of the dynamic segmentation head (section 4: 256).
+  #
+  # Flags of the original: `embedding_seg_feature_dimension` and, for the next three,
+  # `embedding_seg_n_layers`, `_kernel_size`, `_atrous_rates`.
   head_dimension: int = 256
+  # Layers of the head (section 4: 4).
   head_layers: int = 4
+  # Kernel size of the head (section 4: 7).
   head_kernel_size: int = 7
+  # Atrous rates of the head, one for each layer.
   head_atrous_rates: tuple[int, ...] | None = None
-  # Number of neighbours whose distances global matching averages; 1 is the paper's minimum.
-  # Local matching always takes the minimum, as in the original.
+  # Number of neighbours whose distances global matching averages.
+  #
+  # 1 is the paper's minimum. Local matching always takes the minimum, as in the original.
   k_nearest_neighbors: int = 1
-  # Global matching to the reference frame (table 3 of the paper has the model without).
+  # Global matching to the reference frame.
+  #
+  # Table 3 of the paper has the model without.
   use_first_frame_matching: bool = True
   # Matching to the previous frame: 'local' (the paper), 'global' or 'none'. Flags
   # `also_attend_to_previous_frame` and `use_local_previous_frame_attention`.
   previous_frame_matching: str = 'local'
-  # Radius of the local window at stride 4: 15 is a window of 31x31 (section 3.4). Flag
-  # `previous_frame_attention_window_size`.
+  # Radius of the local window at stride 4: 15 is a window of 31x31 (section 3.4).
+  #
+  # Flag `previous_frame_attention_window_size` of the original.
   window_radius: int = 15
   # What the head receives of the previous frame: 'labels' feeds the one-hot map of the previous
   # labels, 'probabilities' the softmax map the paper speaks of, 'none' nothing. 'labels' is the
   # default because the published models were trained (one current frame a sample) and evaluated
   # with one-hot maps: soft maps are out of distribution for them. Flag `use_softmax_feedback`.
   previous_prediction: str = 'labels'
-  # Two more inputs of the head for every object: global and local distance to the nearest pixel of
-  # any other object, background included (background matching of CFBI, Yang et al., ECCV 2020,
-  # section 3.1). The published models do not have them.
+  # Give the head the distances to the nearest pixel of all other objects. Initial weights without
+  # them still load.
+  #
+  # Two more inputs for every object: global and local distance to the nearest pixel of any other
+  # object, background included (background matching of CFBI, Yang et al., ECCV 2020, section 3.1).
+  # The published models do not have them.
   other_object_distances: bool = False
   # At inference, match with at most this many reference pixels of each object (and of the
   # background), evenly spaced; None takes all, as the paper does. Global matching's time is
   # proportional to their sum. The same for training: `LossOptions.max_neighbors_per_object`.
   max_reference_pixels_per_object: int | None = None
-  # At inference, match with at most this many times as many reference pixels of an object (or of the
-  # background) as the smallest object has, evenly spaced, but never with fewer than
-  # FEWEST_REFERENCE_PIXELS for that; None takes all. The nearest of very many pixels is near
-  # whatever they show: next to 25,000 pixels of background an object of 140 is lost.
+  # At inference, match with at most this many times as many reference pixels of an object or the
+  # background as the smallest object has, but 1,024 at least. Default: with all.
+  #
+  # They are evenly spaced; the least number is FEWEST_REFERENCE_PIXELS. The nearest of very many
+  # pixels is near whatever they show: next to 25,000 pixels of background an object of 140 is lost.
   max_reference_imbalance: float | None = None
   # Which reference pixels those are where not all are taken, at inference: 'even' takes them evenly
   # spaced in raster order, 'border' oftener near an object's border, see
@@ -75,11 +88,12 @@ class FeelvosOptions(JsonOptions):
   # original: corner-aligned resizing then stretches the features of a 360x640 frame by up to 12
   # pixels, and MobileNetV2's SAME padding shifts them by 7.
   frame_grid: int | None = None
-  # At inference, the length of a frame's shorter side in pixels at which the model works best:
-  # frames are scaled to it before they are put on the grid, by a factor within
-  # `internal_scale_limits` (least, greatest); masks have the size of the frames. With (1, 2) small
-  # frames are enlarged, to twice their size at most, and large ones are left. None: frames as they
-  # are, like the original.
+  # At inference, frames with a shorter side below this many pixels are enlarged to it, to twice their
+  # size at most. Default: frames as they are.
+  #
+  # It is the size at which the model works best: frames are scaled to it before they are put on the
+  # grid, by a factor within `internal_scale_limits` (least, greatest); masks have the size of the
+  # frames. With (1, 2) large frames are left. None: like the original.
   internal_size: int | None = None
   internal_scale_limits: tuple[float, float] = (1.0, 2.0)
   # Ablations at inference, of NEUTRAL_INPUTS: these inputs of the head are constant, for every

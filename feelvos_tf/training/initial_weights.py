@@ -10,10 +10,9 @@ import numpy as np
 from feelvos_tf.deeplab import keras_weights
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
+from feelvos_tf.training.options import LAST_LAYERS
+from feelvos_tf.training.options import LOGITS_ONLY
 
-# Top-level scopes that the original calls last layers, as `tf1_checkpoint.compare` knows them.
-LAST_LAYERS = ('logits', 'image_pooling', 'aspp', 'concat_projection', 'decoder')
-LOGITS_ONLY = ('logits',)
 _FIRST_HEAD_LAYER = 'embedding_seg/split_separable_conv2d_0'
 
 

@@ -10,12 +10,11 @@ inputs, because sums over hundreds of thousands of pixels need it.
   1.0986...
 """
 
-import dataclasses
-
 import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
 from feelvos_tf.model import geometry
+from feelvos_tf.training.options import HardMining
 
 IGNORE_LABEL = 255
 
@@ -34,30 +33,6 @@ _FAR = 1e20
 _LARGEST_DISTANCE = 1.0 - 2.0**-20
 # Added to the logits of objects that only pad a batch; exp() of it is exactly 0.
 _NO_OBJECT_LOGIT = -1e9
-
-
-@dataclasses.dataclass(frozen=True)
-class HardMining:
-  """Which part of the pixels counts: all of them at first, only the hardest later.
-
-  Raises:
-    ValueError: if a field is out of its range.
-  """
-
-  # Fraction of the pixels that is left at the end, in [0, 1] (paper: the hardest 15 %).
-  top_k_percent_pixels: float = 0.15
-  # The fraction falls linearly from 1 during this many steps; 0 means from the beginning.
-  hard_example_mining_step: int = 100000
-
-  def __post_init__(self):
-    if not 0.0 <= self.top_k_percent_pixels <= 1.0:
-      raise ValueError(
-        f'top_k_percent_pixels is {self.top_k_percent_pixels}; it must lie in [0, 1]'
-      )
-    if self.hard_example_mining_step < 0:
-      raise ValueError(
-        f'hard_example_mining_step is {self.hard_example_mining_step}; it must be 0 or more'
-      )
 
 
 ALL_PIXELS = HardMining(1.0, 0)

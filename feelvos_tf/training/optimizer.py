@@ -12,58 +12,13 @@ keeps `rate * g` in its slot instead, which differs as soon as the rate changes.
   (array([0.8], dtype=float32), 1)
 """
 
-import dataclasses
-import math
-
 import keras
 import tensorflow as tf
 
 from feelvos_tf.deeplab import tf1_checkpoint
-
-# Scopes that the original calls last layers (`model.get_extra_layer_scopes`).
-LAST_LAYERS = (
-  'logits',
-  'image_pooling',
-  'aspp',
-  'concat_projection',
-  'decoder',
-  'meta_architecture',
-)
-# With --last_layers_contain_logits_only.
-LOGITS_ONLY = ('logits',)
+from feelvos_tf.training.options import OptimizerOptions
 
 _BIAS_MULTIPLIER = 2.0
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerOptions:
-  """Momentum and what is done to gradients; the defaults are those of the original.
-
-  Raises:
-    ValueError: if a field is out of its range.
-  """
-
-  momentum: float = 0.9
-  # Norm that no variable's gradient exceeds; 0 switches clipping off.
-  clip_gradient_norm: float = 5.0
-  # Multiplies gradients of variables with one of the last layers' names in theirs.
-  last_layer_gradient_multiplier: float = 1.0
-  last_layers: tuple[str, ...] = LAST_LAYERS
-  # Multiplies the learning rate of the backbone. Not in the original. Adam's steps do not depend on
-  # the size of gradients: at a rate that suits new layers, it can destroy a trained backbone.
-  backbone_rate_multiplier: float = 1.0
-
-  def __post_init__(self):
-    if not 0.0 <= self.momentum < 1.0:
-      raise ValueError(f'momentum is {self.momentum}; it must lie in [0, 1)')
-    for field in (
-      'clip_gradient_norm',
-      'last_layer_gradient_multiplier',
-      'backbone_rate_multiplier',
-    ):
-      value = getattr(self, field)
-      if value < 0 or not math.isfinite(value):
-        raise ValueError(f'{field} is {value}; it must be 0 or more and finite')
 
 
 def gradient_multiplier(name, options=OptimizerOptions()):

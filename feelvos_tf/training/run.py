@@ -7,12 +7,10 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from typing import Any
 
 import keras
 
 from feelvos_tf.datasets.samples import triplets
-from feelvos_tf.datasets.samples.options import TripletOptions
 from feelvos_tf.deeplab import DeepLabV3Plus
 from feelvos_tf.model import precision
 from feelvos_tf.model.feelvos import Feelvos
@@ -25,6 +23,7 @@ from feelvos_tf.training import run_directory
 from feelvos_tf.training import summaries
 from feelvos_tf.training import trainer as trainer_lib
 from feelvos_tf.training import validation as validation_lib
+from feelvos_tf.training.options import RunOptions
 
 # Calibration takes samples that training does not reach.
 CALIBRATION_START = 2**40
@@ -32,55 +31,7 @@ CALIBRATION_START = 2**40
 EMBEDDING_BATCHES = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-  """Everything about a run."""
-
-  model: FeelvosOptions
-  samples: TripletOptions
-  trainer: trainer_lib.TrainerOptions
-  # Pairs of `training.data.DataSet` and keyword arguments of `training.data.source`.
-  data_sets: Any
-  # (DataSet, videos, frames of each, longer side or None), or None.
-  validation: Any = None
-  # Classes of semantic logits for the loss 'softmax', which trains DeepLab alone; else 0.
-  num_classes: int = 0
-  # Keras's dtype policy.
-  policy: str = 'float32'
-  # (path, keyword arguments of `initialization.initialize`), or None.
-  initial_weights: Any = None
-  # Batches for `calibration.calibrate` when a training starts.
-  calibration_batches: int = 0
-  # Initial values of the embedding layer and of the kernels with which the head reads the maps:
-  # 'checkpoint', those of the initial weights (if they have any; else the original's); 'spread',
-  # `calibration.spread_matching`.
-  matching_initialization: str = 'checkpoint'
-  input_threads: int = 2
-  # Seconds between pictures for TensorBoard.
-  picture_secs: int = 600
-  # Final weights; None: final.h5 in the train_logdir.
-  export: str | None = None
-  seed: int = 0
-
-  def to_dict(self):
-    """JSON-ready; `model`, `optimizer` and `loss_scaling` are what a checkpoint depends on."""
-    values = dataclasses.asdict(dataclasses.replace(self, data_sets=(), validation=None))
-    values['optimizer'] = self.trainer.optimizer
-    values['loss_scaling'] = self.trainer.loss_scaling
-    values['model']['num_classes'] = values.pop('num_classes')
-    values['data_sets'] = [
-      {**dataclasses.asdict(data_set), **rest} for data_set, rest in self.data_sets
-    ]
-    values['validation'] = self.validation and [
-      dataclasses.asdict(self.validation[0]),
-      *self.validation[1:],
-    ]
-    # Where the folder lies is no option of the run: it may be moved.
-    del values['trainer']['train_logdir']
-    return values
-
-
-def run(options, placement):
+def run(options: RunOptions, placement):
   """Trains until the last step or an interruption.
 
   Args:
@@ -101,9 +52,7 @@ def run(options, placement):
       options.samples,
       options.trainer.batch_size // placement.strategy.num_replicas_in_sync,
     )
-    samples = triplets.Triplets(
-      [data.source(data_set, **rest) for data_set, rest in options.data_sets], options.samples
-    )
+    samples = triplets.Triplets([data.source(one) for one in options.data_sets], options.samples)
     validate = _validation(options) if placement.is_chief else None
     if directory is not None:
       for change in directory.register(options.to_dict(), {'model': FeelvosOptions().to_dict()}):
@@ -157,8 +106,7 @@ def _start(trainer, samples, options, placement):
     say(f'resumed at step {step}.', flush=True)
     return
   if options.initial_weights:
-    path, settings = options.initial_weights
-    say(initial_weights_lib.initialize(trainer.model, path, **settings), flush=True)
+    say(initial_weights_lib.initialize(trainer.model, **vars(options.initial_weights)), flush=True)
   else:
     say('no --tf_initial_checkpoint: everything starts from scratch.', flush=True)
   if options.num_classes:
@@ -190,8 +138,9 @@ def _validation(options):
       'validation segments videos; the loss softmax trains DeepLab alone. Leave '
       '--validation_steps out.'
     )
-  data_set, count, num_frames, max_size = options.validation
-  return validation_lib.Validation(data.videos(data_set, count), num_frames, max_size)
+  wanted = options.validation
+  videos = data.videos(wanted.data, wanted.clips)
+  return validation_lib.Validation(videos, wanted.frames, wanted.max_size)
 
 
 def _summaries(logdir, options, placement):

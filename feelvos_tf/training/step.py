@@ -12,53 +12,7 @@ from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
 from feelvos_tf.training import losses
-
-CLASSIFICATION_LOSSES = ('softmax_with_attention', 'triplet', 'softmax')
-
-
-@dataclasses.dataclass(frozen=True)
-class LossOptions:
-  """Options of the loss; flags of the original have its names and defaults.
-
-  Raises:
-    ValueError: unknown `classification_loss`.
-  """
-
-  # 'softmax_with_attention': the video model; 'triplet': the embedding alone; 'softmax': the
-  # semantic logits of a `DeepLabV3Plus` model, without any video.
-  classification_loss: str = 'softmax_with_attention'
-  # Reference pixels per object that are matched, chosen at random (section 4); None keeps all.
-  max_neighbors_per_object: int | None = 1024
-  mining: losses.HardMining = losses.HardMining()
-  weight_decay: float = 4e-5
-  # Compare logits and labels at full size; False shrinks the labels instead.
-  upsample_logits: bool = True
-  # Probability that a video's first current frame receives nothing of the previous frame: all local
-  # distances 1, all previous predictions 0, as of objects that are nowhere. Not in the original.
-  # In a short training the head learns to copy the true mask of the previous frame and ignores
-  # the reference frame (then global matching alone beats the model); this makes it look there.
-  drop_previous_probability: float = 0.0
-  # Weight of a second loss that asks the embedding itself, without the head, for the object: cross
-  # entropy of softmax(-||e_p - e_q||^2) over the nearest reference pixel q of each object. Not in
-  # the original, where all the embedding learns comes through the head.
-  matching_loss_weight: float = 0.0
-  # Dropout in ASPP.
-  dropout: bool = True
-  # Seed of what is random inside the step.
-  seed: int = 0
-
-  def __post_init__(self):
-    if not 0 <= self.drop_previous_probability <= 1:
-      raise ValueError(
-        f'drop_previous_probability is {self.drop_previous_probability}; expected 0 to 1.'
-      )
-    if self.matching_loss_weight < 0:
-      raise ValueError(f'matching_loss_weight is {self.matching_loss_weight}; expected 0 or more.')
-    if self.classification_loss not in CLASSIFICATION_LOSSES:
-      raise ValueError(
-        f'classification_loss is {self.classification_loss!r}; expected one of '
-        f'{", ".join(CLASSIFICATION_LOSSES)}.'
-      )
+from feelvos_tf.training.options import LossOptions
 
 
 @dataclasses.dataclass
@@ -76,7 +30,7 @@ class VideoResult:
   maps: feelvos.Maps | None = None
 
 
-def video_results(model, batch, step, options, first_video=0):
+def video_results(model, batch, step, options: LossOptions, first_video=0):
   """Forward pass and loss of each video.
 
   Args:

@@ -6,7 +6,6 @@ not been.
 """
 
 from collections.abc import Callable
-import dataclasses
 import json
 import os
 import pathlib
@@ -22,64 +21,10 @@ from feelvos_tf.deeplab import weights_file
 from feelvos_tf.runtime import progress
 from feelvos_tf.training import dead_channels
 from feelvos_tf.training import distributed_step
-from feelvos_tf.training import optimizer as optimizer_lib
-from feelvos_tf.training import schedule as schedule_lib
-from feelvos_tf.training import step as step_lib
+from feelvos_tf.training.options import TrainerOptions
 
-OPTIMIZERS = ('momentum', 'adam')
 # Reference frames of this many videos of the first batch are looked at for channels that have died.
 _IMAGES_LOOKED_AT = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainerOptions:
-  """How a run goes; what is minimised is in `training.step.LossOptions`.
-
-  Raises:
-    ValueError: an option has a value training cannot run with.
-  """
-
-  # Folder of checkpoints, logs and the best weights.
-  train_logdir: str
-  # Videos per step, over all devices and workers (flag `train_batch_size`).
-  batch_size: int = 3
-  schedule: schedule_lib.ScheduleOptions = schedule_lib.ScheduleOptions()
-  # 'momentum' is the original's; 'adam' needs fewer steps where the budget is small.
-  optimizer: str = 'momentum'
-  optimizer_options: optimizer_lib.OptimizerOptions = optimizer_lib.OptimizerOptions()
-  loss: step_lib.LossOptions = step_lib.LossOptions()
-  # Steps after which the run stops; None takes the schedule's length.
-  stop_at_step: int | None = None
-  # Scale the loss, for float16.
-  loss_scaling: bool = False
-  # Losses are added up over the videos of all devices. True averages over devices instead, as
-  # the original does over its clones.
-  average_over_devices: bool = False
-  # Steps between log lines, checkpoints and validations; 0 is never.
-  log_steps: int = 20
-  save_interval_steps: int = 500
-  # Seconds after which a checkpoint is written all the same; 0 is never.
-  save_interval_secs: int = 0
-  validation_steps: int = 0
-  # Checkpoints kept.
-  max_to_keep: int = 3
-
-  def __post_init__(self):
-    if self.optimizer not in OPTIMIZERS:
-      raise ValueError(f'optimizer is {self.optimizer!r}; expected one of {", ".join(OPTIMIZERS)}.')
-    if self.batch_size < 1:
-      raise ValueError(f'train_batch_size is {self.batch_size}; expected at least 1.')
-    for name in ('log_steps', 'save_interval_steps', 'save_interval_secs', 'validation_steps'):
-      if getattr(self, name) < 0:
-        raise ValueError(f'{name} is {getattr(self, name)}; expected 0 (never) or more.')
-    if self.max_to_keep < 1:
-      raise ValueError(f'max_to_keep is {self.max_to_keep}; expected at least 1.')
-
-  @property
-  def last_step(self):
-    """Step at which the run ends."""
-    length = self.schedule.training_number_of_steps
-    return length if self.stop_at_step is None else min(self.stop_at_step, length)
 
 
 class Trainer:
@@ -89,7 +34,7 @@ class Trainer:
     self,
     model,
     triplets,
-    options,
+    options: TrainerOptions,
     strategy=None,
     num_input_shards=1,
     input_shard=0,

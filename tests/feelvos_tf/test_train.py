@@ -109,9 +109,9 @@ def test_defaults_are_the_originals_and_wrong_flags_are_refused():
     (base + ['--validation_steps=5'], 'belong together'),
     (base + ['--first_frame_finetuning=1'] * 3, '3 --first_frame_finetuning given'),
     (base + ['--optimizer=sgd'], 'optimizer'),
-    (base + ['--train_batch_size=0'], 'train_batch_size is 0'),
+    (base + ['--train_batch_size=0'], '--train_batch_size is 0'),
     (base + ['--paste_probability=2'], 'paste_probability is 2'),
-    (base + ['--embedding_seg_atrous_rates=1'], 'head_atrous_rates'),
+    (base + ['--embedding_seg_atrous_rates=1'], '--embedding_seg_atrous_rates has 1'),
     (['--train_logdir=x', '--dataset=ade20k', '--data_dir=y'], "data set 'ade20k' given"),
   ]
   found = probe(*(case for case, _ in cases))

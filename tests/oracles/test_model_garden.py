@@ -17,8 +17,8 @@ from official.vision.losses import segmentation_losses
 import tf_keras
 
 from feelvos_tf.training import losses
+from feelvos_tf.training.options import ScheduleOptions
 from feelvos_tf.training.schedule import learning_rate
-from feelvos_tf.training.schedule import ScheduleOptions
 
 IGNORED = 255
 

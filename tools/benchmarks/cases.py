@@ -34,6 +34,8 @@ from feelvos_tf.tools.benchmarks.reference_matching import original_global_match
 from feelvos_tf.tools.benchmarks.reference_matching import original_local_matching
 from feelvos_tf.training import data as data_lib
 from feelvos_tf.training import step as step_lib
+from feelvos_tf.training.data_options import DataSet
+from feelvos_tf.training.data_options import TrainingSet
 
 CHANNELS = 100
 WINDOW_RADIUS = 15
@@ -321,7 +323,7 @@ def train_step_case(options):
 
 def input_case(options):
   """Training samples from synthetic videos, made while nothing trains; given for one batch."""
-  source = data_lib.source(data_lib.DataSet('synthetic'))
+  source = data_lib.source(TrainingSet(DataSet('synthetic')))
   samples = triplets.Triplets(
     [source],
     options_lib.TripletOptions(

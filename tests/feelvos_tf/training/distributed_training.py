@@ -28,8 +28,8 @@ from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.training import schedule
 from feelvos_tf.training import step
 from feelvos_tf.training import strategy
+from feelvos_tf.training.options import TrainerOptions
 from feelvos_tf.training.trainer import Trainer
-from feelvos_tf.training.trainer import TrainerOptions
 
 STEPS = 3
 

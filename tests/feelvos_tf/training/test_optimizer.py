@@ -12,10 +12,10 @@ import tensorflow as tf
 from feelvos_tf.training.optimizer import Adam
 from feelvos_tf.training.optimizer import clip_by_own_norm
 from feelvos_tf.training.optimizer import gradient_multiplier
-from feelvos_tf.training.optimizer import LOGITS_ONLY
 from feelvos_tf.training.optimizer import MomentumOptimizer
-from feelvos_tf.training.optimizer import OptimizerOptions
 from feelvos_tf.training.optimizer import rate_multiplier
+from feelvos_tf.training.options import LOGITS_ONLY
+from feelvos_tf.training.options import OptimizerOptions
 from feelvos_tf.training.schedule import learning_rate
 
 # Gradients of a training step are equal within so much (float noise of the network).
@@ -215,7 +215,8 @@ def test_checkpoint_resumes_exactly(tmp_path, rng):
 TWO_REPLICAS = """
 import sys
 import tensorflow as tf
-from feelvos_tf.training.optimizer import MomentumOptimizer, OptimizerOptions
+from feelvos_tf.training.optimizer import MomentumOptimizer
+from feelvos_tf.training.options import OptimizerOptions
 
 cpu = tf.config.list_physical_devices('CPU')[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from feelvos_tf.training.options import ScheduleOptions
 from feelvos_tf.training.schedule import learning_rate
-from feelvos_tf.training.schedule import ScheduleOptions
 
 GOLDEN = {
   'poly': ScheduleOptions(),
@@ -48,7 +48,7 @@ def test_cosine_starts_at_the_base_rate_and_ends_at_zero():
 @pytest.mark.parametrize(
   'fields, message',
   [
-    ({'learning_policy': 'linear'}, "learning_policy is 'linear'; choose one of poly, step"),
+    ({'learning_policy': 'linear'}, "learning_policy is 'linear'; expected one of poly, step"),
     ({'base_learning_rate': -1.0}, 'base_learning_rate is -1.0; it must be 0 or more'),
     ({'base_learning_rate': float('nan')}, 'base_learning_rate is nan'),
     ({'learning_rate_decay_step': 0}, 'learning_rate_decay_step is 0'),

@@ -19,8 +19,8 @@ from feelvos_tf.training import distributed_step
 from feelvos_tf.training import loss_scale
 from feelvos_tf.training import schedule
 from feelvos_tf.training import step as step_lib
+from feelvos_tf.training.options import TrainerOptions
 from feelvos_tf.training.trainer import Trainer
-from feelvos_tf.training.trainer import TrainerOptions
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -1,0 +1,170 @@
+"""Flags made from the fields of option dataclasses: name, type, default, and comment as help.
+
+  @dataclasses.dataclass(frozen=True)
+  class Options:
+    # Steps between log lines.
+    #
+    # From here on the comment is for those who read the code.
+    log_steps: int = 10
+
+  OPTIONS = OptionFlags(Options)
+  OPTIONS.define()         # --log_steps, integer, default 10, help "Steps between log lines."
+  options = OPTIONS.make() # after the flags are parsed
+
+A field is written once: in its dataclass. Ranges are checked there, too; what it refuses is a usage
+error of the command.
+"""
+
+from collections.abc import Collection, Mapping
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from typing import Any, Generic, Literal, TypeVar
+
+from absl import flags
+
+from feelvos_tf.runtime import command_line
+
+Options = TypeVar('Options')
+flags.disclaim_key_flags()  # The flags are those of the main that calls `define`.
+
+_COMMENT = re.compile(r'  # ?(.*)')
+_FIELD = re.compile(r'  (\w+): ')
+
+
+class OptionFlags(Generic[Options]):
+  """The flags of one option dataclass."""
+
+  def __init__(
+    self,
+    options: type[Options],
+    leave_out: Collection[str] = (),
+    names: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+  ):
+    """Reads the fields.
+
+    Args:
+      options: dataclass whose fields have one of the types bool, int, float, str, Literal of
+        strings, tuple of int, float or str, or such a type or None.
+      leave_out: names of fields without a flag; `make` needs them where they have no default.
+      names: {field: name of its flag} where the two differ.
+      defaults: {field: default of its flag} where it is not the field's.
+    """
+    self._options = options
+    self._names, self._defaults = dict(names or {}), dict(defaults or {})
+    unknown = {*leave_out, *self._names, *self._defaults} - _field_names(options)
+    if unknown:
+      raise ValueError(f'{options.__name__} has no field {", ".join(sorted(unknown))}.')
+    self._fields = [
+      field for field in dataclasses.fields(options) if field.init and field.name not in leave_out
+    ]
+
+  def define(self) -> None:
+    """Defines the flags."""
+    comments, kinds = field_comments(self._options), typing.get_type_hints(self._options)
+    for field in self._fields:
+      text = comments.get(field.name, field.name)
+      _define(self.flag(field.name), kinds[field.name], self._default(field), text)
+
+  def flag(self, field: str) -> str:
+    """Name of a field's flag."""
+    return self._names.get(field, field)
+
+  def values(self) -> dict[str, Any]:
+    """{field: value of its flag}."""
+    return {field.name: _value(self.flag(field.name)) for field in self._fields}
+
+  def make(self, **others: Any) -> Options:
+    """The options that the flags ask for.
+
+    Args:
+      **others: fields that count instead of their flags, or have none.
+
+    Raises:
+      UsageError: the dataclass refuses a value.
+    """
+    try:
+      return self._options(**{**self.values(), **others})
+    except ValueError as error:
+      name = str(error).partition(' ')[0]
+      text = str(error).removeprefix(name)
+      known = name in _field_names(self._options)
+      raise command_line.UsageError(
+        f'--{self.flag(name)}{text}' if known else str(error)
+      ) from error
+
+  def _default(self, field):
+    if field.name in self._defaults:
+      return self._defaults[field.name]
+    if field.default_factory is not dataclasses.MISSING:
+      return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def field_comments(options: type) -> dict[str, str]:
+  """{field: first paragraph of the comment above it} of a dataclass.
+
+  Fields that follow each other without a comment between them share one. Empty where the source is
+  not at hand.
+  """
+  try:
+    lines = inspect.getsource(options).splitlines()
+  except (OSError, TypeError):
+    return {}
+  found, block, last = {}, [], ''
+  for line in lines:
+    comment, field = _COMMENT.fullmatch(line), _FIELD.match(line)
+    if comment:
+      block.append(comment[1].strip())
+    elif field and field[1] in _field_names(options):
+      last = _first_paragraph(block) if block else last
+      found[field[1]], block = last, []
+    elif not line.startswith('    '):
+      block = []
+  return found
+
+
+def _first_paragraph(lines):
+  end = lines.index('') if '' in lines else len(lines)
+  return ' '.join(lines[:end]).replace('`', '')
+
+
+def _field_names(options):
+  return {field.name for field in dataclasses.fields(options)}
+
+
+def _define(name, kind, default, text):
+  kind = _without_none(kind)
+  if typing.get_origin(kind) is Literal:
+    flags.DEFINE_enum(name, default, list(typing.get_args(kind)), text)
+  elif typing.get_origin(kind) is tuple:
+    define = {
+      int: flags.DEFINE_multi_integer,
+      float: flags.DEFINE_multi_float,
+      str: flags.DEFINE_multi_string,
+    }[typing.get_args(kind)[0]]
+    define(name, None if default is None else list(default), text)
+  else:
+    define = {
+      bool: flags.DEFINE_bool,
+      int: flags.DEFINE_integer,
+      float: flags.DEFINE_float,
+      str: flags.DEFINE_string,
+    }[kind]
+    define(name, default, text)
+
+
+def _without_none(kind):
+  """T of T | None."""
+  if typing.get_origin(kind) not in (types.UnionType, typing.Union):
+    return kind
+  (kind,) = (one for one in typing.get_args(kind) if one is not type(None))
+  return kind
+
+
+def _value(name):
+  value = flags.FLAGS[name].value
+  return tuple(value) if isinstance(value, list) else value

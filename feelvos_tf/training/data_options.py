@@ -1,0 +1,84 @@
+"""Options of the data sets of a training and of its validation."""
+
+import dataclasses
+
+# Names with an underscore before the year are the original's.
+KINDS = (
+  'davis2016',
+  'davis2017',
+  'youtube_vos_2018',
+  'youtube_vos_2019',
+  'folder',
+  'static_images',
+  'synthetic',
+)
+_ALIASES = {'davis_2016': 'davis2016', 'davis_2017': 'davis2017'}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+  """One data set, as flags describe it.
+
+  Raises:
+    ValueError: no place or two places given, or an unknown name.
+  """
+
+  # One of KINDS; with `records` it is a name only, and any is fine.
+  name: str
+  # Folder of TFRecords, made by tools.convert_to_tfrecord or by the original's converter.
+  records: str | None = None
+  # Folder of the data set as it was downloaded, read without conversion.
+  folder: str | None = None
+  split: str = 'train'
+  # Read every shard once to compare checksums.
+  verify: bool = True
+
+  def __post_init__(self):
+    object.__setattr__(self, 'name', _ALIASES.get(self.name, self.name))
+    if self.records and self.folder:
+      raise ValueError(
+        f'data set {self.name}: both records ({self.records}) and a folder '
+        f'({self.folder}) given; choose one.'
+      )
+    if not self.records and self.name not in KINDS:
+      raise ValueError(
+        f'data set {self.name!r} given; expected one of {", ".join(KINDS)}, or a '
+        'folder of TFRecords that tools.convert_to_tfrecord wrote.'
+      )
+    if not self.records and not self.folder and self.name != 'synthetic':
+      raise ValueError(f'data set {self.name}: neither records nor a folder given.')
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSet:
+  """A data set of a mixture; `datasets.samples.options.Source` explains the fields."""
+
+  data: DataSet
+  # Weight in the mixture.
+  probability: float = 1.0
+  first_frame_finetuning: bool = False
+  only_first_frame: bool = False
+  three_frames: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationOptions:
+  """What a model is validated on during its training.
+
+  Raises:
+    ValueError: if a field is out of its range.
+  """
+
+  data: DataSet
+  # Videos.
+  clips: int = 4
+  # Frames of each.
+  frames: int = 16
+  # Longer side in pixels to segment at.
+  max_size: int | None = None
+
+  def __post_init__(self):
+    for name, least in (('clips', 1), ('frames', 2), ('max_size', 32)):
+      value = getattr(self, name)
+      if value is not None and value < least:
+        raise ValueError(f'{name} is {value}; expected at least {least}.')

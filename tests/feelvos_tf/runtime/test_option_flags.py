@@ -1,0 +1,120 @@
+"""Flags from the fields of dataclasses, and that every command keeps the flags it had."""
+
+import dataclasses
+import importlib
+import json
+import pathlib
+from typing import Literal
+
+from absl import flags
+import pytest
+
+from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime.option_flags import field_comments
+from feelvos_tf.runtime.option_flags import OptionFlags
+
+# {command: {flag: default}}, written down before flags were made from fields.
+KNOWN = json.loads(pathlib.Path(__file__).with_name('known_flags.json').read_text('utf-8'))
+MODULES = {'convert-data': 'feelvos_tf.tools.convert_to_tfrecord'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  # Number of things,
+  # at least `one`.
+  #
+  # For those who read the code.
+  count: int = 3
+  # Shared by two.
+  first: float | None = None
+  second: bool = True
+
+  # Kind.
+  kind: Literal['a', 'b'] = 'a'
+  sizes: tuple[int, ...] = (1, 2)
+  name: str = 'x'
+
+  def __post_init__(self):
+    # Not a field's comment.
+    if self.count < 1:
+      raise ValueError(f'count is {self.count}; expected at least 1.')
+    if self.name == 'y':
+      raise ValueError('something about y')
+
+
+@pytest.fixture
+def parse(monkeypatch):
+  """Function that defines flags, parses arguments and returns the flags."""
+
+  def parsed(options, *arguments):
+    values = flags.FlagValues()
+    monkeypatch.setattr(flags, 'FLAGS', values)
+    for name in ('bool', 'integer', 'float', 'string', 'enum'):
+      define = getattr(flags, f'DEFINE_{name}')
+      monkeypatch.setattr(flags, f'DEFINE_{name}', _into(define, values))
+    for name in ('multi_integer', 'multi_float', 'multi_string'):
+      define = getattr(flags, f'DEFINE_{name}')
+      monkeypatch.setattr(flags, f'DEFINE_{name}', _into(define, values))
+    options.define()
+    values(['program', *arguments])
+    return values
+
+  return parsed
+
+
+def _into(define, values):
+  return lambda *args, **kwargs: define(*args, **kwargs, flag_values=values)
+
+
+def test_a_flag_has_the_name_type_default_and_comment_of_its_field(parse):
+  options = OptionFlags(
+    Options, leave_out=('name',), names={'count': 'how_many'}, defaults={'second': False}
+  )
+  found = parse(options, '--how_many=5', '--second', '--kind=b', '--sizes=4')
+  assert set(found) == {'how_many', 'first', 'second', 'kind', 'sizes'}
+  assert found['how_many'].default == 3 and found['second'].default is False
+  assert found['first'].default is None and found['sizes'].default == [1, 2]
+  assert found['how_many'].help == 'Number of things, at least one.'
+  assert found['first'].help == found['second'].help == 'Shared by two.'
+  assert options.make(name='z') == Options(5, None, True, 'b', (4,), 'z')
+
+
+@pytest.mark.parametrize(
+  ('given', 'message'),
+  [
+    (['--how_many=0'], '^--how_many is 0; expected at least 1'),
+    (['--name=y'], '^something about y'),
+  ],
+)
+def test_what_the_dataclass_refuses_is_a_usage_error_with_the_flags_name(parse, given, message):
+  options = OptionFlags(Options, names={'count': 'how_many'})
+  parse(options, *given)
+  with pytest.raises(command_line.UsageError, match=message):
+    options.make()
+
+
+def test_a_field_that_is_not_there_is_an_error_in_the_program():
+  with pytest.raises(ValueError, match='Options has no field cuont'):
+    OptionFlags(Options, names={'cuont': 'count'})
+
+
+def test_comments_of_a_class_without_source_are_empty():
+  made = dataclasses.make_dataclass('Made', [('size', int, 3)])
+  made.__module__ = 'nowhere'
+  assert field_comments(made) == {}
+
+
+@pytest.mark.parametrize('command', KNOWN)
+def test_every_command_keeps_its_flags_and_defaults(command):
+  module = importlib.import_module(MODULES.get(command, f'feelvos_tf.{command}'))
+  before = set(flags.FLAGS)
+  module.define_flags()
+  defined = set(flags.FLAGS) - before
+  try:
+    found = {name: flags.FLAGS[name].default for name in defined}
+    help_texts = {name: flags.FLAGS[name].help for name in defined}
+  finally:
+    for name in defined:
+      delattr(flags.FLAGS, name)
+  assert {name: found.get(name, 'missing') for name in KNOWN[command]} == KNOWN[command]
+  assert [name for name, text in help_texts.items() if not text or text == name] == []
