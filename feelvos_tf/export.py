@@ -13,11 +13,8 @@ from absl import flags
 from absl import logging
 
 from feelvos_tf.inference import speed
-from feelvos_tf.model import default_model
-from feelvos_tf.model.precision import choose
-from feelvos_tf.model.precision import wanted
-from feelvos_tf.model.precision import with_precision
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
@@ -25,17 +22,7 @@ FLAGS = flags.FLAGS
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string(
-    'model',
-    None,
-    'Weights file of save_model; default: the pretrained model that comes with the project.',
-  )
-  flags.DEFINE_string(
-    'seeded_model',
-    None,
-    'Instead of --model: this variant with seeded, '
-    'untrained weights. For measuring time; the masks mean nothing.',
-  )
+  model_flags.define_flags()
   flags.DEFINE_string('output_dir', None, 'Folder of models; <name>/<version>/ appears in it.')
   flags.DEFINE_string(
     'name', None, 'Name of the model. Default: feelvos; with --speed=fast feelvos-fast.'
@@ -88,8 +75,7 @@ def main():
         "(pip install 'feelvos-tf[serving]')."
       )
       warmup_size = None
-  choice = _precision()
-  model, notes = _load(choice.name)
+  model, notes, choice = model_flags.load(**speed.exported_options(FLAGS.speed))
   signatures, info = build(
     model, _name(), FLAGS.version, choice.name, FLAGS.jit_compile, notes, choice.reason, FLAGS.speed
   )
@@ -134,8 +120,7 @@ def _check_flags():
   """(version folder, warm-up size or None) of the flags."""
   if not FLAGS.output_dir:
     raise command_line.UsageError('--output_dir is missing.')
-  if FLAGS.model and FLAGS.seeded_model:
-    raise command_line.UsageError('--model and --seeded_model exclude each other.')
+  model_flags.check()
   try:
     speed.exported_options(FLAGS.speed)
   except ValueError as error:
@@ -160,28 +145,6 @@ def _name():
   if FLAGS.name is not None:
     return FLAGS.name
   return 'feelvos' if FLAGS.speed == speed.DEFAULT_SPEED else f'feelvos-{FLAGS.speed}'
-
-
-def _precision():
-  """`precision.Choice` of the flag; says so if there was a choice."""
-  choice = choose(wanted(FLAGS.precision, not (FLAGS.model or FLAGS.seeded_model)))
-  print(choice.line)
-  return choice
-
-
-def _load(precision):
-  """(model, notes of its file)."""
-  from feelvos_tf.deeplab import weights_file
-  from feelvos_tf.model import weights
-
-  changes = speed.exported_options(FLAGS.speed)
-  if not FLAGS.seeded_model:
-    path = default_model.model_path(FLAGS.model)
-    model = with_precision(precision, lambda: weights.load_model(path, **changes))
-    return model, weights_file.read_metadata(path).get('notes')
-  model = with_precision(precision, lambda: weights.seeded_model(FLAGS.seeded_model, **changes))
-  print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
-  return model, {'weights': 'seeded, untrained; the masks mean nothing'}
 
 
 if __name__ == '__main__':

@@ -33,6 +33,7 @@ from feelvos_tf.inference import given_masks
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import export_results
+from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import preview
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segment_job
@@ -114,17 +115,7 @@ def define_flags():
     False,
     'Write to a folder that is not empty: results of earlier runs are replaced, other files stay.',
   )
-  flags.DEFINE_string(
-    'model',
-    None,
-    'Weights file of save_model; default: the pretrained model that comes with the project.',
-  )
-  flags.DEFINE_string(
-    'seeded_model',
-    None,
-    'Instead of --model: this variant with seeded, '
-    'untrained weights. For measuring time; the masks mean nothing.',
-  )
+  model_flags.define_flags()
   segmenter_flags.define_flags()
   flags.adopt_module_key_flags(segmenter_flags)  # So that --helpshort lists them.
   flags.DEFINE_enum(
@@ -317,25 +308,15 @@ def _mask_options(stored_size=None):
 
 def _segmenter():
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
-  path = None if FLAGS.seeded_model else default_model.model_path(FLAGS.model)
+  model_flags.check()
   options = dataclasses.asdict(segmenter_flags.from_flags())
   start_tensorflow()
   from feelvos_tf.inference.segmenter import VideoSegmenter
-  from feelvos_tf.model import precision
-  from feelvos_tf.model import weights
 
   overrides = segmenter_flags.model_overrides()
   if FLAGS.previous_prediction:
     overrides['previous_prediction'] = FLAGS.previous_prediction
-  if FLAGS.seeded_model:
-    make_model = lambda: weights.seeded_model(FLAGS.seeded_model, **overrides)
-    print(f'Untrained: {FLAGS.seeded_model} with seeded weights. The masks mean nothing.')
-  else:
-    make_model = lambda: weights.load_model(path, **overrides)
-  of_project = default_model.is_default(FLAGS.model) and not FLAGS.seeded_model
-  choice = precision.choose(precision.wanted(FLAGS.precision, of_project))
-  print(choice.line)
-  return VideoSegmenter(precision.with_precision(choice.name, make_model), **options)
+  return VideoSegmenter(model_flags.load(**overrides).model, **options)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@ r"""Serves exported models: TensorFlow Serving's REST and gRPC, sessions, and a 
 listens on 127.0.0.1, port 8501 for HTTP and 8500 for gRPC. docs/serving.md describes the API.
 """
 
-import dataclasses
 import importlib
 import ipaddress
 import logging as logging_of_python
@@ -20,72 +19,29 @@ from absl import logging
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.inference import speed
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime.option_flags import OptionFlags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 from feelvos_tf.serving import options as options_lib
 from feelvos_tf.serving import version_folders
 
 FLAGS = flags.FLAGS
 TOKEN_VARIABLE = 'FEELVOS_TOKEN'
-_DEFAULTS = options_lib.ServingOptions()
-_NUMBERS = {
-  'max_body_bytes': 'Largest body of a request, message of a WebSocket and gRPC message.',
-  'max_pixels': 'Largest frame, in pixels.',
-  'max_objects': 'Most objects of a video.',
-  'max_sessions': 'Most sessions at a time.',
-  'max_state_bytes': "Most memory of all sessions' states.",
-  'max_connections': 'Most connections over HTTP at a time.',
-  'workers': 'Threads that run models.',
-  'max_waiting': 'Most requests that wait for one of them.',
-  'stream_queue': 'Frames of a WebSocket that are taken before the first is answered.',
-}
-_NUMBERS_FROM_ZERO = {
-  'rest_api_timeout_in_ms': 'Milliseconds until a predict request over REST is given up; 0 waits.',
-  'max_num_load_retries': 'How often loading a version is tried again.',
-  'load_retry_interval_micros': 'Microseconds between two tries.',
-}
-_SECONDS = {
-  'idle_seconds': 'A session that is not used for so long is closed.',
-  'header_seconds': 'Time for the headers of a request.',
-  'body_seconds': 'Time for the body of a request, and one second more for every 1000 bytes.',
-  'file_system_poll_wait_seconds': 'Time between two looks for new versions.',
-}
-_TEXTS = {
-  'model_config_file': 'File with the models to serve, in the text format of TensorFlow Serving; '
-  'instead of --model_dir.',
-  'access_log': 'File for a line of JSON for every request; - is standard output.',
-}
+# The flags that are fields of ServingOptions.
+SERVING = OptionFlags(
+  options_lib.ServingOptions,
+  leave_out=('token', 'speed', 'metrics_path', 'replica'),
+  names={'allowed_hosts': 'allowed_host', 'allowed_origins': 'allowed_origin'},
+  defaults={'model_dir': None},
+)
 
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string(
-    'model_dir', None, 'Folder of <name>/<version>/ exports, or one <name> folder.'
-  )
-  for name, text in _TEXTS.items():
-    flags.DEFINE_string(name, getattr(_DEFAULTS, name), text)
-  flags.DEFINE_float(
-    'model_config_file_poll_wait_seconds',
-    _DEFAULTS.model_config_file_poll_wait_seconds,
-    'Time between two looks at that file; 0 looks once.',
-    0.0,
-  )
+  SERVING.define()
   flags.DEFINE_string(
     'monitoring_config_file',
     None,
     'File that gives a further path for metrics, in the text format of TensorFlow Serving.',
-  )
-  flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for all.')
-  flags.DEFINE_multi_string(
-    'allowed_host',
-    [],
-    'A further name of this server that requests may have in their Host header; *.example.org for '
-    'all below it, * for all. May be given several times.',
-  )
-  flags.DEFINE_multi_string(
-    'allowed_origin',
-    [],
-    'An origin, as in https://video.example.org, whose pages may use this server; * for all. May '
-    'be given several times.',
   )
   flags.DEFINE_integer('port', 8501, 'Port for HTTP; 0 takes a free one.', 0, 65535)
   flags.DEFINE_integer(
@@ -116,16 +72,6 @@ def define_flags():
     'that was exported with this --speed.',
   )
   flags.DEFINE_float('grace_seconds', 30.0, 'Time that running requests get after SIGTERM.', 0.0)
-  flags.DEFINE_bool(
-    'tracing', False, 'Send traces by OpenTelemetry; the variables OTEL_* say where to.'
-  )
-  flags.DEFINE_bool('enable_model_warmup', True, 'Replay the warm-up requests of an export.')
-  for name, text in _NUMBERS.items():
-    flags.DEFINE_integer(name, getattr(_DEFAULTS, name), text, 1)
-  for name, text in _NUMBERS_FROM_ZERO.items():
-    flags.DEFINE_integer(name, getattr(_DEFAULTS, name), text, 0)
-  for name, text in _SECONDS.items():
-    flags.DEFINE_float(name, getattr(_DEFAULTS, name), text, 0.0)
 
 
 def main():
@@ -226,30 +172,10 @@ def read_options():
     raise command_line.UsageError('--model_dir is missing.')
   if FLAGS.model_dir and FLAGS.model_config_file:
     raise command_line.UsageError('give --model_dir or --model_config_file, not both.')
-  values = {
-    name: FLAGS[name].value
-    for name in (
-      'host',
-      'enable_model_warmup',
-      'tracing',
-      'model_config_file_poll_wait_seconds',
-      'speed',
-      *_TEXTS,
-      *_NUMBERS,
-      *_NUMBERS_FROM_ZERO,
-      *_SECONDS,
-    )
-  }
-  values['model_dir'] = FLAGS.model_dir or ''
+  others = {'model_dir': FLAGS.model_dir or '', 'token': _token(), 'speed': FLAGS.speed}
   if FLAGS.monitoring_config_file:
-    values['metrics_path'] = _config_files().read_metrics_path(FLAGS.monitoring_config_file)
-  values['allowed_hosts'] = tuple(FLAGS.allowed_host)
-  values['allowed_origins'] = tuple(FLAGS.allowed_origin)
-  token = _token()
-  try:
-    return dataclasses.replace(_DEFAULTS, token=token, **values)
-  except ValueError as error:
-    raise command_line.UsageError(f'--{error}') from error
+    others['metrics_path'] = _config_files().read_metrics_path(FLAGS.monitoring_config_file)
+  return SERVING.make(**others)
 
 
 def models_to_serve(options):

@@ -36,31 +36,17 @@ from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.datasets.tfrecord import shards as shards_lib
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import progress
+from feelvos_tf.runtime.option_flags import OptionFlags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
+CONVERSION = OptionFlags(conversion.ConversionOptions, leave_out=('jpeg_quality',))
 
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string('dataset', None, 'Kind of data set, see above.')
+  CONVERSION.define()
   flags.DEFINE_string('data_dir', None, 'Folder of the data set.')
-  flags.DEFINE_string('split', 'train', 'Split of the data set: train, val, test-dev, valid, ...')
-  flags.DEFINE_string('output_dir', None, 'Folder for the shards and manifest.json.')
-  flags.DEFINE_integer(
-    'num_shards',
-    0,
-    'Number of shards; 0: 10 for train, 1 for other splits, no more than videos.',
-    lower_bound=0,
-  )
-  flags.DEFINE_integer('num_workers', 0, 'Processes; 0: one per core.', lower_bound=0)
-  flags.DEFINE_enum(
-    'on_error',
-    'fail',
-    list(conversion.ON_ERROR),
-    'A bad video ends the run, or is left out and listed in the manifest.',
-  )
-  flags.DEFINE_bool('allow_void', False, 'Accept the id 255 in masks, as void.')
   flags.DEFINE_list('sequences', None, 'Only these videos (DAVIS and YouTube-VOS).')
   flags.DEFINE_string('resolution', '480p', 'Folder below JPEGImages of DAVIS.')
   flags.DEFINE_bool(
@@ -148,15 +134,7 @@ def main():
   if not FLAGS.output_dir:
     raise command_line.UsageError('--output_dir expected: a folder for the shards')
   sources, settings = CONVERTERS[FLAGS.dataset]()
-  options = conversion.ConversionOptions(
-    output_dir=FLAGS.output_dir,
-    dataset=FLAGS.dataset,
-    split=FLAGS.split,
-    num_shards=FLAGS.num_shards,
-    num_workers=FLAGS.num_workers,
-    on_error=FLAGS.on_error,
-    allow_void=FLAGS.allow_void,
-  )
+  options = CONVERSION.make()
   shards = conversion.plan(sources, options, settings)
   with whole_file.locked(FLAGS.output_dir):
     entry = _convert_with_beam(shards) if FLAGS.runner else _convert_here(shards)

@@ -13,13 +13,16 @@ import json
 import os
 import pathlib
 import threading
+import typing
+from typing import Literal
 
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets import worker_processes
 from feelvos_tf.datasets.tfrecord import shards as shards_lib
 from feelvos_tf.datasets.video import VideoSource
 
-ON_ERROR = ('fail', 'skip')
+OnError = Literal['fail', 'skip']
+ON_ERROR = typing.get_args(OnError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,27 +33,35 @@ class ConversionOptions:
     ValueError: a field is out of its range.
   """
 
+  # Folder for the shards and manifest.json.
   output_dir: str
-  dataset: str  # Name for the manifest.
+  # Kind of data set, see above.
+  #
+  # A name for the manifest.
+  dataset: str
+  # Split of the data set: train, val, test-dev, valid, ...
   split: str = 'train'
-  # Number of shards; 0: the original's, 10 for train and 1 for others, but no more than videos.
+  # Number of shards; 0: 10 for train, 1 for other splits, no more than videos.
   num_shards: int = 0
-  # Processes; 0: one per core. One works in this process.
+  # Processes; 0: one per core.
+  #
+  # One works in this process.
   num_workers: int = 0
-  on_error: str = 'fail'
-  # Accept the id 255 (void) in masks.
+  # A bad video ends the run, or is left out and listed in the manifest.
+  on_error: OnError = 'fail'
+  # Accept the id 255 in masks, as void.
   allow_void: bool = False
   # 1..100, for frames that are not stored as they came.
   jpeg_quality: int = 95
 
   def __post_init__(self):
     if self.on_error not in ON_ERROR:
-      raise ValueError(f'on_error: {self.on_error!r} given, expected {" or ".join(ON_ERROR)}')
-    if self.num_shards < 0 or self.num_workers < 0 or not 1 <= self.jpeg_quality <= 100:
-      raise ValueError(
-        f'num_shards {self.num_shards}, num_workers {self.num_workers}, jpeg_quality '
-        f'{self.jpeg_quality} given, expected 0 or more, 0 or more, 1..100'
-      )
+      raise ValueError(f'on_error is {self.on_error!r}; expected {" or ".join(ON_ERROR)}.')
+    for name in ('num_shards', 'num_workers'):
+      if getattr(self, name) < 0:
+        raise ValueError(f'{name} is {getattr(self, name)}; expected 0 or more.')
+    if not 1 <= self.jpeg_quality <= 100:
+      raise ValueError(f'jpeg_quality is {self.jpeg_quality}; expected 1 to 100.')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,12 +89,14 @@ class OptionFlags(Generic[Options]):
     try:
       return self._options(**{**self.values(), **others})
     except ValueError as error:
-      name = str(error).partition(' ')[0]
-      text = str(error).removeprefix(name)
-      known = name in _field_names(self._options)
-      raise command_line.UsageError(
-        f'--{self.flag(name)}{text}' if known else str(error)
-      ) from error
+      raise command_line.UsageError(self._with_flag(str(error))) from error
+
+  def _with_flag(self, message):
+    """A message that begins with the name of a field, with that of its flag instead."""
+    name, space, rest = message.partition(' ')
+    name = self.flag(name)
+    known = {self.flag(field.name) for field in dataclasses.fields(self._options)}
+    return f'--{name}{space}{rest}' if name in known else message
 
   def _default(self, field):
     if field.name in self._defaults:

@@ -17,21 +17,29 @@ class ServingOptions:
 
   # Folder of <name>/<version>/ exports, or one <name> folder.
   model_dir: str = 'models'
-  # File with the models to serve instead, and seconds between two looks at it; 0 looks once. Flags of
-  # TensorFlow Serving.
+  # File with the models to serve, in the text format of TensorFlow Serving; instead of --model_dir.
+  #
+  # A flag of TensorFlow Serving, as the next one.
   model_config_file: str = ''
+  # Seconds between two looks at that file; 0 looks once.
   model_config_file_poll_wait_seconds: float = 0.0
-  # Address or name to listen on; requests have to name it, or a loopback name, in their Host.
+  # Address or name to listen on; 0.0.0.0 for all.
+  #
+  # Requests have to name it, or a loopback name, in their Host.
   host: str = '127.0.0.1'
-  # Further names that requests may have in their Host; see `access.AccessCheck`.
+  # A further name of this server that requests may have in their Host header; *.example.org for all
+  # below it, * for all. May be given several times.
+  #
+  # See `access.AccessCheck`.
   allowed_hosts: tuple[str, ...] = ()
-  # Origins of other sites whose pages may use the server.
+  # An origin, as in https://video.example.org, whose pages may use this server; * for all. May be
+  # given several times.
   allowed_origins: tuple[str, ...] = ()
   # Bearer token that requests have to bring; None lets everybody in.
   token: str | None = None
   # Largest body of a request, message of a WebSocket and gRPC message, in bytes.
   max_body_bytes: int = 64 * 2**20
-  # Largest frame. 2^21 takes 1920x1080; memory and time grow with it.
+  # Largest frame, in pixels. 2^21 takes 1920x1080; memory and time grow with it.
   max_pixels: int = 2**21
   # Most objects of a video, background not counted.
   max_objects: int = 32
@@ -44,23 +52,27 @@ class ServingOptions:
   idle_seconds: float = 600.0
   # Most connections over HTTP at a time, WebSockets among them.
   max_connections: int = 512
-  # Seconds for the headers of a request, and for its body, which gets one more for every 1000 bytes.
+  # Seconds for the headers of a request.
   header_seconds: float = 20.0
+  # Seconds for the body of a request, which gets one more for every 1000 bytes.
   body_seconds: float = 30.0
   # Threads that run models. TensorFlow spreads every one over all cores.
   workers: int = 2
   # Most requests that wait for a worker; more are refused.
   max_waiting: int = 64
-  # Milliseconds until a predict request over REST is given up; 0 waits as long as it takes. Flag of
-  # TensorFlow Serving, whose default is 30000.
+  # Milliseconds until a predict request over REST is given up; 0 waits as long as it takes.
+  #
+  # A flag of TensorFlow Serving, whose default is 30000.
   rest_api_timeout_in_ms: int = 0
-  # Seconds between two looks at model_dir for new versions. Flag of TensorFlow Serving.
+  # Seconds between two looks at --model_dir for new versions.
+  #
+  # A flag of TensorFlow Serving, as the next three.
   file_system_poll_wait_seconds: float = 1.0
-  # How often, and after how many microseconds, loading a version is tried again. Flags of TensorFlow
-  # Serving.
+  # How often loading a version is tried again.
   max_num_load_retries: int = 5
+  # Microseconds between two tries.
   load_retry_interval_micros: int = 60_000_000
-  # Replay the warm-up requests of an export before it is used. Flag of TensorFlow Serving.
+  # Replay the warm-up requests of an export before it is used.
   enable_model_warmup: bool = True
   # Of several models, sessions that name neither a model nor a speed get the one exported for this.
   speed: str = DEFAULT_SPEED
@@ -68,9 +80,9 @@ class ServingOptions:
   stream_queue: int = 4
   # A further path for the metrics; '' has none.
   metrics_path: str = ''
-  # File for the access log; '-' is standard output, '' has none.
+  # File for a line of JSON for every request; - is standard output.
   access_log: str = ''
-  # Whether to send traces by OpenTelemetry.
+  # Send traces by OpenTelemetry; the variables OTEL_* say where to.
   tracing: bool = False
   # Name of this server among several behind one router; the ids of its sessions begin with it.
   replica: str = ''

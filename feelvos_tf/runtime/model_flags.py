@@ -1,0 +1,75 @@
+"""Flags that name the model, which commands share: `--model` and `--seeded_model`."""
+
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from feelvos_tf.model import default_model
+from feelvos_tf.model import precision as precision_lib
+from feelvos_tf.runtime import command_line
+
+flags.disclaim_key_flags()  # The flags are those of the main that calls `define_flags`.
+
+
+class LoadedModel(NamedTuple):
+  """A model, and how it came about.
+
+  Attributes:
+    model: `Feelvos`.
+    notes: dict, notes of the weights file; None if it has none.
+    precision: `precision.Choice`.
+  """
+
+  model: Any
+  notes: dict | None
+  precision: precision_lib.Choice
+
+
+def define_flags() -> None:
+  """Defines the flags."""
+  flags.DEFINE_string(
+    'model',
+    None,
+    'Weights file of save_model; default: the pretrained model that comes with the project.',
+  )
+  flags.DEFINE_string(
+    'seeded_model',
+    None,
+    'Instead of --model: this variant with seeded, untrained weights. For measuring time; the masks '
+    'mean nothing.',
+  )
+
+
+def check() -> None:
+  """Raises UsageError if both flags are given, FileNotFoundError if there is no such file."""
+  if flags.FLAGS.model and flags.FLAGS.seeded_model:
+    raise command_line.UsageError('--model and --seeded_model exclude each other.')
+  if not flags.FLAGS.seeded_model:
+    default_model.model_path(flags.FLAGS.model)
+
+
+def load(**overrides: Any) -> LoadedModel:
+  """Loads the model of the flags, in the precision of --precision; prints what it computes in.
+
+  Args:
+    **overrides: `FeelvosOptions` to change.
+
+  Raises:
+    FileNotFoundError, ValueError: see `weights.load_model`, `weights.seeded_model`.
+  """
+  from feelvos_tf.deeplab import weights_file
+  from feelvos_tf.model import weights
+
+  path, seeded = flags.FLAGS.model, flags.FLAGS.seeded_model
+  of_project = default_model.is_default(path) and not seeded
+  choice = precision_lib.choose(precision_lib.wanted(flags.FLAGS.precision, of_project))
+  print(choice.line)
+  if seeded:
+    print(f'Untrained: {seeded} with seeded weights. The masks mean nothing.')
+    notes = {'weights': 'seeded, untrained; the masks mean nothing'}
+    make = lambda: weights.seeded_model(seeded, **overrides)
+  else:
+    path = default_model.model_path(path)
+    notes = weights_file.read_metadata(path).get('notes')
+    make = lambda: weights.load_model(path, **overrides)
+  return LoadedModel(precision_lib.with_precision(choice.name, make), notes, choice)
