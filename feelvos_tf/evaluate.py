@@ -268,13 +268,13 @@ def _protocol():
 def _model_run():
   path = ''
   if FLAGS.baseline != 'copy_first_mask':
-    path = default_model.model_path(None if FLAGS.model in (None, 'default') else FLAGS.model)
+    path = default_model.model_path(FLAGS.model)
     if not pathlib.Path(path).is_file():
       raise FileNotFoundError(f'{path}: no such weights file; check --model')
   return methods.ModelRun(
     str(path),
     segmenter_flags.from_flags(),
-    _precision(bool(path) and FLAGS.model in (None, 'default')),
+    _precision(bool(path) and default_model.is_default(FLAGS.model)),
     tuple(_overrides().items()),
     FLAGS.baseline or '',
     late_objects=measures.PROTOCOLS[_protocol()].late_objects,

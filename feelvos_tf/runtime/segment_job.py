@@ -175,10 +175,10 @@ def _ranges(video, given, start, end):
   if len(given.frames) > 1:
     yield f'{video.name}: masks given on frames {_listed(given.frames)}'
   if given.direction == 'forward' and given.frames[0] > start:
-    yield (
-      f'{video.name}: frames {start} to {given.frames[0] - 1} lie before the first mask and get '
-      'none; --direction=both segments them'
-    )
+    last = given.frames[0] - 1
+    before = f'frame {start} lies' if start == last else f'frames {start} to {last} lie'
+    gets = 'gets' if start == last else 'get'
+    yield f'{video.name}: {before} before the first mask and {gets} none; --direction=both is for them'
   last = end if end is not None or not video.seeks else video.num_frames - 1
   if given.direction == 'backward' and last != given.frames[-1]:
     yield (
