@@ -7,13 +7,14 @@ import keras
 
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import weights_file
+from feelvos_tf.deeplab.options import ModelVariant
 from feelvos_tf.model import default_model
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.model.precision import with_precision
 
 
-def seeded_model(model_variant: str, seed: int = 0, **overrides: Any) -> Feelvos:
+def seeded_model(model_variant: ModelVariant, seed: int = 0, **overrides: Any) -> Feelvos:
   """A model with seeded, untrained weights: for measuring time; its masks mean nothing.
 
   Args:

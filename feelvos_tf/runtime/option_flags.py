@@ -58,9 +58,8 @@ class OptionFlags(Generic[Options]):
     unknown = {*leave_out, *self._names, *self._defaults} - _field_names(options)
     if unknown:
       raise ValueError(f'{options.__name__} has no field {", ".join(sorted(unknown))}.')
-    self._fields = [
-      field for field in dataclasses.fields(options) if field.init and field.name not in leave_out
-    ]
+    fields = dataclasses.fields(typing.cast(Any, options))
+    self._fields = [field for field in fields if field.init and field.name not in leave_out]
 
   def define(self) -> None:
     """Defines the flags."""
