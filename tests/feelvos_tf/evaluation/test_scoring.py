@@ -106,7 +106,7 @@ def test_other_resolution(data):
 
 def test_rgb_result(data):
   path = data[1] / 'right' / '00003.png'
-  Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(path)
+  Image.fromarray(np.full((*SHAPE, 3), (200, 30, 0), np.uint8)).save(path)
   message = error_of(data)
   assert str(path) in message and 'RGB' in message
 
