@@ -115,7 +115,7 @@ def test_default_output_folder_and_no_report(davis, tmp_path):
 
 def test_bad_sequence_fails_or_is_left_out(davis, tmp_path):
   path = tmp_path / 'results' / 'dog' / '00001.png'
-  Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(path)
+  Image.fromarray(np.full((*SHAPE, 3), (200, 30, 0), np.uint8)).save(path)
   code, _, errors = evaluate(*flags(davis))
   assert code == 1 and str(path) in errors and 'RGB' in errors
   code, output, errors = evaluate(*flags(davis), '--on_error=skip')
@@ -133,7 +133,7 @@ def test_everything_bad_at_once_is_left_out_and_named(davis, tmp_path):
   truth, results = davis / 'Annotations' / '480p', tmp_path / 'results'
   masks.write_mask(truth / 'empty' / '00000.png', np.zeros(SHAPE, np.uint8))
   masks.write_mask(results / 'large' / '00002.png', np.zeros((96, 128), np.uint8))
-  Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(results / 'rgb' / '00001.png')
+  Image.fromarray(np.full((*SHAPE, 3), (200, 30, 0), np.uint8)).save(results / 'rgb' / '00001.png')
   for index in (1, 2, 3):
     (truth / 'short' / f'{index:05d}.png').unlink()
   arguments = [*flags(davis), '--sequences=cow,dog,' + ','.join(bad)]

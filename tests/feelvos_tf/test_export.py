@@ -241,7 +241,7 @@ def test_initialize_and_step_equal_the_inference_graph(signatures, graph, video)
   previous = {k: v for k, v in exported.items() if k.startswith('previous')}
   for frame in frames[1:4]:
     features, embedding = graph.extract(frame)
-    expected, logits, maps, state = graph.step(features, embedding, state, 3, SIZE)
+    expected, logits, maps, state, _ = graph.step(features, embedding, state, 3, SIZE)
     assert np.std(maps.global_distance) > 0.01  # Matching takes part.
     assert np.std(maps.local_distance) > 0.01
     result = signatures['step'](

@@ -438,7 +438,7 @@ def test_a_pipe(tmp_path, images, copying_weights):
   )
   assert process.returncode == 0, process.stderr
   assert b'pipe: 4 masks' in process.stdout
-  assert len(outputs(tmp_path / 'out')) == 6
+  assert len(outputs(tmp_path / 'out')) == 7  # 4 masks, frames.csv, two pictures.
 
 
 # ---- What it refuses: exit code, one line, no traceback, nothing written.

@@ -38,7 +38,7 @@ def test_every_tensor_of_the_originals_loop(golden, golden_graph, name):
       np.testing.assert_allclose(features, expected, atol=1e-4 * np.max(np.abs(expected)))
     np.testing.assert_array_equal(state.previous.labels, tensors['prev_labels_small'][i])
     np.testing.assert_array_equal(state.previous.probabilities, tensors['head_in_last3'][i, ..., 1])
-    labels, logits, maps, state = golden_graph.step(features, embedding, state, 3, size)
+    labels, logits, maps, state, _ = golden_graph.step(features, embedding, state, 3, size)
     np.testing.assert_allclose(maps.global_distance, tensors['head_in_last3'][i, ..., 0], atol=1e-3)
     np.testing.assert_allclose(maps.local_distance, tensors['head_in_last3'][i, ..., 2], atol=1e-3)
     expected = tensors['logits'][i]
@@ -100,7 +100,7 @@ def test_state_neither_grows_nor_changes_shape(frozen, rng):
   shapes = [(t.shape, t.dtype) for t in tf.nest.flatten(state)]
   for image in images[1:]:
     features, embedding = frozen.extract(image)
-    *_, state = frozen.step(features, embedding, state, 2, (17, 25))
+    state = frozen.step(features, embedding, state, 2, (17, 25)).state
     assert [(t.shape, t.dtype) for t in tf.nest.flatten(state)] == shapes
 
 
@@ -111,7 +111,7 @@ def test_probabilities_are_fed_back_when_asked_for(frozen, rng):
   _, embedding = frozen.extract(images[0])
   state = frozen.initialize(embedding, labels, 2)
   features, embedding = frozen.extract(images[1])
-  _, logits, _, state = frozen.step(features, embedding, state, 2, (17, 25))
+  _, logits, _, state, _ = frozen.step(features, embedding, state, 2, (17, 25))
   np.testing.assert_allclose(state.previous.probabilities, tf.nn.softmax(logits, axis=0), atol=1e-6)
 
 
