@@ -1,6 +1,7 @@
 """What every absl main shares: one line for what went wrong, and the exit code for it."""
 
 import errno
+import logging
 import os
 import re
 import signal
@@ -34,6 +35,8 @@ def run(main, define_flags=None, end_on_sigterm=True):
   if define_flags is not None:
     define_flags()
   warnings.showwarning = _show_warning
+  # Keras imports Matplotlib where it is installed, whose first import tells of fonts.
+  logging.getLogger('matplotlib').setLevel(logging.WARNING)
   app.run(lambda argv: _guard(main, argv, end_on_sigterm), flags_parser=_parse)
 
 
