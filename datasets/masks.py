@@ -2,7 +2,7 @@
 
 A mask is an indexed image: the value of a pixel is the id of the object there. 0 is background and
 255 is void (a pixel that belongs to nobody and is left out of losses and scores). This is the one
-module that knows palettes and that decides which PNG files are masks.
+module that decides which PNG files are masks; `palette` knows the colours.
 """
 
 import dataclasses
@@ -19,32 +19,20 @@ from feelvos_tf.datasets import picture
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.names import IMAGE_SUFFIXES
 from feelvos_tf.datasets.names import natural_key
+from feelvos_tf.datasets.palette import DAVIS_PALETTE
+from feelvos_tf.datasets.palette import ids_of_known_colours
 
 FIRST_ID = 1
 VOID_ID = 255
 MAX_PIXELS = 1 << 26  # 8192 x 8192; a larger header is refused before anything is decoded.
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
-_REFUSED_COLOUR_TYPES = {2: 'an RGB colour', 4: 'a grey-with-alpha', 6: 'an RGBA colour'}
-_INDEXED_TYPES, _COLOUR_TYPES = (0, 3), (2, 6)  # Of a PNG.
+_REFUSED_COLOUR_TYPES = {4: 'a grey-with-alpha'}
+_GREY, _RGB, _PALETTE, _RGBA = 0, 2, 3, 6  # Colour types of a PNG.
 # What an antialiased outline looks like: this many values that never fill a 3x3 block. A palette
 # image that some program made out of colours has more of them.
 _THIN_VALUES_GREY = 3
 _THIN_VALUES_PALETTE = 8
-
-
-def _voc_palette() -> np.ndarray:
-  """The colour map of PASCAL VOC, which DAVIS also uses: uint8 [256, 3]."""
-  ids = np.arange(256)
-  palette = np.zeros((256, 3), np.uint8)
-  for bit in range(8):
-    for channel in range(3):
-      palette[:, channel] |= (((ids >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-  return palette
-
-
-DAVIS_PALETTE = _voc_palette()
-DAVIS_PALETTE.setflags(write=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +100,8 @@ def decode_mask(
 
   The pixel values are the ids, whatever colours the palette gives them; EXIF data turn the mask as
   they turn a frame. An RGB or RGBA file is read if each of its colours is in the DAVIS palette,
-  whose index is the id then, or if all are grey. In a palette file of a data set 255 is void. In a grey file it depends: DAVIS 2016 and many drawing programs write white
+  whose index is the id then, or if all are grey. In a palette file of a data set 255 is void. In
+  a grey file it depends: DAVIS 2016 and many drawing programs write white
   objects on black, other data sets write ids with a void value. In a mask that a user drew to say
   what to follow there is no void: every value but 0 is an object (`void=False`).
 
@@ -191,6 +180,11 @@ def list_masks(folder) -> dict[str, pathlib.Path]:
       )
     found[path.stem] = path
   return found
+
+
+def holds_colours(data: bytes) -> bool:
+  """Whether the bytes are a PNG of colours or transparency instead of values."""
+  return data.startswith(_PNG_SIGNATURE) and data[25:26] in (b'\2', b'\4', b'\6')
 
 
 def encode_mask(
@@ -286,7 +280,7 @@ def _check_header(data, name, max_pixels, ids):
       f'{name}: {kind} given, expected a palette or grey PNG mask; save the mask as an indexed PNG'
     )
   width, height, bit_depth, colour_type = struct.unpack('>IIBB', data[16:26])
-  if colour_type not in (*_INDEXED_TYPES, *_COLOUR_TYPES):
+  if colour_type not in (_GREY, _RGB, _PALETTE, _RGBA):
     kind = _REFUSED_COLOUR_TYPES.get(colour_type, f'a type {colour_type}')
     raise ValueError(
       f'{name}: {kind} image given, expected a palette or grey PNG whose values are the object ids'
@@ -309,10 +303,10 @@ def _decode_pixels(data, name, bit_depth, colour_type):
   try:
     with Image.open(io.BytesIO(data)) as image:
       image.load()
-      has_alpha = colour_type == 6 or (colour_type == 2 and 'transparency' in image.info)
+      has_alpha = colour_type == _RGBA or (colour_type == _RGB and 'transparency' in image.info)
       # A copy: callers may write to it.
       values = np.array(image.convert('RGBA') if has_alpha else image, dtype=np.uint8)
-      colours = image.getpalette('RGB') if colour_type == 3 else None
+      colours = image.getpalette('RGB') if colour_type == _PALETTE else None
   # What Pillow raises for damaged chunks, bad checksums and cut-off files.
   except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
     # Pillow names the object in memory where it knows nothing else.
@@ -320,44 +314,15 @@ def _decode_pixels(data, name, bit_depth, colour_type):
     raise ValueError(
       f'{name}: a damaged PNG given ({reason}), expected a readable mask; write the file again'
     ) from error
-  if colour_type in _COLOUR_TYPES:
-    return _ids_of_known_colours(values, name)
-  if colour_type != 3:
+  if colour_type in (_RGB, _RGBA):
+    return ids_of_known_colours(values, name)
+  if colour_type == _GREY:
     # Pillow stretches 2- and 4-bit grey to 0..255; the ids are the stored values.
     return values // {2: 85, 4: 17}.get(bit_depth, 1), None
   palette = DAVIS_PALETTE.copy()  # Entries that a short palette lacks stay visible.
   colours = np.asarray(colours or [], np.uint8).reshape(-1, 3)
   palette[: len(colours)] = colours
   return values, palette
-
-
-def _ids_of_known_colours(pixels, name):
-  """(ids, DAVIS_PALETTE or None for grey) of RGB(A) pixels whose colours say which id they are."""
-  rgb = pixels[..., :3].astype(np.int32)
-  if pixels.shape[2] == 4:
-    if np.isin(pixels[..., 3], (0, 255), invert=True).any():
-      raise ValueError(
-        f'{name}: an RGBA colour image with soft transparency given, expected a palette or grey PNG '
-        'whose values are the object ids'
-      )
-    rgb = np.where(pixels[..., 3:] > 0, rgb, 0)
-  known = {tuple(c): i for i, c in reversed(list(enumerate(DAVIS_PALETTE.tolist())))}
-  packed, inverse = np.unique(rgb @ np.array([1 << 16, 1 << 8, 1]), return_inverse=True)
-  ids = [known.get((c >> 16, c >> 8 & 255, c & 255)) for c in packed.tolist()]
-  if (rgb == rgb[..., :1]).all():
-    if None not in ids and any(ids):
-      raise ValueError(
-        f'{name}: an RGB colour image given in which #{packed[-1]:06x} can be id {ids[-1]} of the '
-        f'DAVIS palette or id {packed[-1] & 255} in grey, expected a palette or grey PNG'
-      )
-    return rgb[..., 0].astype(np.uint8), None
-  if None in ids:
-    raise ValueError(
-      f'{name}: an RGB colour image given whose colours (#{packed[ids.index(None)]:06x}) are not '
-      'all in the DAVIS palette, expected a palette or grey PNG whose values are the object ids, '
-      'the same in all frames; a program that converts colours may number them as it likes'
-    )
-  return np.array(ids, np.uint8)[inverse.reshape(rgb.shape[:2])], DAVIS_PALETTE.copy()
 
 
 def _refuse_antialiased(values, is_palette, name):

@@ -21,9 +21,6 @@ import pathlib
 
 from absl import flags
 
-from feelvos_tf.datasets import masks
-from feelvos_tf.datasets import video as video_lib
-from feelvos_tf.datasets.sources import folder
 from feelvos_tf.evaluation import confidence_score
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
@@ -269,8 +266,6 @@ def _model_run():
   path = ''
   if FLAGS.baseline != 'copy_first_mask':
     path = default_model.model_path(FLAGS.model)
-    if not pathlib.Path(path).is_file():
-      raise FileNotFoundError(f'{path}: no such weights file; check --model')
   return methods.ModelRun(
     str(path),
     segmenter_flags.from_flags(),
@@ -319,9 +314,10 @@ def _parse_option(text):
 def _segment(run, sequences, results):
   """Runs the method; ({name left out: reason}, list of `evaluation.segmenting.Clip`)."""
   left_out, clips, videos = {}, [], []
+  single_object = measures.PROTOCOLS[_protocol()].foreground_only
   for files in sequences:
     try:
-      videos.append(_video(files))
+      videos.append(sequences_lib.open_video(files, single_object))
     except (OSError, ValueError) as error:
       if FLAGS.on_error == 'fail':
         raise
@@ -335,14 +331,6 @@ def _segment(run, sequences, results):
       if clip.error:
         left_out[clip.name] = clip.error
   return left_out, clips
-
-
-def _video(files):
-  frames = video_lib.list_images(files.frames)
-  truth = masks.list_masks(files.truth)
-  given = {i: truth[p.stem] for i, p in enumerate(frames) if p.stem in truth}
-  single_object = measures.PROTOCOLS[_protocol()].foreground_only
-  return folder.FolderVideo(files.name, frames, given, single_object=single_object)
 
 
 def _score(sequences, output_dir, left_out, clips, other, run):

@@ -15,10 +15,7 @@ import pathlib
 from absl import flags
 import numpy as np
 
-from feelvos_tf.datasets import masks
-from feelvos_tf.datasets import video as video_lib
 from feelvos_tf.datasets import whole_file
-from feelvos_tf.datasets.sources import folder
 from feelvos_tf.evaluation import confidence_score
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
@@ -48,8 +45,6 @@ def main():
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')
   path = default_model.model_path(FLAGS.model)
-  if not pathlib.Path(path).is_file():
-    raise FileNotFoundError(f'{path}: no such weights file; check --model')
   run = methods.ModelRun(str(path), precision=FLAGS.precision)
   protocol = measures.PROTOCOLS[f'davis{FLAGS.year}']
   sequences = sequences_lib.davis_sequences(
@@ -111,14 +106,13 @@ def _line(result):
 
 
 def _video(files, protocol):
-  frames = video_lib.list_images(files.frames)
-  truth = masks.list_masks(files.truth)
-  given = {i: truth[p.stem] for i, p in enumerate(frames) if p.stem in truth}
-  if len(given) < len(frames):
+  video = sequences_lib.open_video(files, protocol.foreground_only)
+  masks, frames = len(video.masked_frames), video.num_frames
+  if masks < frames:
     raise ValueError(
-      f'{files.truth}: {len(given)} masks for {len(frames)} frames given, expected one for each'
+      f'{files.truth}: {masks} masks for {frames} frames given, expected one for each'
     )
-  return folder.FolderVideo(files.name, frames, given, single_object=protocol.foreground_only)
+  return video
 
 
 def _read(path, fingerprint):

@@ -71,10 +71,18 @@ def _ebml_number(data, start, keep_marker=False):
 
 def _transport_stream(stream, size):
   """Whether it ends inside a packet."""
+  layout = _packet_layout(stream)
+  if layout is None:
+    return None
+  return True if size % layout[0] else None  # Whole packets say nothing of those after them.
+
+
+def _packet_layout(stream):
+  """(bytes from packet to packet, bytes before a packet); None if two packets do not begin so."""
   head = stream.read(409)
   for length, offset in ((188, 0), (192, 4), (204, 0)):
     if head[offset : offset + 1] == head[offset + length : offset + length + 1] == b'G':
-      return True if size % length else None  # Whole packets say nothing of those after them.
+      return length, offset
   return None
 
 
@@ -89,12 +97,10 @@ def in_unit(path, pid: int) -> bool:
     pid: number of the video's packets.
   """
   with open(path, 'rb') as stream:
-    head = stream.read(409)
-    sizes = [(188, 0), (192, 4), (204, 0)]
-    found = [s for s in sizes if head[s[1] : s[1] + 1] == head[sum(s) : sum(s) + 1] == b'G']
-    if not found:
+    layout = _packet_layout(stream)
+    if layout is None:
       return False
-    length, offset = found[0]
+    length, offset = layout
     count = os.path.getsize(path) // length
     first = max(0, count - _PACKETS_LOOKED_AT)
     stream.seek(first * length)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import palette as palette_lib
 from feelvos_tf.datasets import picture
 
 MOST_COLOURS = 255
@@ -50,7 +51,11 @@ def ids_of_colours(pixels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarra
   ids = _ids(colours)
   palette = masks.DAVIS_PALETTE.copy()
   palette[ids] = colours
-  return ids[inverse], palette, {int(i): hex_colour(c) for i, c in zip(ids, colours) if i}
+  return (
+    ids[inverse],
+    palette,
+    {int(i): palette_lib.hex_colour(c) for i, c in zip(ids, colours) if i},
+  )
 
 
 def decode(data: bytes, name: str) -> masks.Mask:
@@ -71,11 +76,6 @@ def decode(data: bytes, name: str) -> masks.Mask:
   return masks.Mask(ids, palette, False, None)
 
 
-def hex_colour(colour) -> str:
-  """`#ff0000` of (255, 0, 0)."""
-  return '#{:02x}{:02x}{:02x}'.format(*(int(c) for c in colour))
-
-
 def _background_is_black(pixels, name):
   """(colours uint8 [n, 3] in rising order, index of each pixel's colour [height, width])."""
   rgb = pixels[..., :3]
@@ -88,16 +88,12 @@ def _background_is_black(pixels, name):
         'not; paint without smoothing, or add --threshold=0.5 for a mask of one object'
       )
     rgb = np.where(alpha[..., None] > 0, rgb, 0)
-  packed = rgb.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-  values, inverse = np.unique(packed, return_inverse=True)
-  colours = np.stack([values >> 16, values >> 8 & 255, values & 255], -1).astype(np.uint8)
-  return colours, inverse.reshape(packed.shape)
+  return palette_lib.unique_colours(rgb)
 
 
 def _ids(colours):
   """uint8 id of each colour."""
-  palette = {tuple(c): i for i, c in reversed(list(enumerate(masks.DAVIS_PALETTE.tolist())))}
-  known = [palette.get(tuple(c)) for c in colours.tolist()]
+  known = palette_lib.palette_ids(colours)
   if None not in known and masks.VOID_ID not in known:
     return np.array(known, np.uint8)
   return np.array([0, *range(len(colours) - 1, 0, -1)], np.uint8)  # Colours rise.
@@ -119,5 +115,5 @@ def _refuse_smoothed(colours, inverse, name):
 
 
 def _hex_list(colours):
-  listed = ', '.join(hex_colour(c) for c in colours[:4])
+  listed = ', '.join(palette_lib.hex_colour(c) for c in colours[:4])
   return f'{listed}, ...' if len(colours) > 4 else listed

@@ -23,6 +23,7 @@ from PIL import ImageOps
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names as names_lib
+from feelvos_tf.datasets import palette as palette_lib
 from feelvos_tf.datasets.mask_files import checks
 from feelvos_tf.datasets.mask_files import coco
 from feelvos_tf.datasets.mask_files import colours
@@ -302,7 +303,7 @@ def _of_colours(pixels, path):
         table[old] = listed[colour]
         palette[listed[colour]] = colour
       ids = table[ids]
-      texts = {listed[c]: f'{labels[c]} ({colours.hex_colour(c)})' for c in own.values()}
+      texts = {listed[c]: f'{labels[c]} ({palette_lib.hex_colour(c)})' for c in own.values()}
   return GivenMask(masks.Mask(ids, palette, False, None), texts)
 
 

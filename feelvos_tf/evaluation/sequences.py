@@ -16,6 +16,7 @@ import cv2
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.sources import davis
+from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import list_images
 
 
@@ -48,6 +49,22 @@ class SequenceFiles:
         f'check the data root and the sequence name {self.name!r}'
       )
     return names
+
+
+def open_video(files: SequenceFiles, single_object: bool = False) -> folder.FolderVideo:
+  """The frames of a sequence with all its ground truth.
+
+  Args:
+    files: SequenceFiles.
+    single_object: all objects are one, as in DAVIS 2016.
+
+  Raises:
+    FileNotFoundError, ValueError: there are no frames, or masks that fit none.
+  """
+  frames = list_images(files.frames)
+  truth = masks.list_masks(files.truth)
+  given = {i: truth[p.stem] for i, p in enumerate(frames) if p.stem in truth}
+  return folder.FolderVideo(files.name, frames, given, single_object=single_object)
 
 
 def davis_sequences(

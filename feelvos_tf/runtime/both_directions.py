@@ -1,8 +1,9 @@
 """Segments a video from its masks in both directions, stretch by stretch.
 
 Before the first mask frames are segmented backwards, behind the last one forward. Between two masks
-both runs pass, each with the mask it comes from as its reference frame, and their results are merged. So a stretch
-depends on the masks at its ends, and on further ones only for objects that these do not show.
+both runs pass, each with the mask it comes from as its reference frame, and their results are
+merged. So a stretch depends on the masks at its ends, and on further ones only for objects that
+these do not show.
 
 Space: the results of one run over the longest stretch lie in a temporary file in the output folder,
 and the frames of at most `backwards.CACHE_BYTES`.

@@ -3,8 +3,9 @@
 import csv
 import io
 
-import cv2
 import numpy as np
+
+from feelvos_tf.datasets.result_files import outline
 
 # `left`, `top`, `width`, `height`: the smallest box around the object, in pixels; empty cells
 # where it is not visible. `area`: pixels. `confidence`: 0 to 1, see `inference.confidence`.
@@ -27,7 +28,7 @@ def rows_of(result) -> list[list]:
   rows = []
   for object_id, confidence in zip(result.object_ids[1:], result.confidence[1:]):
     area = int(areas[object_id])
-    box = cv2.boundingRect((result.mask == object_id).view(np.uint8)) if area else [None] * 4
+    box = outline.box(result.mask == object_id) if area else [None] * 4
     rows.append([int(object_id), area, *box, round(float(confidence), _DECIMALS)])
   return rows
 

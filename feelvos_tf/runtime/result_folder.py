@@ -179,8 +179,8 @@ class ResultFolder:
     for folder in {(self.path / name).parent for name in names}:
       if folder.is_dir():
         self._sweep(folder)
-    for name in names:
-      self._check(name, job)
+    own = self.entries(job)  # `remove` looks at them.
+    self.check_free(job, (name for name in names if name not in own))
     self.remove(job)
 
   def check_free(self, job: str, names: Iterable[str]) -> None:
@@ -225,7 +225,8 @@ class ResultFolder:
     except OSError as error:
       if error.errno == errno.EWOULDBLOCK:
         raise ValueError(
-          f'{self.path}: another run is writing there; wait for its end or choose another output folder'
+          f'{self.path}: another run is writing there; wait for its end or choose another output '
+          'folder'
         ) from None
       raise ValueError(
         f'{self.path}: cannot be written to ({error.strerror}); choose another output folder.'

@@ -39,9 +39,9 @@ class AccessLog:
   def write(self, **fields: object) -> None:
     """Writes a line with the time and these fields; those that are '' or None are left out."""
     if self._logger.handlers:
-      time = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='milliseconds')
+      now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='milliseconds')
       known = {key: value for key, value in fields.items() if value not in ('', None)}
-      self._logger.info(json.dumps({'time': time, **known}))
+      self._logger.info(json.dumps({'time': now, **known}))
 
   def close(self) -> None:
     """Closes the file."""

@@ -10,7 +10,6 @@ from feelvos_tf.serving import errors
 
 _COMPRESS_LEVEL = 1
 _JPEG, _PNG = b'\xff\xd8', b'\x89PNG\r\n\x1a\n'
-_COLOUR_TYPES = (2, 4, 6)  # Of a PNG: RGB, grey with alpha, RGBA.
 
 
 class ImageDecoder:
@@ -39,7 +38,7 @@ class ImageDecoder:
     """
     if data.startswith(_PNG):  # What is no PNG is refused by its header.
       data = self._inspect(data, 'mask').data
-    if is_coloured(data):
+    if masks.holds_colours(data):
       mask = colours.decode(data, 'mask')
     else:
       mask = masks.decode_mask(data, 'mask', void=False, max_pixels=self._max_pixels)
@@ -66,7 +65,7 @@ class ImageDecoder:
     """
     mask = self.mask(data)
     found = self._inspect(data, 'mask')
-    if found.orientation == 1 and not found.completed and not is_coloured(data):
+    if found.orientation == 1 and not found.completed and not masks.holds_colours(data):
       return data
     return masks.encode_mask(mask.ids, mask.palette, _COMPRESS_LEVEL)
 
@@ -91,8 +90,3 @@ class ImageDecoder:
         f'mask: {count} objects given, at most {self._max_objects} are taken; '
         'start the server with a higher --max_objects or leave some out.'
       )
-
-
-def is_coloured(data: bytes) -> bool:
-  """Whether the bytes are a PNG of colours or transparency instead of values."""
-  return data.startswith(_PNG) and len(data) > 25 and data[25] in _COLOUR_TYPES

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from feelvos_tf.training import option_checks
+
 # Names with an underscore before the year are the original's.
 KINDS = (
   'davis2016',
@@ -78,7 +80,4 @@ class ValidationOptions:
   max_size: int | None = None
 
   def __post_init__(self):
-    for name, least in (('clips', 1), ('frames', 2), ('max_size', 32)):
-      value = getattr(self, name)
-      if value is not None and value < least:
-        raise ValueError(f'{name} is {value}; expected at least {least}.')
+    option_checks.check_least(self, {'clips': 1, 'frames': 2, 'max_size': 32})

@@ -4,12 +4,11 @@ Flags are made from the fields (`runtime.option_flags`): a field's comment is th
 """
 
 import dataclasses
-import math
-import typing
 from typing import Any, Literal
 
 from feelvos_tf.datasets.samples.options import TripletOptions
 from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.training import option_checks
 from feelvos_tf.training.data_options import TrainingSet
 from feelvos_tf.training.data_options import ValidationOptions
 
@@ -17,16 +16,6 @@ from feelvos_tf.training.data_options import ValidationOptions
 LAST_LAYERS = ('logits', 'image_pooling', 'aspp', 'concat_projection', 'decoder')
 # With --last_layers_contain_logits_only.
 LOGITS_ONLY = ('logits',)
-
-
-def _check_choices(options):
-  """Raises ValueError for a field of a Literal type with another value."""
-  for name, kind in typing.get_type_hints(type(options)).items():
-    choices = typing.get_args(kind)
-    if typing.get_origin(kind) is Literal and getattr(options, name) not in choices:
-      raise ValueError(
-        f'{name} is {getattr(options, name)!r}; expected one of {", ".join(choices)}.'
-      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,18 +48,18 @@ class ScheduleOptions:
   slow_start_burnin_type: Literal['none', 'linear'] = 'none'
 
   def __post_init__(self):
-    _check_choices(self)
-    for field in (
-      'base_learning_rate',
-      'learning_rate_decay_factor',
-      'end_learning_rate',
-      'learning_power',
-      'slow_start_learning_rate',
-      'slow_start_step',
-    ):
-      value = getattr(self, field)
-      if value < 0 or not math.isfinite(value):
-        raise ValueError(f'{field} is {value}; it must be 0 or more and finite')
+    option_checks.check_choices(self)
+    option_checks.check_not_negative(
+      self,
+      (
+        'base_learning_rate',
+        'learning_rate_decay_factor',
+        'end_learning_rate',
+        'learning_power',
+        'slow_start_learning_rate',
+        'slow_start_step',
+      ),
+    )
     if self.learning_rate_decay_step < 1:
       raise ValueError(
         f'learning_rate_decay_step is {self.learning_rate_decay_step}; it must be at least 1'
@@ -109,14 +98,9 @@ class OptimizerOptions:
   def __post_init__(self):
     if not 0.0 <= self.momentum < 1.0:
       raise ValueError(f'momentum is {self.momentum}; it must lie in [0, 1)')
-    for field in (
-      'clip_gradient_norm',
-      'last_layer_gradient_multiplier',
-      'backbone_rate_multiplier',
-    ):
-      value = getattr(self, field)
-      if value < 0 or not math.isfinite(value):
-        raise ValueError(f'{field} is {value}; it must be 0 or more and finite')
+    option_checks.check_not_negative(
+      self, ('clip_gradient_norm', 'last_layer_gradient_multiplier', 'backbone_rate_multiplier')
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +175,7 @@ class LossOptions:
       raise ValueError(f'matching_loss_weight is {self.matching_loss_weight}; expected 0 or more.')
     if self.weight_decay < 0:
       raise ValueError(f'weight_decay is {self.weight_decay}; expected 0 or more.')
-    _check_choices(self)
+    option_checks.check_choices(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,16 +213,12 @@ class TrainerOptions:
   max_to_keep: int = 3
 
   def __post_init__(self):
-    _check_choices(self)
-    if self.batch_size < 1:
-      raise ValueError(f'batch_size is {self.batch_size}; expected at least 1.')
+    option_checks.check_choices(self)
+    option_checks.check_least(self, {'batch_size': 1})
     for name in ('log_steps', 'save_interval_steps', 'save_interval_secs', 'validation_steps'):
       if getattr(self, name) < 0:
         raise ValueError(f'{name} is {getattr(self, name)}; expected 0 (never) or more.')
-    if self.max_to_keep < 1:
-      raise ValueError(f'max_to_keep is {self.max_to_keep}; expected at least 1.')
-    if self.stop_at_step is not None and self.stop_at_step < 1:
-      raise ValueError(f'stop_at_step is {self.stop_at_step}; expected at least 1.')
+    option_checks.check_least(self, {'max_to_keep': 1, 'stop_at_step': 1})
 
   @property
   def last_step(self):
@@ -296,16 +276,17 @@ class RunOptions:
   seed: int = 0
 
   def __post_init__(self):
-    _check_choices(self)
-    for name, least in (
-      ('num_classes', 0),
-      ('calibration_batches', 0),
-      ('input_threads', 1),
-      ('picture_secs', 0),
-      ('seed', 0),
-    ):
-      if getattr(self, name) < least:
-        raise ValueError(f'{name} is {getattr(self, name)}; expected at least {least}.')
+    option_checks.check_choices(self)
+    option_checks.check_least(
+      self,
+      {
+        'num_classes': 0,
+        'calibration_batches': 0,
+        'input_threads': 1,
+        'picture_secs': 0,
+        'seed': 0,
+      },
+    )
 
   def to_dict(self) -> dict[str, Any]:
     """JSON-ready; `model`, `optimizer` and `loss_scaling` are what a checkpoint depends on."""

@@ -1,0 +1,32 @@
+"""Checks that options of a training share; each names the field, as the flag's message needs it."""
+
+from collections.abc import Iterable, Mapping
+import math
+import typing
+from typing import Any, Literal
+
+
+def check_choices(options: Any) -> None:
+  """Raises ValueError for a field of a Literal type with another value."""
+  for name, kind in typing.get_type_hints(type(options)).items():
+    choices = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal and getattr(options, name) not in choices:
+      raise ValueError(
+        f'{name} is {getattr(options, name)!r}; expected one of {", ".join(choices)}.'
+      )
+
+
+def check_not_negative(options: Any, names: Iterable[str]) -> None:
+  """Raises ValueError for a field that is below 0, infinite or NaN."""
+  for name in names:
+    value = getattr(options, name)
+    if value < 0 or not math.isfinite(value):
+      raise ValueError(f'{name} is {value}; it must be 0 or more and finite')
+
+
+def check_least(options: Any, least: Mapping[str, int]) -> None:
+  """Raises ValueError for a field below its least value; None is no value."""
+  for name, lowest in least.items():
+    value = getattr(options, name)
+    if value is not None and value < lowest:
+      raise ValueError(f'{name} is {value}; expected at least {lowest}.')
