@@ -1,6 +1,8 @@
 """The fixture `films`: small films for tests, made with PyAV."""
 
+import contextlib
 from fractions import Fraction
+import os
 import struct
 import types
 
@@ -18,6 +20,22 @@ def picture(i, size=SIZE):
   image[..., 1] = np.linspace(30, 120, size[0])[:, None]
   image[4:16, 2 * i % (size[1] - 12) :][:, :12] = (30, 220, 90)
   return image
+
+
+@contextlib.contextmanager
+def _own_scheduling():
+  """Undoes what SVT-AV1 does to a thread of root's that opens it: first before all other threads.
+
+  Left so, the rest of the tests and every program that they start would take all processor time.
+  """
+  if not hasattr(os, 'sched_getscheduler'):
+    yield
+    return
+  before = os.sched_getscheduler(0), os.sched_getparam(0)
+  try:
+    yield
+  finally:
+    os.sched_setscheduler(0, *before)
 
 
 def write_film(
@@ -56,7 +74,10 @@ def write_film(
   Returns:
     path.
   """
-  with av.open(str(path), 'w', format=container, options=container_options or {}) as output:
+  with (
+    _own_scheduling(),
+    av.open(str(path), 'w', format=container, options=container_options or {}) as output,
+  ):
     video = output.add_stream(codec, rate=rate, options=options or {})
     video.width, video.height, video.pix_fmt = size[1], size[0], pix_fmt
     if aspect:
