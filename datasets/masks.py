@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL import UnidentifiedImageError
 
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.names import IMAGE_SUFFIXES
@@ -22,8 +23,7 @@ from feelvos_tf.datasets.names import natural_key
 from feelvos_tf.datasets.palette import DAVIS_PALETTE
 from feelvos_tf.datasets.palette import ids_of_known_colours
 
-FIRST_ID = 1
-VOID_ID = 255
+VOID_ID = object_ids.VOID_ID
 MAX_PIXELS = 1 << 26  # 8192 x 8192; a larger header is refused before anything is decoded.
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
@@ -126,9 +126,7 @@ def decode_mask(
   """
   if grey_255 not in ('auto', 'object', 'void'):
     raise ValueError(f'grey_255: {grey_255!r} given, expected auto, object or void')
-  ids = (
-    f'ids {FIRST_ID}..{VOID_ID - 1}, {VOID_ID} is void' if void else f'ids {FIRST_ID}..{VOID_ID}'
-  )
+  ids = object_ids.DATA_SET_IDS if void else object_ids.GIVEN_IDS
   bit_depth, colour_type = _check_header(data, name, max_pixels, ids)
   values, palette = _decode_pixels(data, name, bit_depth, colour_type)
   is_palette = palette is not None
@@ -208,7 +206,10 @@ def encode_mask(
   if ids.ndim != 2 or ids.dtype.kind not in 'iu' or not ids.size:
     raise ValueError(f'ids: {ids.dtype} {ids.shape} given, expected integers [height, width]')
   if ids.dtype != np.uint8 and (ids.min() < 0 or ids.max() > 255):
-    raise ValueError(f'ids: values {ids.min()}..{ids.max()} given, expected 0..255')
+    raise ValueError(
+      f'ids: values {ids.min()}..{ids.max()} given, expected {object_ids.GIVEN_IDS}; 0 is '
+      'background'
+    )
   if palette.shape != (256, 3) or palette.dtype != np.uint8:
     raise ValueError(f'palette: {palette.dtype} {palette.shape} given, expected uint8 (256, 3)')
   image = Image.fromarray(ids.astype(np.uint8, copy=False))  # Mode L, turned into P next.
@@ -287,8 +288,8 @@ def _check_header(data, name, max_pixels, ids):
     )
   if bit_depth > 8:
     raise ValueError(
-      f'{name}: {bit_depth} bits per pixel given, expected at most 8 (object '
-      f'{ids}); save the mask as an 8-bit PNG'
+      f'{name}: {bit_depth} bits per pixel given, expected at most 8 '
+      f'({ids}); save the mask as an 8-bit PNG'
     )
   if not 0 < width * height <= max_pixels:
     raise ValueError(

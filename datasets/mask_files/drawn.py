@@ -12,6 +12,7 @@ import re
 import cv2
 import numpy as np
 
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.mask_files import shapes
 
 KINDS = ('box', 'points', 'polygon', 'scribble')
@@ -71,12 +72,12 @@ def parse(kind: str, text: str) -> Drawing:
   problem = ValueError(
     f'--{kind}={text} given, expected [FRAME:]NUMBERS[,id=N], for example {_EXAMPLES[kind]}'
   )
-  match = re.fullmatch(r'(?:(.+):)?([-\d.,; ]+?)(?:[,;]id=(\d{1,3}))?', text)
+  match = re.fullmatch(r'(?:(.+):)?([-\d.,; ]+?)(?:[,;]id=(\d+))?', text)
   if not match:
     raise problem
   frame, numbers, object_id = match[1], match[2].replace(' ', ''), match[3]
-  if object_id is not None and not 1 <= int(object_id) <= 255:
-    raise problem
+  if object_id is not None and not object_ids.is_object_id(int(object_id)):
+    raise ValueError(f'--{kind}={text}: id={object_id} given, expected {object_ids.GIVEN_IDS}')
   object_id = None if object_id is None else int(object_id)
   try:
     if kind == 'box':

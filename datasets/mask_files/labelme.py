@@ -7,6 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.mask_files import shapes
 
 _NOT_OBJECTS = ('_background_', '__ignore__', 'background')
@@ -41,7 +42,7 @@ def read(content, name: str) -> tuple[tuple[int, int], list[shapes.Instance]]:
     where = _drawn(shape, label, size, name)
     groups[key] = groups[key] | where if key in groups else where
   labels = [label for label, _ in groups]
-  numbers = all(text.isdecimal() and 1 <= int(text) <= 255 for text in labels)
+  numbers = all(text.isdecimal() and object_ids.is_object_id(int(text)) for text in labels)
   if numbers:  # Every shape of a number is a part of that object.
     merged = {}
     for (label, _), where in groups.items():

@@ -23,6 +23,7 @@ from PIL import ImageOps
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names as names_lib
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets import palette as palette_lib
 from feelvos_tf.datasets.mask_files import checks
 from feelvos_tf.datasets.mask_files import coco
@@ -119,8 +120,8 @@ def read_given_mask(
   mask = given.mask
   if require_object and not mask.ids.any():
     raise ValueError(
-      f'{where}: a mask without any object given, expected at least one pixel with an id of '
-      '1..255; paint the objects to follow'
+      f'{where}: a mask without any object given, expected at least one pixel of an '
+      f'object ({object_ids.GIVEN_IDS}); paint the objects to follow'
     )
   ids = _resized(mask.ids, size, where, options, video_name)
   lost = sorted(set(np.unique(mask.ids)) - set(np.unique(ids)))
@@ -164,9 +165,8 @@ def _one_each(files, size, options, video_name):
   """One object a file. The id is the number at the end of the name, or the place in the list."""
   numbers = [re.search(r'(\d+)$', p.stem) for p in files]
   numbers = [int(m[1]) if m else 0 for m in numbers]
-  if len(files) > 255:
-    raise ValueError(f'{files[0].parent}: {len(files)} masks given, expected at most 255 objects')
-  if len(set(numbers)) < len(files) or not all(1 <= n <= 255 for n in numbers):
+  _check_count(len(files), files[0].parent)
+  if len(set(numbers)) < len(files) or not all(map(object_ids.is_object_id, numbers)):
     numbers = range(1, len(files) + 1)
   instances = []
   for path, number in zip(files, numbers):
@@ -222,8 +222,7 @@ def _read_json(path, frame_name):
 
 def _drawn(instances: Sequence[shapes.Instance], size, where):
   """GivenMask of instances, later ones over earlier ones."""
-  if len(instances) > 255:
-    raise ValueError(f'{where}: {len(instances)} objects given, expected at most 255')
+  _check_count(len(instances), where)
   ids, overlap, names = np.zeros(size, np.uint8), 0, {}
   for number, instance in enumerate(instances, 1):
     object_id = instance.object_id or number
@@ -239,6 +238,14 @@ def _drawn(instances: Sequence[shapes.Instance], size, where):
   elif overlap:
     found.append(f'{where}: {overlap} pixels belong to several objects; the later one has them')
   return GivenMask(masks.Mask(ids, None, False, None), names, found)
+
+
+def _check_count(count, where):
+  if count > object_ids.LAST_ID:
+    raise ValueError(
+      f'{where}: {count} objects given, expected at most {object_ids.LAST_ID} '
+      f'({object_ids.GIVEN_IDS}); leave some out'
+    )
 
 
 def _read_picture(path, options):
@@ -296,7 +303,7 @@ def _of_colours(pixels, path):
     labels = cvat.read_label_map(label_map)
     listed = {c: i for i, c in enumerate([c for c in labels if any(c)], 1)}
     own = {i: tuple(int(v) for v in palette[i]) for i in texts}
-    if all(c in listed for c in own.values()) and len(listed) < 255:
+    if all(c in listed for c in own.values()) and len(listed) <= object_ids.LAST_ID:
       table = np.zeros(256, np.uint8)
       palette = masks.DAVIS_PALETTE.copy()
       for old, colour in own.items():
@@ -332,8 +339,8 @@ def _of_deep_grey(image, name):
     values = values // _TO_16_BITS  # Programs that save 8 bits as 16 repeat the byte.
   if values.min() < 0 or values.max() > 255 or (values != np.round(values)).any():
     raise ValueError(
-      f'{name}: grey values {values.min():g}..{values.max():g} given, expected object ids 0..255; '
-      'save the mask as an 8-bit PNG, or add --threshold=0.5 for one soft object'
+      f'{name}: grey values {values.min():g}..{values.max():g} given, expected '
+      f'{object_ids.GIVEN_IDS}; save the mask as an 8-bit PNG, or add --threshold=0.5 for one soft object'
     )
   return GivenMask(masks.Mask(values.astype(np.uint8), None, False, None))
 

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.result_files import annotations
 from feelvos_tf.datasets.result_files import pictures
 from feelvos_tf.datasets.result_files.target import Target
@@ -51,8 +52,8 @@ def parse_labels(texts: Sequence[str]) -> dict[int, str]:
   labels = {}
   for text in texts:
     number, colon, name = text.partition(':')
-    if not colon or not name or not number.isdecimal() or not 1 <= int(number) <= 255:
-      raise ValueError(f'label {text!r} given, expected ID:NAME with an id of 1..255, as 1:dog')
+    if not colon or not name or not number.isdecimal() or not object_ids.is_object_id(int(number)):
+      raise ValueError(f'label {text!r} given, expected ID:NAME ({object_ids.GIVEN_IDS}), as 1:dog')
     labels[int(number)] = name
   return labels
 

@@ -14,6 +14,7 @@ import pathlib
 
 from feelvos_tf.datasets import masks as masks_lib
 from feelvos_tf.datasets import names as names_lib
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.sources.folder import FolderVideo
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import VideoSource
@@ -26,7 +27,7 @@ class VosObject:
   """One object of a video in meta.json.
 
   Attributes:
-    object_id: the id in the masks, 1..254.
+    object_id: the id in the masks; 255 is void.
     category: name such as 'penguin'; '' if the split does not say.
     frames: names of the frames that show it, in order of time.
   """
@@ -111,7 +112,7 @@ def read_meta(path) -> dict[str, tuple[VosObject, ...]]:
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: it is not a meta.json of YouTube-VOS, or an id is not 1..254.
+    ValueError: it is not a meta.json of YouTube-VOS, or an id is no object id.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -136,9 +137,15 @@ def read_meta(path) -> dict[str, tuple[VosObject, ...]]:
     ) from error
   for name, objects in videos.items():
     names_lib.check_name(name, str(path))
-    bad = [o.object_id for o in objects if not 1 <= o.object_id <= 254]
+    bad = [
+      o.object_id
+      for o in objects
+      if o.object_id == object_ids.VOID_ID or not object_ids.is_object_id(o.object_id)
+    ]
     if bad:
-      raise ValueError(f'{path}: video {name} has an object id {bad[0]}, expected 1..254')
+      raise ValueError(
+        f'{path}: video {name} has an object id {bad[0]}, expected {object_ids.DATA_SET_IDS}'
+      )
   return videos
 
 

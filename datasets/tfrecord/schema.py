@@ -19,6 +19,7 @@ import cv2
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.video import Video
 
@@ -139,7 +140,7 @@ def _encode_masks(video, num_frames, required_masks, allow_void):
     if not allow_void and (mask.ids == masks.VOID_ID).any():
       raise ValueError(
         f'{video.name}: the mask of frame {video.frame_names[index]} holds id 255, '
-        'expected ids up to 254; allow void pixels if 255 means void'
+        f'expected {object_ids.DATA_SET_IDS}: set allow_void, or give the object another id'
       )
     for object_id in mask.object_ids:
       first_frames.setdefault(object_id, index)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.inference import contradiction
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import views
@@ -443,7 +444,10 @@ def _check_mask(mask, frame):
       f'{frame.shape[1]}x{frame.shape[0]}; both have to be of the same size.'
     )
   if mask.size and (mask.min() < 0 or mask.max() > 255):
-    raise ValueError(f'the mask has ids {mask.min()} to {mask.max()}; expected 0 to 255.')
+    raise ValueError(
+      f'the mask has ids {mask.min()} to {mask.max()}; expected {object_ids.GIVEN_IDS}; 0 is '
+      'background.'
+    )
   return mask.astype(np.uint8)
 
 

@@ -6,10 +6,11 @@ import pathlib
 import re
 
 from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.mask_files import drawn
 from feelvos_tf.datasets.mask_files import placed
 from feelvos_tf.datasets.mask_files import reading
-from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.sources.part import Part
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import given_masks
@@ -119,7 +120,7 @@ def _drawings_by_frame(request, video, default):
 
 def _drawn(video, index, drawings, draw):
   hints = drawn.hints_of(drawings, video.frame_size)
-  return reading.GivenMask(Mask(draw(video.frame(index), hints)))
+  return reading.GivenMask(masks.Mask(draw(video.frame(index), hints)))
 
 
 def given_paths(request: Request) -> list[pathlib.Path]:
@@ -154,10 +155,10 @@ def _default_frame(video, request, start, end):
 
 def _removal(text, video):
   """(object id, index of the frame) of `ID@FRAME`."""
-  match = re.fullmatch(r'(\d{1,3})@(.+)', str(text))
-  if not match or not 1 <= int(match[1]) <= 255:
+  match = re.fullmatch(r'(\d+)@(.+)', str(text))
+  if not match or not object_ids.is_object_id(int(match[1])):
     raise ValueError(
-      f'--remove={text} given, expected ID@FRAME with an id of 1..255, for example 2@40'
+      f'--remove={text} given, expected ID@FRAME ({object_ids.GIVEN_IDS}), for example 2@40'
     )
   return int(match[1]), placed.frame_index(match[2], video, f'--remove={text}')
 

@@ -16,12 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.model import precision as precision_lib
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import state_bytes
 
 WARMUP_PATH = 'assets.extra/tf_serving_warmup_requests'
-LARGEST_ID = 255
 
 
 def write_version(folder, signatures, info, warmup_size=None):
@@ -104,7 +104,12 @@ def describe(
     'speed': speed,
     'jit_compile': jit_compile,
     'options': model.options.to_dict(),
-    'ids': {'background': 0, 'smallest': 1, 'largest': LARGEST_ID, 'most_objects': LARGEST_ID},
+    'ids': {
+      'background': 0,
+      'smallest': 1,
+      'largest': object_ids.LAST_ID,
+      'most_objects': object_ids.LAST_ID,
+    },
     'max_pixels': png_in_graph.MAX_PIXELS,
     'stride': 4,
     'state_version': state_bytes.VERSION,
@@ -179,7 +184,7 @@ def readme(info):
     f'- {made_for(info)}',
     f'- Licence of the weights: {info["licence"] or "not stated by the weights file"}.',
     f'- Scores: {json.dumps(scores) if scores else "none stated by the weights file"}.',
-    f'- Object ids: 1 to {LARGEST_ID}, gaps allowed; 0 is background. Frames of up to '
+    f'- {object_ids.GIVEN_IDS.capitalize()}, gaps allowed; 0 is background. Frames of up to '
     f'{info["max_pixels"]} pixels, JPEG or PNG, all of one size. Masks: palette or grey PNG of '
     'up to 8 bits.',
     '',

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.inference.speed import DEFAULT_SPEED
 from feelvos_tf.inference.speed import SPEEDS
 from feelvos_tf.serving import access
@@ -115,5 +116,7 @@ class ServingOptions:
     if self.speed not in SPEEDS:
       raise ValueError(f'speed is {self.speed!r}; expected one of {", ".join(SPEEDS)}.')
     access.AccessCheck(self.host, self.allowed_hosts, self.allowed_origins)
-    if self.max_objects > 255:
-      raise ValueError(f'max_objects is {self.max_objects}; a mask holds 255 at most.')
+    if self.max_objects > object_ids.LAST_ID:
+      raise ValueError(
+        f'max_objects is {self.max_objects}; expected at most {object_ids.LAST_ID} ({object_ids.GIVEN_IDS}).'
+      )

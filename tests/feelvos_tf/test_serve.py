@@ -25,7 +25,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
   'code, message, flags',
   [
     (2, '--model_dir is missing', []),
-    (2, 'max_objects is 256; a mask holds 255 at most', ['--model_dir=x', '--max_objects=256']),
+    (
+      2,
+      'max_objects is 256; expected at most 255 (object ids 1..255)',
+      ['--model_dir=x', '--max_objects=256'],
+    ),
     (2, 'workers', ['--model_dir=x', '--workers=0']),
     (2, 'idle_seconds is 0.0; expected more than 0', ['--model_dir=x', '--idle_seconds=0']),
     (2, "--allowed_host 'http://x': expected a name", ['--model_dir=x', '--allowed_host=http://x']),

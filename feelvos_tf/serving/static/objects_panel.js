@@ -3,7 +3,7 @@
 import {cssColour} from './palette.js';
 import {DOUBTFUL} from './repair_list.js';
 
-const MAX_ID = 254; // 255 means void in the masks of most data sets.
+const MAX_ID = 255;
 
 export class ObjectsPanel {
   /**
@@ -100,7 +100,7 @@ export class ObjectsPanel {
     row.innerHTML = '<label class="pick"><input type="radio" name="object"><span class="swatch">' +
       '</span><span class="label"></span><span class="facts"><span class="sure"></span>' +
       '<span class="area"></span></span></label>' +
-      '<input type="number" class="id" min="1" max="254" inputmode="numeric">' +
+      `<input type="number" class="id" min="1" max="${MAX_ID}" inputmode="numeric">` +
       '<button type="button" class="icon"><svg><use href="#i-close"/></svg></button>' +
       '<button type="button" class="icon end"><svg><use href="#i-end"/></svg></button>';
     const [pick, number] = row.querySelectorAll('input');

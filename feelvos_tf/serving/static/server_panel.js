@@ -1,7 +1,7 @@
 /** What the server says about itself; the token and the model to use. */
 
 const TOKEN_KEY = 'feelvos-token';
-const DEFAULTS = {max_pixels: 1 << 23, max_objects: 254, max_body_bytes: 1 << 25, models: [],
+const DEFAULTS = {max_pixels: 1 << 23, max_objects: 255, max_body_bytes: 1 << 25, models: [],
   idle_seconds: null, needs_token: false};
 
 export class ServerPanel {

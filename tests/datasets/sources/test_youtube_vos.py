@@ -99,8 +99,8 @@ def _with_id(new_id):
     (lambda meta: {}, 'not a meta.json of YouTube-VOS'),
     (lambda meta: [], 'not a meta.json of YouTube-VOS'),
     (lambda meta: {'videos': {'ab': {'objects': {'x': {'frames': []}}}}}, 'not a meta.json'),
-    (_with_id('255'), 'an object id 255, expected 1..254'),
-    (_with_id('0'), 'an object id 0, expected 1..254'),
+    (_with_id('255'), 'an object id 255, expected object ids 1..254, 255 is void'),
+    (_with_id('0'), 'an object id 0, expected object ids 1..254, 255 is void'),
   ],
 )
 def test_bad_meta(tmp_path, change, message):

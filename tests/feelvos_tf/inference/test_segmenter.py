@@ -241,8 +241,8 @@ def test_frames_may_not_change_size(copying_graph, rng):
     (None, np.zeros([9, 9, 3], np.uint8), 'the mask is uint8 of shape'),
     (None, np.ones([9, 9], np.float32), 'the mask is float32'),
     (None, np.ones([8, 9], np.uint8), 'the mask is 9x8, the frame is 9x9; both have to be'),
-    (None, np.full([9, 9], 256), 'the mask has ids 256 to 256; expected 0 to 255'),
-    (None, np.full([9, 9], -1), 'the mask has ids -1 to -1; expected 0 to 255'),
+    (None, np.full([9, 9], 256), 'the mask has ids 256 to 256; expected object ids 1..255; 0 is'),
+    (None, np.full([9, 9], -1), 'the mask has ids -1 to -1; expected object ids 1..255; 0 is'),
     (None, np.zeros([9, 9], np.uint8), r'the mask holds background \(0\) only'),
   ],
 )
