@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL import UnidentifiedImageError
 
+from feelvos_tf.datasets import names
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets import whole_file
@@ -81,7 +82,7 @@ def read_mask(
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise FileNotFoundError(f'{path}: no such mask file; give a palette or grey PNG')
+    raise FileNotFoundError(names.missing(path, 'mask file', 'give a palette or grey PNG'))
   return decode_mask(
     path.read_bytes(), str(path), require_object=require_object, grey_255=grey_255, void=void
   )

@@ -47,7 +47,7 @@ def check_local(path, where: str) -> None:
   if match and not os.path.exists(path):
     raise ValueError(
       f'{where}={path}: an address ({match[1]}:) given, expected a file or folder on this machine; '
-      'download it first'
+      'mount it, or copy the files'
     )
 
 
@@ -97,6 +97,24 @@ def read_names(path, exists: Callable[[str], bool] | None = None) -> list[str]:
     elif line and exists is not None and exists(line):
       found.append(line)  # A folder may be called #1.
   return list(dict.fromkeys(found))
+
+
+def missing(path, what: str, advice: str) -> str:
+  """Message about a file or folder that is not there, or is the other of the two.
+
+  Args:
+    path: what was given.
+    what: what it should be, as 'folder of frames'.
+    advice: what to do.
+  """
+  found = 'a folder' if os.path.isdir(path) else 'a file' if os.path.exists(path) else None
+  given = f'{found} given, expected a {what}' if found else f'no such {what}'
+  return f'{path}: {given}; {advice}'
+
+
+def one_line(message) -> str:
+  """A message on one line, without the addresses of objects that libraries put into theirs."""
+  return re.sub(r'<[^<>]* at 0x[0-9a-fA-F]+>', 'the given data', ' '.join(str(message).split()))
 
 
 def printable(text) -> str:

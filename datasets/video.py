@@ -13,6 +13,7 @@ import pathlib
 
 import numpy as np
 
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.names import IMAGE_SUFFIXES
@@ -186,7 +187,7 @@ def list_images(folder, leave_out: collections.abc.Iterable = ()) -> list[pathli
   """
   folder = pathlib.Path(folder)
   if not folder.is_dir():
-    raise FileNotFoundError(f'{folder}: no such folder; expected a folder of frames')
+    raise FileNotFoundError(names_lib.missing(folder, 'folder of frames', 'check the path'))
   files = [
     p
     for p in folder.iterdir()

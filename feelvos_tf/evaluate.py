@@ -21,6 +21,7 @@ import pathlib
 
 from absl import flags
 
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.evaluation import confidence_score
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
@@ -33,6 +34,7 @@ from feelvos_tf.evaluation import summary as summary_lib
 from feelvos_tf.evaluation import tables
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segmenter_flags
@@ -237,7 +239,9 @@ def _folders():
     return pathlib.Path(FLAGS.output_dir), pathlib.Path(FLAGS.output_dir) / 'masks'
   results_dir = pathlib.Path(FLAGS.results_dir)
   if not results_dir.is_dir():
-    raise FileNotFoundError(f'{results_dir}: no such folder of results; check --results_dir')
+    raise FileNotFoundError(
+      names_lib.missing(results_dir, 'folder of results', 'check --results_dir')
+    )
   if FLAGS.output_dir:
     return pathlib.Path(FLAGS.output_dir), results_dir
   absolute = results_dir.resolve()
@@ -280,11 +284,7 @@ def _model_run():
 def _precision(of_project):
   """Key of precision.POLICIES that the flag stands for; says it and the device."""
   start_tensorflow()
-  from feelvos_tf.model import precision
-
-  choice = precision.choose(precision.wanted(FLAGS.precision, of_project))
-  print(choice.line)
-  return choice.name
+  return model_flags.choose_precision(of_project).name
 
 
 def _overrides():

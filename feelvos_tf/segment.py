@@ -320,4 +320,4 @@ def _segmenter():
 
 
 if __name__ == '__main__':
-  command_line.run(main, define_flags)
+  command_line.run(main, define_flags, takes_addresses=('input',))

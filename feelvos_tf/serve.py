@@ -17,6 +17,7 @@ from absl import flags
 from absl import logging
 
 from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.inference import speed
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime.option_flags import OptionFlags
@@ -244,7 +245,7 @@ def _token():
     return os.environ.get(TOKEN_VARIABLE) or None
   path = pathlib.Path(FLAGS.token_file)
   if not path.is_file():
-    raise FileNotFoundError(f'{path}: no such token file.')
+    raise FileNotFoundError(names_lib.missing(path, 'token file', 'check --token_file'))
   token = path.read_text(errors='replace').strip()
   if not token or not token.isascii() or any(c.isspace() for c in token):
     raise ValueError(f'{path}: expected one line with a token of ASCII letters and digits.')
@@ -260,4 +261,4 @@ def is_loopback(host):
 
 
 if __name__ == '__main__':
-  command_line.run(main, define_flags, end_on_sigterm=False)
+  command_line.run(main, define_flags, end_on_sigterm=False, takes_addresses=('allowed_origin',))

@@ -171,4 +171,4 @@ def _convert_with_beam(shards):
 
 
 if __name__ == '__main__':
-  command_line.run(main, define_flags)
+  command_line.run(main, define_flags, takes_addresses=('beam_options',))

@@ -24,6 +24,7 @@ from absl import flags
 
 from feelvos_tf.evaluation import tables
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import result_folder
 
 # Name of the row: what it is, and the flags of feelvos_tf.evaluate.
@@ -102,12 +103,7 @@ def define_flags():
     'segmented, for the options that do not say it themselves.',
     lower_bound=32,
   )
-  flags.DEFINE_enum(
-    'precision',
-    'float32',
-    ['float32', 'bfloat16'],
-    'Type the network computes in, for the options that do not say it themselves.',
-  )
+  model_flags.define_precision()
 
 
 def main():
@@ -167,7 +163,7 @@ def command(name, output_dir):
     arguments.append(f'--sequences={",".join(FLAGS.sequences)}')
   if own != ['--baseline=copy_first_mask']:
     arguments.append(f'--model={FLAGS.model}')
-    if not any('precision' in flag for flag in own):
+    if FLAGS.precision and not any('precision' in flag for flag in own):
       arguments.append(f'--precision={FLAGS.precision}')
     if FLAGS.max_internal_size and not any('max_internal_size' in flag for flag in own):
       arguments.append(f'--max_internal_size={FLAGS.max_internal_size}')
@@ -212,6 +208,7 @@ def read_row(name, output_dir, error=None):
     'J': numbers['J-Mean'],
     'F': numbers['F-Mean'],
     'J&F': numbers['J&F-Mean'],
+    'precision': settings.get('precision'),
     'seconds_per_frame': settings.get('seconds_per_frame'),
     'matmul_gflops': settings.get('matmul_gflops'),
     'num_sequences': summary['num_sequences'],
@@ -228,7 +225,7 @@ def write_table(output, rows):
     'split': FLAGS.split,
     'sequences': FLAGS.sequences,
     'max_internal_size': FLAGS.max_internal_size,
-    'precision': FLAGS.precision,
+    'precision': FLAGS.precision or _precision(rows),
     'cores': os.cpu_count(),
     'platform': platform.platform(),
   }
@@ -237,6 +234,12 @@ def write_table(output, rows):
   for name, content in zip(_FILES, (data, text)):
     output.write(_JOB, name, content.encode('utf-8', 'surrogateescape'))
   return text
+
+
+def _precision(rows):
+  """What the model computed in without a flag: `feelvos evaluate` chooses, for all rows alike."""
+  found = [row['precision'] for row in rows if row.get('precision') and not row['error']]
+  return found[0] if found else 'auto'
 
 
 def markdown(rows, about):

@@ -5,17 +5,16 @@ r"""How well the confidence and the repair list work, and what one correction ga
 Segments every sequence, gives the ground truth to the frame at the top of its repair list, and
 segments the frames after it again. Prints a table, the AUROC of the confidence (J below .5), how
 often the list finds a wrong mask, and the gain in J&F. Writes repairs.json. Run the command again
-after an interruption: finished sequences are kept. The results are in docs/notes/confidence.md.
+after an interruption: finished sequences are kept. One run at a time writes to a folder, and only
+files that a run wrote are replaced. The results are in docs/notes/confidence.md.
 """
 
 import dataclasses
 import json
-import pathlib
 
 from absl import flags
 import numpy as np
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.evaluation import confidence_score
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
@@ -23,9 +22,12 @@ from feelvos_tf.evaluation import repairs
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import model_flags
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
-FILE = 'repairs.json'
+_JOB, FILE = 'repairs', 'repairs.json'
 
 
 def define_flags():
@@ -36,7 +38,7 @@ def define_flags():
   flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
   flags.DEFINE_string('output_dir', None, f'Folder for {FILE}.')
   flags.DEFINE_string('model', None, 'Weights file; default: the model of the project.')
-  flags.DEFINE_enum('precision', 'bfloat16', ['float32', 'bfloat16'], 'Type of the network.')
+  model_flags.define_precision()
 
 
 def main():
@@ -44,19 +46,28 @@ def main():
   for flag in ('davis_root', 'output_dir'):
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')
-  path = default_model.model_path(FLAGS.model)
-  run = methods.ModelRun(str(path), precision=FLAGS.precision)
-  protocol = measures.PROTOCOLS[f'davis{FLAGS.year}']
+  model = default_model.model_path(FLAGS.model)
   sequences = sequences_lib.davis_sequences(
     FLAGS.davis_root, FLAGS.output_dir, FLAGS.year, FLAGS.split, names=FLAGS.sequences
   )
-  output = pathlib.Path(FLAGS.output_dir) / FILE
-  output.parent.mkdir(parents=True, exist_ok=True)
-  done = _read(output, run.fingerprint())
-  segmenters = None
+  inputs = [path for files in sequences for path in (files.truth, files.frames)]
+  result_folder.check_inputs(FLAGS.output_dir, inputs)
+  start_tensorflow()
+  precision = model_flags.choose_precision(default_model.is_default(FLAGS.model))
+  run = methods.ModelRun(str(model), precision=precision.name)
+  with result_folder.ResultFolder(FLAGS.output_dir, run.fingerprint(), overwrite=True) as output:
+    _measure_all(run, sequences, output)
+
+
+def _measure_all(run, sequences, output):
+  """Measures what an earlier run of the same model has not; prints a line each, then the table."""
+  protocol = measures.PROTOCOLS[f'davis{FLAGS.year}']
+  done = _read(output.path / FILE, run.fingerprint())
+  if any(files.name not in done for files in sequences):
+    output.check_free(_JOB, [FILE])
+    segmenters = methods.Segmenters(run)
   for files in sequences:
     if files.name not in done:
-      segmenters = segmenters or methods.Segmenters(run)
       done[files.name] = repairs.measure(_video(files, protocol), segmenters(), protocol)
       _write(output, run.fingerprint(), done)
     print(_line(done[files.name]), flush=True)
@@ -126,9 +137,9 @@ def _read(path, fingerprint):
     return {}
 
 
-def _write(path, fingerprint, done):
+def _write(output, fingerprint, done):
   data = {'fingerprint': fingerprint, 'videos': [dataclasses.asdict(one) for one in done.values()]}
-  whole_file.write_text(path, json.dumps(data) + '\n')
+  output.write(_JOB, FILE, f'{json.dumps(data)}\n'.encode())
 
 
 if __name__ == '__main__':

@@ -44,6 +44,7 @@ def parse(value: str, where: str = '--mask') -> Place:
     if value[position + 1 :] and path.exists():
       return Place(value[:position], path)
   names_lib.check_local(value, where)
+  names_lib.check_local(value.partition(':')[2], where)  # 30:https://example.org/late.png
   raise FileNotFoundError(f'{value}: no such mask file; check {where}.')
 
 

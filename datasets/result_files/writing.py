@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.result_files import annotations
 from feelvos_tf.datasets.result_files import pictures
@@ -103,6 +104,8 @@ def masks_of_folder(folder) -> Iterator[tuple[str, np.ndarray]]:
   """
   found = masks.list_masks(folder)
   if not found:
+    if not pathlib.Path(folder).is_dir():
+      raise FileNotFoundError(names_lib.missing(folder, 'folder of masks', 'give PNGs of segment'))
     raise FileNotFoundError(f'{pathlib.Path(folder)}: no masks there; expected PNGs of segment')
   for name, path in found.items():
     yield name, masks.read_mask(path, void=False).ids

@@ -215,7 +215,9 @@ def folder_sources(root, split: str = 'all', sparse_masks: bool = False) -> list
   """
   root = pathlib.Path(root)
   if not root.is_dir():
-    raise FileNotFoundError(f'{root}: no such folder; expected <video>/frames and <video>/masks')
+    raise FileNotFoundError(
+      names_lib.missing(root, 'folder', 'it has to hold <video>/frames and <video>/masks')
+    )
   names, base = _split_names(root, split)
   if not names:
     raise ValueError(

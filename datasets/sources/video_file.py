@@ -7,6 +7,7 @@ import pathlib
 import cv2
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names
 from feelvos_tf.datasets.film import reader
 from feelvos_tf.datasets.film.sound import Sound
 from feelvos_tf.datasets.video import NumberedNames
@@ -33,7 +34,9 @@ class VideoFile(Video):
     """
     self.path = pathlib.Path(path)
     if not self.path.is_file():
-      raise FileNotFoundError(f'{path}: no such video file; give a video or a folder of frames')
+      raise FileNotFoundError(
+        names.missing(path, 'video file', 'give a video or a folder of frames')
+      )
     self._film = reader.Film(self.path)
     self.name = self.path.stem
     self.mask_path = None if mask_path is None else pathlib.Path(mask_path)

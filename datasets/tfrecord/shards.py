@@ -10,6 +10,8 @@ import json
 import pathlib
 import re
 
+from feelvos_tf.datasets import names as names_lib
+
 MANIFEST = 'manifest.json'
 MANIFEST_FORMAT = 1
 
@@ -37,7 +39,7 @@ def list_shards(dataset_dir, split: str = 'train', verify: bool = True) -> list[
   folder = pathlib.Path(dataset_dir)
   if not folder.is_dir():
     raise FileNotFoundError(
-      f'{folder}: no such folder; convert a data set with tools.convert_to_tfrecord'
+      names_lib.missing(folder, 'folder', 'convert a data set with tools.convert_to_tfrecord')
     )
   entry = read_manifest(folder).get('splits', {}).get(split)
   if entry is None:

@@ -90,8 +90,11 @@ def davis_sequences(
   annotations = root / 'Annotations' / resolution
   if not annotations.is_dir():
     raise FileNotFoundError(
-      f'{annotations}: no such folder; a DAVIS root with Annotations/{resolution} expected, '
-      'check --davis_root and --resolution'
+      names_lib.missing(
+        annotations,
+        'folder',
+        f'a DAVIS root with Annotations/{resolution} expected, check --davis_root and --resolution',
+      )
     )
   if names is None:
     names = davis.read_split(root, str(year), split, resolution)

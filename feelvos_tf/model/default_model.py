@@ -4,12 +4,16 @@ from importlib import resources
 import os
 import pathlib
 
+from feelvos_tf.datasets import names
+
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:
-  """Whether the value of a --model flag means the model that comes with the project."""
-  return not path or str(path) == 'default'
+  """Whether a --model flag means the model that comes with the project, or names its file."""
+  if not path or str(path) == 'default':
+    return True
+  return os.path.exists(path) and DEFAULT_MODEL.exists() and os.path.samefile(path, DEFAULT_MODEL)
 
 
 def model_path(path: str | os.PathLike | None = None) -> pathlib.Path:
@@ -22,8 +26,9 @@ def model_path(path: str | os.PathLike | None = None) -> pathlib.Path:
     FileNotFoundError: it is not there.
   """
   if path is not None and not is_default(path):
+    names.check_local(path, '--model')
     if not pathlib.Path(path).is_file():
-      raise FileNotFoundError(f'{path}: no such weights file; check --model')
+      raise FileNotFoundError(names.missing(path, 'weights file', 'check --model'))
     return pathlib.Path(path)
   if not DEFAULT_MODEL.is_file():
     raise FileNotFoundError(

@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import re
 import signal
 import sys
 import warnings
@@ -12,13 +11,14 @@ from absl import app
 from absl import flags
 
 from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets import names
 
 
 class UsageError(Exception):
   """Flags that do not fit together; exit code 2."""
 
 
-def run(main, define_flags=None, end_on_sigterm=True):
+def run(main, define_flags=None, end_on_sigterm=True, takes_addresses=()):
   """Runs an absl main; does not return.
 
   Exit codes: 0 done, 1 wrong data (ValueError, OSError), 2 wrong flags, 130 interrupted, 143
@@ -31,13 +31,16 @@ def run(main, define_flags=None, end_on_sigterm=True):
     main: function without arguments; may return an exit code.
     define_flags: optional function that defines the program's flags.
     end_on_sigterm: False for a program that takes care of signals itself.
+    takes_addresses: names of flags whose values may be addresses, as `https://example.org`; all
+      others are refused with one.
   """
   if define_flags is not None:
     define_flags()
   warnings.showwarning = _show_warning
   # Keras imports Matplotlib where it is installed, whose first import tells of fonts.
   logging.getLogger('matplotlib').setLevel(logging.WARNING)
-  app.run(lambda argv: _guard(main, argv, end_on_sigterm), flags_parser=_parse)
+  checked = lambda: _refuse_addresses(takes_addresses) or main()
+  app.run(lambda argv: _guard(checked, argv, end_on_sigterm), flags_parser=_parse)
 
 
 _PROGRAM: list[str] = []  # The name that `set_program_name` got.
@@ -61,7 +64,7 @@ def program_name():
 def _show_warning(message, category, filename, lineno, file=None, line=None):
   """Replaces `warnings.showwarning`: a user needs no line of code for what is about data."""
   if issubclass(category, data_warning.DataWarning):
-    text = ' '.join(str(message).split())
+    text = names.one_line(message)
     print(f'{program_name()}: warning: {text}', file=sys.stderr, flush=True)
   else:
     text = warnings.formatwarning(message, category, filename, lineno, line)
@@ -74,6 +77,17 @@ def _parse(argv):
   except flags.Error as error:
     # absl prints "Flags parsing error" over several lines and exits with 1.
     _fail(error, 2)
+
+
+def _refuse_addresses(takes_addresses):
+  """Raises ValueError for an address in a flag: files are read and written on this machine only."""
+  for name in flags.FLAGS:
+    flag = flags.FLAGS[name]
+    if name in takes_addresses or flag.using_default_value:
+      continue
+    for value in flag.value if isinstance(flag.value, list) else [flag.value]:
+      if isinstance(value, str) and '://' in value:
+        names.check_local(value, f'--{name}')
 
 
 def _guard(main, argv, end_on_sigterm):
@@ -134,9 +148,7 @@ def _describe(error):
 
 
 def _fail(error, code):
-  text = ' '.join(str(error).split())
-  # Of libraries that print the object they could not read.
-  text = re.sub(r'<[\w.]+ object at 0x[0-9a-f]+>', 'the given data', text)
+  text = names.one_line(error)
   if code == 2:
     how = program_name() if _PROGRAM else f'python -m {program_name()}'
     text += f' ({how} --helpshort lists the flags)'

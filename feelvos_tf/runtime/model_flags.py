@@ -40,6 +40,29 @@ def define_flags() -> None:
   )
 
 
+def define_precision() -> None:
+  """Defines --precision; see `choose_precision`."""
+  flags.DEFINE_enum(
+    'precision',
+    None,
+    ['auto', 'float32', 'bfloat16'],
+    'Type the network computes in; products of matching are added up in float32. auto: what is '
+    'faster in a trial on this machine, which is made once and kept. Default: auto with the model '
+    'that comes with the project, float32 with others, as the original.',
+  )
+
+
+def choose_precision(of_project: bool) -> precision_lib.Choice:
+  """What --precision stands for; prints it with the device. Imports TensorFlow.
+
+  Args:
+    of_project: whether the model is the one that comes with the project.
+  """
+  choice = precision_lib.choose(precision_lib.wanted(flags.FLAGS.precision, of_project))
+  print(choice.line)
+  return choice
+
+
 def check() -> None:
   """Raises UsageError if both flags are given, FileNotFoundError if there is no such file."""
   if flags.FLAGS.model and flags.FLAGS.seeded_model:
@@ -61,9 +84,7 @@ def load(**overrides: Any) -> LoadedModel:
   from feelvos_tf.model import weights
 
   path, seeded = flags.FLAGS.model, flags.FLAGS.seeded_model
-  of_project = default_model.is_default(path) and not seeded
-  choice = precision_lib.choose(precision_lib.wanted(flags.FLAGS.precision, of_project))
-  print(choice.line)
+  choice = choose_precision(default_model.is_default(path) and not seeded)
   if seeded:
     print(f'Untrained: {seeded} with seeded weights. The masks mean nothing.')
     notes = {'weights': 'seeded, untrained; the masks mean nothing'}

@@ -6,6 +6,7 @@ from feelvos_tf.inference import speed
 from feelvos_tf.inference.options import MERGE_METHODS
 from feelvos_tf.inference.options import SMALLEST_SIDE
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import model_flags
 
 # Flags of `define_flags`.
 FLAG_NAMES = (
@@ -60,14 +61,7 @@ def define_flags():
     "object's.",
     lower_bound=0,
   )
-  flags.DEFINE_enum(
-    'precision',
-    None,
-    ['auto', 'float32', 'bfloat16'],
-    'Type the network computes in; products of matching are added up in float32. auto: what is '
-    'faster in a trial on this machine, which is made once and kept. Default: auto with the model '
-    'that comes with the project, float32 with others, as the original.',
-  )
+  model_flags.define_precision()
 
 
 def from_flags():

@@ -119,10 +119,12 @@ def _as_text(mask):
 
 def _job(input, output, request):
   """`segment_job.Job`; refuses an output that holds an input."""
+  from feelvos_tf.datasets import names
   from feelvos_tf.datasets.sources import folder
   from feelvos_tf.runtime import result_folder
   from feelvos_tf.runtime import segment_job
 
+  names.check_local(input, 'input')
   if not input.exists():
     raise FileNotFoundError(
       f'{input}: no such file or folder; expected a video file or a folder of frames.'

@@ -10,6 +10,7 @@ import urllib.parse
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.serving import messages
 from feelvos_tf.serving import tls
 from feelvos_tf.serving import version_folders
@@ -90,7 +91,7 @@ def read_metrics_path(path: str) -> str:
 def _parse(path, message):
   file = pathlib.Path(path)
   if not file.is_file():
-    raise FileNotFoundError(f'{path}: no such file.')
+    raise FileNotFoundError(names_lib.missing(path, 'file', 'check the flag that names it'))
   try:
     return text_format.Parse(file.read_text(encoding='utf-8'), message)
   except (text_format.ParseError, UnicodeDecodeError) as error:

@@ -5,6 +5,8 @@ import re
 import grpc
 import tensorflow as tf
 
+from feelvos_tf.datasets import names
+
 # The HTTP status of a gRPC status, as TensorFlow Serving maps them.
 HTTP_STATUS = {
   grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -49,7 +51,7 @@ def invalid(message, status=None):
 
 def one_line(message):
   """A message without line breaks, cut where it gets longer than people read."""
-  text = ' '.join(str(message).split())
+  text = names.one_line(message)
   return text if len(text) <= 500 else f'{text[:497]}...'
 
 

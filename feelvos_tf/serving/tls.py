@@ -7,6 +7,8 @@ import tempfile
 
 import grpc
 
+from feelvos_tf.datasets import names as names_lib
+
 
 @dataclasses.dataclass(frozen=True)
 class Tls:
@@ -72,6 +74,6 @@ def read(certificate: str, key: str, client_ca: str = '') -> Tls:
   data = []
   for path in (key, certificate, client_ca):
     if path and not pathlib.Path(path).is_file():
-      raise FileNotFoundError(f'{path}: no such file.')
+      raise FileNotFoundError(names_lib.missing(path, 'file', 'give a PEM file'))
     data.append(pathlib.Path(path).read_bytes() if path else b'')
   return Tls(*data, verify_clients=bool(client_ca))

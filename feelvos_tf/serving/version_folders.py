@@ -3,6 +3,8 @@
 import dataclasses
 import pathlib
 
+from feelvos_tf.datasets import names as names_lib
+
 _LARGEST_VERSION = 2**63 - 1
 
 
@@ -41,7 +43,7 @@ def find_models(model_dir: str) -> list[ServedModel]:
   """
   root = pathlib.Path(model_dir).resolve()
   if not root.is_dir():
-    raise ValueError(f'{model_dir}: no such folder; write one with feelvos export.')
+    raise ValueError(names_lib.missing(model_dir, 'folder', 'write one with feelvos export.'))
   if versions_in(root):
     return [ServedModel(root.name, root)]
   folders = [folder for folder in sorted(root.iterdir()) if versions_in(folder)]

@@ -3,6 +3,7 @@
 import pathlib
 
 from feelvos_tf.datasets import clips as clips_lib
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.samples import options
 from feelvos_tf.datasets.sources.davis import davis_sources
 from feelvos_tf.datasets.sources.folder import folder_sources
@@ -61,7 +62,9 @@ def _sources(data_set):
   if name == 'synthetic':
     return synthetic_sources(SYNTHETIC_VIDEOS)
   if not pathlib.Path(folder).is_dir():
-    raise FileNotFoundError(f'{folder}: no such folder; expected the data set {name}.')
+    raise FileNotFoundError(
+      names_lib.missing(folder, 'folder', f'give that of the data set {name}.')
+    )
   if name in ('davis2016', 'davis2017'):
     return davis_sources(folder, name[-4:], split)
   if name == 'folder':

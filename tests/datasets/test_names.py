@@ -72,7 +72,7 @@ def test_names_are_names(name):
   ['https://host/clip.mp4', 'http://host/a b', 'rtsp://camera', 's3://bucket/x', 'file:///x'],
 )
 def test_addresses_are_refused(path):
-  with pytest.raises(ValueError, match=r'--input=.*: an address \(.*:\) given.*download it first'):
+  with pytest.raises(ValueError, match=r'--input=.*: an address \(.*:\) given.*on this machine'):
     names.check_local(path, '--input')
 
 
@@ -84,6 +84,23 @@ def test_files_are_no_addresses(tmp_path, monkeypatch):
     if path in ('run:/clip.mp4', 'a:b/c'):
       (tmp_path / path).touch()
     names.check_local(path, '--input')
+
+
+@pytest.mark.parametrize(
+  'kind, message',
+  [('none', 'no such mask file'), ('folder', 'a folder given, expected a mask file')],
+)
+def test_missing(kind, message, tmp_path):
+  path = tmp_path / 'x'
+  if kind == 'folder':
+    path.mkdir()
+  assert names.missing(path, 'mask file', 'give one') == f'{path}: {message}; give one'
+
+
+def test_a_file_where_a_folder_is_expected(tmp_path):
+  (tmp_path / 'x').touch()
+  message = names.missing(tmp_path / 'x', 'folder of frames', 'give one')
+  assert message.endswith('x: a file given, expected a folder of frames; give one')
 
 
 def test_printable():

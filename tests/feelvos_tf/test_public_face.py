@@ -172,3 +172,13 @@ def test_segment_video_refuses_what_cannot_be(clip, tmp_path, copying_model):
 
 def test_default_model_is_packaged():
   assert default_model.model_path().is_file()
+
+
+def test_the_default_model_by_whatever_name(tmp_path, monkeypatch):
+  path = default_model.DEFAULT_MODEL
+  (tmp_path / 'link.h5').symlink_to(path)
+  monkeypatch.chdir(path.parent)
+  for name in (None, '', 'default', path, str(path), path.name, tmp_path / 'link.h5'):
+    assert default_model.is_default(name)
+  for name in ('other.h5', path.parent, path.parent / 'README.md'):
+    assert not default_model.is_default(name)

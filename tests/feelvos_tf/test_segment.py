@@ -522,8 +522,8 @@ def test_a_sequence_is_a_name_and_no_path(refuse, davis, name):
 
 
 def test_addresses_are_refused(refuse):
-  refuse(1, 'an address (https:) given', 'download it first', input='https://host/clip.mp4')
-  refuse(1, 'an address (http:) given', 'download it first', mask='http://host/first.png')
+  refuse(1, 'an address (https:) given', 'on this machine', input='https://host/clip.mp4')
+  refuse(1, 'an address (http:) given', 'on this machine', mask='http://host/first.png')
 
 
 def test_thresholds_that_are_refused(refuse):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.runtime import result_folder
 
 MODULE = 'tools.measure_repairs'
 
@@ -41,6 +42,31 @@ def test_it_measures_and_goes_on(davis, tmp_path, run_main, copying_weights):
   path.write_text(json.dumps(data))
   again = run_main(MODULE, *arguments)
   assert 'one: 3 wrong masks; 0.125 -> ' in again.stdout
+
+
+@pytest.mark.parametrize(
+  'prepare, message',
+  [
+    (
+      lambda folder: result_folder.ResultFolder(folder, 'other', True),
+      'another run is writing there',
+    ),
+    (
+      lambda folder: (folder / 'repairs.json').write_text('mine'),
+      'a file that no earlier run wrote as it is lies where a result has to go',
+    ),
+  ],
+)
+def test_files_of_others_stay(prepare, message, davis, tmp_path, run_main, copying_weights):
+  folder = tmp_path / 'out'
+  folder.mkdir()
+  held = prepare(folder)
+  before = {p.name: p.read_bytes() for p in folder.iterdir()}
+  arguments = [f'--davis_root={davis}', '--year=2016', f'--output_dir={folder}']
+  done = run_main(MODULE, *arguments, f'--model={copying_weights}', '--precision=float32')
+  assert done.returncode == 1 and message in done.stderr
+  assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+  del held
 
 
 def test_wrong_usage(davis, tmp_path, run_main):

@@ -42,6 +42,8 @@ def test_a_frame_before_the_colon(files, video):
   assert parse('2:a:b.png') == ('2', 'a:b.png')
   with pytest.raises(FileNotFoundError, match='3:none.png: no such mask file; check --mask'):
     placed.parse('3:none.png')
+  with pytest.raises(ValueError, match='an address .https:. given'):
+    placed.parse('3:https://example.org/late.png')
   with pytest.raises(ValueError, match='--mask: an empty name given'):
     placed.parse('')
 

@@ -170,7 +170,7 @@ def test_masks_of_folder(tmp_path, ids):
   found = list(writing.masks_of_folder(tmp_path))
   assert [name for name, _ in found] == ['9', '10']
   np.testing.assert_array_equal(found[1][1], ids[1])
-  with pytest.raises(FileNotFoundError, match='no masks there'):
+  with pytest.raises(FileNotFoundError, match='no such folder of masks'):
     next(writing.masks_of_folder(tmp_path / 'none'))
 
 

@@ -87,7 +87,7 @@ def test_empty_split(tiny, tmp_path):
 
 def test_missing_sequence_and_missing_masks(tiny, tmp_path):
   root = _as_2016(tiny, tmp_path, ['bear', 'gone'])
-  with pytest.raises(FileNotFoundError, match='gone: no such folder; expected a folder of frames'):
+  with pytest.raises(FileNotFoundError, match='gone: no such folder of frames'):
     davis.davis_videos(root, '2016', 'val')
   (root / 'Annotations').unlink()
   with pytest.raises(FileNotFoundError, match='expected the masks of bear'):

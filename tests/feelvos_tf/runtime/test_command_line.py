@@ -10,9 +10,12 @@ MAIN = """
 from absl import flags
 from feelvos_tf.runtime import command_line
 flags.DEFINE_integer('number', 1, 'A number.', lower_bound=0)
+flags.DEFINE_string('file', 'https://default.example', 'A file.')
+flags.DEFINE_multi_string('files', [], 'Files.')
+flags.DEFINE_string('origin', '', 'An address.')
 def main():
   {body}
-command_line.run(main)
+command_line.run(main, takes_addresses=('origin',))
 """
 
 
@@ -46,6 +49,15 @@ def run(tmp_path):
       2,
       'program.py: error: --a is missing (python -m program.py --helpshort lists the flags)\n',
     ),
+    (
+      'raise ValueError(f"cannot read {main}, {object()} or {__import__(\'io\').BytesIO()}")',
+      [],
+      1,
+      'program.py: error: cannot read the given data, the given data or the given data\n',
+    ),
+    ('pass', ['--file=s3://b/x'], 1, 'program.py: error: --file=s3://b/x: an address (s3:) given'),
+    ('pass', ['--files=a', '--files=gs://b'], 1, 'program.py: error: --files=gs://b: an address'),
+    ('return 0', ['--origin=https://example.org', '--file=a:b', '--files=//x'], 0, ''),
     ('raise KeyboardInterrupt', [], 130, 'program.py: error: interrupted;'),
     ('pass', ['--nummer=1'], 2, "program.py: error: Unknown command line flag 'nummer'."),
     ('pass', ['--number=one'], 2, 'program.py: error: flag --number=one: '),
