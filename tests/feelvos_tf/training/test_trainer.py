@@ -273,7 +273,7 @@ def test_dropout_is_a_function_of_the_step(fresh, samples, tmp_path):
   'wrong, match',
   [
     ({'optimizer': 'sgd'}, 'optimizer'),
-    ({'batch_size': 0}, 'train_batch_size'),
+    ({'batch_size': 0}, 'batch_size is 0; expected at least 1'),
     ({'log_steps': -1}, 'log_steps'),
     ({'max_to_keep': 0}, 'max_to_keep'),
   ],
