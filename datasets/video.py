@@ -118,11 +118,15 @@ class VideoSource:
     name: name of the video.
     opener: function without arguments that returns the Video; can be pickled.
     required_masks: which frames must have a mask: 'every', 'first' or 'some' (at least one).
+    frames: the folder of its frames, if they are image files in a folder of their own.
+    masks: the folder of its masks, if they are files that have the names of their frames.
   """
 
   name: str
   opener: collections.abc.Callable[[], Video]
   required_masks: str = 'every'
+  frames: pathlib.Path | None = None
+  masks: pathlib.Path | None = None
 
 
 class NumberedNames(collections.abc.Sequence):

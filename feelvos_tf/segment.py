@@ -117,7 +117,6 @@ def define_flags():
   )
   model_flags.define_flags()
   segmenter_flags.define_flags()
-  flags.adopt_module_key_flags(segmenter_flags)  # So that --helpshort lists them.
   flags.DEFINE_enum(
     'previous_prediction',
     None,

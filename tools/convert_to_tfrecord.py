@@ -3,7 +3,7 @@ r"""Converts a data set of videos with masks to TFRecords.
   feelvos convert-data --dataset=davis2017 --data_dir=DAVIS --split=train \
       --output_dir=data/davis2017
 
-Data sets (--dataset) and what --data_dir is:
+Data sets (--dataset, `datasets.sources.registry`) and what --data_dir is:
 
   davis2016, davis2017                the DAVIS folder (JPEGImages, Annotations, ImageSets);
                                       2016 makes all objects of a frame one object
@@ -21,17 +21,12 @@ then a folder that all machines share.
 Exit code 0: done; 1: something is wrong with the data; 2: wrong usage.
 """
 
-import functools
 import pathlib
 
 from absl import flags
 
 from feelvos_tf.datasets import whole_file
-from feelvos_tf.datasets.sources.davis import davis_sources
-from feelvos_tf.datasets.sources.folder import folder_sources
-from feelvos_tf.datasets.sources.static_images import static_image_sources
-from feelvos_tf.datasets.sources.synthetic import synthetic_sources
-from feelvos_tf.datasets.sources.youtube_vos import youtube_vos_sources
+from feelvos_tf.datasets.sources import registry
 from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.datasets.tfrecord import shards as shards_lib
 from feelvos_tf.runtime import command_line
@@ -41,25 +36,15 @@ from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
 CONVERSION = OptionFlags(conversion.ConversionOptions, leave_out=('jpeg_quality',))
+SOURCE = OptionFlags(registry.SourceOptions, lists=('frame_size',))
 
 
 def define_flags():
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   CONVERSION.define()
   flags.DEFINE_string('data_dir', None, 'Folder of the data set.')
-  flags.DEFINE_list('sequences', None, 'Only these videos (DAVIS and YouTube-VOS).')
-  flags.DEFINE_string('resolution', '480p', 'Folder below JPEGImages of DAVIS.')
-  flags.DEFINE_bool(
-    'all_frames', False, 'YouTube-VOS: take <split>_all_frames, with the frames between the masks.'
-  )
-  flags.DEFINE_bool('sparse_masks', False, 'folder: accept frames without masks.')
-  flags.DEFINE_integer('num_videos', 20, 'synthetic: number of videos.', lower_bound=1)
-  flags.DEFINE_integer(
-    'num_frames', 8, 'synthetic, static_images: frames of a video.', lower_bound=1
-  )
-  flags.DEFINE_integer('num_objects', 2, 'synthetic: objects of a video.', lower_bound=1)
-  flags.DEFINE_list('frame_size', ['120', '214'], 'synthetic: height,width.')
-  flags.DEFINE_integer('seed', 0, 'synthetic, static_images: seed.', lower_bound=0)
+  SOURCE.define()
+  flags.DEFINE_list('sequences', None, 'Only these videos.')
   flags.DEFINE_string(
     'runner',
     None,
@@ -72,78 +57,28 @@ def define_flags():
   )
 
 
-def _davis(year):
-  settings = {'resolution': FLAGS.resolution}
-  return davis_sources(
-    _data_dir(), year, FLAGS.split, FLAGS.resolution, sequences=FLAGS.sequences
-  ), settings
-
-
-def _youtube_vos():
-  settings = {'all_frames': FLAGS.all_frames}
-  return youtube_vos_sources(_data_dir(), FLAGS.split, FLAGS.all_frames, FLAGS.sequences), settings
-
-
-def _folder():
-  settings = {'sparse_masks': FLAGS.sparse_masks}
-  return folder_sources(_data_dir(), FLAGS.split, FLAGS.sparse_masks), settings
-
-
-def _static_images():
-  settings = {'num_frames': FLAGS.num_frames, 'seed': FLAGS.seed}
-  return static_image_sources(_data_dir(), FLAGS.split, FLAGS.num_frames, FLAGS.seed), settings
-
-
-def _synthetic():
-  try:
-    height, width = map(int, FLAGS.frame_size)
-  except ValueError:
-    raise command_line.UsageError(
-      f'--frame_size={",".join(FLAGS.frame_size)} given, expected height,width'
-    ) from None
-  options = {
-    'num_frames': FLAGS.num_frames,
-    'frame_size': (height, width),
-    'num_objects': FLAGS.num_objects,
-  }
-  return synthetic_sources(FLAGS.num_videos, FLAGS.seed, **options), options
-
-
-CONVERTERS = {
-  'davis2016': functools.partial(_davis, '2016'),
-  'davis2017': functools.partial(_davis, '2017'),
-  'youtube_vos_2018': _youtube_vos,
-  'youtube_vos_2019': _youtube_vos,
-  'folder': _folder,
-  'static_images': _static_images,
-  'synthetic': _synthetic,
-}
-
-
-def _data_dir():
-  if not FLAGS.data_dir:
-    raise command_line.UsageError(f'--data_dir expected: the folder of {FLAGS.dataset}')
-  return pathlib.Path(FLAGS.data_dir)
-
-
 def main():
-  if FLAGS.dataset not in CONVERTERS:
+  name = registry.full_name(FLAGS.dataset)
+  if name not in registry.DATA_SETS:
     raise command_line.UsageError(
-      f'--dataset={FLAGS.dataset} given, expected one of {", ".join(CONVERTERS)}'
+      f'--dataset={name} given, expected one of {", ".join(registry.DATA_SETS)}'
     )
   if not FLAGS.output_dir:
     raise command_line.UsageError('--output_dir expected: a folder for the shards')
-  sources, settings = CONVERTERS[FLAGS.dataset]()
-  options = CONVERSION.make()
-  shards = conversion.plan(sources, options, settings)
+  entry = registry.find(name)
+  if not FLAGS.data_dir and not entry.made_up:
+    raise command_line.UsageError(f'--data_dir expected: the folder of {name}')
+  options, reading = CONVERSION.make(dataset=name), SOURCE.make()
+  sources = registry.open_sources(name, FLAGS.data_dir, FLAGS.split, reading, FLAGS.sequences)
+  shards = conversion.plan(sources, options, entry.settings(reading))
   with whole_file.locked(FLAGS.output_dir):
-    entry = _convert_with_beam(shards) if FLAGS.runner else _convert_here(shards)
-  for item in entry['skipped']:
+    written = _convert_with_beam(shards) if FLAGS.runner else _convert_here(shards)
+  for item in written['skipped']:
     print(f'skipped: {item["reason"]}')
   manifest = pathlib.Path(FLAGS.output_dir) / shards_lib.MANIFEST
   print(
-    f'{entry["num_videos"]} videos, {entry["num_frames"]} frames, {entry["num_masks"]} masks, '
-    f'{entry["num_objects"]} objects in {len(entry["shards"])} shards; written: {manifest}'
+    f'{written["num_videos"]} videos, {written["num_frames"]} frames, {written["num_masks"]} masks, '
+    f'{written["num_objects"]} objects in {len(written["shards"])} shards; written: {manifest}'
   )
 
 

@@ -53,7 +53,7 @@ def main():
   inputs = [path for files in sequences for path in (files.truth, files.frames)]
   result_folder.check_inputs(FLAGS.output_dir, inputs)
   start_tensorflow()
-  precision = model_flags.choose_precision(default_model.is_default(FLAGS.model))
+  precision = model_flags.choose_precision(FLAGS.precision, default_model.is_default(FLAGS.model))
   run = methods.ModelRun(str(model), precision=precision.name)
   with result_folder.ResultFolder(FLAGS.output_dir, run.fingerprint(), overwrite=True) as output:
     _measure_all(run, sequences, output)

@@ -68,7 +68,13 @@ def davis_sources(
     single_object = year == '2016'
   required = 'first' if split.startswith('test') else 'every'
   return [
-    VideoSource(name, functools.partial(_video, root, resolution, name, single_object), required)
+    VideoSource(
+      name,
+      functools.partial(_video, root, resolution, name, single_object),
+      required,
+      root / 'JPEGImages' / resolution / name,
+      root / 'Annotations' / resolution / name,
+    )
     for name in names
   ]
 

@@ -225,7 +225,14 @@ def folder_sources(root, split: str = 'all', sparse_masks: bool = False) -> list
     )
   required = 'some' if sparse_masks else 'every'
   return [
-    VideoSource(name, functools.partial(_open_data_folder, base / name), required) for name in names
+    VideoSource(
+      name,
+      functools.partial(_open_data_folder, base / name),
+      required,
+      base / name / 'frames',
+      base / name / 'masks',
+    )
+    for name in names
   ]
 
 

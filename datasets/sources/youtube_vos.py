@@ -103,7 +103,14 @@ def youtube_vos_sources(
     raise ValueError(f'{folder / "meta.json"}: an empty split given, expected videos')
   frames = pathlib.Path(root) / f'{split}_all_frames' if all_frames else folder
   return [
-    VideoSource(n, functools.partial(_open, folder, frames, n, videos[n]), 'some') for n in names
+    VideoSource(
+      name,
+      functools.partial(_open, folder, frames, name, videos[name]),
+      'some',
+      frames / 'JPEGImages' / name,
+      folder / 'Annotations' / name,
+    )
+    for name in names
   ]
 
 

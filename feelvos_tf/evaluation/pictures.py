@@ -11,6 +11,7 @@ from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import scoring
 from feelvos_tf.evaluation import segmenting
 from feelvos_tf.evaluation import sequences
+from feelvos_tf.model import option_checks
 
 # RGB. Chosen to be told apart by colour-blind readers (Okabe and Ito's set, brightened).
 TRUTH_COLOUR = (255, 255, 255)
@@ -23,12 +24,25 @@ _MAP_TITLES = ('global distance', 'local distance', 'head probability')
 
 @dataclasses.dataclass(frozen=True)
 class PictureOptions:
-  """Options of the report's pictures."""
+  """Options of the report's pictures.
 
-  per_sequence: int = 3  # worst frames of each sequence
-  width: int = 480  # pixels; frames are scaled to it
+  Raises:
+    ValueError: a field is out of its range.
+  """
+
+  # Pictures per sequence in the report.
+  #
+  # Of its worst frames.
+  per_sequence: int = 3
+  # Pixels; frames are scaled to it.
+  width: int = 480
   jpeg_quality: int = 80
-  map_object: int | None = None  # object of the maps; None: the worst of each picture
+  # Object id whose distance maps and probability the report shows; default: the worst object of
+  # each picture.
+  map_object: int | None = None
+
+  def __post_init__(self):
+    option_checks.check_least(self, {'per_sequence': 0})
 
 
 @dataclasses.dataclass(frozen=True)

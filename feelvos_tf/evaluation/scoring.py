@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,30 +17,34 @@ from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets import worker_processes
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation.sequences import SequenceFiles
+from feelvos_tf.model import option_checks
 
 _STATE_VERSION = 1  # raise it when the same files would be scored differently
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions:
-  """How a set of sequences is scored."""
+  """How a set of sequences is scored.
 
-  protocol: str = 'davis2017'  # a key of evaluation.PROTOCOLS
-  on_error: str = 'fail'  # fail: the first bad sequence ends the run; skip: it is left out
-  missing_frames: str = 'error'  # error: the sequence is bad; empty: scored as an empty mask
-  num_workers: int = 0  # processes; 0: one per core
+  Raises:
+    ValueError: a field is out of its range.
+  """
+
+  # Key of `measures.PROTOCOLS`.
+  protocol: str = 'davis2017'
+  # A bad sequence ends the run, or is left out and listed in the summary.
+  on_error: Literal['fail', 'skip'] = 'fail'
+  # A missing mask makes its sequence bad, or counts as an empty mask.
+  missing_frames: Literal['error', 'empty'] = 'error'
+  # Processes that score; 0: one per core.
+  num_workers: int = 0
 
   def __post_init__(self):
-    for value, allowed in (
-      (self.protocol, tuple(measures.PROTOCOLS)),
-      (self.on_error, ('fail', 'skip')),
-      (self.missing_frames, ('error', 'empty')),
-    ):
-      if value not in allowed:
-        raise ValueError(f'{value!r} given, one of {", ".join(allowed)} expected')
-    if self.num_workers < 0:
+    option_checks.check_choices(self)
+    option_checks.check_least(self, {'num_workers': 0})
+    if self.protocol not in measures.PROTOCOLS:
       raise ValueError(
-        f'{self.num_workers} worker processes given, 0 (one per core) or more expected'
+        f'protocol is {self.protocol!r}; expected one of {", ".join(measures.PROTOCOLS)}.'
       )
 
 

@@ -18,6 +18,7 @@ from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.sources import davis
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import list_images
+from feelvos_tf.datasets.video import VideoSource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,14 +155,7 @@ def record_sequences(
   )
 
   unpack_dir = pathlib.Path(unpack_dir)
-  source, origin = unpack_dir / 'source.txt', f'{pathlib.Path(dataset_dir).resolve()} {split}\n'
-  if source.is_file() and source.read_text(encoding='utf-8') != origin:
-    raise ValueError(
-      f'{unpack_dir}: holds the videos of {source.read_text("utf-8").strip()}; '
-      'choose another --output_dir for other records'
-    )
-  unpack_dir.mkdir(parents=True, exist_ok=True)
-  source.write_text(origin, encoding='utf-8')
+  _claim(unpack_dir, f'{pathlib.Path(dataset_dir).resolve()} {split}')
   found = []
   for video in videos_lib.record_videos(dataset_dir, split):
     found.append(video.name)
@@ -178,6 +172,35 @@ def record_sequences(
     results_dir,
     found if names is None else names,
   )
+
+
+def source_sequences(
+  sources: Sequence[VideoSource], origin: str, unpack_dir, results_dir
+) -> list[SequenceFiles]:
+  """The videos of any data set of `registry.DATA_SETS`.
+
+  Args:
+    sources: the videos; those that are not folders of files are unpacked, once.
+    origin: what `unpack_dir` is said to hold.
+    unpack_dir: gets `Annotations/<video>/` and `JPEGImages/<video>/` of those.
+    results_dir: folder of the results.
+
+  Returns:
+    SequenceFiles in the order of the sources.
+
+  Raises:
+    FileNotFoundError, ValueError: a video cannot be unpacked, or `unpack_dir` holds others.
+  """
+  unpack_dir, found = pathlib.Path(unpack_dir), []
+  for source in sources:
+    names_lib.check_name(source.name, 'a sequence')
+    frames, truth = source.frames, source.masks
+    if frames is None or truth is None:
+      _claim(unpack_dir, origin)
+      _unpack(source.opener(), unpack_dir)
+      frames, truth = (unpack_dir / part / source.name for part in ('JPEGImages', 'Annotations'))
+    found.append(SequenceFiles(source.name, truth, pathlib.Path(results_dir) / source.name, frames))
+  return found
 
 
 def with_ground_truth(
@@ -242,6 +265,18 @@ def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
     return table[video, object_id]
 
   return seen
+
+
+def _claim(unpack_dir, origin):
+  """Notes whose videos a folder holds; refuses one that holds others."""
+  note = unpack_dir / 'source.txt'
+  if note.is_file() and note.read_text(encoding='utf-8') != f'{origin}\n':
+    raise ValueError(
+      f'{unpack_dir}: holds the videos of {note.read_text("utf-8").strip()}; '
+      'choose another --output_dir for other data'
+    )
+  unpack_dir.mkdir(parents=True, exist_ok=True)
+  note.write_text(f'{origin}\n', encoding='utf-8')
 
 
 def _unpack(video, folder):

@@ -18,14 +18,21 @@ class SegmenterOptions:
     ValueError: a value that is refused.
   """
 
-  # Longer side in pixels at which frames are segmented; None: as they are, but for those that are
-  # larger than the model's `FeelvosOptions.largest_side`.
+  # Longer side in pixels at which frames are segmented; masks come out at full size. Default: frames
+  # as they are, and larger ones at the size that the weights file says.
+  #
+  # That is `FeelvosOptions.largest_side`.
   max_internal_size: int | None = None
-  # Scales at which every frame is segmented, and how their logits are merged; see `views`. Flags
-  # `image_pyramid` and `merge_method` of the original, with its defaults.
+  # Scales at which every frame is segmented, separated by commas. Time grows with their squares, that
+  # of matching with their fourth powers.
+  #
+  # See `views`. Flags `image_pyramid` and `merge_method` of the original, with its defaults.
   image_pyramid: tuple[float, ...] = (1.0,)
+  # How the logits of the scales are merged.
   merge_method: str = 'max'
-  # Also segment every frame mirrored and average; `add_flipped_images` of DeepLab.
+  # Also segment every frame mirrored and average the probabilities: twice the time.
+  #
+  # `add_flipped_images` of DeepLab.
   flip: bool = False
 
   def __post_init__(self):

@@ -8,6 +8,7 @@ import dataclasses
 import types
 
 from feelvos_tf.inference.options import SegmenterOptions
+from feelvos_tf.model import option_checks
 
 DEFAULT_SPEED = 'balanced'
 
@@ -42,6 +43,35 @@ SPEEDS = types.MappingProxyType(
     'best': Preset(SegmenterOptions(image_pyramid=(1.0, 1.25), merge_method='avg', flip=True)),
   }
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelChoices:
+  """What is chosen about a model when a video is segmented; the weights file decides the rest.
+
+  Raises:
+    ValueError: there is no such preset, or a number below 0.
+  """
+
+  # fast: smaller frames and fewer pixels of the first frame to match with; balanced: as the weights
+  # file says; best: also larger and mirrored frames, at six times the time. Flags for these that
+  # are given count more.
+  speed: str = DEFAULT_SPEED
+  # Match with at most this many pixels of each object on the first frame; 0: with all. Default: as
+  # the weights file says, which may also limit them to a multiple of the smallest object's.
+  max_reference_pixels_per_object: int | None = None
+
+  def __post_init__(self):
+    _preset(self.speed)
+    option_checks.check_least(self, {'max_reference_pixels_per_object': 0})
+
+  def model_overrides(self) -> dict[str, object]:
+    """Fields of `FeelvosOptions` that are changed."""
+    changes = dict(_preset(self.speed).model)
+    if self.max_reference_pixels_per_object is not None:
+      changes['max_reference_pixels_per_object'] = self.max_reference_pixels_per_object or None
+      changes['max_reference_imbalance'] = None
+    return changes
 
 
 def segmenter_options(speed: str = DEFAULT_SPEED, **changes) -> SegmenterOptions:

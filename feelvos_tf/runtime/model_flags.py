@@ -52,13 +52,14 @@ def define_precision() -> None:
   )
 
 
-def choose_precision(of_project: bool) -> precision_lib.Choice:
-  """What --precision stands for; prints it with the device. Imports TensorFlow.
+def choose_precision(asked: str | None, of_project: bool) -> precision_lib.Choice:
+  """What a model computes in; prints it with the device. Imports TensorFlow.
 
   Args:
+    asked: value of --precision.
     of_project: whether the model is the one that comes with the project.
   """
-  choice = precision_lib.choose(precision_lib.wanted(flags.FLAGS.precision, of_project))
+  choice = precision_lib.choose(precision_lib.wanted(asked, of_project))
   print(choice.line)
   return choice
 
@@ -84,7 +85,7 @@ def load(**overrides: Any) -> LoadedModel:
   from feelvos_tf.model import weights
 
   path, seeded = flags.FLAGS.model, flags.FLAGS.seeded_model
-  choice = choose_precision(default_model.is_default(path) and not seeded)
+  choice = choose_precision(flags.FLAGS.precision, default_model.is_default(path) and not seeded)
   if seeded:
     print(f'Untrained: {seeded} with seeded weights. The masks mean nothing.')
     notes = {'weights': 'seeded, untrained; the masks mean nothing'}

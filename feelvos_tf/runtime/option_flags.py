@@ -43,6 +43,8 @@ class OptionFlags(Generic[Options]):
     leave_out: Collection[str] = (),
     names: Mapping[str, str] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    choices: Mapping[str, Collection[str]] | None = None,
+    lists: Collection[str] = (),
   ):
     """Reads the fields.
 
@@ -52,10 +54,14 @@ class OptionFlags(Generic[Options]):
       leave_out: names of fields without a flag; `make` needs them where they have no default.
       names: {field: name of its flag} where the two differ.
       defaults: {field: default of its flag} where it is not the field's.
+      choices: {field: what its flag can be} where the field's type does not say it.
+      lists: names of tuple fields whose flag is given once, with commas, and is not repeated.
     """
     self._options = options
     self._names, self._defaults = dict(names or {}), dict(defaults or {})
-    unknown = {*leave_out, *self._names, *self._defaults} - _field_names(options)
+    self._choices, self._lists = dict(choices or {}), frozenset(lists)
+    named = {*leave_out, *self._names, *self._defaults, *self._choices, *self._lists}
+    unknown = named - _field_names(options)
     if unknown:
       raise ValueError(f'{options.__name__} has no field {", ".join(sorted(unknown))}.')
     fields = dataclasses.fields(typing.cast(Any, options))
@@ -63,18 +69,34 @@ class OptionFlags(Generic[Options]):
 
   def define(self) -> None:
     """Defines the flags."""
-    comments, kinds = field_comments(self._options), typing.get_type_hints(self._options)
+    comments, kinds = field_comments(self._options), self._kinds()
     for field in self._fields:
+      name, kind, default = self.flag(field.name), kinds[field.name], self._default(field)
       text = comments.get(field.name, field.name)
-      _define(self.flag(field.name), kinds[field.name], self._default(field), text)
+      if field.name in self._lists:
+        flags.DEFINE_list(name, None if default is None else [_text(v) for v in default], text)
+      else:
+        _define(name, kind, default, text, self._choices.get(field.name))
 
   def flag(self, field: str) -> str:
     """Name of a field's flag."""
     return self._names.get(field, field)
 
+  def flag_names(self) -> tuple[str, ...]:
+    """Names of all flags."""
+    return tuple(self.flag(field.name) for field in self._fields)
+
+  def given(self) -> dict[str, Any]:
+    """{field: value of its flag} of those on the command line."""
+    return {
+      field.name: self._value(field.name)
+      for field in self._fields
+      if flags.FLAGS[self.flag(field.name)].present
+    }
+
   def values(self) -> dict[str, Any]:
     """{field: value of its flag}."""
-    return {field.name: _value(self.flag(field.name)) for field in self._fields}
+    return {field.name: self._value(field.name) for field in self._fields}
 
   def make(self, **others: Any) -> Options:
     """The options that the flags ask for.
@@ -83,12 +105,31 @@ class OptionFlags(Generic[Options]):
       **others: fields that count instead of their flags, or have none.
 
     Raises:
-      UsageError: the dataclass refuses a value.
+      UsageError: the dataclass refuses a value, or an entry of a list is no number.
     """
     try:
       return self._options(**{**self.values(), **others})
     except ValueError as error:
       raise command_line.UsageError(self._with_flag(str(error))) from error
+
+  def _kinds(self):
+    """{field: its type, without None}."""
+    hints = typing.get_type_hints(self._options)
+    return {name: _without_none(kind) for name, kind in hints.items()}
+
+  def _value(self, field):
+    name = self.flag(field)
+    value = flags.FLAGS[name].value
+    if field not in self._lists or value is None:
+      return tuple(value) if isinstance(value, list) else value
+    kind = typing.get_args(self._kinds()[field])[0]
+    try:
+      return tuple(kind(text) for text in value)
+    except ValueError:
+      what = 'whole numbers' if kind is int else 'numbers'
+      raise command_line.UsageError(
+        f'--{name}={",".join(value)} given; expected {what} separated by commas'
+      ) from None
 
   def _with_flag(self, message):
     """A message that begins with the name of a field, with that of its flag instead."""
@@ -137,11 +178,14 @@ def _field_names(options):
   return {field.name for field in dataclasses.fields(options)}
 
 
-def _define(name, kind, default, text):
-  kind = _without_none(kind)
+def _define(name, kind, default, text, choices):
+  is_tuple = typing.get_origin(kind) is tuple
   if typing.get_origin(kind) is Literal:
-    flags.DEFINE_enum(name, default, list(typing.get_args(kind)), text)
-  elif typing.get_origin(kind) is tuple:
+    choices = typing.get_args(kind)
+  if choices is not None:
+    define = flags.DEFINE_multi_enum if is_tuple else flags.DEFINE_enum
+    define(name, list(default) if is_tuple else default, list(choices), text)
+  elif is_tuple:
     define = {
       int: flags.DEFINE_multi_integer,
       float: flags.DEFINE_multi_float,
@@ -158,14 +202,13 @@ def _define(name, kind, default, text):
     define(name, default, text)
 
 
+def _text(value):
+  return f'{value:g}' if isinstance(value, float) else str(value)
+
+
 def _without_none(kind):
   """T of T | None."""
   if typing.get_origin(kind) not in (types.UnionType, typing.Union):
     return kind
   (kind,) = (one for one in typing.get_args(kind) if one is not type(None))
   return kind
-
-
-def _value(name):
-  value = flags.FLAGS[name].value
-  return tuple(value) if isinstance(value, list) else value

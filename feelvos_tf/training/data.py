@@ -1,22 +1,12 @@
 """The data sets of a training or validation by name: TFRecords, or folders as they are."""
 
-import pathlib
-
 from feelvos_tf.datasets import clips as clips_lib
-from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.samples import options
-from feelvos_tf.datasets.sources.davis import davis_sources
-from feelvos_tf.datasets.sources.folder import folder_sources
-from feelvos_tf.datasets.sources.static_images import static_image_sources
-from feelvos_tf.datasets.sources.synthetic import synthetic_sources
-from feelvos_tf.datasets.sources.youtube_vos import youtube_vos_sources
+from feelvos_tf.datasets.sources import registry
 from feelvos_tf.datasets.tfrecord import shards
 from feelvos_tf.datasets.tfrecord import videos as records
 from feelvos_tf.training.data_options import DataSet
 from feelvos_tf.training.data_options import TrainingSet
-
-# Videos of the made-up data set, which has no folder.
-SYNTHETIC_VIDEOS = 20
 
 
 def clips(data_set: DataSet):
@@ -58,17 +48,4 @@ def source(training_set: TrainingSet):
 
 
 def _sources(data_set):
-  name, folder, split = data_set.name, data_set.folder, data_set.split
-  if name == 'synthetic':
-    return synthetic_sources(SYNTHETIC_VIDEOS)
-  if not pathlib.Path(folder).is_dir():
-    raise FileNotFoundError(
-      names_lib.missing(folder, 'folder', f'give that of the data set {name}.')
-    )
-  if name in ('davis2016', 'davis2017'):
-    return davis_sources(folder, name[-4:], split)
-  if name == 'folder':
-    return folder_sources(folder, split, sparse_masks=True)
-  if name == 'static_images':
-    return static_image_sources(folder, split)
-  return youtube_vos_sources(folder, split)
+  return registry.open_sources(data_set.name, data_set.folder, data_set.split)

@@ -2,19 +2,8 @@
 
 import dataclasses
 
-from feelvos_tf.training import option_checks
-
-# Names with an underscore before the year are the original's.
-KINDS = (
-  'davis2016',
-  'davis2017',
-  'youtube_vos_2018',
-  'youtube_vos_2019',
-  'folder',
-  'static_images',
-  'synthetic',
-)
-_ALIASES = {'davis_2016': 'davis2016', 'davis_2017': 'davis2017'}
+from feelvos_tf.datasets.sources import registry
+from feelvos_tf.model import option_checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +14,7 @@ class DataSet:
     ValueError: no place or two places given, or an unknown name.
   """
 
-  # One of KINDS; with `records` it is a name only, and any is fine.
+  # One of `registry.DATA_SETS`; with `records` it is a name only, and any is fine.
   name: str
   # Folder of TFRecords, made by tools.convert_to_tfrecord or by the original's converter.
   records: str | None = None
@@ -36,18 +25,18 @@ class DataSet:
   verify: bool = True
 
   def __post_init__(self):
-    object.__setattr__(self, 'name', _ALIASES.get(self.name, self.name))
+    object.__setattr__(self, 'name', registry.full_name(self.name))
     if self.records and self.folder:
       raise ValueError(
         f'data set {self.name}: both records ({self.records}) and a folder '
         f'({self.folder}) given; choose one.'
       )
-    if not self.records and self.name not in KINDS:
+    if not self.records and self.name not in registry.DATA_SETS:
       raise ValueError(
-        f'data set {self.name!r} given; expected one of {", ".join(KINDS)}, or a '
+        f'data set {self.name!r} given; expected one of {", ".join(registry.DATA_SETS)}, or a '
         'folder of TFRecords that tools.convert_to_tfrecord wrote.'
       )
-    if not self.records and not self.folder and self.name != 'synthetic':
+    if not self.records and not self.folder and not registry.find(self.name).made_up:
       raise ValueError(f'data set {self.name}: neither records nor a folder given.')
 
 

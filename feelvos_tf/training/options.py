@@ -7,8 +7,8 @@ import dataclasses
 from typing import Any, Literal
 
 from feelvos_tf.datasets.samples.options import TripletOptions
+from feelvos_tf.model import option_checks
 from feelvos_tf.model.options import FeelvosOptions
-from feelvos_tf.training import option_checks
 from feelvos_tf.training.data_options import TrainingSet
 from feelvos_tf.training.data_options import ValidationOptions
 

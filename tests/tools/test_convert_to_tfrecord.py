@@ -302,7 +302,7 @@ def test_command_line(golden, tmp_path):
     (
       ['--dataset=davis2017', '--data_dir=/nonexistent', '--output_dir=x'],
       1,
-      '/nonexistent: no folder JPEGImages/480p',
+      '/nonexistent: no such folder; give that of the data set davis2017',
     ),
   ],
 )

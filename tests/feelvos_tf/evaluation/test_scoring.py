@@ -219,9 +219,9 @@ def test_lists_of_sequences(data, tmp_path):
 
 
 def test_options_are_checked():
-  with pytest.raises(ValueError, match="'davis' given, one of davis2016"):
+  with pytest.raises(ValueError, match="protocol is 'davis'; expected one of davis2016"):
     scoring.EvaluationOptions(protocol='davis')
-  with pytest.raises(ValueError, match='-1 worker processes given'):
+  with pytest.raises(ValueError, match='num_workers is -1; expected at least 0'):
     scoring.EvaluationOptions(num_workers=-1)
 
 

@@ -1,4 +1,4 @@
-"""Checks that options of a training share; each names the field, as the flag's message needs it."""
+"""Checks that option dataclasses share; each names the field, as the flag's message needs it."""
 
 from collections.abc import Iterable, Mapping
 import math

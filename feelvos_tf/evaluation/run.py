@@ -1,0 +1,223 @@
+"""One evaluation: segments if a method is given, scores, writes tables and report, packs."""
+
+import dataclasses
+import pathlib
+
+from feelvos_tf.datasets import names as names_lib
+from feelvos_tf.evaluation import confidence_score
+from feelvos_tf.evaluation import methods
+from feelvos_tf.evaluation import report
+from feelvos_tf.evaluation import scoring
+from feelvos_tf.evaluation import segmenting
+from feelvos_tf.evaluation import sequences as sequences_lib
+from feelvos_tf.evaluation import submission
+from feelvos_tf.evaluation import summary as summary_lib
+from feelvos_tf.evaluation import tables
+from feelvos_tf.evaluation import truth as truth_lib
+from feelvos_tf.evaluation.options import MethodOptions
+from feelvos_tf.evaluation.options import RunOptions
+from feelvos_tf.model import default_model
+from feelvos_tf.runtime import model_flags
+from feelvos_tf.runtime import progress
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+
+
+def run(options: RunOptions) -> None:
+  """Evaluates; prints the numbers and what was written.
+
+  Args:
+    options: what to run, where the data are, where everything goes.
+
+  Raises:
+    FileNotFoundError, ValueError: something is wrong with data, results or weights.
+  """
+  other = tables.read_summary(options.compare_with) if options.compare_with else None
+  output_dir, results_dir = _folders(options)
+  unpack_dir = output_dir / 'unpacked'
+  sequences = truth_lib.find_sequences(options.truth, results_dir, unpack_dir)
+  scorable = sequences_lib.with_ground_truth(sequences, options.truth.rules.late_objects)
+  if not scorable and not options.submission_zip:
+    raise ValueError(
+      f'split {options.truth.split!r}: none of its {len(sequences)} sequences has ground truth '
+      'beyond the given masks, so it cannot be scored; pack it for the server with '
+      '--submission_zip'
+    )
+  if options.method.runs:
+    inputs = [path for files in sequences for path in (files.truth, files.frames)]
+    result_folder.check_inputs(output_dir, [p for p in inputs if unpack_dir not in p.parents])
+  method = _model_run(options) if options.method.runs else None
+  fingerprint = method.fingerprint() if method else ''
+  # One evaluation at a time; what it writes is listed, and only that is ever replaced.
+  with result_folder.ResultFolder(output_dir, fingerprint, True) as results:
+    left_out, clips = _segment(options, method, sequences, results) if method else ({}, [])
+    if scorable:
+      left_out = {**_without_ground_truth(options, sequences, scorable), **left_out}
+      scorable = [files for files in sequences if files.name not in left_out]
+      _Scoring(options, output_dir, method).write(scorable, left_out, clips, other)
+    else:
+      print('not scored: the split has no ground truth beyond the given masks')
+  if options.submission_zip:
+    _pack(options, sequences, results_dir)
+
+
+def _folders(options):
+  """(output folder, folder of masks)."""
+  if options.method.runs:
+    return pathlib.Path(options.output_dir), pathlib.Path(options.output_dir) / 'masks'
+  results_dir = pathlib.Path(options.results_dir)
+  if not results_dir.is_dir():
+    raise FileNotFoundError(
+      names_lib.missing(results_dir, 'folder of results', 'check --results_dir')
+    )
+  if options.output_dir:
+    return pathlib.Path(options.output_dir), results_dir
+  absolute = results_dir.resolve()
+  return absolute.with_name(f'{absolute.name}_evaluation'), results_dir
+
+
+def _without_ground_truth(options, sequences, scorable):
+  """{name: reason} of sequences that have only the given masks, in a split where others have more.
+
+  A single mask is what a DAVIS sequence of one frame has: scoring it says what is wrong.
+  """
+  if not options.truth.rules.late_objects:
+    return {}
+  reason = 'has no ground truth beyond the given masks'
+  return {files.name: f'{files.truth}: {reason}' for files in sequences if files not in scorable}
+
+
+def _model_run(options):
+  method, path = options.method, ''
+  if method.baseline != 'copy_first_mask':
+    path = default_model.model_path(method.model)
+  return methods.ModelRun(
+    str(path),
+    method.segmenter,
+    _precision(method, bool(path) and default_model.is_default(method.model)),
+    tuple(method.model_changes().items()),
+    method.baseline or '',
+    late_objects=options.truth.rules.late_objects,
+    keep_maps=method.keep_maps,
+  )
+
+
+def _precision(method: MethodOptions, of_project: bool):
+  """Key of precision.POLICIES that is computed in; says it and the device."""
+  start_tensorflow()
+  return model_flags.choose_precision(method.precision, of_project).name
+
+
+def _segment(options, method, sequences, results):
+  """Runs the method; ({name left out: reason}, list of `evaluation.segmenting.Clip`)."""
+  left_out, clips, videos = {}, [], []
+  on_error = options.scoring.on_error
+  for files in sequences:
+    try:
+      videos.append(sequences_lib.open_video(files, options.truth.rules.foreground_only))
+    except (OSError, ValueError) as error:
+      if on_error == 'fail':
+        raise
+      left_out[files.name] = str(error)
+  num_frames = sum(video.num_frames for video in videos)
+  with progress.Progress(num_frames, 'frames', 'segmenting') as line:
+    for clip in segmenting.segment_all(
+      videos, method, results, on_error, options.method.parallel_clips, on_frames=line.advance
+    ):
+      clips.append(clip)
+      if clip.error:
+        left_out[clip.name] = clip.error
+  return left_out, clips
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scoring:
+  """Scores sequences and writes what comes of it."""
+
+  options: RunOptions
+  output_dir: pathlib.Path
+  method: methods.ModelRun | None
+
+  def write(self, sequences, left_out, clips, other):
+    """Scores, writes tables and report, prints the result."""
+    options, output_dir = self.options, self.output_dir
+    scored, bad = self._score(sequences)
+    left_out = {**left_out, **bad}
+    if not scored:
+      raise ValueError('no sequence could be scored: ' + '; '.join(left_out.values()))
+    seen = None
+    if options.truth.vos_split:
+      seen = sequences_lib.load_seen(options.truth.vos_split, options.truth.train_meta)
+    summary = tables.to_summary(
+      scored,
+      left_out,
+      self._settings(sequences, clips),
+      summary_lib.summarise_seen_unseen(scored, seen) if seen else None,
+      self._confidence(scored) if self.method else None,
+    )
+    paths = tables.write_tables(output_dir, options.truth.split, scored, summary)
+    if options.report:
+      paths.append(output_dir / 'report.html')
+      maps = output_dir if self.method else None
+      report.write_report(paths[-1], summary, sequences, maps, other, options.pictures)
+    print('\n'.join(tables.format_lines(summary)))
+    print('written: ' + ', '.join(str(path) for path in paths))
+
+  def _score(self, sequences):
+    """(SequenceScores in the order of `sequences`, {name left out: reason})."""
+    options = dataclasses.replace(self.options.scoring, protocol=self.options.truth.rules.name)
+    done = {}
+    with progress.Progress(len(sequences), 'sequences', 'scoring') as line:
+      for outcome in scoring.score_all(sequences, options, self.output_dir / 'scores'):
+        done[outcome.name] = outcome
+        line.advance(note=f'{outcome.name}: left out' if outcome.error else outcome.name)
+    outcomes = [done[files.name] for files in sequences]
+    scored = [outcome.scores for outcome in outcomes if outcome.scores]
+    return scored, {outcome.name: outcome.error for outcome in outcomes if outcome.error}
+
+  def _confidence(self, scored):
+    """How well the confidence predicts wrong masks; None of a method that has none."""
+    states = [segmenting.read_state(self.output_dir, scores.name) for scores in scored]
+    return confidence_score.summarise(
+      (scores, state.get('confidence', {})) for scores, state in zip(scored, states)
+    )
+
+  def _settings(self, sequences, clips):
+    """What the summary says about how it was made."""
+    options = self.options
+    settings = {
+      'run': self.output_dir.resolve().name,
+      'results_dir': str(sequences[0].results.parent.resolve()),
+      'split': options.truth.split,
+      'protocol': options.truth.rules.name,
+      'missing_frames': options.scoring.missing_frames,
+      'data_root': options.truth.place,
+    }
+    if self.method:
+      times = {clip.name: clip.seconds_per_frame for clip in clips}
+      settings.update(
+        model=options.method.model,
+        options=dict(options.changed),
+        precision=self.method.precision,
+        seconds_per_frame_of=times,
+        seconds_per_frame=_mean(times.values()),
+        matmul_gflops=_mean(clip.matmul_gflops for clip in clips),
+      )
+    return settings
+
+
+def _mean(values):
+  """Mean of those that are not None; None if there are none."""
+  values = [value for value in values if value is not None]
+  return sum(values) / len(values) if values else None
+
+
+def _pack(options, sequences, results_dir):
+  layout = 'youtube_vos' if options.truth.rules.late_objects else 'davis'
+  count = submission.write_submission(
+    options.submission_zip,
+    results_dir,
+    [(files.name, files.frames, files.truth) for files in sequences],
+    layout,
+  )
+  print(f'written: {options.submission_zip} with {count} masks')

@@ -1,0 +1,121 @@
+"""Which ground truth an evaluation is scored against, as its flags describe it."""
+
+import dataclasses
+import pathlib
+from typing import Literal
+
+from feelvos_tf.datasets.sources import registry
+from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequences as sequences_lib
+from feelvos_tf.evaluation.sequences import SequenceFiles
+
+# Fields of TruthOptions, of which exactly one says where the data are.
+PLACES = ('davis_root', 'youtube_vos_root', 'dataset_dir', 'dataset')
+
+
+@dataclasses.dataclass(frozen=True)
+class TruthOptions:
+  """The data of an evaluation.
+
+  Raises:
+    ValueError: not exactly one of `PLACES` is given, an unknown data set, or no folder for it.
+  """
+
+  # DAVIS folder: Annotations, JPEGImages, ImageSets.
+  davis_root: str | None = None
+  # Folder of a YouTube-VOS split: Annotations, JPEGImages, meta.json.
+  youtube_vos_root: str | None = None
+  # Folder of TFRecords made by tools.convert_to_tfrecord; they are unpacked into the output folder.
+  dataset_dir: str | None = None
+  # Any data set that convert-data and train know, by its name, with its folder in --data_dir.
+  #
+  # A name or alias of `registry.DATA_SETS`. Videos without files of their own are unpacked.
+  dataset: str | None = None
+  # With --dataset: the folder of the data set as it was downloaded.
+  data_dir: str | None = None
+  # DAVIS year: list of sequences, protocol.
+  year: Literal['2016', '2017'] = '2017'
+  # Name of the list of sequences: train, val, test-dev.
+  split: str = 'val'
+  # Folder under Annotations and JPEGImages of DAVIS.
+  resolution: str = '480p'
+  # Only these sequences, separated by commas.
+  sequences: tuple[str, ...] | None = None
+  # What counts; by default that of the data: davis2016 (foreground against background), davis2017
+  # (every object), youtube_vos.
+  protocol: str | None = None
+  # meta.json of YouTube-VOS train, to tell seen from unseen categories.
+  train_meta: str | None = None
+
+  def __post_init__(self):
+    if len([place for place in PLACES if getattr(self, place)]) != 1:
+      flags = [f'--{place}' for place in PLACES]
+      raise ValueError(f'exactly one of {", ".join(flags[:-1])} and {flags[-1]} expected')
+    if self.protocol not in (None, *measures.PROTOCOLS):
+      raise ValueError(
+        f'protocol is {self.protocol!r}; expected one of {", ".join(measures.PROTOCOLS)}.'
+      )
+    made_up = not self.dataset or registry.find(self.dataset).made_up
+    if not made_up and not self.data_dir:
+      raise ValueError(f'--dataset={self.dataset} needs --data_dir, its folder')
+    if self.data_dir and not self.dataset:
+      raise ValueError('--data_dir needs --dataset, the name of what is in it')
+
+  @property
+  def rules(self) -> measures.Protocol:
+    """The protocol that is given, or that of the data set."""
+    name = self.dataset or f'davis{self.year}'
+    if self.youtube_vos_root:
+      name = 'youtube_vos_2019'
+    return measures.PROTOCOLS[self.protocol or registry.find(name).protocol]
+
+  @property
+  def place(self) -> str:
+    """The folder of the data, or the name of a data set that is made up."""
+    given = (self.davis_root, self.youtube_vos_root, self.dataset_dir, self.data_dir)
+    return next((place for place in given if place), self.dataset or '')
+
+  @property
+  def vos_split(self) -> str | None:
+    """The folder of a YouTube-VOS split, with its meta.json; None for other data."""
+    if self.dataset and registry.find(self.dataset).protocol == 'youtube_vos':
+      return f'{self.data_dir}/{self.split}'
+    return self.youtube_vos_root
+
+
+def find_sequences(
+  options: TruthOptions, results_dir: str | pathlib.Path, unpack_dir: str | pathlib.Path
+) -> list[SequenceFiles]:
+  """The sequences of an evaluation.
+
+  Args:
+    options: TruthOptions.
+    results_dir: folder of the results.
+    unpack_dir: where videos go that are not folders of files.
+
+  Raises:
+    FileNotFoundError, ValueError: the data are not there, broken or empty.
+  """
+  if options.dataset_dir:
+    return sequences_lib.record_sequences(
+      options.dataset_dir, options.split, unpack_dir, results_dir, options.sequences
+    )
+  if options.dataset:
+    reading = registry.SourceOptions(resolution=options.resolution)
+    sources = registry.open_sources(
+      options.dataset, options.data_dir, options.split, reading, options.sequences
+    )
+    origin = f'{registry.full_name(options.dataset)} {options.place} {options.split}'
+    return sequences_lib.source_sequences(sources, origin, unpack_dir, results_dir)
+  if options.youtube_vos_root:
+    return sequences_lib.youtube_vos_sequences(
+      options.youtube_vos_root, results_dir, options.sequences
+    )
+  return sequences_lib.davis_sequences(
+    options.davis_root,
+    results_dir,
+    options.year,
+    options.split,
+    options.resolution,
+    options.sequences,
+  )
