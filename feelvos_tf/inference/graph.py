@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.inference import ablation
 from feelvos_tf.inference import confidence
 from feelvos_tf.inference import frozen_graph
 from feelvos_tf.inference.contract import References
@@ -18,16 +19,19 @@ from feelvos_tf.inference.contract import Step
 from feelvos_tf.model import geometry
 from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.options import FEWEST_REFERENCE_PIXELS
+from feelvos_tf.model.options import InferenceOptions
 
 
-def most_reference_pixels(labels, num_objects, options):
+def most_reference_pixels(
+  labels: tf.Tensor, num_objects: tf.Tensor, options: InferenceOptions
+) -> tf.Tensor | int | None:
   """How many reference pixels of an object are matched with, at most.
 
   Args:
     labels: int32 tensor of any shape, object index at stride 4; others than 0..num_objects - 1
       belong to no object.
     num_objects: int32 scalar.
-    options: `FeelvosOptions`; see `max_reference_pixels_per_object`, `max_reference_imbalance`.
+    options: `InferenceOptions`; see `max_reference_pixels_per_object`, `max_reference_imbalance`.
 
   Returns:
     int, int32 scalar tensor, or None for all.
@@ -113,6 +117,7 @@ class InferenceFunctions:
     maps = self._model.match(
       embedding, state.reference, state.previous, num_objects, inference=True
     )
+    maps = ablation.neutralise(maps, self.options)
     logits = self._model.segment(features, maps)
     labels = tf.argmax(geometry.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
     previous = self._model.previous_frame(

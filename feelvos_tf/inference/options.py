@@ -21,7 +21,7 @@ class SegmenterOptions:
   # Longer side in pixels at which frames are segmented; masks come out at full size. Default: frames
   # as they are, and larger ones at the size that the weights file says.
   #
-  # That is `FeelvosOptions.largest_side`.
+  # That is `model.options.InferenceOptions.largest_side`.
   max_internal_size: int | None = None
   # Scales at which every frame is segmented, separated by commas. Time grows with their squares, that
   # of matching with their fourth powers.

@@ -402,7 +402,7 @@ def _previous_frames(state):
 
 
 def _largest_side(graph):
-  """`FeelvosOptions.largest_side`; None for an exported model, which has no options."""
+  """`InferenceOptions.largest_side`; None for an exported model, which has no options."""
   options = getattr(graph, 'options', None)
   return options.largest_side if options else None
 

@@ -19,7 +19,7 @@ class Preset:
 
   Attributes:
     segmenter: options of `VideoSegmenter`.
-    model: (name, value) of the `FeelvosOptions` that are not as the weights file says.
+    model: (name, value) of the `InferenceOptions` that are not as the weights file says.
   """
 
   segmenter: SegmenterOptions = SegmenterOptions()
@@ -66,7 +66,7 @@ class ModelChoices:
     option_checks.check_least(self, {'max_reference_pixels_per_object': 0})
 
   def model_overrides(self) -> dict[str, object]:
-    """Fields of `FeelvosOptions` that are changed."""
+    """Fields of `InferenceOptions` that are changed."""
     changes = dict(_preset(self.speed).model)
     if self.max_reference_pixels_per_object is not None:
       changes['max_reference_pixels_per_object'] = self.max_reference_pixels_per_object or None
@@ -88,7 +88,7 @@ def segmenter_options(speed: str = DEFAULT_SPEED, **changes) -> SegmenterOptions
 
 
 def model_overrides(speed: str = DEFAULT_SPEED) -> dict[str, object]:
-  """Fields of `FeelvosOptions` that a preset changes.
+  """Fields of `InferenceOptions` that a preset changes.
 
   Raises:
     ValueError: there is no such preset.
@@ -97,7 +97,7 @@ def model_overrides(speed: str = DEFAULT_SPEED) -> dict[str, object]:
 
 
 def exported_options(speed: str = DEFAULT_SPEED) -> dict[str, object]:
-  """Fields of `FeelvosOptions` with which an exported model segments as a preset does.
+  """Fields of `InferenceOptions` with which an exported model segments as a preset does.
 
   Raises:
     ValueError: there is no such preset, or it shows a frame several times, which an exported model

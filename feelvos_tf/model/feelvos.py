@@ -15,13 +15,6 @@ from feelvos_tf.model.embedding import EmbeddingLayer
 from feelvos_tf.model.head import SegmentationHead
 from feelvos_tf.model.options import FeelvosOptions
 
-# What the head receives from an input that is neutral (`FeelvosOptions.neutral_inputs`): what it is
-# told of an object that is nowhere. Distances: the value of an object without pixels to match, to
-# which the original also pads. Previous prediction: `get_logits_with_matching` of the original
-# starts from zeros where it knows nothing.
-NO_DISTANCE = 1.0
-NO_PREDICTION = 0.0
-
 
 class PreviousFrame(NamedTuple):
   """Inputs of the head from the previous frame, all at stride 4.
@@ -144,27 +137,19 @@ class Feelvos(keras.Model):
     Returns:
       `Maps`.
     """
-    options = self.options
-    shape = tf.concat([[num_objects], tf.shape(embedding)[:2]], axis=0)
-    values = dict.fromkeys(Maps._fields)
-    for name in options.object_inputs:
-      if name in options.neutral_inputs:
-        values[name] = tf.fill(
-          shape, NO_PREDICTION if name == 'previous_prediction' else NO_DISTANCE
-        )
-      elif name == 'global_distance':
-        values[name] = matching.global_matching(
-          embedding,
-          reference,
-          num_objects,
-          k=options.k_nearest_neighbors,
-          skip_constant_channels=inference,
-        )
-      elif name == 'previous_prediction':
-        values[name] = previous.probabilities
-      else:
-        values[name] = self._match_previous(embedding, previous, num_objects, inference)
-    return Maps(**values)
+    options, far, near = self.options, None, None
+    if options.use_first_frame_matching:
+      far = matching.global_matching(
+        embedding,
+        reference,
+        num_objects,
+        k=options.k_nearest_neighbors,
+        skip_constant_channels=inference,
+      )
+    if options.previous_frame_matching != 'none':
+      near = self._match_previous(embedding, previous, num_objects, inference)
+    prediction = None if options.previous_prediction == 'none' else previous.probabilities
+    return Maps(global_distance=far, previous_prediction=prediction, local_distance=near)
 
   def _match_previous(self, embedding, previous, num_objects, inference):
     options = self.options

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
 from feelvos_tf.model import frame_size
-from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.model.options import InferenceOptions
 
 Size: TypeAlias = tuple[int, int] | tf.Tensor
 
@@ -21,16 +21,16 @@ Size: TypeAlias = tuple[int, int] | tf.Tensor
 class FrameGeometry:
   """Sizes of the frames of one video; made once a video by `FrameGeometry.of`.
 
-  >>> sizes = FrameGeometry.of((480, 854), FeelvosOptions(frame_grid=16))
+  >>> sizes = FrameGeometry.of((480, 854), InferenceOptions(frame_grid=16))
   >>> sizes.network, sizes.stride_4
   ((481, 849), (121, 213))
 
   Attributes:
     frame: as frames are given; masks come out at this size.
     internal: as frames are handed to a graph: `frame`, or less with `max_internal_size`.
-    working: at which the model works, see `FeelvosOptions.internal_size`; None for an exported
+    working: at which the model works, see `InferenceOptions.internal_size`; None for an exported
       model, whose graph alone knows it.
-    network: as the network sees them: `working`, put on `FeelvosOptions.frame_grid`; None likewise.
+    network: as the network sees them: `working`, put on `InferenceOptions.frame_grid`; None likewise.
     stride_4: of features, embeddings, labels of the state, distances and logits; None likewise.
   """
 
@@ -42,7 +42,7 @@ class FrameGeometry:
 
   @classmethod
   def of(
-    cls, frame: Size, options: FeelvosOptions, max_internal_size: int | None = None
+    cls, frame: Size, options: InferenceOptions, max_internal_size: int | None = None
   ) -> 'FrameGeometry':
     """The sizes for a model.
 
@@ -69,7 +69,7 @@ class FrameGeometry:
     height, width = cast(tuple[int, int], self.working)
     return layers.scale_dimension(height, scale), layers.scale_dimension(width, scale)
 
-  def at_scale(self, scale: float, options: FeelvosOptions) -> 'FrameGeometry':
+  def at_scale(self, scale: float, options: InferenceOptions) -> 'FrameGeometry':
     """The sizes of frames that are handed to a graph at size `scaled(scale)`."""
     size = self.scaled(scale)
     return FrameGeometry(size, size, size, *_network_sizes(size, options))
@@ -85,7 +85,7 @@ def _at_most(size, longest):
 
 
 def _working_size(size, options):
-  """`size` with the shorter side of `FeelvosOptions.internal_size`, as far as its limits allow."""
+  """`size` with the shorter side of `InferenceOptions.internal_size`, as far as its limits allow."""
   if options.internal_size is None:
     return size
   least, greatest = options.internal_scale_limits

@@ -30,3 +30,20 @@ def check_least(options: Any, least: Mapping[str, int]) -> None:
     value = getattr(options, name)
     if value is not None and value < lowest:
       raise ValueError(f'{name} is {value}; expected at least {lowest}.')
+
+
+def check_count(options: Any, name: str, meaning_of_none: str, unit: str = '') -> None:
+  """Raises ValueError for a field that is neither None nor a whole number of at least 1.
+
+  Args:
+    options: the dataclass.
+    name: the field.
+    meaning_of_none: what None asks for, for the message.
+    unit: of the number, for the message.
+  """
+  value = getattr(options, name)
+  if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+    what = f'a number of {unit} of' if unit else 'a number of'
+    raise ValueError(
+      f'{name} is {value!r}; expected {what} at least 1, or None for {meaning_of_none}.'
+    )

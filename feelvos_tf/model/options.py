@@ -1,23 +1,33 @@
-"""Options of the video model."""
+"""Options of the video model, of three kinds.
+
+`NetworkOptions` decide what is trained: a weights file fits one set of them. `InferenceOptions` decide
+how a trained model looks at frames; any weights go with any of them. `Ablation` takes a part away for an
+experiment. `FeelvosOptions` is all three, as a weights file holds them.
+
+The kinds are base classes and not fields of `FeelvosOptions`: so a file, a keyword, a flag and
+`dataclasses.replace` name an option in one way, the one of version 0.1, and a function that needs
+one kind says so by the type of its argument, which the type checker holds it to.
+"""
 
 import dataclasses
+from typing import Literal
 
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab.options import JsonOptions
+from feelvos_tf.model import option_checks
 
-PREVIOUS_FRAME_MATCHING = ('local', 'global', 'none')
-REFERENCE_CHOICES = ('even', 'border')
-PREVIOUS_PREDICTION = ('labels', 'probabilities', 'none')
 # What `max_reference_imbalance` leaves of every object: the paper's number of training (section 4).
 FEWEST_REFERENCE_PIXELS = 1024
-NEUTRAL_INPUTS = ('global_distance', 'previous_prediction', 'local_distance')
+# Inputs of the head that belong to one object, in the order of their channels.
+OBJECT_INPUTS = ('global_distance', 'previous_prediction', 'local_distance')
 
 
 @dataclasses.dataclass(frozen=True)
-class FeelvosOptions(JsonOptions):
-  """Options of the network and its arithmetic; defaults are the published model's.
+class NetworkOptions(JsonOptions):
+  """What the weights depend on: layers, inputs of the head, and the arithmetic they were trained with.
 
-  Paper: arXiv 1902.09513, sections 3 and 4. The original's flag is named where there is one.
+  Defaults are the published model's. Paper: arXiv 1902.09513, sections 3 and 4. The original's flag
+  is named where there is one.
 
   Raises:
     ValueError: an option has a value the network cannot be built with.
@@ -48,7 +58,7 @@ class FeelvosOptions(JsonOptions):
   use_first_frame_matching: bool = True
   # Matching to the previous frame: 'local' (the paper), 'global' or 'none'. Flags
   # `also_attend_to_previous_frame` and `use_local_previous_frame_attention`.
-  previous_frame_matching: str = 'local'
+  previous_frame_matching: Literal['local', 'global', 'none'] = 'local'
   # Radius of the local window at stride 4: 15 is a window of 31x31 (section 3.4).
   #
   # Flag `previous_frame_attention_window_size` of the original.
@@ -57,7 +67,7 @@ class FeelvosOptions(JsonOptions):
   # labels, 'probabilities' the softmax map the paper speaks of, 'none' nothing. 'labels' is the
   # default because the published models were trained (one current frame a sample) and evaluated
   # with one-hot maps: soft maps are out of distribution for them. Flag `use_softmax_feedback`.
-  previous_prediction: str = 'labels'
+  previous_prediction: Literal['labels', 'probabilities', 'none'] = 'labels'
   # Give the head the distances to the nearest pixel of all other objects. Initial weights without
   # them still load.
   #
@@ -65,41 +75,6 @@ class FeelvosOptions(JsonOptions):
   # object, background included (background matching of CFBI, Yang et al., ECCV 2020, section 3.1).
   # The published models do not have them.
   other_object_distances: bool = False
-  # At inference, match with at most this many reference pixels of each object (and of the
-  # background), evenly spaced; None takes all, as the paper does. Global matching's time is
-  # proportional to their sum. The same for training: `LossOptions.max_neighbors_per_object`.
-  max_reference_pixels_per_object: int | None = None
-  # At inference, match with at most this many times as many reference pixels of an object or the
-  # background as the smallest object has, but 1,024 at least. Default: with all.
-  #
-  # They are evenly spaced; the least number is FEWEST_REFERENCE_PIXELS. The nearest of very many
-  # pixels is near whatever they show: next to 25,000 pixels of background an object of 140 is lost.
-  max_reference_imbalance: float | None = None
-  # Which reference pixels those are where not all are taken, at inference: 'even' takes them evenly
-  # spaced in raster order, 'border' oftener near an object's border, see
-  # `matching.reference_choice`.
-  reference_choice: str = 'even'
-  # At inference, frames with a longer side of more pixels are seen at this many; masks come out at
-  # full size. None: frames as they are. `SegmenterOptions.max_internal_size` overrules it.
-  largest_side: int | None = None
-  # At inference, both sides of a frame are resized to the nearest multiple of this number plus one
-  # (with 16, 480x854 becomes 481x849). With the output stride, features of all strides lie where
-  # they lay in training, whose crops have such sizes. None segments frames as they are, like the
-  # original: corner-aligned resizing then stretches the features of a 360x640 frame by up to 12
-  # pixels, and MobileNetV2's SAME padding shifts them by 7.
-  frame_grid: int | None = None
-  # At inference, frames with a shorter side below this many pixels are enlarged to it, to twice their
-  # size at most. Default: frames as they are.
-  #
-  # It is the size at which the model works best: frames are scaled to it before they are put on the
-  # grid, by a factor within `internal_scale_limits` (least, greatest); masks have the size of the
-  # frames. With (1, 2) large frames are left. None: like the original.
-  internal_size: int | None = None
-  internal_scale_limits: tuple[float, float] = (1.0, 2.0)
-  # Ablations at inference, of NEUTRAL_INPUTS: these inputs of the head are constant, for every
-  # object and pixel the same. The head keeps its shape, so weights trained with them load. The
-  # values are those of an object that is not there (`model.NO_DISTANCE`, `NO_PREDICTION`).
-  neutral_inputs: tuple[str, ...] = ()
 
   def __post_init__(self):
     if isinstance(self.model, dict):
@@ -111,50 +86,11 @@ class FeelvosOptions(JsonOptions):
           f'head_atrous_rates has {len(self.head_atrous_rates)} rates; expected '
           f'one for each of the {self.head_layers} layers.'
         )
-    for name, allowed in (
-      ('previous_frame_matching', PREVIOUS_FRAME_MATCHING),
-      ('previous_prediction', PREVIOUS_PREDICTION),
-      ('reference_choice', REFERENCE_CHOICES),
-    ):
-      if getattr(self, name) not in allowed:
-        raise ValueError(
-          f'{name} is {getattr(self, name)!r}; expected one of {", ".join(allowed)}.'
-        )
-    for name in (
-      'embedding_dimension',
-      'head_dimension',
-      'head_layers',
-      'head_kernel_size',
-      'k_nearest_neighbors',
-      'window_radius',
-    ):
-      if getattr(self, name) < 1:
-        raise ValueError(f'{name} is {getattr(self, name)}; expected at least 1.')
-    cap = self.max_reference_pixels_per_object
-    if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
-      raise ValueError(
-        f'max_reference_pixels_per_object is {cap!r}; expected a number of at '
-        'least 1, or None for all pixels.'
-      )
-    imbalance = self.max_reference_imbalance
-    if imbalance is not None and not imbalance >= 1:
-      raise ValueError(
-        f'max_reference_imbalance is {imbalance}; expected at least 1, or None for all pixels.'
-      )
-    side = self.largest_side
-    if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < 1):
-      raise ValueError(
-        f'largest_side is {side!r}; expected a number of pixels of at least 1, or None for frames '
-        'as they are.'
-      )
-    grid = self.frame_grid
-    if grid is not None and (isinstance(grid, bool) or not isinstance(grid, int) or grid < 1):
-      raise ValueError(
-        f'frame_grid is {grid!r}; expected a number of pixels of at least 1, or '
-        'None for frames as they are.'
-      )
-    self._check_internal_size()
-    self._check_neutral_inputs()
+    option_checks.check_choices(self)
+    positive = ('embedding_dimension', 'head_dimension', 'head_layers', 'head_kernel_size')
+    option_checks.check_least(
+      self, dict.fromkeys((*positive, 'k_nearest_neighbors', 'window_radius'), 1)
+    )
     if self.other_object_distances and not self.matched_inputs:
       raise ValueError(
         'other_object_distances is true, and first-frame and previous-frame matching are off; '
@@ -169,13 +105,77 @@ class FeelvosOptions(JsonOptions):
     if self.model.decoder_output_stride is None:
       raise ValueError('FEELVOS needs the decoder: model.decoder_output_stride has to be 4.')
 
-  def _check_internal_size(self):
-    size = self.internal_size
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+  @property
+  def object_inputs(self) -> tuple[str, ...]:
+    """Names of the head's inputs that belong to one object, in the order of their channels."""
+    used = (
+      self.use_first_frame_matching,
+      self.previous_prediction != 'none',
+      self.previous_frame_matching != 'none',
+    )
+    return tuple(name for name, is_used in zip(OBJECT_INPUTS, used) if is_used)
+
+  @property
+  def matched_inputs(self) -> tuple[str, ...]:
+    """Those of `object_inputs` that are distances."""
+    return tuple(name for name in self.object_inputs if name != 'previous_prediction')
+
+  @property
+  def object_channels(self) -> int:
+    """Number of the head's input channels that belong to one object: 1 to 5."""
+    others = len(self.matched_inputs) if self.other_object_distances else 0
+    return len(self.object_inputs) + others
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceOptions(JsonOptions):
+  """How a trained model looks at frames: their size, and the pixels it matches with.
+
+  Raises:
+    ValueError: a field is out of its range.
+  """
+
+  # Match with at most this many reference pixels of each object (and of the background), evenly
+  # spaced; None takes all, as the paper does. Global matching's time is proportional to their sum.
+  # The same for training: `LossOptions.max_neighbors_per_object`.
+  max_reference_pixels_per_object: int | None = None
+  # At inference, match with at most this many times as many reference pixels of an object or the
+  # background as the smallest object has, but 1,024 at least. Default: with all.
+  #
+  # They are evenly spaced; the least number is FEWEST_REFERENCE_PIXELS. The nearest of very many
+  # pixels is near whatever they show: next to 25,000 pixels of background an object of 140 is lost.
+  max_reference_imbalance: float | None = None
+  # Which reference pixels those are where not all are taken: 'even' takes them evenly spaced in
+  # raster order, 'border' oftener near an object's border, see `matching.reference_choice`.
+  reference_choice: Literal['even', 'border'] = 'even'
+  # Frames with a longer side of more pixels are seen at this many; masks come out at full size.
+  # None: frames as they are. `SegmenterOptions.max_internal_size` overrules it.
+  largest_side: int | None = None
+  # Both sides of a frame are resized to the nearest multiple of this number plus one (with 16,
+  # 480x854 becomes 481x849). With the output stride, features of all strides lie where they lay in
+  # training, whose crops have such sizes. None segments frames as they are, like the original:
+  # corner-aligned resizing then stretches the features of a 360x640 frame by up to 12 pixels, and
+  # MobileNetV2's SAME padding shifts them by 7.
+  frame_grid: int | None = None
+  # At inference, frames with a shorter side below this many pixels are enlarged to it, to twice their
+  # size at most. Default: frames as they are.
+  #
+  # It is the size at which the model works best: frames are scaled to it before they are put on the
+  # grid, by a factor within `internal_scale_limits` (least, greatest); masks have the size of the
+  # frames. With (1, 2) large frames are left. None: like the original.
+  internal_size: int | None = None
+  internal_scale_limits: tuple[float, float] = (1.0, 2.0)
+
+  def __post_init__(self):
+    option_checks.check_choices(self)
+    option_checks.check_count(self, 'max_reference_pixels_per_object', 'all pixels')
+    imbalance = self.max_reference_imbalance
+    if imbalance is not None and not imbalance >= 1:
       raise ValueError(
-        f'internal_size is {size!r}; expected a number of pixels of at least 1, or None for frames '
-        'as they are.'
+        f'max_reference_imbalance is {imbalance}; expected at least 1, or None for all pixels.'
       )
+    for name in ('largest_side', 'frame_grid', 'internal_size'):
+      option_checks.check_count(self, name, 'frames as they are', 'pixels')
     limits = tuple(self.internal_scale_limits)
     object.__setattr__(self, 'internal_scale_limits', limits)
     if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1]:
@@ -189,36 +189,40 @@ class FeelvosOptions(JsonOptions):
     """Whether the network sees frames at another size than they are given at."""
     return self.frame_grid is not None or self.internal_size is not None
 
-  def _check_neutral_inputs(self):
+
+@dataclasses.dataclass(frozen=True)
+class Ablation(JsonOptions):
+  """What is taken away from a trained model at inference, to see how much it leans on it.
+
+  `inference.ablation` does it; the network knows nothing of it.
+  """
+
+  # Inputs of the head, of OBJECT_INPUTS, that are constant, for every object and pixel the same.
+  # The head keeps its shape, so weights trained with them load.
+  neutral_inputs: tuple[str, ...] = ()
+
+  def __post_init__(self):
     object.__setattr__(self, 'neutral_inputs', tuple(self.neutral_inputs))
+
+
+@dataclasses.dataclass(frozen=True)
+class FeelvosOptions(Ablation, InferenceOptions, NetworkOptions):
+  """All options of a video model: `NetworkOptions`, `InferenceOptions` and `Ablation`, by name.
+
+  Raises:
+    ValueError: an option is refused, or the ablation is of an input that the network does not have.
+  """
+
+  def __post_init__(self):
+    for kind in (NetworkOptions, InferenceOptions, Ablation):
+      kind.__post_init__(self)
     for name in self.neutral_inputs:
       if name not in self.object_inputs:
         raise ValueError(
           f'neutral_inputs has {name!r}; expected names of inputs that the head '
           f'has: {", ".join(self.object_inputs)}.'
         )
-    if self.object_inputs and set(self.neutral_inputs) == set(self.object_inputs):
+    if set(self.neutral_inputs) == set(self.object_inputs):
       raise ValueError(
         'neutral_inputs has every input that tells one object from another; leave one out.'
       )
-
-  @property
-  def object_inputs(self):
-    """Names of the head's inputs that belong to one object, in the order of their channels."""
-    used = (
-      self.use_first_frame_matching,
-      self.previous_prediction != 'none',
-      self.previous_frame_matching != 'none',
-    )
-    return tuple(name for name, is_used in zip(NEUTRAL_INPUTS, used) if is_used)
-
-  @property
-  def matched_inputs(self):
-    """Those of `object_inputs` that are distances."""
-    return tuple(name for name in self.object_inputs if name != 'previous_prediction')
-
-  @property
-  def object_channels(self):
-    """Number of the head's input channels that belong to one object: 1 to 5."""
-    others = len(self.matched_inputs) if self.other_object_distances else 0
-    return len(self.object_inputs) + others

@@ -147,11 +147,19 @@ class OptionFlags(Generic[Options]):
 
 
 def field_comments(options: type) -> dict[str, str]:
-  """{field: first paragraph of the comment above it} of a dataclass.
+  """{field: first paragraph of the comment above it} of a dataclass and those it extends.
 
   Fields that follow each other without a comment between them share one. Empty where the source is
   not at hand.
   """
+  found = {}
+  for kind in reversed(options.__mro__):
+    if dataclasses.is_dataclass(kind):
+      found.update(_own_comments(kind))
+  return found
+
+
+def _own_comments(options):
   try:
     lines = inspect.getsource(options).splitlines()
   except (OSError, TypeError):

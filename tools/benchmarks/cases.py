@@ -59,7 +59,7 @@ class BenchmarkOptions:
   baseline_onednn: bool = True  # with oneDNN's kernels, which TensorFlow 1 did not have
   # Pixels of an object on the first frame that ours matches with, at most; None: all.
   max_reference_pixels_per_object: int | None = None
-  largest_side: int | None = None  # of whole frames, see `FeelvosOptions.largest_side`
+  largest_side: int | None = None  # of whole frames, see `InferenceOptions.largest_side`
   speed: str | None = None  # preset of whole frames of the default model; None: a seeded model
   crop: int = 257  # side of a training sample in pixels
   batch: int = 3  # samples of a training step

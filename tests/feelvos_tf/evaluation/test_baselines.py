@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from feelvos_tf.evaluation import baselines
+from feelvos_tf.inference import ablation
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import feelvos
@@ -119,7 +120,7 @@ def seen(copying_model, rng):
     model = ablated(copying_model, **options)
     reference = model.prepare_reference(embeddings[0], labels, 3)
     previous = model.previous_frame(embeddings[1], labels[::-1], 3)
-    return model.match(embeddings[1], reference, previous, 3)
+    return ablation.neutralise(model.match(embeddings[1], reference, previous, 3), model.options)
 
   return maps
 
@@ -145,9 +146,9 @@ def test_an_absent_object_looks_like_a_neutral_input(copying_model, rng):
     2,
   )
   assert [float(np.unique(m[1]).item()) for m in maps] == [
-    feelvos.NO_DISTANCE,
-    feelvos.NO_PREDICTION,
-    feelvos.NO_DISTANCE,
+    ablation.NO_DISTANCE,
+    ablation.NO_PREDICTION,
+    ablation.NO_DISTANCE,
   ]
 
 

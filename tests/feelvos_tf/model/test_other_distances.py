@@ -8,6 +8,7 @@ import weight_recipe
 from feelvos_tf import matching
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.inference import ablation
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import feelvos
@@ -135,6 +136,7 @@ def test_a_neutral_input_is_neutral_for_the_others_too(rng):
     model.previous_frame(embedding[0], labels, 3),
     3,
   )
+  maps = ablation.neutralise(maps, model.options)
   np.testing.assert_array_equal(matching.distance_to_others(maps.global_distance), 1.0)
 
 
