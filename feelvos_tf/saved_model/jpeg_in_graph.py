@@ -10,6 +10,7 @@ JPEG: ITU-T T.81, annex B. EXIF: CIPA DC-008, section 4.6 (the orientation tag).
 import tensorflow as tf
 
 from feelvos_tf.datasets import picture
+from feelvos_tf.saved_model.checked import checked_all
 
 MAX_SCANS = picture.MAX_SCANS
 _MAX_SEGMENTS = 2000
@@ -58,19 +59,19 @@ def inspect(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     [tf.constant(2), zero, zero, zero, zero, tf.constant(False)],
     parallel_iterations=1,
   )
-  checks = [
-    tf.debugging.Assert(
+  exif = tf.strings.substr(data, tf.minimum(start, limit), tf.maximum(length, 0))
+  return checked_all(
+    (scans, exif),
+    (
       scans <= MAX_SCANS,
-      [f'frame: a JPEG of over {MAX_SCANS} scans given; save it with fewer. Scans:', scans],
+      f'frame: a JPEG of over {MAX_SCANS} scans given; save it with fewer. Scans:',
+      scans,
     ),
-    tf.debugging.Assert(
+    (
       segments <= _MAX_SEGMENTS,
-      [f'frame: a JPEG of over {_MAX_SEGMENTS} segments given; save it again.'],
+      f'frame: a JPEG of over {_MAX_SEGMENTS} segments given; save it again.',
     ),
-  ]
-  with tf.control_dependencies(checks):
-    exif = tf.strings.substr(data, tf.minimum(start, limit), tf.maximum(length, 0))
-    return tf.identity(scans), exif
+  )
 
 
 def orientation(exif: tf.Tensor) -> tf.Tensor:

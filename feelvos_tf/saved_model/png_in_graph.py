@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.saved_model import jpeg_in_graph
+from feelvos_tf.saved_model.checked import checked
 
 MAX_PIXELS = masks.MAX_PIXELS
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
@@ -80,27 +81,26 @@ def decode_frame(data, max_pixels=MAX_PIXELS):
   is_png = tf.strings.substr(data, 0, 8) == _SIGNATURE
 
   def png():
-    with _after(_check_png_size(data, 'frame', max_pixels)):
-      found = _walk(data, 'frame')
-    kind = _bytes_at(data, 25, 1)[0]
-    with _after(_check_pixel_bytes(data, found.pixel_bytes, 'frame')):
-      image = tf.cond(
-        found.transparent | (kind == _GREY_ALPHA) | (kind == _RGB_ALPHA),
-        lambda: _on_black(tf.io.decode_png(data, channels=4)),
-        lambda: tf.io.decode_png(data, channels=3),
-      )
+    sized = _sized_png(data, 'frame', max_pixels)
+    found = _walk(sized, 'frame')
+    kind = _bytes_at(sized, 25, 1)[0]
+    sound = checked(sized, *_fitting(sized, found.pixel_bytes, 'frame'))
+    image = tf.cond(
+      found.transparent | (kind == _GREY_ALPHA) | (kind == _RGB_ALPHA),
+      lambda: _on_black(tf.io.decode_png(sound, channels=4)),
+      lambda: tf.io.decode_png(sound, channels=3),
+    )
     return jpeg_in_graph.upright(image, jpeg_in_graph.orientation(found.exif))
 
   def jpeg():
-    with _after(
-      tf.debugging.Assert(
-        tf.strings.substr(data, 0, 2) == b'\xff\xd8',
-        ['frame: not a JPEG or PNG image given; encode the frames as one of these.'],
-      )
-    ):
-      shape = tf.io.extract_jpeg_shape(data)
-    with _after(_check_size(shape[0], shape[1], 'frame', max_pixels)):
-      scans, exif = jpeg_in_graph.inspect(data)
+    known = checked(
+      data,
+      tf.strings.substr(data, 0, 2) == b'\xff\xd8',
+      'frame: not a JPEG or PNG image given; encode the frames as one of these.',
+    )
+    shape = tf.io.extract_jpeg_shape(known)
+    sized = checked(known, *_small(shape[0], shape[1], 'frame', max_pixels))
+    scans, exif = jpeg_in_graph.inspect(sized)
     with tf.control_dependencies([scans]):
       # The same arithmetic as OpenCV's and Pillow's; the default is another one.
       image = tf.io.decode_jpeg(data, channels=3, dct_method='INTEGER_ACCURATE')
@@ -123,33 +123,27 @@ def decode_mask(data, max_pixels=MAX_PIXELS):
     tf.errors.InvalidArgumentError: when the graph runs: not a PNG, colours, 16 bits, damaged, too
       large.
   """
-  with _after(
-    tf.debugging.Assert(
-      tf.strings.substr(data, 0, 8) == _SIGNATURE,
-      ['mask: not a PNG image given; save the mask as an indexed or grey PNG.'],
-    )
-  ):
-    data = tf.identity(data)
-  with _after(_check_png_size(data, 'mask', max_pixels)):
-    header = _bytes_at(data, 24, 2)
+  data = checked(
+    data,
+    tf.strings.substr(data, 0, 8) == _SIGNATURE,
+    'mask: not a PNG image given; save the mask as an indexed or grey PNG.',
+  )
+  data = _sized_png(data, 'mask', max_pixels)
+  header = _bytes_at(data, 24, 2)
   bits, kind = header[0], header[1]
-  with _after(
-    tf.debugging.Assert(
-      ((kind == _GREY) | (kind == _PALETTE)) & (bits <= 8),
-      [
-        'mask: a PNG of colours or 16 bits given (colour type, bits follow), expected a palette or '
-        'grey PNG whose values are the object ids.',
-        kind,
-        bits,
-      ],
-    )
-  ):
-    found = _walk(data, 'mask')
-    pixels, palette = found.pixels, found.palette
+  data = checked(
+    data,
+    ((kind == _GREY) | (kind == _PALETTE)) & (bits <= 8),
+    'mask: a PNG of colours or 16 bits given (colour type, bits follow), expected a palette or '
+    'grey PNG whose values are the object ids.',
+    kind,
+    bits,
+  )
+  found = _walk(data, 'mask')
+  pixels, palette = found.pixels, found.palette
+  data = checked(data, *_fitting(data, found.pixel_bytes, 'mask'))
   # Decoding the file as it is verifies what is left out of the rewritten one.
-  with _after(_check_pixel_bytes(data, found.pixel_bytes, 'mask')):
-    data = tf.identity(data)
-  with _after(tf.io.decode_png(data, channels=1)):
+  with tf.control_dependencies([tf.io.decode_png(data, channels=1)]):
     header = tf.strings.join(
       [_slice(data, 16, 8), _byte(bits), _byte(tf.constant(_GREY)), _slice(data, 26, 3)]
     )
@@ -179,10 +173,6 @@ def encode_mask(ids, palette):
   return tf.strings.join([_SIGNATURE, _ihdr_chunk(header), palette, rest])
 
 
-def _after(operation):
-  return tf.control_dependencies([operation] if operation is not None else [])
-
-
 def _bytes_at(data, position, count):
   """int32 [count], some bytes of a string scalar; zeros beyond its end."""
   return tf.cast(tf.io.decode_raw(_slice(data, position, count), tf.uint8), tf.int32)
@@ -209,26 +199,25 @@ def _byte(value):
   return tf.gather(tf.constant([bytes([i]) for i in range(256)]), value)
 
 
-def _check_png_size(data, name, max_pixels):
-  whole = tf.debugging.Assert(
+def _sized_png(data, name, max_pixels):
+  """A PNG file that says that it is not too large."""
+  data = checked(
+    data,
     (tf.strings.length(data) >= _IHDR_END) & (_slice(data, 12, 4) == b'IHDR'),
-    [f'{name}: a damaged PNG given; write the file again.'],
+    f'{name}: a damaged PNG given; write the file again.',
   )
-  with _after(whole):
-    return _check_size(_big_endian(data, 20), _big_endian(data, 16), name, max_pixels)
+  return checked(data, *_small(_big_endian(data, 20), _big_endian(data, 16), name, max_pixels))
 
 
-def _check_size(height, width, name, max_pixels):
+def _small(height, width, name, max_pixels):
+  """Condition and message: an image is not too large."""
   height, width = tf.cast(height, tf.float64), tf.cast(width, tf.float64)
-  fits = (height * width <= max_pixels) & (height >= 1.0) & (width >= 1.0)
-  return tf.debugging.Assert(
-    fits,
-    [
-      f'{name}: an image of 1 to {max_pixels} pixels expected, this height and width given; '
-      'scale it down.',
-      height,
-      width,
-    ],
+  return (
+    (height * width <= max_pixels) & (height >= 1.0) & (width >= 1.0),
+    f'{name}: an image of 1 to {max_pixels} pixels expected, this height and width given; '
+    'scale it down.',
+    height,
+    width,
   )
 
 
@@ -249,14 +238,13 @@ def _walk(data, name):
   def body(position, count, pixels, palette, exif, transparent):
     length = _big_endian(data, tf.cast(position, tf.int32))
     end = position + length + 12
-    with _after(
-      tf.debugging.Assert(
-        (end <= total) & (count < _MAX_CHUNKS),
-        [f'{name}: a truncated PNG, or one of over {_MAX_CHUNKS} chunks given; write it again.'],
-      )
-    ):
-      kind = _slice(data, tf.cast(position + 4, tf.int32), 4)
-      chunk = tf.strings.substr(data, tf.cast(position, tf.int32), tf.cast(length + 12, tf.int32))
+    place, end = checked(
+      (tf.cast(position, tf.int32), end),
+      (end <= total) & (count < _MAX_CHUNKS),
+      f'{name}: a truncated PNG, or one of over {_MAX_CHUNKS} chunks given; write it again.',
+    )
+    kind = _slice(data, place + 4, 4)
+    chunk = tf.strings.substr(data, place, tf.cast(length + 12, tf.int32))
     pixels = tf.cond(kind == b'IDAT', lambda: pixels.write(pixels.size(), chunk), lambda: pixels)
     palette = tf.where(kind == b'PLTE', chunk, palette)
     content = tf.strings.substr(chunk, 8, tf.cast(length, tf.int32))
@@ -276,12 +264,16 @@ def _walk(data, name):
   return _Chunks(joined, palette, exif, transparent, tf.strings.length(joined))
 
 
-def _check_pixel_bytes(data, count, name):
-  """Compressed pixels may not be larger than plain ones: what they unpack to is bounded by it."""
+def _fitting(data, count, name):
+  """Condition and message: compressed pixels are not larger than plain ones.
+
+  What they unpack to is bounded by it.
+  """
   area = tf.cast(_big_endian(data, 16) * _big_endian(data, 20), tf.float64)
-  return tf.debugging.Assert(
+  return (
     tf.cast(count, tf.float64) <= area * _LARGEST_PIXEL + _SPARE_BYTES,
-    [f'{name}: a PNG with more data than its pixels take given; write it again. Bytes:', count],
+    f'{name}: a PNG with more data than its pixels take given; write it again. Bytes:',
+    count,
   )
 
 

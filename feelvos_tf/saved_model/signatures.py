@@ -1,35 +1,28 @@
 """The signatures of an exported model: graphs from bytes to bytes, and from tensors to tensors.
 
-The arithmetic is that of `inference.InferenceFunctions`, the one `VideoSegmenter` runs. Here it is
-put between a PNG decoder and a PNG encoder and into a loop over frames, so that a server without
-any of this code can segment a video.
+A server without any of this code can segment a video with them; `video_in_graph` has what they
+share.
 """
-
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from feelvos_tf.inference import frozen_graph
-from feelvos_tf.inference import graph
 from feelvos_tf.inference.contract import from_named
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import to_named
 from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import PreviousFrame
-from feelvos_tf.saved_model import area_in_graph
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import state_bytes as state_bytes_lib
 from feelvos_tf.saved_model import track_batch
-
-
-class _Video(NamedTuple):
-  """A video that has been started: what stays, what changes, and the first mask if it is new."""
-
-  kept: state_bytes_lib.VideoState
-  state: State
-  masks: tf.Tensor
-  confidence: tf.Tensor
+from feelvos_tf.saved_model.checked import checked
+from feelvos_tf.saved_model.checked import checked_all
+from feelvos_tf.saved_model.video_in_graph import concrete
+from feelvos_tf.saved_model.video_in_graph import COUNT
+from feelvos_tf.saved_model.video_in_graph import FRAME
+from feelvos_tf.saved_model.video_in_graph import LABELS
+from feelvos_tf.saved_model.video_in_graph import VideoInGraph
 
 
 class Signatures:
@@ -49,29 +42,8 @@ class Signatures:
       max_pixels: int, larger images are refused.
     """
     self._model = model
-    self._max_pixels = max_pixels
-    self._key = state_bytes_lib.model_key(model)
-    self._functions = graph.InferenceFunctions(model)
-    channels = model.options.embedding_dimension
-    frame = tf.TensorSpec([None, None, 3], tf.uint8, 'image')
-    labels = tf.TensorSpec([None, None], tf.int32, 'labels')
-    count = tf.TensorSpec([], tf.int32, 'num_objects')
-    features = tf.TensorSpec([None, None, 256], tf.float32)
-    embedding = tf.TensorSpec([None, None, channels], tf.float32)
-    self._frame, self._labels, self._count = frame, labels, count
-    state = _concrete(self._functions.trace_initialize, embedding, labels, count).structured_outputs
-    self._state_spec = tf.nest.map_structure(
-      lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), state
-    )
-    # Frames that are taken as they are have no other size.
-    sizes = [tf.TensorSpec([2], tf.int32)] if model.options.resizes_frames else []
-    self._network = frozen_graph.freeze(
-      lambda *given: self._functions.trace_extract(*given), [frame, *sizes], jit_compile
-    )
-    self._step = frozen_graph.freeze(
-      self._functions.trace_step,
-      [features, embedding, self._state_spec, count, tf.TensorSpec([2], tf.int32)],
-    )
+    self._video = VideoInGraph(model, jit_compile, max_pixels)
+    self._state_spec = self._video.state_spec
 
   def build(self):
     """Returns a dict of name to concrete function, for `tf.saved_model.save`."""
@@ -91,16 +63,16 @@ class Signatures:
       'reference_labels': tf.TensorSpec([None, None, None], tf.int32, 'reference_labels'),
     }
     previous = {name: state[name] for name in to_named('previous', self._state_spec.previous)}
-    track = _concrete(self.track, images, mask)
+    track = concrete(self.track, images, mask)
     signatures = {
       'serving_default': track,
       'track': track,
       'track_batch': track_batch.build(track),
-      'track_resume': _concrete(self.track_resume, images, mask, packed),
-      'initialize': _concrete(self.initialize, self._frame, self._labels, self._count),
-      'correct': _concrete(self.correct, self._frame, self._labels, self._count, **references),
-      'step': _concrete(self.step, self._frame, self._count, **state),
-      'save_state': _concrete(
+      'track_resume': concrete(self.track_resume, images, mask, packed),
+      'initialize': concrete(self.initialize, FRAME, LABELS, COUNT),
+      'correct': concrete(self.correct, FRAME, LABELS, COUNT, **references),
+      'step': concrete(self.step, FRAME, COUNT, **state),
+      'save_state': concrete(
         self.save_state,
         tf.TensorSpec([2], tf.int32, 'size'),
         tf.TensorSpec([None], tf.int32, 'object_ids'),
@@ -108,12 +80,12 @@ class Signatures:
         **references,
         **previous,
       ),
-      'restore_state': _concrete(self.restore_state, packed),
-      'embed': _concrete(self.embed, image),
+      'restore_state': concrete(self.restore_state, packed),
+      'embed': concrete(self.embed, image),
     }
     if self._model.options.model.num_classes:
-      self._semantic = frozen_graph.freeze(self._trace_semantic, [self._frame])
-      signatures['segment_image'] = _concrete(self.segment_image, image)
+      self._semantic = frozen_graph.freeze(self._trace_semantic, [FRAME])
+      signatures['segment_image'] = concrete(self.segment_image, image)
     return signatures
 
   def track(self, image_bytes, mask_bytes):
@@ -128,8 +100,8 @@ class Signatures:
       [objects], background 0 first; `confidence` float32 [T, objects], see
       `inference.confidence`, 1 for the given mask.
     """
-    video = self._start(_first(image_bytes), mask_bytes)
-    return self._outputs(*self._run(image_bytes[1:], video)[:2], video)
+    video = self._video.start(_first(image_bytes), mask_bytes)
+    return self._outputs(*self._video.run(image_bytes[1:], video)[:2], video)
 
   def track_resume(self, image_bytes, mask_bytes, state_bytes):
     """`track` for a video in chunks: starts with a mask, goes on with the state before.
@@ -144,24 +116,20 @@ class Signatures:
     """
     first_frame = _first(image_bytes)
     fresh = tf.equal(tf.strings.length(state_bytes), 0)
-    with tf.control_dependencies(
-      [
-        tf.debugging.Assert(
-          tf.not_equal(fresh, tf.equal(tf.strings.length(mask_bytes), 0)),
-          [
-            'give either mask_bytes (the first chunk of a video) or state_bytes (any other), and "" '
-            'for the other one.'
-          ],
-        )
-      ]
-    ):
-      image_bytes = tf.identity(image_bytes)
-    video = tf.cond(
-      fresh, lambda: self._start(first_frame, mask_bytes), lambda: self._resume(state_bytes)
+    image_bytes = checked(
+      image_bytes,
+      tf.not_equal(fresh, tf.equal(tf.strings.length(mask_bytes), 0)),
+      'give either mask_bytes (the first chunk of a video) or state_bytes (any other), and "" '
+      'for the other one.',
     )
-    masks, confidence, state = self._run(image_bytes[tf.cast(fresh, tf.int32) :], video)
+    video = tf.cond(
+      fresh,
+      lambda: self._video.start(first_frame, mask_bytes),
+      lambda: self._video.resume(state_bytes),
+    )
+    masks, confidence, state = self._video.run(image_bytes[tf.cast(fresh, tf.int32) :], video)
     packed = state_bytes_lib.pack(
-      video.kept._replace(previous=state.previous), self._key, self._model.options
+      video.kept._replace(previous=state.previous), self._video.key, self._model.options
     )
     return {**self._outputs(masks, confidence, video), 'state_bytes': packed}
 
@@ -176,11 +144,10 @@ class Signatures:
     Returns:
       dict of the tensors that `step` takes.
     """
-    with tf.control_dependencies(_check_labels(image, labels, num_objects)):
-      labels = tf.identity(labels)
-    _, embedding = self._extract(image)
-    state = self._functions.trace_initialize(
-      embedding, self._shrink_labels(labels, num_objects), num_objects
+    labels = checked_all(labels, *_label_checks(image, labels, num_objects))
+    _, embedding = self._video.extract(image)
+    state = self._video.functions.trace_initialize(
+      embedding, self._video.shrink_labels(labels, num_objects), num_objects
     )
     return _state_tensors(state)
 
@@ -198,14 +165,14 @@ class Signatures:
       dict of the tensors that `step` takes.
     """
     references = from_named(References, 'reference', references)
-    checks = _check_labels(image, labels, num_objects) + _check_references(
-      references, self._stride_4_size(tf.shape(image)[:2])
+    labels = checked_all(
+      labels,
+      *_label_checks(image, labels, num_objects),
+      _reference_check(references, self._video.stride_4_size(tf.shape(image)[:2])),
     )
-    with tf.control_dependencies(checks):
-      labels = tf.identity(labels)
-    _, embedding = self._extract(image)
-    state = self._functions.trace_correct(
-      embedding, self._shrink_labels(labels, num_objects), num_objects, references
+    _, embedding = self._video.extract(image)
+    state = self._video.functions.trace_correct(
+      embedding, self._video.shrink_labels(labels, num_objects), num_objects, references
     )
     return _state_tensors(state)
 
@@ -223,12 +190,11 @@ class Signatures:
     """
     references = from_named(References, 'reference', tensors)
     previous = from_named(PreviousFrame, 'previous', tensors)
-    with tf.control_dependencies(_check_references(references, self._stride_4_size(size))):
-      size = tf.identity(size)
+    size = checked_all(size, _reference_check(references, self._video.stride_4_size(size)))
     kept = state_bytes_lib.VideoState(
       size, tf.cast(object_ids, tf.uint8), palette_bytes, references, previous
     )
-    return {'state_bytes': state_bytes_lib.pack(kept, self._key, self._model.options)}
+    return {'state_bytes': state_bytes_lib.pack(kept, self._video.key, self._model.options)}
 
   def restore_state(self, state_bytes):
     """The tensors of a state, string scalar of `save_state` or `track_resume`.
@@ -236,7 +202,7 @@ class Signatures:
     Returns:
       dict: what `save_state` takes, and the tensors that `step` takes.
     """
-    video = self._resume(state_bytes)
+    video = self._video.resume(state_bytes)
     kept = video.kept
     return {
       'size': kept.size,
@@ -262,9 +228,9 @@ class Signatures:
       {name: tf.cast(state[name], spec.dtype) for name, spec in self._state_spec.to_named().items()}
     )
     size = tf.shape(image)[:2]
-    with tf.control_dependencies(_check_state_size(state, self._stride_4_size(size), num_objects)):
-      features, embedding = self._extract(tf.identity(image))
-    step = self._step(features, embedding, state, num_objects, size)
+    image = checked_all(image, _state_check(state, self._video.stride_4_size(size), num_objects))
+    features, embedding = self._video.extract(image)
+    step = self._video.step(features, embedding, state, num_objects, size)
     return {
       'labels': step.labels,
       'probabilities': tf.nn.softmax(step.logits, axis=0),
@@ -274,8 +240,8 @@ class Signatures:
 
   def embed(self, image_bytes):
     """Embedding float32 [h4, w4, channels] of an image, string scalar (JPEG or PNG)."""
-    frame = png_in_graph.decode_frame(image_bytes, self._max_pixels)
-    return {'embedding': self._extract(frame)[1]}
+    frame = png_in_graph.decode_frame(image_bytes, self._video.max_pixels)
+    return {'embedding': self._video.extract(frame)[1]}
 
   def segment_image(self, image_bytes):
     """DeepLab's semantic segmentation of an image, string scalar (JPEG or PNG).
@@ -283,110 +249,13 @@ class Signatures:
     Returns:
       dict: `logits` float32 [h4, w4, classes], `labels` int32 [height, width].
     """
-    frame = png_in_graph.decode_frame(image_bytes, self._max_pixels)
+    frame = png_in_graph.decode_frame(image_bytes, self._video.max_pixels)
     logits = self._semantic(frame)
     full = geometry.enlarge_logits(tf.transpose(logits, [2, 0, 1]), tf.shape(frame)[:2])
     return {'logits': logits, 'labels': tf.argmax(full, axis=0, output_type=tf.int32)}
 
   def _trace_semantic(self, frame):
     return self._model.deeplab(tf.cast(frame[tf.newaxis], tf.float32))['logits'][0]
-
-  def _extract(self, frame):
-    """Features and embedding of a frame; one beyond `largest_side` is scaled down to it."""
-    sizes = self._sizes(tf.shape(frame)[:2])
-    if self._model.options.largest_side is not None:
-      frame = area_in_graph.shrink_frame(frame, sizes.internal)
-    return self._network(frame, *([sizes.network] if self._model.options.resizes_frames else []))
-
-  def _shrink_labels(self, labels, num_objects):
-    """Labels of a frame at the size that `_extract` scales it to."""
-    if self._model.options.largest_side is None:
-      return labels
-    size = self._sizes(tf.shape(labels)).internal
-    smaller = lambda: geometry.shrink_object_labels(labels, num_objects, size)
-    return tf.cond(tf.reduce_all(tf.equal(tf.shape(labels), size)), lambda: labels, smaller)
-
-  def _sizes(self, size):
-    return geometry.FrameGeometry.of(size, self._model.options)
-
-  def _stride_4_size(self, size):
-    return self._sizes(size).stride_4
-
-  def _start(self, image_bytes, mask_bytes):
-    """`_Video` after its first frame."""
-    frame = png_in_graph.decode_frame(image_bytes, self._max_pixels)
-    mask = png_in_graph.decode_mask(mask_bytes, self._max_pixels)
-    size = tf.shape(frame)[:2]
-    present = tf.math.bincount(tf.cast(mask.ids, tf.int32), minlength=256, maxlength=256) > 0
-    with tf.control_dependencies(_check_first_mask(mask.ids, size, present)):
-      channel = tf.cast(present | (tf.range(256) == 0), tf.int32)
-      labels = tf.gather(tf.cumsum(channel) - 1, tf.cast(mask.ids, tf.int32))
-    object_ids = tf.cast(tf.where(channel > 0)[:, 0], tf.uint8)
-    count = tf.size(object_ids)
-    _, embedding = self._extract(frame)
-    state = self._functions.trace_initialize(embedding, self._shrink_labels(labels, count), count)
-    kept = state_bytes_lib.VideoState(
-      size,
-      object_ids,
-      mask.palette,
-      References(embedding[tf.newaxis], state.previous.labels[tf.newaxis]),
-      state.previous,
-    )
-    png = png_in_graph.encode_mask(mask.ids, mask.palette)
-    return _Video(kept, state, png[tf.newaxis], tf.ones([1, count]))
-
-  def _resume(self, state_bytes):
-    """`_Video` from the bytes of its state."""
-    kept = state_bytes_lib.unpack(state_bytes, self._key, self._model.options, self._max_pixels)
-    count = tf.size(kept.object_ids)
-    state = self._functions.trace_restore(kept.references, kept.previous, count)
-    return _Video(kept, state, tf.zeros([0], tf.string), tf.zeros([0, count]))
-
-  def _run(self, image_bytes, video):
-    """Segments frames: (masks string [T], confidence float32 [T, objects], last `State`)."""
-    count = tf.size(video.kept.object_ids)
-    total = tf.size(image_bytes)
-    reference = video.state.reference
-
-    def body(i, previous, masks, confidence):
-      frame = png_in_graph.decode_frame(image_bytes[i], self._max_pixels)
-      with tf.control_dependencies(
-        [
-          tf.debugging.Assert(
-            tf.reduce_all(tf.equal(tf.shape(frame)[:2], video.kept.size)),
-            [
-              'frame: all frames of a video have to be of the size of the first. Number of the frame '
-              'in this call, height, width, expected height and width:',
-              i,
-              tf.shape(frame)[:2],
-              video.kept.size,
-            ],
-          )
-        ]
-      ):
-        features, embedding = self._extract(tf.identity(frame))
-      step = self._step(features, embedding, State(reference, previous), count, video.kept.size)
-      ids = tf.gather(video.kept.object_ids, step.labels)
-      return (
-        i + 1,
-        step.state.previous,
-        masks.write(i, png_in_graph.encode_mask(ids, video.kept.palette)),
-        confidence.write(i, step.confidence),
-      )
-
-    masks = tf.TensorArray(tf.string, total, element_shape=[])
-    confidence = tf.TensorArray(tf.float32, total, element_shape=[None])
-    shapes = tf.nest.map_structure(lambda spec: spec.shape, self._state_spec.previous)
-    # One frame at a time: several would need several times the memory.
-    _, previous, masks, confidence = tf.while_loop(
-      lambda i, *_: i < total,
-      body,
-      (tf.constant(0), video.state.previous, masks, confidence),
-      parallel_iterations=1,
-      shape_invariants=(tf.TensorShape([]), shapes, tf.TensorShape(None), tf.TensorShape(None)),
-    )
-    confidence = tf.cond(total > 0, confidence.stack, lambda: tf.zeros([0, count]))
-    return masks.stack(), confidence, State(reference, previous)
 
   @staticmethod
   def _outputs(masks, confidence, video):
@@ -397,32 +266,25 @@ class Signatures:
     }
 
 
-def _concrete(function, *specs, **named):
-  return tf.function(function, autograph=False).get_concrete_function(*specs, **named)
-
-
 def _first(image_bytes):
-  with tf.control_dependencies(
-    [
-      tf.debugging.Assert(
-        tf.size(image_bytes) > 0, ['image_bytes is empty; give at least one frame.']
-      )
-    ]
-  ):
-    return tf.identity(image_bytes)[0]
+  message = 'image_bytes is empty; give at least one frame.'
+  return checked(image_bytes, tf.size(image_bytes) > 0, message)[0]
 
 
-def _check_labels(image, labels, num_objects):
-  fits = tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(labels)))
-  known = tf.reduce_all((labels >= 0) & (labels < num_objects))
-  return [
-    tf.debugging.Assert(
-      fits, ['image and labels have to be of one size, given:', tf.shape(image), tf.shape(labels)]
+def _label_checks(image, labels, num_objects):
+  return (
+    (
+      tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(labels))),
+      'image and labels have to be of one size, given:',
+      tf.shape(image),
+      tf.shape(labels),
     ),
-    tf.debugging.Assert(
-      known, ['labels have to be 0 to num_objects - 1; num_objects given:', num_objects]
+    (
+      tf.reduce_all((labels >= 0) & (labels < num_objects)),
+      'labels have to be 0 to num_objects - 1; num_objects given:',
+      num_objects,
     ),
-  ]
+  )
 
 
 def _outside(dtype):
@@ -437,41 +299,21 @@ def _state_tensors(state):
   }
 
 
-def _check_references(references, h4w4):
+def _reference_check(references, h4w4):
   shape = tf.shape(references.labels)
   fits = tf.reduce_all(tf.equal(shape[1:], h4w4)) & tf.reduce_all(
     tf.equal(tf.shape(references.embeddings)[:3], shape)
   )
-  return [
-    tf.debugging.Assert(
-      fits,
-      [
-        'reference_embeddings and reference_labels have to be of frames of the size given; shape of '
-        'the labels, then h4 and w4 expected:',
-        shape,
-        h4w4,
-      ],
-    )
-  ]
+  return (
+    fits,
+    'reference_embeddings and reference_labels have to be of frames of the size given; shape of '
+    'the labels, then h4 and w4 expected:',
+    shape,
+    h4w4,
+  )
 
 
-def _check_first_mask(ids, size, present):
-  return [
-    tf.debugging.Assert(
-      tf.reduce_all(tf.equal(tf.shape(ids), size)),
-      [
-        'mask: it has to be of the size of the first frame. Height and width of mask and frame:',
-        tf.shape(ids),
-        size,
-      ],
-    ),
-    tf.debugging.Assert(
-      tf.reduce_any(present[1:]), ['mask: it holds background (0) only; mark at least one object.']
-    ),
-  ]
-
-
-def _check_state_size(state, h4w4, num_objects):
+def _state_check(state, h4w4, num_objects):
   shape = tf.shape(state.previous.probabilities)
   fits = (
     tf.reduce_all(tf.equal(shape[1:], h4w4))
@@ -479,15 +321,11 @@ def _check_state_size(state, h4w4, num_objects):
     & tf.reduce_all(tf.equal(tf.shape(state.previous.labels), h4w4))
     & tf.reduce_all(tf.equal(tf.shape(state.previous.embedding)[:2], h4w4))
   )
-  return [
-    tf.debugging.Assert(
-      fits,
-      [
-        'the state is of frames of another size or of another number of objects. Objects, h4 and w4 '
-        'of the state, then what image and num_objects ask for:',
-        shape,
-        num_objects,
-        h4w4,
-      ],
-    )
-  ]
+  return (
+    fits,
+    'the state is of frames of another size or of another number of objects. Objects, h4 and w4 '
+    'of the state, then what image and num_objects ask for:',
+    shape,
+    num_objects,
+    h4w4,
+  )

@@ -31,6 +31,7 @@ from feelvos_tf.model.feelvos import one_hot
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.saved_model import png_in_graph
+from feelvos_tf.saved_model.checked import checked
 
 VERSION = 2
 MAX_REFERENCES = 16
@@ -145,18 +146,13 @@ def unpack(data, key, options, max_pixels=png_in_graph.MAX_PIXELS):
     tf.errors.InvalidArgumentError: when the graph runs: not a state, damaged, of another version or
       of another model.
   """
-  with tf.control_dependencies(_check_envelope(data, key)):
-    numbers = tf.ensure_shape(
-      tf.io.decode_raw(tf.strings.substr(data, len(_MAGIC) + _KEY_BYTES, 4 * _NUMBERS), tf.int32),
-      [_NUMBERS],
-    )
-  with tf.control_dependencies(
-    _check_numbers(numbers, tf.strings.length(data), options, max_pixels)
-  ):
-    numbers = tf.identity(numbers)
-  state = _parse(data, numbers, options)
-  with tf.control_dependencies(_check_values(state)):
-    return tf.nest.map_structure(tf.identity, state)
+  data = _whole(data, key)
+  numbers = tf.ensure_shape(
+    tf.io.decode_raw(tf.strings.substr(data, len(_MAGIC) + _KEY_BYTES, 4 * _NUMBERS), tf.int32),
+    [_NUMBERS],
+  )
+  numbers = _fitting(numbers, tf.strings.length(data), options, max_pixels)
+  return _possible(_parse(data, numbers, options))
 
 
 def _to_bytes(values):
@@ -174,45 +170,42 @@ def _checksum(data):
   return tf.raw_ops.Fingerprint(data=[data], method='farmhash64')[0]
 
 
-def _refuse_unless(condition, *message):
-  return [tf.debugging.Assert(condition, [f'state: {message[0]}', *message[1:]])]
-
-
-def _check_envelope(data, key):
-  """Magic, version, checksum, key: a list of one assertion that follows the others."""
+def _whole(data, key):
+  """The bytes, after magic, version, checksum and key were looked at, one after the other."""
   length = tf.strings.length(data)
   start = tf.strings.substr(tf.strings.join([data, bytes(_HEADER_BYTES)]), 0, _HEADER_BYTES)
-  checks = _refuse_unless(
+  start = checked(
+    start,
     (length > _HEADER_BYTES + _CHECKSUM_BYTES)
     & (tf.strings.substr(start, 0, len(_MAGIC)) == _MAGIC),
-    'these bytes are not the state of a video; give state_bytes of the call before.',
+    'state: these bytes are not the state of a video; give state_bytes of the call before.',
   )
-  with tf.control_dependencies(checks):
-    version = tf.io.decode_raw(tf.strings.substr(start, len(_MAGIC) + _KEY_BYTES, 4), tf.int32)[0]
-    checks = _refuse_unless(
-      tf.equal(version, VERSION),
-      f'another version given, this model reads {VERSION}; start the '
-      'video again with mask_bytes. Given:',
-      version,
-    )
-  with tf.control_dependencies(checks):
-    body = tf.strings.substr(data, 0, length - _CHECKSUM_BYTES)
-    stored = tf.strings.substr(data, length - _CHECKSUM_BYTES, _CHECKSUM_BYTES)
-    checks = _refuse_unless(
-      tf.equal(_to_bytes(_checksum(body)), stored),
-      'damaged or changed bytes given (the checksum differs); start the video again with '
-      'mask_bytes.',
-    )
-  with tf.control_dependencies(checks):
-    return _refuse_unless(
-      tf.strings.substr(start, len(_MAGIC), _KEY_BYTES) == key,
-      'the state of another model given; go on with the model that made it, or start the video '
-      'again with mask_bytes.',
-    )
+  version = tf.io.decode_raw(tf.strings.substr(start, len(_MAGIC) + _KEY_BYTES, 4), tf.int32)[0]
+  data = checked(
+    data,
+    tf.equal(version, VERSION),
+    f'state: another version given, this model reads {VERSION}; start the '
+    'video again with mask_bytes. Given:',
+    version,
+  )
+  body = tf.strings.substr(data, 0, length - _CHECKSUM_BYTES)
+  stored = tf.strings.substr(data, length - _CHECKSUM_BYTES, _CHECKSUM_BYTES)
+  start = checked(
+    start,
+    tf.equal(_to_bytes(_checksum(body)), stored),
+    'state: damaged or changed bytes given (the checksum differs); start the video again with '
+    'mask_bytes.',
+  )
+  return checked(
+    data,
+    tf.strings.substr(start, len(_MAGIC), _KEY_BYTES) == key,
+    'state: the state of another model given; go on with the model that made it, or start the video '
+    'again with mask_bytes.',
+  )
 
 
-def _check_numbers(numbers, length, options, max_pixels):
-  """The numbers fit each other, the model and the length."""
+def _fitting(numbers, length, options, max_pixels):
+  """The numbers, if they fit each other, the model and the length."""
   _, height, width, h4, w4, dimension, objects, palette, soft, references = tf.unstack(
     tf.cast(numbers, tf.float64)
   )
@@ -241,8 +234,8 @@ def _check_numbers(numbers, length, options, max_pixels):
     & (references <= MAX_REFERENCES)
     & tf.equal(expected, tf.cast(length, tf.float64))
   )
-  return _refuse_unless(
-    fits, 'sizes that do not fit each other; start the video again with mask_bytes.'
+  return checked(
+    numbers, fits, 'state: sizes that do not fit each other; start the video again with mask_bytes.'
   )
 
 
@@ -284,8 +277,8 @@ def _parse(data, numbers, options):
   )
 
 
-def _check_values(state):
-  """Ids ascend from 0, labels are indices of objects, floats are finite, the palette is one."""
+def _possible(state):
+  """The state, if it is one: ids ascend from 0, labels are indices of objects, floats are finite, the palette is one."""
   ids = tf.cast(state.object_ids, tf.int32)
   count = tf.size(ids)
   good = tf.equal(ids[0], 0) & tf.reduce_all(ids[1:] > ids[:-1])
@@ -299,6 +292,6 @@ def _check_values(state):
   ):
     good &= tf.reduce_all(tf.math.is_finite(values))
   good &= tf.strings.substr(tf.strings.join([state.palette, bytes(8)]), 4, 4) == b'PLTE'
-  return _refuse_unless(
-    good, 'values that no state can have; start the video again with mask_bytes.'
+  return checked(
+    state, good, 'state: values that no state can have; start the video again with mask_bytes.'
   )

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from feelvos_tf.saved_model.checked import checked
+
 _MOST_OBJECTS = 256  # Background included: a mask has 8 bits.
 NO_OBJECT = -1
 
@@ -20,16 +22,13 @@ def build(track: tf.types.experimental.ConcreteFunction):
   def track_batch(image_bytes, mask_bytes):
     batch, length = tf.shape(image_bytes)[0], tf.shape(image_bytes)[1]
     fits = (batch > 0) & tf.equal(batch, tf.shape(mask_bytes)[0])
-    check = tf.debugging.Assert(
+    image_bytes = checked(
+      image_bytes,
       fits,
-      [
-        'image_bytes and mask_bytes have to be of as many videos, one at least; given:',
-        tf.shape(image_bytes),
-        tf.shape(mask_bytes),
-      ],
+      'image_bytes and mask_bytes have to be of as many videos, one at least; given:',
+      tf.shape(image_bytes),
+      tf.shape(mask_bytes),
     )
-    with tf.control_dependencies([check]):
-      image_bytes = tf.identity(image_bytes)
 
     def body(i, most, *arrays):
       frames = tf.boolean_mask(image_bytes[i], tf.strings.length(image_bytes[i]) > 0)
