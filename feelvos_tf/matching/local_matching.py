@@ -14,11 +14,14 @@ then reduces it at memory speed, for all objects at once.
 - Its upper and lower edge, and the object, are decided per run, after the reduction along x.
 - Queries beyond the frame's upper and lower border are not multiplied: a strip near it has fewer.
 - A query's results with the strips it was compared with are merged at the end.
-The figures behind these choices are in matching.py.
+The reduction is in label_runs.py; the figures behind these choices are in docs/notes/speed.md.
 """
 
 import tensorflow as tf
 
+from feelvos_tf.matching.label_runs import BEST_PIXELS
+from feelvos_tf.matching.label_runs import BEST_SCORES
+from feelvos_tf.matching.label_runs import label_runs
 from feelvos_tf.matching.scores import center_of
 from feelvos_tf.matching.scores import check_compute_dtype
 from feelvos_tf.matching.scores import distance_from_squared
@@ -119,7 +122,7 @@ def _best_scores(query, previous, labels, num_objects, radius, chunk_bytes):
   def compute(query, previous):
 
     def gradient(upstream):
-      chosen = _sweep(_strip_choice, query, previous, labels, num_objects, radius, chunk_bytes)[1]
+      chosen = _sweep(BEST_PIXELS, query, previous, labels, num_objects, radius, chunk_bytes)[1]
       channels = query.shape[-1]
       chunk = max(256, chunk_bytes // (4096 if channels is None else 16 * channels))
       by_query, by_previous = score_gradients(
@@ -131,7 +134,7 @@ def _best_scores(query, previous, labels, num_objects, radius, chunk_bytes):
       )
       return tf.reshape(by_query, tf.shape(query)), tf.reshape(by_previous, tf.shape(previous))
 
-    (scores,) = _sweep(_strip_scores, query, previous, labels, num_objects, radius, chunk_bytes)
+    (scores,) = _sweep(BEST_SCORES, query, previous, labels, num_objects, radius, chunk_bytes)
     return scores, gradient
 
   return compute(query, previous)
@@ -145,14 +148,14 @@ def _edge_penalty(halo, tile, radius, dtype):
   return tf.where(inside, tf.constant(0, dtype), tf.constant(NO_MATCH_SCORE, dtype))
 
 
-def _sweep(strip_function, query, previous, labels, num_objects, radius, chunk_bytes):
-  """Runs `strip_function` over all strips and assembles [objects, h, w].
+def _sweep(reduction, query, previous, labels, num_objects, radius, chunk_bytes):
+  """Runs a `StripReduction` over all strips and assembles [objects, h, w].
 
   Two loops: over bands of tile columns, so that one product fits `chunk_bytes`, and over the
   strips of STRIP_ROWS previous rows in a band.
 
   Returns:
-    List with one tensor [objects, h, w] per result of `strip_function`.
+    List with one tensor [objects, h, w] per result of the reduction.
   """
   height, width, _ = tf.unstack(tf.shape(query))
   strips = (height + STRIP_ROWS - 1) // STRIP_ROWS
@@ -168,19 +171,18 @@ def _sweep(strip_function, query, previous, labels, num_objects, radius, chunk_b
     * query.dtype.size
   )
   band = tf.clip_by_value(chunk_bytes // product_bytes, 1, columns)
-  types = _RESULT_TYPES[strip_function]
 
   def of_band(first, *arrays):
     last = tf.minimum(first + band, columns)
     results = _sweep_band(
-      strip_function, types, tiles[first:last], previous, labels, first, num_objects, radius
+      reduction, tiles[first:last], previous, labels, first, num_objects, radius
     )
     return last, *(array.write(first // band, result) for array, result in zip(arrays, results))
 
   bands = (columns + band - 1) // band
   arrays = [
     tf.TensorArray(dtype, size=bands, infer_shape=False, element_shape=[None] * 4)
-    for dtype in types
+    for dtype in reduction.types
   ]
   _, *arrays = tf.while_loop(
     lambda first, *_: first < columns, of_band, (0, *arrays), parallel_iterations=1
@@ -190,7 +192,7 @@ def _sweep(strip_function, query, previous, labels, num_objects, radius, chunk_b
   return [tf.reshape(result, shape)[:, radius : radius + height, :width] for result in results]
 
 
-def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objects, radius):
+def _sweep_band(reduction, tiles, previous, labels, first, num_objects, radius):
   """`_sweep` for the columns of one band.
 
   Args:
@@ -208,7 +210,7 @@ def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objec
   halo_width = TILE_WIDTH + 2 * radius
   pixels_per_halo = STRIP_ROWS * halo_width
   column = (first + tf.range(count)[:, tf.newaxis]) * TILE_WIDTH + tf.range(halo_width)
-  runs = _label_runs(_halo_labels(tf.gather(labels, column, axis=1)), num_objects)
+  runs = label_runs(_halo_labels(tf.gather(labels, column, axis=1)), num_objects)
   # Beyond the border the labels are -1, so that any pixel will do there.
   column = tf.clip_by_value(column - radius, 0, width - 1)[:, tf.newaxis]
   edges = _edge_penalty(halo_width, TILE_WIDTH, radius, previous.dtype)
@@ -231,7 +233,7 @@ def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objec
     start = top - radius + above
     end = STRIP_ROWS + 2 * radius - below
     queries = tiles[:, :, start * TILE_WIDTH : (start + end - above) * TILE_WIDTH]
-    results = strip_function(
+    results = reduction.of_strip(
       tf.matmul(halo, queries),
       runs,
       pixels,
@@ -245,7 +247,7 @@ def _sweep_band(strip_function, types, tiles, previous, labels, first, num_objec
       for array, result, value in zip(arrays, results, _NOT_COMPARED)
     )
 
-  arrays = [tf.TensorArray(dtype, size=strips, infer_shape=False) for dtype in types]
+  arrays = [tf.TensorArray(dtype, size=strips, infer_shape=False) for dtype in reduction.types]
   _, *arrays = tf.while_loop(
     lambda strip, *_: strip < strips, of_strip, (0, *arrays), parallel_iterations=PARALLEL_STRIPS
   )
@@ -314,100 +316,3 @@ def _halo_labels(labels):
   _, tiles, width = tf.unstack(tf.shape(labels))
   labels = tf.reshape(labels, tf.stack([-1, STRIP_ROWS, tiles, width]))
   return tf.transpose(labels, [0, 2, 1, 3])
-
-
-def _label_runs(labels, num_objects):
-  """Runs of equal labels in halo rows.
-
-  Args:
-    labels: int32 [strips, tiles, STRIP_ROWS, halo width], -1 for no object.
-    num_objects: int32 scalar.
-
-  Returns:
-    run_of_pixel: int32 [strips, pixels of a strip], run of each pixel, counted in its strip.
-    bounds: int32 [strips + 1], first run of each strip in the next two.
-    row: int32 [runs], row of a run in its strip.
-    owner: int32 [runs], tile * num_objects + label of a run, or -1.
-  """
-  starts = tf.concat(
-    [tf.ones_like(labels[..., :1], tf.bool), labels[..., 1:] != labels[..., :-1]], axis=-1
-  )
-  run = tf.math.cumsum(tf.cast(tf.reshape(starts, [-1]), tf.int32)) - 1
-  total = run[-1] + 1
-  run = tf.reshape(run, tf.stack([tf.shape(labels)[0], -1]))
-  places = tf.cast(tf.where(starts), tf.int32)
-  label = tf.boolean_mask(labels, starts)
-  owner = tf.where(label < 0, -1, places[:, 1] * num_objects + label)
-  bounds = tf.concat([run[:, 0], [total]], axis=0)
-  return run - run[:, :1], bounds, places[:, 2], owner
-
-
-def _run_scores(product, runs, strip, row_edges):
-  """Highest score of each query with each run of a strip.
-
-  Args:
-    product: [pixels of the strip, queries], scores of all pairs.
-    runs, strip, row_edges: see `_strip_scores`.
-
-  Returns:
-    inside: [runs, queries], as if every row of the strip were in the windows.
-    scores: [runs, queries], NO_MATCH_SCORE or less where a run's row is not in a query's window.
-    owner: int32 [runs], tile * num_objects + label of a run, or -1.
-  """
-  run_of_pixel, bounds, row, owner = runs
-  span = slice(bounds[strip], bounds[strip + 1])
-  inside = tf.math.segment_max(product, run_of_pixel[strip])
-  return inside, inside + tf.gather(row_edges, row[span]), owner[span]
-
-
-def _strip_scores(product, runs, pixels, strip, num_objects, row_edges):
-  """Highest score of each query with each object in a strip.
-
-  Args:
-    product: [tiles, STRIP_ROWS * halo width, queries], scores of all pairs; TILE_WIDTH queries of
-      each row that reaches the strip.
-    runs: what `_label_runs` returned.
-    pixels: see `_strip_choice`; not used here.
-    strip: int32 scalar, number of the strip.
-    num_objects: int32 scalar.
-    row_edges: [STRIP_ROWS, queries], NO_MATCH_SCORE where a row of the strip is above or below a
-      query's window, else 0.
-
-  Returns:
-    (float32 [tiles, objects, queries],); NO_MATCH_SCORE or less where there is none.
-  """
-  del pixels
-  count, _, queries = tf.unstack(tf.shape(product))
-  product = tf.reshape(product, tf.stack([-1, queries]))
-  _, scores, owner = _run_scores(product, runs, strip, row_edges)
-  best = tf.math.unsorted_segment_max(scores, owner, count * num_objects)
-  return (tf.reshape(tf.cast(best, tf.float32), tf.stack([count, num_objects, queries])),)
-
-
-def _strip_choice(product, runs, pixels, strip, num_objects, row_edges):
-  """`_strip_scores` with the previous pixel that each score comes from, for the gradient.
-
-  The first one in raster order, if several have the same score.
-
-  Args: as there; pixels: int32 [tiles, STRIP_ROWS * halo width], index of a previous pixel in
-    raster order.
-
-  Returns:
-    (float32 [tiles, objects, queries], int32 of that shape: index in raster order, 0 where there
-    is none).
-  """
-  count, _, queries = tf.unstack(tf.shape(product))
-  segments, run = count * num_objects, runs[0][strip]
-  product = tf.reshape(product, tf.stack([-1, queries]))
-  inside, scores, owner = _run_scores(product, runs, strip, row_edges)
-  place = tf.where(product >= tf.gather(inside, run), tf.reshape(pixels, [-1, 1]), tf.int32.max)
-  place = tf.math.segment_min(place, run)
-  best = tf.math.unsorted_segment_max(scores, owner, segments)
-  place = tf.where(scores >= tf.gather(best, tf.maximum(owner, 0)), place, tf.int32.max)
-  chosen = tf.math.unsorted_segment_min(place, owner, segments)
-  chosen = tf.where(chosen == tf.int32.max, 0, chosen)
-  shape = tf.stack([count, num_objects, queries])
-  return tf.reshape(tf.cast(best, tf.float32), shape), tf.reshape(chosen, shape)
-
-
-_RESULT_TYPES = {_strip_scores: (tf.float32,), _strip_choice: (tf.float32, tf.int32)}
