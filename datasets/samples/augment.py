@@ -12,7 +12,8 @@ import math
 import cv2
 import numpy as np
 
-IGNORE_LABEL = 255
+from feelvos_tf.datasets.object_ids import VOID_ID
+
 # Where a crop reaches beyond the frame: the value that the networks turn into 0.
 MEAN_PIXEL = 127.5
 
@@ -168,7 +169,7 @@ def labels_at_stride(labels, stride):
   return resize_labels(labels, size)
 
 
-def crop_labels(labels, view, ignore_label=IGNORE_LABEL):
+def crop_labels(labels, view, ignore_label=VOID_ID):
   """The labels of a view.
 
   Args:

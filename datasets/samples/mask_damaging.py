@@ -9,6 +9,8 @@ uses scipy and scikit-image; here numpy and OpenCV give the same masks without t
 import cv2
 import numpy as np
 
+from feelvos_tf.datasets.object_ids import VOID_ID
+
 # Largest shift, as a fraction of sqrt(height * width) of the object's bounding box.
 MAX_SHIFT_FACTOR = 0.05
 # The scale is drawn from [1 - amount, 1 + amount].
@@ -45,7 +47,7 @@ def damage_masks(
   mask = _single_mask(labels)
   if interpolation not in (NEAREST, BILINEAR):
     raise ValueError(f"interpolation is {interpolation!r}; choose '{NEAREST}' or '{BILINEAR}'")
-  ids = np.setdiff1d(np.unique(mask), [0, 255])
+  ids = np.setdiff1d(np.unique(mask), [0, VOID_ID])
   rng.shuffle(ids)
   damaged = np.zeros_like(mask)
   for object_id in ids:
@@ -59,7 +61,7 @@ def damage_masks(
     if dilate:
       piece = dilate_mask(piece)
     damaged[piece] = object_id
-  damaged[mask == 255] = 255
+  damaged[mask == VOID_ID] = VOID_ID
   return damaged.reshape(np.shape(labels))
 
 
@@ -84,7 +86,7 @@ def confuse_ids(labels, rng):
   """
   mask = _single_mask(labels)
   result = mask.copy()
-  ids = np.setdiff1d(np.unique(mask), [0, 255])
+  ids = np.setdiff1d(np.unique(mask), [0, VOID_ID])
   if not ids.size:
     return result.reshape(np.shape(labels))
   kind = rng.uniform() if ids.size > 1 else rng.uniform(0.75, 1.0)

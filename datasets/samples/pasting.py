@@ -7,7 +7,7 @@ paths that lead across one. Nothing of it is in the original.
 import cv2
 import numpy as np
 
-from feelvos_tf.datasets.samples.augment import IGNORE_LABEL
+from feelvos_tf.datasets.object_ids import VOID_ID
 
 # Steps of an aimed path between two frames, relative to the shorter side: from, to.
 SLOWEST, FASTEST = 0.06, 0.4
@@ -29,7 +29,7 @@ def paste(images, labels, pieces, new_id, *, behind=False, occluder=False, soft=
     soft: bool, blend over the outline; False cuts hard.
   """
   for t, (image, ids, (colours, where)) in enumerate(zip(images, labels, pieces, strict=True)):
-    free = ids == 0 if (behind and not occluder) or (occluder and t == 0) else ids != IGNORE_LABEL
+    free = ids == 0 if (behind and not occluder) or (occluder and t == 0) else ids != VOID_ID
     where = where & free
     if soft:
       weight = cv2.GaussianBlur(where.astype(np.float32), (3, 3), 0)[..., np.newaxis]
@@ -60,7 +60,7 @@ def aim(rng, pieces, labels):
   speed = shorter * np.exp(rng.uniform(np.log(SLOWEST), np.log(FASTEST)))
   returns = rng.uniform() < RETURNING
   there = labels[round(meeting)]
-  ids = np.setdiff1d(np.unique(there), [0, IGNORE_LABEL])
+  ids = np.setdiff1d(np.unique(there), [0, VOID_ID])
   if not ids.size:
     return pieces
   target = _center(there == rng.choice(ids))

@@ -16,11 +16,11 @@ where the original loses data or makes labels disagree:
 """
 
 import dataclasses
-import os
+import importlib
 
 import numpy as np
-import tensorflow as tf
 
+from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.datasets.samples import augment
 from feelvos_tf.datasets.samples import mask_damaging
 from feelvos_tf.datasets.samples import pasting
@@ -37,7 +37,15 @@ ATTEMPTS_PER_CLIP = 8
 # A donor of an object to paste is drawn so often before the sample goes without.
 PASTE_ATTEMPTS = 4
 
-IGNORE_LABEL = augment.IGNORE_LABEL
+
+# Names that stood here in version 0.1.
+_MOVED = ('element_spec', 'error_message', 'make_dataset')
+
+
+def __getattr__(name):
+  if name not in _MOVED:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  return getattr(importlib.import_module('feelvos_tf.datasets.samples.batches'), name)
 
 
 class _Rejected(Exception):
@@ -207,7 +215,7 @@ class Triplets:
     )
     focus = None
     if rng.uniform() < options.object_crop_probability:
-      pixels = np.flatnonzero((ids != 0) & (ids != IGNORE_LABEL))
+      pixels = np.flatnonzero((ids != 0) & (ids != VOID_ID))
       if pixels.size:
         focus = np.unravel_index(pixels[rng.randint(pixels.size)], ids.shape)
     return augment.random_view(
@@ -251,7 +259,7 @@ class Triplets:
   def _check(self, reference):
     """Raises _Rejected if a reference frame shows too little of something."""
     small = augment.labels_at_stride(reference, self.options.decoder_output_stride)
-    counts = np.bincount(small.ravel(), minlength=256)[:IGNORE_LABEL]
+    counts = np.bincount(small.ravel(), minlength=256)[:VOID_ID]
     if counts[0] < MIN_LABEL_COUNT:
       raise _Rejected(f'{counts[0]} pixels of background in the reference frame')
     if counts[1:].sum() < MIN_LABEL_COUNT:
@@ -269,7 +277,7 @@ class Triplets:
       for share in (options.twin_probability, options.occluder_probability, options.aim_probability)
     )
     used = np.bincount(np.concatenate([ids.ravel() for ids in frames.labels]), minlength=256)
-    free = np.flatnonzero(used[:IGNORE_LABEL] == 0)
+    free = np.flatnonzero(used[:VOID_ID] == 0)
     free = free[free > 0]
     for _ in range(PASTE_ATTEMPTS):
       clip = host if twin else self._donors[rng.randint(len(self._donors))]
@@ -334,7 +342,7 @@ def objects_of(reference, stride):
     int64 array.
   """
   counts = np.bincount(augment.labels_at_stride(reference, stride).ravel(), minlength=256)
-  return np.flatnonzero(counts[1:IGNORE_LABEL]) + 1
+  return np.flatnonzero(counts[1:VOID_ID]) + 1
 
 
 def index_labels(labels, stride, keep=None):
@@ -353,115 +361,9 @@ def index_labels(labels, stride, keep=None):
   """
   present = objects_of(labels[0], stride)
   table = np.zeros(256, np.int32)
-  table[IGNORE_LABEL] = IGNORE_LABEL
+  table[VOID_ID] = VOID_ID
   if keep is not None:
-    table[present] = IGNORE_LABEL
+    table[present] = VOID_ID
     present = np.sort(keep(present))
   table[present] = np.arange(1, len(present) + 1)
   return table[labels], len(present) + 1
-
-
-def make_dataset(
-  triplets,
-  batch_size,
-  *,
-  start=0,
-  stop=None,
-  num_shards=1,
-  shard_index=0,
-  num_parallel_calls=2,
-  prefetch=2,
-):
-  """Batches of samples as a tf.data.Dataset.
-
-  Args:
-    triplets: Triplets.
-    batch_size: int, videos in a batch of this worker.
-    start: int, number of the first sample. A run that resumes at training step s gives
-      s * batch_size * num_shards.
-    stop: int, number of the sample behind the last; None never ends.
-    num_shards: int, number of workers; each takes other samples of the same sequence, so that
-      together their batches are one batch of a single worker.
-    shard_index: int, number of this worker.
-    num_parallel_calls: int, samples made at the same time. Does not change their order.
-    prefetch: int, batches that wait.
-
-  Returns:
-    Dataset of dicts as `Triplets.sample` gives them, with a leading axis of `batch_size`; an
-    incomplete last batch is left out. Errors of a sample arrive as tf.errors.OpError, see
-    `error_message`.
-
-  Raises:
-    ValueError: for a batch of whole frames, or a shard that does not exist.
-  """
-  if batch_size < 1 or not 0 <= shard_index < num_shards:
-    raise ValueError(
-      f'batch_size {batch_size}, shard {shard_index} of {num_shards} given; '
-      'expected at least 1, and a shard below their number'
-    )
-  if triplets.options.crop_size is None and batch_size > 1:
-    raise ValueError(
-      f'whole frames and a batch of {batch_size} given; frames of different videos '
-      'have different sizes. Set crop_size, or batch_size to 1'
-    )
-  indices = _sample_numbers(start, stop, batch_size, num_shards, shard_index)
-  samples = indices.map(
-    lambda n: _as_tensors(triplets, n), deterministic=True, num_parallel_calls=num_parallel_calls
-  )
-  return samples.batch(batch_size, drop_remainder=True).prefetch(prefetch)
-
-
-def _sample_numbers(start, stop, batch_size, num_shards, shard_index):
-  """Dataset of the numbers of one worker's samples; see `make_dataset`."""
-  # Training steps times the batch never reach this.
-  stop = 2**62 if stop is None else stop
-  # The start of every batch of all workers; then the part of it that is this worker's.
-  batches = tf.data.Dataset.range(start, stop, batch_size * num_shards)
-  first = shard_index * batch_size
-  return batches.flat_map(
-    lambda n: tf.data.Dataset.range(n + first, tf.minimum(n + first + batch_size, stop))
-  )
-
-
-def element_spec(options):
-  """tf.TensorSpec of every entry of one sample: dict from key to spec."""
-  size = (None, None) if options.crop_size is None else tuple(options.crop_size)
-  frames = options.num_frames
-  spec = {
-    'images': tf.TensorSpec((frames, *size, 3), tf.as_dtype(options.image_dtype)),
-    'labels': tf.TensorSpec((frames, *size), tf.int32),
-    'num_objects': tf.TensorSpec((), tf.int32),
-    'video': tf.TensorSpec((), tf.string),
-  }
-  if options.has_previous_labels:
-    spec['previous_labels'] = tf.TensorSpec(size, tf.int32)
-  return spec
-
-
-def _as_tensors(triplets, index):
-  spec = element_spec(triplets.options)
-
-  def draw(number):
-    sample = triplets.sample(int(number))
-    return [os.fsencode(sample[key]) if key == 'video' else sample[key] for key in spec]
-
-  values = tf.numpy_function(draw, [index], [entry.dtype for entry in spec.values()])
-  return {
-    key: tf.ensure_shape(value, entry.shape) for (key, entry), value in zip(spec.items(), values)
-  }
-
-
-def error_message(error):
-  """The message of the ValueError or FileNotFoundError behind a tf.errors.OpError of a dataset.
-
-  Args:
-    error: exception raised while iterating over `make_dataset`.
-
-  Returns:
-    str, one line, without the traceback that TensorFlow wraps around it.
-  """
-  text = str(error)
-  for kind in ('ValueError: ', 'FileNotFoundError: '):
-    if kind in text:
-      return text.split(kind, 1)[1].split('\n', 1)[0].strip()
-  return text.split('\n', 1)[0]

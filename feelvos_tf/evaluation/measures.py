@@ -17,7 +17,8 @@ import functools
 import cv2
 import numpy as np
 
-VOID_ID = 255  # ground-truth pixels that count for nothing
+from feelvos_tf.datasets.object_ids import VOID_ID
+
 BOUNDARY_TOLERANCE = 0.008  # of the image diagonal (DAVIS)
 RECALL_THRESHOLD = 0.5  # a frame is recalled when its score is above this (DAVIS)
 DECAY_BINS = 4  # decay is the first quarter's mean minus the last quarter's (DAVIS)

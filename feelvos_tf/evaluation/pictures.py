@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from feelvos_tf.datasets import video
+from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import scoring
 from feelvos_tf.evaluation import segmenting
@@ -128,7 +129,7 @@ def draw_moment(
     cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in (truth, prediction)
   ]
   ours, real = prediction == moment.object_id, truth == moment.object_id
-  counted = truth != measures.VOID_ID
+  counted = truth != VOID_ID
   _tint(image, real & ~ours, MISSED_COLOUR)
   _tint(image, ours & ~real & counted, WRONG_COLOUR)
   _outline(image, truth, TRUTH_COLOUR, moment.object_id)
@@ -213,7 +214,7 @@ def _tint(image, where, colour):
 def _outline(image, ids, colour, object_id):
   """Contours of every object; those of the object in question on a dark line."""
   for i in np.unique(ids):
-    if i in (0, measures.VOID_ID):
+    if i in (0, VOID_ID):
       continue
     contours, _ = cv2.findContours(
       (ids == i).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE

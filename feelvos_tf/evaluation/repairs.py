@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation.confidence_score import WRONG_J
 from feelvos_tf.runtime import repair_list
@@ -116,7 +117,7 @@ def _corrected(video, segmenter, index):
 def _truth(video, index):
   """Ids that may be given to the segmenter: void is background."""
   ids = video.mask(index).ids
-  return np.where(ids == 255, 0, ids).astype(np.uint8) if (ids == 255).any() else ids
+  return np.where(ids == VOID_ID, 0, ids).astype(np.uint8) if (ids == VOID_ID).any() else ids
 
 
 def _score(video, masks, protocol):

@@ -12,11 +12,10 @@ inputs, because sums over hundreds of thousands of pixels need it.
 
 import tensorflow as tf
 
+from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.deeplab import layers
 from feelvos_tf.model import geometry
 from feelvos_tf.training.options import HardMining
-
-IGNORE_LABEL = 255
 
 # L2 factor of the pointwise weights of embedding and head. The original leaves the weight
 # decay argument of `split_separable_conv2d` at its default there, whatever the flag says.
@@ -110,7 +109,7 @@ def video_cross_entropy(
   mining=HardMining(),
   upsample_logits=True,
   num_objects=None,
-  ignore_label=IGNORE_LABEL,
+  ignore_label=VOID_ID,
 ):
   """Softmax cross entropy over the objects of one video, for its hardest pixels.
 
@@ -190,7 +189,7 @@ def softmax_cross_entropy(
   mining=ALL_PIXELS,
   upsample_logits=True,
   class_weights=None,
-  ignore_label=IGNORE_LABEL,
+  ignore_label=VOID_ID,
 ):
   """Plain softmax cross entropy of DeepLab, over a whole batch of images.
 
@@ -223,7 +222,7 @@ def softmax_cross_entropy(
   return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.reduce_sum(counts))
 
 
-def triplet_loss(embeddings, labels, *, anchors=None, seed=None, ignore_label=IGNORE_LABEL):
+def triplet_loss(embeddings, labels, *, anchors=None, seed=None, ignore_label=VOID_ID):
   """Batch-hard-like triplet loss between the first frame of a video and the others.
 
   An anchor is a pixel of the first frame; its positive (negative) is the *nearest* pixel of the

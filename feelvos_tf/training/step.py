@@ -8,6 +8,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
@@ -123,7 +124,7 @@ def _video_logits(model, features, embeddings, labels, num_objects, previous_lab
   if options.drop_previous_probability:
     # Another stream than the reference pixels': the same seed would tie one to the other.
     drop = tf.random.stateless_uniform([], seed + [0, 1 << 20]) < options.drop_previous_probability
-    previous_labels = tf.where(drop, losses.IGNORE_LABEL, previous_labels)
+    previous_labels = tf.where(drop, VOID_ID, previous_labels)
   previous = model.previous_frame(embeddings[1], previous_labels, num_objects)
   all_logits, all_maps = [], []
   for frame in range(2, labels.shape[0]):

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.datasets import whole_file
-from feelvos_tf.datasets.samples import triplets as triplets_lib
+from feelvos_tf.datasets.samples import batches as batches_lib
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
 from feelvos_tf.runtime import progress
@@ -212,7 +212,7 @@ class Trainer:
   def _dataset(self):
     options = self.options
     shards, shard = self._shards
-    return triplets_lib.make_dataset(
+    return batches_lib.make_dataset(
       self._triplets,
       options.batch_size // shards,
       start=self.step * options.batch_size,
@@ -225,7 +225,7 @@ class Trainer:
     try:
       batch = next(iterator)
     except tf.errors.OpError as error:
-      raise ValueError(triplets_lib.error_message(error)) from error
+      raise ValueError(batches_lib.error_message(error)) from error
     batch.pop('video', None)
     return batch
 

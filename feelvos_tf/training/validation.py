@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.evaluation import measures
 from feelvos_tf.inference import graph
 from feelvos_tf.inference.segmenter import VideoSegmenter
@@ -59,6 +60,6 @@ class Validation:
       predicted = segmenter.step(frame).mask
       truth = video.mask(index) if index in video.masked_frames else None
       if truth is not None:
-        void = truth.ids == 255
+        void = truth.ids == VOID_ID
         scores += [measures.region_similarity(predicted == i, truth.ids == i, void) for i in ids]
     return float(np.mean(scores)) if scores else 0.0

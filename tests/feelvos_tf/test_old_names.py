@@ -49,7 +49,7 @@ def test_data_sets_and_tools_of_a_checkout_under_their_old_names():
   """One module under both names: its classes are the same."""
   code = (
     'from datasets import folder, masks, sequence_example\n'
-    'from datasets.triplets import Triplets\n'
+    'from datasets.triplets import make_dataset, Triplets\n'
     'from tools import reference_matching\n'
     'import tools.soak_serving\n'
     'from feelvos_tf.datasets import masks as new_masks\n'

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.samples import batches
 from feelvos_tf.datasets.samples import options as options_lib
 from feelvos_tf.datasets.samples import triplets
 from feelvos_tf.datasets.sources import folder
@@ -330,11 +331,11 @@ def input_case(options):
       crop_size=(options.crop, options.crop), image_dtype='uint8', max_objects=3
     ),
   )
-  batches = iter(triplets.make_dataset(samples, options.batch, prefetch=1))
+  drawn = iter(batches.make_dataset(samples, options.batch, prefetch=1))
 
   def run():
     for _ in range(INPUT_BATCHES):
-      next(batches)
+      next(drawn)
 
   return Case(run, units=INPUT_BATCHES, samples=options.batch)
 

@@ -7,11 +7,11 @@ import tensorflow as tf
 from feelvos_tf.datasets.clips import Clip
 from feelvos_tf.datasets.clips import record_clips
 from feelvos_tf.datasets.clips import video_clips
+from feelvos_tf.datasets.samples.batches import error_message
+from feelvos_tf.datasets.samples.batches import make_dataset
 from feelvos_tf.datasets.samples.options import Source
 from feelvos_tf.datasets.samples.options import TripletOptions
-from feelvos_tf.datasets.samples.triplets import error_message
 from feelvos_tf.datasets.samples.triplets import index_labels
-from feelvos_tf.datasets.samples.triplets import make_dataset
 from feelvos_tf.datasets.samples.triplets import Triplets
 
 SIZE = (48, 64)

@@ -221,12 +221,12 @@ def test_bad_mining_is_refused(fields, message):
 def test_matching_loss_is_cross_entropy_of_squared_distances(rng):
   squared = rng.uniform(0, 8, (2, 3, 5, 4)).astype(np.float32)
   labels = rng.integers(0, 3, (2, 5, 4))
-  labels[0, 0] = losses.IGNORE_LABEL
+  labels[0, 0] = 255
   distances = tf.Variable(1 - 2 / (1 + np.exp(squared)))
   with tf.GradientTape() as tape:
     loss = losses.matching_cross_entropy(distances, labels, mining=losses.ALL_PIXELS)
   odds = np.exp(-squared) / np.exp(-squared).sum(axis=1, keepdims=True)
-  counts = labels != losses.IGNORE_LABEL
+  counts = labels != 255
   own = np.take_along_axis(odds, np.where(counts, labels, 0)[:, np.newaxis], axis=1)[:, 0]
   np.testing.assert_allclose(loss, -np.log(own[counts]).mean(), rtol=1e-4)
   # A pixel's own object is drawn near, the others are pushed away; ignored pixels feel nothing.
