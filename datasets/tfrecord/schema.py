@@ -21,14 +21,12 @@ import tensorflow as tf
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets import picture
+from feelvos_tf.datasets.tfrecord import keys
 from feelvos_tf.datasets.video import Video
 
 JPEG_QUALITY = 95  # Of frames that are not stored as they came.
 
 _MAX_RECORD_BYTES = 2**31 - 1  # What a protocol buffer can hold.
-_IMAGES, _MASKS = 'image/encoded', 'segmentation/object/encoded'
-_OBJECT_IDS, _FIRST_FRAMES = 'segmentation/object/ids', 'segmentation/object/first_frames'
-_PALETTE, _FRAME_NAMES = 'segmentation/object/palette', 'clip/frame_names'
 
 
 def encode_video(
@@ -61,7 +59,7 @@ def encode_video(
   height, width = video.frame_size
   example = tf.train.SequenceExample()
   _fill_context(example.context.feature, video, len(images), image_format, first_frames, palette)
-  for key, values in ((_IMAGES, images), (_MASKS, encoded_masks)):
+  for key, values in ((keys.IMAGES, images), (keys.MASKS, encoded_masks)):
     features = example.feature_lists.feature_list[key]
     for value in values:
       features.feature.add().bytes_list.value.append(value)
@@ -84,20 +82,21 @@ def encode_video(
 def _fill_context(context, video, num_frames, image_format, first_frames, palette):
   """Writes what holds for the whole video into the map `context`."""
   height, width = video.frame_size
-  context['video_id'].bytes_list.value.append(os.fsencode(video.name))
-  context['clip/frames'].int64_list.value.append(num_frames)
-  context['image/format'].bytes_list.value.append(image_format.encode())
-  context['image/channels'].int64_list.value.append(3)
-  context['segmentation/object/format'].bytes_list.value.append(b'PNG')
-  for prefix in ('image', 'segmentation/object'):
-    context[f'{prefix}/height'].int64_list.value.append(height)
-    context[f'{prefix}/width'].int64_list.value.append(width)
+  context[keys.VIDEO_ID].bytes_list.value.append(os.fsencode(video.name))
+  context[keys.NUM_FRAMES].int64_list.value.append(num_frames)
+  context[keys.IMAGE_FORMAT].bytes_list.value.append(image_format.encode())
+  context[keys.IMAGE_CHANNELS].int64_list.value.append(3)
+  context[keys.MASK_FORMAT].bytes_list.value.append(b'PNG')
+  for key in (keys.IMAGE_HEIGHT, keys.MASK_HEIGHT):
+    context[key].int64_list.value.append(height)
+  for key in (keys.IMAGE_WIDTH, keys.MASK_WIDTH):
+    context[key].int64_list.value.append(width)
   names = [os.fsencode(str(video.frame_names[i])) for i in range(num_frames)]
-  context[_FRAME_NAMES].bytes_list.value.extend(names)
-  context[_OBJECT_IDS].int64_list.value.extend(sorted(first_frames))
-  context[_FIRST_FRAMES].int64_list.value.extend(first_frames[i] for i in sorted(first_frames))
+  context[keys.FRAME_NAMES].bytes_list.value.extend(names)
+  context[keys.OBJECT_IDS].int64_list.value.extend(sorted(first_frames))
+  context[keys.FIRST_FRAMES].int64_list.value.extend(first_frames[i] for i in sorted(first_frames))
   if palette is not None:
-    context[_PALETTE].bytes_list.value.append(palette.tobytes())
+    context[keys.PALETTE].bytes_list.value.append(palette.tobytes())
 
 
 def _encode_images(video, jpeg_quality):
@@ -189,28 +188,28 @@ def parse_video(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
   context, lists = tf.io.parse_single_sequence_example(
     serialized,
     context_features={
-      'video_id': tf.io.FixedLenFeature([], tf.string),
-      'clip/frames': scalar,
-      'image/height': scalar,
-      'image/width': scalar,
-      _OBJECT_IDS: numbers,
-      _FIRST_FRAMES: numbers,
-      _FRAME_NAMES: tf.io.VarLenFeature(tf.string),
-      _PALETTE: tf.io.FixedLenFeature([], tf.string, b''),
+      keys.VIDEO_ID: tf.io.FixedLenFeature([], tf.string),
+      keys.NUM_FRAMES: scalar,
+      keys.IMAGE_HEIGHT: scalar,
+      keys.IMAGE_WIDTH: scalar,
+      keys.OBJECT_IDS: numbers,
+      keys.FIRST_FRAMES: numbers,
+      keys.FRAME_NAMES: tf.io.VarLenFeature(tf.string),
+      keys.PALETTE: tf.io.FixedLenFeature([], tf.string, b''),
     },
-    sequence_features={_IMAGES: strings, _MASKS: strings},
+    sequence_features={keys.IMAGES: strings, keys.MASKS: strings},
   )
   return {
-    'video_id': context['video_id'],
-    'num_frames': tf.cast(context['clip/frames'], tf.int32),
-    'height': tf.cast(context['image/height'], tf.int32),
-    'width': tf.cast(context['image/width'], tf.int32),
-    'images': lists[_IMAGES],
-    'masks': lists[_MASKS],
-    'object_ids': tf.cast(context[_OBJECT_IDS].values, tf.int32),
-    'first_frames': tf.cast(context[_FIRST_FRAMES].values, tf.int32),
-    'frame_names': context[_FRAME_NAMES].values,
-    'palette': tf.reshape(tf.io.decode_raw(context[_PALETTE], tf.uint8), [-1, 3]),
+    'video_id': context[keys.VIDEO_ID],
+    'num_frames': tf.cast(context[keys.NUM_FRAMES], tf.int32),
+    'height': tf.cast(context[keys.IMAGE_HEIGHT], tf.int32),
+    'width': tf.cast(context[keys.IMAGE_WIDTH], tf.int32),
+    'images': lists[keys.IMAGES],
+    'masks': lists[keys.MASKS],
+    'object_ids': tf.cast(context[keys.OBJECT_IDS].values, tf.int32),
+    'first_frames': tf.cast(context[keys.FIRST_FRAMES].values, tf.int32),
+    'frame_names': context[keys.FRAME_NAMES].values,
+    'palette': tf.reshape(tf.io.decode_raw(context[keys.PALETTE], tf.uint8), [-1, 3]),
   }
 
 

@@ -109,7 +109,7 @@ def _precision(method: MethodOptions, of_project: bool):
 
 
 def _segment(options, method, sequences, results):
-  """Runs the method; ({name left out: reason}, list of `evaluation.segmenting.Clip`)."""
+  """Runs the method; ({name left out: reason}, list of `evaluation.segmenting.SegmentedVideo`)."""
   left_out, clips, videos = {}, [], []
   on_error = options.scoring.on_error
   for files in sequences:

@@ -25,7 +25,7 @@ from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
-class Clip:
+class SegmentedVideo:
   """What became of one video.
 
   Attributes:
@@ -86,7 +86,7 @@ def segment_all(
   parallel_clips: int = 1,
   new_segmenter: Callable | None = None,
   on_frames: Callable[[int, str], None] | None = None,
-) -> Iterator[Clip]:
+) -> Iterator[SegmentedVideo]:
   """Segments videos; those that an earlier run of the same model finished are left as they are.
 
   Args:
@@ -101,7 +101,7 @@ def segment_all(
     on_frames: receives progress: number of frames done since the last call, video.
 
   Yields:
-    Clip, in the order of completion.
+    SegmentedVideo, in the order of completion.
 
   Raises:
     FileNotFoundError, ValueError: with on_error='fail', what was wrong.
@@ -120,7 +120,7 @@ def segment_all(
     except ValueError as error:
       if on_error == 'fail':
         raise
-      yield Clip(video.name, error=str(error))
+      yield SegmentedVideo(video.name, error=str(error))
     else:
       pending.append(video)
   if parallel_clips <= 1 or len(pending) <= 1:
@@ -130,7 +130,7 @@ def segment_all(
   for name, (clip, error) in outcomes:
     if error is not None and on_error == 'fail':
       raise error
-    yield Clip(name, error=str(error)) if error is not None else clip
+    yield SegmentedVideo(name, error=str(error)) if error is not None else clip
 
 
 def encode_maps(result) -> bytes:
@@ -217,7 +217,7 @@ def _merge(results):
 
 
 def _write_video(video, new_segmenter, run, output_dir, on_frames):
-  """Segments a video to files; returns its Clip."""
+  """Segments a video to files; returns its SegmentedVideo."""
   for name in _files(video, run):
     (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
   writer = result_folder.Writer(output_dir, video.name)
@@ -241,7 +241,7 @@ def _write_video(video, new_segmenter, run, output_dir, on_frames):
     'matmul_gflops': speed,
   }
   writer.write(_state_name(video.name), json.dumps(state).encode())
-  return Clip(video.name, state['seconds_per_frame'], matmul_gflops=speed)
+  return SegmentedVideo(video.name, state['seconds_per_frame'], matmul_gflops=speed)
 
 
 def _confidence_of(result):
@@ -251,7 +251,7 @@ def _confidence_of(result):
 
 
 def _attempt(video, new_segmenter, run, output_dir, on_frames):
-  """(Clip, None) or (None, the error that the user can do something about)."""
+  """(SegmentedVideo, None) or (None, the error that the user can do something about)."""
   try:
     return _write_video(video, new_segmenter, run, output_dir, on_frames), None
   except (OSError, ValueError) as error:
@@ -259,7 +259,7 @@ def _attempt(video, new_segmenter, run, output_dir, on_frames):
 
 
 def _run_here(pending, run, output_dir, new_segmenter, on_frames):
-  """Yields (name, (Clip, error)), one video after another."""
+  """Yields (name, (SegmentedVideo, error)), one video after another."""
   if pending and new_segmenter is None:
     new_segmenter = methods.Segmenters(run)
   for video in pending:
@@ -267,7 +267,7 @@ def _run_here(pending, run, output_dir, new_segmenter, on_frames):
 
 
 def _run_in_processes(pending, run, output_dir, parallel_clips, on_frames):
-  """Yields (name, (Clip, error)) as videos finish."""
+  """Yields (name, (SegmentedVideo, error)) as videos finish."""
   workers = min(parallel_clips, len(pending))
   work = functools.partial(_attempt_in_worker, run=run, output_dir=output_dir)
   for video, attempt in worker_processes.finished(
@@ -316,7 +316,7 @@ def _files(video, run):
 
 
 def _finished(video, output_dir, fingerprint):
-  """The Clip of an earlier run, or None."""
+  """The SegmentedVideo of an earlier run, or None."""
   state = read_state(output_dir, video.name)
   if state.get('fingerprint') != fingerprint:
     return None
@@ -324,7 +324,7 @@ def _finished(video, output_dir, fingerprint):
   written = {p.stem for p in video_lib.list_images(folder)} if folder.is_dir() else set()
   if not set(video.frame_names) <= written:
     return None
-  return Clip(
+  return SegmentedVideo(
     video.name,
     state.get('seconds_per_frame'),
     resumed=True,

@@ -5,6 +5,7 @@ from feelvos_tf.datasets.samples import options
 from feelvos_tf.datasets.sources import registry
 from feelvos_tf.datasets.tfrecord import shards
 from feelvos_tf.datasets.tfrecord import videos as records
+from feelvos_tf.datasets.tfrecord.clips import record_clips
 from feelvos_tf.training.data_options import DataSet
 from feelvos_tf.training.data_options import TrainingSet
 
@@ -22,9 +23,7 @@ def clips(data_set: DataSet):
     FileNotFoundError, ValueError: the data are not there, broken or empty.
   """
   if data_set.records:
-    return clips_lib.record_clips(
-      shards.list_shards(data_set.records, data_set.split, data_set.verify)
-    )
+    return record_clips(shards.list_shards(data_set.records, data_set.split, data_set.verify))
   return clips_lib.video_clips([source.opener() for source in _sources(data_set)])
 
 

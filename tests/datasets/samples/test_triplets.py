@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from feelvos_tf.datasets.clips import Clip
-from feelvos_tf.datasets.clips import record_clips
 from feelvos_tf.datasets.clips import video_clips
 from feelvos_tf.datasets.samples.batches import error_message
 from feelvos_tf.datasets.samples.batches import make_dataset
@@ -13,6 +12,7 @@ from feelvos_tf.datasets.samples.options import Source
 from feelvos_tf.datasets.samples.options import TripletOptions
 from feelvos_tf.datasets.samples.triplets import index_labels
 from feelvos_tf.datasets.samples.triplets import Triplets
+from feelvos_tf.datasets.tfrecord.clips import record_clips
 
 SIZE = (48, 64)
 PLAIN = {'crop_size': SIZE, 'max_scale_factor': 1.0, 'flip_probability': 0.0}

@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from feelvos_tf.datasets.clips import IDS_KEY
-from feelvos_tf.datasets.clips import IMAGE_KEY
-from feelvos_tf.datasets.clips import LABEL_KEY
-from feelvos_tf.datasets.clips import NAME_KEY
-from feelvos_tf.datasets.clips import record_clips
-from feelvos_tf.datasets.clips import RecordClip
 from feelvos_tf.datasets.clips import video_clips
 from feelvos_tf.datasets.clips import VideoClip
 from feelvos_tf.datasets.masks import encode_mask
+from feelvos_tf.datasets.tfrecord import keys
+from feelvos_tf.datasets.tfrecord.clips import record_clips
+from feelvos_tf.datasets.tfrecord.clips import RecordClip
 
 # JPEG decoders differ by rounding: OpenCV reads the frames here, TensorFlow did in the original.
 DECODER_DIFFERENCE = 6
@@ -38,9 +35,9 @@ def record(images, labels, name='video', drop=()):
   """A serialised SequenceExample in the original's schema."""
   example = tf.train.SequenceExample()
   if name is not None:
-    example.context.feature[NAME_KEY].bytes_list.value.append(name.encode())
+    example.context.feature[keys.VIDEO_ID].bytes_list.value.append(name.encode())
   example.context.feature['clip/frames'].int64_list.value.append(len(images))
-  for key, values in ((IMAGE_KEY, images), (LABEL_KEY, labels), ('other', [b'x'])):
+  for key, values in ((keys.IMAGES, images), (keys.MASKS, labels), ('other', [b'x'])):
     for value in () if key in drop else values:
       example.feature_lists.feature_list[key].feature.add().bytes_list.value.append(value)
   return example.SerializeToString()
@@ -93,7 +90,7 @@ def test_white_is_an_object_or_void_for_the_whole_clip(tmp_path):
 
 def test_records_of_ours_hold_ids_and_void(tmp_path):
   example = tf.train.SequenceExample.FromString(record([png(1)] * 2, [grey(255), grey(2)]))
-  example.context.feature[IDS_KEY].int64_list.value.append(2)
+  example.context.feature[keys.OBJECT_IDS].int64_list.value.append(2)
   (clip,) = record_clips([write(tmp_path / 'a', example.SerializeToString())])
   assert (clip.labels(0) == 255).all() and (clip.labels(1) == 2).all()
 
@@ -121,7 +118,7 @@ def test_truncated_files_are_named(tmp_path, keep):
     b'\xff' * 40,
     b'not a protocol buffer',
     record([png(1)], [mask(1)], name=None),
-    record([png(1)], [mask(1)], drop=(IMAGE_KEY,)),
+    record([png(1)], [mask(1)], drop=(keys.IMAGES,)),
   ),
   ids=('ones', 'text', 'no name', 'no images'),  # Not the bytes: their order differs by process.
 )
