@@ -147,8 +147,9 @@ def main():
   if FLAGS.preview:
     print(preview.write(FLAGS.preview, jobs[0][1]))
     return
-  run = _run_id(jobs)
-  with result_folder.ResultFolder(path, run, FLAGS.overwrite) as output:
+  deciding = _deciding(jobs)
+  run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
+  with result_folder.ResultFolder(path, run, FLAGS.overwrite, plans) as output:
     segmenter = segmenter or _segmenter()
     for name, job in jobs:
       count = segment_run.segment(
@@ -178,8 +179,8 @@ class _Input(NamedTuple):
   name: str
 
 
-def _run_id(jobs):
-  """Hash of what decides the masks, the frames left aside: they are compared one by one."""
+def _deciding(jobs):
+  """Model, options and given masks: arguments of `segment_run.run_id`."""
   model = FLAGS.seeded_model or result_folder.file_digest(default_model.model_path(FLAGS.model))
   if any(job.video.live for _, job in jobs):
     model = f'{model} {uuid.uuid4()}'  # Its frames do not come again.
@@ -187,7 +188,7 @@ def _run_id(jobs):
     n: FLAGS[n].value
     for n in (*segmenter_flags.FLAG_NAMES, 'previous_prediction', 'format', 'label')
   }
-  return segment_run.run_id(model, options, [(name, job.given) for name, job in jobs])
+  return model, options, [(name, job.given) for name, job in jobs]
 
 
 def _inputs():

@@ -16,8 +16,10 @@ from feelvos_tf.inference.contract import Graph
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import Snapshot
 from feelvos_tf.inference.options import SegmenterOptions
+from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.feelvos import PreviousFrame
 
 # Reference frames kept: the first and the latest corrections. Global matching's time, a good half
 # of a frame's, is proportional to their number.
@@ -250,6 +252,34 @@ class VideoSegmenter:
     frame, (ids, mask, *older) = _check_frame(frame), arrays
     references = list(zip(older[::2], older[1::2]))
     return self._begin(frame, _check_mask(mask, frame), tuple(ids.tolist()), references)
+
+  @property
+  def remembers_masks(self) -> bool:
+    """Whether `remember` can be called: a mask is all that counts of a frame's prediction."""
+    graph = self._shown_to
+    is_model = isinstance(graph, graph_lib.InferenceGraph)
+    return is_model and graph.options.previous_prediction == 'labels'
+
+  def remember(self, frame: np.ndarray, mask: np.ndarray) -> None:
+    """Goes on after a frame as if `step` had just given this mask of it.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB, of the size of the first.
+      mask: uint8 [height, width] that `step` gave of the frame; the references are as before it.
+
+    Raises:
+      RuntimeError: `start` was not called, or not `remembers_masks`.
+      ValueError: a wrong shape or dtype, or another size than the first frame's.
+    """
+    frame = self._check_next(frame)
+    if not self.remembers_masks:
+      raise RuntimeError('remember: the model takes more than the mask of the previous frame.')
+    sizes, count = self._geometry, len(self._object_ids)
+    _, embedding = self._graph.extract(sizes.shrink_frame(frame), sizes)
+    index = np.searchsorted(self._object_ids, _check_mask(mask, frame)).astype(np.int32)
+    labels = geometry.shrink_labels(tf.constant(index), embedding.shape[:2])
+    previous = PreviousFrame(embedding, labels, feelvos.one_hot(labels, count))
+    self._state = self._state._replace(previous=previous)
 
   @property
   def previous_tensors(self) -> list:

@@ -133,10 +133,23 @@ class _Run:
 
   def _behind_last(self, last):
     self._start(last)
-    index = last
+    index, known = last, self._known_behind(last)
     for index, frame in self._forward(last + 1, None):
-      self._write(index, frame, self._segmenter.step(frame))
+      if index > known:
+        self._write(index, frame, self._segmenter.step(frame))
+        continue
+      if index == known:
+        self._segmenter.remember(frame, self._results.read_mask(self._video.frame_names[index]))
+      self._bar.advance()
     return index + 1
+
+  def _known_behind(self, last):
+    """Index of the last frame behind the masks after which the run can go on; `last` if none."""
+    end, index = self._video.num_frames, last
+    while (end is None or index + 1 < end) and self._is_known(index + 1, index + 1):
+      index += 1
+    is_enough = self._segmenter.remembers_masks and not self._given.gone(index)
+    return index if is_enough else last
 
   def _forward(self, first, last):
     """(index, frame) from one frame to another; None: to the end."""

@@ -23,6 +23,7 @@ import pathlib
 import numpy as np
 
 from feelvos_tf.datasets import whole_file
+from feelvos_tf.runtime import kept_frames
 
 JOURNAL = '.feelvos_run.jsonl'
 STATE = '.feelvos_state.npz'  # what the model remembers of the last frame
@@ -74,19 +75,21 @@ class ResultFolder:
   ...   with_job = out.job('bear')
   """
 
-  def __init__(self, path, run: str, overwrite: bool = False):
+  def __init__(self, path, run: str, overwrite: bool = False, plans: dict | None = None):
     """Opens the folder, makes it if needed, and locks it.
 
     Args:
       path: the folder.
       run: identifies the command; an unfinished run with the same value is resumed.
       overwrite: take a folder that is not empty; what earlier runs wrote there may be removed.
+      plans: {job: plan}, see `kept_frames`; masks of a run with another plan may stay.
 
     Raises:
       ValueError: a file, a folder that cannot be written to, another run is writing, or the folder
-        is not empty and neither `overwrite` nor an unfinished run of the same command.
+        is not empty and neither `overwrite`, nor an unfinished run of the same command, nor a plan
+        that keeps masks.
     """
-    self.path = pathlib.Path(path)
+    self.path, self.overwrite = pathlib.Path(path), overwrite
     self._stream = None
     if self.path.exists() and not self.path.is_dir():
       raise ValueError(f'{path} is a file; the output has to be a folder.')
@@ -95,11 +98,14 @@ class ResultFolder:
       raise ValueError(_NOT_EMPTY.format(path))
     self._stream = self._lock(journal)
     try:
-      self._entries, self._done, last_run = _read(journal)
-      self.resumed = last_run == run
+      self._entries, self._done, last_run, self._earlier = _read(journal)
+      self._plans = plans or {}
+      is_same = bool(plans) and all(self._earlier.get(j) == plan for j, plan in plans.items())
+      is_done = is_same and self._done >= self._plans.keys()
+      self.resumed = last_run == run or (not is_done and self._keeps())
       others = any(p.name not in (JOURNAL, STATE, BEGIN) for p in self.path.iterdir())
       if others and not overwrite and not self.resumed:
-        raise ValueError(_NOT_EMPTY.format(path))
+        raise ValueError((_FINISHED if is_done else _NOT_EMPTY).format(path))
       self._append({'run': run})
     except BaseException:
       self._stream.close()
@@ -117,8 +123,10 @@ class ResultFolder:
       raise ValueError(
         f'{self.path / folder}: a link to {real} given, expected a folder of its own'
       )
-    if not self.resumed:
-      self.remove(name)
+    if not self.resumed or self.kept_ranges(name) == []:
+      self.keep(name, ())
+    elif self.kept_ranges(name) is None:
+      self._note_plan(name)
     (self.path / folder).mkdir(parents=True, exist_ok=True)
     self._sweep(self.path / folder)
     return Job(self, name)
@@ -126,6 +134,16 @@ class ResultFolder:
   def finish(self) -> None:
     """Notes that the run is complete: from now on the same command is a new run."""
     self._append({'run': None})
+
+  def kept_ranges(self, job: str) -> list[tuple[int, int | None]] | None:
+    """`kept_frames.ranges` of a job whose plan changed, until `keep`; None: it did not."""
+    earlier, now = self._earlier.get(job), self._plans.get(job)
+    return None if earlier is None or earlier == now else kept_frames.ranges(earlier, now)
+
+  def keep(self, job: str, names: Iterable[str]) -> None:
+    """Removes all files of a job but these, see `remove`; from now on its plan is the new one."""
+    self.remove(job, names)
+    self._note_plan(job)
 
   def is_done(self, job: str) -> bool:
     """Whether a job was finished and all its files are as it wrote them."""
@@ -238,6 +256,17 @@ class ResultFolder:
       self._stream.write(f'{json.dumps(line)}\n')
       self._stream.flush()
 
+  def _keeps(self):
+    """Whether there are plans of all jobs, and something stays of those whose plans changed."""
+    known = bool(self._plans) and self._plans.keys() <= self._earlier.keys()
+    return known and all(self.kept_ranges(job) != [] for job in self._plans)
+
+  def _note_plan(self, job):
+    plan = self._plans.get(job)
+    if self._earlier.get(job) != plan:
+      self._append({'plan': plan, 'job': job})
+      self._earlier[job] = plan
+
   def _list(self, job, name, content, notes):
     entry = {'job': job, 'file': content, **notes}
     self._append({'name': name, **entry})
@@ -253,20 +282,21 @@ class ResultFolder:
         'away or choose another output folder'
       )
 
-  def remove(self, job: str) -> None:
-    """Removes the files of a job, all or none.
+  def remove(self, job: str, keep: Iterable[str] = ()) -> None:
+    """Removes the files of a job, all or none, except for the names in `keep`.
 
     Raises:
       ValueError: one of them was changed since it was written.
     """
-    names = [n for n in self.entries(job) if os.path.lexists(self.path / n)]
+    listed = self.entries(job).keys() - set(keep)
+    names = [n for n in sorted(listed) if os.path.lexists(self.path / n)]
     for name in names:
       self._check(name, job)
     for name in names:
       (self.path / name).unlink()
       self._append({'removed': name})
       del self._entries[name]
-    for name in self.entries(job):
+    for name in listed & self._entries.keys():
       del self._entries[name]
     self._done.discard(job)
     self._forget()
@@ -350,9 +380,18 @@ class Job:
     """Notes that the job is complete; what the model remembered is removed."""
     self._folder.finish_job(self._name)
 
+  @property
+  def kept_ranges(self) -> list[tuple[int, int | None]] | None:
+    """See `ResultFolder.kept_ranges`."""
+    return self._folder.kept_ranges(self._name)
+
+  def keep(self, names: Iterable[str]) -> None:
+    """See `ResultFolder.keep`."""
+    self._folder.keep(self._name, names)
+
   def begin_again(self) -> None:
     """Removes the files of the interrupted run."""
-    self._folder.remove(self._name)
+    self._folder.keep(self._name, ())
 
   @property
   def folder(self) -> pathlib.Path:
@@ -394,6 +433,10 @@ class Job:
 
 
 _NOT_EMPTY = '{} is not empty; choose another output folder or add --overwrite.'
+_FINISHED = (
+  '{} is not empty: it holds the finished results of this command; add --overwrite to make them again, '
+  'or choose another output folder.'
+)
 
 
 def _read(journal):
@@ -401,14 +444,16 @@ def _read(journal):
 
   Returns:
     ({relative name: entry} in the order of writing, {finished jobs}, the run that was begun last
-    or None if it was finished).
+    or None if it was finished, {job: plan}).
   """
-  entries, done, last_run = {}, set(), None
+  entries, done, last_run, plans = {}, set(), None, {}
   for text in journal.read_text(encoding='utf-8', errors='replace').splitlines():
     try:
       line = json.loads(text)
       if 'run' in line:
         last_run = line['run']
+      elif 'plan' in line:
+        plans[line['job']] = line['plan']
       elif 'done' in line:
         done.add(line['done'])
       elif 'removed' in line:
@@ -419,4 +464,4 @@ def _read(journal):
         entries[line['name']] = {'job': line['job'], 'file': line['file'], **line}
     except (ValueError, KeyError, TypeError, AttributeError):
       continue
-  return entries, done, last_run
+  return entries, done, last_run, plans

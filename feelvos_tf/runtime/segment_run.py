@@ -4,8 +4,9 @@ Forward, masks and pictures are written frame by frame. Backward and in both dir
 written first, in the order in which they are found; then the frames are read once more, in the
 order of time, for the pictures.
 
-An interrupted run goes on where it was: the frames before are read again for the pictures and
-compared with those that the run saw, but not segmented.
+An interrupted run goes on where it was, and one with further masks where these begin to count: the
+frames before are read again for the pictures and compared with those that the run saw, but not
+segmented.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from feelvos_tf.runtime import frame_table
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import repair_list
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import resuming
 from feelvos_tf.runtime.estimate import Estimate
 from feelvos_tf.runtime.results import frame_digest
 from feelvos_tf.runtime.results import mask_name
@@ -37,6 +39,28 @@ def run_id(model: str, options: dict, jobs) -> str:
   """
   given = [[name, *_fingerprint(given_masks.of(masks))] for name, masks in jobs]
   return result_folder.digest(json.dumps([model, options, given], default=str).encode())
+
+
+def plans(model: str, options: dict, jobs) -> dict[str, dict]:
+  """What decides the masks of every video, to be compared by `kept_frames`; ready for JSON.
+
+  Arguments as of `run_id`; returns a plan for each name.
+  """
+  base = result_folder.digest(json.dumps([model, options], default=str).encode())
+  return {name: {'base': base, **_plan(given_masks.of(masks))} for name, masks in jobs}
+
+
+def _plan(given):
+  return {
+    'direction': given.direction,
+    'size': list(given.ids(given.frames[0]).shape),
+    'palette': result_folder.digest(b'' if given.palette is None else given.palette.tobytes()),
+    'removals': [list(removal) for removal in given.removals],
+    'masks': [
+      [i, result_folder.digest(given.ids(i).tobytes()), sorted(given.object_ids(i))]
+      for i in given.frames
+    ],
+  }
 
 
 def _fingerprint(given):
@@ -70,6 +94,8 @@ def segment(
   """
   given = given_masks.of(given)
   job = output.job(name, f'masks/{name}'.rstrip('/'))
+  if job.kept_ranges is not None:
+    _keep_unchanged(video, job, name, output)
   known = job.frames()
   if job.is_done:
     return len(known)
@@ -94,6 +120,19 @@ def segment(
   entries = repair_list.frames_to_check(confidences, ids)
   print(f'{video.name}: {repair_list.to_line(entries, names)}', flush=True)
   return count
+
+
+def _keep_unchanged(video, job, name, output):
+  """Removes what depends on changed masks; all of it if `output` may and the frames differ."""
+  try:
+    resuming.keep_unchanged(video, job, name)
+  except OtherFrames:
+    if not output.overwrite:
+      raise ValueError(
+        f'{job.folder}: results of other frames than those of {video.name} are there; choose another '
+        'output folder or add --overwrite'
+      ) from None
+    job.begin_again()
 
 
 def _table_name(name):
@@ -138,7 +177,7 @@ def _both(segmenter, video, given, job, name, pictures, known):
 
   known = dict(known)
   if known:
-    print(f'{video.name}: goes on after the {len(known)} masks of the interrupted run')
+    print(f'{video.name}: goes on after the {len(known)} masks that are there')
   with Results(job, name, given, video, pictures=False) as results:
     seen = both_directions.segment(segmenter, video, given, job, results, known)
   return _write_pictures(job, name, given, video, pictures, seen, known)
@@ -146,9 +185,12 @@ def _both(segmenter, video, given, job, name, pictures, known):
 
 def _one_direction(segmenter, video, frames, given, job, results, known, write_result):
   """Segments (index, frame) in the order they come in; returns how many there were."""
-  count, restore = _resumed(job, known, given)
+  last = given.frames[-1]
+  order = (lambda p: last - p) if given.direction == 'backward' else (lambda p: p)
+  read_mask = lambda index: results.read_mask(video.frame_names[index])
+  count, restore = resuming.after_known(segmenter, job, known, given, order, read_mask)
   if count:
-    print(f'{video.name}: goes on after the {count} masks of the interrupted run')
+    print(f'{video.name}: goes on after the {count} masks that are there')
   with (
     background.BackgroundCalls(write_result) as write,
     progress.Progress(video.num_frames, 'frames', video.name) as bar,
@@ -157,53 +199,21 @@ def _one_direction(segmenter, video, frames, given, job, results, known, write_r
     # Frames of a live source that lie ready would be old when their turn comes.
     ready = frames if video.live else background.prefetch(frames)
     for position, (index, frame) in enumerate(ready):
-      frame_name, ids = video.frame_names[index], given.ids(index)
+      frame_name = video.frame_names[index]
       if position < count:
         if known[position] != (results.mask_name(frame_name), frame_digest(frame)):
           raise OtherFrames
-        restore(segmenter, position, frame, ids)
-        write(frame_name, frame, None)
+        write(frame_name, frame, None, None, restore(position, frame))
       else:
-        result = _result(segmenter, position, frame, index, given)
-        begun = segmenter.remembered(result.mask) if ids is not None and position else None
+        result = resuming.result_of(segmenter, position, index, frame, given)
+        is_given = position > 0 and index in given.frames
+        begun = segmenter.remembered(result.mask) if is_given else None
         given.show(result, index)
         write(frame_name, frame, result, segmenter.previous_tensors, begun)
         if position and (line := estimate.frame_done(position)):
           print(line, flush=True)
       bar.advance()
   return bar.count
-
-
-def _result(segmenter, position, frame, index, given):
-  if position == 0:
-    return segmenter.start(frame, given.ids(index))
-  if given.ids(index) is not None:
-    return given_masks.take(segmenter, frame, index, given)
-  return segmenter.step(frame)
-
-
-def _resumed(job, known, given):
-  """(number of frames that need not be segmented, function that restores the segmenter).
-
-  A frame whose mask was given makes the model forget nothing but the frame before, so the last
-  one and what the model remembered of the last frame are all there is to restore.
-  """
-  count, state = job.load_state() or (0, None)
-  begin, arrays = job.load_state(result_folder.BEGIN) or (1, None)
-  if count < begin:
-    count, state = (begin, None) if arrays else (0, None)
-  if not 0 < count <= len(known):
-    return 0, None
-
-  def restore(segmenter, position, frame, ids):
-    if position == begin - 1 and arrays is None:
-      segmenter.start(frame, ids)
-    elif position == begin - 1:
-      segmenter.start_as_before(frame, arrays)
-    if position == count - 1 and state is not None:
-      segmenter.restore_previous(state)
-
-  return count, restore
 
 
 def _write_pictures(job, name, given, video, pictures, count, known=None):

@@ -45,7 +45,8 @@ def segment_video(
     model: `Feelvos`, a weights file of `save_model`, or None: the model that comes with the
       project.
     overwrite: bool, write to a folder that is not empty: results of earlier runs are replaced,
-      other files stay. After an interruption, the same call goes on where it was.
+      other files stay. After an interruption, the same call goes on where it was; with further
+      masks or removals, only the frames that depend on them are segmented again.
     pictures: bool, write overlay.mp4 and overview.png.
     precision: 'float32', 'bfloat16' or 'auto', for a model that is read here. None: 'auto' for
       the model that comes with the project, 'float32' for a file.
@@ -101,8 +102,9 @@ def segment_video(
   writing.check_formats(formats)
   job = _job(input, output, request)
   settings = {'precision': precision, 'speed': speed, 'forms': forms, **dataclasses.asdict(options)}
-  run = segment_run.run_id(_model_id(model), settings, [('', job.given)])
-  with result_folder.ResultFolder(output, run, overwrite) as results:
+  deciding = _model_id(model), settings, [('', job.given)]
+  run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
+  with result_folder.ResultFolder(output, run, overwrite, plans) as results:
     segmenter = VideoSegmenter(_load(model, precision, speed), **dataclasses.asdict(options))
     segment_run.segment(segmenter, job.video, job.given, results, pictures=pictures, forms=forms)
     results.finish()

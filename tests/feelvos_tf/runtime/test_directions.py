@@ -58,8 +58,10 @@ def given(by_frame, removals=(), direction='forward', backwards=False):
   return given_masks.GivenMasks(flipped, removals, direction)
 
 
-def run(segmenter, video, given, path, pictures=False):
-  with result_folder.ResultFolder(path, 'a') as output:
+def run(segmenter, video, given, path, pictures=False, overwrite=False):
+  deciding = 'model', {}, [('', given)]
+  run_id, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
+  with result_folder.ResultFolder(path, run_id, overwrite, plans) as output:
     count = segment_run.segment(segmenter, video, given, output, pictures=pictures)
     output.finish()
   return count
@@ -146,6 +148,102 @@ def test_an_interrupted_run_goes_on(segmenter, film, tmp_path, direction, monkey
   names = lambda path: sorted(p.name for p in path.rglob('*') if '.feelvos_run' not in p.name)
   assert names(tmp_path / 'out') == names(tmp_path / 'whole')
   assert folder.open_video(tmp_path / 'out' / 'overlay.mp4').num_frames == COUNT
+
+
+class Counting:
+  """Counts the frames that a segmenter predicts."""
+
+  def __init__(self, segmenter):
+    self.segmenter, self.steps = segmenter, 0
+
+  def step(self, frame):
+    self.steps += 1
+    return self.segmenter.step(frame)
+
+  def __getattr__(self, name):
+    return getattr(self.segmenter, name)
+
+
+LAST = {COUNT - 1: disc(86, 7, disc(38, 1))}
+
+
+@pytest.mark.parametrize(
+  'direction, first, later, removals, steps',
+  [
+    ('forward', {0: ALL[0]}, {0: ALL[0], 5: disc(34, 1)}, [[], []], 2),  # One correction.
+    ('forward', {0: ALL[0], 3: ALL[3]}, {**ALL, 3: ALL[3]}, [[], []], 2),  # 3 is taken once more.
+    ('forward', ALL, {0: ALL[0], 3: ALL[3]}, [[], []], 3),  # A mask is taken away.
+    (
+      'forward',
+      ALL,
+      ALL,
+      [[(1, 5)], [(1, 5), (7, 7)]],
+      3,
+    ),  # From 5 on the model follows more than masks show.
+    ('backward', LAST, {**LAST, 2: disc(28, 1)}, [[], []], 2),
+    ('both', {0: ALL[0], 5: disc(34, 1)}, {0: ALL[0], 5: disc(34, 1), 7: disc(38, 1)}, [[], []], 2),
+    ('both', {2: ALL[6], 4: ALL[6]}, {0: ALL[6], 2: ALL[6], 4: ALL[6]}, [[], []], 2),
+  ],
+)
+def test_only_what_depends_on_a_mask_is_segmented_again(
+  segmenter, film, tmp_path, direction, first, later, removals, steps
+):
+  """The same command with a further, changed or missing mask gives what a whole run of it gives."""
+  pictures = 5 in later
+  before, after = (given(m, r, direction) for m, r in zip((first, later), removals))
+  run(segmenter, film(), before, tmp_path / 'out', pictures)
+  counting = Counting(segmenter)
+  run(counting, film(), after, tmp_path / 'out', pictures)
+  assert counting.steps == steps
+  run(segmenter, film(), after, tmp_path / 'whole', pictures)
+  files = lambda path: {
+    p.relative_to(path): p.read_bytes()
+    for p in path.rglob('*')
+    if p.is_file() and not p.name.startswith('.')
+  }
+  assert files(tmp_path / 'out') == files(tmp_path / 'whole')
+  assert len(list((tmp_path / 'out' / 'masks').iterdir())) == COUNT
+
+
+def test_a_run_with_further_masks_can_be_interrupted_too(segmenter, film, tmp_path, monkeypatch):
+  by_frame = {0: ALL[0], 2: disc(28, 1)}
+  run(segmenter, film(), given(by_frame), tmp_path / 'out')
+  write = results.Results.write_mask
+
+  def break_off(self, name, frame, *args):
+    if name == '00006':
+      raise KeyboardInterrupt
+    write(self, name, frame, *args)
+
+  by_frame[4] = disc(32, 1)
+  monkeypatch.setattr(results.Results, 'write_mask', break_off)
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, film(), given(by_frame), tmp_path / 'out')
+  monkeypatch.undo()
+  monkeypatch.setattr(VideoSegmenter, 'remembers_masks', False)  # From the saved state alone.
+  counting = Counting(segmenter)
+  run(counting, film(), given(by_frame), tmp_path / 'out')
+  assert counting.steps == 2
+  run(segmenter, film(), given(by_frame), tmp_path / 'whole')
+  np.testing.assert_array_equal(read(tmp_path / 'out'), read(tmp_path / 'whole'))
+
+
+def test_results_of_other_frames_are_not_taken_for_a_run_with_further_masks(
+  segmenter, film, tmp_path
+):
+  run(segmenter, film(), given({0: ALL[0]}), tmp_path / 'out')
+  with pytest.raises(ValueError, match='is not empty: it holds the finished results of this'):
+    run(segmenter, film(), given({0: ALL[0]}), tmp_path / 'out')
+  with pytest.raises(ValueError, match='is not empty; choose another'):
+    run(segmenter, film(), given({0: ALL[6]}), tmp_path / 'out')
+  before = read(tmp_path / 'out')
+  further = given({0: ALL[0], 6: ALL[6]})
+  with pytest.raises(ValueError, match='results of other frames than those of '):
+    run(segmenter, film(True), further, tmp_path / 'out')
+  np.testing.assert_array_equal(read(tmp_path / 'out'), before)
+  counting = Counting(segmenter)
+  run(counting, film(True), further, tmp_path / 'out', overwrite=True)
+  assert counting.steps == 6
 
 
 def test_frames_of_a_film_backwards(images, tmp_path, monkeypatch):

@@ -1,0 +1,81 @@
+"""Which masks of an earlier run stay when masks or removals are added, changed or taken away.
+
+Forward and backward, a mask decides its frame and those behind it in the direction of the run. In
+both directions a stretch between two masks depends on these, and on others only for objects that
+they do not show. Where that cannot be told from the ids alone, nothing is kept.
+"""
+
+_ALL = (0, None)
+
+
+def ranges(earlier: dict, now: dict) -> list[tuple[int, int | None]]:
+  """Frames whose masks are the same after both plans, which `segment_run.plans` makes.
+
+  Args:
+    earlier: plan of the run whose results are there, as JSON gives it back.
+    now: plan of the one to come.
+
+  Returns:
+    Ascending (first, last) indices; a last of None is the end of the video.
+  """
+  if earlier == now:
+    return [_ALL]
+  if any(earlier.get(key) != now[key] for key in ('base', 'direction', 'size', 'palette')):
+    return []
+  masks = _changed(earlier['masks'], now['masks'])
+  limit = min(
+    (frame for _, frame in _difference(earlier['removals'], now['removals'])), default=None
+  )
+  if masks and (earlier['removals'] or now['removals']):  # A mask can bring a removed object back.
+    limit = min(masks) if limit is None else min(limit, *masks)
+  if not masks:
+    found = [_ALL]
+  elif now['direction'] == 'forward':
+    found = [(0, min(masks) - 1)]
+  elif now['direction'] == 'backward':
+    ends = {plan['masks'][-1][0] for plan in (earlier, now)}
+    found = [(max(masks) + 1, max(ends))] if len(ends) == 1 else []
+  else:
+    found = _equal_stretches(earlier, now)
+  return _before(found, limit)
+
+
+def _difference(one, two):
+  """Items of one list that are not in the other."""
+  return [item for item in one if item not in two] + [item for item in two if item not in one]
+
+
+def _changed(one, two):
+  return {index for index, *_ in _difference(one, two)}
+
+
+def _before(found, limit):
+  """The ranges without frames from `limit` on; empty ones left out."""
+  if limit is not None:
+    found = [(a, limit - 1 if b is None else min(b, limit - 1)) for a, b in found]
+  return [(a, b) for a, b in found if b is None or a <= b]
+
+
+def _equal_stretches(earlier, now):
+  before = _stretches(earlier['masks'])
+  return [where for where, what in _stretches(now['masks']).items() if before.get(where) == what]
+
+
+def _stretches(masks):
+  """{(first, last) of a stretch: what decides its masks, to be compared}."""
+  everything = {i for _, _, ids in masks for i in ids}
+  seen: set[int] = set()
+  found: dict = {}
+  end = None  # (index, what decides the completed mask of that frame, what else its run is shown)
+  for index, digest, ids in masks:
+    adds = bool(ids) and not seen & set(ids) and end is not None
+    others = [] if set(ids) == everything and not adds else masks
+    stretch = (end, index, digest, adds, others)
+    if end is None:
+      found[0, index - 1] = found[index, index] = stretch
+    else:
+      found[end[0] + 1, index] = stretch
+    end = (index, stretch if adds else digest, others)
+    seen |= set(ids)
+  found[end[0] + 1, None] = end
+  return {(a, b): what for (a, b), what in found.items() if b is None or a <= b}

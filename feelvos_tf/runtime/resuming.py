@@ -1,0 +1,123 @@
+"""Goes on from results that are there: after an interruption, or when only later masks changed."""
+
+from collections.abc import Callable
+
+from feelvos_tf.inference import given_masks
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime.results import frame_digest
+from feelvos_tf.runtime.results import mask_name
+from feelvos_tf.runtime.results import OtherFrames
+
+
+def keep_unchanged(video, job, name: str) -> None:
+  """Removes what a job's earlier run wrote, except for masks that do not depend on what changed.
+
+  The frames of these masks are read and compared first.
+
+  Args:
+    video: `Video`.
+    job: `result_folder.Job` whose plan changed.
+    name: '' or the name of the video, which sorts its files.
+
+  Raises:
+    OtherFrames: the results are of other frames, or none of them stays. Nothing was removed then.
+    ValueError: a result was changed since.
+  """
+  ranges = job.kept_ranges
+  known = dict(job.frames())
+  kept, left = [], set(known)
+  for index, frame in enumerate(video.frames()):
+    path = mask_name(name, video.frame_names[index])
+    left.discard(path)
+    if path in known and any(a <= index and (b is None or index <= b) for a, b in ranges):
+      if known[path] != frame_digest(frame):
+        raise OtherFrames
+      kept.append(path)
+    if not left or (ranges[-1][1] is not None and index >= ranges[-1][1]):
+      break
+  if not kept:
+    raise OtherFrames
+  job.keep(kept)
+  print(f'{video.name}: {len(kept)} masks do not depend on what changed and stay')
+
+
+def result_of(segmenter, position: int, index: int, frame, given):
+  """`SegmentedFrame` of a frame of a run in one direction, given masks taken."""
+  if position == 0:
+    return segmenter.start(frame, given.ids(index))
+  if given.ids(index) is not None:
+    return given_masks.take(segmenter, frame, index, given)
+  return segmenter.step(frame)
+
+
+def after_known(segmenter, job, known, given, order: Callable, read_mask: Callable):
+  """Where a run in one direction goes on.
+
+  Args:
+    segmenter: `VideoSegmenter`.
+    job: `result_folder.Job`.
+    known: (name, hash of the frame) of the masks that are there, in the order of the run.
+    given: `GivenMasks`.
+    order: function: position in the run -> index of the frame.
+    read_mask: function: index of a frame -> ids of the mask that is there.
+
+  Returns:
+    (number of frames that need not be segmented, function (position, frame) that brings the
+    segmenter to where it was and returns `remembered` of a frame whose mask was given, or None).
+  """
+  by_state, restore = _from_state(segmenter, job, known, given, order)
+  by_masks = _recoverable(segmenter, len(known), given, order)
+  if by_masks < by_state or not by_masks:
+    return by_state, restore
+
+  def replay(position, frame):
+    index = order(position)
+    if index in given.frames:
+      result = result_of(segmenter, position, index, frame, given)
+      return segmenter.remembered(result.mask) if position else None
+    if position == by_masks - 1 or order(position + 1) in given.frames:
+      segmenter.remember(frame, read_mask(index))
+    return None
+
+  return by_masks, replay
+
+
+def _recoverable(segmenter, most, given, order):
+  """After how many frames, at most, their masks hold all that the model remembered."""
+  positions = {p for p in range(most) if order(p) in given.frames}
+
+  def is_known(position):
+    if position in positions:
+      return True
+    return segmenter.remembers_masks and not given.gone(order(position))
+
+  # The frame before a given mask has to be known too: the mask is compared with its prediction.
+  gaps = [p for p in positions if p and not is_known(p - 1)]
+  count = min([most, *gaps])
+  while count and not is_known(count - 1):
+    count -= 1
+  return count
+
+
+def _from_state(segmenter, job, known, given, order):
+  """The same from what the model remembered when it was saved.
+
+  A frame whose mask was given makes the model forget nothing but the frame before, so the last
+  one and what the model remembered of the last frame are all there is to restore.
+  """
+  count, state = job.load_state() or (0, None)
+  begin, arrays = job.load_state(result_folder.BEGIN) or (1, None)
+  if count < begin:
+    count, state = (begin, None) if arrays else (0, None)
+  if not 0 < count <= len(known):
+    return 0, None
+
+  def restore(position, frame):
+    if position == begin - 1 and arrays is None:
+      segmenter.start(frame, given.ids(order(position)))
+    elif position == begin - 1:
+      segmenter.start_as_before(frame, arrays)
+    if position == count - 1 and state is not None:
+      segmenter.restore_previous(state)
+
+  return count, restore
