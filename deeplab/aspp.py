@@ -4,9 +4,12 @@ Source: DeepLabv3 (arXiv 1706.05587), section 3.3; original `deeplab/model.py`,
 `extract_features`.
 """
 
+from typing import cast
+
 import keras
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab.options import ModelOptions
 
 DEPTH = 256
 # Probability of dropping after the projection. The original keeps 0.9 in training, also when
@@ -14,7 +17,9 @@ DEPTH = 256
 DROPOUT = 0.1
 
 
-def aspp(features, options):
+def aspp(
+  features: keras.KerasTensor, options: ModelOptions
+) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
   """Pools features at several rates and over the whole image.
 
   Args:
@@ -36,7 +41,7 @@ def aspp(features, options):
     branches.append(layers.ResizeLike(name='image_pooling.resize')(pooled, features))
   branches.append(layers.Conv2D(DEPTH, 1, name='aspp0', **kwargs)(features))
   end_points['aspp0'] = branches[-1]
-  for i, rate in enumerate(options.atrous_rates, start=1):
+  for i, rate in enumerate(cast(tuple, options.atrous_rates), start=1):
     if options.aspp_with_separable_conv:
       branch = layers.separable_conv2d(
         features,

@@ -4,15 +4,23 @@ Source: DeepLabv3+ (arXiv 1802.02611), section 3.1; original `deeplab/model.py`,
 `refine_by_decoder`.
 """
 
+from typing import Any, cast
+
 import keras
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab.options import ModelOptions
 
 DEPTH = 256
 LOW_LEVEL_DEPTH = 48
 
 
-def decoder(features, low_level, images, options):
+def decoder(
+  features: keras.KerasTensor,
+  low_level: keras.KerasTensor,
+  images: keras.KerasTensor,
+  options: ModelOptions,
+) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
   """Refines ASPP features with a low-level feature.
 
   Args:
@@ -25,8 +33,8 @@ def decoder(features, low_level, images, options):
     (refined [batch, h4, w4, 256] with h4 = scale_dimension(height, 1 / 4),
     dict of end points by the original's names).
   """
-  kwargs = dict(fine_tune_batch_norm=options.fine_tune_batch_norm)
-  scale = 1.0 / options.decoder_output_stride
+  kwargs: dict[str, Any] = dict(fine_tune_batch_norm=options.fine_tune_batch_norm)
+  scale = 1.0 / cast(int, options.decoder_output_stride)  # None has no decoder.
   projected = layers.Conv2D(
     LOW_LEVEL_DEPTH, 1, activation='relu', name='decoder.feature_projection0', **kwargs
   )(low_level)

@@ -4,6 +4,7 @@ TensorFlow's CPU kernels differ by an order of magnitude: atrous convolution goe
 space-to-batch, and oneDNN's gradient by a large kernel takes longer than the rest of a layer.
 """
 
+from collections.abc import Callable
 import functools
 
 import tensorflow as tf
@@ -16,7 +17,9 @@ _MAX_NATIVE_RATE = 6
 _MIN_LARGE_KERNEL = 7
 
 
-def depthwise_conv2d(inputs, kernel, strides=1, rate=1, padding='SAME'):
+def depthwise_conv2d(
+  inputs: tf.Tensor, kernel: tf.Tensor, strides: int = 1, rate: int = 1, padding: str = 'SAME'
+) -> tf.Tensor:
   """Depthwise convolution, fast on CPUs and right everywhere.
 
   Args:
@@ -39,21 +42,23 @@ def depthwise_conv2d(inputs, kernel, strides=1, rate=1, padding='SAME'):
   return _portable(inputs, kernel, strides, rate, padding)
 
 
-def _portable(inputs, kernel, strides, rate, padding):
+def _portable(
+  inputs: tf.Tensor, kernel: tf.Tensor, strides: int, rate: int, padding: str
+) -> tf.Tensor:
   return tf.nn.depthwise_conv2d(
     inputs, kernel, [1, strides, strides, 1], padding, dilations=[rate, rate]
   )
 
 
-def _native_dilation(inputs, kernel, rate, padding):
+def _native_dilation(inputs: tf.Tensor, kernel: tf.Tensor, rate: int, padding: str) -> tf.Tensor:
 
   @tf.custom_gradient
-  def convolve(inputs, kernel):
+  def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     outputs = tf.raw_ops.DepthwiseConv2dNative(
       input=inputs, filter=kernel, strides=[1] * 4, padding=padding, dilations=[1, rate, rate, 1]
     )
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
       # The native gradient kernels ignore dilations; those of the portable form do not.
       with tf.GradientTape() as tape:
         tape.watch([inputs, kernel])
@@ -66,7 +71,7 @@ def _native_dilation(inputs, kernel, rate, padding):
 
 
 @functools.cache
-def _native_dilation_is_right(dtype):
+def _native_dilation_is_right(dtype: tf.DType) -> bool:
   """Whether DepthwiseConv2dNative honours dilations here, for a tf.DType.
 
   oneDNN's CPU kernel does, eleven times faster than the space-to-batch route of
@@ -88,14 +93,14 @@ def _native_dilation_is_right(dtype):
     return bool(tf.reduce_all(tf.abs(got - expected) <= tolerance * tf.abs(expected)))
 
 
-def _large_kernel(inputs, kernel):
+def _large_kernel(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
   size = kernel.shape[:2]
 
   @tf.custom_gradient
-  def convolve(inputs, kernel):
+  def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     outputs = tf.nn.depthwise_conv2d(inputs, kernel, [1] * 4, 'SAME')
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       by_inputs = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
         input_sizes=tf.shape(inputs),
         filter=kernel,
@@ -110,7 +115,7 @@ def _large_kernel(inputs, kernel):
   return convolve(inputs, kernel)
 
 
-def _kernel_gradient(inputs, upstream, size):
+def _kernel_gradient(inputs: tf.Tensor, upstream: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
   """Gradient of a depthwise convolution (stride 1, SAME) by its kernel, [*size, channels, 1].
 
   It is the correlation of every channel of the input with the same channel of the upstream

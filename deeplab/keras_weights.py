@@ -2,16 +2,21 @@
 
 import os
 import re
+from typing import TYPE_CHECKING
 import warnings
 
 import keras
 
 from feelvos_tf.deeplab import tf1_checkpoint
 
+if TYPE_CHECKING:
+  import numpy as np
+
+
 _STATISTICS = ('gamma', 'beta', 'moving_mean', 'moving_variance')
 
 
-def original_name(layer, variable):
+def original_name(layer: str, variable: str) -> str | None:
   """The original's name of a variable of `keras.applications.MobileNetV2`.
 
   Args:
@@ -35,7 +40,7 @@ def original_name(layer, variable):
   return f'{scope}/depthwise_weights' if scope.endswith('/depthwise') else f'{scope}/weights'
 
 
-def read_mobilenet_v2(path):
+def read_mobilenet_v2(path: str | os.PathLike) -> 'dict[str, np.ndarray]':
   """Reads a `.weights.h5` of `keras.applications.MobileNetV2(include_top=False)`.
 
   Args:
@@ -72,7 +77,7 @@ def read_mobilenet_v2(path):
   return arrays
 
 
-def restore_mobilenet_v2(path, model):
+def restore_mobilenet_v2(path: str | os.PathLike, model: keras.Model) -> list[str]:
   """Loads the backbone of a model from a Keras MobileNetV2 file.
 
   Args:

@@ -4,9 +4,11 @@ A layer's name is the scope of the original slim variables with '.' for '/', so 
 original name follows from the layer that owns it (see tf1_checkpoint.py).
 """
 
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import contextvars
 import functools
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -19,12 +21,13 @@ from feelvos_tf.deeplab.depthwise import depthwise_conv2d
 EPSILON_BACKBONE = 1e-3
 EPSILON = 1.001e-5
 
+Tensors = TypeVar('Tensors')  # A tensor or a nest of tensors.
 
 _FOLDING = contextvars.ContextVar('folding', default=False)
 
 
 @contextlib.contextmanager
-def folded_weights():
+def folded_weights() -> Iterator[None]:
   """Functions that are traced inside take the layers' weights as they are now.
 
   What is computed of weights alone (batch norm folded into kernels, casts) is computed once,
@@ -39,7 +42,7 @@ def folded_weights():
     _FOLDING.reset(token)
 
 
-def from_weights(compute):
+def from_weights(compute: Callable[[], Tensors]) -> Tensors:
   """Calls a function of a layer's weights; layers get what they compute of weights through this.
 
   Args:
@@ -54,7 +57,7 @@ def from_weights(compute):
     return tf.nest.map_structure(tf.convert_to_tensor, compute())
 
 
-def scale_dimension(dimension, scale):
+def scale_dimension(dimension: int | tf.Tensor, scale: float) -> int | tf.Tensor:
   """Size of a side after scaling with align_corners: int((dimension - 1) * scale + 1).
 
   Args:
@@ -71,7 +74,7 @@ def scale_dimension(dimension, scale):
   return tf.cast((tf.cast(dimension, tf.float32) - 1.0) * scale + 1.0, tf.int32)
 
 
-def resize_bilinear(images, size):
+def resize_bilinear(images: tf.Tensor, size: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
   """Bilinear resize with aligned corners.
 
   Args:
@@ -87,7 +90,7 @@ def resize_bilinear(images, size):
   return tf.cast(resized, images.dtype)
 
 
-def resize_nearest(labels, size):
+def resize_nearest(labels: tf.Tensor, size: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
   """Nearest neighbour resize with aligned corners; halves are rounded away from zero.
 
   Args:
@@ -100,7 +103,7 @@ def resize_nearest(labels, size):
   return tf.raw_ops.ResizeNearestNeighbor(images=labels, size=size, align_corners=True)
 
 
-def pad_for_kernel(inputs, kernel_size, rate=1):
+def pad_for_kernel(inputs: tf.Tensor, kernel_size: int, rate: int = 1) -> tf.Tensor:
   """Zero padding that depends on the kernel alone, not on the input's size.
 
   Args:
@@ -124,18 +127,18 @@ class _Convolution(keras.layers.Layer):
 
   def __init__(
     self,
-    kernel_size,
-    strides=1,
-    rate=1,
-    padding='same',
-    epsilon=EPSILON,
-    decay=0.9997,
-    use_batch_norm=True,
-    fine_tune_batch_norm=False,
-    activation=None,
-    kernel_initializer='he_normal',
-    **kwargs,
-  ):
+    kernel_size: int,
+    strides: int = 1,
+    rate: int = 1,
+    padding: str = 'same',
+    epsilon: float = EPSILON,
+    decay: float = 0.9997,
+    use_batch_norm: bool = True,
+    fine_tune_batch_norm: bool = False,
+    activation: str | None = None,
+    kernel_initializer: str | keras.initializers.Initializer = 'he_normal',
+    **kwargs: Any,
+  ) -> None:
     """Creates the layer.
 
     Args:
@@ -166,7 +169,9 @@ class _Convolution(keras.layers.Layer):
     self.activation = keras.activations.get(activation)
     self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-  def _add_weights(self, kernel_name, kernel_shape, channels):
+  def _add_weights(
+    self, kernel_name: str, kernel_shape: tuple[int | None, ...], channels: int | None
+  ) -> None:
     # Weights stay float32 under a mixed policy: batch norm is folded in float32, then cast.
     add = functools.partial(self.add_weight, autocast=False)
     self.kernel = add(name=kernel_name, shape=kernel_shape, initializer=self.kernel_initializer)
@@ -190,13 +195,13 @@ class _Convolution(keras.layers.Layer):
       aggregation='mean',
     )
 
-  def _convolve(self, inputs, kernel, padding):
+  def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
     raise NotImplementedError  # The two subclasses below.
 
-  def _scaled_kernel(self, scale):
+  def _scaled_kernel(self, scale: tf.Tensor) -> tf.Tensor:
     raise NotImplementedError  # The two subclasses below.
 
-  def call(self, inputs, training=False):
+  def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
     padding = 'SAME'
     if self.padding == 'fixed' and self.strides > 1:
       inputs = pad_for_kernel(inputs, self.kernel_size, self.rate)
@@ -209,7 +214,7 @@ class _Convolution(keras.layers.Layer):
       outputs = tf.nn.bias_add(self._convolve(inputs, kernel, padding), offset)
     return outputs if self.activation is None else self.activation(outputs)
 
-  def _kernel_and_offset(self, dtype):
+  def _kernel_and_offset(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
     kernel, offset = self.kernel, None if self.use_batch_norm else self.bias
     if self.use_batch_norm:
       # With frozen statistics batch norm is linear: folded into the kernel it costs nothing
@@ -218,7 +223,7 @@ class _Convolution(keras.layers.Layer):
       kernel, offset = self._scaled_kernel(scale), self.beta - self.moving_mean * scale
     return tf.cast(kernel, dtype), tf.cast(offset, dtype)
 
-  def _normalize_batch(self, outputs):
+  def _normalize_batch(self, outputs: tf.Tensor) -> tf.Tensor:
     outputs = tf.cast(outputs, tf.float32)
     mean, variance = tf.nn.moments(outputs, [0, 1, 2])
     self.moving_mean.assign(self.decay * self.moving_mean + (1.0 - self.decay) * mean)
@@ -233,7 +238,7 @@ class _Convolution(keras.layers.Layer):
     )
     return tf.cast(normalized, self.compute_dtype)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     config = super().get_config()
     for name in (
       'kernel_size',
@@ -263,25 +268,25 @@ class Conv2D(_Convolution):
   Source: `slim.conv2d` with the original's argument scopes.
   """
 
-  def __init__(self, filters, kernel_size, **kwargs):
+  def __init__(self, filters: int, kernel_size: int, **kwargs: Any) -> None:
     super().__init__(kernel_size, **kwargs)
     self.filters = filters
 
-  def build(self, input_shape):
+  def build(self, input_shape: Sequence[int | None]) -> None:
     shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
     self._add_weights('kernel', shape, self.filters)
 
-  def _convolve(self, inputs, kernel, padding):
+  def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
     return tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=self.rate)
 
-  def _scaled_kernel(self, scale):
+  def _scaled_kernel(self, scale: tf.Tensor) -> tf.Tensor:
     return self.kernel * scale
 
-  def compute_output_shape(self, input_shape):
+  def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
     height, width = (_output_side(side, self.strides) for side in input_shape[1:3])
     return (input_shape[0], height, width, self.filters)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {**super().get_config(), 'filters': self.filters}
 
 
@@ -294,41 +299,41 @@ class DepthwiseConv2D(_Convolution):
   Source: `slim.separable_conv2d(inputs, None, ...)` with the original's argument scopes.
   """
 
-  def build(self, input_shape):
+  def build(self, input_shape: Sequence[int | None]) -> None:
     channels = input_shape[-1]
     shape = (self.kernel_size, self.kernel_size, channels, 1)
     self._add_weights('depthwise_kernel', shape, channels)
 
-  def _convolve(self, inputs, kernel, padding):
+  def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
     return depthwise_conv2d(inputs, kernel, self.strides, self.rate, padding)
 
-  def _scaled_kernel(self, scale):
+  def _scaled_kernel(self, scale: tf.Tensor) -> tf.Tensor:
     return self.kernel * scale[:, tf.newaxis]
 
-  def compute_output_shape(self, input_shape):
+  def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
     height, width = (_output_side(side, self.strides) for side in input_shape[1:3])
     return (input_shape[0], height, width, input_shape[3])
 
 
-def _output_side(side, strides):
+def _output_side(side: int | None, strides: int) -> int | None:
   # 'same' and 'fixed' with an odd kernel agree: ceil(side / strides).
   return None if side is None else -(-side // strides)
 
 
 def separable_conv2d(
-  inputs,
-  filters,
-  kernel_size,
-  name,
-  rate=1,
-  strides=1,
-  padding='same',
-  depthwise_activation='relu',
-  activation='relu',
-  depthwise_initializer=None,
-  pointwise_initializer=None,
-  **kwargs,
-):
+  inputs: keras.KerasTensor,
+  filters: int,
+  kernel_size: int,
+  name: str,
+  rate: int = 1,
+  strides: int = 1,
+  padding: str = 'same',
+  depthwise_activation: str | None = 'relu',
+  activation: str | None = 'relu',
+  depthwise_initializer: keras.initializers.Initializer | None = None,
+  pointwise_initializer: keras.initializers.Initializer | None = None,
+  **kwargs: Any,
+) -> keras.KerasTensor:
   """Depthwise convolution `<name>_depthwise`, then 1x1 convolution `<name>_pointwise`.
 
   Unlike Keras's SeparableConv2D there is batch norm (or bias) and activation in between.
@@ -373,7 +378,7 @@ def separable_conv2d(
   return pointwise(depthwise(inputs))
 
 
-def truncated_normal(stddev):
+def truncated_normal(stddev: float) -> keras.initializers.Initializer:
   """Keras initializer: normal of mean 0 cut at two standard deviations, as slim's."""
   return keras.initializers.TruncatedNormal(mean=0.0, stddev=stddev)
 
@@ -385,13 +390,13 @@ class Preprocess(keras.layers.Layer):
   Source: original `feature_extractor._preprocess_zero_mean_unit_range`.
   """
 
-  def __init__(self, **kwargs):
+  def __init__(self, **kwargs: Any) -> None:
     super().__init__(autocast=False, **kwargs)
 
-  def call(self, images):
+  def call(self, images: tf.Tensor) -> tf.Tensor:
     return tf.cast((2.0 / 255.0) * tf.cast(images, tf.float32) - 1.0, self.compute_dtype)
 
-  def compute_output_spec(self, images):
+  def compute_output_spec(self, images: keras.KerasTensor) -> keras.KerasTensor:
     return keras.KerasTensor(images.shape, self.compute_dtype)
 
 
@@ -405,12 +410,14 @@ class Residual(keras.layers.Layer):
   bias and no ReLU; Xception-65 takes 1.1 times as long in float32 and 1.5 times in bfloat16.
   """
 
-  def call(self, inputs, other):
+  def call(self, inputs: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     channels = inputs.shape[-1]
     flat = tf.reshape(inputs, [-1, channels]) + tf.reshape(other, [-1, channels])
     return tf.reshape(flat, tf.shape(inputs))
 
-  def compute_output_spec(self, inputs, other):
+  def compute_output_spec(
+    self, inputs: keras.KerasTensor, other: keras.KerasTensor
+  ) -> keras.KerasTensor:
     del other
     return keras.KerasTensor(inputs.shape, self.compute_dtype)
 
@@ -423,21 +430,23 @@ class ResizeLike(keras.layers.Layer):
   result is [batch, scale_dimension(other height), scale_dimension(other width), channels].
   """
 
-  def __init__(self, scale=1.0, **kwargs):
+  def __init__(self, scale: float = 1.0, **kwargs: Any) -> None:
     super().__init__(**kwargs)
     self.scale = scale
 
-  def call(self, inputs, other):
+  def call(self, inputs: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     return resize_bilinear(inputs, self._size(tf.shape(other)))
 
-  def _size(self, shape):
+  def _size(self, shape: tf.Tensor) -> list[int | tf.Tensor]:
     return [scale_dimension(side, self.scale) for side in (shape[1], shape[2])]
 
-  def compute_output_spec(self, inputs, other):
+  def compute_output_spec(
+    self, inputs: keras.KerasTensor, other: keras.KerasTensor
+  ) -> keras.KerasTensor:
     size = [
       None if side is None else scale_dimension(side, self.scale) for side in other.shape[1:3]
     ]
     return keras.KerasTensor((inputs.shape[0], *size, inputs.shape[3]), self.compute_dtype)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {**super().get_config(), 'scale': self.scale}

@@ -4,9 +4,12 @@ Source: MobileNetV2 (arXiv 1801.04381), section 6.3, and slim's `nets/mobilenet`
 original calls it (SAME padding, no explicit padding).
 """
 
+from typing import Any
+
 import keras
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab.options import ModelOptions
 
 # End point that the decoder takes as its low-level feature.
 DECODER_END_POINT = {'mobilenet_v2': 'layer_4/depthwise_output'}
@@ -25,13 +28,23 @@ _DIVISOR = 8
 _DECAY = 0.997
 
 
-def _make_divisible(channels):
+def _make_divisible(channels: float) -> int:
   """Nearest multiple of 8, never more than 10 % below; slim's `make_divisible`."""
   result = max(_DIVISOR, int(channels + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
   return result + _DIVISOR if result < 0.9 * channels else result
 
 
-def _expanded_conv(inputs, filters, expansion, strides, rate, scope, layer, end_points, **kwargs):
+def _expanded_conv(
+  inputs: keras.KerasTensor,
+  filters: int,
+  expansion: int,
+  strides: int,
+  rate: int,
+  scope: str,
+  layer: str,
+  end_points: dict[str, keras.KerasTensor],
+  **kwargs: Any,
+) -> keras.KerasTensor:
   """Inverted residual: expand 1x1, depthwise 3x3, project 1x1, sum if shapes allow."""
   scope = scope.replace('/', '.')
   channels = inputs.shape[-1]
@@ -53,7 +66,9 @@ def _expanded_conv(inputs, filters, expansion, strides, rate, scope, layer, end_
   return net
 
 
-def mobilenet_v2(images, options):
+def mobilenet_v2(
+  images: keras.KerasTensor, options: ModelOptions
+) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
   """MobileNetV2 features of preprocessed images.
 
   Args:

@@ -3,6 +3,8 @@
 Source: DeepLabv3+ (arXiv 1802.02611); original `deeplab/model.py`.
 """
 
+from typing import Any
+
 import keras
 
 from feelvos_tf.deeplab import aspp
@@ -49,7 +51,13 @@ class DeepLabV3Plus(keras.Model):
   TensorShape([1, 17, 25, 256])
   """
 
-  def __init__(self, options=None, name='deeplab', logits_scope='logits', **kwargs):
+  def __init__(
+    self,
+    options: ModelOptions | None = None,
+    name: str = 'deeplab',
+    logits_scope: str = 'logits',
+    **kwargs: Any,
+  ) -> None:
     """Creates the network with initial weights.
 
     Args:
@@ -95,10 +103,12 @@ class DeepLabV3Plus(keras.Model):
     self.end_points = end_points
     self.backbone_end_points = backbone_end_points
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {'options': self.options.to_dict(), 'name': self.name, 'logits_scope': self.logits_scope}
 
   @classmethod
-  def from_config(cls, config, custom_objects=None):
+  def from_config(
+    cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+  ) -> 'DeepLabV3Plus':
     del custom_objects  # Everything needed is in the options.
     return cls(**config)

@@ -2,7 +2,11 @@
 
 import dataclasses
 import typing
-from typing import Literal
+from typing import Literal, TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from typing_extensions import Self
+
 
 ModelVariant = Literal[
   'xception_41',
@@ -27,7 +31,7 @@ class JsonOptions:
     return dataclasses.asdict(self)
 
   @classmethod
-  def from_dict(cls, values: dict):
+  def from_dict(cls, values: dict) -> 'Self':
     """Returns the options of a dict made by `to_dict`.
 
     Raises:
@@ -78,17 +82,16 @@ class ModelOptions(JsonOptions):
   # Update batch norm's statistics in training. The original's default is to freeze them.
   fine_tune_batch_norm: bool = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.model_variant not in MODEL_VARIANTS:
       raise ValueError(
         f'model_variant is {self.model_variant!r}; expected one of {", ".join(MODEL_VARIANTS)}.'
       )
     if self.output_stride not in ATROUS_RATES:
       raise ValueError(f'output_stride is {self.output_stride}; expected 8, 16 or 32.')
-    if self.atrous_rates is None:
-      object.__setattr__(self, 'atrous_rates', ATROUS_RATES[self.output_stride])
-    object.__setattr__(self, 'atrous_rates', tuple(int(rate) for rate in self.atrous_rates))
-    if any(rate < 1 for rate in self.atrous_rates):
+    rates = ATROUS_RATES[self.output_stride] if self.atrous_rates is None else self.atrous_rates
+    object.__setattr__(self, 'atrous_rates', tuple(int(rate) for rate in rates))
+    if any(rate < 1 for rate in rates):
       raise ValueError(f'atrous_rates are {self.atrous_rates}; every rate has to be at least 1.')
     if self.multi_grid is not None:
       object.__setattr__(self, 'multi_grid', tuple(int(rate) for rate in self.multi_grid))

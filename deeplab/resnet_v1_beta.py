@@ -3,9 +3,12 @@
 Source: original `deeplab/core/resnet_v1_beta.py` and slim's `resnet_utils`.
 """
 
+from typing import Any
+
 import keras
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab.options import ModelOptions
 
 # End point that the decoder takes as its low-level feature.
 DECODER_END_POINT = {
@@ -17,7 +20,15 @@ _UNITS = {'resnet_v1_50_beta': (3, 4, 6, 3), 'resnet_v1_101_beta': (3, 4, 23, 3)
 _DECAY = 0.95
 
 
-def _bottleneck(inputs, depth, strides, rate, scope, end_points, **kwargs):
+def _bottleneck(
+  inputs: keras.KerasTensor,
+  depth: int,
+  strides: int,
+  rate: int,
+  scope: str,
+  end_points: dict[str, keras.KerasTensor],
+  **kwargs: Any,
+) -> keras.KerasTensor:
   """1x1, 3x3, 1x1 with a shortcut; ReLU after the sum."""
   name = scope.replace('/', '.')
   if inputs.shape[-1] != depth * 4:
@@ -46,7 +57,9 @@ def _bottleneck(inputs, depth, strides, rate, scope, end_points, **kwargs):
   return net
 
 
-def resnet_v1_beta(images, options):
+def resnet_v1_beta(
+  images: keras.KerasTensor, options: ModelOptions
+) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
   """ResNet-v1 beta features of preprocessed images.
 
   Args:

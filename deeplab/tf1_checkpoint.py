@@ -5,12 +5,18 @@ A variable's original name follows from its layer: the layer's name with '/' for
 matched by order or by shape.
 """
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 import dataclasses
 import os
 import re
+from typing import Protocol, TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+
+if TYPE_CHECKING:
+  import keras
+
 
 _LEAVES = {'kernel': 'weights', 'depthwise_kernel': 'depthwise_weights', 'bias': 'biases'}
 # What training leaves in a checkpoint in addition to the weights. The last group is the scratch
@@ -39,12 +45,12 @@ NON_BACKBONE_SCOPES = (
 )
 
 
-def _top_scope(name):
+def _top_scope(name: str) -> str:
   """Top-level scope of a variable, 'aspp' for all branches of ASPP."""
   return re.sub(r'^aspp\d.*', 'aspp', name.split('/')[0])
 
 
-def in_backbone(name):
+def in_backbone(name: str) -> bool:
   """Whether a variable, by its original name, belongs to the backbone."""
   return _top_scope(name) not in NON_BACKBONE_SCOPES
 
@@ -64,11 +70,11 @@ class Report:
   ignored: tuple[str, ...]
 
   @property
-  def complete(self):
+  def complete(self) -> bool:
     """Whether every variable on both sides was used."""
     return not (self.missing or self.left_over or self.wrong_shape)
 
-  def summary(self, limit=10):
+  def summary(self, limit: int | None = 10) -> str:
     """Text with every group that has members; at most `limit` names a group (None: all)."""
     lines = [
       f'{len(self.loaded)} variables loaded, '
@@ -92,7 +98,17 @@ class Report:
     return '\n'.join(lines)
 
 
-def variables_by_name(model):
+class TensorReader(Protocol):
+  """What `restore_from_reader` reads: tf.train.CheckpointReader, or `weights_file.Arrays`."""
+
+  def get_variable_to_shape_map(self) -> Mapping[str, Sequence[int]]:
+    """Shape of every tensor, by name."""
+
+  def get_tensor(self, name: str) -> np.ndarray:
+    """The tensor of that name."""
+
+
+def variables_by_name(model: 'keras.Model') -> 'dict[str, keras.Variable]':
   """Maps original variable names to the model's Keras variables.
 
   Args:
@@ -104,7 +120,7 @@ def variables_by_name(model):
   Raises:
     ValueError: two variables have the same original name.
   """
-  named = {}
+  named: dict[str, keras.Variable] = {}
   for layer in leaf_layers(model):
     scope = layer.name.replace('.', '/')
     for variable in layer.weights:
@@ -116,7 +132,7 @@ def variables_by_name(model):
   return named
 
 
-def leaf_layers(layer):
+def leaf_layers(layer: 'keras.Layer') -> 'Iterator[keras.Layer]':
   """Yields the layers that hold variables, at any depth, in the order of creation."""
   children = getattr(layer, 'layers', None)
   if not children:
@@ -127,7 +143,7 @@ def leaf_layers(layer):
     yield from leaf_layers(child)
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: str | os.PathLike) -> TensorReader:
   """Reads every tensor's shape of a TF1 (or TF2, name-based) checkpoint.
 
   Args:
@@ -167,7 +183,12 @@ def read_checkpoint(path):
   return reader
 
 
-def compare(reader, model, scopes=None, exclude_scopes=()):
+def compare(
+  reader: TensorReader,
+  model: 'keras.Model',
+  scopes: Collection[str] | None = None,
+  exclude_scopes: Collection[str] = (),
+) -> Report:
   """Compares the names and shapes of a checkpoint and a model.
 
   Args:
@@ -183,7 +204,7 @@ def compare(reader, model, scopes=None, exclude_scopes=()):
   shapes = reader.get_variable_to_shape_map()
   wanted = {name: tuple(variable.shape) for name, variable in variables_by_name(model).items()}
 
-  def in_scope(name):
+  def in_scope(name: str) -> bool:
     top = _top_scope(name)
     return (scopes is None or top in scopes) and top not in exclude_scopes
 
@@ -216,7 +237,13 @@ def compare(reader, model, scopes=None, exclude_scopes=()):
   )
 
 
-def restore(path, model, allow_incomplete=False, scopes=None, exclude_scopes=()):
+def restore(
+  path: str | os.PathLike,
+  model: 'keras.Model',
+  allow_incomplete: bool = False,
+  scopes: Collection[str] | None = None,
+  exclude_scopes: Collection[str] = (),
+) -> Report:
   """Loads a TF1 checkpoint into a model.
 
   Args:
@@ -241,8 +268,13 @@ def restore(path, model, allow_incomplete=False, scopes=None, exclude_scopes=())
 
 
 def restore_from_reader(
-  reader, path, model, allow_incomplete=False, scopes=None, exclude_scopes=()
-):
+  reader: TensorReader,
+  path: str | os.PathLike,
+  model: 'keras.Model',
+  allow_incomplete: bool = False,
+  scopes: Collection[str] | None = None,
+  exclude_scopes: Collection[str] = (),
+) -> Report:
   """As `restore`, from an open reader (`get_variable_to_shape_map` and `get_tensor`)."""
   report = compare(reader, model, scopes, exclude_scopes)
   if not report.loaded:
@@ -267,7 +299,12 @@ def restore_from_reader(
   return report
 
 
-def save(path, model, global_step=0, slots=None):
+def save(
+  path: str | os.PathLike,
+  model: 'keras.Model',
+  global_step: int = 0,
+  slots: Mapping[str, np.ndarray] | None = None,
+) -> list[str]:
   """Writes a checkpoint the original code can restore from.
 
   Args:
@@ -290,7 +327,7 @@ def save(path, model, global_step=0, slots=None):
   return sorted(tensors)
 
 
-def write_tensors(path, tensors):
+def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray | tf.Tensor]) -> None:
   """Writes named tensors as a TF1 checkpoint (index and one data file).
 
   Args:
@@ -318,5 +355,5 @@ def write_tensors(path, tensors):
     ) from error
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
   return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -4,13 +4,19 @@ The names are those of tf1_checkpoint.py, so a file says what it holds, survives
 and can be read with any HDF5 tool. Options and notes travel in the attribute `metadata` (JSON).
 """
 
+from collections.abc import Mapping
 import json
 import os
+from typing import Any, TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from feelvos_tf.deeplab import tf1_checkpoint
+
+if TYPE_CHECKING:
+  import keras
+
 
 FORMAT = 'feelvos-tf weights 1'
 # All values of a file as float32: ten times those of the largest network. A file of a few bytes may
@@ -18,7 +24,9 @@ FORMAT = 'feelvos-tf weights 1'
 _MOST_BYTES = 2 << 30
 
 
-def save(path, model, metadata, dtype='float32'):
+def save(
+  path: str | os.PathLike, model: 'keras.Model', metadata: dict[str, Any], dtype: str = 'float32'
+) -> None:
   """Writes all variables of a model; temporary name first, then renamed.
 
   Args:
@@ -35,7 +43,12 @@ def save(path, model, metadata, dtype='float32'):
   )
 
 
-def save_arrays(path, arrays, metadata, dtype='float32'):
+def save_arrays(
+  path: str | os.PathLike,
+  arrays: Mapping[str, np.ndarray],
+  metadata: dict[str, Any],
+  dtype: str = 'float32',
+) -> None:
   """Writes named arrays as `save` does.
 
   Raises:
@@ -62,7 +75,7 @@ def save_arrays(path, arrays, metadata, dtype='float32'):
       os.remove(temporary)
 
 
-def read_metadata(path):
+def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
   """Returns the metadata of a weights file.
 
   Raises:
@@ -79,7 +92,7 @@ def read_metadata(path):
   return metadata
 
 
-def read_arrays(path):
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
   """Returns all variables of a weights file as float32 arrays, by name.
 
   Links are not followed: what is read lies in the file.
@@ -92,7 +105,7 @@ def read_arrays(path):
   found = {}
   with _open(path) as file:
 
-    def visit(name, item):
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
       if isinstance(item, h5py.Dataset):
         found[name] = item
 
@@ -105,7 +118,7 @@ def read_arrays(path):
       raise ValueError(f'{path}: truncated weights file ({reason}); copy it again.') from error
 
 
-def _check_contents(path, datasets):
+def _check_contents(path: str | os.PathLike, datasets: Mapping[str, h5py.Dataset]) -> None:
   total = 0
   for name, item in datasets.items():
     if item.dtype.kind not in 'fiu':
@@ -118,7 +131,9 @@ def _check_contents(path, datasets):
       )
 
 
-def restore(path, model, allow_incomplete=False):
+def restore(
+  path: str | os.PathLike, model: 'keras.Model', allow_incomplete: bool = False
+) -> tf1_checkpoint.Report:
   """Loads a weights file into a model.
 
   Args:
@@ -141,19 +156,19 @@ def restore(path, model, allow_incomplete=False):
 class Arrays:
   """A dict of arrays with the two methods of a checkpoint reader that loading needs."""
 
-  def __init__(self, arrays):
+  def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
     self._arrays = arrays
 
-  def get_variable_to_shape_map(self):
+  def get_variable_to_shape_map(self) -> dict[str, list[int]]:
     """Returns a dict of name to shape."""
     return {name: list(value.shape) for name, value in self._arrays.items()}
 
-  def get_tensor(self, name):
+  def get_tensor(self, name: str) -> np.ndarray:
     """Returns the array of that name."""
     return self._arrays[name]
 
 
-def _open(path):
+def _open(path: str | os.PathLike) -> h5py.File:
   path = os.fspath(path)
   if not os.path.isfile(path):
     raise FileNotFoundError(f'{path}: no such weights file; check the path.')

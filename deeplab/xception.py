@@ -4,10 +4,12 @@ Source: DeepLabv3+ (arXiv 1802.02611), section 3.2, and the original `deeplab/co
 """
 
 import dataclasses
+from typing import Any
 
 import keras
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab.options import ModelOptions
 
 # End point that the decoder takes as its low-level feature.
 DECODER_END_POINT = {
@@ -29,7 +31,7 @@ class _Block:
   unit_rates: tuple[int, int, int] = (1, 1, 1)
 
 
-def _blocks(variant, multi_grid):
+def _blocks(variant: str, multi_grid: tuple[int, int, int] | None) -> list[_Block]:
   entry = {
     'xception_71': [
       _Block('entry_flow/block1', (128,) * 3, 'conv', strides=2),
@@ -61,7 +63,15 @@ def _blocks(variant, multi_grid):
   ]
 
 
-def _xception_module(inputs, block, scope, strides, rate, end_points, **kwargs):
+def _xception_module(
+  inputs: keras.KerasTensor,
+  block: _Block,
+  scope: str,
+  strides: int,
+  rate: int,
+  end_points: dict[str, keras.KerasTensor],
+  **kwargs: Any,
+) -> keras.KerasTensor:
   """Three separable convolutions and a shortcut; no ReLU after the sum."""
   net = inputs
   activation = 'relu' if block.activation_inside else None
@@ -99,7 +109,9 @@ def _xception_module(inputs, block, scope, strides, rate, end_points, **kwargs):
   return net
 
 
-def xception(images, options):
+def xception(
+  images: keras.KerasTensor, options: ModelOptions
+) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
   """Xception features of preprocessed images.
 
   Args:

@@ -9,6 +9,7 @@ operands of a matrix product. `global_matching` then multiplies a chunk of query
 of them, as large as `chunk_bytes` allows, and reduces the product to one maximum per block.
 """
 
+from collections.abc import Callable, Sequence
 import math
 from typing import NamedTuple
 
@@ -52,15 +53,15 @@ class ReferenceBank(NamedTuple):
 
 
 def prepare_reference(
-  embeddings,
-  labels,
-  num_objects,
+  embeddings: tf.Tensor,
+  labels: tf.Tensor,
+  num_objects: int | tf.Tensor,
   *,
-  max_pixels_per_object=None,
-  seed=None,
-  weights=None,
-  compute_dtype=tf.float32,
-):
+  max_pixels_per_object: int | tf.Tensor | None = None,
+  seed: int | tf.Tensor | None = None,
+  weights: tf.Tensor | None = None,
+  compute_dtype: tf.DType = tf.float32,
+) -> ReferenceBank:
   """Lays out reference embeddings for `global_matching`; once per reference frame.
 
   Differentiable with respect to `embeddings`.
@@ -115,7 +116,13 @@ def prepare_reference(
   return ReferenceBank(operand, block_object, center)
 
 
-def _choose_pixels(labels, num_objects, max_pixels, seed, weights):
+def _choose_pixels(
+  labels: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  max_pixels: int | tf.Tensor | None,
+  seed: int | tf.Tensor | None,
+  weights: tf.Tensor | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
   """Pixels that take part, sorted by object: (pixel int32 [n], its label int32 [n])."""
   outside = (labels < 0) | (labels >= num_objects)
   key = tf.where(outside, num_objects, labels)
@@ -147,7 +154,9 @@ def _choose_pixels(labels, num_objects, max_pixels, seed, weights):
   return tf.boolean_mask(order, keep), tf.boolean_mask(kept, keep)
 
 
-def _assign_slots(pixels, labels, num_objects):
+def _assign_slots(
+  pixels: tf.Tensor, labels: tf.Tensor, num_objects: int | tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """Places pixels, sorted by object, into blocks that hold one object each.
 
   Returns:
@@ -173,15 +182,15 @@ def _assign_slots(pixels, labels, num_objects):
 
 
 def global_matching(
-  query,
-  bank,
-  num_objects,
+  query: tf.Tensor,
+  bank: ReferenceBank,
+  num_objects: int | tf.Tensor,
   *,
-  k=1,
-  chunk_bytes=DEFAULT_CHUNK_BYTES,
-  absent_distance_of_original=False,
-  skip_constant_channels=False,
-):
+  k: int = 1,
+  chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+  absent_distance_of_original: bool = False,
+  skip_constant_channels: bool = False,
+) -> tf.Tensor:
   """Distance of every query pixel to its nearest reference pixel(s) of each object.
 
   Exact; differentiable with respect to `query` and to the embeddings the bank was made of, with
@@ -237,18 +246,27 @@ def global_matching(
   return tf.ensure_shape(distance, [None, query.shape[0], query.shape[1]])
 
 
-def _best_scores(operand, rows, block_object, num_objects, k, chunk_bytes):
+def _best_scores(
+  operand: tf.Tensor,
+  rows: tf.Tensor,
+  block_object: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  k: int,
+  chunk_bytes: int,
+) -> tf.Tensor:
   """The k highest scores of every query with every object: float32 [objects, n, k]."""
 
   @tf.custom_gradient
-  def compute(operand, rows):
+  def compute(
+    operand: tf.Tensor, rows: tf.Tensor
+  ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       _, chosen = in_chunks(_best_of_objects, (tf.float32, tf.int32))
       chunk, _ = _product_size(rows, chunk_bytes)
       return score_gradients(upstream, chosen, operand, rows, chunk)
 
-    def in_chunks(function, types):
+    def in_chunks(function: Callable, types: Sequence[tf.DType]) -> list[tf.Tensor]:
       return _in_chunks(function, operand, rows, block_object, num_objects, k, chunk_bytes, types)
 
     if k == 1:
@@ -258,7 +276,7 @@ def _best_scores(operand, rows, block_object, num_objects, k, chunk_bytes):
   return compute(operand, rows)
 
 
-def _product_size(rows, chunk_bytes):
+def _product_size(rows: tf.Tensor, chunk_bytes: int) -> tuple[int | tf.Tensor, int | tf.Tensor]:
   """How many queries and reference blocks make one product of at most `chunk_bytes`.
 
   About as many of the one as of the other; in bfloat16 all reference pixels, if they leave room
@@ -276,14 +294,23 @@ def _product_size(rows, chunk_bytes):
   return queries, (total + slabs - 1) // slabs
 
 
-def _in_chunks(function, operand, rows, block_object, num_objects, k, chunk_bytes, types):
+def _in_chunks(
+  function: Callable,
+  operand: tf.Tensor,
+  rows: tf.Tensor,
+  block_object: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  k: int,
+  chunk_bytes: int,
+  types: Sequence[tf.DType],
+) -> list[tf.Tensor]:
   """Applies `function` to chunks of the queries: list of [objects, n, k], one for each type."""
   chunk, blocks = _product_size(rows, chunk_bytes)
   steps = (tf.shape(operand)[0] + chunk - 1) // chunk
   if operand.dtype == tf.bfloat16:
     operand, rows = _whole_channels(operand), _whole_channels(rows)
 
-  def body(step, *arrays):
+  def body(step: tf.Tensor, *arrays: tf.TensorArray) -> tuple:
     results = function(
       operand[step * chunk : (step + 1) * chunk], rows, block_object, num_objects, k, blocks
     )
@@ -301,12 +328,19 @@ def _in_chunks(function, operand, rows, block_object, num_objects, k, chunk_byte
   return [tf.transpose(array.concat(), [1, 0, 2]) for array in arrays]
 
 
-def _whole_channels(operand):
+def _whole_channels(operand: tf.Tensor) -> tf.Tensor:
   """Channels of 0 added up to a multiple of _BFLOAT16_CHANNELS; scores stay as they are."""
   return tf.pad(operand, [[0, 0], [0, -tf.shape(operand)[1] % _BFLOAT16_CHANNELS]])
 
 
-def _best_of_objects_k1(part, rows, block_object, num_objects, k, blocks):
+def _best_of_objects_k1(
+  part: tf.Tensor,
+  rows: tf.Tensor,
+  block_object: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  k: int,
+  blocks: int | tf.Tensor,
+) -> tuple[tf.Tensor]:
   """Highest score of every query with every object: (float32 [objects, n, 1],)."""
   del k
   maxima = _block_maxima(part, rows, blocks)
@@ -314,13 +348,13 @@ def _best_of_objects_k1(part, rows, block_object, num_objects, k, blocks):
   return (tf.maximum(best, NO_MATCH_SCORE)[..., tf.newaxis],)
 
 
-def _block_maxima(part, rows, blocks):
+def _block_maxima(part: tf.Tensor, rows: tf.Tensor, blocks: int | tf.Tensor) -> tf.Tensor:
   """Maximum score of every query with every block: [all blocks, n]; `blocks` in a product."""
   slab, total = blocks * BLOCK, tf.shape(rows)[0] // BLOCK
   slabs = (total + blocks - 1) // blocks
   maxima_of = _slab_maxima_float32 if part.dtype == tf.float32 else _slab_maxima_bfloat16
 
-  def body(index, found):
+  def body(index: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
     some = rows[index * slab : (index + 1) * slab]
     return index + 1, found.write(index, maxima_of(part, some, blocks))
 
@@ -333,7 +367,7 @@ def _block_maxima(part, rows, blocks):
   return tf.reshape(maxima, tf.stack([slabs * blocks, -1]))[:total]
 
 
-def _slab_maxima_float32(part, some, blocks):
+def _slab_maxima_float32(part: tf.Tensor, some: tf.Tensor, blocks: int | tf.Tensor) -> tf.Tensor:
   """Maximum score of every query with every block of a slab: [n, blocks]; the last slab of a
   reference, which may have fewer blocks, is filled up with zeros."""
   product = tf.matmul(part, some, transpose_b=True)
@@ -342,7 +376,7 @@ def _slab_maxima_float32(part, some, blocks):
   return tf.pad(maxima, [[0, 0], [0, blocks - tf.shape(maxima)[1]]])
 
 
-def _slab_maxima_bfloat16(part, some, _):
+def _slab_maxima_bfloat16(part: tf.Tensor, some: tf.Tensor, _: int | tf.Tensor) -> tf.Tensor:
   """The same as [blocks of the slab, n].
 
   reduce_max has no vector code for bfloat16; pooling has, along the first axis.
@@ -352,13 +386,20 @@ def _slab_maxima_bfloat16(part, some, _):
   return tf.nn.max_pool2d(product, [BLOCK, 1], [BLOCK, 1], 'VALID')[:, 0, 0]
 
 
-def _best_of_objects(part, rows, block_object, num_objects, k, blocks):
+def _best_of_objects(
+  part: tf.Tensor,
+  rows: tf.Tensor,
+  block_object: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  k: int,
+  blocks: int | tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
   """k best scores and the rows they come from: float32 and int32 [objects, n, k]."""
   slab = blocks * BLOCK
   slabs = (tf.shape(rows)[0] + slab - 1) // slab
   per_block = min(k, BLOCK)
 
-  def of_slab(index, values, places):
+  def of_slab(index: tf.Tensor, values: tf.TensorArray, places: tf.TensorArray) -> tuple:
     some = rows[index * slab : (index + 1) * slab]
     product = tf.cast(tf.matmul(part, some, transpose_b=True), tf.float32)
     product = tf.reshape(product, tf.stack([tf.shape(part)[0], -1, BLOCK]))
@@ -388,7 +429,7 @@ def _best_of_objects(part, rows, block_object, num_objects, k, blocks):
   places = tf.pad(places, [[0, 0], [0, k]])
   owner = tf.pad(tf.repeat(block_object, per_block), [[0, k]], constant_values=-1)
 
-  def of_object(index):
+  def of_object(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     own = tf.where(owner == index, values, NO_MATCH_SCORE)
     best, where = tf.nn.top_k(own, k)
     return best, tf.gather(places, where, batch_dims=1)

@@ -17,6 +17,8 @@ then reduces it at memory speed, for all objects at once.
 The reduction is in label_runs.py; the figures behind these choices are in docs/notes/speed.md.
 """
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
 from feelvos_tf.matching.label_runs import BEST_PIXELS
@@ -42,16 +44,16 @@ _NOT_COMPARED = (NO_MATCH_SCORE, 0)
 
 
 def local_matching(
-  query,
-  previous,
-  previous_labels,
-  num_objects,
+  query: tf.Tensor,
+  previous: tf.Tensor,
+  previous_labels: tf.Tensor,
+  num_objects: int | tf.Tensor,
   *,
-  window_radius=15,
-  chunk_bytes=DEFAULT_CHUNK_BYTES,
-  compute_dtype=tf.float32,
-  skip_constant_channels=False,
-):
+  window_radius: int = 15,
+  chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+  compute_dtype: tf.DType = tf.float32,
+  skip_constant_channels: bool = False,
+) -> tf.Tensor:
   """Distance of every pixel to the nearest previous pixel of each object inside a window.
 
   Exact; differentiable with respect to `query` and `previous`; the backward pass finds the nearest
@@ -96,7 +98,9 @@ def local_matching(
   return tf.ensure_shape(distance, [None, query.shape[0], query.shape[1]])
 
 
-def _check_arguments(query, previous, labels, window_radius, chunk_bytes):
+def _check_arguments(
+  query: tf.Tensor, previous: tf.Tensor, labels: tf.Tensor, window_radius: int, chunk_bytes: int
+) -> None:
   if window_radius < 0:
     raise ValueError(
       f'window_radius is {window_radius}; give the number of pixels to each side, at least 0'
@@ -115,13 +119,22 @@ def _check_arguments(query, previous, labels, window_radius, chunk_bytes):
     )
 
 
-def _best_scores(query, previous, labels, num_objects, radius, chunk_bytes):
+def _best_scores(
+  query: tf.Tensor,
+  previous: tf.Tensor,
+  labels: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  radius: int,
+  chunk_bytes: int,
+) -> tf.Tensor:
   """Highest score of every query with every object in its window: float32 [objects, h, w]."""
 
   @tf.custom_gradient
-  def compute(query, previous):
+  def compute(
+    query: tf.Tensor, previous: tf.Tensor
+  ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       chosen = _sweep(BEST_PIXELS, query, previous, labels, num_objects, radius, chunk_bytes)[1]
       channels = query.shape[-1]
       chunk = max(256, chunk_bytes // (4096 if channels is None else 16 * channels))
@@ -140,7 +153,9 @@ def _best_scores(query, previous, labels, num_objects, radius, chunk_bytes):
   return compute(query, previous)
 
 
-def _edge_penalty(halo, tile, radius, dtype):
+def _edge_penalty(
+  halo: int | tf.Tensor, tile: int | tf.Tensor, radius: int, dtype: tf.DType
+) -> tf.Tensor:
   """[halo, tile]: 0 where a halo coordinate is in the window of a tile coordinate, else
   NO_MATCH_SCORE. Halo coordinate 0 is `radius` before tile coordinate 0."""
   shift = tf.range(halo)[:, tf.newaxis] - tf.range(tile)
@@ -148,7 +163,15 @@ def _edge_penalty(halo, tile, radius, dtype):
   return tf.where(inside, tf.constant(0, dtype), tf.constant(NO_MATCH_SCORE, dtype))
 
 
-def _sweep(reduction, query, previous, labels, num_objects, radius, chunk_bytes):
+def _sweep(
+  reduction,
+  query: tf.Tensor,
+  previous: tf.Tensor,
+  labels: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  radius: int,
+  chunk_bytes: int,
+) -> list[tf.Tensor]:
   """Runs a `StripReduction` over all strips and assembles [objects, h, w].
 
   Two loops: over bands of tile columns, so that one product fits `chunk_bytes`, and over the
@@ -172,7 +195,7 @@ def _sweep(reduction, query, previous, labels, num_objects, radius, chunk_bytes)
   )
   band = tf.clip_by_value(chunk_bytes // product_bytes, 1, columns)
 
-  def of_band(first, *arrays):
+  def of_band(first: tf.Tensor, *arrays: tf.TensorArray) -> tuple:
     last = tf.minimum(first + band, columns)
     results = _sweep_band(
       reduction, tiles[first:last], previous, labels, first, num_objects, radius
@@ -192,7 +215,15 @@ def _sweep(reduction, query, previous, labels, num_objects, radius, chunk_bytes)
   return [tf.reshape(result, shape)[:, radius : radius + height, :width] for result in results]
 
 
-def _sweep_band(reduction, tiles, previous, labels, first, num_objects, radius):
+def _sweep_band(
+  reduction,
+  tiles: tf.Tensor,
+  previous: tf.Tensor,
+  labels: tf.Tensor,
+  first: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  radius: int,
+) -> list[tf.Tensor]:
   """`_sweep` for the columns of one band.
 
   Args:
@@ -222,7 +253,7 @@ def _sweep_band(reduction, tiles, previous, labels, first, num_objects, radius):
   )
   row_edges = tf.repeat(row_edges, TILE_WIDTH, axis=1)
 
-  def of_strip(strip, *arrays):
+  def of_strip(strip: tf.Tensor, *arrays: tf.TensorArray) -> tuple:
     top = strip * STRIP_ROWS
     row = tf.minimum(tf.range(STRIP_ROWS) + top, height - 1)[:, tf.newaxis]
     pixels = tf.reshape(row * width + column, tf.stack([count, pixels_per_halo]))
@@ -260,7 +291,7 @@ def _sweep_band(reduction, tiles, previous, labels, first, num_objects, radius):
   return _merge_strips(parts, radius)
 
 
-def _merge_strips(parts, radius):
+def _merge_strips(parts: Sequence[tf.Tensor], radius: int) -> list[tf.Tensor]:
   """Maximum over the strips that a query row was compared with.
 
   Args:
@@ -277,7 +308,7 @@ def _merge_strips(parts, radius):
     tf.pad(part, [[0, 0]] * 3 + [[0, missing], [0, 0]], constant_values=value)
     for part, value in zip(parts, _NOT_COMPARED)
   ]
-  merged = None
+  merged: list[tf.Tensor] = []
   for block in range(blocks):
     rows = slice(block * STRIP_ROWS, (block + 1) * STRIP_ROWS)
     shifted = [
@@ -286,7 +317,7 @@ def _merge_strips(parts, radius):
       )
       for part, value in zip(parts, _NOT_COMPARED)
     ]
-    if merged is None:
+    if not merged:
       merged = shifted
     elif len(parts) == 1:
       merged = [tf.maximum(merged[0], shifted[0])]
@@ -300,7 +331,7 @@ def _merge_strips(parts, radius):
   ]
 
 
-def _query_tiles(query, columns, right):
+def _query_tiles(query: tf.Tensor, columns: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
   """Queries as right-hand operands: [tiles, channels + TILE_WIDTH, h * TILE_WIDTH]."""
   query = tf.pad(query, [[0, 0], [0, right], [0, 0]])
   rows, channels = tf.shape(query)[0], tf.shape(query)[-1]
@@ -311,7 +342,7 @@ def _query_tiles(query, columns, right):
   return tf.concat([tiles, column], axis=1)
 
 
-def _halo_labels(labels):
+def _halo_labels(labels: tf.Tensor) -> tf.Tensor:
   """From [strips * STRIP_ROWS, tiles, halo width] to [strips, tiles, STRIP_ROWS, halo width]."""
   _, tiles, width = tf.unstack(tf.shape(labels))
   labels = tf.reshape(labels, tf.stack([-1, STRIP_ROWS, tiles, width]))

@@ -14,7 +14,7 @@ BORDER_WEIGHTS = ((2, 4.0), (6, 2.0))
 _ROUNDS = len(BORDER_WEIGHTS) + 1
 
 
-def border_weights(labels):
+def border_weights(labels: tf.Tensor) -> tf.Tensor:
   """How often a pixel is taken, relative to one inside an object.
 
   Args:
@@ -34,7 +34,9 @@ def border_weights(labels):
   return tf.reshape(weights, shape)
 
 
-def spread(weights, objects, num_objects, limit):
+def spread(
+  weights: tf.Tensor, objects: tf.Tensor, num_objects: int | tf.Tensor, limit: int | tf.Tensor
+) -> tf.Tensor:
   """Chooses at most `limit` pixels of each object, as often as their weights say.
 
   Pixels are taken where the sum of their shares passes a whole number: deterministic, and evenly

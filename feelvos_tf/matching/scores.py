@@ -15,6 +15,8 @@ There, both norms go into the product, each as three bfloat16 channels (24 bits)
 rounded is -d^2 / 2 itself: a relative error of 2^-9 of the squared distance, at most 1e-3 of d.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 # Score of what may never be chosen. Finite, so that 0 * score is 0; far below any real score.
@@ -23,7 +25,7 @@ NO_MATCH_SCORE = -1e30
 NO_DISTANCE = 1.0
 
 
-def distance_from_squared(squared_distance):
+def distance_from_squared(squared_distance: tf.Tensor) -> tf.Tensor:
   """Maps a squared embedding distance to a distance in [0, 1] (paper, equation 1).
 
   Args:
@@ -36,7 +38,7 @@ def distance_from_squared(squared_distance):
   return 2.0 * (tf.sigmoid(tf.cast(squared_distance, tf.float32)) - 0.5)
 
 
-def distance_to_others(distances):
+def distance_to_others(distances: tf.Tensor) -> tf.Tensor:
   """Distance to the nearest pixel of any object but one, for every object.
 
   Source: background matching of CFBI (Yang et al., ECCV 2020, section 3.1). Object 0, the
@@ -59,7 +61,7 @@ def distance_to_others(distances):
   return tf.where(is_nearest, second, nearest)
 
 
-def check_compute_dtype(compute_dtype):
+def check_compute_dtype(compute_dtype: tf.DType | str) -> tf.DType:
   """Returns `compute_dtype` as tf.DType; ValueError unless float32 or bfloat16."""
   dtype = tf.as_dtype(compute_dtype)
   if dtype not in (tf.float32, tf.bfloat16):
@@ -69,12 +71,12 @@ def check_compute_dtype(compute_dtype):
   return dtype
 
 
-def extra_channels(compute_dtype):
+def extra_channels(compute_dtype: tf.DType) -> int:
   """Number of channels that `reference_operand` and `query_operand` append."""
   return 1 if compute_dtype == tf.float32 else 6
 
 
-def center_of(rows):
+def center_of(rows: tf.Tensor) -> tf.Tensor:
   """What to subtract from embeddings before they are compared: their mean.
 
   Any vector is exact; one near the mean keeps the numbers small. A channel that has the same value
@@ -92,7 +94,7 @@ def center_of(rows):
   return tf.where(least == most, least, mean)
 
 
-def used_channels(reference, axes):
+def used_channels(reference: tf.Tensor, axes: Sequence[int]) -> tf.Tensor:
   """Numbers (int32 [used]) of the channels in which a reference operand is not 0 everywhere.
 
   The others add 0 * q to every score and may be left out of the product on both sides: not a bound
@@ -106,7 +108,7 @@ def used_channels(reference, axes):
   return tf.cast(tf.where(tf.reduce_any(reference != 0, axis=axes))[:, 0], tf.int32)
 
 
-def without_constant_channels(query, reference):
+def without_constant_channels(query: tf.Tensor, reference: tf.Tensor) -> list[tf.Tensor]:
   """Both operands without the channels that `used_channels` finds to be of no use.
 
   Args:
@@ -127,11 +129,11 @@ def without_constant_channels(query, reference):
   return [tf.ensure_shape(value, shape) for value, shape in zip(taken, shapes)]
 
 
-def _half_norm(vectors):
+def _half_norm(vectors: tf.Tensor) -> tf.Tensor:
   return -0.5 * tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
 
 
-def _split_bfloat16(values):
+def _split_bfloat16(values: tf.Tensor) -> list[tf.Tensor]:
   """Three bfloat16 tensors whose sum is `values` to 24 bits."""
   parts = []
   rest = values
@@ -142,7 +144,9 @@ def _split_bfloat16(values):
   return parts
 
 
-def reference_operand(embeddings, center, valid, compute_dtype):
+def reference_operand(
+  embeddings: tf.Tensor, center: tf.Tensor, valid: tf.Tensor | None, compute_dtype: tf.DType
+) -> tf.Tensor:
   """The reference side of the product.
 
   Args:
@@ -168,7 +172,9 @@ def reference_operand(embeddings, center, valid, compute_dtype):
   return tf.concat([rounded, *_split_bfloat16(norm), ones, ones, ones], axis=-1)
 
 
-def query_operand(embeddings, center, compute_dtype):
+def query_operand(
+  embeddings: tf.Tensor, center: tf.Tensor, compute_dtype: tf.DType
+) -> tuple[tf.Tensor, tf.Tensor]:
   """The query side of the product; shapes as in `reference_operand`.
 
   Returns:
@@ -186,12 +192,18 @@ def query_operand(embeddings, center, compute_dtype):
   return operand, tf.zeros_like(half[..., 0])
 
 
-def squared_from_score(score, query_norm):
+def squared_from_score(score: tf.Tensor, query_norm: tf.Tensor) -> tf.Tensor:
   """Squared distance, float32, never negative; huge where the score is NO_MATCH_SCORE."""
   return tf.maximum(query_norm - 2.0 * tf.cast(score, tf.float32), 0.0)
 
 
-def score_gradients(upstream, chosen, query_rows, reference_rows, chunk):
+def score_gradients(
+  upstream: tf.Tensor,
+  chosen: tf.Tensor,
+  query_rows: tf.Tensor,
+  reference_rows: tf.Tensor,
+  chunk: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
   """Gradients of chosen scores with respect to both operands.
 
   The score of query i with its chosen reference j is their dot product, so its gradient is row j
@@ -210,7 +222,9 @@ def score_gradients(upstream, chosen, query_rows, reference_rows, chunk):
   steps = (tf.shape(query_rows)[0] + chunk - 1) // chunk
   width = query_rows.shape[-1]
 
-  def body(step, parts, total):
+  def body(
+    step: tf.Tensor, parts: tf.TensorArray, total: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor]:
     span = slice(step * chunk, (step + 1) * chunk)
     weight, index = upstream[:, span, :, tf.newaxis], chosen[:, span]
     queries = tf.cast(query_rows[span], tf.float32)[tf.newaxis, :, tf.newaxis, :]

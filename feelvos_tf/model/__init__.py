@@ -1,6 +1,7 @@
 """The network: its options, its parts, its weights files and the sizes it works at."""
 
 import importlib
+from typing import Any
 
 # Names that stood here when this was a module.
 _MOVED = {
@@ -10,7 +11,7 @@ _MOVED = {
 }
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
   if name not in _MOVED:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
   return getattr(importlib.import_module(_MOVED[name]), name)

@@ -4,8 +4,12 @@ Source: paper section 3.2; original `embedding_utils`,
 `split_separable_conv2d_with_identity_initializer`.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
+import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
 
@@ -22,17 +26,17 @@ class IdentityWithNoise(keras.initializers.Initializer):
   Source: original `embedding_utils.conv2d_identity_initializer`.
   """
 
-  def __init__(self, seed=None):
+  def __init__(self, seed: int | None = None) -> None:
     self._seed = seed
 
-  def __call__(self, shape, dtype=None):
+  def __call__(self, shape: Sequence[int], dtype: str | None = None) -> tf.Tensor:
     noise = keras.random.truncated_normal(shape, stddev=_NOISE, dtype=dtype, seed=self._seed)
     identity = np.zeros(shape, np.float32)
     for channel in range(min(shape[2], shape[3])):
       identity[shape[0] // 2, shape[1] // 2, channel, channel] = 1.0
     return noise + identity
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {'seed': self._seed}
 
 
@@ -43,7 +47,9 @@ class EmbeddingLayer(keras.Model):
   Call with [batch, h4, w4, 256]; returns [batch, h4, w4, embedding_dimension].
   """
 
-  def __init__(self, embedding_dimension=100, name='embedding', **kwargs):
+  def __init__(
+    self, embedding_dimension: int = 100, name: str = 'embedding', **kwargs: Any
+  ) -> None:
     # === Layers ===
     depthwise = layers.DepthwiseConv2D(
       3,
@@ -68,10 +74,12 @@ class EmbeddingLayer(keras.Model):
     # === Config ===
     self.embedding_dimension = embedding_dimension
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {'embedding_dimension': self.embedding_dimension, 'name': self.name}
 
   @classmethod
-  def from_config(cls, config, custom_objects=None):
+  def from_config(
+    cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+  ) -> 'EmbeddingLayer':
     del custom_objects  # Nothing custom inside.
     return cls(**config)

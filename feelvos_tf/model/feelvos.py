@@ -4,7 +4,7 @@ Source: Voigtlaender et al., CVPR 2019 (arXiv 1902.09513), figure 2; original
 `research/feelvos/model.py` and `utils/embedding_utils.py`, `get_logits_with_matching`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -51,7 +51,12 @@ class Feelvos(keras.Model):
   (TensorShape([1, 17, 25, 256]), TensorShape([1, 17, 25, 100]))
   """
 
-  def __init__(self, options=None, name='feelvos', **kwargs):
+  def __init__(
+    self,
+    options: FeelvosOptions | dict[str, Any] | None = None,
+    name: str = 'feelvos',
+    **kwargs: Any,
+  ) -> None:
     """Creates the network with initial weights.
 
     Args:
@@ -74,7 +79,7 @@ class Feelvos(keras.Model):
     )
     self.built = True
 
-  def extract(self, images, training=False):
+  def extract(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """Features and embeddings of images.
 
     Args:
@@ -89,8 +94,14 @@ class Feelvos(keras.Model):
     return features, tf.cast(self.embedding_layer(features), tf.float32)
 
   def prepare_reference(
-    self, embedding, labels, num_objects, max_pixels_per_object=None, seed=None, inference=False
-  ):
+    self,
+    embedding: tf.Tensor,
+    labels: tf.Tensor,
+    num_objects: int | tf.Tensor,
+    max_pixels_per_object: int | tf.Tensor | None = None,
+    seed: int | tf.Tensor | None = None,
+    inference: bool = False,
+  ) -> matching.ReferenceBank:
     """Global matching's view of a reference frame; done once per reference.
 
     Args:
@@ -116,7 +127,7 @@ class Feelvos(keras.Model):
       compute_dtype=self.matching_dtype(inference),
     )
 
-  def matching_dtype(self, inference):
+  def matching_dtype(self, inference: bool) -> tf.DType:
     """Type of the factors whose products matching adds up in float32, a tf.DType.
 
     float32 in training, whatever the policy; at inference bfloat16 if the model computes in it.
@@ -124,7 +135,14 @@ class Feelvos(keras.Model):
     in_bfloat16 = inference and self.compute_dtype == 'bfloat16'
     return tf.bfloat16 if in_bfloat16 else tf.float32
 
-  def match(self, embedding, reference, previous, num_objects, inference=False):
+  def match(
+    self,
+    embedding: tf.Tensor,
+    reference: matching.ReferenceBank,
+    previous: PreviousFrame,
+    num_objects: int | tf.Tensor,
+    inference: bool = False,
+  ) -> Maps:
     """The maps of the current frame.
 
     Args:
@@ -151,7 +169,13 @@ class Feelvos(keras.Model):
     prediction = None if options.previous_prediction == 'none' else previous.probabilities
     return Maps(global_distance=far, previous_prediction=prediction, local_distance=near)
 
-  def _match_previous(self, embedding, previous, num_objects, inference):
+  def _match_previous(
+    self,
+    embedding: tf.Tensor,
+    previous: PreviousFrame,
+    num_objects: int | tf.Tensor,
+    inference: bool,
+  ) -> tf.Tensor:
     options = self.options
     if options.previous_frame_matching == 'local':
       return matching.local_matching(
@@ -170,7 +194,7 @@ class Feelvos(keras.Model):
       embedding, bank, num_objects, k=options.k_nearest_neighbors, skip_constant_channels=inference
     )
 
-  def segment(self, features, maps, training=False):
+  def segment(self, features: tf.Tensor, maps: Maps, training: bool = False) -> tf.Tensor:
     """Logits of the current frame.
 
     Args:
@@ -188,7 +212,13 @@ class Feelvos(keras.Model):
       ]
     return self.head(features[tf.newaxis], tf.stack(inputs, axis=-1), training=training)
 
-  def previous_frame(self, embedding, labels, num_objects, probabilities=None):
+  def previous_frame(
+    self,
+    embedding: tf.Tensor,
+    labels: tf.Tensor,
+    num_objects: int | tf.Tensor,
+    probabilities: tf.Tensor | None = None,
+  ) -> PreviousFrame:
     """Packs what the next frame has to know of this one.
 
     Args:
@@ -205,15 +235,17 @@ class Feelvos(keras.Model):
       probabilities = one_hot(labels, num_objects)
     return PreviousFrame(embedding, labels, probabilities)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {'options': self.options.to_dict(), 'name': self.name}
 
   @classmethod
-  def from_config(cls, config, custom_objects=None):
+  def from_config(
+    cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+  ) -> 'Feelvos':
     del custom_objects  # Everything needed is in the options.
     return cls(**config)
 
 
-def one_hot(labels, num_objects):
+def one_hot(labels: tf.Tensor, num_objects: int | tf.Tensor) -> tf.Tensor:
   """One-hot map [objects, h4, w4] float32 of int32 labels [h4, w4]; other labels give zeros."""
   return tf.cast(labels[tf.newaxis] == tf.range(num_objects)[:, tf.newaxis, tf.newaxis], tf.float32)

@@ -3,6 +3,7 @@
 A size is (height, width): two ints, or an int32 tensor [2] inside a graph.
 """
 
+from collections.abc import Callable
 import dataclasses
 from typing import cast, TypeAlias
 
@@ -75,7 +76,7 @@ class FrameGeometry:
     return FrameGeometry(size, size, size, *_network_sizes(size, options))
 
 
-def _at_most(size, longest):
+def _at_most(size: Size, longest: int | None) -> Size:
   """`frame_size.at_most` of ints or a tensor."""
   if longest is None or not tf.is_tensor(size):
     return frame_size.at_most(size, longest)
@@ -84,7 +85,7 @@ def _at_most(size, longest):
   return tf.cast(tf.maximum(tf.round(tf.cast(size, tf.float64) * scale), 1.0), tf.int32)
 
 
-def _working_size(size, options):
+def _working_size(size: Size, options: FeelvosOptions) -> Size:
   """`size` with the shorter side of `InferenceOptions.internal_size`, as far as its limits allow."""
   if options.internal_size is None:
     return size
@@ -99,20 +100,20 @@ def _working_size(size, options):
   return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
-def _network_sizes(working, options):
+def _network_sizes(working: Size, options: FeelvosOptions) -> tuple[Size, Size]:
   """`network` and `stride_4` of a size at which a model works."""
   network = _on_grid(working, options.frame_grid)
   return network, _each_side(lambda side, _: (side - 1) // 4 + 1, network)
 
 
-def _on_grid(size, grid):
+def _on_grid(size: Size, grid: int | None) -> Size:
   """The nearest size of multiples of `grid` plus one; at least one step and one pixel."""
   if grid is None:
     return size
   return _each_side(lambda side, most: most((side - 1 + grid // 2) // grid, 1) * grid + 1, size)
 
 
-def _each_side(function, size):
+def _each_side(function: Callable, size: Size) -> Size:
   """`function` of a side and the maximum to use: of both ints, or of the tensor."""
   if tf.is_tensor(size):
     return function(size, tf.maximum)
@@ -120,7 +121,7 @@ def _each_side(function, size):
   return function(height, max), function(width, max)
 
 
-def shrink_labels(labels, size=None):
+def shrink_labels(labels: tf.Tensor, size: Size | None = None) -> tf.Tensor:
   """Smaller labels: nearest neighbour, corners aligned.
 
   Args:
@@ -139,7 +140,9 @@ def shrink_labels(labels, size=None):
   return small[0] if is_one else small
 
 
-def shrink_object_labels(labels, num_objects, size=None):
+def shrink_object_labels(
+  labels: tf.Tensor, num_objects: int | tf.Tensor, size: Size | None = None
+) -> tf.Tensor:
   """Smaller labels in which no object has vanished.
 
   Nearest neighbour sampling misses objects of a few pixels. Such an object gets the one
@@ -165,12 +168,12 @@ def shrink_object_labels(labels, num_objects, size=None):
   return tf.cond(tf.size(lost) > 0, if_lost, lambda: small)
 
 
-def _restore_lost(labels, small, lost):
+def _restore_lost(labels: tf.Tensor, small: tf.Tensor, lost: tf.Tensor) -> tf.Tensor:
   scale = (tf.cast(tf.shape(small), tf.float32) - 1.0) / tf.maximum(
     tf.cast(tf.shape(labels), tf.float32) - 1.0, 1.0
   )
 
-  def center(index):
+  def center(index: tf.Tensor) -> tf.Tensor:
     pixels = tf.cast(tf.where(labels == index), tf.float32)
     return tf.cast(tf.round(tf.reduce_mean(pixels, axis=0) * scale), tf.int32)
 
@@ -178,12 +181,12 @@ def _restore_lost(labels, small, lost):
   return tf.tensor_scatter_nd_update(small, centers, lost)
 
 
-def enlarge_labels(labels, size):
+def enlarge_labels(labels: tf.Tensor, size: Size) -> tf.Tensor:
   """Labels int32 [h4, w4] at `size`: nearest neighbour, corners aligned."""
   return layers.resize_nearest(labels[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]
 
 
-def enlarge_logits(logits, size):
+def enlarge_logits(logits: tf.Tensor, size: Size) -> tf.Tensor:
   """Logits at full size: bilinear, corners aligned.
 
   Args:

@@ -4,6 +4,9 @@ Source: paper section 3.5; original `embedding_utils.create_embedding_segmentati
 and `deeplab/model.py`, `get_branch_logits`.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -29,16 +32,16 @@ class SegmentationHead(keras.Model):
 
   def __init__(
     self,
-    feature_channels=256,
-    object_channels=3,
-    dimension=256,
-    num_layers=4,
-    kernel_size=7,
-    atrous_rates=None,
-    group_bytes=GROUP_BYTES,
-    name='embedding_seg',
-    **kwargs,
-  ):
+    feature_channels: int = 256,
+    object_channels: int = 3,
+    dimension: int = 256,
+    num_layers: int = 4,
+    kernel_size: int = 7,
+    atrous_rates: Sequence[int] | None = None,
+    group_bytes: int = GROUP_BYTES,
+    name: str = 'embedding_seg',
+    **kwargs: Any,
+  ) -> None:
     """Creates the head with initial weights.
 
     Args:
@@ -98,7 +101,7 @@ class SegmentationHead(keras.Model):
     self.logit.build((None, None, None, channels))
     self.built = True
 
-  def call(self, features, maps, training=False):
+  def call(self, features: tf.Tensor, maps: tf.Tensor, training: bool = False) -> tf.Tensor:
     dtype = self.compute_dtype
     shared = self._shared_part(tf.cast(features, dtype))
     maps = tf.cast(maps, dtype)
@@ -106,7 +109,7 @@ class SegmentationHead(keras.Model):
       return self._logits(shared, maps)
     return self._logits_in_groups(shared, maps)
 
-  def _logits_in_groups(self, shared, maps):
+  def _logits_in_groups(self, shared: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
     shape = tf.shape(maps)
     num_objects = shape[0]
     per_object = shape[1] * shape[2] * (self.dimension * shared.dtype.size)
@@ -116,7 +119,7 @@ class SegmentationHead(keras.Model):
       tf.float32, num_groups, infer_shape=False, element_shape=[None, None, None]
     )
 
-    def body(i, logits):
+    def body(i: tf.Tensor, logits: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
       part = maps[i * group : tf.minimum((i + 1) * group, num_objects)]
       return i + 1, logits.write(i, self._logits(shared, part))
 
@@ -124,7 +127,7 @@ class SegmentationHead(keras.Model):
     _, logits = tf.while_loop(lambda i, _: i < num_groups, body, [0, logits], parallel_iterations=1)
     return tf.ensure_shape(logits.concat(), [None, None, None])
 
-  def _shared_part(self, features):
+  def _shared_part(self, features: tf.Tensor) -> tf.Tensor:
     """The features' share of the first layer before its last ReLU, [1, h4, w4, dimension]."""
     depthwise, pointwise = self.depthwise[0], self.pointwise[0]
     part = slice(self.feature_channels)
@@ -133,7 +136,7 @@ class SegmentationHead(keras.Model):
     net = tf.nn.conv2d(tf.nn.relu(tf.nn.bias_add(net, offset)), mixing, 1, 'SAME')
     return tf.nn.bias_add(net, layers.from_weights(lambda: tf.cast(pointwise.bias, features.dtype)))
 
-  def _first_layer(self, part, dtype):
+  def _first_layer(self, part: slice, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The first layer's depthwise kernel and bias and 1x1 kernel of some input channels."""
     depthwise, pointwise = self.depthwise[0], self.pointwise[0]
     return layers.from_weights(
@@ -144,7 +147,7 @@ class SegmentationHead(keras.Model):
       )
     )
 
-  def _logits(self, shared, maps):
+  def _logits(self, shared: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
     """Logits [objects, h4, w4] of some objects from the shared part and their maps."""
     net = shared
     if self.object_channels:
@@ -157,7 +160,7 @@ class SegmentationHead(keras.Model):
       net = pointwise(depthwise(net))
     return tf.cast(self.logit(net), tf.float32)[..., 0]
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     names = (
       'feature_channels',
       'object_channels',
@@ -171,6 +174,8 @@ class SegmentationHead(keras.Model):
     return {name: getattr(self, name) for name in names}
 
   @classmethod
-  def from_config(cls, config, custom_objects=None):
+  def from_config(
+    cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+  ) -> 'SegmentationHead':
     del custom_objects  # Nothing custom inside.
     return cls(**config)

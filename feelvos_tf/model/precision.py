@@ -1,12 +1,19 @@
 """Precision of a model's arithmetic, as Keras policies."""
 
+from collections.abc import Callable, Sequence
 import math
 import os
 import pathlib
-from typing import NamedTuple
+from typing import NamedTuple, TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
 
 POLICIES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
 AUTO = 'auto'  # See `choose`.
+
+Model = TypeVar('Model')
 
 _CPU_INFO = '/proc/cpuinfo'
 # Compute capabilities from which on NVIDIA's GPUs have fast products in a type.
@@ -74,7 +81,7 @@ def choose(precision: str) -> Choice:
   return Choice(trial.fastest, f'it is {_times(exact, fast)} as fast as float32')
 
 
-def _choose_for_gpus(gpus):
+def _choose_for_gpus(gpus: 'Sequence[tf.config.PhysicalDevice]') -> Choice:
   import tensorflow as tf
 
   least = min(
@@ -84,7 +91,7 @@ def _choose_for_gpus(gpus):
   return Choice(name, f'the GPU has compute capability {least[0]}.{least[1]}')
 
 
-def _times(more, less):
+def _times(more: float, less: float) -> str:
   # An operation that this machine cannot compute takes forever.
   return f'{more / less:.1f} times' if math.isfinite(more) else 'many times'
 
@@ -113,7 +120,7 @@ def device_name() -> str:
   return f'{cpu_info("model name") or "CPU"} ({cores} {"core" if cores == 1 else "cores"})'
 
 
-def cpu_info(name):
+def cpu_info(name: str) -> str:
   """A field of the first CPU in /proc/cpuinfo, as 'flags': str, '' where Linux names none."""
   try:
     lines = pathlib.Path(_CPU_INFO).read_text(encoding='utf-8').splitlines()
@@ -123,7 +130,7 @@ def cpu_info(name):
   return next((value.strip() for key, _, value in fields if key.strip() == name), '')
 
 
-def with_precision(precision, make_model):
+def with_precision(precision: str, make_model: Callable[[], Model]) -> Model:
   """Calls `make_model()` under the Keras policy of a precision; returns its result.
 
   Weights, distance maps and logits stay float32 under every policy; the network and the head

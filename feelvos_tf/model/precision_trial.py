@@ -9,6 +9,7 @@ One precision is chosen for the whole network, because all parts agreed wherever
 (docs/notes/speed.md).
 """
 
+from collections.abc import Callable
 import dataclasses
 import hashlib
 import json
@@ -17,10 +18,16 @@ import os
 import pathlib
 import platform
 import time
+from typing import Any, TYPE_CHECKING
 
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.deeplab.depthwise import depthwise_conv2d
 from feelvos_tf.model import precision
+
+if TYPE_CHECKING:
+  import numpy as np
+  import tensorflow as tf
+
 
 CANDIDATES = ('float32', 'bfloat16')  # The first one is taken where they are about equally fast.
 # bfloat16 has to save this share of float32's time.
@@ -109,7 +116,7 @@ def measure(rounds: int = _ROUNDS) -> Trial:
   )
 
 
-def _milliseconds(operation):
+def _milliseconds(operation: Callable[[], Any]) -> float:
   """Time of a call, infinity if this machine cannot compute it."""
   import tensorflow as tf
 
@@ -121,7 +128,7 @@ def _milliseconds(operation):
   return 1e3 * (time.perf_counter() - start)
 
 
-def _operations(dtype):
+def _operations(dtype: str) -> 'dict[str, Callable[[], np.ndarray]]':
   """{part: call without arguments}, an operation of each of PARTS in a precision."""
   return {
     'matching': _compiled(_best_matches, dtype, [2048, 112], [2048, 112]),
@@ -133,7 +140,7 @@ def _operations(dtype):
   }
 
 
-def _compiled(function, dtype, *shapes):
+def _compiled(function: Callable, dtype: str, *shapes: list[int]) -> 'Callable[[], np.ndarray]':
   """A call of `function` with random tensors of some shapes, as a graph function."""
   import tensorflow as tf
 
@@ -145,7 +152,7 @@ def _compiled(function, dtype, *shapes):
   return lambda: graph(*tensors).numpy()
 
 
-def _best_matches(queries, references):
+def _best_matches(queries: 'tf.Tensor', references: 'tf.Tensor') -> 'tf.Tensor':
   """Global matching's product of as many pixels as it multiplies at a time, and its maxima."""
   import tensorflow as tf
 
@@ -156,16 +163,20 @@ def _best_matches(queries, references):
   return tf.cast(tf.nn.max_pool2d(product, [128, 1], [128, 1], 'VALID'), tf.float32)
 
 
-def _separable(image, depthwise, pointwise):
+def _separable(image: 'tf.Tensor', depthwise: 'tf.Tensor', pointwise: 'tf.Tensor') -> 'tf.Tensor':
   return _in_float32(_convolved(_convolved(image, depthwise), pointwise))
 
 
-def _inverted_residual(image, expansion, depthwise, projection):
+def _inverted_residual(
+  image: 'tf.Tensor', expansion: 'tf.Tensor', depthwise: 'tf.Tensor', projection: 'tf.Tensor'
+) -> 'tf.Tensor':
   wide = _convolved(_convolved(image, expansion), depthwise)
   return _in_float32(image + _convolved(wide, projection, activation=None))
 
 
-def _convolved(image, kernel, activation='relu'):
+def _convolved(
+  image: 'tf.Tensor', kernel: 'tf.Tensor', activation: str | None = 'relu'
+) -> 'tf.Tensor':
   """Convolution, depthwise for a kernel with 1 as its last dimension, with bias as in the model.
 
   TensorFlow makes one operation of the three.
@@ -180,13 +191,13 @@ def _convolved(image, kernel, activation='relu'):
   return tf.nn.relu(image) if activation else image
 
 
-def _in_float32(image):
+def _in_float32(image: 'tf.Tensor') -> 'tf.Tensor':
   import tensorflow as tf
 
   return tf.cast(image, tf.float32)
 
 
-def _about():
+def _about() -> dict[str, Any]:
   """What a trial depends on, as JSON has it."""
   import tensorflow as tf
 
@@ -194,7 +205,7 @@ def _about():
   try:
     cores = len(os.sched_getaffinity(0))
   except AttributeError:  # Not on macOS and Windows.
-    cores = os.cpu_count()
+    cores = os.cpu_count() or 0
   return {
     'format': _FORMAT,
     'machine': platform.node(),
@@ -207,7 +218,7 @@ def _about():
   }
 
 
-def _cache_path(about):
+def _cache_path(about: dict[str, Any]) -> pathlib.Path | None:
   """File of the trial under XDG_CACHE_HOME or ~/.cache; None where there is no home."""
   folder = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '')
   if not folder.is_absolute():  # To be ignored, says the XDG specification.
@@ -219,7 +230,7 @@ def _cache_path(about):
   return folder / 'feelvos_tf' / f'precision-{digest[:16]}.json'
 
 
-def _read(path, about):
+def _read(path: pathlib.Path, about: dict[str, Any]) -> Trial | None:
   """The Trial that a file holds of this machine, or None."""
   try:
     values = json.loads(path.read_text(encoding='utf-8'))
@@ -235,13 +246,13 @@ def _read(path, about):
     return None
 
 
-def _positive(value):
+def _positive(value: Any) -> float:
   if isinstance(value, bool) or not value > 0:  # NaN is not, either.
     raise ValueError(f'{value!r} is no time')
   return float(value)
 
 
-def _write(path, about, made):
+def _write(path: pathlib.Path, about: dict[str, Any], made: Trial) -> None:
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     whole_file.write_text(
