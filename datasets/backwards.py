@@ -1,6 +1,7 @@
 """Frames of a video from the last to the first, in bounded space whatever the video is."""
 
 from collections.abc import Iterator
+import os
 import shutil
 import tempfile
 
@@ -16,7 +17,7 @@ CACHE_BYTES = 1 << 31
 class Tape:
   """Frames of one size in a temporary file, read in any order; a context manager."""
 
-  def __init__(self, folder=None):
+  def __init__(self, folder: str | os.PathLike | None = None) -> None:
     """Opens a file that has no name.
 
     Args:
@@ -26,7 +27,7 @@ class Tape:
     self._layout = None
     self._count = 0
 
-  def __len__(self):
+  def __len__(self) -> int:
     return self._count
 
   def append(self, array: np.ndarray) -> None:
@@ -44,14 +45,14 @@ class Tape:
     self._file.seek(index * size)
     return np.frombuffer(bytearray(self._file.read(size)), dtype).reshape(shape)
 
-  def __enter__(self):
+  def __enter__(self) -> 'Tape':
     return self
 
-  def __exit__(self, *unused_exception):
+  def __exit__(self, *unused_exception: object) -> None:
     self._file.close()
 
 
-def stretch_of(video: Video, folder=None) -> int:
+def stretch_of(video: Video, folder: str | os.PathLike | None = None) -> int:
   """How many frames `frames_backwards` keeps on disk at once."""
   height, width = video.frame_size
   room = min(CACHE_BYTES, shutil.disk_usage(folder or tempfile.gettempdir()).free // 2)
@@ -59,7 +60,7 @@ def stretch_of(video: Video, folder=None) -> int:
 
 
 def frames_backwards(
-  video: Video, first: int, last: int, folder=None
+  video: Video, first: int, last: int, folder: str | os.PathLike | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
   """Yields frames from `last` down to `first`.
 

@@ -9,6 +9,9 @@ neighbours in a clip are five frames apart in the video.
 """
 
 import abc
+from collections.abc import Iterable
+
+from feelvos_tf.datasets.video import Video
 
 
 class Clip(abc.ABC):
@@ -23,18 +26,18 @@ class Clip(abc.ABC):
   num_frames: int
 
   @abc.abstractmethod
-  def image(self, index):
+  def image(self, index: int) -> NDArray[np.uint8]:
     """uint8 [height, width, 3] RGB of frame `index`; ValueError if it cannot be read."""
 
   @abc.abstractmethod
-  def labels(self, index):
+  def labels(self, index: int) -> NDArray[np.uint8]:
     """uint8 [height, width] object ids of frame `index` (255 is void); ValueError likewise."""
 
 
 class VideoClip(Clip):
   """A clip over any `feelvos_tf.datasets.video.Video` with masks."""
 
-  def __init__(self, video):
+  def __init__(self, video: Video) -> None:
     """Takes the frames with masks.
 
     Args:
@@ -49,14 +52,14 @@ class VideoClip(Clip):
     self.num_frames = len(video.masked_frames)
     self._video = video
 
-  def image(self, index):
+  def image(self, index: int) -> NDArray[np.uint8]:
     return self._video.frame(self._video.masked_frames[index])
 
-  def labels(self, index):
+  def labels(self, index: int) -> NDArray[np.uint8]:
     return self._video.mask(self._video.masked_frames[index]).ids
 
 
-def video_clips(videos):
+def video_clips(videos: Iterable[Video]) -> list[VideoClip]:
   """Clips of a list of `feelvos_tf.datasets.video.Video`; ValueError if there are none."""
   clips = [VideoClip(video) for video in videos]
   if not clips:

@@ -30,7 +30,7 @@ class Track:
     touches: bool [frames], the object touches the border of the frame.
   """
 
-  def __init__(self, video: Video):
+  def __init__(self, video: Video) -> None:
     """Reads all masks of a video.
 
     Raises:
@@ -54,7 +54,7 @@ class Track:
     self.touches = border.any(axis=(1, 2))
     self.centers = self._smooth_centers()
 
-  def __len__(self):
+  def __len__(self) -> int:
     return len(self.masks)
 
   @property
@@ -62,7 +62,7 @@ class Track:
     """Median root of the object's area, pixels."""
     return float(np.sqrt(np.median(self.areas[self.areas > 0])) * SHRINK)
 
-  def _smooth_centers(self):
+  def _smooth_centers(self) -> np.ndarray:
     seen = np.flatnonzero(self.areas)
     centers = np.array([np.argwhere(self.masks[i]).mean(axis=0)[::-1] for i in seen])
     centers = (centers + 0.5) * SHRINK - 0.5
@@ -196,7 +196,7 @@ def object_of(ids: np.ndarray) -> np.ndarray:
   return (ids != 0) & (ids != VOID_ID)
 
 
-def _cut_out(layer, t, shape):
+def _cut_out(layer: Layer, t: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
   """(colours uint8 [*shape, 3], weight float32 [*shape]) of a pasted object."""
   size = shape[::-1]
   index = int(layer.indices[t])
@@ -214,7 +214,9 @@ def _cut_out(layer, t, shape):
   return colours, cv2.warpAffine(weight, matrix, size, flags=cv2.INTER_LINEAR)
 
 
-def _paste(image, ids, colours, weight, object_id):
+def _paste(
+  image: np.ndarray, ids: np.ndarray, colours: np.ndarray, weight: np.ndarray, object_id: int
+) -> None:
   """Puts an object over `image` (float32) and `ids`, in place, with a soft outline."""
   weight = np.clip(cv2.GaussianBlur(weight, (0, 0), _EDGE), 0.0, 1.0)
   image += weight[..., np.newaxis] * (colours - image)

@@ -6,6 +6,7 @@ object is pasted twice. A plan is drawn until it keeps the limits of the options
 on masks at 1 / SHRINK of the size.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
@@ -48,7 +49,7 @@ class CompositionOptions:
   # Part of the smaller of two objects that overlap once, at least.
   min_overlap: float = 0.25
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     fewest, most = self.objects
     if not 2 <= fewest <= most <= 8:
       raise ValueError(f'objects is {fewest} to {most}; expected 2 to 8, the smaller number first.')
@@ -103,7 +104,9 @@ class _Structure:
   leaves: tuple[bool, ...]
 
   @classmethod
-  def draw(cls, rng, same_look, options):
+  def draw(
+    cls, rng: np.random.Generator, same_look: bool, options: CompositionOptions
+  ) -> '_Structure':
     """Draws the structure of a clip."""
     count = int(rng.integers(options.objects[0], options.objects[1] + 1)) - 1
     twin = count > 1 and bool(rng.random() < 0.5)
@@ -111,7 +114,14 @@ class _Structure:
     return cls(count, look, tuple(bool(x) for x in rng.random(count) < options.leave))
 
 
-def _draw(rng, tracks, host, index, structure, options):
+def _draw(
+  rng: np.random.Generator,
+  tracks: list[Track],
+  host: Track,
+  index: int,
+  structure: _Structure,
+  options: CompositionOptions,
+) -> ClipPlan:
   """A `ClipPlan` that may break the limits."""
   num_frames = min(options.frames, len(host))
   others = [track for track in tracks if track is not host]
@@ -130,7 +140,15 @@ def _draw(rng, tracks, host, index, structure, options):
   return ClipPlan(f'{index:02d}_{names}', host, layers, num_frames, visible, overlap)
 
 
-def _draw_layer(rng, host, donor, kind, num_frames, leaves, options):
+def _draw_layer(
+  rng: np.random.Generator,
+  host: Track,
+  donor: Track,
+  kind: str,
+  num_frames: int,
+  leaves: bool,
+  options: CompositionOptions,
+) -> Layer:
   height, width = host.video.frame_size
   low, high = np.array(options.size_limits) * np.sqrt(height * width)
   wanted = np.clip(host.size * rng.uniform(*options.size), low, high)
@@ -142,12 +160,12 @@ def _draw_layer(rng, host, donor, kind, num_frames, leaves, options):
   return Layer(donor, kind, indices, scale, mirrored, centers, in_front, leaves)
 
 
-def _median_width(track):
+def _median_width(track: Track) -> float:
   columns = track.masks.any(axis=1)
   return SHRINK * float(np.median(columns.sum(axis=1)[track.areas > 0]))
 
 
-def _donor_frames(rng, donor, num_frames):
+def _donor_frames(rng: np.random.Generator, donor: Track, num_frames: int) -> np.ndarray:
   """Frames in order, back and forth if there are too few; the start whose object is cut least."""
   period = np.concatenate([np.arange(len(donor)), np.arange(len(donor) - 2, 0, -1)])
   slack = max(len(donor) - num_frames, 0)
@@ -156,7 +174,13 @@ def _donor_frames(rng, donor, num_frames):
   return min(runs, key=lambda run: donor.touches[run].mean() + (donor.areas[run] == 0).mean())
 
 
-def _path(rng, centers, size, half_widths, leaves):
+def _path(
+  rng: np.random.Generator,
+  centers: np.ndarray,
+  size: tuple[int, int],
+  half_widths: tuple[float, float],
+  leaves: bool,
+) -> tuple[np.ndarray, np.ndarray]:
   """Centres [frames, 2] of a pasted object, and whether it is in front [frames].
 
   The path leads from one side of the host's object to the other one, and maybe back. A path that
@@ -185,7 +209,7 @@ def _path(rng, centers, size, half_widths, leaves):
   return centers + np.stack([side * along, across], axis=1), in_front
 
 
-def _travel(stations, num_frames):
+def _travel(stations: np.ndarray, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
   """Places [frames] on a way through the stations, slow near them; stations passed [frames]."""
   times = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(stations)) + 1.0)])
   now = np.linspace(0.0, times[-1], num_frames)
@@ -195,7 +219,9 @@ def _travel(stations, num_frames):
   return stations[passed] + eased * np.diff(stations)[passed], passed
 
 
-def _measure(host, layers, num_frames):
+def _measure(
+  host: Track, layers: Sequence[Layer], num_frames: int
+) -> tuple[np.ndarray, np.ndarray]:
   """(visible part [objects, frames], largest overlap [objects]); see `ClipPlan`."""
   pieces = [(host.masks[:num_frames], host.areas[:num_frames].astype(np.float64))]
   pieces += [layer.small_masks(num_frames) for layer in layers]
@@ -217,7 +243,7 @@ def _measure(host, layers, num_frames):
   return visible, overlap
 
 
-def _is_good(plan, options):
+def _is_good(plan: ClipPlan, options: CompositionOptions) -> bool:
   """Whether a plan keeps the limits of the options."""
   fewest = _FEWEST_PIXELS / SHRINK**2
   if plan.visible[0, 0] < options.min_visible or plan.overlap.min() < options.min_overlap:

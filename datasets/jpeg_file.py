@@ -131,7 +131,7 @@ def whole_file(data: bytes, found: JpegFile) -> tuple[bytes, bool]:
   return body + _END, True
 
 
-def _segment(data, position):
+def _segment(data: bytes, position: int) -> bytes:
   """Content of the segment whose length field is at `position`."""
   length = int.from_bytes(data[position : position + 2], 'big')
   if position + max(length, 2) > len(data):
@@ -141,7 +141,7 @@ def _segment(data, position):
   return data[position + 2 : position + length]
 
 
-def _start_of_frame(found, content):
+def _start_of_frame(found: JpegFile, content: bytes) -> None:
   if len(content) < 6 or len(content) < 6 + 3 * content[5]:
     raise ValueError('the JPEG is damaged: its header is too short')
   if found.width:
@@ -151,7 +151,7 @@ def _start_of_frame(found, content):
   found.missing = {(component, k) for component in components for k in range(64)}
 
 
-def _start_of_scan(found, content, position, max_scans):
+def _start_of_scan(found: JpegFile, content: bytes, position: int, max_scans: int) -> None:
   if not found.width:
     raise ValueError('the JPEG is damaged: pixels without a header')
   found.scans += 1
@@ -167,7 +167,7 @@ def _start_of_scan(found, content, position, max_scans):
       found.missing -= {(component, k) for k in range(first, last + 1)}
 
 
-def _decode(data):
+def _decode(data: bytes) -> np.ndarray | None:
   try:
     with Image.open(io.BytesIO(data), formats=['JPEG']) as image:
       return np.asarray(image)

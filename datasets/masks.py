@@ -7,11 +7,13 @@ module that decides which PNG files are masks; `palette` knows the colours.
 
 import dataclasses
 import io
+import os
 import pathlib
 import struct
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL import UnidentifiedImageError
 
@@ -63,7 +65,11 @@ class Mask:
 
 
 def read_mask(
-  path, *, require_object: bool = False, grey_255: str = 'auto', void: bool = True
+  path: str | os.PathLike,
+  *,
+  require_object: bool = False,
+  grey_255: str = 'auto',
+  void: bool = True,
 ) -> Mask:
   """Reads a mask file; see `decode_mask`.
 
@@ -149,7 +155,7 @@ def decode_mask(
   return mask
 
 
-def list_masks(folder) -> dict[str, pathlib.Path]:
+def list_masks(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
   """The masks of a folder of a data set.
 
   Args:
@@ -220,7 +226,7 @@ def encode_mask(
   return stream.getvalue()
 
 
-def write_mask(path, ids: np.ndarray, palette: np.ndarray | None = None) -> None:
+def write_mask(path: str | os.PathLike, ids: np.ndarray, palette: np.ndarray | None = None) -> None:
   """Writes `encode_mask(ids, palette)` to `path`, whole or not at all."""
   whole_file.write_bytes(path, encode_mask(ids, palette))
 
@@ -268,13 +274,13 @@ def overlay(
   return result
 
 
-def _bright(palette):
+def _bright(palette: np.ndarray) -> NDArray[np.uint8]:
   """The palette with every colour scaled until its strongest channel is 255: uint8 [256, 3]."""
   strongest = np.maximum(palette.max(axis=1, keepdims=True), 1).astype(np.float32)
   return np.round(palette * (255.0 / strongest)).astype(np.uint8)
 
 
-def _check_header(data, name, max_pixels, ids):
+def _check_header(data: bytes, name: str, max_pixels: int, ids: str) -> tuple[int, int]:
   """Returns (bit depth, colour type) of a PNG that may be a mask; raises ValueError otherwise."""
   if data[:8] != _PNG_SIGNATURE or data[12:16] != b'IHDR' or len(data) < 33:
     kind = 'a JPEG image' if data[:2] == b'\xff\xd8' else 'not a PNG image'
@@ -300,7 +306,9 @@ def _check_header(data, name, max_pixels, ids):
   return bit_depth, colour_type
 
 
-def _decode_pixels(data, name, bit_depth, colour_type):
+def _decode_pixels(
+  data: bytes, name: str, bit_depth: int, colour_type: int
+) -> tuple[np.ndarray, np.ndarray | None]:
   """Returns (ids uint8 [height, width], palette uint8 [256, 3] or None)."""
   try:
     with Image.open(io.BytesIO(data)) as image:
@@ -327,7 +335,7 @@ def _decode_pixels(data, name, bit_depth, colour_type):
   return values, palette
 
 
-def _refuse_antialiased(values, is_palette, name):
+def _refuse_antialiased(values: np.ndarray, is_palette: bool, name: str) -> None:
   """Raises ValueError if most values exist on outlines only, as smoothing leaves them.
 
   A value counts as thin if no 3x3 block of the image is filled with it. Objects of a few pixels

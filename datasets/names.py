@@ -33,7 +33,7 @@ def check_name(name: str, where: str) -> str:
   return name
 
 
-def check_local(path, where: str) -> None:
+def check_local(path: str | os.PathLike, where: str) -> None:
   """Refuses an address.
 
   Args:
@@ -51,7 +51,7 @@ def check_local(path, where: str) -> None:
     )
 
 
-def read_text(path) -> str:
+def read_text(path: str | os.PathLike) -> str:
   """Text of a file in UTF-8 or UTF-16, with or without a byte order mark, as editors save it.
 
   Raises:
@@ -68,7 +68,7 @@ def read_text(path) -> str:
     raise ValueError(f'{path}: a damaged UTF-16 text given, expected UTF-8') from None
 
 
-def read_names(path, exists: Callable[[str], bool] | None = None) -> list[str]:
+def read_names(path: str | os.PathLike, exists: Callable[[str], bool] | None = None) -> list[str]:
   """Names of a list: one a line, each once, in the order of the list.
 
   Spaces inside a name belong to it. Blank lines, lines that begin with `#`, spaces around a name
@@ -99,7 +99,7 @@ def read_names(path, exists: Callable[[str], bool] | None = None) -> list[str]:
   return list(dict.fromkeys(found))
 
 
-def missing(path, what: str, advice: str) -> str:
+def missing(path: str | os.PathLike, what: str, advice: str) -> str:
   """Message about a file or folder that is not there, or is the other of the two.
 
   Args:
@@ -112,17 +112,17 @@ def missing(path, what: str, advice: str) -> str:
   return f'{path}: {given}; {advice}'
 
 
-def one_line(message) -> str:
+def one_line(message: object) -> str:
   """A message on one line, without the addresses of objects that libraries put into theirs."""
   return re.sub(r'<[^<>]* at 0x[0-9a-fA-F]+>', 'the given data', ' '.join(str(message).split()))
 
 
-def printable(text) -> str:
+def printable(text: object) -> str:
   """A name for messages and pictures: bytes of it that are not UTF-8 become question marks."""
   return os.fsencode(str(text)).decode('utf-8', 'replace').replace('\ufffd', '?')
 
 
-def _names_of_line(line, exists):
+def _names_of_line(line: str, exists: Callable[[str], bool] | None) -> list[str]:
   without_remark = line
   for mark in (' #', '\t#'):
     without_remark = without_remark.split(mark)[0]

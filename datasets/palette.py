@@ -1,5 +1,7 @@
 """The colour map of DAVIS, and ids out of colours."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -35,7 +37,7 @@ def palette_ids(colours: np.ndarray) -> list[int | None]:
   return [known.get(tuple(c)) for c in colours.tolist()]
 
 
-def hex_colour(colour) -> str:
+def hex_colour(colour: Iterable[int]) -> str:
   """`#ff0000` of (255, 0, 0)."""
   return '#{:02x}{:02x}{:02x}'.format(*(int(c) for c in colour))
 

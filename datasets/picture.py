@@ -12,9 +12,11 @@ picture everywhere, with every version of OpenCV and Pillow:
 import dataclasses
 import io
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from feelvos_tf.datasets import data_warning
@@ -102,7 +104,7 @@ def inspect(
   return found
 
 
-def decode(data: bytes, name: str, **limits) -> np.ndarray:
+def decode(data: bytes, name: str, **limits: Any) -> np.ndarray:
   """Decodes a picture file.
 
   Args:
@@ -192,14 +194,14 @@ def exif_orientation(exif: bytes | None) -> int:
   return 1
 
 
-def _inspect_jpeg(data, max_pixels, max_scans):
+def _inspect_jpeg(data: bytes, max_pixels: int, max_scans: int) -> Picture:
   found = jpeg_file.read(data, max_scans)
   _check_size(found.height, found.width, max_pixels)
   data, completed = jpeg_file.whole_file(data, found)
   return _picture('JPEG', found, False, data, completed)
 
 
-def _inspect_png(data, max_pixels, trusted):
+def _inspect_png(data: bytes, max_pixels: int, trusted: bool) -> Picture:
   found = png_file.read(data)
   _check_size(found.height, found.width, max_pixels)
   data, completed = png_file.whole_file(data, found)
@@ -209,7 +211,13 @@ def _inspect_png(data, max_pixels, trusted):
   return _picture('PNG', found, transparent, data, completed)
 
 
-def _picture(kind, found, transparent, data, completed):
+def _picture(
+  kind: str,
+  found: jpeg_file.JpegFile | png_file.PngFile,
+  transparent: bool,
+  data: bytes,
+  completed: bool,
+) -> Picture:
   orientation = exif_orientation(found.exif)
   height, width = found.height, found.width
   if orientation >= 5:
@@ -217,7 +225,7 @@ def _picture(kind, found, transparent, data, completed):
   return Picture(kind, height, width, orientation, transparent, data, completed)
 
 
-def _inspect_other(data, max_pixels):
+def _inspect_other(data: bytes, max_pixels: int) -> Picture:
   try:
     with Image.open(io.BytesIO(data)) as image:
       width, height = image.size
@@ -235,12 +243,12 @@ def _inspect_other(data, max_pixels):
     raise ValueError(f'{len(data)} bytes that are no picture') from error
 
 
-def _check_size(height, width, max_pixels):
+def _check_size(height: int, width: int, max_pixels: int) -> None:
   if not 0 < height * width <= max_pixels:
     raise ValueError(f'{height}x{width} (height x width), expected 1 to {max_pixels} pixels')
 
 
-def _decode_with_opencv(data):
+def _decode_with_opencv(data: bytes) -> NDArray[np.uint8]:
   image = cv2.imdecode(
     np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
   )
@@ -249,12 +257,12 @@ def _decode_with_opencv(data):
   return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _decode_with_pillow(data):
+def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
   with Image.open(io.BytesIO(data)) as image:
     return _to_rgb(image)
 
 
-def _to_rgb(image):
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
   """uint8 [height, width, 3] of a Pillow image, with transparent pixels on black."""
   if image.mode in _GREY_16:
     grey = np.asarray(image)

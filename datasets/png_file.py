@@ -4,6 +4,7 @@ The chunks and their checksums are those of the PNG specification (third edition
 JPEG files, `whole_file` refuses a file with lost pixels and completes one that lacks its end only.
 """
 
+from collections.abc import Iterator
 import dataclasses
 import struct
 import zlib
@@ -141,7 +142,7 @@ def whole_file(data: bytes, found: PngFile) -> tuple[bytes, bool]:
   return before + _encode(b'IDAT', zlib.compress(pixels, 1)) + _encode(b'IEND', b''), True
 
 
-def _check(data, kind, start, end):
+def _check(data: bytes, kind: bytes, start: int, end: int) -> None:
   """Critical chunks have to be whole; decoders leave out damaged other ones."""
   if kind[:1].isupper():
     stored = int.from_bytes(data[end : end + 4], 'big')
@@ -149,7 +150,7 @@ def _check(data, kind, start, end):
       raise ValueError('the PNG is damaged: a checksum is wrong')
 
 
-def _chunk(found, data, kind, start, end):
+def _chunk(found: PngFile, data: bytes, kind: bytes, start: int, end: int) -> None:
   if kind == b'IHDR' and not found.width:
     if end - start != 13:
       raise ValueError('the PNG is damaged: its header is too short')
@@ -172,7 +173,7 @@ def _chunk(found, data, kind, start, end):
     _note_text(found, data, kind, start, end)
 
 
-def _note_text(found, data, kind, start, end):
+def _note_text(found: PngFile, data: bytes, kind: bytes, start: int, end: int) -> None:
   """Where the compressed part of a text or profile lies: after a name and one or more bytes."""
   name = data.find(b'\0', start, end)
   if name < 0:
@@ -187,7 +188,7 @@ def _note_text(found, data, kind, start, end):
     found.compressed_texts.append((packed, end))
 
 
-def _inflate(data, found, most):
+def _inflate(data: bytes, found: PngFile, most: int) -> Iterator[bytes]:
   """Yields at most `most` bytes of unpacked pixels, in pieces; fewer if the data end early."""
   unpacker, size = zlib.decompressobj(), 0
   for start, end in found.pixels:
@@ -202,6 +203,6 @@ def _inflate(data, found, most):
       packed = unpacker.unconsumed_tail
 
 
-def _encode(kind, content):
+def _encode(kind: bytes, content: bytes) -> bytes:
   checksum = zlib.crc32(kind + content)
   return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', checksum)

@@ -6,10 +6,12 @@ objects of this class; segmentation, evaluation and conversion know nothing else
 
 import abc
 import collections.abc
+from collections.abc import Iterator, Sequence
 import dataclasses
 from fractions import Fraction
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.names import IMAGE_SUFFIXES
 from feelvos_tf.datasets.names import natural_key
+
+if TYPE_CHECKING:
+  from feelvos_tf.datasets.film.sound import Sound
 
 
 class Video(abc.ABC):
@@ -89,7 +94,7 @@ class Video(abc.ABC):
     del index
     return None
 
-  def sound(self, first: int = 0):
+  def sound(self, first: int = 0) -> 'Sound | None':
     """The `film.sound.Sound` from frame `first` on, for writers; None for a source without."""
     del first
     return
@@ -135,13 +140,13 @@ class NumberedNames(collections.abc.Sequence):
   Any index from 0 on has a name; the length is the claimed one (0 if nothing is claimed).
   """
 
-  def __init__(self, length: int | None):
+  def __init__(self, length: int | None) -> None:
     self._length = length or 0
 
-  def __len__(self):
+  def __len__(self) -> int:
     return self._length
 
-  def __getitem__(self, index):
+  def __getitem__(self, index: int | slice) -> str | list[str]:
     if isinstance(index, slice):
       return [self[i] for i in range(*index.indices(self._length))]
     if index < 0:
@@ -150,11 +155,11 @@ class NumberedNames(collections.abc.Sequence):
       raise IndexError('frame name out of range')
     return f'{index:05d}'
 
-  def __iter__(self):
+  def __iter__(self) -> Iterator[str]:
     return (self[i] for i in range(self._length))
 
 
-def read_image(path) -> np.ndarray:
+def read_image(path: str | os.PathLike) -> np.ndarray:
   """Reads an image file as uint8 [height, width, 3] RGB, upright, see `picture`.
 
   Raises:
@@ -177,7 +182,9 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
   return picture.decode(data, name, trusted=True)
 
 
-def list_images(folder, leave_out: collections.abc.Iterable = ()) -> list[pathlib.Path]:
+def list_images(
+  folder: str | os.PathLike, leave_out: collections.abc.Iterable = ()
+) -> list[pathlib.Path]:
   """Image files of a folder in natural order; hidden files and other kinds are left out.
 
   Args:
@@ -211,7 +218,7 @@ def list_images(folder, leave_out: collections.abc.Iterable = ()) -> list[pathli
   return files
 
 
-def _is_same(path, other):
+def _is_same(path: pathlib.Path, other: str | os.PathLike) -> bool:
   """Whether two files are one, or have the same content."""
   if not (os.path.isfile(path) and os.path.isfile(other)):
     return False
@@ -221,5 +228,5 @@ def _is_same(path, other):
   return same_size and path.read_bytes() == pathlib.Path(other).read_bytes()
 
 
-def _size(shape):
+def _size(shape: Sequence[int]) -> str:
   return f'{shape[0]}x{shape[1]}'

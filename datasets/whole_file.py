@@ -9,7 +9,7 @@ import pathlib
 
 
 @contextlib.contextmanager
-def appearing(path) -> Iterator[pathlib.Path]:
+def appearing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Yields a temporary path for the `with` block to write; renames it to `path` at its end.
 
   Whoever opens `path` sees the old file or the new one, never a part; so does the next run after a
@@ -34,7 +34,7 @@ def appearing(path) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def locked(folder) -> Iterator[None]:
+def locked(folder: str | os.PathLike) -> Iterator[None]:
   """Holds a folder for the `with` block; the kernel lets go of it when the process ends.
 
   Args:
@@ -61,7 +61,7 @@ def locked(folder) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def named_errors(path) -> Iterator[None]:
+def named_errors(path: str | os.PathLike) -> Iterator[None]:
   """Gives errors of the `with` block that lack a file's name (a full disk's do) that of `path`.
 
   Raises:
@@ -75,13 +75,13 @@ def named_errors(path) -> Iterator[None]:
     raise
 
 
-def write_text(path, text: str) -> None:
+def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes a UTF-8 file, see `appearing`; names of other bytes stay as they are on disk."""
   with appearing(path) as temporary:
     temporary.write_text(text, encoding='utf-8', errors='surrogateescape')
 
 
-def write_bytes(path, data: bytes) -> None:
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
   """Writes a binary file, see `appearing`."""
   with appearing(path) as temporary:
     temporary.write_bytes(data)

@@ -56,14 +56,14 @@ def finished(
     executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _start(start, start_args):
+def _start(start: Callable[..., None] | None, start_args: tuple) -> None:
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides about Ctrl-C.
   threading.Thread(target=_end_with_parent, daemon=True).start()
   if start is not None:
     start(*start_args)
 
 
-def _end_with_parent():
+def _end_with_parent() -> None:
   """A worker whose parent was killed would wait for work forever."""
   multiprocessing.parent_process().join()
   os._exit(1)

@@ -8,10 +8,11 @@ FFmpeg's libraries with libx264 (GPL) and libvpx; where a build has no libx264, 
 then MPEG-4.
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import BinaryIO, TYPE_CHECKING
 
 import av
 import cv2
@@ -53,12 +54,12 @@ class OverlayVideoWriter:
 
   def __init__(
     self,
-    path,
+    path: str | os.PathLike,
     fps: float | None = None,
     codec: str = 'auto',
     alpha: float = 0.45,
     sound: 'Sound | None' = None,
-  ):
+  ) -> None:
     """Remembers what to write; the file is opened by the first frame, which fixes the size.
 
     Args:
@@ -141,14 +142,14 @@ class OverlayVideoWriter:
     finally:
       self._temporary.unlink(missing_ok=True)
 
-  def _close_sound(self):
+  def _close_sound(self) -> None:
     if self._sound is not None:
       self._sound.close()
 
-  def __enter__(self):
+  def __enter__(self) -> 'OverlayVideoWriter':
     return self
 
-  def __exit__(self, *unused_exception):
+  def __exit__(self, *unused_exception: object) -> None:
     self.close()
 
 
@@ -159,7 +160,9 @@ class ContactSheet:
   last frame is always held. `write` then picks evenly among them.
   """
 
-  def __init__(self, path, max_tiles: int = 12, tile_width: int = 320, columns: int = 4):
+  def __init__(
+    self, path: str | os.PathLike, max_tiles: int = 12, tile_width: int = 320, columns: int = 4
+  ) -> None:
     """Args: path of the PNG, number of tiles, their width in pixels, tiles in a row."""
     if min(max_tiles, tile_width, columns) < 1:
       raise ValueError(
@@ -214,14 +217,14 @@ class ContactSheet:
     targets = np.linspace(0, self._count - 1, self._max_tiles)
     return [held[np.abs(np.array(held) - t).argmin()] for t in targets]
 
-  def _choose(self):
+  def _choose(self) -> list[np.ndarray]:
     tiles = dict(self._tiles)
     index, picture, label = self._last
     if index not in tiles:
       tiles[index] = self._thumbnail(picture, label)
     return [tiles[i] for i in self.frame_indices()]
 
-  def _thumbnail(self, picture, label):
+  def _thumbnail(self, picture: np.ndarray, label: str) -> np.ndarray:
     label = names.printable(label)  # OpenCV crashes on bytes that are not UTF-8.
     height = max(1, round(picture.shape[0] * self._tile_width / picture.shape[1]))
     tile = cv2.resize(picture, (self._tile_width, height), interpolation=cv2.INTER_AREA)
@@ -245,7 +248,14 @@ class ContactSheet:
 class _Encoder:
   """An mp4 file that is being written: one video stream, perhaps one of sound."""
 
-  def __init__(self, path, name, fps, size, sound):
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    name: str,
+    fps: float,
+    size: tuple[int, int],
+    sound: 'Sound | None',
+  ) -> None:
     """Args: file; FFmpeg's name of the encoder; frames per second; (height, width); Sound."""
     self._sound, self._last = sound, -1
     self._container, self._file = _open_mp4(path)
@@ -262,7 +272,7 @@ class _Encoder:
       self.close()
       raise
 
-  def write(self, picture, seconds):
+  def write(self, picture: np.ndarray, seconds: float) -> None:
     """Appends uint8 [height, width, 3] RGB that is shown from `seconds` on."""
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format='rgb24')
     frame = frame.reformat(format='yuv420p')
@@ -273,13 +283,13 @@ class _Encoder:
     if self._sound is not None:
       self._sound.write_until(self._last * _TIME_BASE)
 
-  def finish(self):
+  def finish(self) -> None:
     """Writes what the encoder holds back."""
     self._container.mux(self._stream.encode(None))
     if self._sound is not None:
       self._sound.write_until(self._last * _TIME_BASE + 1 / self._stream.average_rate)
 
-  def close(self):
+  def close(self) -> None:
     """Closes the file."""
     try:
       self._container.close()
@@ -288,7 +298,7 @@ class _Encoder:
         self._file.close()
 
 
-def _open_mp4(path):
+def _open_mp4(path: str | os.PathLike) -> tuple[av.container.OutputContainer, BinaryIO | None]:
   """(container, Python file or None); the index goes to the front, for players on the web."""
   name = os.path.abspath(path)
   try:
@@ -299,11 +309,13 @@ def _open_mp4(path):
   return av.open(f'file:{name}', 'w', format='mp4', options={'movflags': 'faststart'}), None
 
 
-def _even(size):
+def _even(size: tuple[int, int]) -> tuple[int, int]:
   return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
-def _open_encoder(path, names, fps, size, sound):
+def _open_encoder(
+  path: pathlib.Path, names: Sequence[str], fps: float, size: tuple[int, int], sound: 'Sound | None'
+) -> tuple[str, _Encoder]:
   """Returns (encoder name, _Encoder) of the first encoder that opens."""
   if not path.parent.is_dir():
     raise FileNotFoundError(f'{path.parent}: no such folder; create it for the overlay video')

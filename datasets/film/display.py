@@ -33,7 +33,7 @@ def square_size(width: int, height: int, pixel_aspect: Fraction | None) -> tuple
   return round(height / ratio), width
 
 
-def turning(frame) -> tuple[bool, bool, bool]:
+def turning(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
   """(swap rows and columns, then flip rows, flip columns) that the display matrix asks for.
 
   Angles between quarter turns go to the nearest one.
@@ -57,12 +57,14 @@ def turning(frame) -> tuple[bool, bool, bool]:
 class Painter:
   """Turns decoded frames into pictures, with the filters of FFmpeg that its programs use."""
 
-  def __init__(self, size: tuple[int, int], turn: tuple[bool, bool, bool], time_base):
+  def __init__(
+    self, size: tuple[int, int], turn: tuple[bool, bool, bool], time_base: Fraction | None
+  ) -> None:
     """Args: (height, width) before turning, what `turning` returned, time base of the track."""
     self._size, self._turn, self._time_base = size, turn, time_base
     self._made_for = self._graph = None
 
-  def paint(self, frame) -> np.ndarray:
+  def paint(self, frame: av.VideoFrame) -> np.ndarray:
     """The picture of an `av.VideoFrame`.
 
     Returns:
@@ -86,7 +88,7 @@ class Painter:
       image = image[:, ::-1]
     return np.ascontiguousarray(image)
 
-  def _new_graph(self, frame, pixels):
+  def _new_graph(self, frame: av.VideoFrame, pixels: str) -> av.filter.Graph:
     graph = av.filter.Graph()
     steps = [
       graph.add_buffer(
@@ -102,7 +104,7 @@ class Painter:
     return graph
 
 
-def _turning_of_angle(degrees):
+def _turning_of_angle(degrees: float) -> tuple[bool, bool, bool]:
   """What `turning` returns for a turn counterclockwise, without mirroring."""
   return {
     0: (False, False, False),

@@ -8,6 +8,7 @@ file does not say.
 import os
 import re
 import struct
+from typing import BinaryIO
 
 # Matroska (RFC 9559). Elements in these two are walked through, all others are skipped.
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
@@ -21,7 +22,7 @@ _Y4M_COLOURS = re.compile(r'(444alpha|411|420|422|444|mono)(?:jpeg|mpeg2|paldv)?
 _PACKETS_LOOKED_AT = 1 << 14  # At the end of a transport stream, some 3 MB.
 
 
-def torn(path, formats: frozenset) -> bool | None:
+def torn(path: str | os.PathLike, formats: frozenset) -> bool | None:
   """Whether a file ends before its structure does.
 
   Args:
@@ -35,7 +36,7 @@ def torn(path, formats: frozenset) -> bool | None:
   return None
 
 
-def _matroska(stream, size):
+def _matroska(stream: BinaryIO, size: int) -> bool | None:
   """Walks from element to element; what is written live has no lengths of segment and clusters."""
   position = 0
   while position < size:
@@ -56,7 +57,7 @@ def _matroska(stream, size):
   return position > size
 
 
-def _ebml_number(data, start, keep_marker=False):
+def _ebml_number(data: bytes, start: int, keep_marker: bool = False) -> tuple[int | None, int]:
   """(number of variable length, where it ends), RFC 8794; (None, end) is unknown, (0, 0) none."""
   first = data[start] if start < len(data) else 0
   end = start + 9 - first.bit_length()
@@ -69,7 +70,7 @@ def _ebml_number(data, start, keep_marker=False):
   return (None if value == 2 * marker - 1 else value - marker), end
 
 
-def _transport_stream(stream, size):
+def _transport_stream(stream: BinaryIO, size: int) -> bool | None:
   """Whether it ends inside a packet."""
   layout = _packet_layout(stream)
   if layout is None:
@@ -77,7 +78,7 @@ def _transport_stream(stream, size):
   return True if size % layout[0] else None  # Whole packets say nothing of those after them.
 
 
-def _packet_layout(stream):
+def _packet_layout(stream: BinaryIO) -> tuple[int, int] | None:
   """(bytes from packet to packet, bytes before a packet); None if two packets do not begin so."""
   head = stream.read(409)
   for length, offset in ((188, 0), (192, 4), (204, 0)):
@@ -86,7 +87,7 @@ def _packet_layout(stream):
   return None
 
 
-def in_unit(path, pid: int) -> bool:
+def in_unit(path: str | os.PathLike, pid: int) -> bool:
   """Whether a transport stream seems to end inside a frame, although it ends with a packet.
 
   The last packet of a frame is filled up (ISO 13818-1, 2.4.3.4), unless the frame fits exactly,
@@ -112,7 +113,7 @@ def in_unit(path, pid: int) -> bool:
   return False
 
 
-def lacks_index(path) -> bool:
+def lacks_index(path: str | os.PathLike) -> bool:
   """Whether a NUT file has no index at its end, where most programs write one.
 
   The index ends with its distance from the end of the file and a checksum.
@@ -125,7 +126,7 @@ def lacks_index(path) -> bool:
     return stream.read(8) != _NUT_INDEX
 
 
-def _is_filled_up(packet):
+def _is_filled_up(packet: bytes) -> bool:
   """Whether a transport packet's adaptation field holds more than clocks and private data."""
   if not packet[3] & 0x20:
     return False
@@ -138,7 +139,7 @@ def _is_filled_up(packet):
   return length > used
 
 
-def _y4m(stream, size):
+def _y4m(stream: BinaryIO, size: int) -> bool | None:
   """Whether the last of its frames, all of one size, is not whole."""
   fields = stream.readline(4096).decode('ascii', 'replace').split()
   found = {field[0]: field[1:] for field in fields[1:]}
@@ -158,7 +159,7 @@ def _y4m(stream, size):
   return stream.tell() > size
 
 
-def _y4m_frame_bytes(width, height, colours):
+def _y4m_frame_bytes(width: int, height: int, colours: str) -> int | None:
   """Bytes of a frame's planes; None for a kind that is not known here."""
   match = _Y4M_COLOURS.fullmatch(colours)
   if not match:
@@ -175,13 +176,13 @@ def _y4m_frame_bytes(width, height, colours):
   return samples[match[1]] * (2 if match[2] and int(match[2]) > 8 else 1)
 
 
-def _gif(stream, size):
+def _gif(stream: BinaryIO, size: int) -> bool | None:
   """Whether it lacks the byte 3B at its end, after which some programs add zeros."""
   stream.seek(max(0, size - 4096))
   return not stream.read().rstrip(b'\0').endswith(b';')
 
 
-def _mov(stream, size):
+def _mov(stream: BinaryIO, size: int) -> bool | None:
   """Whether a box at the top level is longer than the file."""
   position = 0
   while position < size:
@@ -200,7 +201,7 @@ def _mov(stream, size):
   return position > size
 
 
-def _flv(stream, size):
+def _flv(stream: BinaryIO, size: int) -> bool | None:
   """Whether the last tag is longer than the file."""
   position = int.from_bytes(stream.read(9)[5:], 'big') + 4
   while position < size:
@@ -212,13 +213,13 @@ def _flv(stream, size):
   return position > size
 
 
-def _apng(stream, size):
+def _apng(stream: BinaryIO, size: int) -> bool | None:
   """Whether the end chunk is missing."""
   stream.seek(max(0, size - 4096))
   return _PNG_END not in stream.read()
 
 
-def _program_stream(stream, size):
+def _program_stream(stream: BinaryIO, size: int) -> bool | None:
   """Whether the last pack (ISO 13818-1, 2.5.3) ends inside a packet."""
   start = max(0, size - (1 << 20))
   stream.seek(start)
@@ -235,7 +236,7 @@ def _program_stream(stream, size):
   return True if position > len(tail) else None
 
 
-def _ogg(stream, size):
+def _ogg(stream: BinaryIO, size: int) -> bool | None:
   """Whether the last page is not whole, or does not say that it is the last one."""
   stream.seek(max(0, size - 2 * _OGG_LONGEST_PAGE))
   tail = stream.read()
@@ -247,7 +248,7 @@ def _ogg(stream, size):
   return not (whole and tail[start + 5] & _OGG_LAST_PAGE)
 
 
-def _asf(stream, size):
+def _asf(stream: BinaryIO, size: int) -> bool | None:
   """Whether it is shorter than its header says."""
   head = stream.read(1 << 16)
   start = head.find(_ASF_FILE_PROPERTIES)

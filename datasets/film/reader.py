@@ -46,7 +46,7 @@ class Film:
     start: seconds of the file's clock at which the first frame is shown.
   """
 
-  def __init__(self, path):
+  def __init__(self, path: str | os.PathLike) -> None:
     """Opens the file and decodes its first frame, so that a bad one is refused at once.
 
     Args:
@@ -100,7 +100,7 @@ class Film:
 
 
 @contextlib.contextmanager
-def opened(path) -> Iterator[av.container.InputContainer]:
+def opened(path: str | os.PathLike) -> Iterator[av.container.InputContainer]:
   """Opens a video file for a `with` block.
 
   Raises:
@@ -124,7 +124,7 @@ def opened(path) -> Iterator[av.container.InputContainer]:
     yield container
 
 
-def _open(path, stack):
+def _open(path: str | os.PathLike, stack: contextlib.ExitStack) -> av.container.InputContainer:
   # An absolute path cannot be taken for a protocol (take:1.mp4) or an option (-1.mp4).
   name = os.path.abspath(path)
   options = {'protocol_whitelist': 'file'}
@@ -142,7 +142,9 @@ class _Nameless(io.FileIO):
   name = 'film'
 
 
-def _choose_track(container, path):
+def _choose_track(
+  container: av.container.InputContainer, path: str | os.PathLike
+) -> av.VideoStream:
   """The default video track, the largest of several; no cover pictures."""
   tracks = [t for t in container.streams.video if not _is_cover(t)]
   if not tracks:
@@ -159,20 +161,22 @@ def _choose_track(container, path):
   return track
 
 
-def _area(track):
+def _area(track: av.VideoStream) -> int:
   context = track.codec_context  # None if there is no decoder.
   return 0 if context is None else (context.width or 0) * (context.height or 0)
 
 
-def _is_cover(track):
+def _is_cover(track: av.VideoStream) -> bool:
   return bool(track.disposition & av.stream.Disposition.attached_pic)
 
 
-def _is_default(track):
+def _is_default(track: av.VideoStream) -> bool:
   return bool(track.disposition & av.stream.Disposition.default)
 
 
-def _decoded(container, track, watch):
+def _decoded(
+  container: av.container.InputContainer, track: av.VideoStream, watch: wholeness.Wholeness
+) -> Iterator[av.VideoFrame]:
   """Yields the frames of a track; what cannot be decoded is noted and left out, as by FFmpeg."""
   packets = container.demux(watch.watched or ())
   while True:

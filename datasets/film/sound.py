@@ -1,7 +1,9 @@
 """The sound of a video file, copied into the video that is written from its frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+import os
+from typing import TypeVar
 
 import av
 
@@ -10,6 +12,8 @@ from feelvos_tf.datasets.film import reader
 # Codecs that players expect in mp4; sound of others is encoded as AAC.
 _COPIED = frozenset(['aac', 'mp3', 'ac3', 'eac3', 'alac', 'opus'])
 
+Item = TypeVar('Item')
+
 
 class Sound:
   """The first sound track of a video file, written packet by packet while frames are written.
@@ -17,7 +21,7 @@ class Sound:
   Use `add_to` before the first frame is written, `write_until` with each one, `close` at the end.
   """
 
-  def __init__(self, path, start: Fraction):
+  def __init__(self, path: str | os.PathLike, start: Fraction) -> None:
     """Opens the file.
 
     Args:
@@ -31,7 +35,7 @@ class Sound:
     self._track = tracks[0] if tracks else None
     self._packets, self._next, self._output = iter(()), None, None
 
-  def add_to(self, output) -> None:
+  def add_to(self, output: av.container.OutputContainer) -> None:
     """Adds a stream to an `av.container.OutputContainer`; nothing if there is no sound."""
     if self._track is None:
       return
@@ -68,7 +72,7 @@ class Sound:
       packet.stream = self._stream
       yield packet.pts * base, packet
 
-  def _encoded(self, resampler) -> Iterator[tuple[Fraction, av.Packet]]:
+  def _encoded(self, resampler: av.AudioResampler) -> Iterator[tuple[Fraction, av.Packet]]:
     """The same, of sound that is decoded and encoded again."""
     for packet in _readable(self._container.demux(self._track)):
       for frame in _readable(iter(packet.decode())):
@@ -79,16 +83,16 @@ class Sound:
           yield from self._timed(self._stream.encode(resampled))
     yield from self._timed(self._stream.encode(None))
 
-  def _timed(self, packets):
+  def _timed(self, packets: Iterable[av.Packet]) -> Iterator[tuple[Fraction, av.Packet]]:
     for packet in packets:
       yield packet.pts * Fraction(packet.time_base), packet
 
 
-def _layout(track):
+def _layout(track: av.AudioStream) -> str:
   return 'mono' if track.codec_context.layout.nb_channels == 1 else 'stereo'
 
 
-def _readable(items):
+def _readable(items: Iterable[Item]) -> Iterator[Item]:
   """The items up to the first that cannot be read: a break in the sound is no reason to stop."""
   try:
     yield from items

@@ -7,7 +7,10 @@ last frame shows.
 """
 
 from fractions import Fraction
+import os
 import pathlib
+
+import av
 
 from feelvos_tf.datasets.film import file_end
 
@@ -28,7 +31,9 @@ class Wholeness:
     watched: the streams whose packets have to be shown to `packet`; None for all.
   """
 
-  def __init__(self, path, container, track):
+  def __init__(
+    self, path: str | os.PathLike, container: av.container.InputContainer, track: av.VideoStream
+  ) -> None:
     """Reads what the file says.
 
     Args:
@@ -54,7 +59,7 @@ class Wholeness:
     self._last_packet_torn = False
     self._torn_frames, self._failures = [], []
 
-  def packet(self, packet) -> None:
+  def packet(self, packet: av.Packet) -> None:
     """Notes an `av.Packet` of any stream."""
     if packet.stream.index == self._track.index and packet.size:
       self._packets += 1
@@ -64,7 +69,7 @@ class Wholeness:
       end += _seconds(packet.duration, packet.stream) or 0
       self._end_of_all = max(self._end_of_all, end)
 
-  def frame(self, frame) -> None:
+  def frame(self, frame: av.VideoFrame) -> None:
     """Notes a decoded `av.VideoFrame`."""
     if frame.is_corrupt:
       self._torn_frames.append(self.count)
@@ -109,7 +114,7 @@ class Wholeness:
       return f'the file has no index; it may break off after its {self.count} frames'
     return None
 
-  def _breaks_off(self):
+  def _breaks_off(self) -> bool:
     if self._last_packet_torn or self.count in self._failures:
       return True
     if 'mov' in self._formats and 0 < self._samples <= self._packets:
@@ -126,19 +131,19 @@ class Wholeness:
       return self._claimed - self._end_of_all > self._tolerance(torn)
     return self._start + self._claimed - self._end > self._tolerance(torn)
 
-  def _tolerance(self, torn):
+  def _tolerance(self, torn: bool) -> Fraction:
     if self.watched is None:  # Packets of sound are longer than frames.
       return max(2 * self._interval, Fraction(1, 10))
     return self._interval * (Fraction(1, 2) if torn else Fraction(3, 2))
 
-  def _claimed_count(self):
+  def _claimed_count(self) -> int | None:
     if self._claimed is None:
       return self._samples or None
     shown = round(self._claimed / self._interval)
     # A count of samples is exact where no edit list hides some.
     return self._samples if abs(shown - self._samples) <= 1 else shown or None
 
-  def _claimed_length(self, container):
+  def _claimed_length(self, container: av.container.InputContainer) -> Fraction | None:
     """Seconds from the track's start to its end; None if the file does not say."""
     if tag := self._tag_length():
       length = tag - self._start
@@ -151,7 +156,7 @@ class Wholeness:
       return Fraction(container.duration, _TICKS)
     return None
 
-  def _tag_length(self):
+  def _tag_length(self) -> Fraction | None:
     """Length that Matroska's tag DURATION, such as 00:00:02.240000000, gives for the track."""
     tags = {key.upper(): value for key, value in self._track.metadata.items()}
     if 'matroska' not in self._formats or 'DURATION' not in tags:
@@ -163,5 +168,5 @@ class Wholeness:
       return None
 
 
-def _seconds(ticks, stream):
+def _seconds(ticks: int | None, stream: av.stream.Stream) -> Fraction | None:
   return None if ticks is None else ticks * Fraction(stream.time_base)

@@ -92,7 +92,7 @@ def refuse_dithered(values: np.ndarray, name: str) -> None:
     )
 
 
-def _lines(void, objects):
+def _lines(void: np.ndarray, objects: np.ndarray) -> bool:
   """Whether most of the outline of the objects has the line next to it."""
   outline = cv2.dilate(1 - objects, np.ones((3, 3), np.uint8)) & objects
   beside = cv2.dilate(void, np.ones((3, 3), np.uint8)) & outline
@@ -104,10 +104,10 @@ def edge_values(ids: np.ndarray) -> np.ndarray:
   return np.concatenate([ids[0], ids[-1], ids[1:-1, 0], ids[1:-1, -1]])
 
 
-def _areas(ids, object_id):
+def _areas(ids: np.ndarray, object_id: int) -> np.ndarray:
   """Pixels of each connected part of an object."""
   return cv2.connectedComponentsWithStats((ids == object_id).astype(np.uint8))[2][1:, 4]
 
 
-def _largest_part(ids, object_id):
+def _largest_part(ids: np.ndarray, object_id: int) -> int:
   return _areas(ids, object_id).max()

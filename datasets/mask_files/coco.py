@@ -1,17 +1,20 @@
 """Masks out of COCO JSON (https://cocodataset.org/#format-data): polygons and run lengths."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets.mask_files import shapes
 from feelvos_tf.datasets.mask_files.picking import pick
 
 
-def is_coco(content) -> bool:
+def is_coco(content: Any) -> bool:
   """Whether parsed JSON looks like COCO."""
   return isinstance(content, dict) and isinstance(content.get('annotations'), list)
 
 
-def read(content, name: str, frame_name: str) -> tuple[tuple[int, int], list[shapes.Instance]]:
+def read(content: Any, name: str, frame_name: str) -> tuple[tuple[int, int], list[shapes.Instance]]:
   """The objects of one image.
 
   Args:
@@ -43,7 +46,9 @@ def read(content, name: str, frame_name: str) -> tuple[tuple[int, int], list[sha
   return size, found
 
 
-def _drawn(segmentation, size, name):
+def _drawn(
+  segmentation: dict[str, Any] | list[list[float]], size: tuple[int, int], name: str
+) -> NDArray[np.bool_]:
   if isinstance(segmentation, dict):
     return _run_lengths(segmentation, size, name)
   where = np.zeros(size, bool)
@@ -52,7 +57,9 @@ def _drawn(segmentation, size, name):
   return where
 
 
-def _run_lengths(segmentation, size, name):
+def _run_lengths(
+  segmentation: dict[str, Any], size: tuple[int, int], name: str
+) -> NDArray[np.bool_]:
   own_size = tuple(int(side) for side in segmentation['size'])
   if own_size != size:
     raise ValueError(

@@ -10,6 +10,7 @@ import io
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from feelvos_tf.datasets import masks
@@ -76,7 +77,9 @@ def decode(data: bytes, name: str) -> masks.Mask:
   return masks.Mask(ids, palette, False, None)
 
 
-def _background_is_black(pixels, name):
+def _background_is_black(
+  pixels: NDArray[np.uint8], name: str
+) -> tuple[NDArray[np.uint8], np.ndarray]:
   """(colours uint8 [n, 3] in rising order, index of each pixel's colour [height, width])."""
   rgb = pixels[..., :3]
   if pixels.shape[2] == 4:
@@ -91,7 +94,7 @@ def _background_is_black(pixels, name):
   return palette_lib.unique_colours(rgb)
 
 
-def _ids(colours):
+def _ids(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
   """uint8 id of each colour."""
   known = palette_lib.palette_ids(colours)
   if None not in known and masks.VOID_ID not in known:
@@ -99,7 +102,7 @@ def _ids(colours):
   return np.array([0, *range(len(colours) - 1, 0, -1)], np.uint8)  # Colours rise.
 
 
-def _refuse_smoothed(colours, inverse, name):
+def _refuse_smoothed(colours: NDArray[np.uint8], inverse: np.ndarray, name: str) -> None:
   """Raises ValueError if most colours only lie on outlines."""
   if len(colours) <= _SOME_THIN:
     return
@@ -114,6 +117,6 @@ def _refuse_smoothed(colours, inverse, name):
     )
 
 
-def _hex_list(colours):
+def _hex_list(colours: NDArray[np.uint8]) -> str:
   listed = ', '.join(palette_lib.hex_colour(c) for c in colours[:4])
   return f'{listed}, ...' if len(colours) > 4 else listed

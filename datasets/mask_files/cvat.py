@@ -4,10 +4,13 @@ Format: https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/. `Segment
 folder of coloured masks of "Segmentation mask 1.1"; `labelmap.txt` next to it names the colours.
 """
 
+from collections.abc import Mapping
+import os
 import pathlib
 from xml.etree import ElementTree
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets import names
 from feelvos_tf.datasets.mask_files import shapes
@@ -46,7 +49,7 @@ def read(data: bytes, name: str, frame_name: str) -> tuple[tuple[int, int], list
   return _of_tracks(root, name)
 
 
-def read_label_map(path) -> dict[tuple[int, int, int], str]:
+def read_label_map(path: str | os.PathLike) -> dict[tuple[int, int, int], str]:
   """{colour: label} of a labelmap.txt, in its order; lines are `label:r,g,b:parts:actions`.
 
   Raises:
@@ -66,7 +69,7 @@ def read_label_map(path) -> dict[tuple[int, int, int], str]:
   return found
 
 
-def label_map_of(path) -> pathlib.Path | None:
+def label_map_of(path: str | os.PathLike) -> pathlib.Path | None:
   """The labelmap.txt that belongs to a coloured mask, or None."""
   path = pathlib.Path(path)
   for folder in (path.parent, path.parent.parent):
@@ -75,7 +78,9 @@ def label_map_of(path) -> pathlib.Path | None:
   return None
 
 
-def _of_image(image, size, name):
+def _of_image(
+  image: ElementTree.Element, size: tuple[int, int], name: str
+) -> list[shapes.Instance]:
   groups = {}
   elements = [e for e in image if e.tag in _SHAPES]
   for number, element in sorted(enumerate(elements), key=lambda e: int(e[1].get('z_order') or 0)):
@@ -87,7 +92,9 @@ def _of_image(image, size, name):
   return [shapes.Instance(label, where) for (label, _), where in groups.items()]
 
 
-def _of_tracks(root, name):
+def _of_tracks(
+  root: ElementTree.Element, name: str
+) -> tuple[tuple[int, int], list[shapes.Instance]]:
   tracks = root.findall('track')
   sizes = [(s.findtext('height'), s.findtext('width')) for s in root.iter('original_size')]
   if not tracks or not sizes or None in sizes[0]:
@@ -108,7 +115,7 @@ def _of_tracks(root, name):
   return size, [shapes.Instance(t.get('label', ''), _drawn(e, size, name)) for t, e in found]
 
 
-def _drawn(element, size, name):
+def _drawn(element: ElementTree.Element, size: tuple[int, int], name: str) -> NDArray[np.bool_]:
   try:
     numbers = {k: float(element.get(k)) for k in _NUMBERS[element.tag]}
     if element.tag == 'polygon':
@@ -135,7 +142,9 @@ _NUMBERS = {
 }
 
 
-def _bitmap(element, numbers, size):
+def _bitmap(
+  element: ElementTree.Element, numbers: Mapping[str, float], size: tuple[int, int]
+) -> NDArray[np.bool_]:
   left, top, width, height = (int(numbers[k]) for k in _NUMBERS['mask'])
   part = shapes.runs([int(v) for v in element.get('rle').split(',')], (height, width), False)
   where = np.zeros(size, bool)

@@ -11,6 +11,7 @@ import re
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.mask_files import shapes
@@ -124,7 +125,7 @@ def hints_of(drawings: Sequence[Drawing], size: tuple[int, int]) -> list[Hints]:
   return [found[i] for i in sorted(found)]
 
 
-def _check_inside(drawing, size):
+def _check_inside(drawing: Drawing, size: tuple[int, int]) -> None:
   x, y = drawing.points.max(axis=0)
   least = drawing.points.min(axis=0)
   if (drawing.kind != 'box' and (x > size[1] or y > size[0])) or (
@@ -136,7 +137,7 @@ def _check_inside(drawing, size):
     )
 
 
-def _add(hints, drawing, size):
+def _add(hints: Hints, drawing: Drawing, size: tuple[int, int]) -> None:
   if drawing.kind == 'box':
     box = shapes.rectangle(*drawing.points, size)
     hints.box = box if hints.box is None else hints.box | box
@@ -150,7 +151,7 @@ def _add(hints, drawing, size):
       target |= marks
 
 
-def _marks(drawing, positive, size):
+def _marks(drawing: Drawing, positive: bool, size: tuple[int, int]) -> NDArray[np.bool_]:
   """bool [height, width]: the points or the scribble, as thick as a hand draws."""
   canvas = np.zeros(size, np.uint8)
   width = max(3, round(min(size) * _WIDTH))

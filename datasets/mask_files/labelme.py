@@ -2,9 +2,12 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 import io
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from feelvos_tf.datasets import object_ids
@@ -13,12 +16,12 @@ from feelvos_tf.datasets.mask_files import shapes
 _NOT_OBJECTS = ('_background_', '__ignore__', 'background')
 
 
-def is_labelme(content) -> bool:
+def is_labelme(content: Any) -> bool:
   """Whether parsed JSON looks like labelme's."""
   return isinstance(content, dict) and isinstance(content.get('shapes'), list)
 
 
-def read(content, name: str) -> tuple[tuple[int, int], list[shapes.Instance]]:
+def read(content: Any, name: str) -> tuple[tuple[int, int], list[shapes.Instance]]:
   """The objects of the image; shapes with one label and one group are one object.
 
   Args:
@@ -51,7 +54,9 @@ def read(content, name: str) -> tuple[tuple[int, int], list[shapes.Instance]]:
   return size, [shapes.Instance(label, where) for (label, _), where in groups.items()]
 
 
-def _drawn(shape, label, size, name):
+def _drawn(
+  shape: dict[str, Any], label: str, size: tuple[int, int], name: str
+) -> NDArray[np.bool_]:
   kind, points = shape.get('shape_type') or 'polygon', shape.get('points') or []
   if kind == 'polygon':
     return shapes.polygon(points, size)
@@ -67,7 +72,9 @@ def _drawn(shape, label, size, name):
   )
 
 
-def _bitmap(text, points, size, name):
+def _bitmap(
+  text: str, points: Sequence[Sequence[float]], size: tuple[int, int], name: str
+) -> NDArray[np.bool_]:
   """A PNG in base64 that covers the box whose corners are `points`."""
   try:
     with Image.open(io.BytesIO(base64.b64decode(text)), formats=['PNG']) as image:

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 import pathlib
 import re
+from typing import TypeVar
+
+Item = TypeVar('Item')
 
 
-def pick(items: Sequence, names: Sequence[str], frame_name: str, where: str, kind: str):
+def pick(
+  items: Sequence[Item], names: Sequence[str], frame_name: str, where: str, kind: str
+) -> Item:
   """The item of the frame: of its name, else the only one, else that of its number.
 
   Args:
@@ -34,7 +39,7 @@ def pick(items: Sequence, names: Sequence[str], frame_name: str, where: str, kin
   return items[fitting[0]]
 
 
-def _number(stem):
+def _number(stem: str) -> int | None:
   """The number at the end of a name, or None."""
   match = re.search(r'(\d+)$', stem)
   return int(match[1]) if match else None

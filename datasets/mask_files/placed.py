@@ -136,7 +136,9 @@ def read(
   }
 
 
-def _named_like_frames(folder, video, sequence_path):
+def _named_like_frames(
+  folder: pathlib.Path, video: Video, sequence_path: str
+) -> dict[int, pathlib.Path]:
   """{index: file} of the pictures of a folder, or of the video's folder in a tree of masks."""
   last = pathlib.PurePosixPath(sequence_path).name or video.name
   for path in (folder / sequence_path, folder / last, folder):
@@ -147,12 +149,12 @@ def _named_like_frames(folder, video, sequence_path):
   return {}
 
 
-def _pictures(folder):
+def _pictures(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith('.')]
   return {p.stem: p for p in files if p.suffix.lower() in (*names_lib.IMAGE_SUFFIXES, '.gif')}
 
 
-def _index_of_name(stem, video):
+def _index_of_name(stem: str, video: Video) -> int | None:
   if video.seeks:
     names = video.frame_names
     return names.index(stem) if stem in names else None

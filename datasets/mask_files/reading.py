@@ -12,12 +12,14 @@ from collections.abc import Sequence
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import re
 import zipfile
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL import ImageOps
 
@@ -59,7 +61,7 @@ class MaskOptions:
   # stretched as the frames are.
   stored_size: tuple[int, int] | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.threshold is not None and not 0 < self.threshold <= 255:
       raise ValueError(
         f'threshold is {self.threshold:g}; expected a share of white such as 0.5 or a level 1..255'
@@ -82,7 +84,7 @@ class GivenMask:
 
 
 def read_given_mask(
-  paths,
+  paths: str | os.PathLike | Sequence[str | os.PathLike],
   size: tuple[int, int],
   frame_name: str,
   options: MaskOptions = MaskOptions(),
@@ -133,7 +135,7 @@ def read_given_mask(
   return given
 
 
-def _files(paths, frame_name):
+def _files(paths: Sequence[pathlib.Path], frame_name: str) -> Sequence[pathlib.Path]:
   """The files to read: one, or one for each object."""
   if len(paths) > 1 or not paths[0].is_dir():
     folders = [p for p in paths if p.is_dir()]
@@ -161,7 +163,9 @@ def _files(paths, frame_name):
   return pictures
 
 
-def _one_each(files, size, options, video_name):
+def _one_each(
+  files: Sequence[pathlib.Path], size: tuple[int, int], options: MaskOptions, video_name: str
+) -> GivenMask:
   """One object a file. The id is the number at the end of the name, or the place in the list."""
   numbers = [re.search(r'(\d+)$', p.stem) for p in files]
   numbers = [int(m[1]) if m else 0 for m in numbers]
@@ -181,14 +185,18 @@ def _one_each(files, size, options, video_name):
   return _drawn(instances, size, str(files[0].parent))
 
 
-def _read_file(path, size, frame_name, options):
+def _read_file(
+  path: pathlib.Path, size: tuple[int, int], frame_name: str, options: MaskOptions
+) -> GivenMask:
   try:
     return _read_file_of_any_kind(path, size, frame_name, options)
   except shapes.ShapeError as error:
     raise ValueError(f'{path}: {error}; draw the shape again') from None
 
 
-def _read_file_of_any_kind(path, size, frame_name, options):
+def _read_file_of_any_kind(
+  path: pathlib.Path, size: tuple[int, int], frame_name: str, options: MaskOptions
+) -> GivenMask:
   suffix = path.suffix.lower()
   if suffix == '.json':
     return _read_json(path, frame_name)
@@ -201,7 +209,7 @@ def _read_file_of_any_kind(path, size, frame_name, options):
   return _read_picture(path, options)
 
 
-def _read_json(path, frame_name):
+def _read_json(path: pathlib.Path, frame_name: str) -> GivenMask:
   try:
     content = json.loads(names_lib.read_text(path))
   except ValueError as error:
@@ -220,7 +228,7 @@ def _read_json(path, frame_name):
   return _drawn(instances, own_size, str(path))
 
 
-def _drawn(instances: Sequence[shapes.Instance], size, where):
+def _drawn(instances: Sequence[shapes.Instance], size: tuple[int, int], where: str) -> GivenMask:
   """GivenMask of instances, later ones over earlier ones."""
   _check_count(len(instances), where)
   ids, overlap, names = np.zeros(size, np.uint8), 0, {}
@@ -240,7 +248,7 @@ def _drawn(instances: Sequence[shapes.Instance], size, where):
   return GivenMask(masks.Mask(ids, None, False, None), names, found)
 
 
-def _check_count(count, where):
+def _check_count(count: int, where: str) -> None:
   if count > object_ids.LAST_ID:
     raise ValueError(
       f'{where}: {count} objects given, expected at most {object_ids.LAST_ID} '
@@ -248,7 +256,7 @@ def _check_count(count, where):
     )
 
 
-def _read_picture(path, options):
+def _read_picture(path: pathlib.Path, options: MaskOptions) -> GivenMask:
   data = path.read_bytes()
   is_png = data.startswith(b'\x89PNG')
   if zipfile.is_zipfile(path):
@@ -278,7 +286,7 @@ def _read_picture(path, options):
   return _of_colours(pixels, path)
 
 
-def _values(image):
+def _values(image: Image.Image) -> masks.Mask:
   """Mask of a picture that is no PNG: its values, and its palette if it has one."""
   palette = None
   if image.mode == 'P':
@@ -288,7 +296,7 @@ def _values(image):
   return masks.Mask(np.array(image, np.uint8), palette, False, None)
 
 
-def _hidden_values(image):
+def _hidden_values(image: Image.Image) -> list[int]:
   """Values of a palette or grey picture that are fully transparent."""
   transparency = image.info.get('transparency')
   if isinstance(transparency, bytes):
@@ -296,7 +304,7 @@ def _hidden_values(image):
   return [] if transparency is None else [transparency]
 
 
-def _of_colours(pixels, path):
+def _of_colours(pixels: NDArray[np.uint8], path: pathlib.Path) -> GivenMask:
   label_map = cvat.label_map_of(path)
   ids, palette, texts = colours.ids_of_colours(pixels, str(path))
   if label_map is not None and texts:
@@ -314,7 +322,7 @@ def _of_colours(pixels, path):
   return GivenMask(masks.Mask(ids, palette, False, None), texts)
 
 
-def _of_values(mask, name):
+def _of_values(mask: masks.Mask, name: str) -> GivenMask:
   """A mask whose values are the ids, unless its palette says which of them is background."""
   if mask.palette is None:
     return GivenMask(mask)
@@ -333,7 +341,7 @@ def _of_values(mask, name):
   return GivenMask(masks.Mask(ids, palette, False, None), texts, [hint])
 
 
-def _of_deep_grey(image, name):
+def _of_deep_grey(image: Image.Image, name: str) -> GivenMask:
   values = np.asarray(image)
   if values.max() > 255 and not (values % _TO_16_BITS).any():
     values = values // _TO_16_BITS  # Programs that save 8 bits as 16 repeat the byte.
@@ -345,7 +353,7 @@ def _of_deep_grey(image, name):
   return GivenMask(masks.Mask(values.astype(np.uint8), None, False, None))
 
 
-def _at_least(image, threshold):
+def _at_least(image: Image.Image, threshold: float) -> NDArray[np.uint8]:
   """uint8 1 where grey, or what is opaque where transparency varies, reaches the threshold."""
   values, white = None, 255.0
   if image.mode in ('LA', 'RGBA', 'PA') or 'transparency' in image.info:
@@ -360,7 +368,7 @@ def _at_least(image, threshold):
   return (values >= level).astype(np.uint8)
 
 
-def _is_picture(data):
+def _is_picture(data: bytes) -> bool:
   try:
     Image.open(io.BytesIO(data)).close()
   except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
@@ -368,7 +376,7 @@ def _is_picture(data):
   return True
 
 
-def _open(data, name):
+def _open(data: bytes, name: str) -> Image.Image:
   try:
     image = Image.open(io.BytesIO(data))
     if image.width * image.height > masks.MAX_PIXELS:
@@ -385,18 +393,20 @@ def _open(data, name):
   return image
 
 
-def _upright(image):
+def _upright(image: Image.Image) -> Image.Image:
   """Turned as its EXIF data ask, as frames are."""
   turned = ImageOps.exif_transpose(image)
   turned.format = image.format
   return turned
 
 
-def _is_lossless_webp(data):
+def _is_lossless_webp(data: bytes) -> bool:
   return b'VP8L' in data[:64]
 
 
-def _resized(ids, size, name, options, video_name):
+def _resized(
+  ids: NDArray[np.uint8], size: tuple[int, int], name: str, options: MaskOptions, video_name: str
+) -> NDArray[np.uint8]:
   """The ids at the frame's size."""
   if ids.shape == tuple(size):
     return ids
@@ -414,7 +424,9 @@ def _resized(ids, size, name, options, video_name):
   return cv2.resize(ids, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def _without_void(ids, options, given):
+def _without_void(
+  ids: NDArray[np.uint8], options: MaskOptions, given: GivenMask
+) -> NDArray[np.uint8]:
   others = ((ids != 0) & (ids != masks.VOID_ID)).any()
   if options.value_255 == 'object' or not others or not (ids == masks.VOID_ID).any():
     return ids

@@ -1,9 +1,11 @@
 """Shapes that annotation tools store, drawn: polygons, rectangles, circles, run lengths."""
 
+from collections.abc import Sequence
 import dataclasses
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class ShapeError(ValueError):
@@ -28,7 +30,7 @@ class Instance:
   object_id: int | None = None
 
 
-def polygon(points, size) -> np.ndarray:
+def polygon(points: ArrayLike, size: tuple[int, int]) -> np.ndarray:
   """The pixels whose middle lies inside a polygon.
 
   Args:
@@ -59,20 +61,24 @@ def polygon(points, size) -> np.ndarray:
   return result
 
 
-def rectangle(corner, opposite, size) -> np.ndarray:
+def rectangle(
+  corner: Sequence[float], opposite: Sequence[float], size: tuple[int, int]
+) -> np.ndarray:
   """A filled rectangle, see `polygon`; corners (x, y)."""
   (x0, y0), (x1, y1) = corner, opposite
   return polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], size)
 
 
-def circle(centre, edge, size) -> np.ndarray:
+def circle(centre: Sequence[float], edge: Sequence[float], size: tuple[int, int]) -> np.ndarray:
   """A filled circle around (x, y) through the point (x, y) `edge`; see `polygon`."""
   (x, y), radius = centre, float(np.hypot(*np.subtract(edge, centre)))
   columns, rows = np.arange(size[1]) + 0.5 - x, np.arange(size[0]) + 0.5 - y
   return columns[None] ** 2 + rows[:, None] ** 2 <= radius**2
 
 
-def ellipse(centre, radii, degrees, size) -> np.ndarray:
+def ellipse(
+  centre: Sequence[float], radii: Sequence[float], degrees: float, size: tuple[int, int]
+) -> np.ndarray:
   """A filled ellipse around (x, y) with radii (x, y), turned by degrees; see `polygon`."""
   turn = np.deg2rad(degrees)
   columns, rows = np.arange(size[1]) + 0.5 - centre[0], np.arange(size[0]) + 0.5 - centre[1]
@@ -81,7 +87,7 @@ def ellipse(centre, radii, degrees, size) -> np.ndarray:
   return (along / max(radii[0], 1e-9)) ** 2 + (across / max(radii[1], 1e-9)) ** 2 <= 1
 
 
-def runs(counts, size, column_first: bool) -> np.ndarray:
+def runs(counts: Sequence[int], size: tuple[int, int], column_first: bool) -> np.ndarray:
   """Run lengths that begin with background.
 
   Args:

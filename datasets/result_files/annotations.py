@@ -1,6 +1,8 @@
 """Results as text for annotation and training: COCO JSON, YOLO, MOTS and CVAT XML."""
 
+from collections.abc import Callable
 import json
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -21,12 +23,12 @@ class Coco:
 
   needs_frames = False
 
-  def __init__(self, target: Target):
+  def __init__(self, target: Target) -> None:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
     self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
     self._images, self._annotations, self._tracks = [], [], {}
 
-  def write(self, name, ids, frame=None):
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
     height, width = ids.shape
     self._images.append(
@@ -57,7 +59,7 @@ class Coco:
         }
       )
 
-  def close(self):
+  def close(self) -> None:
     """See `Writer`."""
     target = self._target
     names = enumerate(self._classes.names, 1)
@@ -87,12 +89,12 @@ class Yolo:
 
   needs_frames = False
 
-  def __init__(self, target: Target):
+  def __init__(self, target: Target) -> None:
     """Args: Target."""
     self._target, self._classes = target, Classes(target)
     (target.folder / 'labels').mkdir(exist_ok=True)
 
-  def write(self, name, ids, frame=None):
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
     lines = []
     for object_id, where in objects(ids):
@@ -102,7 +104,7 @@ class Yolo:
       lines.append(f'{self._classes.number(object_id)} {numbers}\n')
     whole_file.write_text(self._target.folder / 'labels' / f'{name}.txt', ''.join(lines))
 
-  def close(self):
+  def close(self) -> None:
     """See `Writer`."""
     names = ''.join(f'  {i}: {json.dumps(n)}\n' for i, n in enumerate(self._classes.names))
     text = f'path: .\ntrain: images\nval: images\nnames:\n{names}'
@@ -118,12 +120,12 @@ class Mots:
 
   needs_frames = False
 
-  def __init__(self, target: Target):
+  def __init__(self, target: Target) -> None:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
     self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
     self._lines, self._count = [], 0
 
-  def write(self, name, ids, frame=None):
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
     self._count += 1
     for object_id, where in objects(ids):
@@ -132,7 +134,7 @@ class Mots:
       place = f'{self._count} {1000 * number + object_id} {number} {ids.shape[0]} {ids.shape[1]}'
       self._lines.append(f'{place} {text}\n')
 
-  def close(self):
+  def close(self) -> None:
     """See `Writer`."""
     path = self._target.folder / f'{self._target.video_name}.txt'
     whole_file.write_text(path, ''.join(self._lines))
@@ -146,12 +148,12 @@ class Cvat:
 
   needs_frames = False
 
-  def __init__(self, target: Target):
+  def __init__(self, target: Target) -> None:
     """Args: Target."""
     self._target, self._classes, self._count = target, Classes(target), 0
     self._tracks, self._last = {}, {}
 
-  def write(self, name, ids, frame=None):
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
     for object_id, where in objects(ids):
       self._classes.number(object_id)
@@ -163,7 +165,7 @@ class Cvat:
         self._tracks[object_id].append(self._mask(where, self._count, outside=True))
     self._count += 1
 
-  def _mask(self, where, frame, outside):
+  def _mask(self, where: np.ndarray, frame: int, outside: bool) -> str:
     left, top, width, height = outline.box(where)
     runs = ', '.join(map(str, row_runs(where[top : top + height, left : left + width])))
     return (
@@ -171,7 +173,7 @@ class Cvat:
       f'left="{left}" top="{top}" width="{width}" height="{height}" z_order="0"></mask>\n'
     )
 
-  def close(self):
+  def close(self) -> None:
     """See `Writer`."""
     tracks = []
     for number, (object_id, shapes) in enumerate(sorted(self._tracks.items())):
@@ -181,7 +183,7 @@ class Cvat:
     text = ''.join([self._head(), *tracks, '</annotations>\n'])
     whole_file.write_text(self._target.folder / 'annotations.xml', text)
 
-  def _head(self):
+  def _head(self) -> str:
     labels = ''.join(
       f'        <label><name>{_text(name)}</name><attributes></attributes></label>\n'
       for name in self._classes.names
@@ -206,11 +208,11 @@ def row_runs(where: np.ndarray) -> list[int]:
   return [0, *runs] if flat.size and flat[0] else runs
 
 
-def _text(text):
+def _text(text: str) -> str:
   return text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
 
 
-def _coco_encoder():
+def _coco_encoder() -> Callable[[np.ndarray], dict[str, Any]]:
   """Function: bool [height, width] -> {'size', 'counts'} of COCO's compressed run lengths."""
   try:
     from pycocotools import mask as coco_mask
@@ -220,7 +222,7 @@ def _coco_encoder():
       "it: pip install 'feelvos-tf[formats]'"
     ) from None
 
-  def encode(where):
+  def encode(where: np.ndarray) -> dict[str, Any]:
     encoded = coco_mask.encode(np.asfortranarray(where, np.uint8))
     return {'size': list(encoded['size']), 'counts': encoded['counts'].decode()}
 

@@ -21,11 +21,11 @@ class Objects:
 
   needs_frames = False
 
-  def __init__(self, target: Target):
+  def __init__(self, target: Target) -> None:
     """Args: Target."""
     self._target, self._earlier, self._known = target, [], set()
 
-  def write(self, name, ids, frame=None):
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
     shown = dict(objects(ids))
     for object_id in sorted(shown.keys() - self._known):
@@ -37,11 +37,11 @@ class Objects:
     for object_id in self._known:
       self._write(object_id, name, shown.get(object_id, np.zeros(ids.shape, bool)))
 
-  def _write(self, object_id, name, where):
+  def _write(self, object_id: int, name: str, where: np.ndarray) -> None:
     path = self._target.folder / str(object_id) / f'{name}.png'
     whole_file.write_bytes(path, _png(where.astype(np.uint8) * 255))
 
-  def close(self):
+  def close(self) -> None:
     """See `Writer`."""
 
 
@@ -50,16 +50,16 @@ class Cutouts:
 
   needs_frames = True
 
-  def __init__(self, target: Target):
+  def __init__(self, target: Target) -> None:
     """Args: Target."""
     self._target = target
 
-  def write(self, name, ids, frame):
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray) -> None:
     """See `Writer`."""
     rgba = cut_out(frame, ids)
     whole_file.write_bytes(self._target.folder / f'{name}.png', _png(rgba[..., [2, 1, 0, 3]]))
 
-  def close(self):
+  def close(self) -> None:
     """See `Writer`."""
 
 
@@ -70,7 +70,7 @@ class _AlphaFilm:
   file_name = codec = pixels = ''
   options = types.MappingProxyType({})
 
-  def __init__(self, target: Target):
+  def __init__(self, target: Target) -> None:
     """Args: Target. The file is opened by the first frame."""
     self._target, self._container = target, None
     self._path = target.folder / self.file_name
@@ -78,7 +78,7 @@ class _AlphaFilm:
       f'.{self._path.stem}.{os.getpid()}.tmp{self._path.suffix}'
     )
 
-  def write(self, name, ids, frame):
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray) -> None:
     """See `Writer`."""
     if self._container is None:
       self._open(ids.shape)
@@ -93,7 +93,7 @@ class _AlphaFilm:
     picture.pts = None
     self._container.mux(self._stream.encode(picture))
 
-  def _open(self, size):
+  def _open(self, size: tuple[int, int]) -> None:
     try:
       av.codec.Codec(self.codec, 'w')
     except ValueError:
@@ -109,7 +109,7 @@ class _AlphaFilm:
     # Untagged, players guess the matrix by the size.
     context.colorspace = context.color_primaries = context.color_trc = _BT709
 
-  def close(self):
+  def close(self) -> None:
     """See `Writer`."""
     if self._container is None:
       return
@@ -141,6 +141,6 @@ def cut_out(frame: np.ndarray, ids: np.ndarray) -> np.ndarray:
   return np.dstack([np.where(inside[..., np.newaxis], frame, 0), inside.astype(np.uint8) * 255])
 
 
-def _png(pixels):
+def _png(pixels: np.ndarray) -> bytes:
   """PNG bytes of grey or BGRA pixels."""
   return cv2.imencode('.png', np.ascontiguousarray(pixels))[1].tobytes()

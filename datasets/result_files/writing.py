@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
+import os
 import pathlib
 
 import numpy as np
@@ -95,7 +96,7 @@ def write(
   return count
 
 
-def masks_of_folder(folder) -> Iterator[tuple[str, np.ndarray]]:
+def masks_of_folder(folder: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
   """(name, ids) of the masks that `segment` wrote, in natural order.
 
   Raises:

@@ -11,6 +11,7 @@ import math
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets.object_ids import VOID_ID
 
@@ -33,12 +34,12 @@ class View:
   flip: bool = False
 
 
-def scale_dimension(dimension, scale):
+def scale_dimension(dimension: int, scale: float) -> int:
   """int((dimension - 1) * scale + 1) in float32: the original's size of a scaled feature map."""
   return int(np.float32(dimension - 1) * np.float32(scale) + np.float32(1))
 
 
-def scaled_size(frame_size, scale):
+def scaled_size(frame_size: tuple[int, int], scale: float) -> tuple[int, int]:
   """Size of a frame scaled by a factor: rounded down, at least one pixel.
 
   Args:
@@ -51,7 +52,12 @@ def scaled_size(frame_size, scale):
   return tuple(max(1, int(np.float32(length) * np.float32(scale))) for length in frame_size)
 
 
-def size_in_range(frame_size, min_size=None, max_size=None, factor=None):
+def size_in_range(
+  frame_size: tuple[int, int],
+  min_size: int | None = None,
+  max_size: int | None = None,
+  factor: int | None = None,
+) -> tuple[int, int]:
   """Size after `resize_to_range` of the original.
 
   Args:
@@ -74,7 +80,9 @@ def size_in_range(frame_size, min_size=None, max_size=None, factor=None):
   return tuple(size)
 
 
-def random_scale(rng, minimum, maximum, step=0.0):
+def random_scale(
+  rng: np.random.RandomState, minimum: float, maximum: float, step: float = 0.0
+) -> float:
   """A scale factor between two bounds.
 
   Args:
@@ -102,7 +110,16 @@ def random_scale(rng, minimum, maximum, step=0.0):
   return float(rng.choice(np.linspace(minimum, maximum, count)))
 
 
-def random_view(rng, frame_size, resized, scale, crop_size, *, flip_probability=0.5, focus=None):
+def random_view(
+  rng: np.random.RandomState,
+  frame_size: tuple[int, int],
+  resized: tuple[int, int],
+  scale: float,
+  crop_size: tuple[int, int] | None,
+  *,
+  flip_probability: float = 0.5,
+  focus: tuple[int, int] | None = None,
+) -> View:
   """A random crop of a scaled frame.
 
   Args:
@@ -133,14 +150,16 @@ def random_view(rng, frame_size, resized, scale, crop_size, *, flip_probability=
   )
 
 
-def _source_positions(length, scaled, offset, count):
+def _source_positions(length: int, scaled: int, offset: int, count: int) -> np.ndarray:
   """float32 positions in the frame of `count` pixels of the scaled frame (align_corners)."""
   # float32 all along, like the resize ops of TensorFlow: halves have to fall the same way.
   step = np.float32(length - 1) / np.float32(scaled - 1) if scaled > 1 else np.float32(0)
   return np.arange(offset, min(offset + count, scaled), dtype=np.float32) * step
 
 
-def nearest_indices(length, scaled, offset=0, count=None):
+def nearest_indices(
+  length: int, scaled: int, offset: int = 0, count: int | None = None
+) -> NDArray[np.int64]:
   """Which pixel each pixel of a scaled line takes: nearest, halves away from zero.
 
   Args:
@@ -156,20 +175,20 @@ def nearest_indices(length, scaled, offset=0, count=None):
   return np.minimum(np.floor(positions.astype(np.float64) + 0.5).astype(np.int64), length - 1)
 
 
-def resize_labels(labels, size):
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """Labels [..., H, W] of any type resized by nearest neighbour to (height, width) `size`."""
   rows = nearest_indices(labels.shape[-2], size[0])
   columns = nearest_indices(labels.shape[-1], size[1])
   return labels[..., rows[:, np.newaxis], columns]
 
 
-def labels_at_stride(labels, stride):
+def labels_at_stride(labels: np.ndarray, stride: int) -> np.ndarray:
   """Labels [..., H, W] as the network sees them: at `scale_dimension` of the size."""
   size = [scale_dimension(length, 1.0 / stride) for length in labels.shape[-2:]]
   return resize_labels(labels, size)
 
 
-def crop_labels(labels, view, ignore_label=VOID_ID):
+def crop_labels(labels: np.ndarray, view: View, ignore_label: int = VOID_ID) -> np.ndarray:
   """The labels of a view.
 
   Args:
@@ -188,7 +207,7 @@ def crop_labels(labels, view, ignore_label=VOID_ID):
   return _finish(crop, view, ignore_label)
 
 
-def crop_image(image, view):
+def crop_image(image: np.ndarray, view: View) -> NDArray[np.float32]:
   """The image of a view.
 
   Args:
@@ -206,7 +225,7 @@ def crop_image(image, view):
   return _finish(crop, view, MEAN_PIXEL)
 
 
-def crop_image_uint8(image, view):
+def crop_image_uint8(image: np.ndarray, view: View) -> NDArray[np.uint8]:
   """`crop_image` rounded to whole grey levels, several times faster.
 
   OpenCV samples at the same positions; before version 5 it rounds them to 1/32 of a pixel.
@@ -238,7 +257,7 @@ def crop_image_uint8(image, view):
   return _finish(crop, view, int(np.rint(MEAN_PIXEL))).copy()
 
 
-def _bilinear(image, view):
+def _bilinear(image: np.ndarray, view: View) -> NDArray[np.float32]:
   """Part of the view that lies inside the frame: float32 [<= height, <= width, 3]."""
   axes = []
   for length, scaled, offset, count in zip(
@@ -255,7 +274,9 @@ def _bilinear(image, view):
   return _mix(rows, left - first_column, right - first_column, across[:, np.newaxis], 1)
 
 
-def _mix(values, lower, upper, fraction, axis):
+def _mix(
+  values: np.ndarray, lower: np.ndarray, upper: np.ndarray, fraction: np.ndarray, axis: int
+) -> np.ndarray:
   """values[lower] + (values[upper] - values[lower]) * fraction along an axis, few temporaries."""
   start = values.take(lower, axis=axis)
   change = values.take(upper, axis=axis)
@@ -265,7 +286,7 @@ def _mix(values, lower, upper, fraction, axis):
   return start
 
 
-def _finish(crop, view, padding):
+def _finish(crop: np.ndarray, view: View, padding: float) -> np.ndarray:
   """Pads a crop below and to the right, then mirrors it if the view asks for it."""
   height, width = view.crop_size
   if crop.shape[:2] != (height, width):
@@ -285,7 +306,7 @@ class ColorChange:
   brightness: tuple[float, float, float]
   gamma: float
 
-  def apply(self, image):
+  def apply(self, image: np.ndarray) -> NDArray[np.uint8]:
     """uint8 [height, width, 3] with changed colours."""
     values = np.linspace(0.0, 1.0, 256)[:, np.newaxis] ** self.gamma
     values = (values - 0.5) * np.array(self.contrast) + 0.5 + np.array(self.brightness)
@@ -293,7 +314,7 @@ class ColorChange:
     return cv2.LUT(image, table[:, np.newaxis])
 
 
-def random_color_change(rng, strength):
+def random_color_change(rng: np.random.RandomState, strength: float) -> ColorChange:
   """A random ColorChange.
 
   Args:
@@ -305,7 +326,7 @@ def random_color_change(rng, strength):
     ColorChange.
   """
 
-  def around(center):
+  def around(center: float) -> tuple[float, ...]:
     common, own = rng.uniform(-strength, strength), rng.uniform(-strength, strength, 3) / 4
     return tuple(float(value) for value in center + common + own)
 
@@ -319,14 +340,14 @@ class Look:
   # Row i gives channel i of the result as weights of the channels red, green, blue and 1.
   matrix: tuple[tuple[float, float, float, float], ...]
 
-  def apply(self, image):
+  def apply(self, image: np.ndarray) -> NDArray[np.uint8]:
     """uint8 [height, width, 3] with changed colours."""
     matrix = np.array(self.matrix)
     matrix[:, 3] *= 255.0
     return cv2.transform(image, matrix)  # Rounds and saturates.
 
 
-def random_look(rng, strength):
+def random_look(rng: np.random.RandomState, strength: float) -> Look:
   """A random Look: objects and places of other colours, as if seen through haze.
 
   Args:

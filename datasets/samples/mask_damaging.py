@@ -6,8 +6,11 @@ objects are put back in random order. Facts: `research/feelvos/utils/mask_damagi
 uses scipy and scikit-image; here numpy and OpenCV give the same masks without them.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets.object_ids import VOID_ID
 
@@ -25,8 +28,15 @@ NEAREST, BILINEAR = 'nearest', 'bilinear'
 
 
 def damage_masks(
-  labels, rng, *, shift=True, scale=True, rotate=True, dilate=True, interpolation=NEAREST
-):
+  labels: np.ndarray,
+  rng: np.random.RandomState,
+  *,
+  shift: bool = True,
+  scale: bool = True,
+  rotate: bool = True,
+  dilate: bool = True,
+  interpolation: str = NEAREST,
+) -> np.ndarray:
   """Damages the mask of every object on its own and puts them together again.
 
   Args:
@@ -65,7 +75,7 @@ def damage_masks(
   return damaged.reshape(np.shape(labels))
 
 
-def confuse_ids(labels, rng):
+def confuse_ids(labels: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
   """A mask with wrong ids, as predictions have after one object passed another.
 
   One of: two objects exchange their ids (a quarter of the draws), one takes the id of another (a
@@ -106,7 +116,7 @@ def confuse_ids(labels, rng):
   return result.reshape(np.shape(labels))
 
 
-def _half(mask, rng):
+def _half(mask: NDArray[np.bool_], rng: np.random.RandomState) -> NDArray[np.bool_]:
   """The pixels of a mask on one side of a line through its middle."""
   angle = rng.uniform(0, 2 * np.pi)
   rows, columns = np.nonzero(mask)
@@ -116,7 +126,7 @@ def _half(mask, rng):
   return half
 
 
-def _moved(mask, shift):
+def _moved(mask: NDArray[np.bool_], shift: Sequence[int]) -> NDArray[np.bool_]:
   """A mask moved by whole pixels (rows, columns); False comes in."""
   moved = np.zeros_like(mask)
   rows, columns = np.nonzero(mask)
@@ -126,7 +136,7 @@ def _moved(mask, shift):
   return moved
 
 
-def _single_mask(labels):
+def _single_mask(labels: np.ndarray) -> np.ndarray:
   """[height, width] of labels that may have one channel; ValueError for other shapes."""
   labels = np.asarray(labels)
   mask = labels[..., 0] if labels.ndim == 3 and labels.shape[-1] == 1 else labels
@@ -137,13 +147,13 @@ def _single_mask(labels):
   return mask
 
 
-def _extent(mask):
+def _extent(mask: NDArray[np.bool_]) -> tuple[int, int] | None:
   """(height, width) of the bounding box minus one, or None for an empty mask."""
   rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
   return (rows[-1] - rows[0], columns[-1] - columns[0]) if len(rows) else None
 
 
-def shift_mask(mask, rng):
+def shift_mask(mask: NDArray[np.bool_], rng: np.random.RandomState) -> NDArray[np.bool_]:
   """Moves a mask by up to 5 % of its size.
 
   Args:
@@ -165,7 +175,9 @@ def shift_mask(mask, rng):
   return shifted
 
 
-def scale_mask(mask, rng, interpolation=NEAREST):
+def scale_mask(
+  mask: NDArray[np.bool_], rng: np.random.RandomState, interpolation: str = NEAREST
+) -> NDArray[np.bool_]:
   """Scales a mask by up to 2.5 %, about half the extent of its bounding box.
 
   That centre is the original's: it leaves out where the box begins, so the mask also moves by up
@@ -184,7 +196,9 @@ def scale_mask(mask, rng, interpolation=NEAREST):
   return _warp(mask, np.diag([factor, factor, 1.0]), (0.5 * width, 0.5 * height), interpolation)
 
 
-def rotate_mask(mask, rng, interpolation=NEAREST):
+def rotate_mask(
+  mask: NDArray[np.bool_], rng: np.random.RandomState, interpolation: str = NEAREST
+) -> NDArray[np.bool_]:
   """Rotates a mask by up to 3 degrees about half the size of the image.
 
   Args:
@@ -203,7 +217,7 @@ def rotate_mask(mask, rng, interpolation=NEAREST):
   return _warp(mask, rotation, center, interpolation)
 
 
-def dilate_mask(mask):
+def dilate_mask(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
   """Dilates a mask by a disk of radius 5.
 
   Args:
@@ -217,11 +231,13 @@ def dilate_mask(mask):
   return cv2.dilate(mask.astype(np.uint8), disk.astype(np.uint8)).astype(bool)
 
 
-def _translation(x, y):
+def _translation(x: float, y: float) -> np.ndarray:
   return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
 
 
-def _warp(mask, matrix, center, interpolation):
+def _warp(
+  mask: NDArray[np.bool_], matrix: np.ndarray, center: tuple[float, float], interpolation: str
+) -> NDArray[np.bool_]:
   """Moves the points (x, y) of a mask by `matrix`, applied about `center`."""
   if not mask.any():
     return mask
@@ -241,12 +257,12 @@ def _warp(mask, matrix, center, interpolation):
   return (1 - down) * upper + down * lower > 0.5
 
 
-def _round(values):
+def _round(values: np.ndarray) -> np.ndarray:
   """To the nearest integer, halves away from zero, like C's round()."""
   return np.trunc(values + np.copysign(0.5, values)).astype(int)
 
 
-def _pixels(mask, rows, columns):
+def _pixels(mask: NDArray[np.bool_], rows: np.ndarray, columns: np.ndarray) -> NDArray[np.bool_]:
   """The pixels at integer coordinates; False outside the mask."""
   height, width = mask.shape
   inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

@@ -4,8 +4,11 @@ Pasted objects teach identity: objects of the same looks (twins), things that hi
 paths that lead across one. Nothing of it is in the original.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets.object_ids import VOID_ID
 
@@ -15,7 +18,16 @@ SLOWEST, FASTEST = 0.06, 0.4
 RETURNING = 0.3
 
 
-def paste(images, labels, pieces, new_id, *, behind=False, occluder=False, soft=False):
+def paste(
+  images: Sequence[np.ndarray],
+  labels: Sequence[NDArray[np.uint8]],
+  pieces: list[tuple[np.ndarray, np.ndarray]],
+  new_id: int,
+  *,
+  behind: bool = False,
+  occluder: bool = False,
+  soft: bool = False,
+) -> None:
   """Pastes an object into all frames of a clip, in place.
 
   Args:
@@ -40,7 +52,11 @@ def paste(images, labels, pieces, new_id, *, behind=False, occluder=False, soft=
     ids[where] = 0 if occluder else new_id
 
 
-def aim(rng, pieces, labels):
+def aim(
+  rng: np.random.RandomState,
+  pieces: list[tuple[np.ndarray, np.ndarray]],
+  labels: Sequence[NDArray[np.uint8]],
+) -> list[tuple[np.ndarray, np.ndarray]]:
   """Moves a pasted object so that it crosses an object of the clip.
 
   The path is straight and passes the centre of a random object at a random time between the
@@ -75,12 +91,12 @@ def aim(rng, pieces, labels):
   return moved
 
 
-def _center(mask):
+def _center(mask: np.ndarray) -> np.ndarray:
   """(row, column) of a mask that is not empty."""
   return np.argwhere(mask).mean(axis=0)
 
 
-def _shifted(array, shift):
+def _shifted(array: np.ndarray, shift: Sequence[float]) -> np.ndarray:
   """The array moved by whole pixels (rows, columns); 0 comes in."""
   matrix = np.array([[1.0, 0.0, shift[1]], [0.0, 1.0, shift[0]]])
   return cv2.warpAffine(array, matrix, array.shape[1::-1], flags=cv2.INTER_NEAREST)

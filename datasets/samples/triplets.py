@@ -15,11 +15,13 @@ where the original loses data or makes labels disagree:
   >>> batches = make_dataset(triplets, batch_size=2, start=0)
 """
 
+from collections.abc import Callable, Sequence
 import dataclasses
 import importlib
 
 import numpy as np
 
+from feelvos_tf.datasets.clips import Clip
 from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.datasets.samples import augment
 from feelvos_tf.datasets.samples import mask_damaging
@@ -64,7 +66,7 @@ class _Frames:
 class Triplets:
   """Random access to the samples of a mixture of data sets."""
 
-  def __init__(self, sources, options=TripletOptions()):
+  def __init__(self, sources: Sequence[Source], options: TripletOptions = TripletOptions()) -> None:
     """Checks that the data can give samples.
 
     Args:
@@ -88,11 +90,11 @@ class Triplets:
       raise ValueError('paste_probability needs at least two videos that donate objects')
 
   @property
-  def num_clips(self):
+  def num_clips(self) -> int:
     """Number of clips that are used: this many samples are an epoch of a single source."""
     return sum(len(source.clips) for source in self._sources)
 
-  def _usable_clips(self, source):
+  def _usable_clips(self, source: Source) -> tuple[Clip, ...]:
     if source.three_frames:
       wrong = [clip for clip in source.clips if clip.num_frames != 3]
       if wrong or self.options.num_frames != 3:
@@ -111,7 +113,7 @@ class Triplets:
       )
     return long_enough
 
-  def sample(self, index):
+  def sample(self, index: int) -> dict[str, Any]:
     """Sample number `index`, 0 or more.
 
     Returns:
@@ -137,7 +139,9 @@ class Triplets:
       f'{reason}; use larger crops, smaller scales or other videos'
     )
 
-  def _choose_clip(self, rng, index, attempt):
+  def _choose_clip(
+    self, rng: np.random.RandomState, index: int, attempt: int
+  ) -> tuple[Source, Clip]:
     """A source by its probability, and a clip such that an epoch shows each of them once."""
     number = int(np.searchsorted(self._thresholds, rng.uniform(), side='right'))
     source = self._sources[min(number, len(self._sources) - 1)]
@@ -150,7 +154,7 @@ class Triplets:
     ).permutation(count)
     return source, source.clips[order[index % count]]
 
-  def _draw(self, rng, source, clip):
+  def _draw(self, rng: np.random.RandomState, source: Source, clip: Clip) -> dict[str, Any]:
     """One sample of a clip; raises _Rejected if it is of no use."""
     frames = self._read(rng, source, clip)
     for _ in range(self.options.max_pasted_objects):
@@ -160,7 +164,7 @@ class Triplets:
       self._check(frames.labels[0])
     return self._finish(rng, frames)
 
-  def _choose_frames(self, rng, source, clip):
+  def _choose_frames(self, rng: np.random.RandomState, source: Source, clip: Clip) -> list[int]:
     """Indices of the reference and of the frames that follow each other."""
     count, last = self.options.num_frames - 1, clip.num_frames - 1
     if source.only_first_frame:
@@ -177,7 +181,9 @@ class Triplets:
     reference = 0 if source.first_frame_finetuning else rng.randint(clip.num_frames)
     return [reference] + following
 
-  def _read(self, rng, source, clip, check=True):
+  def _read(
+    self, rng: np.random.RandomState, source: Source, clip: Clip, check: bool = True
+  ) -> _Frames:
     """Reads and crops the frames of a sample; the reference on its own, the others alike.
 
     The labels of the reference come first, so that a sample which will be rejected costs one
@@ -200,7 +206,7 @@ class Triplets:
         self._check(labels[0])
     return _Frames(clip.name, self._read_images(rng, clip, indices, views), labels)
 
-  def _random_view(self, rng, ids):
+  def _random_view(self, rng: np.random.RandomState, ids: np.ndarray) -> augment.View:
     options = self.options
     resized = augment.size_in_range(
       ids.shape, options.min_resize_value, options.max_resize_value, options.resize_factor
@@ -228,7 +234,9 @@ class Triplets:
       focus=focus,
     )
 
-  def _random_colors(self, rng, count):
+  def _random_colors(
+    self, rng: np.random.RandomState, count: int
+  ) -> list[list[augment.ColorChange | augment.Look]]:
     """For each of `count` frames, the changes of colours to apply one after the other."""
     common = []
     if self.options.look_strength and rng.uniform() < 0.5:
@@ -241,7 +249,13 @@ class Triplets:
     )
     return [[*common, reference]] + [[*common, rest]] * (count - 1)
 
-  def _read_images(self, rng, clip, indices, views):
+  def _read_images(
+    self,
+    rng: np.random.RandomState,
+    clip: Clip,
+    indices: Sequence[int],
+    views: Sequence[augment.View],
+  ) -> list[np.ndarray]:
     crop = augment.crop_image_uint8 if self.options.image_dtype == 'uint8' else augment.crop_image
     images = []
     for index, view, changes in zip(indices, views, self._random_colors(rng, len(indices))):
@@ -256,7 +270,7 @@ class Triplets:
       images.append(crop(image, view))
     return images
 
-  def _check(self, reference):
+  def _check(self, reference: np.ndarray) -> None:
     """Raises _Rejected if a reference frame shows too little of something."""
     small = augment.labels_at_stride(reference, self.options.decoder_output_stride)
     counts = np.bincount(small.ravel(), minlength=256)[:VOID_ID]
@@ -268,7 +282,7 @@ class Triplets:
     if least < MIN_LABEL_COUNT:
       raise _Rejected(f'an object with {least} pixels in the reference frame')
 
-  def _paste(self, rng, frames, host):
+  def _paste(self, rng: np.random.RandomState, frames: _Frames, host: Clip) -> None:
     """Pastes an object of another video, or a twin, into all frames, or none if none is found."""
     options = self.options
     # No draw for what is off: samples of runs without it stay as they are.
@@ -307,7 +321,7 @@ class Triplets:
       )
       return
 
-  def _finish(self, rng, frames):
+  def _finish(self, rng: np.random.RandomState, frames: _Frames) -> dict[str, Any]:
     """Ids become indices; everything becomes arrays."""
     options = self.options
     keep = None
@@ -331,7 +345,7 @@ class Triplets:
     return sample
 
 
-def objects_of(reference, stride):
+def objects_of(reference: np.ndarray, stride: int) -> NDArray[np.int64]:
   """Sorted ids of the objects that a reference frame shows at a stride.
 
   Args:
@@ -345,7 +359,9 @@ def objects_of(reference, stride):
   return np.flatnonzero(counts[1:VOID_ID]) + 1
 
 
-def index_labels(labels, stride, keep=None):
+def index_labels(
+  labels: np.ndarray, stride: int, keep: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[NDArray[np.int32], int]:
   """Turns ids into indices: 0 is background, then the ids of the reference frame in order.
 
   Only objects that the reference frame shows at the stride of the embedding exist; pixels of

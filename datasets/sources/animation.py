@@ -1,6 +1,8 @@
 """An animated WebP as a source of frames. FFmpeg's libraries decode GIF and PNG animations only."""
 
+from collections.abc import Iterator
 from fractions import Fraction
+import os
 import pathlib
 
 import numpy as np
@@ -15,7 +17,7 @@ from feelvos_tf.datasets.video import Video
 class Animation(Video):
   """An animated WebP, decoded frame by frame; transparent pixels lie on black."""
 
-  def __init__(self, path, mask_path=None):
+  def __init__(self, path: str | os.PathLike, mask_path: str | os.PathLike | None = None) -> None:
     """Reads the header.
 
     Args:
@@ -48,10 +50,10 @@ class Animation(Video):
     self._times = {}
 
   @property
-  def files(self):
+  def files(self) -> tuple[pathlib.Path, ...]:
     return (self.path,)
 
-  def frames(self, start=0):
+  def frames(self, start: int = 0) -> Iterator[np.ndarray]:
     time = Fraction(0)
     with Image.open(self.path, formats=['WEBP']) as image:
       for index in range(self.num_frames):
@@ -71,13 +73,13 @@ class Animation(Video):
   def frame_time(self, index: int) -> Fraction | None:
     return self._times.get(index)
 
-  def mask(self, index):
+  def mask(self, index: int) -> masks.Mask | None:
     if self.mask_path is None or index != 0:
       return None
     return self.check_mask_size(masks.read_mask(self.mask_path), str(self.mask_path))
 
 
-def is_webp(path) -> bool:
+def is_webp(path: str | os.PathLike) -> bool:
   """Whether a file is a WebP picture or animation."""
   with open(path, 'rb') as stream:
     head = stream.read(12)

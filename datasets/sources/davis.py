@@ -6,7 +6,9 @@ Layout: `JPEGImages/<resolution>/<sequence>/00000.jpg`, `Annotations/<resolution
 mask on the first frame only.
 """
 
+from collections.abc import Sequence
 import functools
+import os
 import pathlib
 import re
 
@@ -21,12 +23,12 @@ YEARS = ('2016', '2017')
 
 
 def davis_videos(
-  root,
+  root: str | os.PathLike,
   year: str = '2016',
   split: str = 'val',
   resolution: str = '480p',
   single_object: bool | None = None,
-  sequences=None,
+  sequences: Sequence[str] | None = None,
 ) -> list[Video]:
   """The videos of one DAVIS split, in the order of its list.
 
@@ -52,12 +54,12 @@ def davis_videos(
 
 
 def davis_sources(
-  root,
+  root: str | os.PathLike,
   year: str = '2016',
   split: str = 'val',
   resolution: str = '480p',
   single_object: bool | None = None,
-  sequences=None,
+  sequences: Sequence[str] | None = None,
 ) -> list[VideoSource]:
   """`davis_videos` before any video has been looked at; the same arguments and errors."""
   root, year = pathlib.Path(root), str(year)
@@ -79,7 +81,9 @@ def davis_sources(
   ]
 
 
-def read_split(root, year: str, split: str, resolution: str = '480p') -> list[str]:
+def read_split(
+  root: str | os.PathLike, year: str, split: str, resolution: str = '480p'
+) -> list[str]:
   """Names of the sequences in a split's list; see `davis_videos` for arguments and errors."""
   root = pathlib.Path(root)
   if not (root / 'JPEGImages' / resolution).is_dir():
@@ -102,13 +106,13 @@ def read_split(root, year: str, split: str, resolution: str = '480p') -> list[st
   return [names_lib.check_name(name, str(path)) for name in names]
 
 
-def _sequence_name(line):
+def _sequence_name(line: str) -> str:
   """`bear`, or the folder of a pair `/JPEGImages/480p/bear/00000.jpg /Annotations/...`."""
   pair = re.match(r'/?JPEGImages/[^/]+/([^/]+)/[^/]+', line)
   return pair[1] if pair else line
 
 
-def _select(names, sequences, split):
+def _select(names: list[str], sequences: Sequence[str] | None, split: str) -> list[str]:
   if sequences is None:
     return names
   unknown = [s for s in sequences if s not in names]
@@ -119,7 +123,7 @@ def _select(names, sequences, split):
   return list(sequences)
 
 
-def _video(root, resolution, name, single_object):
+def _video(root: pathlib.Path, resolution: str, name: str, single_object: bool) -> FolderVideo:
   frames = list_images(root / 'JPEGImages' / resolution / name)
   annotations = root / 'Annotations' / resolution / name
   if not annotations.is_dir():

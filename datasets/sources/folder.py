@@ -4,8 +4,11 @@
 sequences are folders of images with folders of masks.
 """
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import functools
+import os
 import pathlib
+from typing import TYPE_CHECKING
 
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
@@ -21,6 +24,9 @@ from feelvos_tf.datasets.video import read_image
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.datasets.video import VideoSource
 
+if TYPE_CHECKING:
+  import numpy as np
+
 
 class FolderVideo(Video):
   """A video that is a list of image files, with mask files for some of them.
@@ -33,12 +39,12 @@ class FolderVideo(Video):
   def __init__(
     self,
     name: str,
-    frame_paths,
-    mask_paths=None,
+    frame_paths: Iterable[str | os.PathLike],
+    mask_paths: Mapping[int, str | os.PathLike] | None = None,
     *,
     single_object: bool = False,
     fps: float | None = None,
-  ):
+  ) -> None:
     """Names the files.
 
     Args:
@@ -68,7 +74,7 @@ class FolderVideo(Video):
     self.fps = fps
 
   @property
-  def files(self):
+  def files(self) -> tuple[pathlib.Path, ...]:
     return self.frame_paths
 
   @functools.cached_property
@@ -76,7 +82,7 @@ class FolderVideo(Video):
     """(height, width) of the first frame, which all others must have."""
     return read_image(self.frame_paths[0]).shape[:2]
 
-  def frame(self, index):
+  def frame(self, index: int) -> 'np.ndarray':
     if not 0 <= index < self.num_frames:
       raise IndexError(f'{self.name}: no frame {index}, expected 0..{self.num_frames - 1}')
     path = self.frame_paths[index]
@@ -89,11 +95,11 @@ class FolderVideo(Video):
       )
     return image
 
-  def frames(self, start=0):
+  def frames(self, start: int = 0) -> 'Iterator[np.ndarray]':
     for index in range(start, self.num_frames):
       yield self.frame(index)
 
-  def encoded_frame(self, index):
+  def encoded_frame(self, index: int) -> tuple[bytes, str] | None:
     path = self.frame_paths[index]
     found = picture.inspect(path.read_bytes(), str(path), trusted=True)
     # Decoders of TensorFlow neither turn a picture nor know what transparent pixels lie on.
@@ -102,7 +108,7 @@ class FolderVideo(Video):
     )
     return (found.data, found.kind) if found.plain and eight_bit else None
 
-  def mask(self, index):
+  def mask(self, index: int) -> masks.Mask | None:
     path = self.mask_paths.get(index)
     if path is None:
       return None
@@ -113,14 +119,14 @@ class FolderVideo(Video):
       ids[(ids != 0) & (ids != masks.VOID_ID)] = 1
     return mask
 
-  def _grey_255(self, index):
+  def _grey_255(self, index: int) -> str:
     """What 255 means in a grey mask: the first mask with an object decides for all of them."""
     if index == self.masked_frames[0]:
       return 'auto'
     return 'object' if self._masks_are_binary else 'void'
 
   @functools.cached_property
-  def _masks_are_binary(self):
+  def _masks_are_binary(self) -> bool:
     for index in self.masked_frames:
       mask = masks.read_mask(self.mask_paths[index])
       if mask.object_ids:
@@ -128,7 +134,11 @@ class FolderVideo(Video):
     return False
 
 
-def open_video(path, mask_path=None, leave_out=()) -> Video:
+def open_video(
+  path: str | os.PathLike,
+  mask_path: str | os.PathLike | None = None,
+  leave_out: Iterable[str | os.PathLike] = (),
+) -> Video:
   """Opens what a user has: a folder of images or a video file.
 
   Args:
@@ -167,7 +177,7 @@ def open_video(path, mask_path=None, leave_out=()) -> Video:
   return VideoFile(path, mask_path)
 
 
-def _warn_of_masks_among(frames):
+def _warn_of_masks_among(frames: Sequence[pathlib.Path]) -> None:
   """Warns of a few palette pictures among others: masks that were put next to the frames."""
   indexed = [p for p in frames if _is_indexed_png(p)]
   if 0 < 2 * len(indexed) <= len(frames):
@@ -177,7 +187,7 @@ def _warn_of_masks_among(frames):
     )
 
 
-def _is_indexed_png(path):
+def _is_indexed_png(path: pathlib.Path) -> bool:
   if path.suffix.lower() != '.png':
     return False
   with path.open('rb') as file:
@@ -185,7 +195,7 @@ def _is_indexed_png(path):
   return header[:8] == b'\x89PNG\r\n\x1a\n' and header[25:] == b'\x03'
 
 
-def _image_names(folder):
+def _image_names(folder: pathlib.Path) -> set[str]:
   """Names of the image files of a folder."""
   return {
     p.name
@@ -194,7 +204,9 @@ def _image_names(folder):
   }
 
 
-def folder_sources(root, split: str = 'all', sparse_masks: bool = False) -> list[VideoSource]:
+def folder_sources(
+  root: str | os.PathLike, split: str = 'all', sparse_masks: bool = False
+) -> list[VideoSource]:
   """A data set of a user's own: `<video>/frames/*.jpg` with `<video>/masks/*.png`.
 
   Masks have the names of their frames. Which videos belong to a split: those that
@@ -236,7 +248,7 @@ def folder_sources(root, split: str = 'all', sparse_masks: bool = False) -> list
   ]
 
 
-def _split_names(root, split):
+def _split_names(root: pathlib.Path, split: str) -> tuple[list[str], pathlib.Path]:
   """(names of the videos, folder they are in)."""
   listing = root / f'{split}.txt'
   if listing.is_file():
@@ -254,7 +266,7 @@ def _split_names(root, split):
   return names, base
 
 
-def _open_data_folder(path):
+def _open_data_folder(path: pathlib.Path) -> FolderVideo:
   frames = list_images(path / 'frames')
   if not frames:
     raise ValueError(f'{path / "frames"}: a video of 0 frames given, expected images')
@@ -270,7 +282,9 @@ def _open_data_folder(path):
   return FolderVideo(path.name, frames, _masks_by_frame(frames, path / 'masks'))
 
 
-def _masks_by_frame(frames, mask_path):
+def _masks_by_frame(
+  frames: Sequence[pathlib.Path], mask_path: str | os.PathLike | None
+) -> dict[int, pathlib.Path]:
   """Dict from frame index to mask file."""
   if mask_path is None:
     return {}

@@ -11,6 +11,7 @@ import queue
 import re
 import sys
 import threading
+from typing import Any
 
 import av
 import numpy as np
@@ -25,7 +26,7 @@ _SECONDS = 15.0  # that a stream may keep silent
 _END = object()
 
 
-def is_live(source) -> bool:
+def is_live(source: object) -> bool:
   """Whether `--input` means a live source: `-`, the number of a camera, or a stream's address."""
   text = str(source)
   protocol = text.partition('://')[0]
@@ -42,7 +43,7 @@ class LiveVideo(Video):
 
   live = True
 
-  def __init__(self, source: str, take: str = 'auto'):
+  def __init__(self, source: str, take: str = 'auto') -> None:
     """Opens the source and waits for its first frame.
 
     Args:
@@ -105,7 +106,7 @@ class LiveVideo(Video):
     finally:
       stopped.set()
 
-  def _taken(self, items, start):
+  def _taken(self, items: queue.Queue, start: int) -> Iterator[np.ndarray]:
     index = 0
     image, time = self._first
     while image is not _END:
@@ -117,7 +118,7 @@ class LiveVideo(Video):
     if isinstance(time, Exception):
       raise ValueError(f'{self.name}: {_reason(time)}') from time
 
-  def _read(self, items, stopped):
+  def _read(self, items: queue.Queue, stopped: threading.Event) -> None:
     """Reads as frames come, in a thread of its own."""
     error = None
     try:
@@ -135,7 +136,7 @@ class LiveVideo(Video):
       except queue.Full:
         continue
 
-  def _put(self, items, item, stopped):
+  def _put(self, items: queue.Queue, item: tuple[Any, Any], stopped: threading.Event) -> None:
     while not stopped.is_set():
       try:
         items.put(item, block=not self._latest, timeout=0.1)
@@ -146,7 +147,7 @@ class LiveVideo(Video):
             items.get_nowait()
             self.left_out_frames += 1
 
-  def _painted(self, frame):
+  def _painted(self, frame: av.VideoFrame) -> tuple[np.ndarray, Fraction | None]:
     known = frame.pts is not None and self._origin is not None
     time = (frame.pts - self._origin) * Fraction(self._track.time_base) if known else None
     return self._painter.paint(frame), time
@@ -154,11 +155,11 @@ class LiveVideo(Video):
   def frame_time(self, index: int) -> Fraction | None:
     return self._times.get(index)
 
-  def mask(self, index):
+  def mask(self, index: int) -> None:
     return None
 
 
-def _open(source):
+def _open(source: str) -> av.container.InputContainer:
   if source == '-':
     return av.open(sys.stdin.buffer)
   if source.isdecimal():
@@ -167,7 +168,7 @@ def _open(source):
   return av.open(source, options=options, timeout=_SECONDS)
 
 
-def _name_of(source):
+def _name_of(source: str) -> str:
   """A name for messages, without the password an address may hold."""
   if source == '-':
     return 'pipe'
@@ -176,6 +177,6 @@ def _name_of(source):
   return re.sub(r'.*[@/]', '', source.partition('://')[2].rstrip('/')) or 'stream'
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
   text = getattr(error, 'strerror', None) or str(error)
   return f'cannot be read ({text}); expected a camera, a stream or a pipe that sends video'

@@ -1,14 +1,23 @@
 """A part of a video, from one frame to another, as a video of its own."""
 
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+import pathlib
+from typing import TYPE_CHECKING
 
+from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.video import Video
+
+if TYPE_CHECKING:
+  import numpy as np
+
+  from feelvos_tf.datasets.film.sound import Sound
 
 
 class Part(Video):
   """Frames `first` to `last` of another video; keeps their names, times and sound."""
 
-  def __init__(self, video: Video, first: int = 0, last: int | None = None):
+  def __init__(self, video: Video, first: int = 0, last: int | None = None) -> None:
     """Reads nothing.
 
     Args:
@@ -42,10 +51,10 @@ class Part(Video):
     )
 
   @property
-  def files(self):
+  def files(self) -> tuple[pathlib.Path, ...]:
     return self._video.files
 
-  def frames(self, start=0):
+  def frames(self, start: int = 0) -> 'Iterator[np.ndarray]':
     index = self._first + start
     if self._last is not None and index > self._last:
       return
@@ -60,38 +69,38 @@ class Part(Video):
         'or the end was asked for there'
       )
 
-  def frame(self, index):
+  def frame(self, index: int) -> 'np.ndarray':
     return self._video.frame(self._first + index)
 
-  def mask(self, index):
+  def mask(self, index: int) -> Mask | None:
     return self._video.mask(self._first + index)
 
   def frame_time(self, index: int) -> Fraction | None:
     time, start = (self._video.frame_time(self._first + i) for i in (index, 0))
     return None if time is None or start is None else time - start
 
-  def sound(self, first: int = 0):
+  def sound(self, first: int = 0) -> 'Sound | None':
     return self._video.sound(self._first + first)
 
 
 class _ShiftedNames:
   """Names of the frames of a part."""
 
-  def __init__(self, names, first, length):
+  def __init__(self, names: Sequence[str], first: int, length: int | None) -> None:
     self._names, self._first, self._length = names, first, length
 
-  def __len__(self):
+  def __len__(self) -> int:
     return self._length or 0
 
-  def __getitem__(self, index):
+  def __getitem__(self, index: int | slice) -> str | list[str]:
     if isinstance(index, slice):
       return [self[i] for i in range(*index.indices(len(self)))]
     return self._names[self._first + (index if index >= 0 else index + len(self))]
 
-  def __iter__(self):
+  def __iter__(self) -> Iterator[str]:
     return (self[i] for i in range(len(self)))
 
 
-def _may_have(video, index):
+def _may_have(video: Video, index: int) -> bool:
   # What a container claims is no reason to refuse.
   return index >= 0 and (not video.seeks or index < video.num_frames)

@@ -9,8 +9,10 @@ Layout: `<root>/images/<name>.jpg` with `<root>/masks/<name>.png`, or the same b
 `<root>/<split>/`.
 """
 
+from collections.abc import Iterator
 import dataclasses
 import functools
+import os
 import pathlib
 import zlib
 
@@ -43,7 +45,7 @@ class MotionOptions:
   bend: float = 0.05  # Of the size of the frame: thin-plate shifts of a grid of control points.
   scene: float = 0.3  # Share of all this that the whole scene moves by.
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     negative = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) < 0]
     if negative:
       raise ValueError(f'{negative[0]}: {getattr(self, negative[0])} given, expected 0 or more')
@@ -64,7 +66,7 @@ class StillVideo(Video):
     num_frames: int = 8,
     seed: int = 0,
     motion: MotionOptions = MotionOptions(),
-  ):
+  ) -> None:
     """Takes the still.
 
     Args:
@@ -88,24 +90,24 @@ class StillVideo(Video):
     self._image, self._mask = image, self.check_mask_size(mask, name)
     self._seed, self._motion, self._last = seed, motion, None
 
-  def frame(self, index):
+  def frame(self, index: int) -> np.ndarray:
     return self._draw(index)[0]
 
-  def frames(self, start=0):
+  def frames(self, start: int = 0) -> Iterator[np.ndarray]:
     for index in range(start, self.num_frames):
       yield self.frame(index)
 
-  def mask(self, index):
+  def mask(self, index: int) -> Mask:
     return Mask(self._draw(index)[1], self._mask.palette)
 
   @functools.cached_property
-  def _plan(self):
+  def _plan(self) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """(background, random end points of the scene and of each object)."""
     rng = np.random.default_rng([self._seed, zlib.crc32(self.name.encode())])
     ends = [_random_motion(rng, self._motion) for _ in range(1 + len(self._mask.object_ids))]
     return _fill_objects(self._image, self._mask.ids), ends
 
-  def _draw(self, index):
+  def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
     """(image, ids) of a frame; kept for the second of `frame` and `mask`."""
     if not 0 <= index < self.num_frames:
       raise IndexError(f'{self.name}: no frame {index}, expected 0..{self.num_frames - 1}')
@@ -116,7 +118,7 @@ class StillVideo(Video):
     image, ids = self._last[1]
     return image.copy(), ids.copy()
 
-  def _render(self, index):
+  def _render(self, index: int) -> tuple[np.ndarray, np.ndarray]:
     background, ends = self._plan
     progress = index / max(1, self.num_frames - 1)
     scene = _field(self.frame_size, ends[0], progress * self._motion.scene)
@@ -136,7 +138,7 @@ class StillVideo(Video):
 
 
 def static_image_sources(
-  root,
+  root: str | os.PathLike,
   split: str = 'train',
   num_frames: int = 8,
   seed: int = 0,
@@ -184,7 +186,13 @@ def static_image_sources(
   ]
 
 
-def _open_still(image_path, mask_path, num_frames, seed, motion):
+def _open_still(
+  image_path: pathlib.Path,
+  mask_path: pathlib.Path,
+  num_frames: int,
+  seed: int,
+  motion: MotionOptions,
+) -> StillVideo:
   return StillVideo(
     image_path.stem,
     read_image(image_path),
@@ -195,7 +203,9 @@ def _open_still(image_path, mask_path, num_frames, seed, motion):
   )
 
 
-def _random_motion(rng, options):
+def _random_motion(
+  rng: np.random.Generator, options: MotionOptions
+) -> tuple[np.ndarray, np.ndarray]:
   """Where a thing ends: (affine part [2, 3] of x - centre, thin-plate shifts [16, 2])."""
   angle = np.deg2rad(options.rotation) * rng.uniform(-1, 1)
   scale = 1 + options.scale * rng.uniform(-1, 1)
@@ -208,7 +218,12 @@ def _random_motion(rng, options):
   return np.concatenate([linear, shift], 1), bends
 
 
-def _field(size, motion, progress, centre=(0.5, 0.5)):
+def _field(
+  size: tuple[int, int],
+  motion: tuple[np.ndarray, np.ndarray],
+  progress: float,
+  centre: tuple[float, float] = (0.5, 0.5),
+) -> np.ndarray:
   """Displacements float32 [height, width, 2] (x, y) in pixels: where a pixel's content is from."""
   height, width = size
   rows, columns = -(-height // _FIELD_STEP) + 1, -(-width // _FIELD_STEP) + 1
@@ -230,7 +245,7 @@ def _field(size, motion, progress, centre=(0.5, 0.5)):
 
 
 @functools.cache
-def _thin_plate_solver():
+def _thin_plate_solver() -> tuple[np.ndarray, np.ndarray]:
   """(control points [16, 2], inverse [19, 19] of the thin-plate system)."""
   axis = np.linspace(0, 1, _GRID)
   controls = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
@@ -242,12 +257,12 @@ def _thin_plate_solver():
   return controls, np.linalg.inv(system)
 
 
-def _thin_plate_kernel(points, controls):
+def _thin_plate_kernel(points: np.ndarray, controls: np.ndarray) -> np.ndarray:
   squares = ((points[:, None] - controls[None]) ** 2).sum(-1)
   return squares * np.log(np.maximum(squares, 1e-12))
 
 
-def _thin_plate(points, shifts):
+def _thin_plate(points: np.ndarray, shifts: np.ndarray) -> np.ndarray:
   """Interpolates shifts [16, 2] of the control grid at points [n, 2] of the unit square."""
   controls, inverse = _thin_plate_solver()
   weights = inverse @ np.concatenate([shifts, np.zeros((3, 2))])
@@ -257,19 +272,21 @@ def _thin_plate(points, shifts):
   return basis @ weights
 
 
-def _remap(image, field, interpolation, border=cv2.BORDER_REFLECT_101):
+def _remap(
+  image: np.ndarray, field: np.ndarray, interpolation: int, border: int = cv2.BORDER_REFLECT_101
+) -> np.ndarray:
   height, width = field.shape[:2]
   x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
   return cv2.remap(image, x + field[..., 0], y + field[..., 1], interpolation, borderMode=border)
 
 
-def _centre(shape):
+def _centre(shape: np.ndarray) -> tuple[float, float]:
   """Centre of mass (x, y) of a weight map, in 0..1."""
   y, x = np.nonzero(shape)
   return (x.mean() + 0.5) / shape.shape[1], (y.mean() + 0.5) / shape.shape[0]
 
 
-def _fill_objects(image, ids):
+def _fill_objects(image: np.ndarray, ids: np.ndarray) -> np.ndarray:
   """The image with its objects replaced by what is around them."""
   hole = ((ids != 0) & (ids != VOID_ID)).astype(np.uint8)
   hole = cv2.dilate(hole, np.ones((5, 5), np.uint8))  # The rim also has the object's colours.

@@ -3,7 +3,9 @@
 For tests, benchmarks and trying things out without a download. Object ids have gaps on purpose.
 """
 
+from collections.abc import Iterator, Sequence
 import functools
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +30,7 @@ class SyntheticVideo(Video):
     frame_size: tuple[int, int] = (120, 214),
     num_objects: int = 2,
     name: str | None = None,
-  ):
+  ) -> None:
     """Args: seed, 0 or more; frames; (height, width), 16 or more each; objects 1..84; name.
 
     Raises:
@@ -46,18 +48,18 @@ class SyntheticVideo(Video):
     self.masked_frames = tuple(range(num_frames))
     self._seed, self._num_objects, self._last = seed, num_objects, None
 
-  def frame(self, index):
+  def frame(self, index: int) -> np.ndarray:
     return self._drawn(index)[0].copy()
 
-  def frames(self, start=0):
+  def frames(self, start: int = 0) -> Iterator[np.ndarray]:
     for index in range(start, self.num_frames):
       yield self.frame(index)
 
-  def mask(self, index):
+  def mask(self, index: int) -> Mask:
     return Mask(self._drawn(index)[1].copy(), DAVIS_PALETTE)
 
   @functools.cached_property
-  def _scene(self):
+  def _scene(self) -> tuple[np.ndarray, list[dict[str, Any]], np.ndarray]:
     """(background texture, objects); each object: texture, outline, start, speed, turn, phase."""
     rng = np.random.default_rng([self._seed, 20190225])
     height, width = self.frame_size
@@ -85,13 +87,13 @@ class SyntheticVideo(Video):
       )
     return background, objects, rng.uniform(-1, 1, 2)
 
-  def _drawn(self, index):
+  def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray]:
     """What `_draw` returns, kept for the second of `frame` and `mask`."""
     if self._last is None or self._last[0] != index:
       self._last = index, self._draw(index)
     return self._last[1]
 
-  def _draw(self, index):
+  def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
     """(image uint8 [height, width, 3], ids uint8 [height, width]) of a frame."""
     if not 0 <= index < self.num_frames:
       raise IndexError(f'{self.name}: no frame {index}, expected 0..{self.num_frames - 1}')
@@ -117,12 +119,12 @@ class SyntheticVideo(Video):
     return image, ids
 
 
-def synthetic_videos(num_videos: int, seed: int = 0, **options) -> list[SyntheticVideo]:
+def synthetic_videos(num_videos: int, seed: int = 0, **options: Any) -> list[SyntheticVideo]:
   """`num_videos` different videos with seeds from `seed` on; options as for SyntheticVideo."""
   return [s.opener() for s in synthetic_sources(num_videos, seed, **options)]
 
 
-def synthetic_sources(num_videos: int, seed: int = 0, **options) -> list[VideoSource]:
+def synthetic_sources(num_videos: int, seed: int = 0, **options: Any) -> list[VideoSource]:
   """`synthetic_videos` before anything is drawn; raises ValueError if `num_videos` is below 1."""
   if num_videos < 1:
     raise ValueError(f'num_videos: {num_videos} given, expected at least 1')
@@ -132,7 +134,7 @@ def synthetic_sources(num_videos: int, seed: int = 0, **options) -> list[VideoSo
   ]
 
 
-def _texture(rng, height, width, contrast):
+def _texture(rng: np.random.Generator, height: int, width: int, contrast: float) -> np.ndarray:
   """Smooth coloured noise of two scales around a random colour: uint8 [height, width, 3]."""
   base = rng.uniform(60, 195, 3)
   result = np.zeros((height, width, 3), np.float32)
@@ -142,7 +144,7 @@ def _texture(rng, height, width, contrast):
   return np.clip(base + contrast * result, 0, 255).astype(np.uint8)
 
 
-def _bounce(point, size):
+def _bounce(point: np.ndarray, size: Sequence[float]) -> np.ndarray:
   """Reflects a point (x, y) at the edges of the frame."""
   size = np.asarray(size, np.float64)
   return size - np.abs(np.mod(point, 2 * size) - size)

@@ -1,8 +1,11 @@
 """A video file as a source of frames, with the mask of its first frame."""
 
+from collections.abc import Iterator
 import dataclasses
 from fractions import Fraction
+import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import cv2
 
@@ -13,6 +16,9 @@ from feelvos_tf.datasets.film.sound import Sound
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
 
+if TYPE_CHECKING:
+  import numpy as np
+
 
 class VideoFile(Video):
   """A video file decoded frame by frame, see `datasets.film`. Only reads forward.
@@ -21,7 +27,7 @@ class VideoFile(Video):
   stored pixels, as programs extract frames that do not stretch them; it is stretched then.
   """
 
-  def __init__(self, path, mask_path=None):
+  def __init__(self, path: str | os.PathLike, mask_path: str | os.PathLike | None = None) -> None:
     """Opens the file and decodes its first frame, so that a bad one is refused at once.
 
     Args:
@@ -50,10 +56,10 @@ class VideoFile(Video):
     self._times = {}
 
   @property
-  def files(self):
+  def files(self) -> tuple[pathlib.Path, ...]:
     return (self.path,)
 
-  def frames(self, start=0):
+  def frames(self, start: int = 0) -> 'Iterator[np.ndarray]':
     for index, frame in enumerate(self._film.frames(start), start):
       self._times[index] = frame.time
       yield frame.image
@@ -61,15 +67,15 @@ class VideoFile(Video):
   def frame_time(self, index: int) -> Fraction | None:
     return self._times.get(index)
 
-  def sound(self, first=0):
+  def sound(self, first: int = 0) -> Sound:
     return Sound(self.path, self._film.start + Fraction(first / (self.fps or 25)))
 
-  def mask(self, index):
+  def mask(self, index: int) -> masks.Mask | None:
     if self.mask_path is None or index != 0:
       return None
     return self.check_mask_size(masks.read_mask(self.mask_path), str(self.mask_path))
 
-  def check_mask_size(self, mask, where):
+  def check_mask_size(self, mask: masks.Mask, where: str) -> masks.Mask:
     height, width = self.frame_size
     if mask.ids.shape == self.stored_size:
       ids = cv2.resize(mask.ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)

@@ -7,10 +7,13 @@ later than the first frame: meta.json lists the frames of every object, and in t
 splits the masks of an object's first frame are all that is given.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import functools
 import json
+import os
 import pathlib
+from typing import Any
 
 from feelvos_tf.datasets import masks as masks_lib
 from feelvos_tf.datasets import names as names_lib
@@ -40,7 +43,13 @@ class VosObject:
 class YoutubeVosVideo(FolderVideo):
   """A FolderVideo that knows its objects; `object_first_frames` is set."""
 
-  def __init__(self, name, frame_paths, mask_paths, objects):
+  def __init__(
+    self,
+    name: str,
+    frame_paths: Iterable[str | os.PathLike],
+    mask_paths: Mapping[int, str | os.PathLike],
+    objects: Sequence[VosObject],
+  ) -> None:
     """Args: see FolderVideo; `objects` is a list of VosObject.
 
     Raises:
@@ -67,14 +76,20 @@ class YoutubeVosVideo(FolderVideo):
 
 
 def youtube_vos_videos(
-  root, split: str = 'train', all_frames: bool = False, sequences=None
+  root: str | os.PathLike,
+  split: str = 'train',
+  all_frames: bool = False,
+  sequences: Sequence[str] | None = None,
 ) -> list[YoutubeVosVideo]:
   """The videos of a split; arguments and errors as for `youtube_vos_sources`."""
   return [s.opener() for s in youtube_vos_sources(root, split, all_frames, sequences)]
 
 
 def youtube_vos_sources(
-  root, split: str = 'train', all_frames: bool = False, sequences=None
+  root: str | os.PathLike,
+  split: str = 'train',
+  all_frames: bool = False,
+  sequences: Sequence[str] | None = None,
 ) -> list[VideoSource]:
   """The videos of a YouTube-VOS split, in the order of their names.
 
@@ -114,7 +129,7 @@ def youtube_vos_sources(
   ]
 
 
-def read_meta(path) -> dict[str, tuple[VosObject, ...]]:
+def read_meta(path: str | os.PathLike) -> dict[str, tuple[VosObject, ...]]:
   """Reads meta.json: dict from video name to its VosObjects, sorted by id.
 
   Raises:
@@ -156,12 +171,14 @@ def read_meta(path) -> dict[str, tuple[VosObject, ...]]:
   return videos
 
 
-def _parse_object(object_id, entry):
+def _parse_object(object_id: str, entry: dict[str, Any]) -> VosObject:
   frames = tuple(sorted(str(f) for f in entry['frames']))
   return VosObject(int(object_id), str(entry.get('category', '')), frames)
 
 
-def _open(folder, frame_folder, name, objects):
+def _open(
+  folder: pathlib.Path, frame_folder: pathlib.Path, name: str, objects: Sequence[VosObject]
+) -> YoutubeVosVideo:
   frames = list_images(frame_folder / 'JPEGImages' / name)
   if not frames:
     raise ValueError(f'{frame_folder / "JPEGImages" / name}: a video of 0 frames given')

@@ -6,15 +6,16 @@ entry of manifest.json. So a run that was killed goes on with the shards that ha
 ends with the bytes of an undisturbed run: a shard depends on its list of videos only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 import hashlib
 import json
+import multiprocessing.queues
 import os
 import pathlib
 import threading
 import typing
-from typing import Literal
+from typing import Any, Literal
 
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets import worker_processes
@@ -54,7 +55,7 @@ class ConversionOptions:
   # 1..100, for frames that are not stored as they came.
   jpeg_quality: int = 95
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.on_error not in ON_ERROR:
       raise ValueError(f'on_error is {self.on_error!r}; expected {" or ".join(ON_ERROR)}.')
     for name in ('num_shards', 'num_workers'):
@@ -88,7 +89,9 @@ class BadVideo(ValueError):
   """A video that cannot be converted; the message names it."""
 
 
-def plan(sources, options: ConversionOptions, settings: dict | None = None) -> list[Shard]:
+def plan(
+  sources: Sequence[VideoSource], options: ConversionOptions, settings: dict | None = None
+) -> list[Shard]:
   """Divides the videos among shards: neighbours stay together, sizes differ by one at most.
 
   Args:
@@ -133,7 +136,9 @@ def plan(sources, options: ConversionOptions, settings: dict | None = None) -> l
 
 
 def convert(
-  shards: list[Shard], on_video=lambda frames, name: None, prepare: Callable[[], None] | None = None
+  shards: list[Shard],
+  on_video: Callable[[int, str], None] = lambda frames, name: None,
+  prepare: Callable[[], None] | None = None,
 ) -> dict:
   """Converts what is not converted yet and writes the manifest.
 
@@ -209,7 +214,9 @@ def pending(shards: list[Shard]) -> list[Shard]:
   return todo
 
 
-def convert_shard(shard: Shard, on_video=lambda frames, name: None) -> dict:
+def convert_shard(
+  shard: Shard, on_video: Callable[[int, str], None] = lambda frames, name: None
+) -> dict:
   """Writes one shard and its note; see `convert` for the errors. Returns the note."""
   import tensorflow as tf  # Here, so that planning and refusing start quickly.
 
@@ -293,7 +300,7 @@ def finish(shards: list[Shard]) -> dict:
   return entry
 
 
-def _encode(source, options):
+def _encode(source: VideoSource, options: ConversionOptions) -> tuple[bytes, dict[str, Any]]:
   """(record, summary); every reason why a video is bad becomes a BadVideo with its name."""
   from feelvos_tf.datasets.tfrecord import (
     schema,  # Imports TensorFlow, which planning can do without.
@@ -308,7 +315,12 @@ def _encode(source, options):
     raise BadVideo(f'video {source.name}: {error}') from error
 
 
-def _convert_parallel(shards, workers, on_video, prepare):
+def _convert_parallel(
+  shards: list[Shard],
+  workers: int,
+  on_video: Callable[[int, str], None],
+  prepare: Callable[[], None] | None,
+) -> None:
   reports = worker_processes.CONTEXT.Queue()
   listener = threading.Thread(target=_listen, args=(reports, on_video), daemon=True)
   listener.start()
@@ -328,7 +340,7 @@ def _convert_parallel(shards, workers, on_video, prepare):
     listener.join(timeout=5)
 
 
-def _listen(reports, on_video):
+def _listen(reports: multiprocessing.queues.Queue, on_video: Callable[[int, str], None]) -> None:
   for frames, name in iter(reports.get, None):
     on_video(frames, name)
 
@@ -336,25 +348,27 @@ def _listen(reports, on_video):
 _REPORTS = None  # The queue of a worker process.
 
 
-def _start_worker(reports, prepare):
+def _start_worker(
+  reports: multiprocessing.queues.Queue, prepare: Callable[[], None] | None
+) -> None:
   global _REPORTS
   _REPORTS = reports
   if prepare is not None:
     prepare()
 
 
-def _work(shard):
+def _work(shard: Shard) -> None:
   convert_shard(shard, lambda frames, name: _REPORTS.put((frames, name)))
 
 
-def _read_note(shard):
+def _read_note(shard: Shard) -> dict[str, Any] | None:
   try:
     return json.loads(shard.note_path.read_text())
   except (OSError, ValueError):
     return None  # Not there, or cut off by a crash: the shard is written again.
 
 
-def _note_from_manifest(entry, shard):
+def _note_from_manifest(entry: dict[str, Any], shard: Shard) -> dict[str, Any] | None:
   """The note that `finish` has merged into the manifest."""
   names = {s.name for s in shard.sources}
   return {
@@ -365,7 +379,7 @@ def _note_from_manifest(entry, shard):
   }
 
 
-def _is_complete(shard, note):
+def _is_complete(shard: Shard, note: dict[str, Any] | None) -> bool:
   return bool(
     note
     and not note.get('skipped')
@@ -376,5 +390,5 @@ def _is_complete(shard, note):
   )
 
 
-def _write_json(path, value):
+def _write_json(path: pathlib.Path, value: Any) -> None:
   whole_file.write_text(path, json.dumps(value, indent=1) + '\n')

@@ -14,6 +14,7 @@ Records lie in shards, see `feelvos_tf.datasets.tfrecord.shards`.
 """
 
 import os
+from typing import Any, TYPE_CHECKING
 
 import cv2
 import tensorflow as tf
@@ -23,6 +24,10 @@ from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.tfrecord import keys
 from feelvos_tf.datasets.video import Video
+
+if TYPE_CHECKING:
+  import numpy as np
+
 
 JPEG_QUALITY = 95  # Of frames that are not stored as they came.
 
@@ -79,7 +84,14 @@ def encode_video(
   }
 
 
-def _fill_context(context, video, num_frames, image_format, first_frames, palette):
+def _fill_context(
+  context: Any,
+  video: Video,
+  num_frames: int,
+  image_format: str,
+  first_frames: dict[int, int],
+  palette: 'np.ndarray | None',
+) -> None:
   """Writes what holds for the whole video into the map `context`."""
   height, width = video.frame_size
   context[keys.VIDEO_ID].bytes_list.value.append(os.fsencode(video.name))
@@ -99,7 +111,7 @@ def _fill_context(context, video, num_frames, image_format, first_frames, palett
     context[keys.PALETTE].bytes_list.value.append(palette.tobytes())
 
 
-def _encode_images(video, jpeg_quality):
+def _encode_images(video: Video, jpeg_quality: int) -> tuple[list[bytes], str]:
   """(list of encoded frames, 'JPEG' or 'PNG'); every frame is decoded once to check it."""
   images, formats = [], set()
   for index, frame in enumerate(video.frames()):
@@ -119,18 +131,20 @@ def _encode_images(video, jpeg_quality):
   return [_as_jpeg(data, jpeg_quality) for data in images], 'JPEG'
 
 
-def _as_jpeg(data, quality):
+def _as_jpeg(data: bytes, quality: int) -> bytes:
   if data[:2] == b'\xff\xd8':
     return data
   return _encode_jpeg(picture.decode(data, 'frame', trusted=True), quality)
 
 
-def _encode_jpeg(frame, quality):
+def _encode_jpeg(frame: 'np.ndarray', quality: int) -> bytes:
   bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
   return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def _encode_masks(video, num_frames, required_masks, allow_void):
+def _encode_masks(
+  video: Video, num_frames: int, required_masks: str, allow_void: bool
+) -> 'tuple[list[bytes], dict[int, int], np.ndarray | None]':
   """(list of PNG bytes, empty where there is no mask; {id: first frame}; palette or None)."""
   _check_required(video, num_frames, required_masks)
   encoded, first_frames, palette = [b''] * num_frames, {}, None
@@ -155,7 +169,7 @@ def _encode_masks(video, num_frames, required_masks, allow_void):
   return encoded, {i: given.get(i, first) for i, first in first_frames.items()}, palette
 
 
-def _check_required(video, num_frames, required_masks):
+def _check_required(video: Video, num_frames: int, required_masks: str) -> None:
   present = set(video.masked_frames)
   expected = {'every': range(num_frames), 'first': [0], 'some': []}.get(required_masks)
   if expected is None:
@@ -213,7 +227,7 @@ def parse_video(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
   }
 
 
-def decode_frames(video: dict[str, tf.Tensor], indices) -> tuple[tf.Tensor, tf.Tensor]:
+def decode_frames(video: dict[str, tf.Tensor], indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
   """Decodes chosen frames of `parse_video`, and no others.
 
   Args:
@@ -239,12 +253,12 @@ def decode_frames(video: dict[str, tf.Tensor], indices) -> tuple[tf.Tensor, tf.T
   return images, labels
 
 
-def _decode_image(data):
+def _decode_image(data: tf.Tensor) -> tf.Tensor:
   # JPEG or PNG; the same decoder and transform as the original's.
   return tf.io.decode_image(data, channels=3, expand_animations=False)
 
 
-def _decode_label(data, shape):
+def _decode_label(data: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
   return tf.cond(
     tf.equal(tf.strings.length(data), 0),
     lambda: tf.fill(shape, masks.VOID_ID),

@@ -7,8 +7,10 @@ A data set is a folder of `<split>-00000-of-00010.tfrecord` files, which hold th
 
 import hashlib
 import json
+import os
 import pathlib
 import re
+from typing import BinaryIO
 
 from feelvos_tf.datasets import names as names_lib
 
@@ -18,7 +20,9 @@ MANIFEST_FORMAT = 1
 _SHARD = re.compile(r'(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.tfrecord')
 
 
-def list_shards(dataset_dir, split: str = 'train', verify: bool = True) -> list[str]:
+def list_shards(
+  dataset_dir: str | os.PathLike, split: str = 'train', verify: bool = True
+) -> list[str]:
   """The shards of a split in order, checked.
 
   Args:
@@ -65,7 +69,7 @@ def list_shards(dataset_dir, split: str = 'train', verify: bool = True) -> list[
   return paths
 
 
-def read_manifest(folder) -> dict:
+def read_manifest(folder: str | os.PathLike) -> dict:
   """The manifest of a folder of shards; {} if there is none.
 
   Raises:
@@ -84,7 +88,7 @@ def read_manifest(folder) -> dict:
   return manifest
 
 
-def file_sha256(path) -> str:
+def file_sha256(path: str | os.PathLike) -> str:
   """Hexadecimal SHA-256 of a file's content."""
   with open(path, 'rb') as stream:
     return (
@@ -94,7 +98,7 @@ def file_sha256(path) -> str:
     )
 
 
-def _sha256_of_stream(stream):
+def _sha256_of_stream(stream: BinaryIO) -> str:
   digest = hashlib.sha256()  # Python 3.10 has no file_digest.
   for block in iter(lambda: stream.read(1 << 20), b''):
     digest.update(block)
@@ -111,7 +115,7 @@ def note_name(name: str) -> str:
   return f'.{name}.done.json'
 
 
-def _list_without_manifest(folder, split, verify):
+def _list_without_manifest(folder: pathlib.Path, split: str, verify: bool) -> list[str]:
   matches = [m for m in (_SHARD.fullmatch(p.name) for p in sorted(folder.iterdir())) if m]
   found = [m for m in matches if m['split'] == split]
   if not found:
@@ -138,7 +142,7 @@ def _list_without_manifest(folder, split, verify):
   return [str(p) for p in expected]
 
 
-def count_records(path) -> int:
+def count_records(path: str | os.PathLike) -> int:
   """Reads a TFRecord file from front to back and returns its number of records.
 
   Raises:

@@ -1,6 +1,8 @@
 """Videos out of TFRecords, for whoever wants whole videos: segmentation, evaluation, a look."""
 
+from collections.abc import Iterator
 import os
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -11,8 +13,13 @@ from feelvos_tf.datasets.video import decode_image
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
 
+if TYPE_CHECKING:
+  import numpy as np
 
-def record_videos(dataset_dir, split: str = 'val', verify: bool = True):
+
+def record_videos(
+  dataset_dir: str | os.PathLike, split: str = 'val', verify: bool = True
+) -> 'Iterator[RecordVideo]':
   """Yields the videos of a split one by one, in the order of the shards.
 
   Args:
@@ -37,7 +44,7 @@ def record_videos(dataset_dir, split: str = 'val', verify: bool = True):
 class RecordVideo(Video):
   """A video inside a record, for segmentation and evaluation. Holds the encoded frames only."""
 
-  def __init__(self, serialized: bytes):
+  def __init__(self, serialized: bytes) -> None:
     """Takes the bytes of a record; raises ValueError if they are not a video."""
     try:
       parsed = schema.parse_video(tf.constant(serialized))
@@ -65,7 +72,7 @@ class RecordVideo(Video):
     )
     self._palette = parsed['palette'] if len(parsed['palette']) == 256 else None
 
-  def frame(self, index):
+  def frame(self, index: int) -> 'np.ndarray':
     if not 0 <= index < self.num_frames:
       raise IndexError(f'{self.name}: no frame {index}, expected 0..{self.num_frames - 1}')
     image = decode_image(self._images[index], f'{self.name}: frame {index}')
@@ -76,15 +83,15 @@ class RecordVideo(Video):
       )
     return image
 
-  def frames(self, start=0):
+  def frames(self, start: int = 0) -> 'Iterator[np.ndarray]':
     for index in range(start, self.num_frames):
       yield self.frame(index)
 
-  def encoded_frame(self, index):
+  def encoded_frame(self, index: int) -> tuple[bytes, str]:
     data = self._images[index]
     return data, 'PNG' if data.startswith(b'\x89PNG') else 'JPEG'
 
-  def mask(self, index):
+  def mask(self, index: int) -> masks.Mask | None:
     if not 0 <= index < self.num_frames or not self._masks[index]:
       return None
     where = f'{self.name}: mask {index}'
