@@ -39,7 +39,7 @@ class Classes:
     names: of the classes so far.
   """
 
-  def __init__(self, target: Target):
+  def __init__(self, target: Target) -> None:
     """Classes of labelled objects come first, in the order of their ids."""
     self._target = target
     self.names = list(dict.fromkeys(target.labels[i] for i in sorted(target.labels)))

@@ -96,7 +96,7 @@ class TripletOptions:
     """Whether samples have 'previous_labels'."""
     return self.damage_initial_previous_frame_mask or self.confuse_probability > 0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.crop_size is not None and (len(self.crop_size) != 2 or min(self.crop_size) < 1):
       raise ValueError(f'crop_size is {self.crop_size}; expected (height, width), or None')
     if self.image_dtype not in IMAGE_DTYPES:
@@ -156,7 +156,7 @@ class Source:
   # May give objects to paste into other videos.
   donates: bool = True
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     object.__setattr__(self, 'clips', tuple(self.clips))
     if not self.clips:
       raise ValueError('a data set without videos was given; the split is empty')

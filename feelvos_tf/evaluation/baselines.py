@@ -5,8 +5,10 @@ import tensorflow as tf
 
 from feelvos_tf import matching
 from feelvos_tf.inference import confidence
+from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import Step
+from feelvos_tf.inference.graph import InferenceGraph
 from feelvos_tf.inference.segmenter import SegmentedFrame
 from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.geometry import enlarge_labels
@@ -16,10 +18,10 @@ from feelvos_tf.model.geometry import FrameGeometry
 class CopyFirstMask:
   """Has `start` and `step` of `VideoSegmenter`; every mask is the first one."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._first = None
 
-  def start(self, frame, mask) -> SegmentedFrame:
+  def start(self, frame: np.ndarray, mask: np.ndarray) -> SegmentedFrame:
     """Begins a video; `frame` is not looked at. `mask` is uint8 [height, width], object ids."""
     del frame
     self._first = SegmentedFrame(
@@ -27,7 +29,7 @@ class CopyFirstMask:
     )
     return self._first
 
-  def step(self, frame) -> SegmentedFrame:
+  def step(self, frame: np.ndarray) -> SegmentedFrame:
     """The first frame's result; `frame` is uint8 [height, width, 3] of the first one's size.
 
     Raises:
@@ -53,7 +55,7 @@ class GlobalMatching:
   `predict_labels`).
   """
 
-  def __init__(self, graph):
+  def __init__(self, graph: InferenceGraph) -> None:
     """Takes an `InferenceGraph`."""
     self._graph = graph
     self.options = graph.options
@@ -65,15 +67,26 @@ class GlobalMatching:
       reduce_retracing=True,
     )
 
-  def frame_geometry(self, size, max_internal_size=None) -> FrameGeometry:
+  def frame_geometry(
+    self, size: tuple[int, int], max_internal_size: int | None = None
+  ) -> FrameGeometry:
     """Sizes of a video's frames; see `contract.Graph`."""
     return self._graph.frame_geometry(size, max_internal_size)
 
-  def begin(self, frame, labels, num_objects, geometry, references=None) -> State:
+  def begin(
+    self,
+    frame: np.ndarray,
+    labels: np.ndarray,
+    num_objects: int,
+    geometry: FrameGeometry,
+    references: References | None = None,
+  ) -> State:
     """State after the reference frame; see `contract.Graph`."""
     return self._graph.begin(frame, labels, num_objects, geometry, references)
 
-  def advance(self, frame, state, num_objects, geometry) -> Step:
+  def advance(
+    self, frame: np.ndarray, state: State, num_objects: int, geometry: FrameGeometry
+  ) -> Step:
     """Segments a frame; see `contract.Graph`.
 
     The logits are the negative distances; the state stays as it is.

@@ -10,12 +10,13 @@ Segmentation" (CVPR 2016), sections 4.1 and 4.2, for the measures; J. Pont-Tuset
 are silent the published evaluation code of DAVIS 2017 decides.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 import functools
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets.object_ids import VOID_ID
 
@@ -94,7 +95,9 @@ class SequenceScores:
     return tuple(statistics(row) for row in values)
 
 
-def region_similarity(prediction, truth, void=None) -> float:
+def region_similarity(
+  prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None
+) -> float:
   """J, the intersection of two regions over their union.
 
   Args:
@@ -110,7 +113,12 @@ def region_similarity(prediction, truth, void=None) -> float:
   return np.count_nonzero(prediction & truth) / union if union else 1.0
 
 
-def contour_accuracy(prediction, truth, void=None, tolerance=BOUNDARY_TOLERANCE) -> float:
+def contour_accuracy(
+  prediction: np.ndarray,
+  truth: np.ndarray,
+  void: np.ndarray | None = None,
+  tolerance: float = BOUNDARY_TOLERANCE,
+) -> float:
   """F, the harmonic mean of the precision and recall of contour pixels.
 
   A contour pixel is matched when the other contour has a pixel within the tolerance.
@@ -128,7 +136,7 @@ def contour_accuracy(prediction, truth, void=None, tolerance=BOUNDARY_TOLERANCE)
   return _contour_score(prediction, truth, boundary_radius(prediction.shape, tolerance))
 
 
-def boundary_radius(shape, tolerance=BOUNDARY_TOLERANCE) -> int:
+def boundary_radius(shape: Sequence[int], tolerance: float = BOUNDARY_TOLERANCE) -> int:
   """Matching radius in pixels of contours in an image of `shape` (height, width)."""
   if tolerance >= 1:
     return int(tolerance)
@@ -183,7 +191,12 @@ def statistics(per_frame: np.ndarray) -> Statistics:
   )
 
 
-def score_frame(prediction, truth, object_ids, tolerance=BOUNDARY_TOLERANCE):
+def score_frame(
+  prediction: np.ndarray,
+  truth: np.ndarray,
+  object_ids: Sequence[int],
+  tolerance: float = BOUNDARY_TOLERANCE,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
   """J and F of every object in one frame.
 
   Pixels with the void id in the ground truth count for nothing. An id that only the prediction
@@ -288,11 +301,13 @@ def as_protocol(ids: np.ndarray, protocol: Protocol, predicted: bool = False) ->
   return merged
 
 
-def _size(array):
+def _size(array: np.ndarray) -> str:
   return f'{array.shape[1]}x{array.shape[0]} pixels'
 
 
-def _without_void(prediction, truth, void):
+def _without_void(
+  prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
   """Both masks as bool [height, width], emptied where `void` is set."""
   prediction, truth = np.asarray(prediction).astype(bool), np.asarray(truth).astype(bool)
   if prediction.shape != truth.shape or prediction.ndim != 2:
@@ -307,12 +322,12 @@ def _without_void(prediction, truth, void):
 
 
 @functools.lru_cache(maxsize=8)
-def _disk(radius):
+def _disk(radius: int) -> NDArray[np.uint8]:
   y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
   return (x * x + y * y <= radius * radius).astype(np.uint8)
 
 
-def _near(contour, radius):
+def _near(contour: np.ndarray, radius: int) -> NDArray[np.bool_]:
   """Pixels within `radius` of a contour pixel: a dilation with a disk. uint8 in, bool out."""
   if radius <= _LARGEST_DILATION:
     return cv2.dilate(contour, _disk(radius)).view(bool)
@@ -321,7 +336,7 @@ def _near(contour, radius):
   return distance * distance < radius * radius + 0.5
 
 
-def _contour_score(prediction, truth, radius):
+def _contour_score(prediction: np.ndarray, truth: np.ndarray, radius: int) -> float:
   """F of two bool masks, the radius in pixels."""
   predicted, true = boundary_map(prediction), boundary_map(truth)
   num_predicted, num_true = np.count_nonzero(predicted), np.count_nonzero(true)
@@ -332,7 +347,9 @@ def _contour_score(prediction, truth, radius):
   return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _score_object(prediction, truth, object_id, radius):
+def _score_object(
+  prediction: np.ndarray, truth: np.ndarray, object_id: int, radius: int
+) -> tuple[float, float]:
   """(J, F) of one object, computed in the box that holds both regions and one pixel more."""
   prediction = cv2.compare(prediction, object_id, cv2.CMP_EQ)
   truth = cv2.compare(truth, object_id, cv2.CMP_EQ)
@@ -346,12 +363,20 @@ def _score_object(prediction, truth, object_id, radius):
   return region_similarity(prediction, truth), _contour_score(prediction, truth, radius)
 
 
-def _object_ids(ids):
+def _object_ids(ids: np.ndarray) -> list[int]:
   present = np.flatnonzero(cv2.calcHist([ids], [0], None, [256], [0, 256]))
   return [int(i) for i in present if i not in (0, VOID_ID)]
 
 
-def _collect(name, frame_names, known, rows, late, extra, protocol):
+def _collect(
+  name: str,
+  frame_names: Sequence[str],
+  known: Iterable[int],
+  rows: list[dict[int, tuple[float, float]]],
+  late: set[int],
+  extra: set[int],
+  protocol: Protocol,
+) -> SequenceScores:
   """SequenceScores from per-frame dicts {object id: (J, F)}."""
   known = sorted(known)
   if not known:

@@ -4,13 +4,22 @@ This is the one place where evaluation meets the model. TensorFlow is imported w
 loaded, because scoring masks does not need it.
 """
 
+from collections.abc import Iterable
 import dataclasses
 import hashlib
 import os
 import time
+from typing import TYPE_CHECKING
 
 from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+
+if TYPE_CHECKING:
+  from feelvos_tf.evaluation.baselines import CopyFirstMask
+  from feelvos_tf.evaluation.baselines import GlobalMatching
+  from feelvos_tf.inference.graph import InferenceGraph
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+
 
 BASELINES = ('copy_first_mask', 'global_matching')
 
@@ -46,7 +55,7 @@ class ModelRun:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def ablation_overrides(names) -> dict:
+def ablation_overrides(names: Iterable[str]) -> dict:
   """The options of several ABLATIONS together.
 
   Raises:
@@ -69,7 +78,7 @@ def ablation_overrides(names) -> dict:
 class Segmenters:
   """Call it to get a new segmenter (`start`, `step`) of a method that is loaded once."""
 
-  def __init__(self, run: ModelRun):
+  def __init__(self, run: ModelRun) -> None:
     """Loads the method.
 
     Raises:
@@ -78,7 +87,7 @@ class Segmenters:
     self._run = run
     self._graph = self._load(run) if run.model else None
 
-  def __call__(self):
+  def __call__(self) -> 'CopyFirstMask | VideoSegmenter':
     from feelvos_tf.evaluation import baselines
     from feelvos_tf.inference import segmenter
 
@@ -104,7 +113,7 @@ class Segmenters:
     return 2 * _PEAK_SIZE**3 / min(times[1:]) / 1e9
 
   @staticmethod
-  def _load(run):
+  def _load(run: ModelRun) -> 'GlobalMatching | InferenceGraph':
     start_tensorflow()
     from feelvos_tf.evaluation import baselines
     from feelvos_tf.inference import graph as graph_lib

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 import dataclasses
+import os
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets import video
 from feelvos_tf.datasets.object_ids import VOID_ID
@@ -138,7 +141,10 @@ def draw_moment(
 
 
 def draw_maps(
-  output_dir, name: str, moment: Moment, options: PictureOptions = PictureOptions()
+  output_dir: str | os.PathLike,
+  name: str,
+  moment: Moment,
+  options: PictureOptions = PictureOptions(),
 ) -> list[tuple[str, bytes]]:
   """What the model saw: both distance maps and the head's probability of one object.
 
@@ -167,12 +173,14 @@ def draw_maps(
   return pictures
 
 
-def _per_frame(entry, ids):
+def _per_frame(entry: dict[str, Any], ids: Sequence[str]) -> NDArray[np.float64]:
   """float64 [objects, frames] of J, NaN for None."""
   return np.array([entry['objects'][i]['J']['per_frame'] for i in ids], np.float64)
 
 
-def _aligned(entry, other, ids):
+def _aligned(
+  entry: dict[str, Any], other: dict[str, Any], ids: Sequence[str]
+) -> NDArray[np.float64]:
   """J of another run in the rows and columns of `entry`; NaN where it has none."""
   column = {frame: i for i, frame in enumerate(other['frames'])}
   table = np.full((len(ids), len(entry['frames'])), np.nan)
@@ -185,7 +193,7 @@ def _aligned(entry, other, ids):
   return table
 
 
-def _spread_minima(values: Sequence[float], count):
+def _spread_minima(values: Sequence[float], count: int) -> list[int]:
   """Indices of the lowest finite values, no two closer than a tenth of the length."""
   distance, chosen = max(1, len(values) // 10), []
   for index in np.argsort(values, kind='stable'):
@@ -196,7 +204,7 @@ def _spread_minima(values: Sequence[float], count):
   return chosen
 
 
-def _frame(files, name, shape):
+def _frame(files: sequences.SequenceFiles, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
   """The image of a frame at the size of its mask; grey if there is none."""
   path = next(files.frames.glob(f'{name}.*'), None) if files.frames.is_dir() else None
   if path is None:
@@ -207,11 +215,13 @@ def _frame(files, name, shape):
   return image
 
 
-def _tint(image, where, colour):
+def _tint(image: np.ndarray, where: np.ndarray, colour: tuple[int, int, int]) -> None:
   image[where] = (image[where] * (1 - _TINT) + np.array(colour) * _TINT).astype(np.uint8)
 
 
-def _outline(image, ids, colour, object_id):
+def _outline(
+  image: np.ndarray, ids: np.ndarray, colour: tuple[int, int, int], object_id: int
+) -> None:
   """Contours of every object; those of the object in question on a dark line."""
   for i in np.unique(ids):
     if i in (0, VOID_ID):
@@ -224,6 +234,6 @@ def _outline(image, ids, colour, object_id):
     cv2.drawContours(image, contours, -1, colour, 1, cv2.LINE_AA)
 
 
-def _jpeg(image, options):
+def _jpeg(image: np.ndarray, options: PictureOptions) -> bytes:
   bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
   return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality])[1].tobytes()

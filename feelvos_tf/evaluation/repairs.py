@@ -4,15 +4,23 @@ A video is segmented from its first mask. The frame at the top of its repair lis
 truth, and the frames after it are segmented again from there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets.object_ids import VOID_ID
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation.confidence_score import WRONG_J
 from feelvos_tf.runtime import repair_list
+
+if TYPE_CHECKING:
+  from feelvos_tf.inference.contract import Snapshot
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+
 
 FIRST = 3  # Entries within which a wrong mask should be found.
 
@@ -52,7 +60,7 @@ class Repair:
     return any(j is not None and j < WRONG_J for *_, j in self.entries[:FIRST])
 
 
-def measure(video, segmenter, protocol: measures.Protocol) -> Repair:
+def measure(video: Video, segmenter: 'VideoSegmenter', protocol: measures.Protocol) -> Repair:
   """Segments a video, corrects it once and scores both.
 
   Args:
@@ -91,7 +99,9 @@ def measure(video, segmenter, protocol: measures.Protocol) -> Repair:
   )
 
 
-def _segment(video, segmenter):
+def _segment(
+  video: Video, segmenter: 'VideoSegmenter'
+) -> 'tuple[list[np.ndarray], np.ndarray, Snapshot]':
   """(masks, confidences [frames, objects], snapshot after the frame with the lowest one)."""
   masks, rows, lowest, snapshot = [], [], np.inf, None
   for index, frame in enumerate(video.frames()):
@@ -103,7 +113,7 @@ def _segment(video, segmenter):
   return masks, np.stack(rows), snapshot
 
 
-def _corrected(video, segmenter, index):
+def _corrected(video: Video, segmenter: 'VideoSegmenter', index: int) -> list[np.ndarray]:
   """Masks from a frame on that gets the ground truth."""
   found = []
   for time, frame in enumerate(video.frames()):
@@ -114,25 +124,27 @@ def _corrected(video, segmenter, index):
   return found
 
 
-def _truth(video, index):
+def _truth(video: Video, index: int) -> NDArray[np.uint8]:
   """Ids that may be given to the segmenter: void is background."""
   ids = video.mask(index).ids
   return np.where(ids == VOID_ID, 0, ids).astype(np.uint8) if (ids == VOID_ID).any() else ids
 
 
-def _score(video, masks, protocol):
+def _score(
+  video: Video, masks: Sequence[np.ndarray], protocol: measures.Protocol
+) -> measures.SequenceScores:
   truth: Callable = lambda index: video.mask(index).ids
   names = list(video.frame_names)
   return measures.score_sequence(video.name, names, truth, masks.__getitem__, protocol)
 
 
-def _times(scores):
+def _times(scores: measures.SequenceScores) -> range:
   return range(scores.j.shape[1])
 
 
-def _j_and_f(scores, frames=slice(None)):
+def _j_and_f(scores: measures.SequenceScores, frames: slice = slice(None)) -> float:
   return float((np.nanmean(scores.j[:, frames]) + np.nanmean(scores.f[:, frames])) / 2)
 
 
-def _number(value):
+def _number(value: float) -> float:
   return None if np.isnan(value) else float(value)

@@ -4,7 +4,9 @@ import base64
 from collections.abc import Sequence
 import html
 import math
+import os
 import pathlib
+from typing import Any
 
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.evaluation import pictures
@@ -52,10 +54,10 @@ document.querySelectorAll('#objects th').forEach((head, column) => head.onclick 
 
 
 def write_report(
-  path,
+  path: str | os.PathLike,
   summary: dict,
   sequences: Sequence[sequences_lib.SequenceFiles],
-  maps_dir=None,
+  maps_dir: str | os.PathLike | None = None,
   other: dict | None = None,
   options: PictureOptions = PictureOptions(),
 ) -> None:
@@ -98,7 +100,7 @@ def write_report(
   whole_file.write_text(path, page)
 
 
-def sparkline(values, theirs=None) -> str:
+def sparkline(values: Sequence[float | None], theirs: Sequence[float | None] | None = None) -> str:
   """An SVG curve of values in [0, 1] over time; None leaves a gap.
 
   Args:
@@ -119,7 +121,7 @@ def sparkline(values, theirs=None) -> str:
   )
 
 
-def _path(values):
+def _path(values: Sequence[float | None]) -> str:
   step = max(1, math.ceil(len(values) / _SPARK_POINTS))
   thinned = []
   for start in range(0, len(values), step):
@@ -137,15 +139,15 @@ def _path(values):
   return ''.join(parts)
 
 
-def _text(value):
+def _text(value: object) -> str:
   return html.escape(str(value))
 
 
-def _number(value):
+def _number(value: float | None) -> str:
   return '–' if value is None else f'{round(value, 3) + 0.0:.3f}'  # + 0.0: no minus zero
 
 
-def _difference(ours, theirs, less_is_better=False):
+def _difference(ours: float | None, theirs: float | None, less_is_better: bool = False) -> str:
   """A table cell with the sign and colour of a difference in a score."""
   if ours is None or theirs is None:
     return '<td>–</td>'
@@ -155,12 +157,12 @@ def _difference(ours, theirs, less_is_better=False):
   return f'<td class="{kind}" data-value="{value:.6f}">{value:+.3f}</td>'
 
 
-def _run_name(summary):
+def _run_name(summary: dict[str, Any]) -> str:
   settings = summary['settings']
   return settings.get('run') or pathlib.Path(settings.get('results_dir', 'masks')).name
 
 
-def _facts(summary):
+def _facts(summary: dict[str, Any]) -> list[str]:
   """What a run was made with: model, time, options that are not at their defaults."""
   settings = summary['settings']
   facts = [f'model {settings["model"]}'] if settings.get('model') else []
@@ -172,7 +174,7 @@ def _facts(summary):
   return facts
 
 
-def _about(summary, other):
+def _about(summary: dict[str, Any], other: dict[str, Any] | None) -> str:
   settings = summary['settings']
   facts = [
     f'{summary["num_sequences"]} sequences, {summary["num_objects"]} objects',
@@ -192,7 +194,7 @@ def _about(summary, other):
   return f'<p class="quiet">{"<br>".join(lines)}</p>'
 
 
-def _left_out(summary):
+def _left_out(summary: dict[str, Any]) -> str:
   if not summary['left_out']:
     return ''
   items = ''.join(
@@ -205,7 +207,7 @@ def _left_out(summary):
   )
 
 
-def _global_table(summary, other):
+def _global_table(summary: dict[str, Any], other: dict[str, Any] | None) -> str:
   names = tables.GLOBAL_COLUMNS
   rows = [(f'this run: {_run_name(summary)}', summary['global'])]
   note = ''
@@ -232,12 +234,12 @@ def _global_table(summary, other):
   return f'<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>{note}'
 
 
-def _objects(summary):
+def _objects(summary: dict[str, Any]) -> set[tuple[str, str]]:
   """Set of (sequence, object id)."""
   return {(name, i) for name, entry in summary['sequences'].items() for i in entry['objects']}
 
 
-def _common(summary, other):
+def _common(summary: dict[str, Any], other: dict[str, Any]) -> tuple:
   """Global numbers of both runs over the objects that both have, and how many there are."""
   common = sorted(_objects(summary) & _objects(other))
   result = []
@@ -254,7 +256,7 @@ def _common(summary, other):
   return (*result, len(common))
 
 
-def _seen_unseen(summary):
+def _seen_unseen(summary: dict[str, Any]) -> str:
   found = summary.get('seen_unseen')
   if not found:
     return ''
@@ -266,7 +268,7 @@ def _seen_unseen(summary):
   )
 
 
-def _object_table(summary, other):
+def _object_table(summary: dict[str, Any], other: dict[str, Any] | None) -> str:
   columns = ['object', 'J&F', 'J', 'F', 'J recall', 'J decay', 'F recall', 'F decay']
   columns += ['other J&F', 'difference'] if other else []
   head = ''.join(f'<th>{_text(name)}</th>' for name in columns + ['J over time (line: 0.5)'])
@@ -287,12 +289,14 @@ def _object_table(summary, other):
   )
 
 
-def _other_object(other, name, object_id):
+def _other_object(other: dict[str, Any] | None, name: str, object_id: str) -> dict[str, Any] | None:
   entry = (other or {'sequences': {}})['sequences'].get(name)
   return None if entry is None else entry['objects'].get(object_id)
 
 
-def _object_row(name, measures, theirs, comparing):
+def _object_row(
+  name: str, measures: dict[str, Any], theirs: dict[str, Any] | None, comparing: bool
+) -> str:
   j, f = measures['J'], measures['F']
   score = _j_and_f(measures)
   cells = [f'<td>{_text(name)}</td>']
@@ -308,12 +312,19 @@ def _object_row(name, measures, theirs, comparing):
   return f'<tr>{"".join(cells)}</tr>'
 
 
-def _j_and_f(measures):
+def _j_and_f(measures: dict[str, Any]) -> float | None:
   j, f = measures['J']['mean'], measures['F']['mean']
   return None if j is None or f is None else (j + f) / 2
 
 
-def _pictures(summary, sequences, maps_dir, other, options, budget):
+def _pictures(
+  summary: dict[str, Any],
+  sequences: Sequence[sequences_lib.SequenceFiles],
+  maps_dir: str | os.PathLike | None,
+  other: dict[str, Any] | None,
+  options: PictureOptions,
+  budget: int,
+) -> str:
   """The worst frames of every sequence, the worst sequences first served."""
   files = {entry.name: entry for entry in sequences}
   order = sorted(
@@ -341,13 +352,13 @@ def _pictures(summary, sequences, maps_dir, other, options, budget):
   )
 
 
-def _worst_score(entry):
+def _worst_score(entry: dict[str, Any]) -> float:
   scores = [_j_and_f(measures) for measures in entry['objects'].values()]
   return min((score for score in scores if score is not None), default=1.0)
 
 
-def _legend():
-  def key(colour):
+def _legend() -> str:
+  def key(colour: tuple[int, int, int]) -> str:
     return f'<span class="key" style="background:rgb{colour}"></span>'
 
   return (
@@ -360,7 +371,14 @@ def _legend():
   )
 
 
-def _sequence_pictures(name, summary, files, maps_dir, other, options):
+def _sequence_pictures(
+  name: str,
+  summary: dict[str, Any],
+  files: sequences_lib.SequenceFiles,
+  maps_dir: str | os.PathLike | None,
+  other: dict[str, Any] | None,
+  options: PictureOptions,
+) -> str:
   entry = summary['sequences'][name]
   their_entry = (other or {'sequences': {}})['sequences'].get(name)
   protocol = summary['settings'].get('protocol', 'davis2017')
@@ -381,7 +399,14 @@ def _sequence_pictures(name, summary, files, maps_dir, other, options):
   return f'<h3>{_text(name)}</h3>{rows}'
 
 
-def _their_figure(name, moment, files, protocol, other, options):
+def _their_figure(
+  name: str,
+  moment: pictures.Moment,
+  files: sequences_lib.SequenceFiles,
+  protocol: str,
+  other: dict[str, Any] | None,
+  options: PictureOptions,
+) -> list[str]:
   """The same frame of the run compared with, if its masks are still there."""
   folder = pathlib.Path((other or {'settings': {}})['settings'].get('results_dir', '')) / name
   if moment.other_j is None or not folder.is_dir():
@@ -391,7 +416,7 @@ def _their_figure(name, moment, files, protocol, other, options):
   return [_figure(f'other run: J {moment.other_j:.3f}', picture)]
 
 
-def _figure(label, jpeg):
+def _figure(label: str, jpeg: bytes) -> str:
   data = base64.b64encode(jpeg).decode('ascii')
   return (
     f'<figure><img src="data:image/jpeg;base64,{data}" alt="{_text(label)}">'

@@ -11,6 +11,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import whole_file
@@ -39,7 +40,7 @@ class EvaluationOptions:
   # Processes that score; 0: one per core.
   num_workers: int = 0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     option_checks.check_choices(self)
     option_checks.check_least(self, {'num_workers': 0})
     if self.protocol not in measures.PROTOCOLS:
@@ -66,7 +67,7 @@ class SequenceMasks:
     missing: names of the frames whose result was missing and taken as empty.
   """
 
-  def __init__(self, files: SequenceFiles, missing_frames: str = 'error'):
+  def __init__(self, files: SequenceFiles, missing_frames: str = 'error') -> None:
     """Looks at the folders.
 
     Args:
@@ -159,7 +160,7 @@ def score_files(
 def score_all(
   sequences: Sequence[SequenceFiles],
   options: EvaluationOptions = EvaluationOptions(),
-  state_dir=None,
+  state_dir: str | os.PathLike | None = None,
 ) -> Iterator[Outcome]:
   """Scores sequences in parallel, yielding each as it is done.
 
@@ -198,7 +199,9 @@ def score_all(
     yield Outcome(files.name, scores)
 
 
-def _run(pending, options):
+def _run(
+  pending: Sequence[SequenceFiles], options: EvaluationOptions
+) -> Iterator[tuple[SequenceFiles, tuple[measures.SequenceScores | None, Exception | None]]]:
   """Yields (files, (scores, error)) as sequences finish, from processes if that helps."""
   num_workers = min(options.num_workers or os.cpu_count() or 1, len(pending))
   if num_workers <= 1:
@@ -215,7 +218,9 @@ def _run(pending, options):
   )  # the processes already fill the cores
 
 
-def _attempt(files, options):
+def _attempt(
+  files: SequenceFiles, options: EvaluationOptions
+) -> tuple[measures.SequenceScores | None, Exception | None]:
   """(scores, None) or (None, the error that the user can do something about)."""
   try:
     return score_files(files, options), None
@@ -223,7 +228,7 @@ def _attempt(files, options):
     return None, error
 
 
-def _fingerprint(files, options):
+def _fingerprint(files: SequenceFiles, options: EvaluationOptions) -> str:
   """Changes when a file that counts, or an option that counts, changes."""
   digest = hashlib.sha256(f'{_STATE_VERSION} {options.protocol} {options.missing_frames}'.encode())
   for folder in (files.truth, files.results):
@@ -237,11 +242,13 @@ def _fingerprint(files, options):
   return digest.hexdigest()
 
 
-def _state_path(files, state_dir):
+def _state_path(files: SequenceFiles, state_dir: str | os.PathLike) -> pathlib.Path:
   return pathlib.Path(state_dir) / f'{files.name}.json'
 
 
-def _resume(files, options, state_dir):
+def _resume(
+  files: SequenceFiles, options: EvaluationOptions, state_dir: str | os.PathLike | None
+) -> Outcome | None:
   """The Outcome of an earlier run, or None."""
   if state_dir is None or not _state_path(files, state_dir).is_file():
     return None
@@ -262,7 +269,12 @@ def _resume(files, options, state_dir):
   return Outcome(files.name, scores, resumed=True)
 
 
-def _save_state(files, options, state_dir, scores):
+def _save_state(
+  files: SequenceFiles,
+  options: EvaluationOptions,
+  state_dir: str | os.PathLike | None,
+  scores: measures.SequenceScores,
+) -> None:
   path = _state_path(files, state_dir)
   path.parent.mkdir(parents=True, exist_ok=True)
   whole_file.write_text(
@@ -280,10 +292,10 @@ def _save_state(files, options, state_dir, scores):
   )
 
 
-def _to_json(values):
+def _to_json(values: np.ndarray) -> list[list[float | None]]:
   """Nested lists with None for NaN, which JSON does not have."""
   return [[None if np.isnan(v) else v for v in row] for row in values.tolist()]
 
 
-def _from_json(rows):
+def _from_json(rows: list[list[float | None]]) -> NDArray[np.float64]:
   return np.array([[np.nan if v is None else v for v in row] for row in rows], np.float64)

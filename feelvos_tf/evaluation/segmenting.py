@@ -11,9 +11,11 @@ import json
 import os
 import pathlib
 import time
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import video as video_lib
@@ -22,6 +24,9 @@ from feelvos_tf.evaluation import methods
 from feelvos_tf.runtime import background
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+
+if TYPE_CHECKING:
+  from feelvos_tf.inference.segmenter import SegmentedFrame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +48,9 @@ class SegmentedVideo:
   matmul_gflops: float | None = None
 
 
-def segment_video(video, new_segmenter: Callable, late_objects: bool = False) -> Iterator:
+def segment_video(
+  video: video_lib.Video, new_segmenter: Callable, late_objects: bool = False
+) -> Iterator:
   """Segments a video from its own annotations.
 
   Args:
@@ -133,7 +140,7 @@ def segment_all(
     yield SegmentedVideo(name, error=str(error)) if error is not None else clip
 
 
-def encode_maps(result) -> bytes:
+def encode_maps(result: 'SegmentedFrame') -> bytes:
   """What the model saw of one frame, as a grey PNG at stride 4.
 
   Args:
@@ -152,7 +159,7 @@ def encode_maps(result) -> bytes:
   return cv2.imencode('.png', np.round(grid * 255).astype(np.uint8))[1].tobytes()
 
 
-def read_maps(path, num_channels: int) -> np.ndarray:
+def read_maps(path: str | os.PathLike, num_channels: int) -> np.ndarray:
   """Maps of one frame: uint8 [channels, 3, h4, w4]; the 3 are those of `encode_maps`.
 
   Raises:
@@ -165,7 +172,7 @@ def read_maps(path, num_channels: int) -> np.ndarray:
   return grid.reshape(num_channels, height, 3, width).transpose(0, 2, 1, 3)
 
 
-def read_state(output_dir, name: str) -> dict:
+def read_state(output_dir: str | os.PathLike, name: str) -> dict:
   """What is known of a finished video; {} if nothing is.
 
   'seconds_per_frame', 'object_ids', and 'confidence': {frame: {object id as text: confidence}} of
@@ -178,7 +185,7 @@ def read_state(output_dir, name: str) -> dict:
     return {}
 
 
-def _beginnings(video, late_objects):
+def _beginnings(video: video_lib.Video, late_objects: bool) -> dict[int, np.ndarray]:
   """{frame index: uint8 [height, width] ids of the objects first annotated there}."""
   known, found = set(), {}
   for index in video.masked_frames:
@@ -197,7 +204,7 @@ def _beginnings(video, late_objects):
   return found
 
 
-def _merge(results):
+def _merge(results: 'Sequence[SegmentedFrame]') -> NDArray[np.uint8]:
   """ids of several groups' SegmentedFrames: the likeliest object, each pixel having one.
 
   Groups are taken as independent: an object's probability is its group's times that every other
@@ -216,7 +223,13 @@ def _merge(results):
   return ids
 
 
-def _write_video(video, new_segmenter, run, output_dir, on_frames):
+def _write_video(
+  video: video_lib.Video,
+  new_segmenter: Callable,
+  run: methods.ModelRun,
+  output_dir: pathlib.Path,
+  on_frames: Callable[[int, str], None],
+) -> Clip:
   """Segments a video to files; returns its SegmentedVideo."""
   for name in _files(video, run):
     (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
@@ -244,13 +257,19 @@ def _write_video(video, new_segmenter, run, output_dir, on_frames):
   return SegmentedVideo(video.name, state['seconds_per_frame'], matmul_gflops=speed)
 
 
-def _confidence_of(result):
+def _confidence_of(result: 'SegmentedFrame') -> dict[str, float]:
   """{object id as text: confidence} of a `SegmentedFrame`, as JSON has it."""
   pairs = zip(result.object_ids[1:], result.confidence[1:])
   return {str(object_id): round(float(value), 4) for object_id, value in pairs}
 
 
-def _attempt(video, new_segmenter, run, output_dir, on_frames):
+def _attempt(
+  video: video_lib.Video,
+  new_segmenter: Callable,
+  run: methods.ModelRun,
+  output_dir: pathlib.Path,
+  on_frames: Callable[[int, str], None],
+) -> tuple[Clip | None, Exception | None]:
   """(SegmentedVideo, None) or (None, the error that the user can do something about)."""
   try:
     return _write_video(video, new_segmenter, run, output_dir, on_frames), None
@@ -258,7 +277,13 @@ def _attempt(video, new_segmenter, run, output_dir, on_frames):
     return None, error
 
 
-def _run_here(pending, run, output_dir, new_segmenter, on_frames):
+def _run_here(
+  pending: Sequence[video_lib.Video],
+  run: methods.ModelRun,
+  output_dir: pathlib.Path,
+  new_segmenter: Callable | None,
+  on_frames: Callable[[int, str], None],
+) -> Iterator[tuple[str, tuple[Clip | None, Exception | None]]]:
   """Yields (name, (SegmentedVideo, error)), one video after another."""
   if pending and new_segmenter is None:
     new_segmenter = methods.Segmenters(run)
@@ -266,7 +291,13 @@ def _run_here(pending, run, output_dir, new_segmenter, on_frames):
     yield video.name, _attempt(video, new_segmenter, run, output_dir, on_frames)
 
 
-def _run_in_processes(pending, run, output_dir, parallel_clips, on_frames):
+def _run_in_processes(
+  pending: Sequence[video_lib.Video],
+  run: methods.ModelRun,
+  output_dir: pathlib.Path,
+  parallel_clips: int,
+  on_frames: Callable[[int, str], None],
+) -> Iterator[tuple[str, tuple[Clip | None, Exception | None]]]:
   """Yields (name, (SegmentedVideo, error)) as videos finish."""
   workers = min(parallel_clips, len(pending))
   work = functools.partial(_attempt_in_worker, run=run, output_dir=output_dir)
@@ -285,7 +316,7 @@ def _run_in_processes(pending, run, output_dir, parallel_clips, on_frames):
 _WORKER = {}  # of a worker process: its segmenters
 
 
-def _start_worker(run, workers):
+def _start_worker(run: methods.ModelRun, workers: int) -> None:
   start_tensorflow()
   import tensorflow as tf
 
@@ -298,24 +329,26 @@ def _start_worker(run, workers):
     _WORKER['error'] = error
 
 
-def _attempt_in_worker(video, run, output_dir):
+def _attempt_in_worker(
+  video: video_lib.Video, run: methods.ModelRun, output_dir: pathlib.Path
+) -> tuple[Clip | None, Exception | None]:
   if 'error' in _WORKER:
     return None, _WORKER['error']
   return _attempt(video, _WORKER['segmenters'], run, output_dir, lambda count, name: None)
 
 
-def _state_name(name):
+def _state_name(name: str) -> str:
   return f'segmented/{name}.json'
 
 
-def _files(video, run):
+def _files(video: video_lib.Video, run: methods.ModelRun) -> list[str]:
   """Names, relative to the output folder, of everything that is written of a video."""
   folders = ['masks', 'maps'] if run.keep_maps else ['masks']
   pictures = [f'{f}/{video.name}/{frame}.png' for f in folders for frame in video.frame_names]
   return [*pictures, _state_name(video.name)]
 
 
-def _finished(video, output_dir, fingerprint):
+def _finished(video: video_lib.Video, output_dir: pathlib.Path, fingerprint: str) -> Clip | None:
   """The SegmentedVideo of an earlier run, or None."""
   state = read_state(output_dir, video.name)
   if state.get('fingerprint') != fingerprint:

@@ -5,11 +5,12 @@ Ground truth is a DAVIS root (`Annotations/<resolution>/<sequence>/*.png` and
 Results of any method are `<results_dir>/<sequence>/<frame>.png`, named as the ground truth.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 import json
 import os
 import pathlib
+from typing import Any, TYPE_CHECKING
 
 import cv2
 
@@ -19,6 +20,9 @@ from feelvos_tf.datasets.sources import davis
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import VideoSource
+
+if TYPE_CHECKING:
+  from feelvos_tf.datasets.tfrecord.videos import RecordVideo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +73,12 @@ def open_video(files: SequenceFiles, single_object: bool = False) -> folder.Fold
 
 
 def davis_sequences(
-  root, results_dir, year='2017', split='val', resolution='480p', names=None
+  root: str | os.PathLike,
+  results_dir: str | os.PathLike,
+  year: str = '2017',
+  split: str = 'val',
+  resolution: str = '480p',
+  names: Sequence[str] | None = None,
 ) -> list[SequenceFiles]:
   """The sequences of a DAVIS split.
 
@@ -102,7 +111,9 @@ def davis_sequences(
   return _with_results(annotations, root / 'JPEGImages' / resolution, results_dir, names)
 
 
-def youtube_vos_sequences(root, results_dir, names=None) -> list[SequenceFiles]:
+def youtube_vos_sequences(
+  root: str | os.PathLike, results_dir: str | os.PathLike, names: Sequence[str] | None = None
+) -> list[SequenceFiles]:
   """The videos of a YouTube-VOS split that has ground truth.
 
   Args:
@@ -130,7 +141,11 @@ def youtube_vos_sequences(root, results_dir, names=None) -> list[SequenceFiles]:
 
 
 def record_sequences(
-  dataset_dir, split: str, unpack_dir, results_dir, names=None
+  dataset_dir: str | os.PathLike,
+  split: str,
+  unpack_dir: str | os.PathLike,
+  results_dir: str | os.PathLike,
+  names: Sequence[str] | None = None,
 ) -> list[SequenceFiles]:
   """The videos of TFRecords written by `tools.convert_to_tfrecord`.
 
@@ -175,7 +190,10 @@ def record_sequences(
 
 
 def source_sequences(
-  sources: Sequence[VideoSource], origin: str, unpack_dir, results_dir
+  sources: Sequence[VideoSource],
+  origin: str,
+  unpack_dir: str | os.PathLike,
+  results_dir: str | os.PathLike,
 ) -> list[SequenceFiles]:
   """The videos of any data set of `registry.DATA_SETS`.
 
@@ -218,7 +236,7 @@ def with_ground_truth(
     Those with ground truth; also those with no masks at all, whose scoring says what is wrong.
   """
 
-  def has_truth(files):
+  def has_truth(files: SequenceFiles) -> bool:
     num_masks = len(masks.list_masks(files.truth))
     if sparse_masks_given and files.frames.is_dir():
       return not num_masks or 2 * num_masks >= len(list_images(files.frames))
@@ -227,7 +245,9 @@ def with_ground_truth(
   return [files for files in sequences if has_truth(files)]
 
 
-def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
+def load_seen(
+  root: str | os.PathLike, train_meta: str | os.PathLike | None = None
+) -> Callable[[str, int], bool] | None:
   """Which objects of a YouTube-VOS split are of categories seen in training.
 
   An object's entry in `meta.json` may say so itself (`"seen": true`); else its `"category"` is
@@ -256,7 +276,7 @@ def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
     else:
       return None
 
-  def seen(video, object_id):
+  def seen(video: str, object_id: int) -> bool:
     if (video, object_id) not in table:
       raise ValueError(
         f'{meta}: object {object_id} of {video!r} is not listed, every object of '
@@ -267,7 +287,7 @@ def load_seen(root, train_meta=None) -> Callable[[str, int], bool] | None:
   return seen
 
 
-def _claim(unpack_dir, origin):
+def _claim(unpack_dir: pathlib.Path, origin: str) -> None:
   """Notes whose videos a folder holds; refuses one that holds others."""
   note = unpack_dir / 'source.txt'
   if note.is_file() and note.read_text(encoding='utf-8') != f'{origin}\n':
@@ -279,7 +299,7 @@ def _claim(unpack_dir, origin):
   note.write_text(f'{origin}\n', encoding='utf-8')
 
 
-def _unpack(video, folder):
+def _unpack(video: 'RecordVideo', folder: pathlib.Path) -> None:
   """Writes frames and masks of a video, unless they are there; the annotations come last."""
   frames, truth = folder / 'JPEGImages' / video.name, folder / 'Annotations' / video.name
   if truth.is_dir():
@@ -300,7 +320,12 @@ def _unpack(video, folder):
   os.replace(unfinished, truth)
 
 
-def _with_results(annotations, frames, results_dir, names):
+def _with_results(
+  annotations: pathlib.Path,
+  frames: pathlib.Path,
+  results_dir: str | os.PathLike,
+  names: Iterable[str],
+) -> list[SequenceFiles]:
   results = pathlib.Path(results_dir)
   for name in names:
     names_lib.check_name(name, 'a sequence')
@@ -310,7 +335,7 @@ def _with_results(annotations, frames, results_dir, names):
   ]  # each once
 
 
-def _meta_objects(path):
+def _meta_objects(path: str | os.PathLike) -> list[tuple[str, int, dict[str, Any]]]:
   """Yields (video, object id, entry) of a YouTube-VOS meta.json."""
   try:
     videos = json.loads(names_lib.read_text(path))['videos']

@@ -5,6 +5,8 @@ folder `Annotations`. Both want one palette PNG per frame, named as the frame, h
 of the given masks.
 """
 
+from collections.abc import Iterable, Iterator
+import os
 import pathlib
 import zipfile
 
@@ -20,7 +22,12 @@ LAYOUTS = {'davis': '', 'youtube_vos': 'Annotations/'}  # folder above the seque
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def write_submission(path, results_dir, sequences, layout: str = 'davis') -> int:
+def write_submission(
+  path: str | os.PathLike,
+  results_dir: str | os.PathLike,
+  sequences: Iterable[tuple[str, pathlib.Path, pathlib.Path]],
+  layout: str = 'davis',
+) -> int:
   """Checks the results of a split and packs them.
 
   Args:
@@ -56,7 +63,9 @@ def write_submission(path, results_dir, sequences, layout: str = 'davis') -> int
   return count
 
 
-def _checked_masks(results, frames, given):
+def _checked_masks(
+  results: pathlib.Path, frames: pathlib.Path, given: tuple[set[int], tuple[int, ...], bool]
+) -> Iterator[tuple[str, bytes]]:
   """Yields (frame name, bytes of a palette PNG) for every frame of a sequence."""
   names = [p.stem for p in video.list_images(frames)]
   if not names:
@@ -89,7 +98,7 @@ def _checked_masks(results, frames, given):
     yield name, file.read_bytes() if is_indexed else masks.encode_mask(mask.ids)
 
 
-def _given(folder, layout):
+def _given(folder: pathlib.Path, layout: str) -> tuple[set[int], tuple[int, ...], bool]:
   """What a method was given; DAVIS gives the first mask only.
 
   Returns:

@@ -1,6 +1,6 @@
 """Global numbers of an evaluation: means over the objects of many sequences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -27,7 +27,9 @@ def summarise(sequences: Sequence[measures.SequenceScores]) -> dict[str, float]:
   return {'J&F-Mean': (result['J-Mean'] + result['F-Mean']) / 2, **result}
 
 
-def summarise_seen_unseen(sequences, seen: Callable[[str, int], bool]) -> dict[str, float]:
+def summarise_seen_unseen(
+  sequences: Iterable[measures.SequenceScores], seen: Callable[[str, int], bool]
+) -> dict[str, float]:
   """YouTube-VOS: J and F over objects of seen and of unseen categories, and their mean G.
 
   Args:
@@ -50,6 +52,6 @@ def summarise_seen_unseen(sequences, seen: Callable[[str, int], bool]) -> dict[s
   return {'G': _nanmean(result.values()), **result}
 
 
-def _nanmean(values):
+def _nanmean(values: Iterable[float]) -> float:
   values = [value for value in values if not np.isnan(value)]
   return float(np.mean(values)) if values else float('nan')

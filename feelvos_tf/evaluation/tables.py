@@ -1,12 +1,14 @@
 """Tables of an evaluation: the official CSV files, a JSON summary and lines for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import csv
 import dataclasses
 import io
 import json
 import math
+import os
 import pathlib
+from typing import Any
 
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.evaluation import measures
@@ -67,7 +69,12 @@ def to_summary(
   )
 
 
-def write_tables(output_dir, split: str, sequences, summary: dict) -> list[pathlib.Path]:
+def write_tables(
+  output_dir: str | os.PathLike,
+  split: str,
+  sequences: Sequence[measures.SequenceScores],
+  summary: dict,
+) -> list[pathlib.Path]:
   """Writes both CSV files and the summary, each whole or not at all.
 
   Args:
@@ -90,7 +97,7 @@ def write_tables(output_dir, split: str, sequences, summary: dict) -> list[pathl
   return [output_dir / name for name in contents]
 
 
-def read_summary(path) -> dict:
+def read_summary(path: str | os.PathLike) -> dict:
   """Reads a summary back.
 
   Args:
@@ -123,7 +130,7 @@ def format_lines(summary: dict) -> list[str]:
   width = max([len(name) + 4 for name in summary['sequences']], default=8)
   lines = [f'{"":{width}}  {"J&F":>6} {"J":>6} {"F":>6}']
 
-  def row(name, j, f):
+  def row(name: str, j: float | None, f: float | None) -> str:
     mean = None if j is None or f is None else (j + f) / 2
     return f'{name:{width}}  {_number(mean):>6} {_number(j):>6} {_number(f):>6}'
 
@@ -151,7 +158,7 @@ def format_lines(summary: dict) -> list[str]:
   return lines
 
 
-def _sequence_entry(scores):
+def _sequence_entry(scores: measures.SequenceScores) -> dict[str, Any]:
   objects = {}
   for row, object_id in enumerate(scores.object_ids):
     objects[str(object_id)] = {
@@ -164,17 +171,17 @@ def _sequence_entry(scores):
   return {'frames': list(scores.frame_names), 'notes': list(scores.notes), 'objects': objects}
 
 
-def _csv(rows):
+def _csv(rows: Iterable[Sequence]) -> str:
   stream = io.StringIO()
   csv.writer(stream, lineterminator='\n').writerows(rows)
   return stream.getvalue()
 
 
-def _number(value):
+def _number(value: float | None) -> str:
   return '-' if value is None else f'{value:.3f}'
 
 
-def _without_nan(value):
+def _without_nan(value: Any) -> Any:
   """The same structure with None for NaN, which JSON does not have."""
   if isinstance(value, dict):
     return {key: _without_nan(item) for key, item in value.items()}

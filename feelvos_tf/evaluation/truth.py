@@ -47,7 +47,7 @@ class TruthOptions:
   # meta.json of YouTube-VOS train, to tell seen from unseen categories.
   train_meta: str | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if len([place for place in PLACES if getattr(self, place)]) != 1:
       flags = [f'--{place}' for place in PLACES]
       raise ValueError(f'exactly one of {", ".join(flags[:-1])} and {flags[-1]} expected')

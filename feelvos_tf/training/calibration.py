@@ -5,15 +5,22 @@ variance 1, so they normalise nothing. A few forward passes give them statistics
 short trainings start better.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 import tensorflow as tf
 
 from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.model.feelvos import Feelvos
+
+if TYPE_CHECKING:
+  import keras
 
 
-def layers_with_statistics(model, scopes):
+def layers_with_statistics(model: 'keras.Model', scopes: Sequence[str]) -> 'list[keras.Layer]':
   """Layers with batch norm whose original names start with one of the scopes.
 
   Args:
@@ -28,8 +35,11 @@ def layers_with_statistics(model, scopes):
 
 
 def calibrate(
-  model, images, scopes=('image_pooling', 'aspp', 'concat_projection', 'decoder'), decay=0.9
-):
+  model: 'keras.Model',
+  images: Iterable[np.ndarray | tf.Tensor],
+  scopes: Sequence[str] = ('image_pooling', 'aspp', 'concat_projection', 'decoder'),
+  decay: float = 0.9,
+) -> int:
   """Sets the moving statistics of some layers to those of the data; weights do not change.
 
   Args:
@@ -51,7 +61,7 @@ def calibrate(
 
 
 @contextlib.contextmanager
-def _fine_tuning(layers, decay):
+def _fine_tuning(layers: 'Sequence[keras.Layer]', decay: float) -> Iterator[None]:
   before = [(layer.fine_tune_batch_norm, layer.decay) for layer in layers]
   try:
     for layer in layers:
@@ -62,7 +72,12 @@ def _fine_tuning(layers, decay):
       layer.fine_tune_batch_norm, layer.decay = fine_tune, old_decay
 
 
-def spread_matching(model, images, seed=0, mean_squared_distance=4.0):
+def spread_matching(
+  model: Feelvos,
+  images: Iterable[np.ndarray | tf.Tensor],
+  seed: int = 0,
+  mean_squared_distance: float = 4.0,
+) -> None:
   """Gives embedding layer and head initial values with which matching says something.
 
   Embedding: the original's initial values pass one of 256 features on and noise of the others;
@@ -92,7 +107,9 @@ def spread_matching(model, images, seed=0, mean_squared_distance=4.0):
   first.bias.assign(bias)
 
 
-def _spread_embedding(model, images, seed, mean_squared_distance):
+def _spread_embedding(
+  model: Feelvos, images: Iterable[np.ndarray | tf.Tensor], seed: int, mean_squared_distance: float
+) -> None:
   depthwise, pointwise = model.embedding_layer.layers[-2:]
   depthwise.kernel.assign(_identity(depthwise.kernel.shape))
   depthwise.bias.assign(np.zeros(depthwise.bias.shape))
@@ -111,7 +128,7 @@ def _spread_embedding(model, images, seed, mean_squared_distance):
   pointwise.bias.assign(scale * offset)
 
 
-def _identity(shape):
+def _identity(shape: Sequence[int]) -> NDArray[np.float32]:
   """Depthwise kernel [height, width, channels, 1] that changes nothing."""
   kernel = np.zeros(shape, np.float32)
   kernel[shape[0] // 2, shape[1] // 2] = 1.0

@@ -1,16 +1,20 @@
 """The data sets of a training or validation by name: TFRecords, or folders as they are."""
 
+from collections.abc import Sequence
+
 from feelvos_tf.datasets import clips as clips_lib
 from feelvos_tf.datasets.samples import options
 from feelvos_tf.datasets.sources import registry
 from feelvos_tf.datasets.tfrecord import shards
 from feelvos_tf.datasets.tfrecord import videos as records
 from feelvos_tf.datasets.tfrecord.clips import record_clips
+from feelvos_tf.datasets.video import Video
+from feelvos_tf.datasets.video import VideoSource
 from feelvos_tf.training.data_options import DataSet
 from feelvos_tf.training.data_options import TrainingSet
 
 
-def clips(data_set: DataSet):
+def clips(data_set: DataSet) -> Sequence[clips_lib.Clip]:
   """The clips of a data set.
 
   Args:
@@ -27,7 +31,7 @@ def clips(data_set: DataSet):
   return clips_lib.video_clips([source.opener() for source in _sources(data_set)])
 
 
-def videos(data_set: DataSet, count: int):
+def videos(data_set: DataSet, count: int) -> list[Video]:
   """At most `count` videos of a data set, as `feelvos_tf.datasets.video.Video`; errors as for `clips`."""
   if data_set.records:
     iterator = records.record_videos(data_set.records, data_set.split, data_set.verify)
@@ -35,7 +39,7 @@ def videos(data_set: DataSet, count: int):
   return [source.opener() for source in _sources(data_set)[:count]]
 
 
-def source(training_set: TrainingSet):
+def source(training_set: TrainingSet) -> options.Source:
   """A `TrainingSet` as a `samples.options.Source`."""
   return options.Source(
     clips(training_set.data),
@@ -46,5 +50,5 @@ def source(training_set: TrainingSet):
   )
 
 
-def _sources(data_set):
+def _sources(data_set: DataSet) -> list[VideoSource]:
   return registry.open_sources(data_set.name, data_set.folder, data_set.split)

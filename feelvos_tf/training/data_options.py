@@ -24,7 +24,7 @@ class DataSet:
   # Read every shard once to compare checksums.
   verify: bool = True
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     object.__setattr__(self, 'name', registry.full_name(self.name))
     if self.records and self.folder:
       raise ValueError(
@@ -68,5 +68,5 @@ class ValidationOptions:
   # Longer side in pixels to segment at.
   max_size: int | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     option_checks.check_least(self, {'clips': 1, 'frames': 2, 'max_size': 32})

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from feelvos_tf.deeplab import DeepLabV3Plus
+
 # A channel is constant if its standard deviation is at most this part of that of its layer.
 _CONSTANT = 0.01
 # A layer is reported if at least this part of its channels is constant, and that many more are than
@@ -27,7 +29,7 @@ class DeadChannels:
   >>> looked.report()  # None, or a line to print.
   """
 
-  def __init__(self, deeplab, images):
+  def __init__(self, deeplab: DeepLabV3Plus, images: np.ndarray | tf.Tensor) -> None:
     """Looks at the layers as they are now.
 
     Args:
@@ -38,7 +40,7 @@ class DeadChannels:
     self._tapped = keras.Model(deeplab.inputs, dict(deeplab.backbone_end_points))
     self._before = self.shares()
 
-  def shares(self):
+  def shares(self) -> dict[str, float]:
     """Part of each layer's channels that is constant: dict of end point to float in [0, 1]."""
     shares = {}
     for name, values in self._tapped(self._images).items():
@@ -48,7 +50,7 @@ class DeadChannels:
       shares[name] = float(np.mean(deviations <= _CONSTANT * typical))
     return shares
 
-  def report(self):
+  def report(self) -> str | None:
     """One line about the layers of which most channels died, or None if there is none."""
     died = {
       name: share

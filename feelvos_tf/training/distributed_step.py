@@ -4,8 +4,9 @@ Source of the arithmetic: original `research/feelvos/train.py`; what a batch mea
 `training.step`.
 """
 
+from collections.abc import Sequence
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple, TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -13,6 +14,10 @@ from feelvos_tf.training import loss_scale
 from feelvos_tf.training import optimizer
 from feelvos_tf.training import schedule
 from feelvos_tf.training import step
+from feelvos_tf.training.options import TrainerOptions
+
+if TYPE_CHECKING:
+  import keras
 
 
 class StepOutcome(NamedTuple):
@@ -44,7 +49,13 @@ class DistributedStep:
     loss_scale: `loss_scale.LossScale` or None.
   """
 
-  def __init__(self, model, options, strategy, with_pictures=False):
+  def __init__(
+    self,
+    model: 'keras.Model',
+    options: TrainerOptions,
+    strategy: tf.distribute.Strategy,
+    with_pictures: bool = False,
+  ) -> None:
     """Creates step counter, optimizer and slots; nothing is compiled yet.
 
     Args:
@@ -74,7 +85,7 @@ class DistributedStep:
     self._seed_dropout_by_step()
     self._compiled = tf.function(self._on_all_devices)
 
-  def __call__(self, batch):
+  def __call__(self, batch: dict[str, Any]) -> StepOutcome:
     """Takes one step; `batch` is as for `training.step.video_results`, or per replica.
 
     Returns:
@@ -83,26 +94,26 @@ class DistributedStep:
     return self._compiled(batch)
 
   @property
-  def may_overflow(self):
+  def may_overflow(self) -> bool:
     """Whether gradients that are not finite only mean that the loss scale is too high."""
     return self.loss_scale is not None and bool(self.loss_scale.scale > loss_scale.MIN_SCALE)
 
-  def checkpoint_items(self):
+  def checkpoint_items(self) -> dict[str, Any]:
     """Contents of a checkpoint in addition to the weights: keyword arguments of tf.train.Checkpoint."""
     optional = {} if self.loss_scale is None else {'loss_scale': self.loss_scale}
     return {'step': self.step, 'optimizer': self._optimizer_state(), **optional}
 
-  def _optimizer_state(self):
+  def _optimizer_state(self) -> dict[str, Any]:
     if self._options.optimizer == 'momentum':
       return {'iterations': self.optimizer.iterations, 'slots': self.optimizer.slots}
     return {
       f'{i}_{variable.name}': variable.value for i, variable in enumerate(self.optimizer.variables)
     }
 
-  def _seed_dropout_by_step(self):
+  def _seed_dropout_by_step(self) -> None:
     """Dropout's mask becomes a function of the step and the device instead of a hidden state."""
 
-    def seed(number, ordered=True):
+    def seed(number: int, ordered: bool = True) -> tf.Tensor:
       del ordered  # Of Keras's interface.
       replica = tf.distribute.get_replica_context().replica_id_in_sync_group
       return tf.stack(
@@ -116,7 +127,7 @@ class DistributedStep:
     for number, layer in enumerate(_layers_with_seed(self._model)):
       layer.seed_generator.next = functools.partial(seed, number)
 
-  def _on_all_devices(self, batch):
+  def _on_all_devices(self, batch: dict[str, Any]) -> StepOutcome:
     """One step on all devices; the update is left out if some gradient is not finite."""
     strategy = self._strategy
     rate = schedule.learning_rate(self.step, self._options.schedule)
@@ -133,7 +144,7 @@ class DistributedStep:
       }
     finite = tf.equal(bad, 0)
 
-    def update():
+    def update() -> bool:
       strategy.run(self._replica_update, args=(gradients, rate))
       return True
 
@@ -143,7 +154,7 @@ class DistributedStep:
     self.step.assign_add(1)
     return StepOutcome(losses, regularization, rate, finite, iou, pictures)
 
-  def _replica_gradients(self, batch):
+  def _replica_gradients(self, batch: dict[str, Any]) -> tuple:
     """Losses and gradients of one device's videos."""
     options, replicas = self._options, self._strategy.num_replicas_in_sync
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -172,7 +183,7 @@ class DistributedStep:
         pictures = _pictures(results[0])
     return losses, regularization, tf.cast(~finite, tf.int32), iou, pictures, known
 
-  def _replica_update(self, known, rate):
+  def _replica_update(self, known: Sequence[tf.Tensor], rate: tf.Tensor) -> None:
     """Applies one device's gradients, together with those of the others."""
     known = list(known)
     gradients = [known.pop(0) if there else None for there in self._with_gradient]
@@ -194,14 +205,14 @@ class DistributedStep:
     )
 
 
-def _layers_with_seed(layer):
+def _layers_with_seed(layer: 'keras.Layer') -> 'list[keras.Layer]':
   """Layers with a random state (dropout), at any depth, in the order of creation."""
   children = getattr(layer, 'layers', ())
   found = [] if getattr(layer, 'seed_generator', None) is None else [layer]
   return found + [inner for child in children for inner in _layers_with_seed(child)]
 
 
-def _pictures(result):
+def _pictures(result: step.VideoResult) -> dict[str, tf.Tensor]:
   """What summaries show of one video: dict of float32 [objects, h4, w4]."""
   pictures = {'logits': tf.transpose(result.logits[-1], [2, 0, 1])}
   for name in ('global_distance', 'local_distance'):

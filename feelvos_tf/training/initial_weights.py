@@ -5,6 +5,10 @@ Facts: `research/feelvos/utils/train_utils.py`, `get_model_init_fn`. Without
 checkpoint holds; what else is missing from it (embedding and head, usually) also does.
 """
 
+from collections.abc import Sequence
+import os
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from feelvos_tf.deeplab import keras_weights
@@ -13,10 +17,19 @@ from feelvos_tf.deeplab import weights_file
 from feelvos_tf.training.options import LAST_LAYERS
 from feelvos_tf.training.options import LOGITS_ONLY
 
+if TYPE_CHECKING:
+  import keras
+
+
 _FIRST_HEAD_LAYER = 'embedding_seg/split_separable_conv2d_0'
 
 
-def initialize(model, path, initialize_last_layer=False, last_layers_contain_logits_only=False):
+def initialize(
+  model: 'keras.Model',
+  path: str | os.PathLike,
+  initialize_last_layer: bool = False,
+  last_layers_contain_logits_only: bool = False,
+) -> str:
   """Loads initial weights into a model.
 
   Args:
@@ -57,7 +70,9 @@ def initialize(model, path, initialize_last_layer=False, last_layers_contain_log
   return f'{path}: {_describe(report, exclude)}'
 
 
-def _with_other_distances(reader, model):
+def _with_other_distances(
+  reader: tf1_checkpoint.TensorReader, model: 'keras.Model'
+) -> tf1_checkpoint.TensorReader:
   """The reader; a head without `other_object_distances` gets them if the model has them.
 
   Their kernels pass the maps on and their weights in the sum over channels are 0: the model's
@@ -87,7 +102,7 @@ def _with_other_distances(reader, model):
   return weights_file.Arrays(arrays)
 
 
-def _is_ours(path):
+def _is_ours(path: str | os.PathLike) -> bool:
   """Whether an existing HDF5 file is one of `weights_file`; errors of a missing file pass."""
   try:
     weights_file.read_metadata(path)
@@ -96,7 +111,7 @@ def _is_ours(path):
   return True
 
 
-def _describe(report, exclude):
+def _describe(report: tf1_checkpoint.Report, exclude: Sequence[str]) -> str:
   text = f'{len(report.loaded)} variables loaded'
   if exclude:
     text += f'; {", ".join(exclude)} start from scratch (--initialize_last_layer loads them)'

@@ -17,13 +17,13 @@ MIN_SCALE = 1.0
 class LossScale(tf.Module):
   """The scale and how many good steps it has seen; both belong into checkpoints."""
 
-  def __init__(self, growth_steps=GROWTH_STEPS):
+  def __init__(self, growth_steps: int = GROWTH_STEPS) -> None:
     super().__init__(name='loss_scale')
     self.growth_steps = growth_steps
     self.scale = _variable(INITIAL_SCALE, tf.float32, 'scale')
     self.good_steps = _variable(0, tf.int64, 'good_steps')
 
-  def update(self, finite):
+  def update(self, finite: tf.Tensor) -> None:
     """Tells what became of a step; call it outside of replicas.
 
     Args:
@@ -35,7 +35,7 @@ class LossScale(tf.Module):
     self.good_steps.assign(tf.where(finite & ~grows, self.good_steps + 1, 0))
 
 
-def _variable(value, dtype, name):
+def _variable(value: float, dtype: tf.DType, name: str) -> tf.Variable:
   return tf.Variable(
     value,
     dtype=dtype,

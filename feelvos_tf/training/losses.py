@@ -10,6 +10,9 @@ inputs, because sums over hundreds of thousands of pixels need it.
   1.0986...
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import tensorflow as tf
 
 from feelvos_tf.datasets.object_ids import VOID_ID
@@ -37,7 +40,9 @@ _NO_OBJECT_LOGIT = -1e9
 ALL_PIXELS = HardMining(1.0, 0)
 
 
-def hard_pixel_count(num_pixels, step, mining):
+def hard_pixel_count(
+  num_pixels: int | tf.Tensor, step: int | tf.Tensor, mining: HardMining
+) -> tf.Tensor:
   """How many pixels count at a step: int((r * p + 1 - r) * num_pixels), r = min(1, step / s).
 
   Args:
@@ -55,7 +60,7 @@ def hard_pixel_count(num_pixels, step, mining):
   return tf.cast(fraction * tf.cast(num_pixels, tf.float32), tf.int32)
 
 
-def mask_absent_objects(logits, num_objects):
+def mask_absent_objects(logits: tf.Tensor, num_objects: int | tf.Tensor) -> tf.Tensor:
   """Takes the objects that only pad a batch out of the softmax.
 
   Args:
@@ -69,7 +74,9 @@ def mask_absent_objects(logits, num_objects):
   return tf.where(exists, logits, tf.constant(_NO_OBJECT_LOGIT, logits.dtype))
 
 
-def _match_sizes(logits, labels, upsample_logits):
+def _match_sizes(
+  logits: tf.Tensor, labels: tf.Tensor, upsample_logits: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
   """Brings logits [n, h, w, c] and labels [n, H, W] to one size; returns both."""
   logits = tf.cast(logits, tf.float32)
   labels = tf.cast(labels, tf.int32)
@@ -82,7 +89,9 @@ def _match_sizes(logits, labels, upsample_logits):
   return logits, labels
 
 
-def _pixel_cross_entropy(logits, labels, ignore_label):
+def _pixel_cross_entropy(
+  logits: tf.Tensor, labels: tf.Tensor, ignore_label: int
+) -> tuple[tf.Tensor, tf.Tensor]:
   """Cross entropy of every pixel.
 
   Args:
@@ -102,15 +111,15 @@ def _pixel_cross_entropy(logits, labels, ignore_label):
 
 
 def video_cross_entropy(
-  logits,
-  labels,
+  logits: tf.Tensor,
+  labels: tf.Tensor,
   *,
-  step=0,
-  mining=HardMining(),
-  upsample_logits=True,
-  num_objects=None,
-  ignore_label=VOID_ID,
-):
+  step: int | tf.Tensor = 0,
+  mining: HardMining = HardMining(),
+  upsample_logits: bool = True,
+  num_objects: int | tf.Tensor | None = None,
+  ignore_label: int = VOID_ID,
+) -> tf.Tensor:
   """Softmax cross entropy over the objects of one video, for its hardest pixels.
 
   The mean is over the pixels that are not ignored among the top k, as in the original
@@ -140,7 +149,7 @@ def video_cross_entropy(
   return tf.math.divide_no_nan(tf.reduce_sum(losses * counts), tf.reduce_sum(counts))
 
 
-def matching_cross_entropy(distances, labels, **options):
+def matching_cross_entropy(distances: tf.Tensor, labels: tf.Tensor, **options: Any) -> tf.Tensor:
   """Loss of the embedding alone: which object has the nearest pixel?
 
   `video_cross_entropy` of the logits -||e_p - e_q||^2, q being the nearest pixel of an object, at
@@ -162,7 +171,9 @@ def matching_cross_entropy(distances, labels, **options):
   return video_cross_entropy(logits, labels, upsample_logits=False, **options)
 
 
-def cross_entropy(logits, labels, **options):
+def cross_entropy(
+  logits: Sequence[tf.Tensor], labels: Sequence[tf.Tensor] | tf.Tensor, **options: Any
+) -> tf.Tensor:
   """`video_cross_entropy` of every video of a batch; the original adds them up.
 
   Args:
@@ -182,15 +193,15 @@ def cross_entropy(logits, labels, **options):
 
 
 def softmax_cross_entropy(
-  logits,
-  labels,
+  logits: tf.Tensor,
+  labels: tf.Tensor,
   *,
-  step=0,
-  mining=ALL_PIXELS,
-  upsample_logits=True,
-  class_weights=None,
-  ignore_label=VOID_ID,
-):
+  step: int | tf.Tensor = 0,
+  mining: HardMining = ALL_PIXELS,
+  upsample_logits: bool = True,
+  class_weights: Sequence[float] | None = None,
+  ignore_label: int = VOID_ID,
+) -> tf.Tensor:
   """Plain softmax cross entropy of DeepLab, over a whole batch of images.
 
   Mining differs from the video loss: the sum is divided by the number of losses among the top k
@@ -222,7 +233,14 @@ def softmax_cross_entropy(
   return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.reduce_sum(counts))
 
 
-def triplet_loss(embeddings, labels, *, anchors=None, seed=None, ignore_label=VOID_ID):
+def triplet_loss(
+  embeddings: tf.Tensor,
+  labels: tf.Tensor,
+  *,
+  anchors: tf.Tensor | None = None,
+  seed: tf.Tensor | None = None,
+  ignore_label: int = VOID_ID,
+) -> tf.Tensor:
   """Batch-hard-like triplet loss between the first frame of a video and the others.
 
   An anchor is a pixel of the first frame; its positive (negative) is the *nearest* pixel of the
@@ -264,14 +282,14 @@ def triplet_loss(embeddings, labels, *, anchors=None, seed=None, ignore_label=VO
   return TRIPLET_SCALE * tf.reduce_mean(tf.where(usable, losses, 0.0))
 
 
-def _choose_anchors(num_pixels, seed):
+def _choose_anchors(num_pixels: int | tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
   """int32 indices of at most 256 pixels, all different."""
   if seed is None:
     return tf.random.shuffle(tf.range(num_pixels))[:TRIPLET_ANCHORS]
   return tf.random.experimental.stateless_shuffle(tf.range(num_pixels), seed)[:TRIPLET_ANCHORS]
 
 
-def is_regularized(name):
+def is_regularized(name: str) -> bool:
   """Whether the original puts L2 on a variable.
 
   Args:
@@ -284,14 +302,17 @@ def is_regularized(name):
   return name.rsplit('/', 1)[-1] == 'weights'
 
 
-def weight_decay_of(name, weight_decay):
+def weight_decay_of(name: str, weight_decay: float) -> float:
   """L2 factor of a regularised variable: the flag's, or the fixed one of embedding and head."""
   scope = name.split('/', 1)[0]
   fixed = scope in ('embedding', 'embedding_seg')
   return EMBEDDING_AND_HEAD_WEIGHT_DECAY if fixed else weight_decay
 
 
-def l2_loss(named_variables, weight_decay=4e-5):
+def l2_loss(
+  named_variables: Mapping[str, tf.Variable] | Iterable[tuple[str, tf.Variable]],
+  weight_decay: float = 4e-5,
+) -> tf.Tensor:
   """L2 regularisation: factor * sum(w ** 2) / 2 over the variables the original regularises.
 
   Args:

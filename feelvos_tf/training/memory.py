@@ -4,9 +4,12 @@ On a CPU a step that is too large does not fail, it makes the system swap or kil
 its size is estimated beforehand. On a GPU the allocator reports it, and the trainer passes it on.
 """
 
+import os
 import pathlib
 
 import tensorflow as tf
+
+from feelvos_tf.datasets.samples.options import TripletOptions
 
 # Bytes that activations and gradients take per pixel of a crop. Measured for mobilenet_v2 (2,500)
 # and xception_65 (4,800), as the growth of peak memory with the crop in float32 on a CPU at output
@@ -24,7 +27,7 @@ FIXED_BYTES = {'mobilenet_v2': 1.0e9}
 FIXED_BYTES_LARGE = 2.1e9
 
 
-def check(model_variant, samples, videos):
+def check(model_variant: str, samples: TripletOptions, videos: int) -> None:
   """Compares an estimate with the memory that is free.
 
   Args:
@@ -48,13 +51,15 @@ def check(model_variant, samples, videos):
     )
 
 
-def estimate(model_variant, pixels):
+def estimate(model_variant: str, pixels: int) -> int:
   """Bytes of a process that trains on this many pixels a step."""
   fixed = FIXED_BYTES.get(model_variant, FIXED_BYTES_LARGE)
   return fixed + BYTES_PER_PIXEL[model_variant] * pixels
 
 
-def available_bytes(meminfo='/proc/meminfo', cgroup='/sys/fs/cgroup'):
+def available_bytes(
+  meminfo: str | os.PathLike = '/proc/meminfo', cgroup: str | os.PathLike = '/sys/fs/cgroup'
+) -> int | None:
   """Bytes a process may still take, or None where the system does not say."""
   limits = []
   try:

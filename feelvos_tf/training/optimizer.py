@@ -12,6 +12,9 @@ keeps `rate * g` in its slot instead, which differs as soon as the rate changes.
   (array([0.8], dtype=float32), 1)
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -21,7 +24,7 @@ from feelvos_tf.training.options import OptimizerOptions
 _BIAS_MULTIPLIER = 2.0
 
 
-def gradient_multiplier(name, options=OptimizerOptions()):
+def gradient_multiplier(name: str, options: OptimizerOptions = OptimizerOptions()) -> float:
   """Factor on the gradient of a variable, applied before clipping.
 
   Args:
@@ -38,12 +41,12 @@ def gradient_multiplier(name, options=OptimizerOptions()):
   return factor
 
 
-def rate_multiplier(name, options=OptimizerOptions()):
+def rate_multiplier(name: str, options: OptimizerOptions = OptimizerOptions()) -> float:
   """Factor on the learning rate of a variable, float; `name` as for `gradient_multiplier`."""
   return options.backbone_rate_multiplier if tf1_checkpoint.in_backbone(name) else 1.0
 
 
-def clip_by_own_norm(gradient, norm):
+def clip_by_own_norm(gradient: tf.Tensor, norm: float) -> tf.Tensor:
   """Scales a gradient so that its own norm is at most `norm` (float; 0 does not clip)."""
   return tf.clip_by_norm(gradient, norm) if norm else gradient
 
@@ -58,7 +61,11 @@ class MomentumOptimizer(tf.Module):
   is all that an exact resume needs.
   """
 
-  def __init__(self, named_variables, options=OptimizerOptions()):
+  def __init__(
+    self,
+    named_variables: Mapping[str, tf.Variable] | Iterable[tuple[str, tf.Variable]],
+    options: OptimizerOptions = OptimizerOptions(),
+  ) -> None:
     """Creates the slots.
 
     Args:
@@ -100,11 +107,11 @@ class MomentumOptimizer(tf.Module):
     }
 
   @property
-  def targets(self):
+  def targets(self) -> list[tf.Variable]:
     """The trained tf.Variables, in the order in which `apply` expects gradients."""
     return list(self._targets)
 
-  def process(self, gradients):
+  def process(self, gradients: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
     """Gradients as the update takes them: multiplied, then clipped one by one.
 
     Args:
@@ -129,13 +136,13 @@ class MomentumOptimizer(tf.Module):
       for gradient, *rest in zip(gradients, self._multipliers, self._targets)
     ]
 
-  def _processed(self, gradient, multiplier, variable):
+  def _processed(self, gradient: tf.Tensor, multiplier: float, variable: tf.Variable) -> tf.Tensor:
     gradient = tf.cast(tf.convert_to_tensor(gradient), variable.dtype)
     if multiplier != 1.0:
       gradient *= multiplier
     return clip_by_own_norm(gradient, self.options.clip_gradient_norm)
 
-  def apply(self, gradients, learning_rate):
+  def apply(self, gradients: Sequence[tf.Tensor | None], learning_rate: float | tf.Tensor) -> None:
     """One update of all variables and slots; then `iterations` grows by one.
 
     Args:
@@ -160,7 +167,9 @@ class MomentumOptimizer(tf.Module):
     rate = tf.cast(learning_rate, tf.float32)
     replica.merge_call(self._update, args=(gradients, rate))
 
-  def _update(self, strategy, gradients, rate):
+  def _update(
+    self, strategy: tf.distribute.Strategy, gradients: Sequence[tf.Tensor | None], rate: tf.Tensor
+  ) -> None:
     """Cross-replica part of `apply`."""
     for name, variable, multiplier, gradient in zip(
       self.names, self._targets, self._rate_multipliers, gradients
@@ -174,7 +183,14 @@ class MomentumOptimizer(tf.Module):
         )
     self.iterations.assign_add(1)
 
-  def _update_one(self, variable, slot, gradient, rate, multiplier):
+  def _update_one(
+    self,
+    variable: tf.Variable,
+    slot: tf.Variable,
+    gradient: tf.Tensor,
+    rate: tf.Tensor,
+    multiplier: float,
+  ) -> None:
     # The op that TF1's MomentumOptimizer runs: in place, one pass over the memory.
     tf.raw_ops.ResourceApplyMomentum(
       var=variable.handle,
@@ -189,7 +205,12 @@ class MomentumOptimizer(tf.Module):
 class Adam(keras.optimizers.Adam):
   """Keras's Adam with a learning rate of its own for the backbone."""
 
-  def __init__(self, named_variables, options=OptimizerOptions(), **kwargs):
+  def __init__(
+    self,
+    named_variables: Mapping[str, keras.Variable],
+    options: OptimizerOptions = OptimizerOptions(),
+    **kwargs: Any,
+  ) -> None:
     """Creates the slots.
 
     Args:
@@ -201,12 +222,14 @@ class Adam(keras.optimizers.Adam):
     self._rate_multipliers = [rate_multiplier(name, options) for name in named_variables]
     self.build(list(named_variables.values()))
 
-  def update_step(self, gradient, variable, learning_rate):
+  def update_step(
+    self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+  ) -> None:
     multiplier = self._rate_multipliers[self._get_variable_index(variable)]
     super().update_step(gradient, variable, learning_rate * multiplier)
 
 
-def _tf_variable(variable):
+def _tf_variable(variable: keras.Variable | tf.Variable) -> tf.Variable:
   """The tf.Variable behind a Keras variable, or the variable itself."""
   inner = getattr(variable, 'value', None)
   return variable if inner is None or callable(inner) else inner

@@ -47,7 +47,7 @@ class ScheduleOptions:
   # none keeps the rate of the slow start constant; linear climbs from it to the base rate.
   slow_start_burnin_type: Literal['none', 'linear'] = 'none'
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     option_checks.check_choices(self)
     option_checks.check_not_negative(
       self,
@@ -95,7 +95,7 @@ class OptimizerOptions:
   # layers, it can destroy a trained backbone.
   backbone_rate_multiplier: float = 1.0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not 0.0 <= self.momentum < 1.0:
       raise ValueError(f'momentum is {self.momentum}; it must lie in [0, 1)')
     option_checks.check_not_negative(
@@ -116,7 +116,7 @@ class HardMining:
   # Steps during which the part that counts falls linearly from 1; 0: it does not.
   hard_example_mining_step: int = 100000
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not 0.0 <= self.top_k_percent_pixels <= 1.0:
       raise ValueError(
         f'top_k_percent_pixels is {self.top_k_percent_pixels}; it must lie in [0, 1]'
@@ -166,7 +166,7 @@ class LossOptions:
   # Seed of what is random inside the step.
   seed: int = 0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not 0 <= self.drop_previous_probability <= 1:
       raise ValueError(
         f'drop_previous_probability is {self.drop_previous_probability}; expected 0 to 1.'
@@ -212,7 +212,7 @@ class TrainerOptions:
   # Checkpoints kept.
   max_to_keep: int = 3
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     option_checks.check_choices(self)
     option_checks.check_least(self, {'batch_size': 1})
     for name in ('log_steps', 'save_interval_steps', 'save_interval_secs', 'validation_steps'):
@@ -221,7 +221,7 @@ class TrainerOptions:
     option_checks.check_least(self, {'max_to_keep': 1, 'stop_at_step': 1})
 
   @property
-  def last_step(self):
+  def last_step(self) -> int:
     """Step at which the run ends."""
     length = self.schedule.training_number_of_steps
     return length if self.stop_at_step is None else min(self.stop_at_step, length)
@@ -275,7 +275,7 @@ class RunOptions:
   # Seed of samples, initial values and dropout.
   seed: int = 0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     option_checks.check_choices(self)
     option_checks.check_least(
       self,

@@ -3,10 +3,12 @@
 `train.py` fills the options from flags; everything that happens is here.
 """
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -24,6 +26,11 @@ from feelvos_tf.training import summaries
 from feelvos_tf.training import trainer as trainer_lib
 from feelvos_tf.training import validation as validation_lib
 from feelvos_tf.training.options import RunOptions
+from feelvos_tf.training.strategy import Placement
+
+if TYPE_CHECKING:
+  import numpy as np
+
 
 # Calibration takes samples that training does not reach.
 CALIBRATION_START = 2**40
@@ -31,7 +38,7 @@ CALIBRATION_START = 2**40
 EMBEDDING_BATCHES = 4
 
 
-def run(options: RunOptions, placement):
+def run(options: RunOptions, placement: Placement) -> int:
   """Trains until the last step or an interruption.
 
   Args:
@@ -83,7 +90,7 @@ def run(options: RunOptions, placement):
     return step
 
 
-def build_model(options):
+def build_model(options: RunOptions) -> Feelvos | DeepLabV3Plus:
   """`Feelvos`, or `DeepLabV3Plus` if there are semantic classes to train; initial values."""
   keras.config.set_dtype_policy(options.policy)
   if options.num_classes:
@@ -91,14 +98,19 @@ def build_model(options):
   return Feelvos(options.model)
 
 
-def _locked(logdir, placement):
+def _locked(logdir: str | os.PathLike, placement: Placement) -> contextlib.AbstractContextManager:
   """The chief's hold on the folder; other workers share it."""
   if placement.is_chief:
     return run_directory.RunDirectory(logdir).locked()
   return contextlib.nullcontext()
 
 
-def _start(trainer, samples, options, placement):
+def _start(
+  trainer: trainer_lib.Trainer,
+  samples: triplets.Triplets,
+  options: RunOptions,
+  placement: Placement,
+) -> None:
   """Resumes, or gives the model its initial weights."""
   say = print if placement.is_chief else lambda *args, **kwargs: None
   step = trainer.resume()
@@ -123,14 +135,16 @@ def _start(trainer, samples, options, placement):
     say("embedding layer and the head's view of the maps: new initial values.", flush=True)
 
 
-def _calibration_images(samples, options, batches):
+def _calibration_images(
+  samples: triplets.Triplets, options: RunOptions, batches: int
+) -> 'Iterator[np.ndarray]':
   return (
     samples.sample(CALIBRATION_START + number)['images']
     for number in range(batches * options.trainer.batch_size)
   )
 
 
-def _validation(options):
+def _validation(options: RunOptions) -> validation_lib.Validation | None:
   if options.validation is None:
     return None
   if options.num_classes:
@@ -143,7 +157,9 @@ def _validation(options):
   return validation_lib.Validation(videos, wanted.frames, wanted.max_size)
 
 
-def _summaries(logdir, options, placement):
+def _summaries(
+  logdir: str | os.PathLike, options: RunOptions, placement: Placement
+) -> summaries.Summaries | None:
   if not placement.is_chief:
     return None
   if not summaries.available():

@@ -5,10 +5,12 @@ ends, in whatever way. `run.json` holds the options, so that a resumed run canno
 one by mistake.
 """
 
+from collections.abc import Iterator
 import contextlib
 import json
 import os
 import pathlib
+from typing import Any
 
 try:
   import fcntl
@@ -25,15 +27,15 @@ FIXED = ('model', 'optimizer', 'loss_scaling')
 class RunDirectory:
   """A `train_logdir`."""
 
-  def __init__(self, path):
+  def __init__(self, path: str | os.PathLike) -> None:
     self.path = pathlib.Path(path)
 
   @property
-  def options_path(self):
+  def options_path(self) -> pathlib.Path:
     return self.path / 'run.json'
 
   @contextlib.contextmanager
-  def locked(self):
+  def locked(self) -> 'Iterator[RunDirectory]':
     """Creates the folder and keeps other runs out while the context lasts.
 
     Raises:
@@ -59,7 +61,7 @@ class RunDirectory:
       stream.flush()
       yield self
 
-  def register(self, options, defaults=None):
+  def register(self, options: dict[str, Any], defaults: dict[str, Any] | None = None) -> list[str]:
     """Writes `run.json`, or compares it with the options of the run that resumes.
 
     Args:
@@ -95,7 +97,7 @@ class RunDirectory:
     self._write({'format': FORMAT, 'options': options})
     return changes
 
-  def _read(self):
+  def _read(self) -> dict[str, Any] | None:
     if not self.options_path.exists():
       return None
     try:
@@ -110,11 +112,11 @@ class RunDirectory:
         'another --train_logdir.'
       ) from error
 
-  def _write(self, content):
+  def _write(self, content: dict[str, Any]) -> None:
     whole_file.write_text(self.options_path, json.dumps(content, indent=1, sort_keys=True) + '\n')
 
 
-def _flat(options, prefix=''):
+def _flat(options: dict[str, Any], prefix: str = '') -> dict[str, Any]:
   """{'model.output_stride': 16, ...} of nested dicts."""
   flat = {}
   for name, value in options.items():
@@ -125,6 +127,6 @@ def _flat(options, prefix=''):
   return flat
 
 
-def _describe(change):
+def _describe(change: tuple[str, Any, Any]) -> str:
   name, before, after = change
   return f'{name} {json.dumps(before)} -> {json.dumps(after)}'

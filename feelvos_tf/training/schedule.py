@@ -11,7 +11,7 @@ import tensorflow as tf
 from feelvos_tf.training.options import ScheduleOptions
 
 
-def _decayed(options, step):
+def _decayed(options: ScheduleOptions, step: tf.Tensor) -> tf.Tensor:
   """Rate of `step` (float32 scalar, counted from the end of the slow start)."""
   base = tf.constant(options.base_learning_rate, tf.float32)
   length = float(options.training_number_of_steps - options.slow_start_step)
@@ -25,7 +25,9 @@ def _decayed(options, step):
   return (base - end) * tf.pow(1.0 - progress, options.learning_power) + end
 
 
-def learning_rate(step, options=ScheduleOptions()):
+def learning_rate(
+  step: int | tf.Tensor | tf.Variable, options: ScheduleOptions = ScheduleOptions()
+) -> tf.Tensor:
   """The learning rate of one training step.
 
   Args:

@@ -4,7 +4,9 @@ Source: paper section 3.6; original `research/feelvos/train.py` and `utils/embed
 `get_logits_with_matching`.
 """
 
+from collections.abc import Mapping, Sequence
 import dataclasses
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -14,6 +16,9 @@ from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
 from feelvos_tf.training import losses
 from feelvos_tf.training.options import LossOptions
+
+if TYPE_CHECKING:
+  import keras
 
 
 @dataclasses.dataclass
@@ -31,7 +36,13 @@ class VideoResult:
   maps: feelvos.Maps | None = None
 
 
-def video_results(model, batch, step, options: LossOptions, first_video=0):
+def video_results(
+  model: 'keras.Model',
+  batch: dict[str, tf.Tensor],
+  step: int | tf.Tensor,
+  options: LossOptions,
+  first_video: int | tf.Tensor = 0,
+) -> list[VideoResult]:
   """Forward pass and loss of each video.
 
   Args:
@@ -96,7 +107,13 @@ def video_results(model, batch, step, options: LossOptions, first_video=0):
   return results
 
 
-def _semantic_results(model, images, labels, step, options):
+def _semantic_results(
+  model: 'keras.Model',
+  images: tf.Tensor,
+  labels: tf.Tensor,
+  step: int | tf.Tensor,
+  options: LossOptions,
+) -> list[VideoResult]:
   """One VideoResult with the loss of DeepLab over all frames of the batch."""
   logits = model(tf.cast(images, tf.float32), training=options.dropout)['logits']
   loss = losses.softmax_cross_entropy(
@@ -109,7 +126,16 @@ def _semantic_results(model, images, labels, step, options):
   return [VideoResult(loss, logits)]
 
 
-def _video_logits(model, features, embeddings, labels, num_objects, previous_labels, seed, options):
+def _video_logits(
+  model: 'keras.Model',
+  features: tf.Tensor,
+  embeddings: tf.Tensor,
+  labels: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  previous_labels: tf.Tensor | None,
+  seed: tf.Tensor,
+  options: LossOptions,
+) -> tuple[tf.Tensor, list[feelvos.Maps]]:
   """Logits [frames - 2, h4, w4, objects] and list of Maps of the current frames of one video."""
   reference = model.prepare_reference(
     embeddings[0],
@@ -143,7 +169,7 @@ def _video_logits(model, features, embeddings, labels, num_objects, previous_lab
   return tf.transpose(tf.stack(all_logits), [0, 2, 3, 1]), all_maps
 
 
-def mean_iou(results, labels):
+def mean_iou(results: Sequence[VideoResult], labels: tf.Tensor) -> tf.Tensor:
   """Mean intersection over union of what the model predicts for the current frames.
 
   Args:
@@ -159,7 +185,7 @@ def mean_iou(results, labels):
   )
 
 
-def _video_iou(logits, labels):
+def _video_iou(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
   count = tf.shape(logits)[-1]
   predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
   truth = geometry.shrink_labels(labels, tf.shape(logits)[1:3])
@@ -176,7 +202,7 @@ def _video_iou(logits, labels):
   )
 
 
-def trained_variables(model):
+def trained_variables(model: 'keras.Model') -> 'dict[str, keras.Variable]':
   """The variables that are trained, by the original's names, in the order of creation."""
   return {
     name: variable
@@ -186,8 +212,15 @@ def trained_variables(model):
 
 
 def gradients(
-  model, variables, batch, step, options, loss_scale=1.0, regularization_scale=None, first_video=0
-):
+  model: 'keras.Model',
+  variables: 'Mapping[str, keras.Variable]',
+  batch: dict[str, tf.Tensor],
+  step: int | tf.Tensor,
+  options: LossOptions,
+  loss_scale: float | tf.Tensor = 1.0,
+  regularization_scale: float | tf.Tensor | None = None,
+  first_video: int | tf.Tensor = 0,
+) -> tuple[list[VideoResult], tf.Tensor, list[tf.Tensor | None]]:
   """Losses of a batch and their gradients.
 
   Args:

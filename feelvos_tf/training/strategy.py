@@ -21,11 +21,11 @@ class Placement(NamedTuple):
   worker: int = 0
 
   @property
-  def is_chief(self):
+  def is_chief(self) -> bool:
     return self.worker == 0
 
 
-def place(kind):
+def place(kind: str) -> Placement:
   """Makes the strategy; call it before any other TensorFlow op.
 
   Args:

@@ -3,6 +3,8 @@
 Writing them takes the package tensorboard (extra [train]); TensorFlow alone has no summary ops.
 """
 
+from collections.abc import Mapping
+import os
 import time
 
 import numpy as np
@@ -11,7 +13,7 @@ import tensorflow as tf
 from feelvos_tf.datasets import masks
 
 
-def available():
+def available() -> bool:
   """Whether summaries can be written here."""
   try:
     import tensorboard  # noqa: F401
@@ -23,7 +25,7 @@ def available():
 class Summaries:
   """Writes event files for TensorBoard."""
 
-  def __init__(self, folder, picture_secs=600):
+  def __init__(self, folder: str | os.PathLike, picture_secs: float = 600) -> None:
     """Opens an event file.
 
     Args:
@@ -34,7 +36,13 @@ class Summaries:
     self._picture_secs = picture_secs
     self._last_pictures = None
 
-  def write(self, step, scalars, sample=None, maps=None):
+  def write(
+    self,
+    step: int,
+    scalars: Mapping[str, float],
+    sample: Mapping[str, np.ndarray] | None = None,
+    maps: Mapping[str, np.ndarray] | None = None,
+  ) -> None:
     """Writes what is known of a step.
 
     Args:
@@ -57,7 +65,9 @@ class Summaries:
     self._writer.flush()
 
 
-def pictures(sample, maps):
+def pictures(
+  sample: Mapping[str, np.ndarray], maps: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
   """Pictures of one video.
 
   Args:

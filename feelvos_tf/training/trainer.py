@@ -5,11 +5,12 @@ weights, the optimizer's slots and the step restored, a run that was killed goes
 not been.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import json
 import os
 import pathlib
 import time
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +23,11 @@ from feelvos_tf.runtime import progress
 from feelvos_tf.training import dead_channels
 from feelvos_tf.training import distributed_step
 from feelvos_tf.training.options import TrainerOptions
+from feelvos_tf.training.summaries import Summaries
+
+if TYPE_CHECKING:
+  import keras
+
 
 # Reference frames of this many videos of the first batch are looked at for channels that have died.
 _IMAGES_LOOKED_AT = 4
@@ -32,15 +38,15 @@ class Trainer:
 
   def __init__(
     self,
-    model,
-    triplets,
+    model: 'keras.Model',
+    triplets: triplets_lib.Triplets,
     options: TrainerOptions,
-    strategy=None,
-    num_input_shards=1,
-    input_shard=0,
-    input_threads=2,
-    summaries=None,
-  ):
+    strategy: tf.distribute.Strategy | None = None,
+    num_input_shards: int = 1,
+    input_shard: int = 0,
+    input_threads: int = 2,
+    summaries: Summaries | None = None,
+  ) -> None:
     """Creates optimizer and checkpoint manager; nothing is read or written yet.
 
     Args:
@@ -83,16 +89,16 @@ class Trainer:
     self._looks_at_channels = self.is_chief
 
   @property
-  def step(self):
+  def step(self) -> int:
     """int, number of steps taken."""
     return int(self._take_step.step.numpy())
 
   @property
-  def is_chief(self):
+  def is_chief(self) -> bool:
     """Whether this process writes and prints."""
     return self._shards[1] == 0
 
-  def resume(self):
+  def resume(self) -> int | None:
     """Restores the newest checkpoint of the run, if there is one.
 
     Returns:
@@ -118,7 +124,7 @@ class Trainer:
       self._best = json.loads(best.read_text(encoding='utf-8'))['score']
     return self.step
 
-  def train(self, validate: Callable | None = None):
+  def train(self, validate: Callable | None = None) -> int:
     """Runs steps until the last one; SIGINT ends it with a checkpoint.
 
     Args:
@@ -147,18 +153,20 @@ class Trainer:
     self.save()
     return self.step
 
-  def save(self):
+  def save(self) -> None:
     """Writes a checkpoint (once per step)."""
     if self.is_chief and not str(self._manager.latest_checkpoint).endswith(f'-{self.step}'):
       self._manager.save(checkpoint_number=self.step)
     self._saved = (time.monotonic(), self.step)
 
-  def export_weights(self, path, notes=None, dtype='float32'):
+  def export_weights(
+    self, path: str | os.PathLike, notes: dict[str, Any] | None = None, dtype: str = 'float32'
+  ) -> None:
     """Writes the model's weights as `model.save_model` does."""
     metadata = {'options': self.model.options.to_dict(), 'notes': notes or {}}
     weights_file.save(path, self.model, metadata, dtype)
 
-  def _one_step(self, iterator, validate):
+  def _one_step(self, iterator: Iterator[dict[str, tf.Tensor]], validate: Callable | None) -> None:
     """A step and whatever is due after it."""
     options = self.options
     batch = self._next(iterator)
@@ -193,7 +201,7 @@ class Trainer:
     if validate is not None and options.validation_steps and step % options.validation_steps == 0:
       self._validate(validate, step)
 
-  def _report_dead_channels(self):
+  def _report_dead_channels(self) -> None:
     """Says once if layers have died since this process began."""
     if not self._looks_at_channels:
       return
@@ -202,14 +210,14 @@ class Trainer:
       self._print(f'warning: step {self.step}: {found}')
       self._looks_at_channels = False
 
-  def _checkpoint(self):
+  def _checkpoint(self) -> tf.train.Checkpoint:
     named = tf1_checkpoint.variables_by_name(self.model)
     return tf.train.Checkpoint(
       weights={name: variable.value for name, variable in named.items()},
       **self._take_step.checkpoint_items(),
     )
 
-  def _dataset(self):
+  def _dataset(self) -> tf.data.Dataset:
     options = self.options
     shards, shard = self._shards
     return batches_lib.make_dataset(
@@ -221,7 +229,7 @@ class Trainer:
       num_parallel_calls=self._input_threads,
     )
 
-  def _next(self, iterator):
+  def _next(self, iterator: Iterator[dict[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
     try:
       batch = next(iterator)
     except tf.errors.OpError as error:
@@ -229,20 +237,20 @@ class Trainer:
     batch.pop('video', None)
     return batch
 
-  def _split(self, batch):
+  def _split(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
     """The batch as per-replica values."""
     replicas = self._strategy.num_replicas_in_sync // self._shards[0]
     if replicas <= 1:
       return batch
     size = self.options.batch_size // self._strategy.num_replicas_in_sync
 
-    def part(context):
+    def part(context: tf.distribute.ValueContext) -> dict[str, Any]:
       begin = context.replica_id_in_sync_group % replicas * size
       return {key: value[begin : begin + size] for key, value in batch.items()}
 
     return self._strategy.experimental_distribute_values_from_function(part)
 
-  def _check_finite(self, outcome):
+  def _check_finite(self, outcome: distributed_step.StepOutcome) -> None:
     losses, step = np.asarray(outcome.losses), self.step
     if np.all(np.isfinite(losses)) and (outcome.finite or self._take_step.may_overflow):
       return
@@ -253,11 +261,11 @@ class Trainer:
       '--base_learning_rate, start slower (--slow_start_step) or look at the data.'
     )
 
-  def _print(self, text):
+  def _print(self, text: str) -> None:
     if self.is_chief:
       print(text, flush=True)
 
-  def _log(self, outcome, batch):
+  def _log(self, outcome: distributed_step.StepOutcome, batch: dict[str, tf.Tensor]) -> None:
     step, now = self.step, time.monotonic()
     speed = (step - self._logged[1]) / max(now - self._logged[0], 1e-9)
     self._logged = (now, step)
@@ -281,7 +289,7 @@ class Trainer:
       first = {key: value[0] for key, value in batch.items()}
       self._summaries.write(step, scalars, first, outcome.pictures)
 
-  def _validate(self, validate, step):
+  def _validate(self, validate: Callable, step: int) -> None:
     if not self.is_chief:
       return
     score = float(validate(self.model))

@@ -1,11 +1,15 @@
 """Validation during a training: J of a few clips, segmented as at inference."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from feelvos_tf.datasets.object_ids import VOID_ID
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import measures
 from feelvos_tf.inference import graph
 from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.model.feelvos import Feelvos
 
 
 class Validation:
@@ -14,7 +18,9 @@ class Validation:
   Called with the model whose weights are trained; it sees their values of the moment.
   """
 
-  def __init__(self, videos, num_frames=16, max_internal_size=None):
+  def __init__(
+    self, videos: Sequence[Video], num_frames: int = 16, max_internal_size: int | None = None
+  ) -> None:
     """Checks that the videos can be scored.
 
     Args:
@@ -38,7 +44,7 @@ class Validation:
     self._max_internal_size = max_internal_size
     self._graph = None
 
-  def __call__(self, model):
+  def __call__(self, model: Feelvos) -> float:
     """Mean over videos of the mean J over objects and frames; float in [0, 1]."""
     if self._graph is None:
       # Not frozen: the graph is traced once and reads the weights as they change.
@@ -46,7 +52,7 @@ class Validation:
     segmenter = VideoSegmenter(self._graph, self._max_internal_size)
     return float(np.mean([self._score(segmenter, video) for video in self._videos]))
 
-  def _score(self, segmenter, video):
+  def _score(self, segmenter: VideoSegmenter, video: Video) -> float:
     first, scores = video.masked_frames[0], []
     ids = ()
     for index, frame in enumerate(video.frames(first), first):
