@@ -45,7 +45,7 @@ class SourceOptions:
   # synthetic, static_images: seed.
   seed: int = 0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     for name, least in {'num_videos': 1, 'num_frames': 1, 'num_objects': 1, 'seed': 0}.items():
       if getattr(self, name) < least:
         raise ValueError(f'{name} is {getattr(self, name)}; expected {least} or more.')
@@ -81,7 +81,7 @@ class DataSetEntry:
     return {name: getattr(options, name) for name in self.options if name not in self.unnoted}
 
 
-def _davis(year, *aliases):
+def _davis(year: str, *aliases: str) -> DataSetEntry:
   return DataSetEntry(
     functools.partial(_davis_of_year, year),
     ('resolution',),
@@ -90,7 +90,9 @@ def _davis(year, *aliases):
   )
 
 
-def _davis_of_year(year, folder, split, resolution):
+def _davis_of_year(
+  year: str, folder: str | pathlib.Path, split: str, resolution: str
+) -> list[VideoSource]:
   return davis_sources(folder, year, split, resolution)
 
 
@@ -170,7 +172,7 @@ def open_sources(
   return sources if sequences is None else _select(sources, sequences, split)
 
 
-def _select(sources, sequences, split):
+def _select(sources: list[VideoSource], sequences: Sequence[str], split: str) -> list[VideoSource]:
   known = {source.name: source for source in sources}
   for name in sequences:
     if name not in known:

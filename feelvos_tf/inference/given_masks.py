@@ -73,8 +73,11 @@ class GivenMasks:
 
   def ids(self, index: int) -> np.ndarray | None:
     """uint8 [height, width] of a frame's mask; None if it has none."""
-    data = self._encoded.get(index)
-    return None if data is None else masks_lib.decode_mask(data, 'a given mask', void=False).ids
+    return self.mask(index) if index in self._encoded else None
+
+  def mask(self, index: int) -> np.ndarray:
+    """uint8 [height, width] of the mask of a frame of `frames`."""
+    return masks_lib.decode_mask(self._encoded[index], 'a given mask', void=False).ids
 
   def object_ids(self, index: int) -> frozenset[int]:
     """Ids of the mask of a frame."""

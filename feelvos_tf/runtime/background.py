@@ -4,13 +4,18 @@ Decoding frames and encoding masks release the interpreter's lock, so they overl
 model; the queues bound the memory to a few frames.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 import queue
 import threading
+import types
+from typing import Any, TypeVar
+
+Item = TypeVar('Item')
 
 _END = object()
 
 
-def prefetch(iterable, size=2):
+def prefetch(iterable: Iterable[Item], size: int = 2) -> Iterator[Item]:
   """Yields the items of an iterable, which a thread fetches up to `size` items ahead.
 
   Args:
@@ -23,10 +28,10 @@ def prefetch(iterable, size=2):
   Raises:
     What the iterable raises, after the items before it.
   """
-  items = queue.Queue(maxsize=size)
+  items: queue.Queue = queue.Queue(maxsize=size)
   stopped = threading.Event()
 
-  def put(item):
+  def put(item: Any) -> bool:
     while not stopped.is_set():
       try:
         items.put(item, timeout=0.1)
@@ -35,7 +40,7 @@ def prefetch(iterable, size=2):
         continue
     return False
 
-  def fetch():
+  def fetch() -> None:
     try:
       for item in iterable:
         if not put((item, None)):
@@ -66,7 +71,7 @@ class BackgroundCalls:
   ...   write(path, ids, palette)
   """
 
-  def __init__(self, function, size=4):
+  def __init__(self, function: Callable, size: int = 4) -> None:
     """Starts the thread.
 
     Args:
@@ -74,12 +79,12 @@ class BackgroundCalls:
       size: int, calls waiting at most; a further one blocks.
     """
     self._function = function
-    self._calls = queue.Queue(maxsize=size)
-    self._error = None
+    self._calls: queue.Queue = queue.Queue(maxsize=size)
+    self._error: BaseException | None = None
     self._thread = threading.Thread(target=self._run, daemon=True, name='background calls')
     self._thread.start()
 
-  def __call__(self, *args, **kwargs):
+  def __call__(self, *args: Any, **kwargs: Any) -> None:
     """Queues a call.
 
     Raises:
@@ -88,7 +93,7 @@ class BackgroundCalls:
     self._raise_error()
     self._calls.put((args, kwargs))
 
-  def close(self):
+  def close(self) -> None:
     """Waits for the queued calls.
 
     Raises:
@@ -99,7 +104,7 @@ class BackgroundCalls:
       self._thread.join()
     self._raise_error()
 
-  def _run(self):
+  def _run(self) -> None:
     while (call := self._calls.get()) is not None:
       if self._error is None:
         try:
@@ -107,15 +112,20 @@ class BackgroundCalls:
         except BaseException as error:  # Handed to the caller, whatever it is.
           self._error = error
 
-  def _raise_error(self):
+  def _raise_error(self) -> None:
     if self._error is not None:
       error, self._error = self._error, None
       raise error
 
-  def __enter__(self):
+  def __enter__(self) -> 'BackgroundCalls':
     return self
 
-  def __exit__(self, kind, error, traceback):
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: types.TracebackType | None,
+  ) -> None:
     try:
       self.close()
     except BaseException:

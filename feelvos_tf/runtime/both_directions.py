@@ -9,19 +9,35 @@ Space: the results of one run over the longest stretch lie in a temporary file i
 and the frames of at most `backwards.CACHE_BYTES`.
 """
 
+from collections.abc import Iterator, Mapping
 import itertools
+from typing import cast, TYPE_CHECKING
 
 import numpy as np
 
 from feelvos_tf.datasets import backwards
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import merging
 from feelvos_tf.inference.segmenter import MAX_REFERENCES
 from feelvos_tf.inference.segmenter import SegmentedFrame
 from feelvos_tf.runtime import background
 from feelvos_tf.runtime import progress
 
+if TYPE_CHECKING:
+  from feelvos_tf.inference.given_masks import GivenMasks
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+  from feelvos_tf.runtime.result_folder import Job
+  from feelvos_tf.runtime.results import Results
 
-def segment(segmenter, video, given, job, results, known) -> int:
+
+def segment(
+  segmenter: 'VideoSegmenter',
+  video: Video,
+  given: 'GivenMasks',
+  job: 'Job',
+  results: 'Results',
+  known: Mapping[str, str],
+) -> int:
   """Writes the masks of all frames.
 
   Args:
@@ -45,23 +61,32 @@ def segment(segmenter, video, given, job, results, known) -> int:
 class _Run:
   """One run; `_masks` are the given masks, completed where they only add objects."""
 
-  def __init__(self, segmenter, video, given, job, results, known, bar):
+  def __init__(
+    self,
+    segmenter: 'VideoSegmenter',
+    video: Video,
+    given: 'GivenMasks',
+    job: 'Job',
+    results: 'Results',
+    known: Mapping[str, str],
+    bar: progress.Progress,
+  ) -> None:
     self._segmenter, self._video, self._given, self._job = segmenter, video, given, job
     self._results, self._known, self._bar = results, known, bar
-    self._masks = {}
+    self._masks: dict[int, np.ndarray] = {}
 
-  def segment(self):
+  def segment(self) -> int:
     with backwards.Tape(self._job.folder) as tape:
       self._read_given_frames(tape)
       frames = self._given.frames
-      self._masks[frames[0]] = self._given.ids(frames[0])
+      self._masks[frames[0]] = self._given.mask(frames[0])
       self._write_given(frames[0])
       for before, behind in itertools.pairwise(frames):
         self._between(before, behind)
       self._before_first(frames[0])
       return self._behind_last(frames[-1])
 
-  def _read_given_frames(self, tape):
+  def _read_given_frames(self, tape: backwards.Tape) -> None:
     """Puts the frames that have masks onto a tape."""
     wanted, self._tape = list(self._given.frames), tape
     for index, frame in enumerate(self._video.frames()):
@@ -73,12 +98,13 @@ class _Run:
       f'{self._video.name}: a mask for frame {wanted[len(tape)]} given, expected frames 0..{index}'
     )
 
-  def _frame(self, index):
+  def _frame(self, index: int) -> np.ndarray:
     return self._tape[self._given.frames.index(index)]
 
-  def _others(self, end):
+  def _others(self, end: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """(frame, mask) of the nearest masks with objects that the mask of a frame does not show."""
-    chosen, covered = [], set(np.unique(self._masks[end]))
+    chosen: list[tuple[np.ndarray, np.ndarray]] = []
+    covered = set(np.unique(self._masks[end]))
     rest = [i for i in self._given.frames if i != end]
     for index in sorted(rest, key=lambda i: abs(i - end)):
       mask = self._masks.get(index)
@@ -89,17 +115,17 @@ class _Run:
         covered |= set(np.unique(mask))
     return chosen
 
-  def _adds_only(self, index):
+  def _adds_only(self, index: int) -> bool:
     earlier = (self._given.object_ids(i) for i in self._given.frames if i < index)
     return self._given.adds_only(index, set().union(*earlier))
 
-  def _start(self, end):
+  def _start(self, end: int) -> None:
     self._segmenter.start(self._frame(end), self._masks[end], self._others(end))
 
-  def _between(self, before, behind):
+  def _between(self, before: int, behind: int) -> None:
     adds = self._adds_only(behind)
     if not adds:
-      self._masks[behind] = self._given.ids(behind)
+      self._masks[behind] = self._given.mask(behind)
     if self._is_known(before + 1, behind):
       self._masks[behind] = self._results.read_mask(self._video.frame_names[behind])
       self._bar.advance(behind - before)
@@ -107,10 +133,10 @@ class _Run:
     with backwards.Tape(self._job.folder) as tape:
       self._start(before)
       for _, frame in self._forward(before + 1, behind - 1):
-        tape.append(self._segmenter.step(frame).stride4_logits)
-      ids = self._segmenter.object_ids
+        tape.append(_logits(self._segmenter.step(frame)))
+      ids = self._segmenter.object_ids or ()
       if adds:
-        predicted, given = self._segmenter.step(self._frame(behind)).mask, self._given.ids(behind)
+        predicted, given = self._segmenter.step(self._frame(behind)).mask, self._given.mask(behind)
         self._masks[behind] = np.where(given == 0, predicted, given)
       self._write_given(behind)
       self._start(behind)
@@ -118,11 +144,11 @@ class _Run:
       for index, frame in background.prefetch(stretch):
         result = self._segmenter.step(frame)
         place = (index - before) / (behind - before)
-        other = result.object_ids, result.stride4_logits
+        other = result.object_ids, _logits(result)
         first = ids, tape[index - before - 1]
         self._write(index, frame, merging.merge(frame.shape[:2], first, other, place))
 
-  def _before_first(self, first):
+  def _before_first(self, first: int) -> None:
     if first == 0 or self._is_known(0, first - 1):
       self._bar.advance(first)
       return
@@ -131,7 +157,7 @@ class _Run:
     for index, frame in background.prefetch(stretch):
       self._write(index, frame, self._segmenter.step(frame))
 
-  def _behind_last(self, last):
+  def _behind_last(self, last: int) -> int:
     self._start(last)
     index, known = last, self._known_behind(last)
     for index, frame in self._forward(last + 1, None):
@@ -151,22 +177,26 @@ class _Run:
     is_enough = self._segmenter.remembers_masks and not self._given.gone(index)
     return index if is_enough else last
 
-  def _forward(self, first, last):
+  def _forward(self, first: int, last: int | None) -> Iterator[tuple[int, np.ndarray]]:
     """(index, frame) from one frame to another; None: to the end."""
     count = None if last is None else max(0, last - first + 1)
     frames = itertools.islice(self._video.frames(first), count) if count != 0 else ()
     return background.prefetch(enumerate(frames, first))
 
-  def _is_known(self, first, last):
+  def _is_known(self, first: int, last: int) -> bool:
     names = (self._results.mask_name(self._video.frame_names[i]) for i in range(first, last + 1))
     return all(name in self._known for name in names)
 
-  def _write_given(self, index):
+  def _write_given(self, index: int) -> None:
     mask = self._masks[index]
     ids = (0, *(i for i in np.unique(mask).tolist() if i))
     self._write(index, self._frame(index), SegmentedFrame(mask.copy(), ids))
 
-  def _write(self, index, frame, result):
+  def _write(self, index: int, frame: np.ndarray, result: SegmentedFrame) -> None:
     self._given.show(result, index)
     self._results.write_mask(self._video.frame_names[index], frame, result)
     self._bar.advance()
+
+
+def _logits(result: SegmentedFrame) -> np.ndarray:
+  return cast(np.ndarray, result.stride4_logits)  # None for a frame whose mask is given.

@@ -1,10 +1,13 @@
 """What every absl main shares: one line for what went wrong, and the exit code for it."""
 
+from collections.abc import Callable, Collection
 import errno
 import logging
 import os
 import signal
 import sys
+import types
+from typing import Any, NoReturn, TextIO
 import warnings
 
 from absl import app
@@ -18,7 +21,12 @@ class UsageError(Exception):
   """Flags that do not fit together; exit code 2."""
 
 
-def run(main, define_flags=None, end_on_sigterm=True, takes_addresses=()):
+def run(
+  main: Callable[[], int | None],
+  define_flags: Callable[[], None] | None = None,
+  end_on_sigterm: bool = True,
+  takes_addresses: Collection[str] = (),
+) -> NoReturn:
   """Runs an absl main; does not return.
 
   Exit codes: 0 done, 1 wrong data (ValueError, OSError), 2 wrong flags, 130 interrupted, 143
@@ -46,12 +54,12 @@ def run(main, define_flags=None, end_on_sigterm=True, takes_addresses=()):
 _PROGRAM: list[str] = []  # The name that `set_program_name` got.
 
 
-def set_program_name(name):
+def set_program_name(name: str) -> None:
   """Sets how the program was started, for messages: `feelvos segment`."""
   _PROGRAM[:] = [name]
 
 
-def program_name():
+def program_name() -> str:
   """How the program was started: `feelvos_tf.segment` for `python -m feelvos_tf.segment`."""
   if _PROGRAM:
     return _PROGRAM[0]
@@ -61,7 +69,14 @@ def program_name():
   return os.path.basename(sys.argv[0])
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None):
+def _show_warning(
+  message: Warning | str,
+  category: type[Warning],
+  filename: str,
+  lineno: int,
+  file: TextIO | None = None,
+  line: str | None = None,
+) -> None:
   """Replaces `warnings.showwarning`: a user needs no line of code for what is about data."""
   if issubclass(category, data_warning.DataWarning):
     text = names.one_line(message)
@@ -71,7 +86,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
     print(text, end='', file=file or sys.stderr, flush=True)
 
 
-def _parse(argv):
+def _parse(argv: list[str]) -> list[str]:
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
@@ -79,7 +94,7 @@ def _parse(argv):
     _fail(error, 2)
 
 
-def _refuse_addresses(takes_addresses):
+def _refuse_addresses(takes_addresses: Collection[str]) -> None:
   """Raises ValueError for an address in a flag: files are read and written on this machine only."""
   for name in flags.FLAGS:
     flag = flags.FLAGS[name]
@@ -90,7 +105,7 @@ def _refuse_addresses(takes_addresses):
         names.check_local(value, f'--{name}')
 
 
-def _guard(main, argv, end_on_sigterm):
+def _guard(main: Callable[[], int | None], argv: list[str], end_on_sigterm: bool) -> None:
   for stream in (sys.stdout, sys.stderr):  # Names of files may be any bytes.
     if hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')
@@ -116,12 +131,12 @@ def _guard(main, argv, end_on_sigterm):
 class Terminated(KeyboardInterrupt):
   """A signal asked the program to end; `number` is the signal's."""
 
-  def __init__(self, number=signal.SIGTERM):
+  def __init__(self, number: int = signal.SIGTERM) -> None:
     super().__init__(number)
     self.number = number
 
 
-def _terminate(number, frame):
+def _terminate(number: int, frame: types.FrameType | None) -> NoReturn:
   del frame
   signal.signal(number, signal.SIG_IGN)  # A second one must not break off the cleaning up.
   raise Terminated(number)
@@ -137,7 +152,7 @@ _ADVICE = {
 }
 
 
-def _describe(error):
+def _describe(error: Any) -> object:
   """The text of an error; that of the operating system with advice and without its number."""
   code = getattr(error, 'errno', None)
   if code is None or not getattr(error, 'strerror', None):
@@ -147,7 +162,7 @@ def _describe(error):
   return f'{name}: {_ADVICE.get(code) or error.strerror}'
 
 
-def _fail(error, code):
+def _fail(error: object, code: int) -> NoReturn:
   text = names.one_line(error)
   if code == 2:
     how = program_name() if _PROGRAM else f'python -m {program_name()}'

@@ -1,9 +1,12 @@
 """How long a video will take, said after its first two segmented frames."""
 
+from collections.abc import Callable
 import time
 
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import speed as speed_lib
 from feelvos_tf.inference.options import pixels_shown
+from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.runtime import progress
 
 # A preset is named if it takes at most this share of the time.
@@ -17,10 +20,12 @@ class Estimate:
   time of the second counts, reading and writing included.
   """
 
-  def __init__(self, video, options, clock=time.monotonic):
+  def __init__(
+    self, video: Video, options: SegmenterOptions, clock: Callable[[], float] = time.monotonic
+  ) -> None:
     """Args: `Video`; `SegmenterOptions` of the run; a function that returns seconds."""
     self._video, self._options, self._clock = video, options, clock
-    self._times = []
+    self._times: list[float] = []
 
   def frame_done(self, index: int) -> str | None:
     """Counts a segmented frame; the line after the second one, else None.
@@ -34,7 +39,7 @@ class Estimate:
         return self._line(index, self._times[1] - self._times[0])
     return None
 
-  def _line(self, index, seconds):
+  def _line(self, index: int, seconds: float) -> str | None:
     total = self._video.num_frames
     left = 0 if total is None else total - 1 - index
     if left <= 0:
@@ -50,7 +55,7 @@ class Estimate:
     return f'{text}; --speed=fast would take about {progress.duration(left * seconds * share)}.'
 
 
-def _share_of_fast(size, options):
+def _share_of_fast(size: tuple[int, int], options: SegmenterOptions) -> float:
   """Time of the preset fast relative to that of some options, at most: by the pixels shown."""
   fast = speed_lib.segmenter_options('fast')
   return pixels_shown(size, fast) / pixels_shown(size, options)

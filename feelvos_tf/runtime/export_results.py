@@ -1,12 +1,21 @@
 """Masks of a finished video in further forms, as files of its job in the output folder."""
 
+from collections.abc import Callable, Iterable, Iterator
 import dataclasses
+import itertools
 import pathlib
 import tempfile
+from typing import TYPE_CHECKING
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.result_files.target import Target
+from feelvos_tf.datasets.video import Video
+
+if TYPE_CHECKING:
+  import numpy as np
+
+  from feelvos_tf.runtime.result_folder import Job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +31,9 @@ class Forms:
   labels: dict[int, str] = dataclasses.field(default_factory=dict)
 
 
-def export(job, name: str, video, forms: Forms, mask_name) -> None:
+def export(
+  job: 'Job', name: str, video: Video, forms: Forms, mask_name: Callable[[str], str]
+) -> None:
   """Writes `<form>/...`, of several videos `<form>/<name>/...`.
 
   Args:
@@ -49,11 +60,12 @@ def export(job, name: str, video, forms: Forms, mask_name) -> None:
         job.adopt(str(final), path)
 
 
-def _frames(job, video, forms, mask_name):
+def _frames(
+  job: 'Job', video: Video, forms: Forms, mask_name: Callable[[str], str]
+) -> 'Iterator[tuple[str, np.ndarray, np.ndarray | None]]':
+  frames: Iterable[np.ndarray | None] = itertools.repeat(None, len(job.frames()))
   if writing.needs_frames(forms.formats):
     frames = video.frames()
-  else:
-    frames = (None for _ in range(len(job.frames())))
   for index, frame in enumerate(frames):
     frame_name = video.frame_names[index]
     path = job.path(mask_name(frame_name))

@@ -2,10 +2,15 @@
 
 import csv
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from feelvos_tf.datasets.result_files import outline
+
+if TYPE_CHECKING:
+  from feelvos_tf.inference.segmenter import SegmentedFrame
+
 
 # `left`, `top`, `width`, `height`: the smallest box around the object, in pixels; empty cells
 # where it is not visible. `area`: pixels. `confidence`: 0 to 1, see `inference.confidence`.
@@ -13,7 +18,7 @@ COLUMNS = ('frame', 'object', 'area', 'left', 'top', 'width', 'height', 'confide
 _DECIMALS = 4  # of the confidence
 
 
-def rows_of(result) -> list[list]:
+def rows_of(result: 'SegmentedFrame') -> list[list]:
   """What the table says about one frame.
 
   Args:
@@ -36,11 +41,11 @@ def rows_of(result) -> list[list]:
 class FrameTable:
   """The rows of a video's frames; a few numbers an object and frame are kept in memory."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     """An empty table."""
-    self._frames = []
+    self._frames: list[tuple[str, list[list]]] = []
 
-  def __len__(self):
+  def __len__(self) -> int:
     return len(self._frames)
 
   def add(self, frame_name: str, rows: list[list]) -> None:

@@ -88,7 +88,7 @@ def load(**overrides: Any) -> LoadedModel:
   choice = choose_precision(flags.FLAGS.precision, default_model.is_default(path) and not seeded)
   if seeded:
     print(f'Untrained: {seeded} with seeded weights. The masks mean nothing.')
-    notes = {'weights': 'seeded, untrained; the masks mean nothing'}
+    notes: dict[str, Any] | None = {'weights': 'seeded, untrained; the masks mean nothing'}
     make = lambda: weights.seeded_model(seeded, **overrides)
   else:
     path = default_model.model_path(path)

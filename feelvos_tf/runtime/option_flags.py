@@ -21,13 +21,16 @@ import inspect
 import re
 import types
 import typing
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TYPE_CHECKING, TypeVar
 
 from absl import flags
 
 from feelvos_tf.runtime import command_line
 
-Options = TypeVar('Options')
+if TYPE_CHECKING:
+  from _typeshed import DataclassInstance
+
+Options = TypeVar('Options', bound='DataclassInstance')
 flags.disclaim_key_flags()  # The flags are those of the main that calls `define`.
 
 _COMMENT = re.compile(r'  # ?(.*)')
@@ -45,7 +48,7 @@ class OptionFlags(Generic[Options]):
     defaults: Mapping[str, Any] | None = None,
     choices: Mapping[str, Collection[str]] | None = None,
     lists: Collection[str] = (),
-  ):
+  ) -> None:
     """Reads the fields.
 
     Args:
@@ -112,12 +115,12 @@ class OptionFlags(Generic[Options]):
     except ValueError as error:
       raise command_line.UsageError(self._with_flag(str(error))) from error
 
-  def _kinds(self):
+  def _kinds(self) -> dict[str, Any]:
     """{field: its type, without None}."""
     hints = typing.get_type_hints(self._options)
     return {name: _without_none(kind) for name, kind in hints.items()}
 
-  def _value(self, field):
+  def _value(self, field: str) -> Any:
     name = self.flag(field)
     value = flags.FLAGS[name].value
     if field not in self._lists or value is None:
@@ -131,14 +134,14 @@ class OptionFlags(Generic[Options]):
         f'--{name}={",".join(value)} given; expected {what} separated by commas'
       ) from None
 
-  def _with_flag(self, message):
+  def _with_flag(self, message: str) -> str:
     """A message that begins with the name of a field, with that of its flag instead."""
     name, space, rest = message.partition(' ')
     name = self.flag(name)
     known = {self.flag(field.name) for field in dataclasses.fields(self._options)}
     return f'--{name}{space}{rest}' if name in known else message
 
-  def _default(self, field):
+  def _default(self, field: dataclasses.Field) -> Any:
     if field.name in self._defaults:
       return self._defaults[field.name]
     if field.default_factory is not dataclasses.MISSING:
@@ -177,19 +180,20 @@ def _own_comments(options):
   return found
 
 
-def _first_paragraph(lines):
+def _first_paragraph(lines: list[str]) -> str:
   end = lines.index('') if '' in lines else len(lines)
   return ' '.join(lines[:end]).replace('`', '')
 
 
-def _field_names(options):
+def _field_names(options: type) -> set[str]:
   return {field.name for field in dataclasses.fields(options)}
 
 
-def _define(name, kind, default, text, choices):
+def _define(name: str, kind: Any, default: Any, text: str, choices: Collection[str] | None) -> None:
   is_tuple = typing.get_origin(kind) is tuple
   if typing.get_origin(kind) is Literal:
     choices = typing.get_args(kind)
+  define: Any
   if choices is not None:
     define = flags.DEFINE_multi_enum if is_tuple else flags.DEFINE_enum
     define(name, list(default) if is_tuple else default, list(choices), text)
@@ -210,11 +214,11 @@ def _define(name, kind, default, text, choices):
     define(name, default, text)
 
 
-def _text(value):
+def _text(value: object) -> str:
   return f'{value:g}' if isinstance(value, float) else str(value)
 
 
-def _without_none(kind):
+def _without_none(kind: Any) -> Any:
   """T of T | None."""
   if typing.get_origin(kind) not in (types.UnionType, typing.Union):
     return kind

@@ -1,6 +1,8 @@
 """A picture of the mask that was drawn with a box or marks, before anything is segmented."""
 
+import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -8,8 +10,11 @@ import numpy as np
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import whole_file
 
+if TYPE_CHECKING:
+  from feelvos_tf.runtime.segment_job import Job
 
-def write(path, job) -> str:
+
+def write(path: str | os.PathLike, job: 'Job') -> str:
   """Writes the frame with the mask drawn in, and next to it the mask itself.
 
   Args:
@@ -27,7 +32,7 @@ def write(path, job) -> str:
   if path.suffix.lower() != '.png':
     raise ValueError(f'--preview={path} given, expected the name of a .png file')
   index = job.given.frames[0]
-  ids = job.given.ids(index)
+  ids = job.given.mask(index)
   picture = masks.overlay(job.video.frame(index), ids, void_id=None)
   encoded = cv2.imencode('.png', np.ascontiguousarray(picture[..., ::-1]))[1]
   mask_path = path.with_name(f'{path.stem}.mask.png')

@@ -1,7 +1,9 @@
 """A progress line for long work: count, rate and time left, on standard error."""
 
+from collections.abc import Callable
 import sys
 import time
+from typing import TextIO
 
 
 class Progress:
@@ -12,7 +14,14 @@ class Progress:
   ...     progress.advance()
   """
 
-  def __init__(self, total=None, unit='items', title='', stream=None, clock=time.monotonic):
+  def __init__(
+    self,
+    total: int | None = None,
+    unit: str = 'items',
+    title: str = '',
+    stream: TextIO | None = None,
+    clock: Callable[[], float] = time.monotonic,
+  ) -> None:
     """Starts the clock.
 
     Args:
@@ -30,7 +39,7 @@ class Progress:
     self._width = 0
     self.count = 0
 
-  def advance(self, units=1, note=''):
+  def advance(self, units: int = 1, note: str = '') -> None:
     """Counts finished units; prints when it is time to."""
     self.count += units
     now = self._clock()
@@ -38,7 +47,7 @@ class Progress:
       self._printed = now
       self._print(self.line(note), end='\r' if self._terminal else '\n')
 
-  def line(self, note=''):
+  def line(self, note: str = '') -> str:
     """The line as text: `bear: 41/82 frames, 1.9 frames/s, 22 s left`."""
     rate = self.count / max(self._clock() - self._start, 1e-9)
     total = '' if self._total is None else f'/{self._total}'
@@ -49,20 +58,20 @@ class Progress:
       text += f', {duration((self._total - self.count) / rate)} left'
     return text + (f', {note}' if note else '')
 
-  def __enter__(self):
+  def __enter__(self) -> 'Progress':
     return self
 
-  def __exit__(self, *error):
+  def __exit__(self, *error: object) -> None:
     if self.count or self._printed != self._start:
       self._print(self.line(), end='\n')
 
-  def _print(self, text, end):
+  def _print(self, text: str, end: str) -> None:
     padding = ' ' * max(0, self._width - len(text)) if self._terminal else ''
     self._width = len(text)
     print(text + padding, end=end, file=self._stream, flush=True)
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
   """Seconds as `45 s`, `12 min` or `3.5 h`."""
   if seconds < 120:
     return f'{seconds:.0f} s'

@@ -11,7 +11,7 @@ journal says which masks are there and which frames they belong to, and `.feelvo
 what the model remembered after one of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import errno
 import fcntl
 import hashlib
@@ -19,6 +19,7 @@ import io
 import json
 import os
 import pathlib
+from typing import Any, cast, TextIO
 
 import numpy as np
 
@@ -30,7 +31,7 @@ STATE = '.feelvos_state.npz'  # what the model remembers of the last frame
 BEGIN = '.feelvos_begin.npz'  # what it remembers of the last frame whose mask was given
 
 
-def check_inputs(output, inputs: Iterable) -> None:
+def check_inputs(output: str | os.PathLike, inputs: Iterable) -> None:
   """Refuses an output folder that holds an input.
 
   Args:
@@ -55,7 +56,7 @@ def digest(data: bytes | memoryview) -> str:
   return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def file_digest(path) -> str:
+def file_digest(path: str | os.PathLike) -> str:
   """`digest` of a file, read in pieces.
 
   Raises:
@@ -75,7 +76,9 @@ class ResultFolder:
   ...   with_job = out.job('bear')
   """
 
-  def __init__(self, path, run: str, overwrite: bool = False, plans: dict | None = None):
+  def __init__(
+    self, path: str | os.PathLike, run: str, overwrite: bool = False, plans: dict | None = None
+  ) -> None:
     """Opens the folder, makes it if needed, and locks it.
 
     Args:
@@ -159,7 +162,7 @@ class ResultFolder:
     """{name relative to the folder: what the journal says} of a job, in the order of writing."""
     return {k: v for k, v in self._entries.items() if v['job'] == job}
 
-  def write(self, job: str, name: str, data: bytes, **notes) -> None:
+  def write(self, job: str, name: str, data: bytes, **notes: Any) -> None:
     """Lists and writes a file, whole or not at all.
 
     Args:
@@ -176,7 +179,7 @@ class ResultFolder:
     self._list(job, name, digest(data), notes)
     whole_file.write_bytes(self.path / name, data)
 
-  def adopt(self, job: str, name: str, temporary) -> None:
+  def adopt(self, job: str, name: str, temporary: str | os.PathLike) -> None:
     """Lists a finished file and moves it to `name`; arguments and errors as for `write`."""
     self._check(name, job)
     self._list(job, name, file_digest(temporary), {})
@@ -222,13 +225,13 @@ class ResultFolder:
       journal.unlink(missing_ok=True)
     stream.close()
 
-  def __enter__(self):
+  def __enter__(self) -> 'ResultFolder':
     return self
 
-  def __exit__(self, *unused_exception):
+  def __exit__(self, *unused_exception: object) -> None:
     self.close()
 
-  def _lock(self, journal):
+  def _lock(self, journal: pathlib.Path) -> TextIO:
     """The journal, opened to append and locked."""
     try:
       self.path.mkdir(parents=True, exist_ok=True)
@@ -250,29 +253,30 @@ class ResultFolder:
         f'{self.path}: cannot be written to ({error.strerror}); choose another output folder.'
       ) from error
 
-  def _append(self, line):
+  def _append(self, line: dict[str, Any]) -> None:
     # Surrogates of names that are not UTF-8 come out as escapes.
     with whole_file.named_errors(self.path / JOURNAL):
-      self._stream.write(f'{json.dumps(line)}\n')
-      self._stream.flush()
+      stream = cast(TextIO, self._stream)  # None after `close` only.
+      stream.write(f'{json.dumps(line)}\n')
+      stream.flush()
 
   def _keeps(self):
     """Whether there are plans of all jobs, and something stays of those whose plans changed."""
     known = bool(self._plans) and self._plans.keys() <= self._earlier.keys()
     return known and all(self.kept_ranges(job) != [] for job in self._plans)
 
-  def _note_plan(self, job):
+  def _note_plan(self, job: str) -> None:
     plan = self._plans.get(job)
     if self._earlier.get(job) != plan:
       self._append({'plan': plan, 'job': job})
       self._earlier[job] = plan
 
-  def _list(self, job, name, content, notes):
+  def _list(self, job: str, name: str, content: str, notes: dict[str, Any]) -> None:
     entry = {'job': job, 'file': content, **notes}
     self._append({'name': name, **entry})
     self._entries[name] = entry
 
-  def _check(self, name, job):
+  def _check(self, name: str, job: str) -> None:
     path = self.path / name
     if not os.path.lexists(path):
       return
@@ -301,11 +305,11 @@ class ResultFolder:
     self._done.discard(job)
     self._forget()
 
-  def _forget(self):
+  def _forget(self) -> None:
     for name in (STATE, BEGIN):
       (self.path / name).unlink(missing_ok=True)
 
-  def _sweep(self, folder):
+  def _sweep(self, folder: pathlib.Path) -> None:
     """Removes temporary files of runs that were killed; only the holder of the lock gets here."""
     for path in self.path.iterdir():
       if path.name.lstrip('.').startswith('feelvos_') and '.tmp' in path.name:
@@ -323,7 +327,7 @@ class Writer:
   lock. Lines of several writers do not mix: each is one write to a file opened to append.
   """
 
-  def __init__(self, path, job: str):
+  def __init__(self, path: str | os.PathLike, job: str) -> None:
     """path: the folder; job: whose files are written."""
     self._path, self._job = pathlib.Path(path), job
 
@@ -343,11 +347,11 @@ class Writer:
 class Job:
   """One video's files in a `ResultFolder`."""
 
-  def __init__(self, folder: ResultFolder, name: str):
+  def __init__(self, folder: ResultFolder, name: str) -> None:
     """Made by `ResultFolder.job`."""
     self._folder, self._name = folder, name
 
-  def write(self, name: str, data: bytes, **notes) -> None:
+  def write(self, name: str, data: bytes, **notes: Any) -> None:
     """See `ResultFolder.write`."""
     self._folder.write(self._name, name, data, **notes)
 
@@ -355,7 +359,7 @@ class Job:
     """See `ResultFolder.check_free`."""
     self._folder.check_free(self._name, names)
 
-  def adopt(self, name: str, temporary) -> None:
+  def adopt(self, name: str, temporary: str | os.PathLike) -> None:
     """See `ResultFolder.adopt`."""
     self._folder.adopt(self._name, name, temporary)
 
@@ -412,14 +416,14 @@ class Job:
         found.append((name, entry['frame']))
     return found
 
-  def save_state(self, count: int, arrays, file: str = STATE) -> None:
+  def save_state(self, count: int, arrays: Sequence[np.ndarray], file: str = STATE) -> None:
     """Keeps what the model remembers after `count` frames: a list of numpy arrays."""
     stream = io.BytesIO()
     job = np.frombuffer(self._name.encode('utf-8', 'surrogateescape'), np.uint8)
     np.savez(stream, *arrays, count=count, job=job)
     whole_file.write_bytes(self._folder.path / file, stream.getvalue())
 
-  def load_state(self, file: str = STATE):
+  def load_state(self, file: str = STATE) -> tuple[int, list[np.ndarray]] | None:
     """(count, arrays) of `save_state`, or None if there is none of this job."""
     path = self._folder.path / file
     try:
@@ -439,7 +443,7 @@ _FINISHED = (
 )
 
 
-def _read(journal):
+def _read(journal: pathlib.Path) -> tuple[dict[str, dict[str, Any]], set[str], str | None]:
   """What a journal says; lines that a kill or a full disk cut off are left out.
 
   Returns:

@@ -1,14 +1,23 @@
 """Writes the results of one video: masks, overlay video and contact sheet, frame by frame."""
 
+from collections.abc import Sequence
 import contextlib
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import writers
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.runtime import frame_table
 from feelvos_tf.runtime import result_folder
+
+if TYPE_CHECKING:
+  from feelvos_tf.inference.given_masks import GivenMasks
+  from feelvos_tf.inference.segmenter import SegmentedFrame
+
 
 _SECONDS_BETWEEN_STATES = (
   15.0  # A state of a 1080p video is 60 MB; this costs under 1 % of the time.
@@ -22,7 +31,14 @@ class OtherFrames(Exception):
 class Results:
   """Writes masks, overlay video and contact sheet, frame by frame; a context manager."""
 
-  def __init__(self, job: result_folder.Job, name: str, given, video, pictures: bool = True):
+  def __init__(
+    self,
+    job: result_folder.Job,
+    name: str,
+    given: 'GivenMasks',
+    video: Video,
+    pictures: bool = True,
+  ) -> None:
     """Opens nothing yet.
 
     Args:
@@ -35,20 +51,28 @@ class Results:
     self._job, self._name = job, name
     self._palette, self._video = given.palette, video
     self._count = self._pictures = 0
-    self._state, self._time = None, time.monotonic()
+    self._state: tuple[int, Sequence[np.ndarray]] | None = None
+    self._time = time.monotonic()
     self._overlay_name, self._sheet_name = picture_names(name)
-    self._overlay = self._sheet = None
+    self._writers: tuple[writers.OverlayVideoWriter, writers.ContactSheet] | None = None
     if pictures:
-      self._overlay = writers.OverlayVideoWriter(
+      overlay = writers.OverlayVideoWriter(
         job.temporary(self._overlay_name), video.fps, sound=video.sound()
       )
-      self._sheet = writers.ContactSheet(job.temporary(self._sheet_name))
+      self._writers = overlay, writers.ContactSheet(job.temporary(self._sheet_name))
 
   def mask_name(self, frame_name: str) -> str:
     """Name of a frame's mask, relative to the output folder."""
     return mask_name(self._name, frame_name)
 
-  def write(self, frame_name, frame, result, state=None, begun=None):
+  def write(
+    self,
+    frame_name: str,
+    frame: np.ndarray,
+    result: 'SegmentedFrame | None',
+    state: Sequence[np.ndarray] | None = None,
+    begun: Sequence[np.ndarray] | None = None,
+  ) -> None:
     """Writes one frame's results, in the order of time.
 
     Args:
@@ -59,14 +83,22 @@ class Results:
       begun: `remembered` of the segmenter if the mask of this frame was given.
     """
     self.write_mask(frame_name, frame, result, state, begun)
-    if self._overlay is not None:
+    if self._writers is not None:
+      overlay, sheet = self._writers
       ids = self.read_mask(frame_name) if result is None else result.mask
       picture = masks.overlay(frame, ids, self._palette, void_id=None)
-      self._overlay.write_picture(picture, self._video.frame_time(self._pictures))
-      self._sheet.add(picture, frame_name)
+      overlay.write_picture(picture, self._video.frame_time(self._pictures))
+      sheet.add(picture, frame_name)
     self._pictures += 1
 
-  def write_mask(self, frame_name, frame, result, state=None, begun=None):
+  def write_mask(
+    self,
+    frame_name: str,
+    frame: np.ndarray,
+    result: 'SegmentedFrame | None',
+    state: Sequence[np.ndarray] | None = None,
+    begun: Sequence[np.ndarray] | None = None,
+  ) -> None:
     """Writes one frame's mask, in the order in which frames are segmented; see `write`."""
     if result is not None:
       data = masks.encode_mask(result.mask, self._palette)
@@ -85,10 +117,10 @@ class Results:
       if time.monotonic() - self._time > _SECONDS_BETWEEN_STATES:
         self._save_state()
 
-  def __enter__(self):
+  def __enter__(self) -> 'Results':
     return self
 
-  def __exit__(self, kind, *unused):
+  def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
     if kind is None:
       self._finish_pictures()
       return
@@ -98,31 +130,29 @@ class Results:
     except (OSError, ValueError):
       pass  # The first error is the one to report.
 
-  def _save_state(self):
+  def _save_state(self) -> None:
     if self._state is not None:
       (count, tensors), self._state, self._time = self._state, None, time.monotonic()
       self._try_to_save(count, tensors, result_folder.STATE)
 
-  def _try_to_save(self, count, tensors, file):
+  def _try_to_save(self, count: int, tensors: Sequence[np.ndarray], file: str) -> None:
     with contextlib.suppress(OSError):  # A disk without room for it may have some for masks.
       self._job.save_state(count, [np.asarray(tensor) for tensor in tensors], file)
 
-  def read_mask(self, frame_name):
+  def read_mask(self, frame_name: str) -> NDArray[np.uint8]:
     """uint8 [height, width] of a mask that is there."""
     return masks.read_mask(self._job.path(self.mask_name(frame_name)), void=False).ids
 
-  def _finish_pictures(self):
-    if self._overlay is None:
+  def _finish_pictures(self) -> None:
+    if self._writers is None:
       return
+    overlay, sheet = self._writers
+    overlay.close()
     if not self._count:
-      self._overlay.close()
       return
-    for writer, finish, name in (
-      (self._overlay, self._overlay.close, self._overlay_name),
-      (self._sheet, self._sheet.write, self._sheet_name),
-    ):
-      finish()
-      self._job.adopt(name, writer.path)
+    self._job.adopt(self._overlay_name, overlay.path)
+    sheet.write()
+    self._job.adopt(self._sheet_name, sheet.path)
 
 
 def picture_names(name: str) -> tuple[str, str]:

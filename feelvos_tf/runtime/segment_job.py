@@ -1,9 +1,10 @@
 """What is to be segmented: the frames, the masks given on them and the direction, all checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import pathlib
 import re
+from typing import cast
 
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
@@ -95,7 +96,7 @@ def prepare(
     )
   read = placed.read({i: p for i, p in files.items() if i in inside}, video, options)
   for index in sorted(inside & drawings.keys()):
-    read[index] = _drawn(video, index, drawings[index], draw)
+    read[index] = _drawn(video, index, drawings[index], cast(Callable, draw))
   removals = [_removal(text, video) for text in request.remove]
   given = given_masks.GivenMasks({i: g.mask for i, g in read.items()}, removals, request.direction)
   first = given.frames[0] if request.direction == 'forward' else start or 0
@@ -107,7 +108,9 @@ def prepare(
   return Job(Part(video, first, last), given.starting_at(first), tuple(lines))
 
 
-def _drawings_by_frame(request, video, default):
+def _drawings_by_frame(
+  request: Request, video: Video, default: int
+) -> dict[int, list[drawn.Drawing]]:
   """{index: list of `Drawing`}."""
   found: dict[int, list] = {}
   for kind, text in request.drawings:
@@ -118,7 +121,9 @@ def _drawings_by_frame(request, video, default):
   return found
 
 
-def _drawn(video, index, drawings, draw):
+def _drawn(
+  video: Video, index: int, drawings: Sequence[drawn.Drawing], draw: Callable
+) -> reading.GivenMask:
   hints = drawn.hints_of(drawings, video.frame_size)
   return reading.GivenMask(masks.Mask(draw(video.frame(index), hints)))
 
@@ -132,18 +137,18 @@ def given_paths(request: Request) -> list[pathlib.Path]:
   return [placed.parse(value).path for value in request.masks]
 
 
-def _frame(text, video, where):
+def _frame(text: str, video: Video, where: str) -> int | None:
   return placed.frame_index(text, video, where) if str(text) else None
 
 
-def _default_frame(video, request, start, end):
+def _default_frame(video: Video, request: Request, start: int | None, end: int | None) -> int:
   """Index of the frame of masks without one."""
   if request.direction != 'backward':
     return start or 0
   if end is not None:
     return end
   if video.seeks:
-    return video.num_frames - 1
+    return cast(int, video.num_frames) - 1  # Videos that seek know it.
   places = [placed.parse(value) for value in request.masks]
   if any(p.frame is None and not p.path.is_dir() for p in places):
     raise ValueError(
@@ -153,7 +158,7 @@ def _default_frame(video, request, start, end):
   return 0
 
 
-def _removal(text, video):
+def _removal(text: str, video: Video) -> tuple[int, int]:
   """(object id, index of the frame) of `ID@FRAME`."""
   match = re.fullmatch(r'(\d+)@(.+)', str(text))
   if not match or not object_ids.is_object_id(int(match[1])):
@@ -163,7 +168,7 @@ def _removal(text, video):
   return int(match[1]), placed.frame_index(match[2], video, f'--remove={text}')
 
 
-def _names(read):
+def _names(read: Mapping[int, reading.GivenMask]) -> Iterator[str]:
   for index, given in read.items():
     if given.names:
       listed = ', '.join(f'{i}: {given.names[i]}' for i in sorted(given.names))
@@ -171,7 +176,9 @@ def _names(read):
       yield f'objects of the mask{where}: {listed}'
 
 
-def _ranges(video, given, start, end):
+def _ranges(
+  video: Video, given: given_masks.GivenMasks, start: int, end: int | None
+) -> Iterator[str]:
   """Which frames have masks, and which get none."""
   if len(given.frames) > 1:
     yield f'{video.name}: masks given on frames {_listed(given.frames)}'
@@ -180,15 +187,16 @@ def _ranges(video, given, start, end):
     before = f'frame {start} lies' if start == last else f'frames {start} to {last} lie'
     gets = 'gets' if start == last else 'get'
     yield f'{video.name}: {before} before the first mask and {gets} none; --direction=both is for them'
-  last = end if end is not None or not video.seeks else video.num_frames - 1
-  if given.direction == 'backward' and last != given.frames[-1]:
+  if end is None and video.seeks:
+    end = cast(int, video.num_frames) - 1
+  if given.direction == 'backward' and end != given.frames[-1]:
     yield (
       f'{video.name}: frames behind {given.frames[-1]}, the last mask, get none; --direction=both '
       'segments them'
     )
 
 
-def _listed(frames, most=8):
+def _listed(frames: Iterable[int], most: int = 8) -> str:
   frames = sorted(frames)
   text = ', '.join(map(str, frames[:most]))
   return text if len(frames) <= most else f'{text}, ... ({len(frames)} in all)'

@@ -9,10 +9,14 @@ frames before are read again for the pictures and compared with those that the r
 segmented.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import contextlib
 import json
+from typing import Any, TYPE_CHECKING
 
 from feelvos_tf.datasets import backwards
+from feelvos_tf.datasets.masks import Mask
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import given_masks
 from feelvos_tf.runtime import background
 from feelvos_tf.runtime import export_results
@@ -28,8 +32,15 @@ from feelvos_tf.runtime.results import OtherFrames
 from feelvos_tf.runtime.results import picture_names
 from feelvos_tf.runtime.results import Results
 
+if TYPE_CHECKING:
+  import numpy as np
 
-def run_id(model: str, options: dict, jobs) -> str:
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+
+
+def run_id(
+  model: str, options: dict, jobs: Sequence[tuple[str, given_masks.GivenMasks | Mask]]
+) -> str:
   """Hash of what decides the masks, the frames left aside: they are compared one by one.
 
   Args:
@@ -50,7 +61,7 @@ def plans(model: str, options: dict, jobs) -> dict[str, dict]:
   return {name: {'base': base, **_plan(given_masks.of(masks))} for name, masks in jobs}
 
 
-def _plan(given):
+def _plan(given: given_masks.GivenMasks):
   return {
     'direction': given.direction,
     'size': list(given.ids(given.frames[0]).shape),
@@ -63,14 +74,20 @@ def _plan(given):
   }
 
 
-def _fingerprint(given):
+def _fingerprint(given: given_masks.GivenMasks) -> list[Any]:
   masks = [[i, result_folder.digest(given.ids(i).tobytes())] for i in given.frames]
   palette = None if given.palette is None else given.palette.tolist()
-  return [given.direction, given.removals, masks, given.ids(given.frames[0]).shape, palette]
+  return [given.direction, given.removals, masks, given.mask(given.frames[0]).shape, palette]
 
 
 def segment(
-  segmenter, video, given, output, name='', pictures=True, forms=export_results.Forms()
+  segmenter: 'VideoSegmenter',
+  video: Video,
+  given: given_masks.GivenMasks | Mask,
+  output: result_folder.ResultFolder,
+  name: str = '',
+  pictures: bool = True,
+  forms: export_results.Forms = export_results.Forms(),
 ) -> int:
   """Segments one video and writes the results while frames come.
 
@@ -122,7 +139,7 @@ def segment(
   return count
 
 
-def _keep_unchanged(video, job, name, output):
+def _keep_unchanged(video: Video, job: result_folder.Job, name: str, output) -> None:
   """Removes what depends on changed masks; all of it if `output` may and the frames differ."""
   try:
     resuming.keep_unchanged(video, job, name)
@@ -135,16 +152,16 @@ def _keep_unchanged(video, job, name, output):
     job.begin_again()
 
 
-def _table_name(name):
+def _table_name(name: str) -> str:
   return f'{name}.frames.csv' if name else 'frames.csv'
 
 
-def _extra_names(name, pictures):
+def _extra_names(name: str, pictures: bool) -> tuple[str, ...]:
   """Files of a video besides its masks."""
   return (_table_name(name), *(picture_names(name) if pictures else ()))
 
 
-def _write_table(video, job, name):
+def _write_table(video: Video, job: result_folder.Job, name: str) -> frame_table.FrameTable:
   """Writes frames.csv of the masks that are there; returns the `FrameTable`."""
   rows = job.noted('objects')
   table = frame_table.FrameTable()
@@ -156,7 +173,15 @@ def _write_table(video, job, name):
   return table
 
 
-def _forward(segmenter, video, given, job, name, pictures, known):
+def _forward(
+  segmenter: 'VideoSegmenter',
+  video: Video,
+  given: given_masks.GivenMasks,
+  job: result_folder.Job,
+  name: str,
+  pictures: bool,
+  known: Sequence[tuple[str, str]],
+) -> int:
   frames = enumerate(video.frames())
   with Results(job, name, given, video, pictures) as results:
     count = _one_direction(segmenter, video, frames, given, job, results, known, results.write)
@@ -164,7 +189,15 @@ def _forward(segmenter, video, given, job, name, pictures, known):
   return count
 
 
-def _backward(segmenter, video, given, job, name, pictures, known):
+def _backward(
+  segmenter: 'VideoSegmenter',
+  video: Video,
+  given: given_masks.GivenMasks,
+  job: result_folder.Job,
+  name: str,
+  pictures: bool,
+  known: Sequence[tuple[str, str]],
+) -> int:
   last = given.frames[-1]
   frames = backwards.frames_backwards(video, 0, last, job.folder)
   with Results(job, name, given, video, pictures=False) as results:
@@ -172,18 +205,35 @@ def _backward(segmenter, video, given, job, name, pictures, known):
   return _write_pictures(job, name, given, video, pictures, last + 1)
 
 
-def _both(segmenter, video, given, job, name, pictures, known):
+def _both(
+  segmenter: 'VideoSegmenter',
+  video: Video,
+  given: given_masks.GivenMasks,
+  job: result_folder.Job,
+  name: str,
+  pictures: bool,
+  known: Sequence[tuple[str, str]],
+) -> int:
   from feelvos_tf.runtime import both_directions  # Imports TensorFlow.
 
   known = dict(known)
   if known:
     print(f'{video.name}: goes on after the {len(known)} masks that are there')
   with Results(job, name, given, video, pictures=False) as results:
-    seen = both_directions.segment(segmenter, video, given, job, results, known)
-  return _write_pictures(job, name, given, video, pictures, seen, known)
+    seen = both_directions.segment(segmenter, video, given, job, results, there)
+  return _write_pictures(job, name, given, video, pictures, seen, there)
 
 
-def _one_direction(segmenter, video, frames, given, job, results, known, write_result):
+def _one_direction(
+  segmenter: 'VideoSegmenter',
+  video: Video,
+  frames: 'Iterable[tuple[int, np.ndarray]]',
+  given: given_masks.GivenMasks,
+  job: result_folder.Job,
+  results: Results,
+  known: Sequence[tuple[str, str]],
+  write_result: Callable,
+) -> int:
   """Segments (index, frame) in the order they come in; returns how many there were."""
   last = given.frames[-1]
   order = (lambda p: last - p) if given.direction == 'backward' else (lambda p: p)
@@ -216,7 +266,15 @@ def _one_direction(segmenter, video, frames, given, job, results, known, write_r
   return bar.count
 
 
-def _write_pictures(job, name, given, video, pictures, count, known=None):
+def _write_pictures(
+  job: result_folder.Job,
+  name: str,
+  given: given_masks.GivenMasks,
+  video: Video,
+  pictures: bool,
+  count: int,
+  known: Mapping[str, str] | None = None,
+) -> int:
   """Reads the frames once more, in the order of time."""
   if not pictures and not known:
     return count
@@ -231,7 +289,7 @@ def _write_pictures(job, name, given, video, pictures, count, known=None):
   return count
 
 
-def _check_reached(video, given, count):
+def _check_reached(video: Video, given: given_masks.GivenMasks, count: int) -> None:
   if given.frames[-1] >= count:
     raise ValueError(
       f'{video.name}: a mask for frame {given.frames[-1]} given, expected frames 0..{count - 1}'

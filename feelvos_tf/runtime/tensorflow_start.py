@@ -1,10 +1,13 @@
 """The first import of TensorFlow: seconds, and without its lines on standard error."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
+import types
+from typing import Any
 
 # Lines of native loggers (TensorFlow, XLA, CUDA), before and after they are set up.
 _NATIVE = (
@@ -21,21 +24,24 @@ class QuietTensorFlow:
   It lets devices be looked for at once: a missing GPU is reported then.
   """
 
-  def find_spec(self, fullname, path=None, target=None):
+  def find_spec(
+    self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+  ) -> importlib.machinery.ModuleSpec | None:
     """The spec of TensorFlow the first time; None for every other name."""
     if fullname != 'tensorflow':
       return None
     sys.meta_path.remove(self)
     spec = importlib.util.find_spec(fullname)
     if spec is not None and spec.loader is not None:
-      execute = spec.loader.exec_module
+      loader: Any = spec.loader
+      execute = loader.exec_module
 
-      def execute_quietly(module):
+      def execute_quietly(module: types.ModuleType) -> None:
         with quiet_imports():
           execute(module)
           module.config.list_physical_devices()
 
-      spec.loader.exec_module = execute_quietly
+      loader.exec_module = execute_quietly
     return spec
 
 

@@ -9,6 +9,7 @@ import uuid
 
 if TYPE_CHECKING:
   from feelvos_tf.model.feelvos import Feelvos
+  from feelvos_tf.runtime import segment_job
 
 
 def segment_video(
@@ -111,7 +112,9 @@ def segment_video(
   return output / 'masks'
 
 
-def _as_text(mask):
+def _as_text(
+  mask: str | os.PathLike | Sequence[str | os.PathLike] | Mapping[int | str, str | os.PathLike],
+) -> list[str]:
   """Masks as `segment_job.Request` takes them."""
   if isinstance(mask, Mapping):
     return [f'{frame}:{os.fspath(path)}' for frame, path in mask.items()]
@@ -119,7 +122,9 @@ def _as_text(mask):
   return [os.fspath(path) for path in paths]
 
 
-def _job(input, output, request):
+def _job(
+  input: pathlib.Path, output: pathlib.Path, request: 'segment_job.Request'
+) -> 'segment_job.Job':
   """`segment_job.Job`; refuses an output that holds an input."""
   from feelvos_tf.datasets import names
   from feelvos_tf.datasets.sources import folder
@@ -137,7 +142,7 @@ def _job(input, output, request):
   return segment_job.prepare(video, request)
 
 
-def _model_id(model):
+def _model_id(model: 'str | os.PathLike | Feelvos | None') -> str:
   """What tells weights apart; a model in memory is like no other, so its run is not resumed."""
   from feelvos_tf.model import default_model
   from feelvos_tf.runtime import result_folder
@@ -147,7 +152,9 @@ def _model_id(model):
   return uuid.uuid4().hex
 
 
-def _load(model, precision, speed):
+def _load(
+  model: 'str | os.PathLike | Feelvos | None', precision: str | None, speed: str
+) -> 'Feelvos':
   from feelvos_tf.inference import speed as speed_lib
   from feelvos_tf.model import default_model
   from feelvos_tf.model import precision as precision_lib

@@ -6,6 +6,8 @@ same pixels, or its masks would differ. The arithmetic is that of OpenCV 4 for 8
 float32, along rows first; whole factors are summed as integers.
 """
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
 _LEAST_SHARE = 1e-3  # OpenCV leaves smaller shares of a pixel out.
@@ -30,7 +32,7 @@ def shrink_frame(frame: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
   return tf.ensure_shape(result, [None, None, frame.shape[2]])
 
 
-def _by_whole_factors(frame, factors, size):
+def _by_whole_factors(frame: tf.Tensor, factors: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
   """Means of blocks of `factors` pixels."""
   shape = tf.stack([size[0], factors[0], size[1], factors[1], tf.shape(frame)[2]])
   total = tf.reduce_sum(tf.cast(tf.reshape(frame, shape), tf.int32), axis=[1, 3])
@@ -44,14 +46,19 @@ def _by_whole_factors(frame, factors, size):
   return tf.cast(mean, tf.uint8)
 
 
-def _by_shares(frame, size):
+def _by_shares(frame: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
   """Means over areas that cut pixels."""
   rows = _weighted(lambda at: tf.gather(frame, at, axis=1), tf.shape(frame)[1], size[1], [1, -1, 1])
   sums = _weighted(lambda at: tf.gather(rows, at), tf.shape(frame)[0], size[0], [-1, 1, 1])
   return tf.cast(tf.round(sums), tf.uint8)
 
 
-def _weighted(pixels_at, source, target, shape):
+def _weighted(
+  pixels_at: Callable[[tf.Tensor], tf.Tensor],
+  source: tf.Tensor,
+  target: tf.Tensor,
+  shape: Sequence[int],
+) -> tf.Tensor:
   """Sums of the pixels of one axis, weighted by the share of them that every target pixel covers.
 
   Args:
@@ -61,7 +68,7 @@ def _weighted(pixels_at, source, target, shape):
   """
   positions, weights = _shares(source, target)
 
-  def body(i, total):
+  def body(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     values = tf.cast(pixels_at(positions[i]), tf.float32)
     return i + 1, total + values * tf.reshape(weights[i], shape)
 
@@ -71,7 +78,7 @@ def _weighted(pixels_at, source, target, shape):
   )[1]
 
 
-def _shares(source, target):
+def _shares(source: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
   """Positions int32 and weights float32, both [taps, target], of an axis; unused weights are 0."""
   one = tf.constant(1.0, tf.float64)
   longest = tf.cast(source, tf.float64)

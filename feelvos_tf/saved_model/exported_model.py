@@ -1,5 +1,7 @@
 """An exported version, loaded: its signatures, and the arithmetic that `VideoSegmenter` runs."""
 
+from collections.abc import Mapping
+import os
 import pathlib
 
 import numpy as np
@@ -31,7 +33,7 @@ class ExportedModel:
     keeps_state: bool, whether it has the signatures that sessions need.
   """
 
-  def __init__(self, folder):
+  def __init__(self, folder: str | os.PathLike) -> None:
     """Loads a version folder; takes seconds.
 
     Args:
@@ -53,7 +55,9 @@ class ExportedModel:
     }
     self.keeps_state = all(name in self.signatures for name in _SESSION_SIGNATURES)
 
-  def frame_geometry(self, size, max_internal_size=None) -> FrameGeometry:
+  def frame_geometry(
+    self, size: tuple[int, int], max_internal_size: int | None = None
+  ) -> FrameGeometry:
     """Sizes of a video's frames, those that are known here; see `contract.Graph`.
 
     Raises:
@@ -66,7 +70,14 @@ class ExportedModel:
       )
     return FrameGeometry(size, size)
 
-  def begin(self, frame, labels, num_objects, geometry, references=None) -> State:
+  def begin(
+    self,
+    frame: np.ndarray,
+    labels: np.ndarray,
+    num_objects: int,
+    geometry: FrameGeometry,
+    references: References | None = None,
+  ) -> State:
     """The signatures `initialize` and `correct`; see `contract.Graph`."""
     del geometry
     given = dict(
@@ -80,7 +91,9 @@ class ExportedModel:
       self.signatures['correct'](**given, **_constants(to_named('reference', references)))
     )
 
-  def advance(self, frame, state, num_objects, geometry) -> Step:
+  def advance(
+    self, frame: np.ndarray, state: State, num_objects: int, geometry: FrameGeometry
+  ) -> Step:
     """The signature `step`, without maps; see `contract.Graph`."""
     del geometry
     result = self.signatures['step'](
@@ -126,5 +139,5 @@ class ExportedModel:
     return snapshot, result['palette_bytes'].numpy()
 
 
-def _constants(named):
+def _constants(named: Mapping[str, np.ndarray | tf.Tensor]) -> dict[str, tf.Tensor]:
   return {name: tf.constant(value) for name, value in named.items()}

@@ -38,7 +38,14 @@ def inspect(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
   markers = tf.where((first == 0xFF) & (second != 0) & (second != 0xFF) & ~is_restart)[:, 0]
   markers = tf.concat([tf.cast(markers, tf.int32), [tf.size(content) - 16]], axis=0)
 
-  def body(position, scans, segments, start, length, ended):
+  def body(
+    position: tf.Tensor,
+    scans: tf.Tensor,
+    segments: tf.Tensor,
+    start: tf.Tensor,
+    length: tf.Tensor,
+    ended: tf.Tensor,
+  ) -> tuple[tf.Tensor, ...]:
     del ended
     index = tf.searchsorted(markers, [position])[0]
     place = markers[tf.minimum(index, tf.size(markers) - 1)]
@@ -99,19 +106,19 @@ def upright(image: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
   return image
 
 
-def _bytes(data):
+def _bytes(data: tf.Tensor) -> tf.Tensor:
   """int32 [length + padding], zeros after the end."""
   return tf.cast(tf.io.decode_raw(tf.strings.join([data, _PADDING]), tf.uint8), tf.int32)
 
 
-def _short(content, position, big):
+def _short(content: tf.Tensor, position: tf.Tensor, big: tf.Tensor) -> tf.Tensor:
   """Unsigned 16-bit numbers at positions, zeros far beyond the end."""
   position = tf.clip_by_value(position, 0, tf.size(content) - 2)
   high, low = tf.gather(content, position), tf.gather(content, position + 1)
   return tf.where(big, high * 256 + low, low * 256 + high)
 
 
-def _long(content, position, big):
+def _long(content: tf.Tensor, position: tf.Tensor, big: tf.Tensor) -> tf.Tensor:
   """Unsigned 32-bit numbers that fit 24 bits; the largest such number for others."""
   parts = _short(content, position, big), _short(content, position + 2, big)
   high, low = tf.where(big, parts[0], parts[1]), tf.where(big, parts[1], parts[0])

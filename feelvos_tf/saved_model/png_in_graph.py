@@ -14,6 +14,7 @@ from typing import NamedTuple
 import zlib
 
 import numpy as np
+from numpy.typing import NDArray
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
@@ -41,17 +42,17 @@ class EncodedMask(NamedTuple):
   palette: tf.Tensor
 
 
-def _chunk(kind, data):
+def _chunk(kind: bytes, data: bytes) -> bytes:
   """Bytes of a PNG chunk."""
   return len(data).to_bytes(4, 'big') + kind + data + zlib.crc32(kind + data).to_bytes(4, 'big')
 
 
-def palette_chunk(palette):
+def palette_chunk(palette: np.ndarray) -> bytes:
   """The PLTE chunk, bytes, of a palette uint8 [256, 3]."""
   return _chunk(b'PLTE', palette.tobytes())
 
 
-def palette_of_chunk(chunk):
+def palette_of_chunk(chunk: bytes) -> NDArray[np.uint8]:
   """The palette uint8 [256, 3] of a PLTE chunk; entries it lacks are those of the DAVIS palette."""
   palette = masks.DAVIS_PALETTE.copy()
   colours = np.frombuffer(chunk[8:-4], np.uint8)
@@ -63,7 +64,7 @@ DAVIS_PALETTE_CHUNK = palette_chunk(masks.DAVIS_PALETTE)
 _IEND = _chunk(b'IEND', b'')
 
 
-def decode_frame(data, max_pixels=MAX_PIXELS):
+def decode_frame(data: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
   """Decodes a JPEG or PNG frame; its header and its parts are checked before it is decoded.
 
   The picture is that of `feelvos_tf.datasets.picture`: upright, transparent pixels on black.
@@ -80,7 +81,7 @@ def decode_frame(data, max_pixels=MAX_PIXELS):
   """
   is_png = tf.strings.substr(data, 0, 8) == _SIGNATURE
 
-  def png():
+  def png() -> tf.Tensor:
     sized = _sized_png(data, 'frame', max_pixels)
     found = _walk(sized, 'frame')
     kind = _bytes_at(sized, 25, 1)[0]
@@ -92,7 +93,7 @@ def decode_frame(data, max_pixels=MAX_PIXELS):
     )
     return jpeg_in_graph.upright(image, jpeg_in_graph.orientation(found.exif))
 
-  def jpeg():
+  def jpeg() -> tf.Tensor:
     known = checked(
       data,
       tf.strings.substr(data, 0, 2) == b'\xff\xd8',
@@ -109,7 +110,7 @@ def decode_frame(data, max_pixels=MAX_PIXELS):
   return tf.ensure_shape(tf.cond(is_png, png, jpeg), [None, None, 3])
 
 
-def decode_mask(data, max_pixels=MAX_PIXELS):
+def decode_mask(data: tf.Tensor, max_pixels: int = MAX_PIXELS) -> EncodedMask:
   """Decodes a palette or grey PNG mask to the stored values; every value but 0 is an object.
 
   Args:
@@ -155,7 +156,7 @@ def decode_mask(data, max_pixels=MAX_PIXELS):
   return EncodedMask(tf.cast(values // step, tf.uint8), palette)
 
 
-def encode_mask(ids, palette):
+def encode_mask(ids: tf.Tensor, palette: tf.Tensor) -> tf.Tensor:
   """Encodes ids as an 8-bit palette PNG.
 
   Args:
@@ -173,12 +174,12 @@ def encode_mask(ids, palette):
   return tf.strings.join([_SIGNATURE, _ihdr_chunk(header), palette, rest])
 
 
-def _bytes_at(data, position, count):
+def _bytes_at(data: tf.Tensor, position: int | tf.Tensor, count: int) -> tf.Tensor:
   """int32 [count], some bytes of a string scalar; zeros beyond its end."""
   return tf.cast(tf.io.decode_raw(_slice(data, position, count), tf.uint8), tf.int32)
 
 
-def _slice(data, position, count):
+def _slice(data: tf.Tensor, position: int | tf.Tensor, count: int) -> tf.Tensor:
   """String scalar of exactly `count` bytes; zeros beyond the end of `data`.
 
   The operation refuses a position beyond the end with a message that quotes the bytes, which
@@ -188,18 +189,18 @@ def _slice(data, position, count):
   return tf.strings.substr(tf.strings.join([part, b'\0' * count]), 0, count)
 
 
-def _big_endian(data, position):
+def _big_endian(data: tf.Tensor, position: int | tf.Tensor) -> tf.Tensor:
   """int64 scalar, the unsigned 32-bit number at a position."""
   parts = tf.cast(_bytes_at(data, position, 4), tf.int64)
   return tf.reduce_sum(parts * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64))
 
 
-def _byte(value):
+def _byte(value: tf.Tensor) -> tf.Tensor:
   """String scalar of one byte from an int32 scalar."""
   return tf.gather(tf.constant([bytes([i]) for i in range(256)]), value)
 
 
-def _sized_png(data, name, max_pixels):
+def _sized_png(data: tf.Tensor, name: str, max_pixels: int):
   """A PNG file that says that it is not too large."""
   data = checked(
     data,
@@ -209,7 +210,7 @@ def _sized_png(data, name, max_pixels):
   return checked(data, *_small(_big_endian(data, 20), _big_endian(data, 16), name, max_pixels))
 
 
-def _small(height, width, name, max_pixels):
+def _small(height, width, name: str, max_pixels: int):
   """Condition and message: an image is not too large."""
   height, width = tf.cast(height, tf.float64), tf.cast(width, tf.float64)
   return (
@@ -231,11 +232,18 @@ class _Chunks(NamedTuple):
   pixel_bytes: tf.Tensor
 
 
-def _walk(data, name):
+def _walk(data: tf.Tensor, name: str) -> _Chunks:
   """`_Chunks` of a PNG file."""
   total = tf.cast(tf.strings.length(data), tf.int64)
 
-  def body(position, count, pixels, palette, exif, transparent):
+  def body(
+    position: tf.Tensor,
+    count: tf.Tensor,
+    pixels: tf.TensorArray,
+    palette: tf.Tensor,
+    exif: tf.Tensor,
+    transparent: tf.Tensor,
+  ) -> tuple:
     length = _big_endian(data, tf.cast(position, tf.int32))
     end = position + length + 12
     place, end = checked(
@@ -264,7 +272,7 @@ def _walk(data, name):
   return _Chunks(joined, palette, exif, transparent, tf.strings.length(joined))
 
 
-def _fitting(data, count, name):
+def _fitting(data: tf.Tensor, count, name: str):
   """Condition and message: compressed pixels are not larger than plain ones.
 
   What they unpack to is bounded by it.
@@ -277,16 +285,16 @@ def _fitting(data, count, name):
   )
 
 
-def _on_black(image):
+def _on_black(image: tf.Tensor) -> tf.Tensor:
   """uint8 RGB of an RGBA image, transparent pixels black."""
   image = tf.cast(image, tf.int32)
   return tf.cast((image[..., :3] * image[..., 3:] + 127) // 255, tf.uint8)
 
 
-def _checksum_map():
+def _checksum_map() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
   """CRC-32 of an IHDR chunk as a linear map over bits: (int32 [104, 32], int32 [32])."""
 
-  def bits_of(number):
+  def bits_of(number: int) -> list[int]:
     return [(number >> (31 - i)) & 1 for i in range(32)]
 
   zero = zlib.crc32(b'IHDR' + bytes(13))
@@ -300,7 +308,7 @@ def _checksum_map():
 _CHECKSUM_ROWS, _CHECKSUM_OF_ZERO = _checksum_map()
 
 
-def _ihdr_chunk(header):
+def _ihdr_chunk(header: tf.Tensor) -> tf.Tensor:
   """The IHDR chunk with its checksum around 13 bytes.
 
   A CRC is linear over bits up to a constant, so one small matrix product modulo 2 does it.

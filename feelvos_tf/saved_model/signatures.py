@@ -12,6 +12,7 @@ from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import to_named
 from feelvos_tf.model import geometry
+from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import state_bytes as state_bytes_lib
@@ -32,7 +33,9 @@ class Signatures:
   >>> tf.saved_model.save(tf.Module(), folder, signatures)
   """
 
-  def __init__(self, model, jit_compile=False, max_pixels=png_in_graph.MAX_PIXELS):
+  def __init__(
+    self, model: Feelvos, jit_compile: bool = False, max_pixels: int = png_in_graph.MAX_PIXELS
+  ) -> None:
     """Traces and freezes the network; takes some seconds.
 
     Args:
@@ -45,7 +48,7 @@ class Signatures:
     self._video = VideoInGraph(model, jit_compile, max_pixels)
     self._state_spec = self._video.state_spec
 
-  def build(self):
+  def build(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
     """Returns a dict of name to concrete function, for `tf.saved_model.save`."""
     images = tf.TensorSpec([None], tf.string, 'image_bytes')
     image = tf.TensorSpec([], tf.string, 'image_bytes')
@@ -88,7 +91,7 @@ class Signatures:
       signatures['segment_image'] = concrete(self.segment_image, image)
     return signatures
 
-  def track(self, image_bytes, mask_bytes):
+  def track(self, image_bytes: tf.Tensor, mask_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
     """Segments a video.
 
     Args:
@@ -103,7 +106,9 @@ class Signatures:
     video = self._video.start(_first(image_bytes), mask_bytes)
     return self._outputs(*self._video.run(image_bytes[1:], video)[:2], video)
 
-  def track_resume(self, image_bytes, mask_bytes, state_bytes):
+  def track_resume(
+    self, image_bytes: tf.Tensor, mask_bytes: tf.Tensor, state_bytes: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
     """`track` for a video in chunks: starts with a mask, goes on with the state before.
 
     Args:
@@ -133,7 +138,9 @@ class Signatures:
     )
     return {**self._outputs(masks, confidence, video), 'state_bytes': packed}
 
-  def initialize(self, image, labels, num_objects):
+  def initialize(
+    self, image: tf.Tensor, labels: tf.Tensor, num_objects: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
     """State after a reference frame.
 
     Args:
@@ -151,7 +158,9 @@ class Signatures:
     )
     return _state_tensors(state)
 
-  def correct(self, image, labels, num_objects, **references):
+  def correct(
+    self, image: tf.Tensor, labels: tf.Tensor, num_objects: tf.Tensor, **references: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
     """State after a frame whose mask is given in the middle of a video.
 
     Args:
@@ -176,7 +185,9 @@ class Signatures:
     )
     return _state_tensors(state)
 
-  def save_state(self, size, object_ids, palette_bytes, **tensors):
+  def save_state(
+    self, size: tf.Tensor, object_ids: tf.Tensor, palette_bytes: tf.Tensor, **tensors: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
     """The state of a video as `track_resume` takes it.
 
     Args:
@@ -196,7 +207,7 @@ class Signatures:
     )
     return {'state_bytes': state_bytes_lib.pack(kept, self._video.key, self._model.options)}
 
-  def restore_state(self, state_bytes):
+  def restore_state(self, state_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
     """The tensors of a state, string scalar of `save_state` or `track_resume`.
 
     Returns:
@@ -212,7 +223,9 @@ class Signatures:
       **_state_tensors(video.state),
     }
 
-  def step(self, image, num_objects, **state):
+  def step(
+    self, image: tf.Tensor, num_objects: tf.Tensor, **state: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
     """Segments a frame.
 
     Args:
@@ -238,12 +251,12 @@ class Signatures:
       **to_named('previous', step.state.previous),
     }
 
-  def embed(self, image_bytes):
+  def embed(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
     """Embedding float32 [h4, w4, channels] of an image, string scalar (JPEG or PNG)."""
     frame = png_in_graph.decode_frame(image_bytes, self._video.max_pixels)
     return {'embedding': self._video.extract(frame)[1]}
 
-  def segment_image(self, image_bytes):
+  def segment_image(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
     """DeepLab's semantic segmentation of an image, string scalar (JPEG or PNG).
 
     Returns:
@@ -254,11 +267,11 @@ class Signatures:
     full = geometry.enlarge_logits(tf.transpose(logits, [2, 0, 1]), tf.shape(frame)[:2])
     return {'logits': logits, 'labels': tf.argmax(full, axis=0, output_type=tf.int32)}
 
-  def _trace_semantic(self, frame):
+  def _trace_semantic(self, frame: tf.Tensor) -> tf.Tensor:
     return self._model.deeplab(tf.cast(frame[tf.newaxis], tf.float32))['logits'][0]
 
   @staticmethod
-  def _outputs(masks, confidence, video):
+  def _outputs(masks: tf.Tensor, confidence: tf.Tensor, video: _Video) -> dict[str, tf.Tensor]:
     return {
       'masks_bytes': tf.concat([video.masks, masks], axis=0),
       'object_ids': tf.cast(video.kept.object_ids, tf.int32),
@@ -266,12 +279,12 @@ class Signatures:
     }
 
 
-def _first(image_bytes):
+def _first(image_bytes: tf.Tensor) -> tf.Tensor:
   message = 'image_bytes is empty; give at least one frame.'
   return checked(image_bytes, tf.size(image_bytes) > 0, message)[0]
 
 
-def _label_checks(image, labels, num_objects):
+def _label_checks(image: tf.Tensor, labels: tf.Tensor, num_objects: tf.Tensor):
   return (
     (
       tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(labels))),
@@ -287,19 +300,19 @@ def _label_checks(image, labels, num_objects):
   )
 
 
-def _outside(dtype):
+def _outside(dtype: tf.DType) -> tf.DType:
   """Type of a state's tensor in signatures: JSON and many clients have no bfloat16."""
   return tf.float32 if dtype == tf.bfloat16 else dtype
 
 
-def _state_tensors(state):
+def _state_tensors(state: State) -> dict[str, tf.Tensor]:
   """dict of the tensors of a `State` as signatures have them."""
   return {
     name: tf.cast(tensor, _outside(tensor.dtype)) for name, tensor in state.to_named().items()
   }
 
 
-def _reference_check(references, h4w4):
+def _reference_check(references: tf.Tensor, h4w4: tf.Tensor):
   shape = tf.shape(references.labels)
   fits = tf.reduce_all(tf.equal(shape[1:], h4w4)) & tf.reduce_all(
     tf.equal(tf.shape(references.embeddings)[:3], shape)
@@ -313,7 +326,7 @@ def _reference_check(references, h4w4):
   )
 
 
-def _state_check(state, h4w4, num_objects):
+def _state_check(state: tf.Tensor, h4w4: tf.Tensor, num_objects: tf.Tensor):
   shape = tf.shape(state.previous.probabilities)
   fits = (
     tf.reduce_all(tf.equal(shape[1:], h4w4))

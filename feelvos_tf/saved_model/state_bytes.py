@@ -19,6 +19,7 @@ pixels. The checksum finds damage; it is no signature. What a stranger may have 
 all the same, so that it can do no worse than give wrong masks.
 """
 
+from collections.abc import Sequence
 import hashlib
 import json
 from typing import NamedTuple
@@ -27,9 +28,11 @@ import tensorflow as tf
 
 from feelvos_tf.inference import contradiction
 from feelvos_tf.inference.contract import References
+from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.feelvos import one_hot
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
+from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model.checked import checked
 
@@ -70,7 +73,7 @@ class VideoState(NamedTuple):
   previous: PreviousFrame
 
 
-def model_key(model):
+def model_key(model: Feelvos) -> bytes:
   """8 bytes that tell models apart: a hash of the options and all weights of a `Feelvos`."""
   defaults = type(model.options)().to_dict()
   options = {
@@ -84,12 +87,12 @@ def model_key(model):
   return digest.digest()[:_KEY_BYTES]
 
 
-def _is_soft(options):
+def _is_soft(options: FeelvosOptions) -> bool:
   """Whether the previous prediction is stored; `unpack` makes a one-hot map of the labels again."""
   return options.previous_prediction == 'probabilities'
 
 
-def pack(state, key, options):
+def pack(state: VideoState, key: bytes, options: FeelvosOptions) -> tf.Tensor:
   """Packs a state.
 
   Args:
@@ -130,7 +133,9 @@ def pack(state, key, options):
   return tf.strings.join([body, _to_bytes(_checksum(body))])
 
 
-def unpack(data, key, options, max_pixels=png_in_graph.MAX_PIXELS):
+def unpack(
+  data: tf.Tensor, key: bytes, options: FeelvosOptions, max_pixels: int = png_in_graph.MAX_PIXELS
+) -> VideoState:
   """Unpacks and checks a state.
 
   Args:
@@ -155,7 +160,7 @@ def unpack(data, key, options, max_pixels=png_in_graph.MAX_PIXELS):
   return _possible(_parse(data, numbers, options))
 
 
-def _to_bytes(values):
+def _to_bytes(values: tf.Tensor) -> tf.Tensor:
   """String scalar with the memory of a tensor.
 
   `serialize_tensor` writes them as the last field of its message, so they are its end.
@@ -166,11 +171,11 @@ def _to_bytes(values):
   return tf.strings.substr(message, tf.strings.length(message) - count, count)
 
 
-def _checksum(data):
+def _checksum(data: tf.Tensor) -> tf.Tensor:
   return tf.raw_ops.Fingerprint(data=[data], method='farmhash64')[0]
 
 
-def _whole(data, key):
+def _whole(data: tf.Tensor, key: bytes):
   """The bytes, after magic, version, checksum and key were looked at, one after the other."""
   length = tf.strings.length(data)
   start = tf.strings.substr(tf.strings.join([data, bytes(_HEADER_BYTES)]), 0, _HEADER_BYTES)
@@ -204,7 +209,7 @@ def _whole(data, key):
   )
 
 
-def _fitting(numbers, length, options, max_pixels):
+def _fitting(numbers: tf.Tensor, length: tf.Tensor, options: FeelvosOptions, max_pixels: int):
   """The numbers, if they fit each other, the model and the length."""
   _, height, width, h4, w4, dimension, objects, palette, soft, references = tf.unstack(
     tf.cast(numbers, tf.float64)
@@ -239,19 +244,19 @@ def _fitting(numbers, length, options, max_pixels):
   )
 
 
-def _parse(data, numbers, options):
+def _parse(data: tf.Tensor, numbers: tf.Tensor, options: FeelvosOptions) -> VideoState:
   """`VideoState` of checked bytes."""
   _, height, width, h4, w4, _, objects, palette_length, _, references = tf.unstack(numbers)
   channels = options.embedding_dimension
   position = _HEADER_BYTES
 
-  def take(count):
+  def take(count: tf.Tensor) -> tf.Tensor:
     nonlocal position
     part = tf.strings.substr(data, position, count)
     position += count
     return part
 
-  def take_tensor(shape, dtype):
+  def take_tensor(shape: tf.Tensor | Sequence[int | tf.Tensor], dtype: tf.DType) -> tf.Tensor:
     part = take(tf.reduce_prod(shape) * dtype.size)
     return tf.reshape(tf.io.decode_raw(part, dtype), shape)
 
@@ -277,7 +282,7 @@ def _parse(data, numbers, options):
   )
 
 
-def _possible(state):
+def _possible(state: VideoState):
   """The state, if it is one: ids ascend from 0, labels are indices of objects, floats are finite, the palette is one."""
   ids = tf.cast(state.object_ids, tf.int32)
   count = tf.size(ids)

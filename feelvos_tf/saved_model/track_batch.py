@@ -8,7 +8,7 @@ _MOST_OBJECTS = 256  # Background included: a mask has 8 bits.
 NO_OBJECT = -1
 
 
-def build(track: tf.types.experimental.ConcreteFunction):
+def build(track: tf.types.experimental.ConcreteFunction) -> tf.types.experimental.ConcreteFunction:
   """The signature `track_batch`, a concrete function.
 
   Inputs: `image_bytes` string [B, T], where videos that are shorter end with ''; `mask_bytes` string
@@ -19,7 +19,7 @@ def build(track: tf.types.experimental.ConcreteFunction):
     track: the signature `track`; videos run one after the other.
   """
 
-  def track_batch(image_bytes, mask_bytes):
+  def track_batch(image_bytes: tf.Tensor, mask_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
     batch, length = tf.shape(image_bytes)[0], tf.shape(image_bytes)[1]
     fits = (batch > 0) & tf.equal(batch, tf.shape(mask_bytes)[0])
     image_bytes = checked(
@@ -30,7 +30,7 @@ def build(track: tf.types.experimental.ConcreteFunction):
       tf.shape(mask_bytes),
     )
 
-    def body(i, most, *arrays):
+    def body(i: tf.Tensor, most: tf.Tensor, *arrays: tf.TensorArray) -> tuple:
       frames = tf.boolean_mask(image_bytes[i], tf.strings.length(image_bytes[i]) > 0)
       result = track(image_bytes=frames, mask_bytes=mask_bytes[i])
       count = tf.size(result['object_ids'])

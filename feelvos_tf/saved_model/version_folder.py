@@ -4,12 +4,15 @@ TensorFlow Serving loads `<name>/<number>/` as soon as it appears. So everything
 hidden folder next to it, flushed to the disk and renamed in one step.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import json
 import os
 import pathlib
 import platform
 import shutil
+import types
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,13 +21,19 @@ import tensorflow as tf
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.model import precision as precision_lib
+from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import state_bytes
 
 WARMUP_PATH = 'assets.extra/tf_serving_warmup_requests'
 
 
-def write_version(folder, signatures, info, warmup_size=None):
+def write_version(
+  folder: str | os.PathLike,
+  signatures: Mapping[str, tf.types.experimental.ConcreteFunction],
+  info: dict[str, Any],
+  warmup_size: tuple[int, int] | None = None,
+) -> None:
   """Writes a version folder.
 
   Args:
@@ -47,7 +56,7 @@ def write_version(folder, signatures, info, warmup_size=None):
     (temporary / 'README.md').write_text(readme(info))
 
 
-def check_folder(folder):
+def check_folder(folder: str | os.PathLike) -> None:
   """Refuses a version folder that exists; raises ValueError."""
   folder = pathlib.Path(folder)
   if folder.exists():
@@ -62,7 +71,7 @@ def check_folder(folder):
 
 
 @contextlib.contextmanager
-def _appears_at_once(folder):
+def _appears_at_once(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   check_folder(folder)
   temporary = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
   shutil.rmtree(temporary, ignore_errors=True)  # Of a killed process of the same number.
@@ -83,7 +92,7 @@ def _appears_at_once(folder):
     shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _flush(path):
+def _flush(path: str | os.PathLike) -> None:
   descriptor = os.open(path, os.O_RDONLY)
   try:
     os.fsync(descriptor)
@@ -92,8 +101,16 @@ def _flush(path):
 
 
 def describe(
-  name, version, precision, jit_compile, model, signatures, notes, precision_reason='', speed=None
-):
+  name: str,
+  version: int,
+  precision: str,
+  jit_compile: bool,
+  model: Feelvos,
+  signatures: Mapping[str, tf.types.experimental.ConcreteFunction],
+  notes: dict[str, Any] | None,
+  precision_reason: str = '',
+  speed: str | None = None,
+) -> dict[str, Any]:
   """What a client or an operator wants to know of an exported model, as a JSON-ready dict."""
   notes = dict(notes or {})
   return {
@@ -125,7 +142,7 @@ def describe(
   }
 
 
-def _chosen_for(reason):
+def _chosen_for(reason: str) -> dict[str, Any] | None:
   """The machine that a precision was chosen for and why; None if it was asked for."""
   if not reason:
     return None
@@ -133,7 +150,7 @@ def _chosen_for(reason):
   return {'processor': processor, 'cores': os.cpu_count(), 'reason': reason}
 
 
-def made_for(info):
+def made_for(info: dict[str, Any]) -> str:
   """A sentence on the size of frames and the pixels to match with that a model is made for."""
   options = info['options']
   side, limit = options['largest_side'], options['max_reference_pixels_per_object']
@@ -147,7 +164,7 @@ def made_for(info):
   )
 
 
-def read_description(folder):
+def read_description(folder: str | os.PathLike) -> dict[str, Any]:
   """The dict of a version folder's model.json; an empty one if there is none."""
   try:
     info = json.loads((pathlib.Path(folder) / 'model.json').read_text(encoding='utf-8'))
@@ -156,19 +173,19 @@ def read_description(folder):
   return info if isinstance(info, dict) else {}
 
 
-def _inputs(function):
+def _inputs(function: tf.types.experimental.ConcreteFunction) -> dict[str, tf.TensorSpec]:
   positional, keyword = function.structured_input_signature
   return {**{spec.name: spec for spec in positional}, **keyword}
 
 
-def _specs(tensors):
+def _specs(tensors: Mapping[str, tf.Tensor | tf.TensorSpec]) -> dict[str, dict[str, Any]]:
   return {
     key: {'dtype': tensor.dtype.name, 'shape': tensor.shape.as_list()}
     for key, tensor in tensors.items()
   }
 
 
-def readme(info):
+def readme(info: dict[str, Any]) -> str:
   """Text of the README next to the graph."""
   scores, chosen_for = info['scores'], info['precision_chosen_for']
   lines = [
@@ -213,7 +230,7 @@ def readme(info):
   return '\n'.join(lines)
 
 
-def warmup_examples(size):
+def warmup_examples(size: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:
   """Inputs that exercise the signatures that take bytes: dict of signature to dict of arrays."""
   height, width = size
   ids = np.zeros(size, np.uint8)
@@ -234,7 +251,7 @@ def warmup_examples(size):
   }
 
 
-def serving_protos():
+def serving_protos() -> tuple[types.ModuleType, types.ModuleType]:
   """The modules (predict_pb2, prediction_log_pb2) of tensorflow-serving-api.
 
   Raises:
@@ -246,7 +263,9 @@ def serving_protos():
   return predict_pb2, prediction_log_pb2
 
 
-def write_warmup_requests(path, name, signatures, size):
+def write_warmup_requests(
+  path: str | os.PathLike, name: str, signatures: Iterable[str], size: tuple[int, int]
+) -> None:
   """Writes the requests that TensorFlow Serving replays before it says that a model is ready.
 
   Args:
