@@ -47,7 +47,11 @@ def run(
   warnings.showwarning = _show_warning
   # Keras imports Matplotlib where it is installed, whose first import tells of fonts.
   logging.getLogger('matplotlib').setLevel(logging.WARNING)
-  checked = lambda: _refuse_addresses(takes_addresses) or main()
+
+  def checked() -> int | None:
+    _refuse_addresses(takes_addresses)
+    return main()
+
   app.run(lambda argv: _guard(checked, argv, end_on_sigterm), flags_parser=_parse)
 
 
