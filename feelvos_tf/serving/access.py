@@ -25,7 +25,7 @@ class AccessCheck:
 
   def __init__(
     self, host: str, allowed_hosts: tuple[str, ...] = (), allowed_origins: tuple[str, ...] = ()
-  ):
+  ) -> None:
     """Initializes the check.
 
     Args:
@@ -78,42 +78,42 @@ class AccessCheck:
       )
     return None
 
-  def _is_known(self, name):
+  def _is_known(self, name: str) -> bool:
     if '*' in self._names or name in self._names or name.endswith(self._suffixes):
       return True
     address = _address_of(name)
     return address is not None and (self._all_addresses or address.is_loopback)
 
-  def _is_own(self, origin, authority):
+  def _is_own(self, origin: str, authority: str) -> bool:
     if '*' in self._origins or origin in self._origins:
       return True
     match = _ORIGIN.fullmatch(origin)
     return match is not None and match['authority'] == authority
 
 
-def _plain(name):
+def _plain(name: str) -> str:
   """A name as it is compared: lower case, without brackets and the root's dot."""
   name = name.lower().removeprefix('[').removesuffix(']')
   address = _address_of(name)
   return str(address) if address else name.removesuffix('.')
 
 
-def _host_of(authority):
+def _host_of(authority: str) -> str | None:
   """The plain name in a `name:port`; None if it is none."""
   match = _AUTHORITY.fullmatch(authority.lower())
   return _plain(match['host']) if match else None
 
 
-def _is_name(text):
+def _is_name(text: str) -> bool:
   return _address_of(_plain(text)) is not None or _host_of(text) == _plain(text)
 
 
-def _address_of(name):
+def _address_of(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
   try:
     return ipaddress.ip_address(name)
   except ValueError:
     return None
 
 
-def _quote(text):
+def _quote(text: str) -> str:
   return repr(text if len(text) <= _MOST_QUOTED else f'{text[:_MOST_QUOTED]}...')

@@ -1,5 +1,6 @@
 """The access log: a line of JSON for every request, with an id that the answer has, too."""
 
+from collections.abc import Callable
 import datetime
 import hashlib
 import json
@@ -10,7 +11,10 @@ import secrets
 import sys
 import time
 
+from google.protobuf.message import Message
 import grpc
+
+from feelvos_tf.serving import tracing as tracing_lib
 
 HEADER = 'x-request-id'
 STANDARD_OUTPUT = '-'
@@ -21,7 +25,7 @@ _SESSION = re.compile(r'(?<=^/v1/sessions/)[^/]+')
 class AccessLog:
   """Where the lines go. A file that is moved away is written anew."""
 
-  def __init__(self, path: str = ''):
+  def __init__(self, path: str = '') -> None:
     """Args: file; `-` is standard output, '' writes nothing.
 
     Raises:
@@ -67,11 +71,13 @@ def without_session(path: str) -> tuple[str, str]:
 class Interceptor(grpc.ServerInterceptor):
   """Writes lines for gRPC, where the id is the metadata `x-request-id`, and makes spans."""
 
-  def __init__(self, log: AccessLog, tracing):
+  def __init__(self, log: AccessLog, tracing: tracing_lib.Tracing) -> None:
     """Args: `AccessLog`; `Tracing`."""
     self._log, self._tracing = log, tracing
 
-  def intercept_service(self, continuation, handler_call_details):
+  def intercept_service(
+    self, continuation: Callable, handler_call_details: grpc.HandlerCallDetails
+  ) -> grpc.RpcMethodHandler | None:
     """Passes the call on to a handler that is watched."""
     handler = continuation(handler_call_details)
     if handler is None or not handler.unary_unary:
@@ -79,7 +85,7 @@ class Interceptor(grpc.ServerInterceptor):
     metadata = dict(handler_call_details.invocation_metadata)
     path, begun = handler_call_details.method, time.perf_counter()
 
-    def answer(request, context):
+    def answer(request: Message, context: grpc.ServicerContext) -> Message:
       name = request_id(metadata.get(HEADER))
       context.send_initial_metadata(((HEADER, name),))
       with self._tracing.request(path, metadata) as span:

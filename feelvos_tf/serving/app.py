@@ -1,11 +1,14 @@
 """The HTTP application: routes, errors as one line of JSON, limits, and what runs beside them."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 import contextlib
 import logging
+from typing import TYPE_CHECKING
 
 import fastapi
 from fastapi import exceptions
+import grpc
 from starlette import exceptions as starlette_exceptions
 from starlette.middleware import body_limit
 from starlette.middleware import cors
@@ -21,6 +24,10 @@ from feelvos_tf.serving import rest_routes
 from feelvos_tf.serving import session_routes
 from feelvos_tf.serving import stream_route
 
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
+
 _CLIENT_WENT_AWAY = 499
 _EVICTION_SECONDS = 5.0
 # Headers of answers that pages of allowed origins may read.
@@ -28,7 +35,9 @@ _EXPOSED_HEADERS = ('X-Frame-Index', 'X-Object-Ids', 'X-Confidence', 'X-Request-
 _log = logging.getLogger(__name__)
 
 
-def create_app(services, grpc_server=None, grpc_grace=30.0):
+def create_app(
+  services: 'Services', grpc_server: grpc.Server | None = None, grpc_grace: float = 30.0
+) -> fastapi.FastAPI:
   """Builds the application.
 
   Args:
@@ -67,7 +76,7 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
   app.include_router(platform_routes.build_health_router(services))
   page_routes.mount_static(app)
 
-  def need_token(request: fastapi.Request):
+  def need_token(request: fastapi.Request) -> None:
     services.token.check(request.headers.get('authorization'))
 
   for router in (
@@ -88,11 +97,11 @@ def create_app(services, grpc_server=None, grpc_grace=30.0):
   return app
 
 
-def _lifespan(services, grpc_server, grpc_grace):
+def _lifespan(services: 'Services', grpc_server: grpc.Server | None, grpc_grace: float) -> Callable:
   """What runs beside the routes, and the order in which everything ends."""
 
   @contextlib.asynccontextmanager
-  async def lifespan(app):
+  async def lifespan(app: fastapi.FastAPI) -> AsyncIterator[None]:
     del app
     tasks = [
       asyncio.ensure_future(_watch_models(services)),
@@ -116,15 +125,19 @@ def _lifespan(services, grpc_server, grpc_grace):
   return lifespan
 
 
-def _add_error_handlers(app):
+def _add_error_handlers(app: fastapi.FastAPI) -> None:
   services = app.state.services
 
-  async def on_http_exception(request, error):
+  async def on_http_exception(
+    request: fastapi.Request, error: starlette_exceptions.HTTPException
+  ) -> fastapi.Response:
     del request
     message = middleware.too_large(services) if error.status_code == 413 else error.detail
     return middleware.error_answer(message, error.status_code, getattr(error, 'headers', None))
 
-  async def on_invalid_request(request, error):
+  async def on_invalid_request(
+    request: fastapi.Request, error: exceptions.RequestValidationError
+  ) -> fastapi.Response:
     del request
     return middleware.error_answer(
       '; '.join(
@@ -133,11 +146,11 @@ def _add_error_handlers(app):
       400,
     )
 
-  async def on_disconnect(request, error):
+  async def on_disconnect(request: fastapi.Request, error: ClientDisconnect) -> fastapi.Response:
     del request, error
     return fastapi.Response(status_code=_CLIENT_WENT_AWAY)  # Nobody reads it; it is counted.
 
-  async def on_exception(request, error):
+  async def on_exception(request: fastapi.Request, error: Exception) -> fastapi.Response:
     known = errors.of_exception(error)
     if known is None:
       name = request.scope.get('request_id')
@@ -153,7 +166,7 @@ def _add_error_handlers(app):
     app.add_exception_handler(kind, on_exception)
 
 
-async def _watch_models(services):
+async def _watch_models(services: 'Services') -> None:
   """Loads new versions as they appear, in a thread."""
   while True:
     await asyncio.sleep(services.options.file_system_poll_wait_seconds)
@@ -163,7 +176,7 @@ async def _watch_models(services):
       _log.exception('looking for new versions failed')
 
 
-async def _watch_model_config(services):
+async def _watch_model_config(services: 'Services') -> None:
   """Serves what the file with the models says, whenever it has changed."""
   seconds = services.options.model_config_file_poll_wait_seconds
   said = ''
@@ -180,7 +193,7 @@ async def _watch_model_config(services):
       _log.exception('looking at the models failed')
 
 
-async def _evict(services):
+async def _evict(services: 'Services') -> None:
   """Closes sessions that nobody uses."""
   while True:
     await asyncio.sleep(min(_EVICTION_SECONDS, services.options.idle_seconds / 4))

@@ -1,5 +1,6 @@
 """Who may talk to the server: a bearer token, compared in constant time."""
 
+from collections.abc import Callable, Sequence
 import hmac
 
 import grpc
@@ -22,12 +23,12 @@ class TokenCheck:
     needed: bool.
   """
 
-  def __init__(self, token):
+  def __init__(self, token: str | None) -> None:
     """Args: str or None."""
     self._token = token.encode() if token else None
     self.needed = self._token is not None
 
-  def check(self, authorization):
+  def check(self, authorization: str | None) -> None:
     """Checks the value of an Authorization header (str or None).
 
     Raises:
@@ -36,7 +37,7 @@ class TokenCheck:
     scheme, _, given = (authorization or '').partition(' ')
     self._compare(given.strip() if scheme.lower() == 'bearer' else None)
 
-  def check_websocket(self, authorization, subprotocols):
+  def check_websocket(self, authorization: str | None, subprotocols: Sequence[str]) -> str | None:
     """`check` for a WebSocket, whose token may come as the subprotocol `bearer.TOKEN`.
 
     Returns:
@@ -49,7 +50,7 @@ class TokenCheck:
       self._compare(offered[len(_SUBPROTOCOL) :])
     return offered
 
-  def _compare(self, given):
+  def _compare(self, given: str | None) -> None:
     if not self.needed:
       return
     if given is None:
@@ -64,11 +65,13 @@ class TokenCheck:
 class TokenInterceptor(grpc.ServerInterceptor):
   """`TokenCheck` for gRPC, where the header is the metadata `authorization`."""
 
-  def __init__(self, check):
+  def __init__(self, check: TokenCheck) -> None:
     """Args: `TokenCheck`."""
     self._check = check
 
-  def intercept_service(self, continuation, handler_call_details):
+  def intercept_service(
+    self, continuation: Callable, handler_call_details: grpc.HandlerCallDetails
+  ) -> grpc.RpcMethodHandler | None:
     """Passes the call on, or answers it with UNAUTHENTICATED."""
     if handler_call_details.method.startswith(_OPEN):
       return continuation(handler_call_details)

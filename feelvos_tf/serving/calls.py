@@ -20,7 +20,7 @@ class Call:
   For all threads.
   """
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._lock = threading.Lock()
     self._reason = None
     self._callbacks = []
@@ -67,7 +67,7 @@ def of_grpc(context: grpc.ServicerContext) -> Call:
   """The `Call` of a gRPC call: over when it is cancelled, or its deadline has passed."""
   call = Call()
 
-  def end():
+  def end() -> None:
     remaining = context.time_remaining()
     late = remaining is not None and remaining <= 0
     call.end(_too_late() if late else cancelled())
@@ -122,13 +122,13 @@ async def unless_over(call: Call, result: Awaitable[_Result]) -> _Result:
   return task.result()
 
 
-async def _watch(request, call):
+async def _watch(request: Request, call: Call) -> None:
   while (await request.receive())['type'] != 'http.disconnect':
     pass
   call.end(cancelled())
 
 
-def _too_late():
+def _too_late() -> errors.RequestError:
   return errors.RequestError(
     grpc.StatusCode.DEADLINE_EXCEEDED, 'the time allowed for this request has passed.'
   )

@@ -4,10 +4,13 @@ The messages are those of tensorflow_serving/config: model_server_config.proto, 
 monitoring_config.proto. The last two are in no package, so their fields stand here.
 """
 
+import os
 import pathlib
+from typing import Any
 import urllib.parse
 
 from google.protobuf import text_format
+from google.protobuf.message import Message
 from tensorflow_serving.config import model_server_config_pb2
 
 from feelvos_tf.datasets import names as names_lib
@@ -38,7 +41,9 @@ def read_models(path: str) -> list[version_folders.ServedModel]:
   return models_of(config, pathlib.Path(path).resolve().parent)
 
 
-def models_of(config, folder: pathlib.Path | None = None) -> list[version_folders.ServedModel]:
+def models_of(
+  config: model_server_config_pb2.ModelServerConfig, folder: pathlib.Path | None = None
+) -> list[version_folders.ServedModel]:
   """Models of a `ModelServerConfig` message.
 
   Args:
@@ -88,7 +93,7 @@ def read_metrics_path(path: str) -> str:
   return found
 
 
-def _parse(path, message):
+def _parse(path: str | os.PathLike, message: Message) -> Any:
   file = pathlib.Path(path)
   if not file.is_file():
     raise FileNotFoundError(names_lib.missing(path, 'file', 'check the flag that names it'))
@@ -99,7 +104,9 @@ def _parse(path, message):
     raise ValueError(f'{path}: Error parsing text-format {name}: {error}') from error
 
 
-def _model_of(model, folder):
+def _model_of(
+  model: model_server_config_pb2.ModelConfig, folder: pathlib.Path | None
+) -> version_folders.ServedModel:
   if not model.name or not model.base_path:
     raise ValueError(f'the model configuration lacks {_MODEL}: {_line(model)}.')
   if '/' in model.name or ':' in model.name:
@@ -116,7 +123,9 @@ def _model_of(model, folder):
   )
 
 
-def _folder_of(model, folder):
+def _folder_of(
+  model: model_server_config_pb2.ModelConfig, folder: pathlib.Path | None
+) -> pathlib.Path:
   if len(urllib.parse.urlparse(model.base_path).scheme) > 1:
     raise ValueError(
       f'model {model.name}: base_path {model.base_path!r} given, expected a folder of this machine; '
@@ -128,7 +137,7 @@ def _folder_of(model, folder):
   return folder / path if folder else path
 
 
-def _versions_of(model):
+def _versions_of(model: model_server_config_pb2.ModelConfig) -> tuple[int, tuple[int, ...]]:
   """(latest, versions) of `ServedModel`."""
   policy = model.model_version_policy
   choice = policy.WhichOneof('policy_choice')
@@ -141,5 +150,5 @@ def _versions_of(model):
   return max(1, policy.latest.num_versions), ()
 
 
-def _line(message):
+def _line(message: Message) -> str:
   return text_format.MessageToString(message, as_one_line=True) or 'an empty one'

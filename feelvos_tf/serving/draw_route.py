@@ -3,6 +3,9 @@
 Colours decide (`cv2.grabCut`); the command line also compares the model's embeddings.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import fastapi
 from starlette.datastructures import UploadFile
 
@@ -11,17 +14,22 @@ from feelvos_tf.datasets.mask_files import drawn
 from feelvos_tf.inference import first_mask
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
+from feelvos_tf.serving.images import ImageDecoder
+
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
 
 _MOST_SHAPES = 64
 _MOST_FIELD_BYTES = 65536
 
 
-def build_router(services):
+def build_router(services: 'Services') -> fastapi.APIRouter:
   """The route; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
 
   @router.post('/v1/draw')
-  async def draw(request: fastapi.Request):
+  async def draw(request: fastapi.Request) -> fastapi.Response:
     """Form with `frame` and fields `box`, `points`, `scribble`, `polygon` as flags have them: a PNG."""
     async with request.form(
       max_files=1, max_fields=_MOST_SHAPES, max_part_size=_MOST_FIELD_BYTES
@@ -39,7 +47,7 @@ def build_router(services):
   return router
 
 
-def _draw(decoder, data, texts):
+def _draw(decoder: ImageDecoder, data: bytes, texts: Sequence[tuple[str, str]]) -> bytes:
   frame = decoder.frame(data)
   try:
     hints = drawn.hints_of([drawn.parse(kind, text) for kind, text in texts], frame.shape[:2])

@@ -38,24 +38,24 @@ class RequestError(Exception):
     status: HTTP status; follows from the code if it is not given.
   """
 
-  def __init__(self, code, message, status=None):
+  def __init__(self, code: grpc.StatusCode, message: object, status: int | None = None) -> None:
     super().__init__(one_line(message))
     self.code = code
     self.status = status or HTTP_STATUS[code]
 
 
-def invalid(message, status=None):
+def invalid(message: object, status: int | None = None) -> RequestError:
   """The usual `RequestError`: INVALID_ARGUMENT, 400."""
   return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message, status)
 
 
-def one_line(message):
+def one_line(message: object) -> str:
   """A message without line breaks, cut where it gets longer than people read."""
   text = names.one_line(message)
   return text if len(text) <= 500 else f'{text[:497]}...'
 
 
-def of_exception(error):
+def of_exception(error: BaseException) -> RequestError | None:
   """The `RequestError` for an exception of the segmenter, the masks or a graph.
 
   Returns:
@@ -75,7 +75,7 @@ def of_exception(error):
   return None
 
 
-def _without_nodes(message):
+def _without_nodes(message: str) -> str:
   """The sentence in a message of TensorFlow's runtime, without names of nodes."""
   assertion = _ASSERTION.search(message)
   if assertion:

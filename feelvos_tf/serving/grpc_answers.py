@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import functools
 import logging
+from typing import Any
 
 import grpc
 
@@ -19,7 +20,7 @@ def answers(method: Callable) -> Callable:
   """
 
   @functools.wraps(method)
-  def call(self, request, context):
+  def call(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
     code, message = grpc.StatusCode.OK, ''
     try:
       return method(self, request, calls.of_grpc(context))

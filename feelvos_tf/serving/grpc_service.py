@@ -1,10 +1,12 @@
 """TensorFlow Serving's gRPC services."""
 
 from concurrent import futures
+from typing import Any, TYPE_CHECKING
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.apis import model_management_pb2
@@ -19,7 +21,14 @@ from feelvos_tf.serving import grpc_health
 from feelvos_tf.serving import inference_grpc
 from feelvos_tf.serving import predict
 from feelvos_tf.serving import tracing
+from feelvos_tf.serving.calls import Call
 from feelvos_tf.serving.grpc_answers import answers
+from feelvos_tf.serving.model_store import Version
+from feelvos_tf.serving.tls import Tls
+
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
 
 _SIGNATURE_DEF = 'signature_def'
 _THREADS = 16
@@ -32,7 +41,9 @@ _CONNECTIONS = (
 )
 
 
-def build_server(services, address, tls=None, socket_path=''):
+def build_server(
+  services: 'Services', address: str, tls: Tls | None = None, socket_path: str = ''
+) -> tuple[grpc.Server, int]:
   """A gRPC server that is bound and has to be started.
 
   Args:
@@ -86,11 +97,11 @@ def build_server(services, address, tls=None, socket_path=''):
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
   """Predict and GetModelMetadata; Classify, Regress and MultiInference are UNIMPLEMENTED."""
 
-  def __init__(self, services):
+  def __init__(self, services: 'Services') -> None:
     self.services = services
 
   @answers
-  def Predict(self, request, call):
+  def Predict(self, request: predict_pb2.PredictRequest, call: Call) -> predict_pb2.PredictResponse:
     """See tensorflow_serving/apis/prediction_service.proto."""
     services = self.services
     with (
@@ -109,14 +120,16 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
           response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
       return response
 
-  def _run(self, version, request, call):
+  def _run(
+    self, version: Version, request: predict_pb2.PredictRequest, call: Call
+  ) -> dict[str, np.ndarray]:
     predictor = self.services.predictor
     inputs = {name: self._to_array(name, proto) for name, proto in request.inputs.items()}
     return predictor.run(
       version, request.model_spec.signature_name, inputs, request.output_filter, call
     )
 
-  def _to_array(self, name, proto):
+  def _to_array(self, name: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
     try:
       dtype = tf.as_dtype(proto.dtype)
       shape = [dim.size for dim in proto.tensor_shape.dim]
@@ -126,7 +139,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
       raise errors.invalid(f'input {name}: not a tensor that can be read ({error}).') from error
 
   @answers
-  def GetModelMetadata(self, request, call):
+  def GetModelMetadata(
+    self, request: get_model_metadata_pb2.GetModelMetadataRequest, call: Call
+  ) -> get_model_metadata_pb2.GetModelMetadataResponse:
     """See tensorflow_serving/apis/get_model_metadata.proto."""
     del call
     if not request.metadata_field:
@@ -140,17 +155,21 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
   """GetModelStatus and HandleReloadConfigRequest."""
 
-  def __init__(self, services):
+  def __init__(self, services: 'Services') -> None:
     self.services = services
 
   @answers
-  def GetModelStatus(self, request, call):
+  def GetModelStatus(
+    self, request: get_model_status_pb2.GetModelStatusRequest, call: Call
+  ) -> get_model_status_pb2.GetModelStatusResponse:
     """See tensorflow_serving/apis/get_model_status.proto."""
     del call
     return status(self.services, *_spec(self.services, request))
 
   @answers
-  def HandleReloadConfigRequest(self, request, call):
+  def HandleReloadConfigRequest(
+    self, request: model_management_pb2.ReloadConfigRequest, call: Call
+  ) -> model_management_pb2.ReloadConfigResponse:
     """See tensorflow_serving/apis/model_service.proto; answers when the models are loaded."""
     del call
     self.services.reload_models(request.config)
@@ -159,7 +178,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     return response
 
 
-def metadata(services, name, number):
+def metadata(
+  services: 'Services', name: str, number: int | None
+) -> get_model_metadata_pb2.GetModelMetadataResponse:
   """`GetModelMetadataResponse` with the signatures of a version; also what REST answers with."""
   with services.models.leased(name, number) as version:
     response = get_model_metadata_pb2.GetModelMetadataResponse()
@@ -172,7 +193,9 @@ def metadata(services, name, number):
     return response
 
 
-def status(services, name, number):
+def status(
+  services: 'Services', name: str, number: int | None
+) -> get_model_status_pb2.GetModelStatusResponse:
   """`GetModelStatusResponse` of a model; also what REST answers with."""
   response = get_model_status_pb2.GetModelStatusResponse()
   for version in services.models.status(name, number):
@@ -186,7 +209,7 @@ def status(services, name, number):
   return response
 
 
-def _spec(services, request):
+def _spec(services: 'Services', request: Any) -> tuple[str, int | None]:
   """(name, version or None) of a request's ModelSpec; version 0 is how ovmsclient says "latest"."""
   if not request.HasField('model_spec'):
     raise errors.invalid('Missing ModelSpec')

@@ -7,6 +7,7 @@ answers have to be read. Idle connections between requests are closed by uvicorn
 
 import asyncio
 import json
+from typing import Any
 
 import h11
 from uvicorn.protocols.http import h11_impl
@@ -21,7 +22,7 @@ _HEADERS, _BODY, _ANSWER = 'headers', 'body', 'answer'
 class BoundedProtocol(h11_impl.H11Protocol):
   """uvicorn's protocol for one connection, with limits."""
 
-  def __init__(self, *args, options: options_lib.ServingOptions, **kwargs):
+  def __init__(self, *args: Any, options: options_lib.ServingOptions, **kwargs: Any) -> None:
     """Args: those of uvicorn's protocol; the options with the limits."""
     super().__init__(*args, **kwargs)
     self._most = options.max_connections
@@ -57,11 +58,11 @@ class BoundedProtocol(h11_impl.H11Protocol):
     self._received = 0
     super().on_response_complete()
 
-  def _begin(self, state):
+  def _begin(self, state: str) -> None:
     self._state = state
     self._deadline = self.loop.time() + self._seconds.get(state, _SECONDS_TO_READ)
 
-  def _look(self):
+  def _look(self) -> None:
     """Looks, every second, what the connection waits for, and whether for too long."""
     if self.transport.get_protocol() is not self:
       return  # It is a WebSocket now, which uvicorn pings.
@@ -77,10 +78,10 @@ class BoundedProtocol(h11_impl.H11Protocol):
     elif self.loop.time() > self._deadline + self._time_for_size():
       self._give_up()
 
-  def _time_for_size(self):
+  def _time_for_size(self) -> float:
     return self._received / _LEAST_BYTES_PER_SECOND if self._state == _BODY else 0.0
 
-  def _give_up(self):
+  def _give_up(self) -> None:
     """Closes a connection that has taken too long."""
     if self._state == _ANSWER:
       self.transport.abort()
@@ -90,7 +91,7 @@ class BoundedProtocol(h11_impl.H11Protocol):
       seconds = self._seconds[self._state]
       self._refuse(408, f'the {self._state} of a request did not come within {seconds:g} seconds.')
 
-  def _refuse(self, status, message):
+  def _refuse(self, status: int, message: str) -> None:
     """Answers outside of a request, as no application does it, and closes."""
     body = json.dumps({'error': message}).encode()
     reason = h11_impl.STATUS_PHRASES[status]

@@ -15,7 +15,7 @@ _JPEG, _PNG = b'\xff\xd8', b'\x89PNG\r\n\x1a\n'
 class ImageDecoder:
   """Decodes what fits the limits; what does not is refused before its pixels are read."""
 
-  def __init__(self, max_pixels, max_objects):
+  def __init__(self, max_pixels: int, max_objects: int) -> None:
     """Args: most pixels of an image; most objects of a mask, background not counted."""
     self._max_pixels = max_pixels
     self._max_objects = max_objects
@@ -69,22 +69,22 @@ class ImageDecoder:
       return data
     return masks.encode_mask(mask.ids, mask.palette, _COMPRESS_LEVEL)
 
-  def check_size(self, height, width, name):
+  def check_size(self, height: int, width: int, name: str) -> None:
     """Checks the size of an image that came as a tensor."""
     if height * width > self._max_pixels:
       raise self._too_large(name, height, width)
 
-  def _inspect(self, data, name):
+  def _inspect(self, data: bytes, name: str) -> picture.Picture:
     if not data.startswith((_JPEG, _PNG)):
       raise errors.invalid(f'{name}: not a JPEG or PNG image given; encode it as one of these.')
     return picture.inspect(data, name, max_pixels=self._max_pixels)
 
-  def _too_large(self, name, height, width):
+  def _too_large(self, name: str, height: int, width: int) -> errors.RequestError:
     return errors.invalid(
       f'{name}: {height}x{width} pixels given, at most {self._max_pixels} are taken; scale it down.'
     )
 
-  def _check_objects(self, count):
+  def _check_objects(self, count: int) -> None:
     if count > self._max_objects:
       raise errors.invalid(
         f'mask: {count} objects given, at most {self._max_objects} are taken; '

@@ -4,7 +4,9 @@ Source: https://github.com/kserve/open-inference-protocol, open_inference_grpc.p
 """
 
 import struct
+from typing import Any, TYPE_CHECKING
 
+from google.protobuf.message import Message
 import grpc
 import numpy as np
 import tensorflow as tf
@@ -13,7 +15,13 @@ from feelvos_tf.serving import errors
 from feelvos_tf.serving import inference_protocol
 from feelvos_tf.serving import messages
 from feelvos_tf.serving import tracing
+from feelvos_tf.serving.calls import Call
 from feelvos_tf.serving.grpc_answers import answers
+from feelvos_tf.serving.model_store import Version
+
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
 
 SERVICE = 'inference.GRPCInferenceService'
 _NAME_AND_VERSION = 'string name; string version'
@@ -61,7 +69,7 @@ MESSAGES = messages.build(
 _LENGTH = struct.Struct('<I')
 
 
-def add(server: grpc.Server, services) -> None:
+def add(server: grpc.Server, services: 'Services') -> None:
   """Adds the service to a server; `services` is the server's `Services`."""
   service = InferenceService(services)
   methods = {
@@ -80,23 +88,23 @@ def add(server: grpc.Server, services) -> None:
 class InferenceService:
   """The methods of the protocol, for signatures without sessions."""
 
-  def __init__(self, services):
+  def __init__(self, services: 'Services') -> None:
     self.services = services
 
   @answers
-  def ServerLive(self, request, call):
+  def ServerLive(self, request: Any, call: Call) -> Message:
     """Whether the process answers."""
     del request, call
     return MESSAGES['ServerLiveResponse'](live=True)
 
   @answers
-  def ServerReady(self, request, call):
+  def ServerReady(self, request: Any, call: Call) -> Message:
     """Whether requests should be sent here."""
     del request, call
     return MESSAGES['ServerReadyResponse'](ready=inference_protocol.is_ready(self.services))
 
   @answers
-  def ModelReady(self, request, call):
+  def ModelReady(self, request: Any, call: Call) -> Message:
     """Whether a model is served."""
     del call
     name, number = request.name, _number(request.version)
@@ -105,7 +113,7 @@ class InferenceService:
     return MESSAGES['ModelReadyResponse'](ready=ready)
 
   @answers
-  def ServerMetadata(self, request, call):
+  def ServerMetadata(self, request: Any, call: Call) -> Message:
     """What this server is."""
     del request, call
     return MESSAGES['ServerMetadataResponse'](
@@ -113,7 +121,7 @@ class InferenceService:
     )
 
   @answers
-  def ModelMetadata(self, request, call):
+  def ModelMetadata(self, request: Any, call: Call) -> Message:
     """Inputs and outputs of a model's default signature."""
     del call
     services = self.services
@@ -128,7 +136,7 @@ class InferenceService:
       )
 
   @answers
-  def ModelInfer(self, request, call):
+  def ModelInfer(self, request: Any, call: Call) -> Message:
     """Runs a signature; the parameter `signature_name` says which."""
     services = self.services
     with services.models.leased(request.model_name, _number(request.model_version)) as version:
@@ -142,7 +150,7 @@ class InferenceService:
         _add_output(response, name, value, raw)
     return response
 
-  def _run(self, version, request, call):
+  def _run(self, version: Version, request: Any, call: Call) -> dict[str, np.ndarray]:
     parameters = {item.key: item.value.string_param for item in request.parameters}
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
@@ -159,7 +167,7 @@ class InferenceService:
     outputs = self.services.predictor.run(version, signature, tensors, wanted, call)
     return {name: np.asarray(value) for name, value in outputs.items()}
 
-  def _to_array(self, item, raw):
+  def _to_array(self, item: Any, raw: bytes | None) -> np.ndarray:
     """np array of an input; `raw` are its bytes, None if its contents are in the message."""
     dtype, shape = inference_protocol.check_type(item.name, item.datatype), list(item.shape)
     self.services.predictor.check_size(shape, dtype.size or 1)
@@ -180,14 +188,14 @@ class InferenceService:
       ) from error
 
 
-def _number(version):
+def _number(version: str) -> int | None:
   """Version of a request; None if it names none."""
   if version and not (version.isascii() and version.isdecimal() and len(version) < 19):
     raise errors.invalid(f'version {version!r} given, expected a number or nothing.')
   return int(version) if version else None
 
 
-def _elements(raw):
+def _elements(raw: bytes) -> list[bytes]:
   """Elements of raw BYTES: each has its length in front."""
   found, at = [], 0
   while at < len(raw):
@@ -200,7 +208,7 @@ def _elements(raw):
   return found
 
 
-def _add_output(response, name, value, raw):
+def _add_output(response: Any, name: str, value: np.ndarray, raw: bool) -> None:
   datatype = inference_protocol.type_name(value.dtype)
   output = response.outputs.add(name=name, datatype=datatype, shape=value.shape)
   if not raw:

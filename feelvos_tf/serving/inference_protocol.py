@@ -3,10 +3,17 @@
 Source: https://github.com/kserve/open-inference-protocol, specification/protocol.
 """
 
+from collections.abc import Mapping
+from typing import Any, TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.serving import errors
+
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
 
 NAME, VERSION, PLATFORM = 'feelvos', '2', 'tensorflow_savedmodel'
 SIGNATURE = 'signature_name'  # Parameter of a request.
@@ -23,7 +30,7 @@ def type_name(dtype: np.dtype | int) -> str:
   return _NAMES.get(tf.as_dtype(dtype), 'BYTES')
 
 
-def describe(infos) -> list[dict]:
+def describe(infos: Mapping[str, Any]) -> list[dict]:
   """Name, datatype and shape of the inputs or outputs of a `SignatureDef`."""
   return [
     {
@@ -35,7 +42,7 @@ def describe(infos) -> list[dict]:
   ]
 
 
-def is_ready(services) -> bool:
+def is_ready(services: 'Services') -> bool:
   """Whether requests should be sent to this server."""
   return not services.stopping and bool(services.models.names())
 

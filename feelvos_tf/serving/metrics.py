@@ -1,8 +1,11 @@
 """Prometheus metrics of one server."""
 
+from collections.abc import Callable, Mapping
+
 import prometheus_client
 
 from feelvos_tf.serving import tf_serving_metrics
+from feelvos_tf.serving.worker_pool import WorkerPool
 
 
 class Metrics:
@@ -18,7 +21,7 @@ class Metrics:
     tf_serving: `TfServingMetrics`.
   """
 
-  def __init__(self):
+  def __init__(self) -> None:
     self.registry = registry = prometheus_client.CollectorRegistry()
     for collector in (prometheus_client.ProcessCollector, prometheus_client.PlatformCollector):
       collector(registry=registry)
@@ -65,20 +68,20 @@ class Metrics:
       'feelvos_model_version', 'Version of a model that is served.', ['model'], registry=registry
     )
 
-  def watch_sessions(self, count, memory):
+  def watch_sessions(self, count: Callable[[], float], memory: Callable[[], float]) -> None:
     """Functions that give the number of sessions and the bytes they take."""
     self._sessions.set_function(count)
     self._session_bytes.set_function(memory)
 
-  def watch_workers(self, workers):
+  def watch_workers(self, workers: WorkerPool) -> None:
     """The `WorkerPool`."""
     self._pending.set_function(lambda: workers.pending)
 
-  def set_versions(self, names):
+  def set_versions(self, names: Mapping[str, int]) -> None:
     """dict of model name to version number."""
     for name, number in names.items():
       self._versions.labels(name).set(number)
 
-  def page(self):
+  def page(self) -> tuple[bytes, str]:
     """(bytes, content type) for a scraper."""
     return (prometheus_client.generate_latest(self.registry), prometheus_client.CONTENT_TYPE_LATEST)

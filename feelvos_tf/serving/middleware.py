@@ -1,15 +1,27 @@
 """Around every request over HTTP: who may send it, what it is called, counted and logged as."""
 
+from collections.abc import Mapping
 import time
+from typing import TYPE_CHECKING
 
 from fastapi import responses
 from starlette.datastructures import Headers
 from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp
+from starlette.types import Message
+from starlette.types import Receive
+from starlette.types import Scope
+from starlette.types import Send
 from starlette.websockets import WebSocket
 
 from feelvos_tf.serving import access
 from feelvos_tf.serving import access_log
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import tracing
+
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
 
 _METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH')
 
@@ -20,7 +32,7 @@ class Outermost:
   That is: requests to another name, of another page, and bodies that say they are too large.
   """
 
-  def __init__(self, app, services):
+  def __init__(self, app: ASGIApp, services: 'Services') -> None:
     """Args: the ASGI application inside; `Services`."""
     self._app, self._services = app, services
     options = services.options
@@ -31,7 +43,7 @@ class Outermost:
       'X-Content-Type-Options': 'nosniff',
     }
 
-  async def __call__(self, scope, receive, send):
+  async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers a request; see the ASGI specification."""
     if scope['type'] == 'lifespan':
       await self._app(scope, receive, send)
@@ -44,7 +56,7 @@ class Outermost:
       finally:
         record.write(span)
 
-  async def _answer(self, scope, headers, receive, send):
+  async def _answer(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
     refusal = self._access.refusal(headers.getlist('host'), headers.getlist('origin'))
     if refusal and scope['type'] == 'websocket':
       await WebSocket(scope, receive, send).send_denial_response(error_answer(refusal, 403))
@@ -55,8 +67,8 @@ class Outermost:
     else:
       await self._app(scope, receive, send)
 
-  def _sender(self, record, send):
-    async def counting_send(message):
+  def _sender(self, record: '_Record', send: Send) -> Send:
+    async def counting_send(message: Message) -> None:
       if message['type'] == 'http.response.start':
         # Any word may stand where the method does; labels have to be few.
         method = record.method if record.method in _METHODS else 'other'
@@ -69,7 +81,7 @@ class Outermost:
 
     return counting_send
 
-  def _is_too_large(self, length):
+  def _is_too_large(self, length: str) -> bool:
     return length.isdecimal() and int(length) > self._services.options.max_body_bytes
 
 
@@ -80,7 +92,7 @@ class _Record:
     request_id, method, name: str; the name is that of its span.
   """
 
-  def __init__(self, scope, headers, services):
+  def __init__(self, scope: Scope, headers: Headers, services: 'Services') -> None:
     self.request_id = access_log.request_id(headers.get(access_log.HEADER))
     scope['request_id'] = self.request_id
     self.method = scope.get('method', 'GET')
@@ -90,10 +102,10 @@ class _Record:
     self._log, self._begun = services.access_log, time.perf_counter()
     self._status, self._bytes_in, self._bytes_out = None, 0, 0
 
-  def receive(self, receive):
+  def receive(self, receive: Receive) -> Receive:
     """The function `receive` of ASGI, watched."""
 
-    async def watched():
+    async def watched() -> Message:
       message = await receive()
       self._bytes_in += _size(message)
       if message['type'] == 'websocket.disconnect':
@@ -102,7 +114,7 @@ class _Record:
 
     return watched
 
-  def sent(self, message):
+  def sent(self, message: Message) -> None:
     """Takes a message of the answer."""
     self._bytes_out += _size(message)
     if message['type'] in ('http.response.start', 'websocket.http.response.start'):
@@ -110,7 +122,7 @@ class _Record:
     elif message['type'] == 'websocket.close':
       self._status = message.get('code')
 
-  def write(self, span):
+  def write(self, span: tracing.Span) -> None:
     """Writes the line, and gives the span its attributes."""
     span.set(http__request__method=self.method, url__path=self._path)
     if self._status is not None:
@@ -130,11 +142,11 @@ class _Record:
     )
 
 
-def _size(message):
+def _size(message: Message) -> int:
   return len(message.get('body') or message.get('bytes') or message.get('text') or b'')
 
 
-def too_large(services):
+def too_large(services: 'Services') -> str:
   """What a client whose body is too large is told."""
   return (
     f'the body is larger than {services.options.max_body_bytes} bytes; send less at a time, '
@@ -142,6 +154,8 @@ def too_large(services):
   )
 
 
-def error_answer(message, status, headers=None):
+def error_answer(
+  message: object, status: int, headers: Mapping[str, str] | None = None
+) -> responses.JSONResponse:
   """`Response` with one line of JSON."""
   return responses.JSONResponse({'error': errors.one_line(message)}, status, headers)

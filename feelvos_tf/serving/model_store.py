@@ -1,8 +1,11 @@
 """Models and their versions: found in a folder, loaded, handed out, replaced, let go."""
 
+from collections.abc import Callable, Collection, Iterator
 import contextlib
 import gc
 import logging
+import os
+import pathlib
 import threading
 import time
 
@@ -31,7 +34,7 @@ class Version:
     speed: preset of `inference.speed` that it was exported for; None if it does not say.
   """
 
-  def __init__(self, name, number, folder, tries=0):
+  def __init__(self, name: str, number: int, folder: pathlib.Path, tries: int = 0) -> None:
     self.name, self.number, self.folder = name, number, folder
     self.state, self.error, self.model = LOADING, '', None
     self.speed = version_folder.read_description(folder).get('speed')
@@ -44,11 +47,11 @@ class Version:
 class Lease:
   """The right to use a version; it stays loaded until `release`, which may be called twice."""
 
-  def __init__(self, version, release):
+  def __init__(self, version: Version, release: Callable[[], None]) -> None:
     self.version = version
     self._release = release
 
-  def release(self):
+  def release(self) -> None:
     """Gives the version back; the last one of an old version unloads it."""
     release, self._release = self._release, None
     if release is not None:
@@ -65,8 +68,14 @@ class ModelStore:
   """
 
   def __init__(
-    self, model_dir, warm_up=True, retries=5, retry_seconds=60.0, clock=time.monotonic, models=None
-  ):
+    self,
+    model_dir: str | os.PathLike | None,
+    warm_up: bool = True,
+    retries: int = 5,
+    retry_seconds: float = 60.0,
+    clock: Callable[[], float] = time.monotonic,
+    models: list[version_folders.ServedModel] | None = None,
+  ) -> None:
     """Loads nothing yet.
 
     Args:
@@ -85,7 +94,7 @@ class ModelStore:
     self._versions = {}  # Name to dict of number to Version, those that ended as well.
     self._labels = {}  # Name to dict of label to number.
 
-  def load(self):
+  def load(self) -> None:
     """Loads what is wanted; call it once.
 
     Raises:
@@ -101,7 +110,7 @@ class ModelStore:
       reasons = [v.error for numbers in self._versions.values() for v in numbers.values()]
       raise ValueError('; '.join(reasons) or 'no version of any model was found.')
 
-  def refresh(self):
+  def refresh(self) -> list[Version]:
     """Looks for new versions and loads them; returns the versions that took over."""
     with self._refreshing:
       try:
@@ -109,29 +118,29 @@ class ModelStore:
       except ValueError:  # Everything gone: what is loaded goes on.
         return []
 
-  def configure(self, models):
+  def configure(self, models: list[version_folders.ServedModel]) -> list[Version]:
     """Serves a list of `ServedModel` from now on; returns the versions that were loaded for it."""
     with self._refreshing:
       self._configured = models
       return self._update(models)
 
-  def names(self):
+  def names(self) -> dict[str, int]:
     """dict of model name to the number of the newest version that is served."""
     return {name: numbers[0] for name, numbers in self.served().items()}
 
-  def served(self):
+  def served(self) -> dict[str, list[int]]:
     """dict of model name to the numbers of the versions that are served, newest first."""
     with self._lock:
       found = {name: self._available(name) for name in sorted(self._versions)}
     return {name: [version.number for version in those] for name, those in found.items() if those}
 
-  def speeds(self):
+  def speeds(self) -> dict[str, str | None]:
     """dict of model name to the preset its newest version was exported for; None: not stated."""
     with self._lock:
       newest = {name: self._available(name)[:1] for name in sorted(self._versions)}
     return {name: versions[0].speed for name, versions in newest.items() if versions}
 
-  def choose(self, speed, default_speed):
+  def choose(self, speed: str | None, default_speed: str) -> str:
     """Name of the model for a request that names none.
 
     Args:
@@ -156,7 +165,7 @@ class ModelStore:
       )
     return names[0]
 
-  def status(self, name, number=None):
+  def status(self, name: str, number: int | None = None) -> list[Version]:
     """Versions of a model, newest first.
 
     Raises:
@@ -175,7 +184,7 @@ class ModelStore:
       chosen = versions if number is None else {number: versions[number]}
       return [chosen[key] for key in sorted(chosen, reverse=True)]
 
-  def labelled(self, name, label):
+  def labelled(self, name: str, label: str) -> int:
     """Number of the version of a model that has a label.
 
     Raises:
@@ -186,7 +195,7 @@ class ModelStore:
       raise errors.invalid(f'Unrecognized servable version label: {label}')
     return number
 
-  def lease(self, name, number=None):
+  def lease(self, name: str, number: int | None = None) -> Lease:
     """`Lease` of the served version of a model.
 
     Args:
@@ -208,7 +217,7 @@ class ModelStore:
     return Lease(version, lambda: self._give_back(version))
 
   @contextlib.contextmanager
-  def leased(self, name, number=None):
+  def leased(self, name: str, number: int | None = None) -> Iterator[Version]:
     """`lease` for the time of a block; yields the `Version`."""
     lease = self.lease(name, number)
     try:
@@ -216,12 +225,12 @@ class ModelStore:
     finally:
       lease.release()
 
-  def _wanted(self):
+  def _wanted(self) -> list[version_folders.ServedModel]:
     if self._configured is not None:
       return self._configured
     return version_folders.find_models(self._model_dir)
 
-  def _update(self, models):
+  def _update(self, models: list[version_folders.ServedModel]) -> list[Version]:
     """Loads and unloads until what is wanted is served; returns the versions that were loaded."""
     loaded = []
     for model in models:
@@ -233,7 +242,7 @@ class ModelStore:
         self._keep_only(name, ())
     return loaded
 
-  def _update_model(self, model):
+  def _update_model(self, model: version_folders.ServedModel) -> list[Version]:
     folders = version_folders.versions_in(model.folder)
     served, loaded = [], []
     for number in model.candidates(folders):
@@ -252,13 +261,13 @@ class ModelStore:
       self._keep_only(model.name, served)
     return loaded
 
-  def _available(self, name):
+  def _available(self, name: str) -> list[Version]:
     """Versions that are served, newest first."""
     versions = self._versions.get(name, {})
     numbers = sorted(versions, reverse=True)
     return [versions[number] for number in numbers if versions[number].state == AVAILABLE]
 
-  def _is_due(self, version):
+  def _is_due(self, version: Version | None) -> bool:
     """Whether to try to load a version: None, one that was unloaded, or one that failed."""
     if version is None or not version.error:
       return True
@@ -269,7 +278,7 @@ class ModelStore:
       return settled
     return version.tries <= self._retries and self._clock() >= version.next_try
 
-  def _load(self, name, number, folder):
+  def _load(self, name: str, number: int, folder: pathlib.Path) -> Version:
     before = self._versions.get(name, {}).get(number)
     version = Version(name, number, folder, before.tries if before and before.error else 0)
     with self._lock:
@@ -287,7 +296,7 @@ class ModelStore:
       version.model, version.state = model, AVAILABLE
     return version
 
-  def _keep_only(self, name, numbers):
+  def _keep_only(self, name: str, numbers: Collection[int]) -> None:
     """Unloads the served versions of a model that are not among these."""
     with self._lock:
       old = [version for version in self._available(name) if version.number not in numbers]
@@ -296,12 +305,12 @@ class ModelStore:
     for version in old:
       self._unload_if_free(version)
 
-  def _give_back(self, version):
+  def _give_back(self, version: Version) -> None:
     with self._lock:
       version.leases -= 1
     self._unload_if_free(version)
 
-  def _unload_if_free(self, version):
+  def _unload_if_free(self, version: Version) -> None:
     with self._lock:
       if version.state != UNLOADING or version.leases:
         return

@@ -88,7 +88,7 @@ class ServingOptions:
   # Name of this server among several behind one router; the ids of its sessions begin with it.
   replica: str = ''
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     for name in (
       'max_body_bytes',
       'max_pixels',

@@ -8,10 +8,12 @@ is a temporary file that lives as long as the connection.
 """
 
 import asyncio
+from collections.abc import Sequence
 import contextlib
 import json
 import pathlib
 import tempfile
+from typing import Any, TYPE_CHECKING
 
 import fastapi
 import grpc
@@ -21,6 +23,14 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import writers
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
+from feelvos_tf.serving.images import ImageDecoder
+
+if TYPE_CHECKING:
+  import numpy as np
+  from numpy.typing import NDArray
+
+  from feelvos_tf.serving.services import Services
+
 
 _MOST_FRAMES = 10000
 _MOST_FIELD_BYTES = 4096
@@ -31,12 +41,12 @@ _PIECE_BYTES = 2**20
 _POLICY_VIOLATION, _INTERNAL_ERROR = 1008, 1011
 
 
-def build_router(services):
+def build_router(services: 'Services') -> fastapi.APIRouter:
   """The route for forms; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
 
   @router.post('/v1/overlay')
-  async def overlay(request: fastapi.Request):
+  async def overlay(request: fastapi.Request) -> fastapi.Response:
     """Form with `frames` and `masks`, as many of one as of the other: an mp4 with H.264 or VP9."""
     async with request.form(
       max_files=2 * _MOST_FRAMES, max_fields=8, max_part_size=_MOST_FIELD_BYTES
@@ -58,7 +68,7 @@ def build_router(services):
   return router
 
 
-def read_rate(value):
+def read_rate(value: float | str | None) -> float:
   """Frames per second of a request: a number, its text, or None for the default.
 
   Raises:
@@ -73,7 +83,7 @@ def read_rate(value):
   )
 
 
-def draw(decoder, frame, mask):
+def draw(decoder: ImageDecoder, frame: bytes, mask: bytes) -> 'NDArray[np.uint8]':
   """Draws a mask over its frame.
 
   Args:
@@ -97,7 +107,13 @@ def draw(decoder, frame, mask):
   return masks.overlay(image, decoded.ids, palette, void_id=None)
 
 
-def _write(decoder, frames, given, rate, call):
+def _write(
+  decoder: ImageDecoder,
+  frames: Sequence[UploadFile],
+  given: Sequence[UploadFile],
+  rate: float,
+  call: calls.Call,
+) -> bytes:
   """Bytes of the video; runs in a worker, which reads the spooled files directly."""
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / 'overlay.mp4'
@@ -108,13 +124,13 @@ def _write(decoder, frames, given, rate, call):
     return path.read_bytes()
 
 
-def build_stream_router(services):
+def build_stream_router(services: 'Services') -> fastapi.APIRouter:
   """The route /v1/overlay/stream; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
   running = set()
 
   @router.websocket('/v1/overlay/stream')
-  async def stream(websocket: fastapi.WebSocket):
+  async def stream(websocket: fastapi.WebSocket) -> None:
     try:
       subprotocol = services.token.check_websocket(
         websocket.headers.get('authorization'), websocket.scope.get('subprotocols', [])
@@ -139,7 +155,7 @@ def build_stream_router(services):
   return router
 
 
-async def _serve(services, websocket):
+async def _serve(services: 'Services', websocket: fastapi.WebSocket) -> None:
   """Makes one video; tells the client what is wrong if something is."""
   try:
     with tempfile.TemporaryDirectory() as folder:
@@ -156,11 +172,13 @@ async def _serve(services, websocket):
     await _refuse(websocket, str(known))
 
 
-async def _make_video(services, websocket, path):
+async def _make_video(
+  services: 'Services', websocket: fastapi.WebSocket, path: pathlib.Path
+) -> None:
   rate = _fields(await _receive(services, websocket)).get('frames_per_second')
   writer = writers.OverlayVideoWriter(path, read_rate(rate))
 
-  def write(frame, mask):
+  def write(frame: bytes, mask: bytes) -> None:
     writer.write_picture(draw(services.decoder, frame, mask))
 
   try:
@@ -184,7 +202,7 @@ async def _make_video(services, websocket, path):
   await websocket.close()
 
 
-async def _receive(services, websocket):
+async def _receive(services: 'Services', websocket: fastapi.WebSocket) -> bytes | str:
   """The next message: bytes or str."""
   message = await asyncio.wait_for(websocket.receive(), services.options.idle_seconds)
   if message['type'] == 'websocket.disconnect':
@@ -192,7 +210,7 @@ async def _receive(services, websocket):
   return message['text'] if message.get('text') is not None else message['bytes']
 
 
-def _fields(message):
+def _fields(message: bytes | str) -> dict[str, Any]:
   """The dict in a text message."""
   try:
     fields = json.loads(message) if isinstance(message, str) else None
@@ -205,13 +223,15 @@ def _fields(message):
   return fields
 
 
-def _check_size(folder):
+def _check_size(folder: pathlib.Path) -> None:
   size = sum(path.stat().st_size for path in folder.iterdir())
   if size > _MOST_VIDEO_BYTES:
     raise errors.invalid(f'the video is larger than {_MOST_VIDEO_BYTES} bytes.')
 
 
-async def _refuse(websocket, message, code=_POLICY_VIOLATION):
+async def _refuse(
+  websocket: fastapi.WebSocket, message: str, code: int = _POLICY_VIOLATION
+) -> None:
   try:
     await websocket.send_json({'error': message})
     await websocket.close(code)

@@ -10,8 +10,10 @@ the custom container requirements of Vertex AI; SageMaker's inference toolkit co
 
 import base64
 import binascii
+from collections.abc import Callable
 import json
 import os
+from typing import Any, TYPE_CHECKING
 
 import fastapi
 from fastapi import responses
@@ -24,28 +26,32 @@ from feelvos_tf.serving import errors
 from feelvos_tf.serving import inference_protocol
 from feelvos_tf.serving import tensor_json
 
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
+
 _VERSION = '/versions/{version}'
 
 
-def build_health_router(services) -> fastapi.APIRouter:
+def build_health_router(services: 'Services') -> fastapi.APIRouter:
   """Health routes, which need no token; `services` is the server's `Services`."""
   router = fastapi.APIRouter(include_in_schema=False)
 
-  async def ready():
+  async def ready() -> fastapi.Response:
     is_ready = inference_protocol.is_ready(services)
     return responses.JSONResponse({'ready': is_ready}, 200 if is_ready else 503)
 
-  async def live():
+  async def live() -> dict[str, Any]:
     return {'live': True}
 
-  router.get('/v2/health/live')(live)
+  router.get('/v2/health/live', response_model=None)(live)
   for path in ('/v2/health/ready', '/ping', os.environ.get('AIP_HEALTH_ROUTE')):
     if path:
       router.get(path)(ready)
   return router
 
 
-def build_router(services, predict) -> fastapi.APIRouter:
+def build_router(services: 'Services', predict: Callable) -> fastapi.APIRouter:
   """The other routes.
 
   Args:
@@ -55,7 +61,7 @@ def build_router(services, predict) -> fastapi.APIRouter:
   """
   router = fastapi.APIRouter(include_in_schema=False)
 
-  async def invoke(request: fastapi.Request):
+  async def invoke(request: fastapi.Request) -> fastapi.Response:
     body = await bodies.read(request, services.options.max_body_bytes)
     names = list(services.models.names())
     if len(names) != 1:
@@ -69,17 +75,17 @@ def build_router(services, predict) -> fastapi.APIRouter:
   return router
 
 
-def _add_v2(router, services):
+def _add_v2(router: fastapi.APIRouter, services: 'Services') -> None:
   """The routes of the Open Inference Protocol."""
 
-  @router.get('/v2')
-  async def server():
+  @router.get('/v2', response_model=None)
+  async def server() -> dict[str, Any]:
     names = {'name': inference_protocol.NAME, 'version': inference_protocol.VERSION}
     return {**names, 'extensions': []}
 
-  @router.get('/v2/models/{name}')
-  @router.get('/v2/models/{name}' + _VERSION)
-  async def metadata(name: str, version: int | None = None):
+  @router.get('/v2/models/{name}', response_model=None)
+  @router.get('/v2/models/{name}' + _VERSION, response_model=None)
+  async def metadata(name: str, version: int | None = None) -> dict[str, Any]:
     with services.models.leased(name, version) as leased:
       signature = services.predictor.signature(leased, '')
       return {
@@ -90,20 +96,24 @@ def _add_v2(router, services):
         'outputs': inference_protocol.describe(signature.outputs),
       }
 
-  @router.get('/v2/models/{name}/ready')
-  @router.get('/v2/models/{name}' + _VERSION + '/ready')
-  async def ready(name: str, version: int | None = None):
+  @router.get('/v2/models/{name}/ready', response_model=None)
+  @router.get('/v2/models/{name}' + _VERSION + '/ready', response_model=None)
+  async def ready(name: str, version: int | None = None) -> dict[str, Any]:
     services.models.lease(name, version).release()
     return {'name': name, 'ready': True}
 
   @router.post('/v2/models/{name}/infer')
   @router.post('/v2/models/{name}' + _VERSION + '/infer')
-  async def infer(request: fastapi.Request, name: str, version: int | None = None):
+  async def infer(
+    request: fastapi.Request, name: str, version: int | None = None
+  ) -> fastapi.Response:
     body = await bodies.read(request, services.options.max_body_bytes)
     return await _run(services, request, _infer, services, name, version, body)
 
 
-async def _run(services, request, function, *args):
+async def _run(
+  services: 'Services', request: fastapi.Request, function: Callable, *args: Any
+) -> fastapi.Response:
   """The JSON answer of a function that runs in a worker and takes the `Call` as its last."""
   seconds = services.options.rest_api_timeout_in_ms / 1000
   async with calls.of_http(request, seconds) as call:
@@ -111,7 +121,9 @@ async def _run(services, request, function, *args):
   return fastapi.Response(text, media_type='application/json')
 
 
-def _infer(services, name, number, body, call):
+def _infer(
+  services: 'Services', name: str, number: int | None, body: bytes, call: calls.Call
+) -> str:
   """JSON text of the answer to a v2 inference request."""
   document = tensor_json.parse(body)
   parameters = document.get('parameters') or {}
@@ -134,7 +146,7 @@ def _infer(services, name, number, body, call):
   return json.dumps({**answer, 'id': document['id']} if 'id' in document else answer)
 
 
-def _to_array(services, item):
+def _to_array(services: 'Services', item: dict[str, Any]) -> np.ndarray:
   """np array of a tensor of the protocol."""
   name, shape, data = item.get('name'), item.get('shape'), item.get('data')
   dtype = inference_protocol.check_type(name, item.get('datatype'))
@@ -150,14 +162,14 @@ def _to_array(services, item):
     raise errors.invalid(f'input {name}: data do not fit shape and datatype ({error}).') from error
 
 
-def _to_bytes(value):
+def _to_bytes(value: Any) -> bytes:
   """Bytes of a BYTES element: base64, as clients of the protocol send binary data in JSON."""
   if not isinstance(value, str):
     raise TypeError('a BYTES element has to be text in base64')
   return base64.b64decode(value, validate=True)
 
 
-def _to_json(name, value):
+def _to_json(name: str, value: Any) -> dict[str, Any]:
   value = np.asarray(value)
   datatype = inference_protocol.type_name(value.dtype)
   if value.dtype == object:

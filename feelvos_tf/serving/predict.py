@@ -1,5 +1,8 @@
 """Stateless requests: a signature of a version, tensors in, tensors out. For REST and for gRPC."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import grpc
 import numpy as np
 import tensorflow as tf
@@ -7,6 +10,12 @@ import tensorflow as tf
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import stoppable
 from feelvos_tf.serving import tracing
+from feelvos_tf.serving.calls import Call
+from feelvos_tf.serving.images import ImageDecoder
+from feelvos_tf.serving.metrics import Metrics
+from feelvos_tf.serving.model_store import ModelStore
+from feelvos_tf.serving.model_store import Version
+from feelvos_tf.serving.options import ServingOptions
 
 DEFAULT_SIGNATURE = 'serving_default'
 
@@ -14,12 +23,14 @@ DEFAULT_SIGNATURE = 'serving_default'
 class Predictor:
   """Runs signatures; checks names, types and shapes as TensorFlow Serving does, and the limits."""
 
-  def __init__(self, options, models, decoder, metrics):
+  def __init__(
+    self, options: ServingOptions, models: ModelStore, decoder: ImageDecoder, metrics: Metrics
+  ) -> None:
     """Args: `ServingOptions`, `ModelStore`, `ImageDecoder`, `Metrics`."""
     self._options, self._models = options, models
     self._decoder, self._metrics = decoder, metrics
 
-  def signature(self, version, name):
+  def signature(self, version: Version, name: str) -> Any:
     """`SignatureDef` of a version.
 
     Raises:
@@ -32,7 +43,14 @@ class Predictor:
       )
     return version.model.signature_defs[name]
 
-  def run(self, version, signature_name, inputs, output_filter=(), call=None):
+  def run(
+    self,
+    version: Version,
+    signature_name: str,
+    inputs: Mapping[str, np.ndarray],
+    output_filter: Sequence[str] = (),
+    call: Call | None = None,
+  ) -> dict[str, np.ndarray]:
     """Runs a signature.
 
     Args:
@@ -70,7 +88,7 @@ class Predictor:
       results = stoppable.run(version.model.signatures[name], call, tensors)
       return {key: results[key].numpy() for key in wanted}
 
-  def check_size(self, shape, item_bytes):
+  def check_size(self, shape: Sequence[int], item_bytes: int) -> None:
     """Refuses a tensor before memory for it is taken.
 
     A message of a few bytes can ask for any shape: one value is repeated to fill it.
@@ -82,7 +100,7 @@ class Predictor:
         f'{self._options.max_body_bytes} bytes are taken.'
       )
 
-  def _check_limits(self, inputs):
+  def _check_limits(self, inputs: Mapping[str, np.ndarray]) -> None:
     """The limits for the inputs of this project's exports, by name."""
     if 'image' in inputs:
       self._decoder.check_size(*inputs['image'].shape[:2], 'image')
@@ -93,7 +111,7 @@ class Predictor:
         f'{self._options.max_objects + 1}, background included.'
       )
 
-  def _pictures(self, inputs):
+  def _pictures(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The encoded frames and masks of a request, checked, as a graph takes them."""
     prepare = {
       'image_bytes': self._decoder.frame_for_graph,
@@ -108,7 +126,7 @@ class Predictor:
     return tensors
 
 
-def _check_names(signature, inputs):
+def _check_names(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
   sent, known = set(inputs), set(signature.inputs)
   if sent != known:
     join = lambda names: ','.join(sorted(names))
@@ -119,7 +137,7 @@ def _check_names(signature, inputs):
     )
 
 
-def _outputs(signature, output_filter):
+def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
   wanted = list(output_filter) or sorted(signature.outputs)
   for name in wanted:
     if name not in signature.outputs:
@@ -130,13 +148,13 @@ def _outputs(signature, output_filter):
   return wanted
 
 
-def _as_meant(value, info):
+def _as_meant(value: Any, info: Any) -> Any:
   """A value of shape [1] as a scalar where one is meant: some clients have no scalars."""
   is_scalar = not info.tensor_shape.unknown_rank and not info.tensor_shape.dim
   return np.reshape(value, ()) if is_scalar and np.shape(value) == (1,) else value
 
 
-def _tensor(name, value, info, check_shape):
+def _tensor(name: str, value: Any, info: Any, check_shape: bool) -> tf.Tensor:
   """The tensor of an input. TensorFlow Serving leaves shapes to the graph, and so do its models."""
   dtype = tf.as_dtype(info.dtype)
   given = tf.as_dtype(np.asarray(value).dtype)

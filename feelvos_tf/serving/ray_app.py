@@ -1,10 +1,14 @@
 """The server as a Ray Serve deployment: several replicas, each with sessions of its own."""
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import logging
 import os
 import socket
+from typing import Any, TYPE_CHECKING
+
+from feelvos_tf.serving.options import ServingOptions
 
 # Read when ray is imported: nothing is sent to anybody.
 os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
@@ -17,12 +21,18 @@ from feelvos_tf.serving import options as options_lib
 from feelvos_tf.serving import ray_router
 from feelvos_tf.serving import version_folders
 
+if TYPE_CHECKING:
+  import fastapi
+
+
 NAME = 'feelvos'
 _QUIET = {'log_level': 'WARNING', 'enable_access_log': False}
 _OBJECT_STORE_BYTES = 100 * 2**20  # Requests and answers do not go through it.
 
 
-def deployment(options, replicas=2, grace=30.0, cpus=1.0):
+def deployment(
+  options: ServingOptions, replicas: int = 2, grace: float = 30.0, cpus: float = 1.0
+) -> serve.Application:
   """The application of `app.create_app` in a number of replicas.
 
   Args:
@@ -35,7 +45,7 @@ def deployment(options, replicas=2, grace=30.0, cpus=1.0):
     `ray.serve.Application`.
   """
 
-  def build():
+  def build() -> 'fastapi.FastAPI':
     from feelvos_tf.serving import app as app_lib
     from feelvos_tf.serving import services as services_lib
 
@@ -59,7 +69,7 @@ def deployment(options, replicas=2, grace=30.0, cpus=1.0):
   ).bind()
 
 
-def build(arguments):
+def build(arguments: dict[str, Any]) -> serve.Application:
   """Builder for `serve run feelvos_tf.serving.ray_app:build model_dir=... replicas=2`.
 
   Args:
@@ -94,7 +104,7 @@ def build(arguments):
   return deployment(with_absolute_folder(options), replicas, grace, cpus)
 
 
-def _convert(name, value, kind):
+def _convert(name: str, value: Any, kind: type) -> Any:
   if kind is tuple:
     return tuple(str(value).split(',')) if isinstance(value, str) else tuple(value)
   if kind is bool and str(value).lower() in ('true', 'false'):
@@ -107,7 +117,7 @@ def _convert(name, value, kind):
     raise ValueError(f'{name}: {value!r} given, expected a {kind.__name__}.') from error
 
 
-def with_absolute_folder(options):
+def with_absolute_folder(options: ServingOptions) -> ServingOptions:
   """The options for processes that have another working directory."""
   absolute = {
     name: os.path.abspath(value)
@@ -118,7 +128,7 @@ def with_absolute_folder(options):
 
 
 @contextlib.contextmanager
-def running(application, host, port, cpus):
+def running(application: serve.Application, host: str, port: int, cpus: float) -> Iterator[int]:
   """Ray on this machine with an application; both end with the block.
 
   Args:
@@ -159,7 +169,7 @@ def running(application, host, port, cpus):
     ray.shutdown()
 
 
-def _free_port(host, port):
+def _free_port(host: str, port: int) -> int:
   """A port that can be bound; Ray's proxy binds it later."""
   try:
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]

@@ -8,6 +8,7 @@ name a living replica go there; all others are hashed.
 """
 
 import pickle
+from typing import Any
 
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 
@@ -20,7 +21,9 @@ class SessionRouter(ConsistentHashRouter):
   The id is that in the path (browsers cannot set headers on WebSockets), or the header's value.
   """
 
-  async def choose_replicas(self, candidate_replicas, pending_request=None):
+  async def choose_replicas(
+    self, candidate_replicas: list, pending_request: Any = None
+  ) -> list[list]:
     """Ranked lists of replicas, see `RequestRouter`; one replica for a session's requests."""
     ranks = await super().choose_replicas(candidate_replicas, pending_request)
     if pending_request is None:
@@ -33,12 +36,12 @@ class SessionRouter(ConsistentHashRouter):
     return ranks
 
 
-def session_of_path(path):
+def session_of_path(path: str) -> str:
   """The id in the path of a session's request; '' in any other."""
   return path.removeprefix(_SESSIONS).split('/')[0] if path.startswith(_SESSIONS) else ''
 
 
-def _session_in_path(pending_request):
+def _session_in_path(pending_request: Any) -> str:
   """The id in the path of an HTTP or WebSocket request, which Ray's proxy hands on pickled."""
   argument = pending_request.args[0] if pending_request.args else None
   if not pending_request.metadata.is_http_request or not isinstance(argument, bytes):

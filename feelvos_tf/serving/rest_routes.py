@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any, TYPE_CHECKING
 import urllib.parse
 
 import fastapi
@@ -17,6 +18,10 @@ from feelvos_tf.serving import predict
 from feelvos_tf.serving import tensor_json
 from feelvos_tf.serving import tracing
 
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
+
 _MODEL = (
   r'(?i:/v1/models)/(?P<name>[^/:]+)'
   r'(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?'
@@ -26,23 +31,23 @@ _QUERY = re.compile(_MODEL + r'(?P<metadata>/metadata)?')
 _LARGEST_VERSION = 2**63 - 1
 
 
-def build_router(services):
+def build_router(services: 'Services') -> fastapi.APIRouter:
   """The routes; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
 
-  @router.get('/v1/models', include_in_schema=False)
-  @router.get('/v1/models/', include_in_schema=False)
-  async def models():
+  @router.get('/v1/models', include_in_schema=False, response_model=None)
+  @router.get('/v1/models/', include_in_schema=False, response_model=None)
+  async def models() -> dict[str, Any]:
     found = services.models.served()
     return {'models': [{'name': name, 'versions': numbers} for name, numbers in found.items()]}
 
   @router.get('/v1/models/{rest:path}', include_in_schema=False)
-  async def query(request: fastapi.Request):
+  async def query(request: fastapi.Request) -> fastapi.Response:
     match = _match(_QUERY, request)
     return _json(_describe(services, match))
 
   @router.post('/v1/models/{rest:path}', include_in_schema=False)
-  async def act(request: fastapi.Request):
+  async def act(request: fastapi.Request) -> fastapi.Response:
     match = _match(_ACTION, request)
     if match['method'] != 'predict':
       raise errors.RequestError(
@@ -60,7 +65,7 @@ def build_router(services):
   return router
 
 
-def _match(pattern, request):
+def _match(pattern: re.Pattern[str], request: fastapi.Request) -> re.Match[str]:
   path = request.url.path
   match = pattern.fullmatch(path)
   if match is None:
@@ -68,7 +73,7 @@ def _match(pattern, request):
   return match
 
 
-def _spec(services, match):
+def _spec(services: 'Services', match: re.Match[str]) -> tuple[str, int | None]:
   """(name, version or None) of a path; version 0 is how ovmsclient says "latest"."""
   name, number = urllib.parse.unquote(match['name']), match['version']
   if match['label']:
@@ -78,7 +83,7 @@ def _spec(services, match):
   return name, int(number or 0) or None
 
 
-def _describe(services, match):
+def _describe(services: 'Services', match: re.Match[str]) -> str:
   """JSON text of a model's status or metadata."""
   if not match['metadata']:
     return json_format.MessageToJson(
@@ -101,7 +106,9 @@ def _describe(services, match):
   )
 
 
-def predict_text(services, name, number, body, call):
+def predict_text(
+  services: 'Services', name: str, number: int | None, body: bytes, call: calls.Call
+) -> str:
   """JSON text of the answer to a predict request; runs in a worker."""
   document = tensor_json.parse(body)
   signature_name = document.get('signature_name', '') or predict.DEFAULT_SIGNATURE
@@ -111,7 +118,7 @@ def predict_text(services, name, number, body, call):
       raise errors.invalid(f'Serving signature name: "{signature_name}" not found in signature def')
     infos, check_size = dict(definition.inputs), services.predictor.check_size
 
-    def run(document):
+    def run(document: dict[str, Any]) -> tuple[dict[str, Any], bool]:
       inputs, rows = tensor_json.inputs_of(document, infos, check_size)
       return services.predictor.run(version, signature_name, inputs, call=call), rows
 
@@ -125,5 +132,5 @@ def predict_text(services, name, number, body, call):
       return tensor_json.answer(*result)
 
 
-def _json(text):
+def _json(text: str) -> fastapi.Response:
   return fastapi.Response(text, media_type='application/json')

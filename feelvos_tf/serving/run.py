@@ -9,6 +9,8 @@ from feelvos_tf.serving import app as app_lib
 from feelvos_tf.serving import grpc_service
 from feelvos_tf.serving import http_protocol
 from feelvos_tf.serving import websocket_protocol
+from feelvos_tf.serving.services import Services
+from feelvos_tf.serving.tls import Tls
 
 _BACKLOG = 2048
 
@@ -21,19 +23,19 @@ class Server(uvicorn.Server):
   application's lifespan.
   """
 
-  def __init__(self, config, services, grace):
+  def __init__(self, config: uvicorn.Config, services: Services, grace: float) -> None:
     """Args: `uvicorn.Config`, `Services`, seconds that streams get."""
     super().__init__(config)
     self._services, self._grace = services, grace
 
-  async def shutdown(self, sockets=None):
+  async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
     """Drains streams, then does what uvicorn does."""
     self._services.stopping = True
     await self._services.streams.drain(self._grace)
     await super().shutdown(sockets)
 
 
-def bind(host, port):
+def bind(host: str, port: int) -> socket.socket:
   """A listening socket.
 
   Raises:
@@ -58,14 +60,21 @@ def bind(host, port):
   return listening
 
 
-def _cannot_listen(host, port, error):
+def _cannot_listen(host: str, port: int, error: OSError) -> ValueError:
   return ValueError(
     f'{host}:{port}: cannot listen there ({error.strerror or error}); choose '
     'another --host or --port.'
   )
 
 
-def build_server(services, port=8501, grpc_port=8500, grace=30.0, tls=None, grpc_socket_path=''):
+def build_server(
+  services: Services,
+  port: int = 8501,
+  grpc_port: int | None = 8500,
+  grace: float = 30.0,
+  tls: Tls | None = None,
+  grpc_socket_path: str = '',
+) -> tuple[Server, list[socket.socket], int, int | None]:
   """A server that is bound and has to be run.
 
   Args:

@@ -1,8 +1,10 @@
 """The parts of a server, made once and handed to every route."""
 
+from collections.abc import Callable
 import time
 
 import grpc
+from tensorflow_serving.config import model_server_config_pb2
 
 from feelvos_tf.serving import access_log
 from feelvos_tf.serving import auth
@@ -16,6 +18,7 @@ from feelvos_tf.serving import sessions as sessions_lib
 from feelvos_tf.serving import stream_route
 from feelvos_tf.serving import tracing
 from feelvos_tf.serving import worker_pool
+from feelvos_tf.serving.options import ServingOptions
 
 
 class Services:
@@ -29,7 +32,12 @@ class Services:
     stopping: bool, the server finishes what it has and takes nothing new.
   """
 
-  def __init__(self, options, clock=time.monotonic, models=None):
+  def __init__(
+    self,
+    options: ServingOptions,
+    clock: Callable[[], float] = time.monotonic,
+    models: model_store.ModelStore | None = None,
+  ) -> None:
     """Loads the models.
 
     Args:
@@ -69,7 +77,7 @@ class Services:
     self.token = auth.TokenCheck(options.token)
     self.stopping = False
 
-  def read_model_config(self):
+  def read_model_config(self) -> None:
     """Looks at the file with the models, and serves what it has if that is something new.
 
     Raises:
@@ -80,7 +88,7 @@ class Services:
       self._configured = wanted
       self.models.configure(wanted)
 
-  def reload_models(self, config):
+  def reload_models(self, config: model_server_config_pb2.ModelServerConfig) -> None:
     """Serves the models of a `ModelServerConfig` message.
 
     Raises:

@@ -1,17 +1,25 @@
 """Sessions over HTTP: open, send frames, correct, look, save, close."""
 
+from typing import Any, TYPE_CHECKING
+
 import fastapi
+from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile
 
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import sessions
+from feelvos_tf.serving.model_store import ModelStore
+
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
 
 _MOST_FIELD_BYTES = 4096
 _MOST_PARTS = 8
 
 
-def build_router(services):
+def build_router(services: 'Services') -> fastapi.APIRouter:
   """The routes below /v1/sessions; `services` is the server's `Services`."""
   router = fastapi.APIRouter(prefix='/v1/sessions')
   _add_life(router, services.sessions, services.models, services.options.speed)
@@ -19,11 +27,13 @@ def build_router(services):
   return router
 
 
-def _add_life(router, store, models, speed):
+def _add_life(
+  router: fastapi.APIRouter, store: sessions.SessionStore, models: ModelStore, speed: str
+) -> None:
   """Opening, looking at, saving and closing sessions."""
 
-  @router.post('', status_code=201)
-  async def open_session(request: fastapi.Request):
+  @router.post('', status_code=201, response_model=None)
+  async def open_session(request: fastapi.Request) -> dict[str, Any]:
     """Opens a session: form with `frame` and `mask`, or with `state`."""
     async with request.form(
       max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
@@ -42,30 +52,30 @@ def _add_life(router, store, models, speed):
         await store.close(session)
       return session.describe()
 
-  @router.get('/{session_id}')
-  async def describe(session_id: str):
+  @router.get('/{session_id}', response_model=None)
+  async def describe(session_id: str) -> dict[str, Any]:
     """What the session is, and how long nobody has used it."""
     idle = store.idle_seconds(session_id)
     return {**store.get(session_id).describe(), 'idle_seconds': round(idle, 3)}
 
   @router.get('/{session_id}/state')
-  async def state(session_id: str, request: fastapi.Request):
+  async def state(session_id: str, request: fastapi.Request) -> fastapi.Response:
     """State bytes to go on from, here or elsewhere."""
     async with calls.of_http(request) as call:
       data = await store.state(store.get(session_id), call)
     return fastapi.Response(data, media_type='application/octet-stream')
 
   @router.delete('/{session_id}', status_code=204)
-  async def close(session_id: str):
+  async def close(session_id: str) -> None:
     """Closes the session."""
     await store.close(store.get(session_id))
 
 
-def _add_frames(router, store):
+def _add_frames(router: fastapi.APIRouter, store: sessions.SessionStore) -> None:
   """Frames and corrections."""
 
   @router.post('/{session_id}/frames')
-  async def send_frame(session_id: str, request: fastapi.Request):
+  async def send_frame(session_id: str, request: fastapi.Request) -> fastapi.Response:
     """Segments the next frame; the body is the encoded frame, the answer the mask PNG."""
     session = store.get(session_id)
     frame = await request.body()
@@ -83,8 +93,8 @@ def _add_frames(router, store):
       },
     )
 
-  @router.post('/{session_id}/mask')
-  async def correct(session_id: str, request: fastapi.Request):
+  @router.post('/{session_id}/mask', response_model=None)
+  async def correct(session_id: str, request: fastapi.Request) -> dict[str, Any]:
     """Takes the right mask of a frame; new ids become new objects.
 
     Field `remove`: ids of objects that are followed no longer, separated by commas.
@@ -99,7 +109,7 @@ def _add_frames(router, store):
       return await store.correct(session, *given, remove, call)
 
 
-def _model_of(form, models, default_speed):
+def _model_of(form: FormData, models: ModelStore, default_speed: str) -> tuple[str, int | None]:
   """(name, version or None) that a form asks for, see `ModelStore.choose`."""
   name, speed = form.get('model'), form.get('speed')
   if not isinstance(speed, str | None):
@@ -111,7 +121,7 @@ def _model_of(form, models, default_speed):
   return name, _number(form, 'version')
 
 
-def _number(form, key):
+def _number(form: FormData, key: str) -> int | None:
   value = form.get(key)
   if value is None or value == '':
     return None
@@ -120,7 +130,7 @@ def _number(form, key):
   return int(value)
 
 
-def _ids(form, key):
+def _ids(form: FormData, key: str) -> list[int]:
   """Object ids of a field such as `3,7`."""
   value = form.get(key) or ''
   parts = value.split(',') if isinstance(value, str) and value else []
@@ -129,7 +139,7 @@ def _ids(form, key):
   return [int(part) for part in parts]
 
 
-async def _file(form, key):
+async def _file(form: FormData, key: str) -> bytes:
   value = form.get(key)
   if not isinstance(value, UploadFile):
     raise errors.invalid(

@@ -2,8 +2,10 @@
 
 import asyncio
 import collections
+from collections.abc import Callable, Coroutine, Sequence
 import secrets
 import time
+from typing import Any
 
 import grpc
 import numpy as np
@@ -13,6 +15,13 @@ from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import tracing
+from feelvos_tf.serving.calls import Call
+from feelvos_tf.serving.images import ImageDecoder
+from feelvos_tf.serving.metrics import Metrics
+from feelvos_tf.serving.model_store import Lease
+from feelvos_tf.serving.model_store import ModelStore
+from feelvos_tf.serving.options import ServingOptions
+from feelvos_tf.serving.worker_pool import WorkerPool
 
 _COMPRESS_LEVEL = 1  # A client waits for the mask.
 _REMEMBERED = 10000  # Ids of expired sessions, to tell "expired" from "unknown".
@@ -29,7 +38,15 @@ class Session:
     last_used: time of the store's clock.
   """
 
-  def __init__(self, lease, segmenter, palette, frame_index, now, replica=''):
+  def __init__(
+    self,
+    lease: Lease,
+    segmenter: VideoSegmenter,
+    palette: np.ndarray,
+    frame_index: int,
+    now: float,
+    replica: str = '',
+  ) -> None:
     token = secrets.token_urlsafe(16)
     self.id = f'{replica}.{token}' if replica else token
     self.segmenter, self.palette, self.frame_index = segmenter, palette, frame_index
@@ -38,7 +55,7 @@ class Session:
     self.lease = lease
     self.open = True
 
-  def describe(self):
+  def describe(self) -> dict[str, Any]:
     """JSON-ready dict of the API's answers."""
     height, width = self.segmenter.size
     return {
@@ -55,11 +72,13 @@ class Session:
 class SegmentedReply:
   """What a frame is answered with: PNG bytes, frame index, object ids, their confidence."""
 
-  def __init__(self, png, frame_index, object_ids, confidence):
+  def __init__(
+    self, png: bytes, frame_index: int, object_ids: Sequence[int], confidence: np.ndarray
+  ) -> None:
     self.png, self.frame_index = png, frame_index
     self.object_ids, self.confidence = object_ids, confidence
 
-  def describe(self):
+  def describe(self) -> dict[str, Any]:
     """JSON-ready dict of all but the mask."""
     return {
       'frame_index': self.frame_index,
@@ -76,7 +95,15 @@ class SessionStore:
   belongs to another session.
   """
 
-  def __init__(self, options, models, workers, decoder, metrics, clock=time.monotonic):
+  def __init__(
+    self,
+    options: ServingOptions,
+    models: ModelStore,
+    workers: WorkerPool,
+    decoder: ImageDecoder,
+    metrics: Metrics,
+    clock: Callable[[], float] = time.monotonic,
+  ) -> None:
     """Args: `ServingOptions`, `ModelStore`, `WorkerPool`, `ImageDecoder`, `Metrics`, seconds."""
     self._options, self._models, self._workers = options, models, workers
     self._decoder, self._metrics, self._clock = decoder, metrics, clock
@@ -86,14 +113,16 @@ class SessionStore:
     self._running = set()  # Tasks, so that they are not collected.
     metrics.watch_sessions(lambda: len(self._sessions), self.memory_bytes)
 
-  def __len__(self):
+  def __len__(self) -> int:
     return len(self._sessions)
 
-  def memory_bytes(self):
+  def memory_bytes(self) -> int:
     """Bytes of the states of all sessions."""
     return sum(session.segmenter.memory_bytes for session in list(self._sessions.values()))
 
-  async def create(self, name, number, frame, mask, call=None):
+  async def create(
+    self, name: str, number: int | None, frame: bytes, mask: bytes, call: Call | None = None
+  ) -> Session:
     """Opens a session.
 
     Args:
@@ -109,7 +138,7 @@ class SessionStore:
       ValueError, tf.errors.InvalidArgumentError: frame or mask are wrong.
     """
 
-    def start(segmenter):
+    def start(segmenter: VideoSegmenter) -> np.ndarray:
       with tracing.span('decode'):
         given, image = self._decoder.mask(mask), self._decoder.frame(frame)
       with tracing.span('model'):
@@ -118,10 +147,17 @@ class SessionStore:
 
     return await self._shielded(self._open(name, number, start, 0, call))
 
-  async def resume(self, name, number, state_bytes, frame_index=0, call=None):
+  async def resume(
+    self,
+    name: str,
+    number: int | None,
+    state_bytes: bytes,
+    frame_index: int = 0,
+    call: Call | None = None,
+  ) -> Session:
     """Opens a session with the state of another one or of `track_resume`; see `create`."""
 
-    def start(segmenter):
+    def start(segmenter: VideoSegmenter) -> np.ndarray:
       snapshot, chunk = segmenter.graph.restore(state_bytes)
       self._decoder.check_size(*snapshot.size, 'state')
       segmenter.restore(snapshot)
@@ -129,7 +165,7 @@ class SessionStore:
 
     return await self._shielded(self._open(name, number, start, frame_index, call))
 
-  def get(self, session_id):
+  def get(self, session_id: str) -> Session:
     """The session of an id; it counts as used.
 
     Raises:
@@ -158,12 +194,12 @@ class SessionStore:
       grpc.StatusCode.NOT_FOUND, 'no such session; it was closed, or the id is wrong.'
     )
 
-  def idle_seconds(self, session_id):
+  def idle_seconds(self, session_id: str) -> float:
     """Seconds since a session was used; does not count as use."""
     session = self._sessions.get(session_id)
     return 0.0 if session is None else self._clock() - session.last_used
 
-  async def step(self, session, frame, call=None):
+  async def step(self, session: Session, frame: bytes, call: Call | None = None) -> SegmentedReply:
     """Segments the next frame of a session.
 
     Args:
@@ -175,7 +211,7 @@ class SessionStore:
       `SegmentedReply`.
     """
 
-    def run():
+    def run() -> SegmentedReply:
       with self._metrics.frame_seconds.time():
         with tracing.span('decode'):
           image = self._decoder.frame(frame)
@@ -188,7 +224,15 @@ class SessionStore:
 
     return await self._use(session, run, call)
 
-  async def correct(self, session, frame, mask, frame_index=None, remove=(), call=None):
+  async def correct(
+    self,
+    session: Session,
+    frame: bytes,
+    mask: bytes,
+    frame_index: int | None = None,
+    remove: Sequence[int] = (),
+    call: Call | None = None,
+  ) -> dict[str, Any]:
     """Takes the right mask of a frame (both bytes), see `VideoSegmenter.correct` and `step`.
 
     `remove`: ids of objects that are followed no longer.
@@ -197,7 +241,7 @@ class SessionStore:
       `Session.describe()` after it.
     """
 
-    def run():
+    def run() -> dict[str, Any]:
       with tracing.span('decode'):
         given, image = self._decoder.mask(mask), self._decoder.frame(frame)
       ids = {*session.segmenter.object_ids, *given.object_ids} - set(remove)
@@ -216,7 +260,7 @@ class SessionStore:
 
     return await self._use(session, run, call)
 
-  async def state(self, session, call=None):
+  async def state(self, session: Session, call: Call | None = None) -> bytes:
     """State bytes of a session; `call` as of `step`."""
     return await self._use(
       session,
@@ -226,12 +270,12 @@ class SessionStore:
       call,
     )
 
-  async def close(self, session):
+  async def close(self, session: Session) -> None:
     """Closes a session after what runs in it."""
     async with session.lock:
       self._forget(session)
 
-  def evict_idle(self):
+  def evict_idle(self) -> int:
     """Closes sessions that were not used for too long; returns their number."""
     oldest = self._clock() - self._options.idle_seconds
     idle = [
@@ -247,12 +291,19 @@ class SessionStore:
     self._metrics.sessions_expired.inc(len(idle))
     return len(idle)
 
-  async def close_all(self):
+  async def close_all(self) -> None:
     """Closes all sessions, each after what runs in it."""
     for session in list(self._sessions.values()):
       await self.close(session)
 
-  async def _open(self, name, number, start, frame_index, call):
+  async def _open(
+    self,
+    name: str,
+    number: int | None,
+    start: Callable[[VideoSegmenter], np.ndarray],
+    frame_index: int,
+    call: Call | None,
+  ) -> Session:
     self._check_room()
     lease = self._models.lease(name, number)
     self._opening += 1
@@ -282,7 +333,7 @@ class SessionStore:
     self._metrics.sessions_opened.inc()
     return session
 
-  def _check_room(self):
+  def _check_room(self) -> None:
     if len(self._sessions) + self._opening >= self._options.max_sessions:
       self.evict_idle()
     if len(self._sessions) + self._opening >= self._options.max_sessions:
@@ -292,10 +343,10 @@ class SessionStore:
         'wait until an unused one expires.',
       )
 
-  async def _use(self, session, function, call):
+  async def _use(self, session: Session, function: Callable[[], Any], call: Call | None) -> Any:
     """Result of a function that runs in the pool while nothing else uses the session."""
 
-    async def run():
+    async def run() -> Any:
       async with session.lock:
         if not session.open:
           self.get(session.id)  # Raises.
@@ -306,24 +357,24 @@ class SessionStore:
 
     return await self._shielded(run())
 
-  async def _shielded(self, coroutine):
+  async def _shielded(self, coroutine: Coroutine) -> Any:
     """Awaits it; it goes on to its end, and lets go of locks, if the caller is cancelled."""
     task = asyncio.ensure_future(coroutine)
     self._running.add(task)
     task.add_done_callback(self._running.discard)
     return await asyncio.shield(task)
 
-  def _forget(self, session):
+  def _forget(self, session: Session) -> None:
     if self._sessions.pop(session.id, None) is not None:
       session.open = False
       session.lease.release()
 
 
-def replica_of(session_id):
+def replica_of(session_id: str) -> str:
   """Name of the replica that a session's id begins with; '' if there is none."""
   return session_id.rpartition('.')[0]
 
 
-def confidence_text(confidence):
+def confidence_text(confidence: np.ndarray | Sequence[float]) -> str:
   """`X-Confidence`: numbers of three decimals, separated by commas."""
   return ','.join(f'{value:.3f}' for value in np.asarray(confidence))

@@ -7,6 +7,7 @@ be stopped in the name of another. The context that is set here is that of the t
 
 from collections.abc import Callable
 import threading
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import cancellation
@@ -24,7 +25,7 @@ class _ContextOfThread(threading.local):
   manager = None
 
   @property
-  def _impl(self):
+  def _impl(self) -> Any:
     # A new one for every function: one that fails cancels its manager, and would stop all after it.
     return (self.manager or cancellation.CancellationManager())._impl
 

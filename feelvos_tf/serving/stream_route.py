@@ -5,12 +5,18 @@ With `?confidence=1` a text message with the confidences comes before each mask.
 
 import asyncio
 import logging
+from typing import Any, TYPE_CHECKING
 
 import fastapi
 
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import tracing
+from feelvos_tf.serving.sessions import Session
+
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
 
 _INTERNAL_ERROR, _GONE, _RESTARTING = 1011, 4410, 1012
 _log = logging.getLogger(__name__)
@@ -19,31 +25,31 @@ _log = logging.getLogger(__name__)
 class Streams:
   """The open streams of a server, so that it can stop after what they have taken in."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._open = set()
     self.stopping = asyncio.Event()
 
-  def __len__(self):
+  def __len__(self) -> int:
     return len(self._open)
 
-  async def drain(self, timeout):
+  async def drain(self, timeout: float) -> None:
     """Lets the streams answer what they have taken, then closes them; waits for that."""
     self.stopping.set()
     if self._open:
       await asyncio.wait(set(self._open), timeout=timeout)
 
-  def watch(self, task):
+  def watch(self, task: asyncio.Future) -> None:
     """Keeps a stream's task in mind until it is done."""
     self._open.add(task)
     task.add_done_callback(self._open.discard)
 
 
-def build_router(services):
+def build_router(services: 'Services') -> fastapi.APIRouter:
   """The route /v1/sessions/{id}/stream; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
 
   @router.websocket('/v1/sessions/{session_id}/stream')
-  async def stream(websocket: fastapi.WebSocket, session_id: str):
+  async def stream(websocket: fastapi.WebSocket, session_id: str) -> None:
     try:
       subprotocol = services.token.check_websocket(
         websocket.headers.get('authorization'), websocket.scope.get('subprotocols', [])
@@ -65,14 +71,14 @@ def build_router(services):
 class _Stream:
   """One connection: a reader that takes a bounded number of frames, a writer that answers."""
 
-  def __init__(self, services, session, websocket):
+  def __init__(self, services: 'Services', session: Session, websocket: fastapi.WebSocket) -> None:
     self._services, self._session, self._websocket = services, session, websocket
     self._queue = asyncio.Queue(services.options.stream_queue)
     self._call = calls.Call()
     self._tells_confidence = websocket.query_params.get('confidence') == '1'
     self._idle_seconds = services.options.idle_seconds
 
-  async def run(self):
+  async def run(self) -> None:
     reader = asyncio.ensure_future(self._read())
     try:
       await self._answer()
@@ -80,7 +86,7 @@ class _Stream:
       reader.cancel()
       await asyncio.gather(reader, return_exceptions=True)
 
-  async def _read(self):
+  async def _read(self) -> None:
     """Puts messages into the queue; None at the end of the connection, or of the server."""
     stop = asyncio.ensure_future(self._services.streams.stopping.wait())
     try:
@@ -91,7 +97,7 @@ class _Stream:
       stop.cancel()
     await self._queue.put(None)
 
-  async def _take_until(self, stop):
+  async def _take_until(self, stop: asyncio.Future) -> None:
     while True:
       receive = asyncio.ensure_future(self._websocket.receive())
       try:
@@ -113,7 +119,7 @@ class _Stream:
         return
       await self._queue.put(message)
 
-  async def _answer(self):
+  async def _answer(self) -> None:
     try:
       while (message := await self._queue.get()) is not None and not self._call.over:
         if not await self._answer_one(message):
@@ -123,7 +129,7 @@ class _Stream:
     except (fastapi.WebSocketDisconnect, RuntimeError):
       pass  # The client went away before its answer; the session waits for another one.
 
-  async def _answer_one(self, message):
+  async def _answer_one(self, message: dict[str, Any]) -> bool:
     """Answers a message; False if that was the last one."""
     frame = message.get('bytes')
     try:
@@ -153,5 +159,5 @@ class _Stream:
     await self._websocket.send_bytes(reply.png)
     return True
 
-  def _count(self, code):
+  def _count(self, code: int) -> None:
     self._services.metrics.requests.labels('websocket', 'frame', str(code)).inc()

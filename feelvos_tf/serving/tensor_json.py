@@ -10,7 +10,9 @@ Source: https://www.tensorflow.org/tfx/serving/api_rest. The messages are Tensor
 
 import base64
 import binascii
+from collections.abc import Callable, Mapping, Sequence
 import json
+from typing import Any
 
 import grpc
 import numpy as np
@@ -22,7 +24,7 @@ _BYTES_SUFFIX = '_bytes'
 _MOST_DIMENSIONS = 16
 
 
-def parse(body):
+def parse(body: bytes) -> dict[str, Any]:
   """The object of a request's body.
 
   Raises:
@@ -42,7 +44,11 @@ def parse(body):
   return document
 
 
-def inputs_of(document, infos, check_size):
+def inputs_of(
+  document: dict[str, Any],
+  infos: Mapping[str, Any],
+  check_size: Callable[[Sequence[int], int], None],
+) -> tuple[dict[str, np.ndarray], bool]:
   """The input tensors of a request.
 
   Args:
@@ -67,7 +73,7 @@ def inputs_of(document, infos, check_size):
   raise errors.invalid("Missing 'inputs' or 'instances' key")
 
 
-def answer(outputs, rows):
+def answer(outputs: Mapping[str, np.ndarray], rows: bool) -> str:
   """The JSON text of an answer.
 
   Args:
@@ -115,7 +121,9 @@ def answer_rows(results: list[dict]) -> str:
   )
 
 
-def _of_rows(instances, infos, check_size):
+def _of_rows(
+  instances: Any, infos: Mapping[str, Any], check_size: Callable[[Sequence[int], int], None]
+) -> dict[str, np.ndarray]:
   if not isinstance(instances, list):
     raise errors.invalid("Excepting 'instances' to be an list/array")  # So in TensorFlow Serving.
   if not instances:
@@ -142,7 +150,9 @@ def _of_rows(instances, infos, check_size):
   return {name: _to_array(columns[name], name, info, check_size) for name, info in infos.items()}
 
 
-def _of_columns(inputs, infos, check_size):
+def _of_columns(
+  inputs: Any, infos: Mapping[str, Any], check_size: Callable[[Sequence[int], int], None]
+) -> dict[str, np.ndarray]:
   if not _is_named(inputs):
     if len(infos) > 1:
       raise errors.invalid(
@@ -156,15 +166,17 @@ def _of_columns(inputs, infos, check_size):
   return {name: _to_array(inputs[name], name, info, check_size) for name, info in infos.items()}
 
 
-def _is_named(value):
+def _is_named(value: Any) -> bool:
   return isinstance(value, dict) and not _is_base64(value)
 
 
-def _is_base64(value):
+def _is_base64(value: Any) -> bool:
   return len(value) == 1 and isinstance(value.get('b64'), str)
 
 
-def _to_array(value, name, info, check_size):
+def _to_array(
+  value: Any, name: str, info: Any, check_size: Callable[[Sequence[int], int], None]
+) -> np.ndarray:
   """np array of nested lists of one shape."""
   dtype = tf.as_dtype(info.dtype)
   shape, first = [], value
@@ -202,7 +214,7 @@ def _to_array(value, name, info, check_size):
     ) from error
 
 
-def _flatten(value, shape, level, values, name):
+def _flatten(value: Any, shape: Sequence[int], level: int, values: list, name: str) -> None:
   if not isinstance(value, list):
     if level != len(shape):
       raise errors.invalid(
@@ -224,7 +236,7 @@ def _flatten(value, shape, level, values, name):
     _flatten(item, shape, level + 1, values, name)
 
 
-def _to_bytes(value, name):
+def _to_bytes(value: Any, name: str) -> bytes:
   if isinstance(value, str):
     return value.encode()
   if not isinstance(value, dict) or not _is_base64(value):
@@ -235,7 +247,7 @@ def _to_bytes(value, name):
     raise errors.invalid(f'Unable to base64 decode (input {name}: {error})') from error
 
 
-def _check_batch(outputs):
+def _check_batch(outputs: Mapping[str, np.ndarray]) -> None:
   size = None
   for name, value in outputs.items():
     if not np.ndim(value):
@@ -248,7 +260,7 @@ def _check_batch(outputs):
     size = len(value)
 
 
-def _to_json(value, name):
+def _to_json(value: Any, name: str) -> Any:
   """Nested lists of an array; bytes of tensors named so as `{"b64": ...}`, others as text."""
   value = np.asarray(value)
   if value.dtype != object:

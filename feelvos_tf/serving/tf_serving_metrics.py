@@ -22,7 +22,7 @@ _BUCKETS = tuple(10 * 1.8**i for i in range(33))
 class TfServingMetrics:
   """Requests for predictions, by model: how many, and how many microseconds they take."""
 
-  def __init__(self, registry: prometheus_client.CollectorRegistry):
+  def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
     """Args: where the metrics are registered."""
     self._is_served: Callable[[str], bool] = lambda name: False
     self._counts = collections.Counter()
@@ -68,7 +68,9 @@ class TfServingMetrics:
     yield metric
 
   @staticmethod
-  def _histogram(name, what, last_label, registry):
+  def _histogram(
+    name: str, what: str, last_label: str, registry: prometheus_client.CollectorRegistry
+  ) -> prometheus_client.Histogram:
     return prometheus_client.Histogram(
       _PREFIX + name,
       f'Distribution of wall time (in microseconds) {what}.',
@@ -78,5 +80,5 @@ class TfServingMetrics:
     )
 
 
-def _since(begun):
+def _since(begun: float) -> float:
   return (time.perf_counter() - begun) * _MICROSECONDS

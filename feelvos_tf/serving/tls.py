@@ -28,7 +28,7 @@ class Tls:
   ca: bytes = b''
   verify_clients: bool = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not self.key or not self.certificate:
       raise ValueError('TLS needs a private key and a certificate; one of them is empty.')
     if self.verify_clients and not self.ca:

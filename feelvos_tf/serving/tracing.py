@@ -6,6 +6,7 @@ Which request a piece of work belongs to is carried by Python's contexts, into w
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import contextvars
+from typing import Any
 
 _SERVICE = 'feelvos'
 _TRACER = contextvars.ContextVar('tracer of the current request', default=None)
@@ -14,7 +15,7 @@ _TRACER = contextvars.ContextVar('tracer of the current request', default=None)
 class Tracing:
   """Makes spans, or nothing at all."""
 
-  def __init__(self, enabled: bool, exporter=None):
+  def __init__(self, enabled: bool, exporter: Any = None) -> None:
     """Starts the exporter, which reads the variables OTEL_EXPORTER_OTLP_* and OTEL_SERVICE_NAME.
 
     Args:
@@ -80,7 +81,7 @@ class Span:
     trace_id: 32 hexadecimal digits, '' without a span.
   """
 
-  def __init__(self, span):
+  def __init__(self, span: Any) -> None:
     self._span = span
     self.trace_id = f'{span.get_span_context().trace_id:032x}' if span else ''
 
@@ -102,7 +103,7 @@ def begin(name: str) -> Callable[[], None]:
   tracer = _TRACER.get()
   begun = [] if tracer is None else [tracer.start_span(name)]
 
-  def end():
+  def end() -> None:
     while begun:
       begun.pop().end()
 

@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.saved_model import version_folder
+from feelvos_tf.saved_model.exported_model import ExportedModel
 
 _FRAME_SIZE = (65, 97)
 
 
-def run(model, folder):
+def run(model: ExportedModel, folder: pathlib.Path) -> None:
   """Replays the warm-up requests of an export and runs a tiny session.
 
   Args:

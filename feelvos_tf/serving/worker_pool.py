@@ -1,14 +1,17 @@
 """A bounded pool of threads for models, so that the event loop only waits."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent import futures
 import contextvars
 import threading
+from typing import Any
 
 import grpc
 
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import tracing
+from feelvos_tf.serving.calls import Call
 
 
 class WorkerPool:
@@ -18,14 +21,14 @@ class WorkerPool:
     pending: number of functions that run or wait.
   """
 
-  def __init__(self, workers, max_waiting):
+  def __init__(self, workers: int, max_waiting: int) -> None:
     """Args: number of threads; number of functions that may wait for one."""
     self._executor = futures.ThreadPoolExecutor(workers, thread_name_prefix='model')
     self._most = workers + max_waiting
     self._lock = threading.Lock()
     self.pending = 0
 
-  async def run(self, function, *args, call=None):
+  async def run(self, function: Callable, *args: Any, call: Call | None = None) -> Any:
     """Awaits `function(*args)` of a worker.
 
     A function that has begun ends even if the caller is cancelled meanwhile.
@@ -44,7 +47,7 @@ class WorkerPool:
       self._check_dropped(future, call)
       raise
 
-  def run_blocking(self, function, *args, call=None):
+  def run_blocking(self, function: Callable, *args: Any, call: Call | None = None) -> Any:
     """`run` for threads: blocks until the result is there."""
     future = self._submit(function, args, call)
     try:
@@ -53,16 +56,16 @@ class WorkerPool:
       self._check_dropped(future, call)
       raise
 
-  def close(self):
+  def close(self) -> None:
     """Waits for what runs and waits; nothing can be run after that."""
     self._executor.shutdown(wait=True)
 
   @staticmethod
-  def _check_dropped(future, call):
+  def _check_dropped(future: futures.Future, call: Call | None) -> None:
     if call is not None and future.cancelled():
       call.check()
 
-  def _submit(self, function, args, call):
+  def _submit(self, function: Callable, args: tuple, call: Call | None) -> futures.Future:
     if call is not None:
       call.check()
     with self._lock:
@@ -75,7 +78,7 @@ class WorkerPool:
 
     waited = tracing.begin('wait')
 
-    def run(*args):
+    def run(*args: Any) -> Any:
       waited()
       return function(*args)
 
@@ -92,6 +95,6 @@ class WorkerPool:
       call.add_callback(future.cancel)  # Does nothing to a function that has begun.
     return future
 
-  def _done(self):
+  def _done(self) -> None:
     with self._lock:
       self.pending -= 1
