@@ -4,6 +4,7 @@ python examples/stream_from_camera.py          # camera 0; needs opencv-python w
 python examples/stream_from_camera.py clip.mp4
 """
 
+from collections.abc import Callable
 import sys
 
 import cv2
@@ -12,7 +13,9 @@ import numpy as np
 import feelvos_tf
 
 
-def main(source=0, select_box=cv2.selectROI, show=cv2.imshow):
+def main(
+  source: int | str = 0, select_box: Callable = cv2.selectROI, show: Callable = cv2.imshow
+) -> int:
   """Segments frames until the source ends or a key is pressed; returns their number."""
   capture = cv2.VideoCapture(source)
   segmenter = feelvos_tf.VideoSegmenter(feelvos_tf.load_model(), max_internal_size=320)

@@ -56,7 +56,7 @@ if os.path.isfile(f'{_CHECKOUT}/pyproject.toml') and os.path.isdir(f'{_CHECKOUT}
   __path__.append(_CHECKOUT)
 
 
-def _prepare_environment():
+def _prepare_environment() -> None:
   """Sets what TensorFlow and Keras read once, when they are imported.
 
   Raises:
@@ -83,7 +83,7 @@ if 'tensorflow' not in sys.modules:
 sys.meta_path.append(OldNames())  # Last: asked for names that nothing else finds.
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
   if name not in _HOMES:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
   value = getattr(importlib.import_module(_HOMES[name]), name)
@@ -91,5 +91,5 @@ def __getattr__(name):
   return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
   return sorted({*globals(), *__all__})

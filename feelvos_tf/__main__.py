@@ -65,7 +65,7 @@ def usage() -> str:
   )
 
 
-def _run(command, flags):
+def _run(command: str, flags: list[str]) -> None:
   from feelvos_tf.runtime import command_line  # Imports absl.
 
   module, _ = COMMANDS[command]

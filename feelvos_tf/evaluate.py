@@ -58,14 +58,14 @@ _BASELINE_FLAGS = {
 }
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   for options in (RUN, TRUTH, SCORING, METHOD, PICTURES):
     options.define()
   segmenter_flags.define_flags()
 
 
-def main():
+def main() -> None:
   """Checks flags, then segments and scores."""
   _check_usage()
   run.run(
@@ -79,7 +79,7 @@ def main():
   )
 
 
-def _method():
+def _method() -> options_lib.MethodOptions:
   return METHOD.make(
     segmenter=segmenter_flags.from_flags(),
     preset=segmenter_flags.model_overrides(),
@@ -87,7 +87,7 @@ def _method():
   )
 
 
-def _check_usage():
+def _check_usage() -> None:
   runs = bool(FLAGS.model or FLAGS.baseline)
   if bool(FLAGS.results_dir) == runs:
     raise command_line.UsageError(
@@ -106,7 +106,7 @@ def _check_usage():
     raise command_line.UsageError('--baseline=copy_first_mask has no use for --model')
 
 
-def _changed_flags():
+def _changed_flags() -> list[str]:
   """Names of _METHOD_FLAGS that are not at their defaults."""
   return [name for name in _METHOD_FLAGS if FLAGS[name].value != FLAGS[name].default]
 

@@ -8,6 +8,7 @@ says what the signatures take and return.
 
 import pathlib
 import re
+from typing import Any, TYPE_CHECKING
 
 from absl import flags
 from absl import logging
@@ -17,10 +18,14 @@ from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
+if TYPE_CHECKING:
+  from feelvos_tf.model.feelvos import Feelvos
+
+
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   model_flags.define_flags()
   flags.DEFINE_string('output_dir', None, 'Folder of models; <name>/<version>/ appears in it.')
@@ -57,7 +62,7 @@ def define_flags():
   )
 
 
-def main():
+def main() -> None:
   """Checks flags and files, then exports."""
   folder, warmup_size = _check_flags()
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
@@ -85,15 +90,15 @@ def main():
 
 
 def build(
-  model,
-  name='feelvos',
-  version=1,
-  precision='float32',
-  jit_compile=False,
-  notes=None,
-  precision_reason='',
-  speed=speed.DEFAULT_SPEED,
-):
+  model: 'Feelvos',
+  name: str = 'feelvos',
+  version: int = 1,
+  precision: str = 'float32',
+  jit_compile: bool = False,
+  notes: dict[str, Any] | None = None,
+  precision_reason: str = '',
+  speed: str = speed.DEFAULT_SPEED,
+) -> tuple[dict[str, Any], dict[str, Any]]:
   """Builds what `saved_model.version_folder.write_version` writes.
 
   Args:
@@ -116,7 +121,7 @@ def build(
   )
 
 
-def _check_flags():
+def _check_flags() -> tuple[pathlib.Path, tuple[int, int] | None]:
   """(version folder, warm-up size or None) of the flags."""
   if not FLAGS.output_dir:
     raise command_line.UsageError('--output_dir is missing.')
@@ -140,7 +145,7 @@ def _check_flags():
   return pathlib.Path(FLAGS.output_dir) / _name() / str(FLAGS.version), size
 
 
-def _name():
+def _name() -> str:
   """Name of the model: the flag, or one that says the preset."""
   if FLAGS.name is not None:
     return FLAGS.name

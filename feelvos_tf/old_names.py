@@ -5,10 +5,12 @@ DeprecationWarning that names the new place. So do `datasets.folder` and `tools.
 checkout, where these two are packages of their own.
 """
 
+from collections.abc import Sequence
 import importlib
 import importlib.machinery
 import os
 import sys
+import types
 import warnings
 
 # Old name -> new name, both below `feelvos_tf.`; those of `datasets` and `tools` stood at the top level.
@@ -89,11 +91,13 @@ _PACKAGE = 'feelvos_tf.'
 class OldNames:
   """Finder and loader of old names; the module found is the one of the new name."""
 
-  def find_spec(self, fullname, path=None, target=None):
+  def find_spec(
+    self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+  ) -> importlib.machinery.ModuleSpec | None:
     """A spec for an old name; None for every other name."""
     return importlib.machinery.ModuleSpec(fullname, self) if _new_name(fullname) else None
 
-  def create_module(self, spec):
+  def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
     """The module of the new name."""
     new = _new_name(spec.name)
     warnings.warn(f'{spec.name} is now {new}', DeprecationWarning, stacklevel=2)
@@ -101,12 +105,12 @@ class OldNames:
     spec.loader_state = module.__spec__
     return module
 
-  def exec_module(self, module):
+  def exec_module(self, module: types.ModuleType) -> None:
     """Gives the module its own spec back; the import of the old name has replaced it."""
     module.__spec__ = module.__spec__.loader_state
 
 
-def _new_name(name):
+def _new_name(name: str) -> str | None:
   """New name of a module, or None if the name is not an old one."""
   top, _, rest = name.partition('.')
   if top == 'feelvos_tf':
@@ -116,7 +120,7 @@ def _new_name(name):
   return _PACKAGE + MOVED.get(name, name)
 
 
-def _is_ours(top):
+def _is_ours(top: str) -> bool:
   """Whether a package at the top level is this project's folder and not somebody else's package."""
   place = getattr(sys.modules.get(top), '__file__', None)
   return place is not None and os.path.realpath(place) == os.path.realpath(

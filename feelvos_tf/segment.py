@@ -18,7 +18,7 @@ those and no others, and after an interruption the same command goes on where it
 
 import dataclasses
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TYPE_CHECKING
 import uuid
 
 from absl import flags
@@ -41,6 +41,10 @@ from feelvos_tf.runtime import segment_run
 from feelvos_tf.runtime import segmenter_flags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
+if TYPE_CHECKING:
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+
+
 FLAGS = flags.FLAGS
 _DRAWINGS = {
   'box': 'a box around an object: [FRAME:]x,y,width,height[,id=N].',
@@ -50,7 +54,7 @@ _DRAWINGS = {
 }
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string(
     'input',
@@ -134,7 +138,7 @@ def define_flags():
   flags.DEFINE_bool('pictures', True, 'Write the overlay video and the contact sheet.')
 
 
-def main():
+def main() -> None:
   """Checks flags and files, then segments one video after another."""
   inputs = _inputs()
   segmenter_flags.from_flags()  # Before anything is written.
@@ -161,7 +165,7 @@ def main():
     output.finish()
 
 
-def _forms():
+def _forms() -> export_results.Forms:
   """`Forms` of the flags; refuses what cannot be written before anything is segmented."""
   try:
     writing.check_formats(FLAGS.format)
@@ -191,7 +195,7 @@ def _deciding(jobs):
   return model, options, [(name, job.given) for name, job in jobs]
 
 
-def _inputs():
+def _inputs() -> list[_Input]:
   """List of `_Input` the flags ask for."""
   for flag in ('input', 'output'):
     if not getattr(FLAGS, flag):
@@ -229,7 +233,7 @@ def _inputs():
   return [_Input(video, FLAGS.mask, paths, '')]
 
 
-def _live_input():
+def _live_input() -> _Input:
   if FLAGS.direction != 'forward':
     raise command_line.UsageError('a live source goes forward; leave out --direction.')
   if writing.needs_frames(FLAGS.format):
@@ -241,7 +245,7 @@ def _live_input():
   return _Input(live.LiveVideo(FLAGS.input, FLAGS.take), FLAGS.mask, paths, '')
 
 
-def _davis_input(root, images, sequence):
+def _davis_input(root: pathlib.Path, images: pathlib.Path, sequence: str) -> _Input:
   names.check_name(sequence, '--sequence')
   if not (images / sequence).is_dir():
     raise FileNotFoundError(
@@ -257,18 +261,18 @@ def _davis_input(root, images, sequence):
   return _Input(video, [], [mask], sequence)
 
 
-def _request(given):
+def _request(given: list[str]) -> segment_job.Request:
   return segment_job.Request(
     given, FLAGS.remove, FLAGS.direction, FLAGS.start, FLAGS.end, _drawings()
   )
 
 
-def _drawings():
+def _drawings() -> list[tuple[str, str]]:
   """(kind, text) of what is drawn in flags."""
   return [(kind, text) for kind in _DRAWINGS for text in FLAGS[kind].value]
 
 
-def _job(given, segmenter=None):
+def _job(given: _Input, segmenter: 'VideoSegmenter | None' = None) -> segment_job.Job:
   """`segment_job.Job` of an `_Input`; says what became of the masks."""
   if given.name and not given.masks:
     return _davis_job(given)
@@ -285,7 +289,7 @@ def _job(given, segmenter=None):
   return job
 
 
-def _davis_job(given):
+def _davis_job(given: _Input) -> segment_job.Job:
   """Masks of the first frame of a data set: 255 is void, and nobody's, unless it is the only value."""
   if FLAGS.direction != 'forward' or FLAGS.start or FLAGS.end or FLAGS.remove:
     raise command_line.UsageError(
@@ -299,14 +303,14 @@ def _davis_job(given):
   return segment_job.Job(given.video, given_masks.of(mask))
 
 
-def _mask_options(stored_size=None):
+def _mask_options(stored_size: tuple[int, int] | None = None) -> reading.MaskOptions:
   try:
     return reading.MaskOptions(FLAGS.threshold, FLAGS.resize_mask, FLAGS.value_255, stored_size)
   except ValueError as error:
     raise command_line.UsageError(f'--{error}') from None
 
 
-def _segmenter():
+def _segmenter() -> 'VideoSegmenter':
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
   model_flags.check()
   options = dataclasses.asdict(segmenter_flags.from_flags())

@@ -11,6 +11,8 @@ import ipaddress
 import logging as logging_of_python
 import os
 import pathlib
+import types
+from typing import TYPE_CHECKING
 import warnings
 
 from absl import flags
@@ -25,6 +27,11 @@ from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 from feelvos_tf.serving import options as options_lib
 from feelvos_tf.serving import version_folders
 
+if TYPE_CHECKING:
+  from feelvos_tf.serving.model_store import ModelStore
+  from feelvos_tf.serving.tls import Tls
+
+
 FLAGS = flags.FLAGS
 TOKEN_VARIABLE = 'FEELVOS_TOKEN'
 # The flags that are fields of ServingOptions.
@@ -36,7 +43,7 @@ SERVING = OptionFlags(
 )
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   SERVING.define()
   flags.DEFINE_string(
@@ -75,7 +82,7 @@ def define_flags():
   flags.DEFINE_float('grace_seconds', 30.0, 'Time that running requests get after SIGTERM.', 0.0)
 
 
-def main():
+def main() -> None:
   """Checks flags, loads models, serves until SIGTERM or SIGINT."""
   options = read_options()
   models_to_serve(options)
@@ -119,7 +126,7 @@ def main():
     raise SystemExit(130) from None
 
 
-def device_line(models):
+def device_line(models: 'ModelStore') -> str:
   """On what device and in what precisions the served models compute.
 
   Args:
@@ -135,7 +142,7 @@ def device_line(models):
   return f'Computes in {names} on {precision.device_name()}.'
 
 
-def precision_notes(models):
+def precision_notes(models: 'ModelStore') -> list[str]:
   """A line for every served model that would be faster here in another precision.
 
   Args:
@@ -156,14 +163,14 @@ def precision_notes(models):
   return lines
 
 
-def _precision_of(folder):
+def _precision_of(folder: pathlib.Path) -> str | None:
   """Precision of an exported version; None if it does not say."""
   from feelvos_tf.saved_model import version_folder
 
   return version_folder.read_description(folder).get('precision')
 
 
-def read_options():
+def read_options() -> options_lib.ServingOptions:
   """`ServingOptions` of the flags.
 
   Raises:
@@ -179,7 +186,7 @@ def read_options():
   return SERVING.make(**others)
 
 
-def models_to_serve(options):
+def models_to_serve(options: options_lib.ServingOptions) -> list[version_folders.ServedModel]:
   """List of `ServedModel` of `ServingOptions`.
 
   Raises:
@@ -190,7 +197,7 @@ def models_to_serve(options):
   return version_folders.find_models(options.model_dir)
 
 
-def read_tls():
+def read_tls() -> 'Tls | None':
   """`Tls` of the flags; None if there are none.
 
   Raises:
@@ -208,11 +215,11 @@ def read_tls():
   return _imported('tls').read(*given, FLAGS.tls_client_ca or '')
 
 
-def _config_files():
+def _config_files() -> types.ModuleType:
   return _imported('config_files')
 
 
-def _imported(name):
+def _imported(name: str) -> types.ModuleType:
   """A module of the server.
 
   Raises:
@@ -240,7 +247,7 @@ def port() -> int:
   return int(text)
 
 
-def _token():
+def _token() -> str | None:
   if FLAGS.token_file is None:
     return os.environ.get(TOKEN_VARIABLE) or None
   path = pathlib.Path(FLAGS.token_file)
@@ -252,7 +259,7 @@ def _token():
   return token
 
 
-def is_loopback(host):
+def is_loopback(host: str) -> bool:
   """Whether an address or name is reached from this machine only."""
   try:
     return ipaddress.ip_address(host).is_loopback

@@ -21,7 +21,7 @@ from feelvos_tf.runtime import command_line
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   serve.define_flags()
   flags.DEFINE_integer(
@@ -39,7 +39,7 @@ def define_flags():
   )
 
 
-def main():
+def main() -> None:
   """Checks flags, starts Ray and the replicas, serves until SIGTERM or SIGINT."""
   for name in ('grpc_port', 'grpc_socket_path'):
     if FLAGS[name].present:
@@ -77,7 +77,7 @@ def main():
     stop.wait()
 
 
-def _close_ray_to_others():
+def _close_ray_to_others() -> None:
   """Gives Ray a token of its own, which is read when ray is imported.
 
   Ray listens on all addresses with ports of its own and runs what it receives there.

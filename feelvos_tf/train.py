@@ -101,7 +101,7 @@ VALIDATION = OptionFlags(
 )
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   for options in (
     *(RUN, TRAINER, SCHEDULE, OPTIMIZER, LOSS, MINING, INITIAL_WEIGHTS),
@@ -131,7 +131,7 @@ def define_flags():
   _define_data_flags()
 
 
-def _define_model_flags():
+def _define_model_flags() -> None:
   """Flags of the original that one option has together with others, or with another default."""
   flags.DEFINE_bool('also_attend_to_previous_frame', True, 'Matching to the previous frame.')
   flags.DEFINE_bool('use_local_previous_frame_attention', True, 'It is local.')
@@ -152,7 +152,7 @@ def _define_model_flags():
   )
 
 
-def _define_data_flags():
+def _define_data_flags() -> None:
   flags.DEFINE_multi_string('dataset', [], 'Data set; may be repeated, each with its folder.')
   flags.DEFINE_multi_string('dataset_dir', [], 'Folder of its TFRecords.')
   flags.DEFINE_multi_string('data_dir', [], 'Instead of --dataset_dir: folder as downloaded.')
@@ -174,7 +174,7 @@ def _define_data_flags():
   flags.DEFINE_string('validation_split', 'val', 'Its split.')
 
 
-def main():
+def main() -> None:
   """Checks flags, then trains."""
   _check_usage()
   options = RUN.make(
@@ -201,7 +201,7 @@ def main():
   run.run(options, placement)
 
 
-def _check_usage():
+def _check_usage() -> None:
   for flag, what in (('train_logdir', 'a folder for checkpoints'), ('dataset', 'a data set')):
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} expected: {what}.')
@@ -238,7 +238,7 @@ def _check_usage():
     )
 
 
-def _model_options():
+def _model_options() -> FeelvosOptions:
   matching = 'local' if FLAGS.use_local_previous_frame_attention else 'global'
   prediction = FLAGS.previous_prediction or 'labels'
   return FEELVOS.make(
@@ -250,7 +250,7 @@ def _model_options():
   )
 
 
-def _sample_options():
+def _sample_options() -> TripletOptions:
   crop = tuple(FLAGS.train_crop_size) * (2 if len(FLAGS.train_crop_size) == 1 else 1)
   return SAMPLES.make(
     crop_size=None if 0 in crop else crop,
@@ -259,7 +259,7 @@ def _sample_options():
   )
 
 
-def _trainer_options():
+def _trainer_options() -> options_lib.TrainerOptions:
   last_layers = (
     {'last_layers': options_lib.LOGITS_ONLY} if FLAGS.last_layers_contain_logits_only else {}
   )
@@ -275,7 +275,7 @@ def _trainer_options():
   )
 
 
-def _data_sets():
+def _data_sets() -> tuple[TrainingSet, ...]:
   """The `TrainingSet`s of the flags."""
   count = len(FLAGS.dataset)
   per_set = {}
@@ -307,14 +307,14 @@ def _data_sets():
   return tuple(found)
 
 
-def _validation():
+def _validation() -> ValidationOptions | None:
   if not FLAGS.validation_steps:
     return None
   name = FLAGS.validation_dataset or FLAGS.dataset[0]
   return VALIDATION.make(data=_data_set(name, FLAGS.validation_dir, FLAGS.validation_split))
 
 
-def _data_set(name, folder, split):
+def _data_set(name: str, folder: str | None, split: str) -> DataSet:
   where = {'records': folder} if FLAGS.dataset_dir else {'folder': folder}
   try:
     return DataSet(name, split=split, verify=FLAGS.verify_data, **where)

@@ -4,6 +4,8 @@ The package apache-beam is an extra (`pip install 'feelvos-tf[beam]'`); only thi
 workers write shards and notes into the output folder, so it must be one that all of them share.
 """
 
+from collections.abc import Sequence
+
 from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.runtime import command_line
 
@@ -12,7 +14,7 @@ from feelvos_tf.runtime import command_line
 _DIRECT_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
 
 
-def convert(shards, runner: str, arguments=()) -> dict:
+def convert(shards: list[conversion.Shard], runner: str, arguments: Sequence[str] = ()) -> dict:
   """Converts what is not converted yet, as `conversion.convert` does, on a Beam runner.
 
   Args:
@@ -54,7 +56,7 @@ def convert(shards, runner: str, arguments=()) -> dict:
   return conversion.finish(shards)
 
 
-def _convert_shard(shard):
+def _convert_shard(shard: conversion.Shard) -> None:
   """A failure is left next to the shard, since every runner wraps exceptions in its own way."""
   try:
     conversion.convert_shard(shard)

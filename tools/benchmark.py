@@ -17,11 +17,14 @@ process has had so far: --isolate gives every row a process of its own. Weights 
 trained: time does not depend on them.
 """
 
+from collections.abc import Collection
 import concurrent.futures
 import dataclasses
 import json
 import multiprocessing
 import pathlib
+import types
+from typing import Any, TYPE_CHECKING
 
 from absl import flags
 
@@ -30,6 +33,10 @@ from feelvos_tf.deeplab.options import MODEL_VARIANTS
 from feelvos_tf.inference import speed
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+
+if TYPE_CHECKING:
+  from feelvos_tf.tools.benchmarks.cases import BenchmarkOptions
+
 
 PARTS = (
   'backbone',
@@ -46,7 +53,7 @@ CURVES = ('objects', 'pixels', 'length')
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_list(
     'parts', ['global', 'local'], f'Parts to measure: {", ".join(PARTS)}, {SERVING}.'
@@ -91,7 +98,7 @@ def define_flags():
   flags.DEFINE_string('json', None, 'File to write machine and rows to.')
 
 
-def main():
+def main() -> int:
   """Measures what the flags ask for and prints a row for each."""
   jobs = _jobs()
   start_tensorflow()
@@ -116,7 +123,7 @@ def main():
   return 0
 
 
-def measure(part, values):
+def measure(part: str, values: dict[str, Any]) -> dict[str, Any]:
   """Row of one part; `values` are the fields of `benchmarks.cases.BenchmarkOptions`."""
   start_tensorflow()
   from feelvos_tf.tools.benchmarks import cases
@@ -128,7 +135,7 @@ def measure(part, values):
   return measure_lib.measure(part, options, cases.PARTS[part](options))
 
 
-def _benchmark_options(values):
+def _benchmark_options(values: dict[str, Any]) -> 'BenchmarkOptions':
   """`benchmarks.cases.BenchmarkOptions` of some values; precision 'auto' becomes what it is here."""
   from feelvos_tf.model import precision
   from feelvos_tf.tools.benchmarks import cases
@@ -137,7 +144,7 @@ def _benchmark_options(values):
   return dataclasses.replace(options, precision=precision.resolve(options.precision))
 
 
-def _beside_a_process(part, options):
+def _beside_a_process(part: str, options: 'BenchmarkOptions') -> dict[str, Any]:
   """`measure` with the baseline in a process that has no oneDNN."""
   from feelvos_tf.tools.benchmarks import cases
   from feelvos_tf.tools.benchmarks import measure as measure_lib
@@ -147,7 +154,7 @@ def _beside_a_process(part, options):
     return measure_lib.measure(part, options, case, process.time)
 
 
-def _serving():
+def _serving() -> dict[str, Any]:
   """Row of the server's overhead; prints it."""
   from feelvos_tf.tools import benchmark_serving
 
@@ -158,12 +165,12 @@ def _serving():
   return row
 
 
-def _isolated(part, values):
+def _isolated(part: str, values: dict[str, Any]) -> dict[str, Any]:
   with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as executor:
     return executor.submit(measure, part, values).result()
 
 
-def _curve(name, curves_lib):
+def _curve(name: str, curves_lib: types.ModuleType) -> list[dict[str, Any]]:
   options = _benchmark_options(
     _values(FLAGS.model_variant[0], FLAGS.precision[0], int(FLAGS.objects[0]), _sizes()[0])
   )
@@ -182,7 +189,7 @@ def _curve(name, curves_lib):
   return rows
 
 
-def _jobs():
+def _jobs() -> list[tuple[str, dict[str, Any]]]:
   """List of (part, options as a dict) that the flags ask for; UsageError for wrong ones."""
   try:
     parts = check_choices([part for part in FLAGS.parts if part], (*PARTS, SERVING), 'parts')
@@ -213,7 +220,7 @@ def _jobs():
   ]
 
 
-def _values(variant, precision, objects, size):
+def _values(variant: str, precision: str, objects: int, size: tuple[int, int]) -> dict[str, Any]:
   return dict(
     model_variant=variant,
     height=size[0],
@@ -230,7 +237,7 @@ def _values(variant, precision, objects, size):
   )
 
 
-def _sizes():
+def _sizes() -> list[tuple[int, int]]:
   sizes = []
   for text in FLAGS.size:
     height, _, width = text.partition('x')
@@ -240,7 +247,7 @@ def _sizes():
   return sizes or [(FLAGS.height, FLAGS.width)]
 
 
-def check_choices(given, known, flag):
+def check_choices(given: list[str], known: Collection[str], flag: str) -> list[str]:
   """The items of a list flag; ValueError for one that is not known."""
   for item in given:
     if item not in known:

@@ -7,9 +7,11 @@ seconds (median, fastest, slowest) and J&F of each. Needs `pip install vos-bench
 counts every id of every ground-truth frame; where objects appear late the scores differ.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 import pathlib
 import tempfile
 import time
+from typing import Any
 
 from absl import flags
 import numpy as np
@@ -22,7 +24,7 @@ from feelvos_tf.runtime import command_line
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string('davis_root', None, 'DAVIS folder with Annotations.')
   flags.DEFINE_string('resolution', '480p', 'Folder under Annotations.')
@@ -31,7 +33,7 @@ def define_flags():
   flags.DEFINE_integer('repeats', 3, 'Repetitions; the median is given.', lower_bound=1)
 
 
-def main():
+def main() -> None:
   """Checks flags and files, measures and prints a line for each."""
   for flag in ('davis_root', 'results_dir'):
     if not getattr(FLAGS, flag):
@@ -65,7 +67,9 @@ def main():
     )
 
 
-def measure(functions, repeats):
+def measure(
+  functions: Mapping[str, Callable[[], Any]], repeats: int
+) -> dict[str, tuple[list[float], Any]]:
   """Calls functions in turn.
 
   Args:
@@ -84,14 +88,14 @@ def measure(functions, repeats):
   return {name: (seconds[name], results[name]) for name in functions}
 
 
-def _score(sequences):
+def _score(sequences: Sequence[sequences_lib.SequenceFiles]) -> float:
   """J&F in percent."""
   options = scoring.EvaluationOptions(num_workers=FLAGS.num_workers)
   scores = [outcome.scores for outcome in scoring.score_all(sequences, options)]
   return 100 * summary.summarise(scores)['J&F-Mean']
 
 
-def _link(sequences, folder):
+def _link(sequences: Sequence[sequences_lib.SequenceFiles], folder: pathlib.Path) -> pathlib.Path:
   """Links to the masks: vos-benchmark writes its table into the folder of results."""
   for kind in ('truth', 'results'):
     (folder / kind).mkdir()

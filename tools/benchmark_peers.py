@@ -11,12 +11,14 @@ is given are medians over the rounds: of seconds a frame, of seconds of all thre
 the more reliable one where other processes take cores away), and of the ratio to the first peer.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import json
 import os
 import pathlib
 import subprocess
 import tempfile
+from typing import Any
 
 from absl import flags
 import cv2
@@ -36,7 +38,7 @@ _FRAMES = 16
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string('cutie', None, 'Clone of github.com/hkchengrex/Cutie.')
   flags.DEFINE_string('peers_python', None, 'Python of an environment with torch for it.')
@@ -50,7 +52,7 @@ def define_flags():
   flags.DEFINE_string('json', None, 'File to write machine and rows to.')
 
 
-def main():
+def main() -> None:
   """Measures and prints a row for each method."""
   _check_flags()
   start_tensorflow()
@@ -82,7 +84,7 @@ def main():
     whole_file.write_text(FLAGS.json, json.dumps({'machine': about, 'rows': rows}, indent=1))
 
 
-def _check_flags():
+def _check_flags() -> None:
   for flag in ('cutie', 'peers_python'):
     path = getattr(FLAGS, flag)
     if not path or not pathlib.Path(path).exists():
@@ -101,7 +103,7 @@ def _check_flags():
     raise command_line.UsageError('--peers is empty; expected one to compare with.')
 
 
-def _clip():
+def _clip() -> tuple[np.ndarray, np.ndarray]:
   """Frames uint8 [_FRAMES, height, width, 3] of the demo clip, and the mask of the first."""
   size = FLAGS.width, FLAGS.height
   video = folder.open_video(packaged_files.DEMO_CLIP)
@@ -114,7 +116,9 @@ def _clip():
   return np.stack(frames), np.where(mask > FLAGS.objects, 0, mask)
 
 
-def _ours(preset, precision, frames, mask):
+def _ours(
+  preset: str, precision: str, frames: np.ndarray, mask: np.ndarray
+) -> Callable[[], list[float]]:
   """Function that segments CYCLE frames and returns (wall seconds, processor seconds) of one."""
   from feelvos_tf.inference.segmenter import VideoSegmenter
   from feelvos_tf.model import weights
@@ -125,7 +129,7 @@ def _ours(preset, precision, frames, mask):
   segmenter.start(frames[0], mask)
   place = 0
 
-  def advance():
+  def advance() -> None:
     nonlocal place
     for _ in range(CYCLE):
       place = (place + 1) % len(frames)
@@ -137,7 +141,7 @@ def _ours(preset, precision, frames, mask):
 class Peer:
   """Cutie in a process of its own."""
 
-  def __init__(self, variant, clip):
+  def __init__(self, variant: str, clip: str | os.PathLike) -> None:
     """Starts it; `clip` is the path of a file with frames and mask."""
     self.variant = variant
     worker = pathlib.Path(__file__).parent / 'benchmarks' / 'cutie_worker.py'
@@ -152,25 +156,27 @@ class Peer:
     while (line := self._read()) != 'ready':
       print(line)
 
-  def time(self):
+  def time(self) -> tuple[float, float]:
     """(wall seconds, processor seconds) of a frame."""
     self._process.stdin.write('\n')
     self._process.stdin.flush()
     return json.loads(self._read())
 
-  def close(self):
+  def close(self) -> None:
     """Ends the process."""
     self._process.stdin.close()
     self._process.wait(60)
 
-  def _read(self):
+  def _read(self) -> str:
     line = self._process.stdout.readline()
     if not line:
       raise ValueError(f'Cutie-{self.variant} failed in its process, see above.')
     return line.strip()
 
 
-def in_turns(timers, repeats):
+def in_turns(
+  timers: Mapping[str, Callable[[], Sequence[float]]], repeats: int
+) -> list[dict[str, Any]]:
   """Times methods one after the other, round after round.
 
   Args:

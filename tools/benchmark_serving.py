@@ -13,11 +13,14 @@ together: where other processes take cores away, it is the more reliable one. So
 a video of its own size and ids and compares each mask with the one that was computed beforehand.
 """
 
+from collections.abc import Callable, Sequence
 import dataclasses
 import json
 import pathlib
 import re
+import subprocess
 import time
+from typing import Any, TYPE_CHECKING
 
 from absl import flags
 from absl import logging
@@ -38,6 +41,9 @@ from feelvos_tf.tools.benchmarks.serving_clients import track_grpc
 from feelvos_tf.tools.benchmarks.serving_clients import track_rest
 from feelvos_tf.tools.benchmarks.serving_clients import WebSocketSession
 
+if TYPE_CHECKING:
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+
 
 @dataclasses.dataclass(frozen=True)
 class ServingBenchmarkOptions:
@@ -56,18 +62,18 @@ class ServingBenchmarkOptions:
 class Stopwatch:
   """Measures calls: wall time, processor time of this process and the server's, model's part."""
 
-  def __init__(self, process, address):
+  def __init__(self, process: subprocess.Popen, address: str) -> None:
     """Args: the server's process and HTTP address."""
     self._tasks = pathlib.Path(f'/proc/{process.pid}/task')
     self._metrics = httpx.Client(base_url=f'http://{address}')
 
-  def time(self, function, *args):
+  def time(self, function: Callable, *args: Any) -> tuple[np.ndarray, Any]:
     """(np [3]: seconds of wall, processor and model in the server; result of the function)."""
     before = self._now()
     result = function(*args)
     return self._now() - before, result
 
-  def _now(self):
+  def _now(self) -> np.ndarray:
     text = self._metrics.get('/metrics').text
     model = float(re.search(r'^feelvos_segment_seconds_sum (\S+)$', text, re.M).group(1))
     nanoseconds = sum(
@@ -76,7 +82,7 @@ class Stopwatch:
     return np.array([time.perf_counter(), time.process_time() + 1e-9 * nanoseconds, model])
 
 
-def measure_overhead(options):
+def measure_overhead(options: ServingBenchmarkOptions) -> dict[str, Any]:
   """Time per frame in process and through the server.
 
   Returns:
@@ -127,7 +133,15 @@ def measure_overhead(options):
   return row
 
 
-def timed_pass(watch, segmenter, http_address, grpc_address, frames, encoded, mask):
+def timed_pass(
+  watch: Stopwatch,
+  segmenter: 'VideoSegmenter',
+  http_address: str,
+  grpc_address: str,
+  frames: Sequence[np.ndarray],
+  encoded: Sequence[bytes],
+  mask: np.ndarray,
+) -> tuple[list[np.ndarray], np.ndarray]:
   """One pass over a clip: every frame in process, over HTTP, over a WebSocket; then `track`.
 
   Returns:
@@ -157,7 +171,7 @@ def timed_pass(watch, segmenter, http_address, grpc_address, frames, encoded, ma
   return rows, np.array(tracked)
 
 
-def format_row(row):
+def format_row(row: dict[str, Any]) -> str:
   """Lines for people."""
   if row['part'] == 'soak':
     return (
@@ -189,7 +203,7 @@ def format_row(row):
   return '\n'.join(lines)
 
 
-def format_hostile(row):
+def format_hostile(row: dict[str, Any]) -> str:
   """A line on the hostile clients of a soak; '' if there were none."""
   if not row['hostile_clients']:
     return ''
@@ -204,7 +218,7 @@ def format_hostile(row):
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   defaults = ServingBenchmarkOptions()
   flags.DEFINE_integer('height', defaults.height, 'Height of the clip in pixels.', 16)
@@ -230,7 +244,7 @@ def define_flags():
   flags.DEFINE_string('json', None, 'File to write the row to.')
 
 
-def main():
+def main() -> int:
   """Measures and prints a line; 1 if a client of the soak had an error."""
   logging.set_verbosity(logging.WARNING)  # httpx reports every request otherwise.
   options = ServingBenchmarkOptions(

@@ -31,7 +31,7 @@ RESOLUTION = '480p'  # Folder of the output; the size is the host's.
 JPEG_QUALITY = 95
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string('davis_root', None, 'Folder in DAVIS layout to take sequences from.')
   flags.DEFINE_string('year', '2016', 'Year of the list of sequences.')
@@ -55,7 +55,7 @@ def define_flags():
   flags.DEFINE_bool('overwrite', False, 'Replace what an earlier run wrote.')
 
 
-def main():
+def main() -> None:
   """Plans all clips, then writes them."""
   for flag in ('davis_root', 'output_dir'):
     if not getattr(FLAGS, flag):

@@ -11,7 +11,9 @@ for: what is missing, left over or of the wrong shape is listed and is an error,
 written is read back and compared, value by value.
 """
 
+from collections.abc import Mapping, Sequence
 import os
+from typing import Any, TYPE_CHECKING
 
 from absl import flags
 import numpy as np
@@ -19,10 +21,18 @@ import numpy as np
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
+if TYPE_CHECKING:
+  import keras
+
+  from feelvos_tf.deeplab import tf1_checkpoint
+  from feelvos_tf.deeplab.options import ModelOptions
+  from feelvos_tf.model.options import FeelvosOptions
+
+
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string(
     'input', None, 'TF1 checkpoint (prefix or folder), our .h5 or a Keras MobileNetV2 .weights.h5.'
@@ -60,7 +70,7 @@ def define_flags():
   flags.DEFINE_bool('overwrite', False, 'Replace the output if it exists.')
 
 
-def main():
+def main() -> None:
   """Reads, checks, writes, reads back."""
   _check_flags()
   start_tensorflow()
@@ -78,7 +88,7 @@ def main():
   print(f'{FLAGS.output}: {count} variables written and read back, all equal.')
 
 
-def read_any(path):
+def read_any(path: str) -> 'tuple[tf1_checkpoint.TensorReader, dict[str, Any] | None]':
   """Reads any of the three kinds of input.
 
   Returns:
@@ -100,7 +110,9 @@ def read_any(path):
   return weights_file.Arrays(weights_file.read_arrays(path)), metadata
 
 
-def build_model(arrays, metadata):
+def build_model(
+  arrays: 'tf1_checkpoint.TensorReader', metadata: dict[str, Any] | None
+) -> 'keras.Model':
   """The model a checkpoint belongs to, by its metadata or its variable names."""
   import dataclasses
 
@@ -129,7 +141,7 @@ def build_model(arrays, metadata):
   return DeepLabV3Plus(dataclasses.replace(options, **guess_deeplab_options(shapes, options)))
 
 
-def _on_grid(options):
+def _on_grid(options: 'FeelvosOptions') -> 'FeelvosOptions':
   """`FeelvosOptions` with the frame grid of the flag, if it is given."""
   import dataclasses
 
@@ -138,7 +150,7 @@ def _on_grid(options):
   return dataclasses.replace(options, frame_grid=FLAGS.frame_grid or None)
 
 
-def guess_variant(shapes):
+def guess_variant(shapes: Mapping[str, Sequence[int]]) -> str:
   """The model variant whose scope the variable names have.
 
   Args:
@@ -164,13 +176,13 @@ def guess_variant(shapes):
   )
 
 
-def guess_depth_multiplier(shapes, variant):
+def guess_depth_multiplier(shapes: Mapping[str, Sequence[int]], variant: str) -> float:
   """Width multiplier of a MobileNetV2 checkpoint, by the last layer's 320 channels; else 1."""
   last = shapes.get('MobilenetV2/expanded_conv_16/project/weights')
   return last[-1] / 320 if variant == 'mobilenet_v2' and last else 1.0
 
 
-def guess_other_object_distances(shapes):
+def guess_other_object_distances(shapes: Mapping[str, Sequence[int]]) -> bool:
   """Whether a checkpoint's head has 5 input channels for an object, not the published 3."""
   features, head_input = (
     shapes.get(f'{scope}/weights')
@@ -182,7 +194,9 @@ def guess_other_object_distances(shapes):
   return bool(features and head_input) and head_input[2] - features[-1] == 5
 
 
-def guess_deeplab_options(shapes, options):
+def guess_deeplab_options(
+  shapes: Mapping[str, Sequence[int]], options: 'ModelOptions'
+) -> dict[str, Any]:
   """Options of a DeepLab checkpoint that show in its variables: classes, branches, decoder."""
   logits = shapes.get('logits/semantic/weights')
   branches = [
@@ -201,7 +215,9 @@ def guess_deeplab_options(shapes, options):
   }
 
 
-def load(model, arrays, path):
+def load(
+  model: 'keras.Model', arrays: 'tf1_checkpoint.TensorReader', path: str
+) -> 'tf1_checkpoint.Report':
   """Loads what was read into the model; returns the `tf1_checkpoint.Report`.
 
   Raises:
@@ -218,7 +234,7 @@ def load(model, arrays, path):
   )
 
 
-def write(model, path):
+def write(model: 'keras.Model', path: str) -> None:
   """Writes our file (*.h5) or a TF1 checkpoint."""
   from feelvos_tf.deeplab import tf1_checkpoint
   from feelvos_tf.deeplab import weights_file
@@ -236,7 +252,7 @@ def write(model, path):
     tf1_checkpoint.save(path, model)
 
 
-def verify(model, path):
+def verify(model: 'keras.Model', path: str) -> int:
   """Reads the file back and compares it with the model; returns the number of variables.
 
   Raises:
@@ -252,7 +268,7 @@ def verify(model, path):
   return len(variables)
 
 
-def _check_flags():
+def _check_flags() -> None:
   for flag in ('input', 'output'):
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')

@@ -6,8 +6,10 @@ r"""Writes the masks of `feelvos segment` in the forms of other tools.
 Each form gets a folder of its name in --output; docs/results.md says what is in it.
 """
 
+from collections.abc import Iterator, Mapping
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -16,12 +18,17 @@ from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.runtime import command_line
+
+if TYPE_CHECKING:
+  import numpy as np
+
 
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program."""
   flags.DEFINE_string('masks', None, 'Folder of masks named like frames: result/masks.')
   flags.DEFINE_string(
@@ -39,7 +46,7 @@ def define_flags():
   )
 
 
-def main():
+def main() -> None:
   """Checks flags and files, then writes."""
   for flag in ('masks', 'format', 'output'):
     if not getattr(FLAGS, flag):
@@ -61,7 +68,7 @@ def main():
   print(f'{count} masks as {", ".join(FLAGS.format)} in {output}')
 
 
-def _write(output, labels):
+def _write(output: pathlib.Path, labels: Mapping[int, str] | None) -> int:
   """Writes all forms; returns the number of masks."""
   video = folder.open_video(FLAGS.input) if FLAGS.input else None
   found = writing.masks_of_folder(FLAGS.masks)
@@ -70,12 +77,12 @@ def _write(output, labels):
   return writing.write(_frames(video), FLAGS.format, target)
 
 
-def _name():
+def _name() -> str:
   path = pathlib.Path(FLAGS.masks).resolve()
   return path.parent.name if path.name == 'masks' else path.name
 
 
-def _frames(video):
+def _frames(video: Video | None) -> 'Iterator[tuple[str, np.ndarray, np.ndarray | None]]':
   """(name, ids, frame or None); with frames those that have masks."""
   if video is None or not writing.needs_frames(FLAGS.format):
     yield from ((name, ids, None) for name, ids in writing.masks_of_folder(FLAGS.masks))

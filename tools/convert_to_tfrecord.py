@@ -22,6 +22,7 @@ Exit code 0: done; 1: something is wrong with the data; 2: wrong usage.
 """
 
 import pathlib
+from typing import Any
 
 from absl import flags
 
@@ -39,7 +40,7 @@ CONVERSION = OptionFlags(conversion.ConversionOptions, leave_out=('jpeg_quality'
 SOURCE = OptionFlags(registry.SourceOptions, lists=('frame_size',))
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   CONVERSION.define()
   flags.DEFINE_string('data_dir', None, 'Folder of the data set.')
@@ -57,7 +58,7 @@ def define_flags():
   )
 
 
-def main():
+def main() -> None:
   name = registry.full_name(FLAGS.dataset)
   if name not in registry.DATA_SETS:
     raise command_line.UsageError(
@@ -82,7 +83,7 @@ def main():
   )
 
 
-def _convert_here(shards):
+def _convert_here(shards: list[conversion.Shard]) -> dict[str, Any]:
   """Converts with processes of this machine and a progress line."""
   todo = conversion.pending(shards)
   if len(todo) < len(shards):
@@ -91,7 +92,7 @@ def _convert_here(shards):
   with progress.Progress(num_videos, 'videos', f'{FLAGS.dataset} {FLAGS.split}') as line:
     frames = 0
 
-    def on_video(count, name):
+    def on_video(count: int, name: str) -> None:
       nonlocal frames
       frames += count
       line.advance(note=f'{frames} frames, {name}')
@@ -99,7 +100,7 @@ def _convert_here(shards):
     return conversion.convert(shards, on_video, start_tensorflow)
 
 
-def _convert_with_beam(shards):
+def _convert_with_beam(shards: list[conversion.Shard]) -> dict[str, Any]:
   from feelvos_tf.tools import beam_runner  # Needs the optional package apache-beam.
 
   return beam_runner.convert(shards, FLAGS.runner, FLAGS.beam_options)

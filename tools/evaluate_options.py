@@ -15,10 +15,12 @@ Full size takes hours on a CPU. A quick look:
 
 import json
 import os
+import pathlib
 import platform
 import signal
 import subprocess
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -85,7 +87,7 @@ _COLUMNS = ('J', 'F', 'J&F', 'difference', 's/frame', 'GFLOP/s')
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string('output_dir', None, 'Folder of the table; each option has a folder in it.')
   flags.DEFINE_list('options', list(OPTIONS), 'Rows of the table, separated by commas.')
@@ -106,7 +108,7 @@ def define_flags():
   model_flags.define_precision()
 
 
-def main():
+def main() -> int:
   """Evaluates option after option; returns 1 if one failed."""
   unknown = [name for name in FLAGS.options if name not in OPTIONS]
   if unknown:
@@ -123,7 +125,7 @@ def main():
     return _evaluate_all(output)
 
 
-def _evaluate_all(output):
+def _evaluate_all(output: result_folder.ResultFolder) -> int:
   """Evaluates one option after another; returns the exit code."""
   names = [name for name in OPTIONS if name in FLAGS.options]
   failures, text = {}, ''
@@ -139,7 +141,7 @@ def _evaluate_all(output):
   return 1 if failures else 0
 
 
-def command(name, output_dir):
+def command(name: str, output_dir: pathlib.Path) -> list[str]:
   """Arguments of `feelvos evaluate` for an option.
 
   Args:
@@ -170,7 +172,7 @@ def command(name, output_dir):
   return arguments
 
 
-def evaluate(name, arguments):
+def evaluate(name: str, arguments: list[str]) -> str | None:
   """Runs the evaluation in a process of its own, showing its progress; the error or None."""
   environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
   with subprocess.Popen(
@@ -196,7 +198,7 @@ def evaluate(name, arguments):
   return last.partition('error: ')[2] or f'{last} (exit code {process.returncode})'
 
 
-def read_row(name, output_dir, error=None):
+def read_row(name: str, output_dir: pathlib.Path, error: str | None = None) -> dict[str, Any]:
   """A row of the table as a dict: 'option', 'error', 'J', 'F', 'J&F', 'seconds_per_frame', ..."""
   row = {'option': name, 'description': OPTIONS[name][0], 'flags': OPTIONS[name][1], 'error': error}
   if error:
@@ -216,7 +218,7 @@ def read_row(name, output_dir, error=None):
   }
 
 
-def write_table(output, rows):
+def write_table(output: result_folder.ResultFolder, rows: list[dict[str, Any]]) -> str:
   """Writes table.json and table.md of some rows; returns the text of table.md."""
   about = {
     'model': FLAGS.model,
@@ -236,13 +238,13 @@ def write_table(output, rows):
   return text
 
 
-def _precision(rows):
+def _precision(rows: list[dict[str, Any]]) -> str:
   """What the model computed in without a flag: `feelvos evaluate` chooses, for all rows alike."""
   found = [row['precision'] for row in rows if row.get('precision') and not row['error']]
   return found[0] if found else 'auto'
 
 
-def markdown(rows, about):
+def markdown(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
   """The table as Markdown.
 
   Args:
@@ -286,7 +288,7 @@ def markdown(rows, about):
   return '\n'.join(lines) + '\n'
 
 
-def _number(value, form):
+def _number(value: float | None, form: str) -> str:
   # Rounded first, and + 0.0: no minus zero.
   return '–' if value is None else format(round(value, 3) + 0.0, form)
 

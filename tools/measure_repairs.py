@@ -9,12 +9,15 @@ after an interruption: finished sequences are kept. One run at a time writes to 
 files that a run wrote are replaced. The results are in docs/notes/confidence.md.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import json
+import pathlib
 
 from absl import flags
 import numpy as np
 
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import confidence_score
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
@@ -30,7 +33,7 @@ FLAGS = flags.FLAGS
 _JOB, FILE = 'repairs', 'repairs.json'
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
   flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
@@ -41,7 +44,7 @@ def define_flags():
   model_flags.define_precision()
 
 
-def main():
+def main() -> None:
   """Measures one sequence after another, then prints the table."""
   for flag in ('davis_root', 'output_dir'):
     if not getattr(FLAGS, flag):
@@ -59,7 +62,11 @@ def main():
     _measure_all(run, sequences, output)
 
 
-def _measure_all(run, sequences, output):
+def _measure_all(
+  run: methods.ModelRun,
+  sequences: Sequence[sequences_lib.SequenceFiles],
+  output: result_folder.ResultFolder,
+) -> None:
   """Measures what an earlier run of the same model has not; prints a line each, then the table."""
   protocol = measures.PROTOCOLS[f'davis{FLAGS.year}']
   done = _read(output.path / FILE, run.fingerprint())
@@ -74,7 +81,7 @@ def _measure_all(run, sequences, output):
   print(summary([done[files.name] for files in sequences]))
 
 
-def summary(results) -> str:
+def summary(results: Sequence[repairs.Repair]) -> str:
   """Lines about several videos.
 
   Args:
@@ -104,7 +111,7 @@ def summary(results) -> str:
   )
 
 
-def _line(result):
+def _line(result: repairs.Repair) -> str:
   listed = ', '.join(
     f'{index} (object {object_id}, {confidence:.2f}, {"-" if j is None else f"J {j:.2f}"})'
     for index, object_id, confidence, j in result.entries[: repairs.FIRST]
@@ -116,7 +123,7 @@ def _line(result):
   )
 
 
-def _video(files, protocol):
+def _video(files: sequences_lib.SequenceFiles, protocol: measures.Protocol) -> Video:
   video = sequences_lib.open_video(files, protocol.foreground_only)
   masks, frames = len(video.masked_frames), video.num_frames
   if masks < frames:
@@ -126,7 +133,7 @@ def _video(files, protocol):
   return video
 
 
-def _read(path, fingerprint):
+def _read(path: pathlib.Path, fingerprint: str) -> dict[str, repairs.Repair]:
   """{name: Repair} of an earlier run of the same model; {} if there is none."""
   try:
     data = json.loads(path.read_text(encoding='utf-8'))
@@ -137,7 +144,9 @@ def _read(path, fingerprint):
     return {}
 
 
-def _write(output, fingerprint, done):
+def _write(
+  output: result_folder.ResultFolder, fingerprint: str, done: dict[str, repairs.Repair]
+) -> None:
   data = {'fingerprint': fingerprint, 'videos': [dataclasses.asdict(one) for one in done.values()]}
   output.write(_JOB, FILE, f'{json.dumps(data)}\n'.encode())
 

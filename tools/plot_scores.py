@@ -6,8 +6,10 @@
 Where a curve falls, the object was lost. The HTML report of the evaluation shows the frames.
 """
 
+from collections.abc import Mapping
 import os
 import pathlib
+from typing import Any
 
 from absl import flags
 import numpy as np
@@ -20,7 +22,7 @@ COLUMNS = 5
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
   flags.DEFINE_list(
     'runs',
@@ -32,7 +34,7 @@ def define_flags():
   flags.DEFINE_bool('overwrite', False, 'Replace --output.')
 
 
-def main():
+def main() -> None:
   """Reads the summaries and writes the picture."""
   if not FLAGS.runs or not FLAGS.output:
     raise command_line.UsageError(
@@ -46,7 +48,7 @@ def main():
   plot(runs, FLAGS.output)
 
 
-def curves(summary):
+def curves(summary: dict[str, Any]) -> dict[str, np.ndarray]:
   """J of every frame, mean over the objects.
 
   Args:
@@ -62,7 +64,7 @@ def curves(summary):
   return found
 
 
-def plot(runs, path):
+def plot(runs: Mapping[str, dict[str, np.ndarray]], path: str | os.PathLike) -> None:
   """Draws one small panel for every sequence.
 
   Args:

@@ -141,7 +141,7 @@ def main() -> int:
   return int(wrong > 0)
 
 
-def _try(trial, path):
+def _try(trial: Trial, path: pathlib.Path) -> list[str]:
   """Cells of a line of the table."""
   command = f'ffmpeg -v error -y {_SOURCE} {trial.arguments} -strict -2 -an'
   made = subprocess.run([*shlex.split(command), str(path)], capture_output=True, check=False)
@@ -157,14 +157,14 @@ def _try(trial, path):
   return [*cells, pixels + note, str(len(ours)), _compare(ours, path), _cut(path)]
 
 
-def _probe(path, entry):
+def _probe(path: pathlib.Path, entry: str) -> str:
   command = ['ffprobe', '-v', 'error', '-select_streams', 'v:0', '-show_entries', f'stream={entry}']
   command += ['-of', 'csv=p=0', str(path)]
   out = subprocess.run(command, capture_output=True, text=True, check=False).stdout
   return out.split('\n')[0].strip(',')
 
 
-def _compare(ours, path):
+def _compare(ours: np.ndarray, path: pathlib.Path) -> str:
   """How the frames differ from those of ffmpeg."""
   height, width = ours.shape[1:3]
   command = ['ffmpeg', '-v', 'error', '-i', str(path), '-vsync', '0', '-map', '0:v:0']
@@ -183,16 +183,16 @@ def _compare(ours, path):
   return f'at most {difference.max()}, {difference.mean():.2f} on average'
 
 
-def _stretched(path):
+def _stretched(path: pathlib.Path) -> bool:
   return _probe(path, 'sample_aspect_ratio') not in ('1:1', 'N/A', '0:1', '')
 
 
-def _transparent(path):
+def _transparent(path: pathlib.Path) -> bool:
   pixels = _probe(path, 'pix_fmt')
   return 'a' in pixels.split('p')[0].replace('gray', '') or pixels == 'pal8'
 
 
-def _cut(path):
+def _cut(path: pathlib.Path) -> str:
   """What the reader says of the first half of the file."""
   data = path.read_bytes()
   half = path.with_name(f'half.{path.name}')

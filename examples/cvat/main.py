@@ -8,6 +8,7 @@ object is on this image; with one, the answer is where it is now.
 import base64
 import json
 import os
+from typing import Any
 
 import cv2
 import httpx
@@ -22,7 +23,7 @@ FINEST = 1.5  # pixels by which an answered polygon may leave the mask's outline
 class Tracker:
   """Follows shapes over images; all it remembers is in the states that CVAT keeps."""
 
-  def __init__(self, server: httpx.Client, model: str = ''):
+  def __init__(self, server: httpx.Client, model: str = '') -> None:
     """Takes a client whose base address is the server's, and which of its models; '' for the only one."""
     self._server, self._model = server, {'model': model} if model else {}
 
@@ -45,7 +46,7 @@ class Tracker:
     found = shape_of(_mask(_checked(reply)), is_polygon=len(shape) > 4)
     return found or shape, state  # Hidden: CVAT wants a shape; the person ends the track.
 
-  def _begin(self, image, shape):
+  def _begin(self, image: bytes, shape: dict) -> dict[str, Any]:
     mask = _checked(self._server.post('/v1/draw', files={'frame': image}, data=drawing(shape)))
     files = {'frame': image, 'mask': mask.content}
     reply = self._server.post('/v1/sessions', files=files, data=self._model)
@@ -77,7 +78,7 @@ def shape_of(mask: np.ndarray, is_polygon: bool) -> list[float]:
   return [float(v) for v in outline.ravel()] if len(outline) > 2 else []
 
 
-def _mask(reply):
+def _mask(reply: httpx.Response) -> np.ndarray:
   """Ids of the mask PNG in a reply: OpenCV would turn the palette into colours."""
   import io
 
@@ -86,12 +87,12 @@ def _mask(reply):
   return np.array(Image.open(io.BytesIO(reply.content)))
 
 
-def _checked(reply):
+def _checked(reply: httpx.Response) -> httpx.Response:
   reply.raise_for_status()
   return reply
 
 
-def init_context(context):
+def init_context(context: Any) -> None:
   """Called by nuclio once."""
   headers = {'Authorization': f'Bearer {TOKEN}'} if TOKEN else {}
   context.user_data.tracker = Tracker(
@@ -99,7 +100,7 @@ def init_context(context):
   )
 
 
-def handler(context, event):
+def handler(context: Any, event: Any) -> Any:
   """Called by CVAT for every image."""
   data = event.body
   image = base64.b64decode(data['image'])

@@ -9,6 +9,7 @@ that of label-studio-ml: /health, /setup, /predict, /webhook. Videos are read fr
 
 import os
 import pathlib
+from typing import Any
 import urllib.parse
 from xml.etree import ElementTree
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.video import Video
 
 VERSION = 'feelvos-sessions'
 MOST_FRAMES = int(os.environ.get('FEELVOS_FRAMES', '120'))  # after the drawn one, in one answer
@@ -37,25 +39,25 @@ def server() -> httpx.Client:
 
 @app.get('/health')
 @app.get('/')
-def health():
+def health() -> dict[str, Any]:
   """Label Studio asks whether the backend is there."""
   return {'status': 'UP', 'model_class': 'Feelvos'}
 
 
 @app.post('/setup')
-def setup():
+def setup() -> dict[str, Any]:
   """Label Studio connects a project."""
   return {'model_version': VERSION}
 
 
 @app.post('/webhook', status_code=201)
-def webhook():
+def webhook() -> dict[str, Any]:
   """Nothing is learned from annotations."""
   return {}
 
 
 @app.post('/predict')
-def predict(body: dict):
+def predict(body: dict) -> dict[str, Any]:
   """Follows every box of the context; tasks without a context have no prediction."""
   regions = ((body.get('params') or {}).get('context') or {}).get('result') or []
   regions = [r for r in regions if r.get('type') == 'videorectangle']
@@ -66,7 +68,7 @@ def predict(body: dict):
   return {'results': [{'model_version': VERSION, 'score': 1.0, 'result': result}]}
 
 
-def open_video(task: dict, label_config: str):
+def open_video(task: dict, label_config: str) -> Video:
   """The video of a task: the file of its name in the folder FEELVOS_VIDEOS."""
   element = ElementTree.fromstring(label_config).find('.//Video')
   address = task['data'][element.get('value', '$video').lstrip('$')]
@@ -78,7 +80,7 @@ def open_video(task: dict, label_config: str):
   return folder.open_video(path)
 
 
-def follow(video, region: dict) -> dict:
+def follow(video: Video, region: dict) -> dict:
   """The region with the box on the frames after its last one. Label Studio counts frames from 1."""
   sequence = list(region['value']['sequence'])
   start, session = sequence[-1]['frame'] - 1, None
@@ -97,7 +99,7 @@ def follow(video, region: dict) -> dict:
   return {**region, 'value': {**region['value'], 'sequence': sequence}}
 
 
-def _begin(picture, box, size):
+def _begin(picture: bytes, box: dict, size: tuple[int, int]) -> str:
   scale = np.array([size[1], size[0], size[1], size[0]]) / 100
   numbers = np.array([box['x'], box['y'], box['width'], box['height']]) * scale
   data = {'box': ','.join(f'{max(0, value):g}' for value in numbers)}
@@ -107,7 +109,7 @@ def _begin(picture, box, size):
   return _checked(server().post('/v1/sessions', files=files, data=data)).json()['session_id']
 
 
-def _keyframe(ids, index, fps, last):
+def _keyframe(ids: np.ndarray, index: int, fps: float | None, last: dict) -> dict:
   """A keyframe in percent of the frame; one that is not enabled where the object is hidden."""
   place = {'frame': index + 1, 'time': index / (fps or 25), 'rotation': 0}
   if not ids.any():
@@ -118,7 +120,7 @@ def _keyframe(ids, index, fps, last):
   return {**box, **place, 'enabled': True}
 
 
-def _checked(reply):
+def _checked(reply: httpx.Response) -> httpx.Response:
   if reply.is_error:
     raise fastapi.HTTPException(502, f'feelvos serve says: {reply.text[:200]}')
   return reply

@@ -44,7 +44,7 @@ class MethodOptions:
   # Type the network computes in, as for `precision.wanted`.
   precision: str | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     option_checks.check_least(self, {'parallel_clips': 1})
     if self.baseline not in (None, *methods.BASELINES):
       raise ValueError(
@@ -88,7 +88,7 @@ class RunOptions:
   changed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def _parse_option(text):
+def _parse_option(text: str) -> tuple[str, Any]:
   """('name', value) of 'name=value', the value as JSON (3, true, null) or else a string."""
   name, equals, value = text.partition('=')
   if not equals or not name:

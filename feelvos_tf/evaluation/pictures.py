@@ -45,7 +45,7 @@ class PictureOptions:
   # each picture.
   map_object: int | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     option_checks.check_least(self, {'per_sequence': 0})
 
 

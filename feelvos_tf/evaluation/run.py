@@ -1,10 +1,13 @@
 """One evaluation: segments if a method is given, scores, writes tables and report, packs."""
 
+from collections.abc import Iterable, Sequence
 import dataclasses
 import pathlib
+from typing import Any
 
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.evaluation import confidence_score
+from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import report
 from feelvos_tf.evaluation import scoring
@@ -61,7 +64,7 @@ def run(options: RunOptions) -> None:
     _pack(options, sequences, results_dir)
 
 
-def _folders(options):
+def _folders(options: RunOptions) -> tuple[pathlib.Path, pathlib.Path]:
   """(output folder, folder of masks)."""
   if options.method.runs:
     return pathlib.Path(options.output_dir), pathlib.Path(options.output_dir) / 'masks'
@@ -76,7 +79,11 @@ def _folders(options):
   return absolute.with_name(f'{absolute.name}_evaluation'), results_dir
 
 
-def _without_ground_truth(options, sequences, scorable):
+def _without_ground_truth(
+  options: RunOptions,
+  sequences: Sequence[sequences_lib.SequenceFiles],
+  scorable: Sequence[sequences_lib.SequenceFiles],
+) -> dict[str, str]:
   """{name: reason} of sequences that have only the given masks, in a split where others have more.
 
   A single mask is what a DAVIS sequence of one frame has: scoring it says what is wrong.
@@ -87,7 +94,7 @@ def _without_ground_truth(options, sequences, scorable):
   return {files.name: f'{files.truth}: {reason}' for files in sequences if files not in scorable}
 
 
-def _model_run(options):
+def _model_run(options: RunOptions) -> methods.ModelRun:
   method, path = options.method, ''
   if method.baseline != 'copy_first_mask':
     path = default_model.model_path(method.model)
@@ -102,13 +109,18 @@ def _model_run(options):
   )
 
 
-def _precision(method: MethodOptions, of_project: bool):
+def _precision(method: MethodOptions, of_project: bool) -> str:
   """Key of precision.POLICIES that is computed in; says it and the device."""
   start_tensorflow()
   return model_flags.choose_precision(method.precision, of_project).name
 
 
-def _segment(options, method, sequences, results):
+def _segment(
+  options: RunOptions,
+  method: methods.ModelRun,
+  sequences: Sequence[sequences_lib.SequenceFiles],
+  results: result_folder.ResultFolder,
+) -> tuple[dict[str, str], list[segmenting.Clip]]:
   """Runs the method; ({name left out: reason}, list of `evaluation.segmenting.SegmentedVideo`)."""
   left_out, clips, videos = {}, [], []
   on_error = options.scoring.on_error
@@ -138,7 +150,13 @@ class _Scoring:
   output_dir: pathlib.Path
   method: methods.ModelRun | None
 
-  def write(self, sequences, left_out, clips, other):
+  def write(
+    self,
+    sequences: Sequence[sequences_lib.SequenceFiles],
+    left_out: dict[str, str],
+    clips: Sequence[segmenting.Clip],
+    other: dict[str, Any] | None,
+  ) -> None:
     """Scores, writes tables and report, prints the result."""
     options, output_dir = self.options, self.output_dir
     scored, bad = self._score(sequences)
@@ -163,7 +181,9 @@ class _Scoring:
     print('\n'.join(tables.format_lines(summary)))
     print('written: ' + ', '.join(str(path) for path in paths))
 
-  def _score(self, sequences):
+  def _score(
+    self, sequences: Sequence[sequences_lib.SequenceFiles]
+  ) -> tuple[list[measures.SequenceScores], dict[str, str]]:
     """(SequenceScores in the order of `sequences`, {name left out: reason})."""
     options = dataclasses.replace(self.options.scoring, protocol=self.options.truth.rules.name)
     done = {}
@@ -175,14 +195,16 @@ class _Scoring:
     scored = [outcome.scores for outcome in outcomes if outcome.scores]
     return scored, {outcome.name: outcome.error for outcome in outcomes if outcome.error}
 
-  def _confidence(self, scored):
+  def _confidence(self, scored: Sequence[measures.SequenceScores]) -> dict[str, Any] | None:
     """How well the confidence predicts wrong masks; None of a method that has none."""
     states = [segmenting.read_state(self.output_dir, scores.name) for scores in scored]
     return confidence_score.summarise(
       (scores, state.get('confidence', {})) for scores, state in zip(scored, states)
     )
 
-  def _settings(self, sequences, clips):
+  def _settings(
+    self, sequences: Sequence[sequences_lib.SequenceFiles], clips: Sequence[segmenting.Clip]
+  ) -> dict[str, Any]:
     """What the summary says about how it was made."""
     options = self.options
     settings = {
@@ -206,13 +228,15 @@ class _Scoring:
     return settings
 
 
-def _mean(values):
+def _mean(values: Iterable[float | None]) -> float | None:
   """Mean of those that are not None; None if there are none."""
   values = [value for value in values if value is not None]
   return sum(values) / len(values) if values else None
 
 
-def _pack(options, sequences, results_dir):
+def _pack(
+  options: RunOptions, sequences: Sequence[sequences_lib.SequenceFiles], results_dir: pathlib.Path
+) -> None:
   layout = 'youtube_vos' if options.truth.rules.late_objects else 'davis'
   count = submission.write_submission(
     options.submission_zip,

@@ -20,6 +20,7 @@ This is ours: the paper has no confidence.
 import tensorflow as tf
 
 from feelvos_tf import matching
+from feelvos_tf.model.feelvos import Maps
 
 _VISIBLE = -1.2
 _PER_LOGIT = 3.2
@@ -39,7 +40,7 @@ _USUAL_GLOBAL_DISTANCE = 0.37
 _USUAL_LOCAL_MARGIN = 0.48
 
 
-def of_frame(logits, maps):
+def of_frame(logits: tf.Tensor, maps: Maps) -> tf.Tensor:
   """Confidence of every object's mask on one frame.
 
   Args:
@@ -54,7 +55,7 @@ def of_frame(logits, maps):
   won = tf.cast(tf.argmax(logits, axis=0, output_type=tf.int32)[tf.newaxis] == index, tf.float32)
   area = tf.reduce_sum(won, axis=[1, 2])
 
-  def mean(values):
+  def mean(values: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(tf.reduce_sum(won * values, axis=[1, 2]), area)
 
   global_distance, local = maps.global_distance, maps.local_distance
@@ -73,7 +74,7 @@ def of_frame(logits, maps):
   return tf.sigmoid(tf.where(area > 0, visible, empty))
 
 
-def _seen(distance, index):
+def _seen(distance: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
   """float32 [objects], 0 to 1: how much of an object global matching alone finds in a frame."""
   nearest = tf.argmin(distance, axis=0, output_type=tf.int32)[tf.newaxis] == index
   count = tf.reduce_sum(tf.cast(nearest & (distance < _NEAR), tf.float32), axis=[1, 2])

@@ -14,7 +14,7 @@ from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
 
-_Fields = TypeVar('_Fields', bound=tuple)
+_Fields = TypeVar('_Fields', bound=NamedTuple)
 
 
 def to_named(prefix: str, fields: NamedTuple) -> dict[str, tf.Tensor]:

@@ -9,7 +9,10 @@ anything that the correction calls by that id.
 The original has no corrections; this is ours.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 import tensorflow as tf
 
 NO_LABEL = 255  # of a reference pixel that belongs to no object; fits the uint8 of packed states
@@ -19,7 +22,14 @@ MOST_DISTANCE = 1.0
 _ROWS = 2048  # compared at once
 
 
-def without_contradicted(embeddings, labels, newest_embedding, newest_labels, predicted, known=()):
+def without_contradicted(
+  embeddings: np.ndarray,
+  labels: np.ndarray,
+  newest_embedding: np.ndarray,
+  newest_labels: np.ndarray,
+  predicted: np.ndarray,
+  known: Sequence[int] | np.ndarray = (),
+) -> np.ndarray:
   """Labels of an older reference frame after a correction.
 
   Args:
@@ -55,7 +65,7 @@ def without_contradicted(embeddings, labels, newest_embedding, newest_labels, pr
   return result
 
 
-def is_same_frame(one, other) -> bool:
+def is_same_frame(one: ArrayLike, other: ArrayLike) -> bool:
   """Whether two embeddings [h4, w4, channels] are of one frame, apart from rounding."""
   one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
   if one.shape != other.shape:
@@ -63,11 +73,11 @@ def is_same_frame(one, other) -> bool:
   return bool(np.abs(one - other).mean() <= 0.01 * np.abs(one).mean())
 
 
-def _rows(embedding):
+def _rows(embedding: np.ndarray) -> np.ndarray:
   return np.asarray(embedding, np.float32).reshape(-1, embedding.shape[-1])
 
 
-def _nearest(rows, others):
+def _nearest(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
   """float32 [n]: smallest squared distance of each of the rows [n, channels] to others."""
   others = tf.constant(others)
   squares = tf.reduce_sum(others * others, axis=1)

@@ -7,11 +7,17 @@ rest by colour, down to single pixels. The paper takes masks as given; this is o
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast, TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from feelvos_tf.datasets.mask_files import drawn
+
+if TYPE_CHECKING:
+  from feelvos_tf.inference.graph import InferenceGraph
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+
 
 _NEAREST = 3  # embeddings that a pixel is compared with are averaged over this many
 _MOST_SAMPLES = 600  # pixels of the object or the background that are compared with
@@ -52,18 +58,19 @@ def masks_of(
   return ids
 
 
-def drawer(segmenter) -> Callable:
+def drawer(segmenter: 'VideoSegmenter') -> Callable:
   """Function: (frame, hints) -> ids, with the embeddings of a `VideoSegmenter`'s model."""
 
-  def draw(frame, hints):
-    sizes = segmenter.graph.frame_geometry(frame.shape[:2], segmenter.options.max_internal_size)
-    _, embedding = segmenter.graph.extract(sizes.shrink_frame(frame), sizes)
+  def draw(frame: np.ndarray, hints: Sequence[drawn.Hints]) -> np.ndarray:
+    graph = cast('InferenceGraph', segmenter.graph)
+    sizes = graph.frame_geometry(frame.shape[:2], segmenter.options.max_internal_size)
+    _, embedding = graph.extract(sizes.shrink_frame(frame), sizes)
     return masks_of(frame, hints, np.asarray(embedding, np.float32))
 
   return draw
 
 
-def _refined(frame, hints, embedding):
+def _refined(frame: np.ndarray, hints: drawn.Hints, embedding: np.ndarray | None) -> np.ndarray:
   """bool [height, width] of one object."""
   box = hints.box if hints.box is not None else np.ones(frame.shape[:2], bool)
   if embedding is None:
@@ -81,7 +88,9 @@ def _refined(frame, hints, embedding):
   return _grab_cut(frame, np.where(box, probability, 0.0), hints, box)
 
 
-def _probability(embedding, inside, outside, marks, has_box):
+def _probability(
+  embedding: np.ndarray, inside: np.ndarray, outside: np.ndarray, marks: np.ndarray, has_box: bool
+) -> np.ndarray:
   """float32 [h4, w4]: how likely a position is the object's, by nearest embeddings."""
   rows = embedding.reshape(-1, embedding.shape[-1])
   to_background = _distance(rows, outside)
@@ -100,7 +109,7 @@ def _probability(embedding, inside, outside, marks, has_box):
   return probability
 
 
-def _distance(rows, where):
+def _distance(rows: np.ndarray, where: np.ndarray) -> np.ndarray:
   """float32 [n]: squared distance of rows [n, channels] to the nearest rows of a set, averaged."""
   chosen = np.flatnonzero(where.ravel())
   chosen = chosen[np.linspace(0, chosen.size - 1, min(_MOST_SAMPLES, chosen.size)).astype(int)]
@@ -110,7 +119,9 @@ def _distance(rows, where):
   return np.partition(squares, count - 1, axis=1)[:, :count].mean(axis=1)
 
 
-def _grab_cut(frame, probability, hints, box):
+def _grab_cut(
+  frame: np.ndarray, probability: np.ndarray, hints: drawn.Hints, box: np.ndarray
+) -> np.ndarray:
   labels = np.where(probability > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
   clear = cv2.erode((probability > 1 - _CLEAR).astype(np.uint8), np.ones((_CORE, _CORE)))
   labels[clear > 0] = cv2.GC_FGD
@@ -127,24 +138,26 @@ def _grab_cut(frame, probability, hints, box):
   cv2.setRNGSeed(0)  # grabCut begins with k-means.
   background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
   bgr = np.ascontiguousarray(frame[..., ::-1])
-  cv2.grabCut(bgr, labels, None, background, foreground, 2, cv2.GC_INIT_WITH_MASK)
+  # OpenCV's stubs do not know that there need be no rectangle.
+  rectangle: Any = None
+  cv2.grabCut(bgr, labels, rectangle, background, foreground, 2, cv2.GC_INIT_WITH_MASK)
   found = (labels & 1).astype(np.uint8)
   return (found if hints.inside.sum() == 0 else _touching(found, hints.inside)) > 0
 
 
-def _touching(found, marks):
+def _touching(found: np.ndarray, marks: np.ndarray) -> np.ndarray:
   """uint8 0 or 1: the connected parts that hold a mark."""
   parts = cv2.connectedComponents(found)[1]
   wanted = np.unique(parts[marks & (found > 0)])
   return (np.isin(parts, wanted) & (found > 0)).astype(np.uint8)
 
 
-def _share(where, size):
+def _share(where: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """float32 [h4, w4]: the share of each position that a bool mask covers."""
   return cv2.resize(where.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
 
 
-def _edge(size):
+def _edge(size: tuple[int, int]) -> np.ndarray:
   edge = np.ones(size, bool)
   edge[1:-1, 1:-1] = False
   return edge

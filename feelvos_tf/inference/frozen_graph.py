@@ -10,9 +10,14 @@ gives the same bits. It costs 1.3 to 2 times as much for small rates and a tenth
 many channels (Xception's ASPP), where oneDNN's kernel is slow.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 import itertools
+from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.framework import function_pb2
+from tensorflow.core.framework import graph_pb2
+from tensorflow.core.framework import node_def_pb2
 from tensorflow.python.framework import convert_to_constants
 
 from feelvos_tf.deeplab import layers
@@ -22,7 +27,7 @@ _CONTROL_FLOW = ('If', 'StatelessIf', 'While', 'StatelessWhile')
 _NUMBERS = itertools.count()  # Makes names of functions unique.
 
 
-def trace(function, specs):
+def trace(function: Callable, specs: Sequence[Any]) -> tf.types.experimental.ConcreteFunction:
   """Traces a function with the weights of `feelvos_tf.deeplab.layers` folded and captured as tensors.
 
   Args:
@@ -37,7 +42,7 @@ def trace(function, specs):
     return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
-def freeze(function, specs, jit_compile=False):
+def freeze(function: Callable, specs: Sequence[Any], jit_compile: bool = False) -> Callable:
   """Traces a function and bakes its variables in.
 
   Args:
@@ -67,7 +72,7 @@ def freeze(function, specs, jit_compile=False):
   ).prune(inputs, outputs)
   structured = tf.nest.flatten(structure)
 
-  def call(*args):
+  def call(*args: Any) -> Any:
     flat = [tf.cast(value, spec.dtype) for value, spec in zip(tf.nest.flatten(args), flat_specs)]
     tensors = iter(pruned(*flat))
     results = [
@@ -78,7 +83,7 @@ def freeze(function, specs, jit_compile=False):
   return tf.function(call, jit_compile=True) if jit_compile else call
 
 
-def _for_inference(graph_def):
+def _for_inference(graph_def: graph_pb2.GraphDef) -> None:
   """Marks loops and branches to be taken apart when run, and drops gradients; in place.
 
   Freezing removes the mark. Without it the body of a loop is run as a function of its own, which
@@ -91,7 +96,7 @@ def _for_inference(graph_def):
       node.attr.pop('_gradient_op_type', None)  # A name in this process, of no use in a file.
 
 
-def _rename_functions(graph_def):
+def _rename_functions(graph_def: graph_pb2.GraphDef) -> None:
   """New names for the functions inside, in place: they change and the old ones are taken."""
   number = next(_NUMBERS)
   names = {
@@ -99,7 +104,7 @@ def _rename_functions(graph_def):
     for function in graph_def.library.function
   }
 
-  def rename(nodes):
+  def rename(nodes: Iterable[node_def_pb2.NodeDef]) -> None:
     for node in nodes:
       node.op = names.get(node.op, node.op)
       for value in node.attr.values():
@@ -117,7 +122,7 @@ def _rename_functions(graph_def):
     gradient.gradient_func = names.get(gradient.gradient_func, gradient.gradient_func)
 
 
-def _make_dilations_portable(graph_def):
+def _make_dilations_portable(graph_def: graph_pb2.GraphDef) -> None:
   """Turns atrous depthwise convolutions into calls of `portable_depthwise_conv2d`, in place."""
   functions = []
   for nodes in [graph_def.node, *(function.node_def for function in graph_def.library.function)]:
@@ -134,7 +139,7 @@ def _make_dilations_portable(graph_def):
   )
 
 
-def _call_portable(node):
+def _call_portable(node: node_def_pb2.NodeDef) -> function_pb2.FunctionDef:
   """Makes a NodeDef the call of a function; returns that function."""
   attributes = node.attr
   if attributes['padding'].s != b'SAME' or attributes['strides'].list.i[1] != 1:
@@ -152,7 +157,7 @@ def _call_portable(node):
   return function
 
 
-def portable_depthwise_conv2d(images, kernel, rate):
+def portable_depthwise_conv2d(images: tf.Tensor, kernel: tf.Tensor, rate: int) -> tf.Tensor:
   """Atrous depthwise convolution, stride 1 and SAME, for kernels without dilations.
 
   `tf.nn.depthwise_conv2d` also does this, but has to know the number of channels.

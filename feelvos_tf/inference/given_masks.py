@@ -6,11 +6,17 @@ other mask is right for the whole frame, so an object that is missing from it is
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from feelvos_tf.datasets import masks as masks_lib
 from feelvos_tf.datasets.masks import Mask
+
+if TYPE_CHECKING:
+  from feelvos_tf.inference.segmenter import SegmentedFrame
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+
 
 DIRECTIONS = ('forward', 'backward', 'both')
 
@@ -33,7 +39,7 @@ class GivenMasks:
     masks: Mapping[int, Mask],
     removals: Iterable[tuple[int, int]] = (),
     direction: str = 'forward',
-  ):
+  ) -> None:
     """Checks what belongs together.
 
     Args:
@@ -100,7 +106,7 @@ class GivenMasks:
         found.append(object_id)
     return tuple(found)
 
-  def show(self, result, index: int) -> None:
+  def show(self, result: 'SegmentedFrame', index: int) -> None:
     """Takes what is `gone` on a frame out of its `SegmentedFrame`; that it is gone is given."""
     gone = self.gone(index)
     if gone:
@@ -123,7 +129,9 @@ def of(masks: GivenMasks | Mask) -> GivenMasks:
   return masks if isinstance(masks, GivenMasks) else GivenMasks({0: masks})
 
 
-def take(segmenter, frame: np.ndarray, index: int, given: GivenMasks):
+def take(
+  segmenter: 'VideoSegmenter', frame: np.ndarray, index: int, given: GivenMasks
+) -> 'SegmentedFrame':
   """Takes the mask of a frame in the middle of a run.
 
   Args:
@@ -135,8 +143,8 @@ def take(segmenter, frame: np.ndarray, index: int, given: GivenMasks):
   Returns:
     `SegmentedFrame` with the mask, completed by the prediction if it only adds objects.
   """
-  ids = given.ids(index)
-  if not given.adds_only(index, segmenter.object_ids):
+  ids = given.mask(index)
+  if not given.adds_only(index, segmenter.object_ids or ()):
     return segmenter.correct(frame, ids)
   predicted = segmenter.step(frame)
   result = segmenter.correct(frame, np.where(ids == 0, predicted.mask, ids))

@@ -6,9 +6,14 @@ functions take and return plain tensors; `contract` says which.
 Source: paper section 3.6; original `research/feelvos/vis_video.py`.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 import tensorflow as tf
 
+from feelvos_tf import matching
 from feelvos_tf.deeplab import layers
 from feelvos_tf.inference import ablation
 from feelvos_tf.inference import confidence
@@ -17,6 +22,8 @@ from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import Step
 from feelvos_tf.model import geometry
+from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.options import FEWEST_REFERENCE_PIXELS
 from feelvos_tf.model.options import InferenceOptions
@@ -57,12 +64,14 @@ class InferenceFunctions:
     options: `FeelvosOptions` of the model.
   """
 
-  def __init__(self, model):
+  def __init__(self, model: Feelvos) -> None:
     """Takes a `Feelvos`; nothing is traced."""
     self.options = model.options
     self._model = model
 
-  def trace_extract(self, frame, network_size=None):
+  def trace_extract(
+    self, frame: np.ndarray | tf.Tensor, network_size: tf.Tensor | None = None
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """`extract` for use inside a graph; `network_size` int32 [2], None: by the options."""
     images = frame[tf.newaxis]
     if self.options.resizes_frames:
@@ -72,13 +81,21 @@ class InferenceFunctions:
     features, embedding = self._model.extract(images)
     return features[0], embedding[0]
 
-  def trace_initialize(self, embedding, labels, num_objects):
+  def trace_initialize(
+    self, embedding: tf.Tensor, labels: tf.Tensor, num_objects: int | tf.Tensor
+  ) -> State:
     """`initialize` for use inside a graph."""
     labels = geometry.shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
     reference = self._prepare_reference(embedding, labels, num_objects)
     return State(reference, self._model.previous_frame(embedding, labels, num_objects))
 
-  def trace_correct(self, embedding, labels, num_objects, references):
+  def trace_correct(
+    self,
+    embedding: tf.Tensor,
+    labels: tf.Tensor,
+    num_objects: int | tf.Tensor,
+    references: References,
+  ) -> State:
     """`correct` for use inside a graph."""
     labels = geometry.shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
     reference = self._prepare_reference(
@@ -88,7 +105,9 @@ class InferenceFunctions:
     )
     return State(reference, self._model.previous_frame(embedding, labels, num_objects))
 
-  def trace_restore(self, references, previous, num_objects):
+  def trace_restore(
+    self, references: References, previous: PreviousFrame, num_objects: int | tf.Tensor
+  ) -> State:
     """State from what was kept of it outside the graph.
 
     Args:
@@ -103,7 +122,9 @@ class InferenceFunctions:
     reference = self._prepare_reference(*references, num_objects)
     return State(reference, self._model.previous_frame(*previous[:2], num_objects, previous[2]))
 
-  def _prepare_reference(self, embedding, labels, num_objects):
+  def _prepare_reference(
+    self, embedding: tf.Tensor, labels: tf.Tensor, num_objects: int | tf.Tensor
+  ) -> matching.ReferenceBank:
     return self._model.prepare_reference(
       embedding,
       labels,
@@ -112,7 +133,14 @@ class InferenceFunctions:
       inference=True,
     )
 
-  def trace_step(self, features, embedding, state, num_objects, size):
+  def trace_step(
+    self,
+    features: tf.Tensor,
+    embedding: tf.Tensor,
+    state: State,
+    num_objects: int | tf.Tensor,
+    size: geometry.Size,
+  ) -> Step:
     """`step` for use inside a graph."""
     maps = self._model.match(
       embedding, state.reference, state.previous, num_objects, inference=True
@@ -142,7 +170,7 @@ class InferenceGraph(InferenceFunctions):
     options: `FeelvosOptions` of the model.
   """
 
-  def __init__(self, model, freeze=True):
+  def __init__(self, model: Feelvos, freeze: bool = True) -> None:
     """Traces the model.
 
     Args:
@@ -167,7 +195,9 @@ class InferenceGraph(InferenceFunctions):
     )
     self._correct, _ = self._trace(self.trace_correct, embedding, labels, count, references)
 
-  def extract(self, frame, geometry=None):
+  def extract(
+    self, frame: np.ndarray | tf.Tensor, geometry: FrameGeometry | None = None
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     """Features and embedding of a frame.
 
     Args:
@@ -183,7 +213,9 @@ class InferenceGraph(InferenceFunctions):
       geometry = self.frame_geometry(tuple(frame.shape[:2]))
     return self._extract(frame, tf.constant(geometry.network, tf.int32))
 
-  def initialize(self, embedding, labels, num_objects):
+  def initialize(
+    self, embedding: tf.Tensor, labels: tf.Tensor, num_objects: int | tf.Tensor
+  ) -> State:
     """State after the reference frame.
 
     Args:
@@ -196,7 +228,13 @@ class InferenceGraph(InferenceFunctions):
     """
     return self._initialize(embedding, labels, num_objects)
 
-  def correct(self, embedding, labels, num_objects, references):
+  def correct(
+    self,
+    embedding: tf.Tensor,
+    labels: tf.Tensor,
+    num_objects: int | tf.Tensor,
+    references: References,
+  ) -> State:
     """State after a frame whose mask is given in the middle of a video.
 
     The frame is the previous frame of the next one, and it is matched globally in addition to the
@@ -213,22 +251,44 @@ class InferenceGraph(InferenceFunctions):
     """
     return self._correct(embedding, labels, num_objects, references)
 
-  def frame_geometry(self, size, max_internal_size=None) -> FrameGeometry:
+  def frame_geometry(
+    self, size: tuple[int, int], max_internal_size: int | None = None
+  ) -> FrameGeometry:
     """Sizes of a video's frames; see `contract.Graph`."""
     return FrameGeometry.of(size, self.options, max_internal_size)
 
-  def begin(self, frame, labels, num_objects, geometry, references=None) -> State:
+  def begin(
+    self,
+    frame: np.ndarray | tf.Tensor,
+    labels: tf.Tensor,
+    num_objects: int | tf.Tensor,
+    geometry: FrameGeometry,
+    references: References | None = None,
+  ) -> State:
     """`extract`, then `initialize` or `correct`; see `contract.Graph`."""
     _, embedding = self.extract(frame, geometry)
     if references is None:
       return self.initialize(embedding, labels, num_objects)
     return self.correct(embedding, labels, num_objects, references)
 
-  def advance(self, frame, state, num_objects, geometry) -> Step:
+  def advance(
+    self,
+    frame: np.ndarray | tf.Tensor,
+    state: State,
+    num_objects: int | tf.Tensor,
+    geometry: FrameGeometry,
+  ) -> Step:
     """`extract`, then `step`; see `contract.Graph`."""
     return self.step(*self.extract(frame, geometry), state, num_objects, geometry.frame)
 
-  def step(self, features, embedding, state, num_objects, size) -> Step:
+  def step(
+    self,
+    features: tf.Tensor,
+    embedding: tf.Tensor,
+    state: State,
+    num_objects: int | tf.Tensor,
+    size: geometry.Size,
+  ) -> Step:
     """Segments a frame.
 
     Args:
@@ -243,7 +303,7 @@ class InferenceGraph(InferenceFunctions):
     """
     return self._step(features, embedding, state, num_objects, tf.constant(size, tf.int32))
 
-  def _trace(self, function, *specs):
+  def _trace(self, function: Callable, *specs: Any) -> tuple[Callable, Any]:
     if self._freeze:
       concrete = frozen_graph.trace(function, specs)
     else:
@@ -255,7 +315,7 @@ class InferenceGraph(InferenceFunctions):
     return concrete, outputs
 
 
-def to_full_probabilities(logits, size):
+def to_full_probabilities(logits: tf.Tensor, size: Sequence[int]) -> NDArray[np.float32]:
   """Softmax over objects of logits at full size.
 
   Args:

@@ -6,6 +6,8 @@ time and by how sure it is of its objects. The paper has one direction; this is 
 DAVIS 2016 val sequences (docs/masks.md, "Both directions").
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from feelvos_tf.inference import confidence
@@ -44,7 +46,9 @@ def merge(
   return SegmentedFrame(np.asarray(ids, np.uint8)[labels], ids, logits, confidence=sure)
 
 
-def _log_probabilities(known, logits, ids):
+def _log_probabilities(
+  known: tuple[int, ...], logits: np.ndarray, ids: Sequence[int]
+) -> np.ndarray:
   """float32 [ids, h4, w4]; what a run does not know is as likely as its background.
 
   So where only one run knows an object, that run decides between the two.
@@ -55,7 +59,7 @@ def _log_probabilities(known, logits, ids):
   return np.stack([logs[known.index(i) if i in known else 0] for i in ids])
 
 
-def _confidence(logs):
+def _confidence(logs: np.ndarray) -> float:
   """Mean probability of the positions that objects, not the background, won."""
   winner = logs.argmax(axis=0)  # The background is the first of equals.
   won = np.exp(logs.max(axis=0)[winner > 0])

@@ -35,7 +35,7 @@ class SegmenterOptions:
   # `add_flipped_images` of DeepLab.
   flip: bool = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     object.__setattr__(self, 'image_pyramid', tuple(float(s) for s in self.image_pyramid))
     if self.max_internal_size is not None and self.max_internal_size < SMALLEST_SIDE:
       raise ValueError(

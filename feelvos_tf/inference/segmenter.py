@@ -1,11 +1,12 @@
 """VideoSegmenter: frames in, masks out, one at a time, with a state of fixed size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 import tensorflow as tf
 
 from feelvos_tf.datasets import object_ids
@@ -15,6 +16,7 @@ from feelvos_tf.inference import views
 from feelvos_tf.inference.contract import Graph
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import Snapshot
+from feelvos_tf.inference.contract import Step
 from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
@@ -225,7 +227,8 @@ class VideoSegmenter:
     """
     if self._state is None:
       raise RuntimeError('snapshot before start: call start(frame, mask) with the first frame.')
-    return Snapshot(self._geometry.frame, self._object_ids, _stack(self._references), self._state)
+    references = cast(References, _stack(self._references))  # One at least after `start`.
+    return Snapshot(self._geometry.frame, self._object_ids, references, self._state)
 
   def restore(self, snapshot: Snapshot) -> None:
     """Goes on from a `Snapshot` of the same model, whatever video was running here."""
@@ -317,7 +320,7 @@ class VideoSegmenter:
     else:
       self._state = self._state._replace(previous=frames[0])
 
-  def _check_removed(self, remove, mask):
+  def _check_removed(self, remove: Iterable[int], mask: np.ndarray) -> set[int]:
     """The ids to remove as a set; raises ValueError."""
     remove = {int(i) for i in remove}
     unknown = sorted(remove - set(self._object_ids[1:]))
@@ -330,21 +333,23 @@ class VideoSegmenter:
       raise ValueError('the mask holds an object that is to be removed; paint it as background, 0.')
     return remove
 
-  def _predicted(self, frame, embedding):
+  def _predicted(self, frame: np.ndarray, embedding: np.ndarray) -> np.ndarray:
     """What was or would be predicted for a frame: int32 [h4, w4], object index."""
     previous = self._state.previous
     if contradiction.is_same_frame(previous.embedding, embedding):
       return np.asarray(previous.labels)
     return np.asarray(self._advance(frame).state.previous.labels)
 
-  def _advance(self, frame):
+  def _advance(self, frame: np.ndarray) -> Step:
     """`Step` of a frame; the state stays as it is."""
     sizes = self._geometry
     return self._shown_to.advance(
       sizes.shrink_frame(frame), self._state, len(self._object_ids), sizes
     )
 
-  def _references_after(self, table, predicted, newest):
+  def _references_after(
+    self, table: np.ndarray, predicted: np.ndarray, newest: PreviousFrame
+  ) -> list[tuple[Any, np.ndarray]]:
     """References with new indices, without what the newest frame contradicts.
 
     Args:
@@ -365,7 +370,13 @@ class VideoSegmenter:
         kept.append((embedding, labels))
     return kept
 
-  def _begin_state(self, frame, mask, ids, references):
+  def _begin_state(
+    self,
+    frame: np.ndarray,
+    mask: np.ndarray,
+    ids: tuple[int, ...],
+    references: Sequence[tuple[Any, np.ndarray]],
+  ) -> Any:
     """State of the model after a frame with its mask."""
     labels = np.searchsorted(ids, mask).astype(np.int32)
     sizes = self._frame_geometry(frame.shape[:2])
@@ -375,7 +386,13 @@ class VideoSegmenter:
       sizes.shrink_frame(frame), labels, len(ids), sizes, _stack(references)
     )
 
-  def _begin(self, frame, mask, ids, references):
+  def _begin(
+    self,
+    frame: np.ndarray,
+    mask: np.ndarray,
+    ids: tuple[int, ...],
+    references: Sequence[tuple[Any, np.ndarray]],
+  ) -> SegmentedFrame:
     """Takes a frame with its mask into the state; nothing changes if that fails."""
     state = self._begin_state(frame, mask, ids, references)
     newest = (state.previous.embedding, np.asarray(state.previous.labels))
@@ -410,38 +427,39 @@ class VideoSegmenter:
       np.asarray(step.confidence),
     )
 
-  def _check_next(self, frame):
+  def _check_next(self, frame: np.ndarray) -> np.ndarray:
     if self._state is None:
       raise RuntimeError('step before start: call start(frame, mask) with the first frame.')
     frame = _check_frame(frame)
-    if frame.shape[:2] != self.size:
+    height, width = self._geometry.frame
+    if frame.shape[:2] != (height, width):
       raise ValueError(
         f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first frame was '
-        f'{self.size[1]}x{self.size[0]}; frames of a video may not change size. Resize '
+        f'{width}x{height}; frames of a video may not change size. Resize '
         'them, or start again with a mask.'
       )
     return frame
 
-  def _frame_geometry(self, size):
+  def _frame_geometry(self, size: tuple[int, int]) -> geometry.FrameGeometry:
     return self._shown_to.frame_geometry(size, self.options.max_internal_size)
 
 
-def _previous_frames(state):
+def _previous_frames(state: Any) -> list[PreviousFrame]:
   """`model.PreviousFrame` of every view of a state."""
   return [one.previous for one in getattr(state, 'states', (state,))]
 
 
-def _largest_side(graph):
+def _largest_side(graph: Graph) -> int | None:
   """`InferenceOptions.largest_side`; None for an exported model, which has no options."""
   options = getattr(graph, 'options', None)
   return options.largest_side if options else None
 
 
-def _numpy_or_none(distance):
+def _numpy_or_none(distance: Any) -> np.ndarray | None:
   return None if distance is None else np.asarray(distance)
 
 
-def _check_frame(frame):
+def _check_frame(frame: np.ndarray) -> np.ndarray:
   frame = np.asarray(frame)
   if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
     raise ValueError(
@@ -451,7 +469,7 @@ def _check_frame(frame):
   return frame
 
 
-def _check_like(other, frame):
+def _check_like(other: np.ndarray, frame: np.ndarray) -> np.ndarray:
   other = _check_frame(other)
   if other.shape != frame.shape:
     raise ValueError(
@@ -461,7 +479,7 @@ def _check_like(other, frame):
   return other
 
 
-def _check_mask(mask, frame):
+def _check_mask(mask: np.ndarray, frame: np.ndarray) -> NDArray[np.uint8]:
   mask = np.asarray(mask)
   if mask.ndim != 2 or mask.dtype.kind not in 'ui':
     raise ValueError(
@@ -481,12 +499,12 @@ def _check_mask(mask, frame):
   return mask.astype(np.uint8)
 
 
-def _ids_of(mask):
+def _ids_of(mask: np.ndarray) -> tuple[int, ...]:
   """Ids of a mask, 0 first whether or not there is background."""
   return (0,) + tuple(int(i) for i in np.unique(mask) if i)
 
 
-def _stack(references):
+def _stack(references: Sequence[tuple[Any, np.ndarray]]) -> References | None:
   """`References` of a list of (embedding, labels); None of an empty one."""
   if not references:
     return None
@@ -494,7 +512,7 @@ def _stack(references):
   return References(tf.stack(embeddings), np.stack(labels))
 
 
-def _index_table(old_ids, new_ids):
+def _index_table(old_ids: Sequence[int], new_ids: Sequence[int]) -> NDArray[np.int32]:
   """int32 [256]: new object index of an old one; background for removed ids, NO_LABEL stays."""
   table = np.full(256, contradiction.NO_LABEL, np.int32)
   for index, object_id in enumerate(old_ids):
@@ -502,7 +520,7 @@ def _index_table(old_ids, new_ids):
   return table
 
 
-def _which_to_drop(labels, newest):
+def _which_to_drop(labels: Sequence[np.ndarray], newest: Iterable[int]) -> int:
   """Index of the reference to drop; see `VideoSegmenter.correct`.
 
   Args:

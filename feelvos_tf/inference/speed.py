@@ -6,6 +6,7 @@ What they cost and give is in docs/evaluation.md; `python -m feelvos_tf.tools.ev
 
 import dataclasses
 import types
+from typing import Any
 
 from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.model import option_checks
@@ -61,7 +62,7 @@ class ModelChoices:
   # the weights file says, which may also limit them to a multiple of the smallest object's.
   max_reference_pixels_per_object: int | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     _preset(self.speed)
     option_checks.check_least(self, {'max_reference_pixels_per_object': 0})
 
@@ -74,7 +75,7 @@ class ModelChoices:
     return changes
 
 
-def segmenter_options(speed: str = DEFAULT_SPEED, **changes) -> SegmenterOptions:
+def segmenter_options(speed: str = DEFAULT_SPEED, **changes: Any) -> SegmenterOptions:
   """Options of a preset with some fields changed.
 
   Args:
@@ -116,7 +117,7 @@ def exported_options(speed: str = DEFAULT_SPEED) -> dict[str, object]:
   return {**dict(preset.model), 'largest_side': options.max_internal_size}
 
 
-def _preset(speed):
+def _preset(speed: str) -> Preset:
   if speed not in SPEEDS:
     raise ValueError(f'speed is {speed!r}; expected one of {", ".join(SPEEDS)}.')
   return SPEEDS[speed]

@@ -24,21 +24,29 @@ What decided otherwise:
   scales, are scaled bilinearly.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TYPE_CHECKING
 
 import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
 from feelvos_tf.inference import confidence
+from feelvos_tf.inference.contract import Graph
+from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import Step
 from feelvos_tf.inference.graph import InferenceGraph
 from feelvos_tf.model import feelvos
 from feelvos_tf.model.feelvos import Maps
+from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import enlarge_logits
 from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.geometry import shrink_labels
 from feelvos_tf.model.geometry import shrink_object_labels
+
+if TYPE_CHECKING:
+  import numpy as np
+
 
 _SMALLEST = 1e-30  # of a probability, before its logarithm
 
@@ -56,7 +64,7 @@ class ViewsState(NamedTuple):
   states: tuple[State, ...]
 
   @property
-  def previous(self):
+  def previous(self) -> PreviousFrame:
     """`PreviousFrame` of the first view."""
     return self.states[0].previous
 
@@ -64,7 +72,13 @@ class ViewsState(NamedTuple):
 class Views:
   """A `contract.Graph` that shows every frame several times; `VideoSegmenter` makes it."""
 
-  def __init__(self, graph, image_pyramid=(1.0,), merge_method='max', flip=False):
+  def __init__(
+    self,
+    graph: Graph,
+    image_pyramid: Sequence[float] = (1.0,),
+    merge_method: str = 'max',
+    flip: bool = False,
+  ) -> None:
     """Prepares the views; nothing is traced.
 
     Args:
@@ -88,11 +102,20 @@ class Views:
     self._merge = tf.reduce_max if merge_method == 'max' else tf.reduce_mean
     self.options = graph.options
 
-  def frame_geometry(self, size, max_internal_size=None) -> FrameGeometry:
+  def frame_geometry(
+    self, size: tuple[int, int], max_internal_size: int | None = None
+  ) -> FrameGeometry:
     """Sizes of a video's frames; see `contract.Graph`."""
     return self._graph.frame_geometry(size, max_internal_size)
 
-  def begin(self, frame, labels, num_objects, geometry, references=None) -> ViewsState:
+  def begin(
+    self,
+    frame: 'np.ndarray | tf.Tensor',
+    labels: 'np.ndarray | tf.Tensor',
+    num_objects: int,
+    geometry: FrameGeometry,
+    references: References | None = None,
+  ) -> ViewsState:
     """State after the reference frame; see `contract.Graph`.
 
     Raises:
@@ -112,7 +135,13 @@ class Views:
       states.append(self._graph.begin(_show(frame, view, sizes), shown, num_objects, sizes))
     return ViewsState(tuple(states))
 
-  def advance(self, frame, state, num_objects, geometry) -> Step:
+  def advance(
+    self,
+    frame: 'np.ndarray | tf.Tensor',
+    state: ViewsState,
+    num_objects: int,
+    geometry: FrameGeometry,
+  ) -> Step:
     """Segments a frame; see `contract.Graph`.
 
     Logits and maps have the size of stride 4 of the largest scale. Maps are those of the scale
@@ -136,7 +165,7 @@ class Views:
     )
     return Step(labels, logits, maps, ViewsState(states), confidence.of_frame(logits, maps))
 
-  def _merged(self, logits, geometry):
+  def _merged(self, logits: Sequence[tf.Tensor], geometry: FrameGeometry) -> tf.Tensor:
     """Logits [objects, h4, w4] of all views, merged."""
     size = geometry.scaled(max(1.0, *self._pyramid) / 4)
     logits = [_mirror(_resized(one, size), view, axis=2) for one, view in zip(logits, self._views)]
@@ -152,11 +181,11 @@ class Views:
     return tf.math.log(tf.maximum(probabilities, _SMALLEST))
 
 
-def _mirror(values, view, axis):
+def _mirror(values: tf.Tensor, view: View, axis: int) -> tf.Tensor:
   return tf.reverse(values, [axis]) if view.mirrored else values
 
 
-def _show(frame, view, sizes):
+def _show(frame: 'np.ndarray | tf.Tensor', view: View, sizes: FrameGeometry) -> tf.Tensor:
   """The frame as a view shows it, uint8; `sizes` are the view's."""
   if sizes.frame != tuple(frame.shape[:2]):
     scaled = layers.resize_bilinear(tf.cast(frame, tf.float32)[tf.newaxis], sizes.frame)[0]
@@ -164,12 +193,19 @@ def _show(frame, view, sizes):
   return _mirror(frame, view, axis=1)
 
 
-def _resized(maps, size):
+def _resized(maps: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
   """Maps [objects, h4, w4] at another size."""
   return maps if tuple(maps.shape[1:]) == tuple(size) else enlarge_logits(maps, size)
 
 
-def _tell(state, view, labels, logits, geometry, previous_prediction):
+def _tell(
+  state: State,
+  view: View,
+  labels: 'np.ndarray | tf.Tensor',
+  logits: tf.Tensor,
+  geometry: FrameGeometry,
+  previous_prediction: str,
+) -> State:
   """The state of a view with the merged result as its previous frame's."""
   small = _mirror(labels, view, axis=1)
   if view.scale != 1.0:

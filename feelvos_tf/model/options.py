@@ -76,7 +76,7 @@ class NetworkOptions(JsonOptions):
   # The published models do not have them.
   other_object_distances: bool = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if isinstance(self.model, dict):
       object.__setattr__(self, 'model', ModelOptions.from_dict(self.model))
     if self.head_atrous_rates is not None:
@@ -166,7 +166,7 @@ class InferenceOptions(JsonOptions):
   internal_size: int | None = None
   internal_scale_limits: tuple[float, float] = (1.0, 2.0)
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     option_checks.check_choices(self)
     option_checks.check_count(self, 'max_reference_pixels_per_object', 'all pixels')
     imbalance = self.max_reference_imbalance
@@ -201,7 +201,7 @@ class Ablation(JsonOptions):
   # The head keeps its shape, so weights trained with them load.
   neutral_inputs: tuple[str, ...] = ()
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     object.__setattr__(self, 'neutral_inputs', tuple(self.neutral_inputs))
 
 
@@ -213,7 +213,7 @@ class FeelvosOptions(Ablation, InferenceOptions, NetworkOptions):
     ValueError: an option is refused, or the ablation is of an input that the network does not have.
   """
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     for kind in (NetworkOptions, InferenceOptions, Ablation):
       kind.__post_init__(self)
     for name in self.neutral_inputs:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import pathlib
 import tempfile
+from typing import Any
 import uuid
 
 import numpy as np
@@ -22,11 +23,13 @@ from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources import synthetic
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import speed
+from feelvos_tf.inference.graph import InferenceGraph
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.matching import global_matching
 from feelvos_tf.matching import local_matching
 from feelvos_tf.matching import prepare_reference
 from feelvos_tf.model import weights
+from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.precision import with_precision
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segment_run
@@ -85,7 +88,7 @@ class Case:
   samples: int | None = None
 
 
-def make_frames(options):
+def make_frames(options: BenchmarkOptions) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """Two random embedding maps and labels with one blob per object.
 
   Returns:
@@ -97,7 +100,7 @@ def make_frames(options):
   return tf.constant(frames[0]), tf.constant(frames[1]), tf.constant(_blobs(h4, w4, options))
 
 
-def make_video(options):
+def make_video(options: BenchmarkOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Two random frames uint8 [height, width, 3] and object indices uint8 [height, width]."""
   random = np.random.default_rng(0)
   size = options.height, options.width
@@ -105,7 +108,7 @@ def make_video(options):
   return frames[0], frames[1], _blobs(*size, options).astype(np.uint8)
 
 
-def _blobs(height, width, options):
+def _blobs(height: int, width: int, options: BenchmarkOptions) -> np.ndarray:
   random = np.random.default_rng(1)
   labels = np.zeros([height, width], np.int32)
   for index in range(1, options.objects):
@@ -116,37 +119,37 @@ def _blobs(height, width, options):
   return labels
 
 
-def _stride_4(options):
+def _stride_4(options: BenchmarkOptions) -> tuple[int, int]:
   return (options.height - 1) // 4 + 1, (options.width - 1) // 4 + 1
 
 
 @functools.lru_cache(maxsize=1)
-def _model(variant, precision, limit, largest_side):
+def _model(variant: str, precision: str, limit: int | None, largest_side: int | None) -> Feelvos:
   overrides = {'max_reference_pixels_per_object': limit, 'largest_side': largest_side}
   return with_precision(precision, lambda: weights.seeded_model(variant, **overrides))
 
 
 @functools.lru_cache(maxsize=1)
-def _inference_graph(*choice):
+def _inference_graph(*choice: Any) -> InferenceGraph:
   return graph_lib.InferenceGraph(_model(*choice))
 
 
-def _choice(options):
+def _choice(options: BenchmarkOptions) -> tuple[str, str, int | None, int | None]:
   limit = options.max_reference_pixels_per_object
   return options.model_variant, options.precision, limit, options.largest_side
 
 
-def seeded_model(options):
+def seeded_model(options: BenchmarkOptions) -> Feelvos:
   """Seeded `Feelvos` that options ask for; the last one is kept."""
   return _model(*_choice(options))
 
 
-def inference_graph(options):
+def inference_graph(options: BenchmarkOptions) -> InferenceGraph:
   """Its `InferenceGraph`; the last one is kept."""
   return _inference_graph(*_choice(options))
 
 
-def backbone_flop(options):
+def backbone_flop(options: BenchmarkOptions) -> float:
   """Floating point operations of the convolutions from the frame to the embedding."""
   model = seeded_model(options)
   spec = tf.TensorSpec([1, options.height, options.width, 3], tf.float32)
@@ -161,7 +164,7 @@ def backbone_flop(options):
   return total
 
 
-def backbone_case(options):
+def backbone_case(options: BenchmarkOptions) -> Case:
   """Frame to features and embedding."""
   graph, frame = inference_graph(options), make_video(options)[0]
   unfolded = (
@@ -174,14 +177,14 @@ def backbone_case(options):
   )
 
 
-def global_flop(options):
+def global_flop(options: BenchmarkOptions) -> float:
   """Of global matching with the reference pixels of the options."""
   counts = np.bincount(_blobs(*_stride_4(options), options).ravel())
   limit = options.max_reference_pixels_per_object or counts.max()
   return 2.0 * counts.sum() * np.minimum(counts, limit).sum() * CHANNELS
 
 
-def global_case(options):
+def global_case(options: BenchmarkOptions) -> Case:
   """Global matching, k = 1; the reference is prepared beforehand."""
   query, reference, labels = make_frames(options)
   count = tf.constant(options.objects)
@@ -200,7 +203,7 @@ def global_case(options):
   )
 
 
-def local_flop(options):
+def local_flop(options: BenchmarkOptions) -> float:
   """Of local matching: pairs inside the windows and the image."""
   pairs = 1.0
   for size in _stride_4(options):
@@ -211,7 +214,7 @@ def local_flop(options):
   return 2 * pairs * CHANNELS
 
 
-def local_case(options):
+def local_case(options: BenchmarkOptions) -> Case:
   """Local matching with 31 x 31 windows."""
   query, previous, labels = make_frames(options)
   count = tf.constant(options.objects)
@@ -227,7 +230,7 @@ def local_case(options):
   )
 
 
-def head_flop(options):
+def head_flop(options: BenchmarkOptions) -> float:
   """Of the head: the features' share of the first layer once, the rest for every object."""
   head = seeded_model(options).head
   kernel, depth, features = head.kernel_size**2, head.dimension, head.feature_channels
@@ -237,7 +240,7 @@ def head_flop(options):
   return 2.0 * np.prod(_stride_4(options)) * (shared + options.objects * own)
 
 
-def head_case(options):
+def head_case(options: BenchmarkOptions) -> Case:
   """Features and maps to logits."""
   model = seeded_model(options)
   size = _stride_4(options)
@@ -251,7 +254,7 @@ def head_case(options):
   return Case(lambda: ours(features, maps), lambda: original(features, maps), head_flop(options))
 
 
-def end_to_end_case(options):
+def end_to_end_case(options: BenchmarkOptions) -> Case:
   """`VideoSegmenter.step`: frame in memory to mask in memory."""
   first, frame, mask = make_video(options)
   if options.speed:
@@ -274,13 +277,13 @@ def end_to_end_case(options):
 
 
 @functools.lru_cache(maxsize=1)
-def _segmenter_of_preset(preset, precision):
+def _segmenter_of_preset(preset: str, precision: str) -> VideoSegmenter:
   """`VideoSegmenter` of the default model as `feelvos segment --speed` makes it."""
   model = weights.load_model(precision=precision, **speed.model_overrides(preset))
   return VideoSegmenter(model, **dataclasses.asdict(speed.segmenter_options(preset)))
 
 
-def end_to_end_io_case(options):
+def end_to_end_io_case(options: BenchmarkOptions) -> Case:
   """A video from PNG files to mask files, as `feelvos_tf.segment --nopictures` does it."""
   space = tempfile.TemporaryDirectory()
   frames, output = pathlib.Path(space.name) / 'frames', pathlib.Path(space.name) / 'output'
@@ -293,7 +296,7 @@ def end_to_end_io_case(options):
   first = masks.Mask(make_video(options)[2], masks.DAVIS_PALETTE)
   segmenter = VideoSegmenter(inference_graph(options))
 
-  def run(keep=space):
+  def run(keep: Any = space) -> None:
     del keep  # The folder lives as long as this function does.
     # A run of its own, so that it does not go on where the one before ended.
     with result_folder.ResultFolder(output, uuid.uuid4().hex, overwrite=True) as results:
@@ -303,7 +306,7 @@ def end_to_end_io_case(options):
   return Case(run, units=VIDEO_FRAMES)
 
 
-def train_step_case(options):
+def train_step_case(options: BenchmarkOptions) -> Case:
   """Losses and gradients of a batch of triplets; given for one batch."""
   model = seeded_model(options)
   variables = step_lib.trained_variables(model)
@@ -322,7 +325,7 @@ def train_step_case(options):
   return Case(step, samples=options.batch)
 
 
-def input_case(options):
+def input_case(options: BenchmarkOptions) -> Case:
   """Training samples from synthetic videos, made while nothing trains; given for one batch."""
   source = data_lib.source(TrainingSet(DataSet('synthetic')))
   samples = triplets.Triplets(
@@ -333,7 +336,7 @@ def input_case(options):
   )
   drawn = iter(batches.make_dataset(samples, options.batch, prefetch=1))
 
-  def run():
+  def run() -> None:
     for _ in range(INPUT_BATCHES):
       next(drawn)
 

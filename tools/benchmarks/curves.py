@@ -1,7 +1,10 @@
 """Scaling curves of whole frames: seconds a frame against objects, pixels, length of the video."""
 
+from collections.abc import Sequence
 import dataclasses
+import os
 import time
+from typing import Any
 
 import numpy as np
 
@@ -16,17 +19,25 @@ LENGTHS = (50, 1000)
 LENGTH_SIZE = (120, 214)  # of the frames of long videos: length matters, not size
 
 
-def objects_rows(options, counts=OBJECTS):
+def objects_rows(
+  options: cases.BenchmarkOptions, counts: Sequence[int] = OBJECTS
+) -> list[dict[str, Any]]:
   """Rows of `end_to_end` for numbers of objects."""
   return [_row(dataclasses.replace(options, objects=count + 1)) for count in counts]
 
 
-def pixels_rows(options, sizes=SIZES):
+def pixels_rows(
+  options: cases.BenchmarkOptions, sizes: Sequence[tuple[int, int]] = SIZES
+) -> list[dict[str, Any]]:
   """Rows of `end_to_end` for sizes (height, width) of the frame."""
   return [_row(dataclasses.replace(options, height=height, width=width)) for height, width in sizes]
 
 
-def length_rows(options, lengths=LENGTHS, size=LENGTH_SIZE):
+def length_rows(
+  options: cases.BenchmarkOptions,
+  lengths: Sequence[int] = LENGTHS,
+  size: tuple[int, int] = LENGTH_SIZE,
+) -> list[dict[str, Any]]:
   """Rows with the time a frame and the memory after videos of this many frames."""
   small = dataclasses.replace(options, height=size[0], width=size[1])
   first, frame, mask = cases.make_video(small)
@@ -52,7 +63,7 @@ def length_rows(options, lengths=LENGTHS, size=LENGTH_SIZE):
   return rows
 
 
-def _row(options):
+def _row(options: cases.BenchmarkOptions) -> dict[str, Any]:
   options = dataclasses.replace(options, baseline=False)
   return measure.measure('end_to_end', options, cases.end_to_end_case(options))
 
@@ -65,7 +76,7 @@ _AXES = {
 }
 
 
-def plot(name, rows, path):
+def plot(name: str, rows: Sequence[dict[str, Any]], path: str | os.PathLike) -> None:
   """Draws one curve.
 
   Args:

@@ -11,6 +11,7 @@ import json
 import pathlib
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ CYCLE = 5
 _MEMORY_FRAMES = 5
 
 
-def build(clone, variant):
+def build(clone: str, variant: str) -> Any:
   """Their `InferenceCore` with random weights."""
   sys.path.insert(0, clone)
   from cutie.inference.inference_core import InferenceCore
@@ -43,7 +44,7 @@ def build(clone, variant):
   return InferenceCore(CUTIE(settings).eval(), settings)
 
 
-def main():
+def main() -> None:
   """Fills the memory, says 'ready', then answers lines until standard input ends."""
   import torch
 
@@ -55,7 +56,7 @@ def main():
   core = build(clone, variant)
   place = 0
 
-  def advance(count):
+  def advance(count: int) -> None:
     nonlocal place
     for _ in range(count):
       place = (place + 1) % len(frames)

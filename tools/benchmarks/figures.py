@@ -1,9 +1,15 @@
 """Figures as PNG files, with matplotlib, which is an extra."""
 
+import os
+from typing import TYPE_CHECKING
+
 from feelvos_tf.datasets import whole_file
 
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
-def create(path, size, otherwise=''):
+
+def create(path: str | os.PathLike, size: tuple[float, float], otherwise: str = '') -> 'Figure':
   """A `matplotlib.figure.Figure`.
 
   Args:
@@ -24,7 +30,7 @@ def create(path, size, otherwise=''):
   return figure.Figure(figsize=size, layout='constrained')
 
 
-def save(drawing, path, dpi):
+def save(drawing: 'Figure', path: str | os.PathLike, dpi: int) -> None:
   """Writes a figure, whole or not at all."""
   with whole_file.appearing(path) as temporary:
     drawing.savefig(temporary, dpi=dpi, format='png')

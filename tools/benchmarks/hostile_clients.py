@@ -28,7 +28,9 @@ class HostileClient(threading.Thread):
     deeds: how many. surprises: what a server should not have answered.
   """
 
-  def __init__(self, address, frame, mask, begin, end):
+  def __init__(
+    self, address: str, frame: bytes, mask: np.ndarray, begin: float, end: float
+  ) -> None:
     """Args: address of the server; JPEG bytes and ids of a frame; `time.monotonic` of begin, end."""
     super().__init__(daemon=True)
     host, _, port = address.partition(':')
@@ -39,7 +41,7 @@ class HostileClient(threading.Thread):
     self.deeds = 0
     self.surprises = []
 
-  def run(self):
+  def run(self) -> None:
     """See the class."""
     time.sleep(max(0.0, self._begin - time.monotonic()))
     deeds = (self._vanish_while_opening, self._send_a_bomb, self._vanish_in_a_track, self._be_slow)
@@ -51,7 +53,7 @@ class HostileClient(threading.Thread):
       self.deeds += 1
       time.sleep(_PAUSE_SECONDS)
 
-  def _send_a_bomb(self):
+  def _send_a_bomb(self) -> None:
     """A picture or a body that grows; it has to be refused."""
     name, data, headers = self._bombs[self.deeds % len(self._bombs)]
     if headers:
@@ -63,14 +65,14 @@ class HostileClient(threading.Thread):
     if reply.status_code < 400 or reply.status_code == 500:
       self.surprises.append(f'{name}: {reply.status_code}')
 
-  def _vanish_while_opening(self):
+  def _vanish_while_opening(self) -> None:
     """Leaves before the answer with the session's id."""
     request = httpx.Request(
       'POST', f'{self._server}/v1/sessions', files={'frame': self._frame, 'mask': self._mask}
     )
     self._send(request, wait=0.01)
 
-  def _vanish_in_a_track(self):
+  def _vanish_in_a_track(self) -> None:
     """Asks for the masks of many frames, and leaves."""
     pack = lambda data: {'b64': base64.b64encode(data).decode()}
     inputs = {'image_bytes': [pack(self._frame)] * 50, 'mask_bytes': pack(self._mask)}
@@ -79,7 +81,7 @@ class HostileClient(threading.Thread):
     )
     self._send(request, wait=0.2)
 
-  def _be_slow(self):
+  def _be_slow(self) -> None:
     """Sends a request a few bytes at a time, and never its end."""
     end = time.monotonic() + _SLOW_SECONDS
     with socket.create_connection(self._address, timeout=10) as connection:
@@ -88,7 +90,7 @@ class HostileClient(threading.Thread):
         connection.sendall(b'X-A: b\r\n')
         time.sleep(0.5)
 
-  def _send(self, request, wait):
+  def _send(self, request: httpx.Request, wait: float) -> None:
     with socket.create_connection(self._address, timeout=10) as connection:
       head = f'{request.method} {request.url.path} HTTP/1.1\r\n'
       head += ''.join(f'{name}: {value}\r\n' for name, value in request.headers.items())
@@ -116,18 +118,18 @@ def bombs(frame: bytes) -> list[tuple[str, bytes, dict[str, str]]]:
   ]
 
 
-def _with_data(png, surplus):
+def _with_data(png: bytes, surplus: bytes) -> bytes:
   """A PNG whose pixels are followed by more data."""
   at = png.index(_CHUNK) - 4
   return png[:at] + _chunk(_CHUNK, zlib.compress(surplus)) + png[at:]
 
 
-def _with_size(png, width, height):
+def _with_size(png: bytes, width: int, height: int) -> bytes:
   """A PNG that says it has another size."""
   header = width.to_bytes(4, 'big') + height.to_bytes(4, 'big') + png[24:29]
   return png[:8] + _chunk(b'IHDR', header) + png[33:]
 
 
-def _chunk(kind, data):
+def _chunk(kind: bytes, data: bytes) -> bytes:
   checksum = zlib.crc32(kind + data)
   return len(data).to_bytes(4, 'big') + kind + data + checksum.to_bytes(4, 'big')

@@ -1,5 +1,6 @@
 """Times cases next to this machine's matmul peak, and says what the machine is."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
 import multiprocessing
@@ -7,23 +8,36 @@ import os
 import platform
 import resource
 import time
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.model import precision
 
+if TYPE_CHECKING:
+  from multiprocessing.connection import Connection
+
+  from feelvos_tf.tools.benchmarks.cases import BenchmarkOptions
+  from feelvos_tf.tools.benchmarks.cases import Case
+
+
 PEAK_SIZE = 2048
 
 
-def timed(function):
+def timed(function: Callable[[], Any]) -> tuple[float, float]:
   """(wall seconds, processor seconds) of one call."""
   wall, processor = time.perf_counter(), time.process_time()
   function()
   return time.perf_counter() - wall, time.process_time() - processor
 
 
-def measure(part, options, case, time_baseline=None):
+def measure(
+  part: str,
+  options: 'BenchmarkOptions',
+  case: 'Case',
+  time_baseline: Callable[[], tuple[float, float]] | None = None,
+) -> dict[str, Any]:
   """Times one case.
 
   Every repetition times the float32 matmul peak, the case and its baseline one after the other, so
@@ -71,11 +85,11 @@ def measure(part, options, case, time_baseline=None):
 class BaselineProcess:
   """Runs the baseline of a case in a process of its own, without oneDNN; a context manager."""
 
-  def __init__(self, part, options):
+  def __init__(self, part: str, options: 'BenchmarkOptions') -> None:
     """Args: as of `measure`; nothing is started yet."""
     self._arguments = part, options
 
-  def __enter__(self):
+  def __enter__(self) -> 'BaselineProcess':
     context = multiprocessing.get_context('spawn')
     self._connection, other = context.Pipe()
     self._process = context.Process(target=_serve_baseline, args=(other, *self._arguments))
@@ -91,11 +105,11 @@ class BaselineProcess:
     other.close()
     return self
 
-  def __exit__(self, *error):
+  def __exit__(self, *error: object) -> None:
     self._connection.close()
     self._process.join()
 
-  def time(self):
+  def time(self) -> tuple[float, float]:
     """(wall seconds, processor seconds) of one run.
 
     Raises:
@@ -111,7 +125,7 @@ class BaselineProcess:
     return seconds
 
 
-def _serve_baseline(connection, part, options):
+def _serve_baseline(connection: 'Connection', part: str, options: 'BenchmarkOptions') -> None:
   from feelvos_tf.tools.benchmarks import cases
 
   baseline = cases.PARTS[part](options).baseline
@@ -123,7 +137,7 @@ def _serve_baseline(connection, part, options):
     pass  # The parent has closed its end.
 
 
-def _ours(times, case):
+def _ours(times: np.ndarray, case: 'Case') -> dict[str, Any]:
   peak = 2 * PEAK_SIZE**3 / times[:, 0]
   seconds = float(np.median(times[:, 1, 0]))
   row = dict(
@@ -142,12 +156,12 @@ def _ours(times, case):
   return row
 
 
-def peak_memory():
+def peak_memory() -> int:
   """Most bytes this process has had in memory so far."""
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def machine():
+def machine() -> dict[str, Any]:
   """What the figures depend on besides the code: a dict of plain values."""
   return dict(
     platform=platform.platform(),
@@ -163,7 +177,7 @@ def machine():
   )
 
 
-def format_row(row):
+def format_row(row: dict[str, Any]) -> str:
   """One line of the table."""
   low, high = row['quartiles']
   preset = f'{row["speed"]} ' if row.get('speed') else ''

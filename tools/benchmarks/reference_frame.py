@@ -8,12 +8,19 @@ applies it to every pixel, needs longer. So the ratios are rather too small. For
 tests only.
 """
 
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
+from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.head import SegmentationHead
 from feelvos_tf.tools.benchmarks.reference_matching import original_global_matching
 from feelvos_tf.tools.benchmarks.reference_matching import original_local_matching
+
+if TYPE_CHECKING:
+  import numpy as np
 
 
 class OriginalFrames:
@@ -23,7 +30,9 @@ class OriginalFrames:
   >>> labels = video.step(frame)
   """
 
-  def __init__(self, model, frame, labels, num_objects):
+  def __init__(
+    self, model: Feelvos, frame: 'np.ndarray', labels: 'np.ndarray', num_objects: int
+  ) -> None:
     """Starts a video.
 
     Args:
@@ -41,7 +50,7 @@ class OriginalFrames:
     self._reference_labels = geometry.shrink_labels(tf.constant(labels))
     self._previous, self._previous_labels = self._reference, self._reference_labels
 
-  def step(self, frame):
+  def step(self, frame: 'np.ndarray') -> tf.Tensor:
     """Object index of every pixel of the next frame, int32 [height, width]."""
     features, embedding = self._extract(frame[tf.newaxis])
     far = original_global_matching(
@@ -58,7 +67,9 @@ class OriginalFrames:
     self._previous, self._previous_labels = embedding[0], small
     return labels
 
-  def _head_and_labels(self, features, far, previous_labels, near):
+  def _head_and_labels(
+    self, features: tf.Tensor, far: tf.Tensor, previous_labels: tf.Tensor, near: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     soft = feelvos.one_hot(previous_labels, self._count)
     maps = tf.stack([far, soft, near], axis=-1)
     logits = original_head(self._model.head, features, maps)
@@ -67,7 +78,7 @@ class OriginalFrames:
     return labels, geometry.shrink_labels(labels, tf.shape(logits)[1:])
 
 
-def original_head(head, features, maps):
+def original_head(head: SegmentationHead, features: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
   """The head with nothing shared between objects.
 
   Args:

@@ -14,12 +14,18 @@ INFERENCE_CHUNKS = 500
 WRONG_OBJECT = 1e20
 
 
-def _normalized(squared):
+def _normalized(squared: tf.Tensor) -> tf.Tensor:
   return 2.0 * (tf.sigmoid(squared) - 0.5)
 
 
 @tf.function(reduce_retracing=True)
-def original_global_matching(query, reference, labels, num_objects, chunks=INFERENCE_CHUNKS):
+def original_global_matching(
+  query: tf.Tensor,
+  reference: tf.Tensor,
+  labels: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  chunks: int = INFERENCE_CHUNKS,
+) -> tf.Tensor:
   """Global matching (k = 1) with the original's algorithm.
 
   Args:
@@ -38,7 +44,7 @@ def original_global_matching(query, reference, labels, num_objects, chunks=INFER
   steps = (tf.shape(pixels)[0] + size - 1) // size
   wrong = tf.not_equal(tf.reshape(labels, [1, -1]), tf.range(num_objects)[:, tf.newaxis])
 
-  def body(step, found):
+  def body(step: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
     part = pixels[step * size : (step + 1) * size]
     squared = (
       tf.reduce_sum(part * part, axis=1)[:, tf.newaxis]
@@ -55,7 +61,13 @@ def original_global_matching(query, reference, labels, num_objects, chunks=INFER
 
 
 @tf.function(reduce_retracing=True)
-def original_local_matching(query, previous, labels, num_objects, window_radius=15):
+def original_local_matching(
+  query: tf.Tensor,
+  previous: tf.Tensor,
+  labels: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  window_radius: int = 15,
+) -> tf.Tensor:
   """Local matching with the original's algorithm (its path without the CUDA operation).
 
   Args:

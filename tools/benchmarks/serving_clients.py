@@ -1,7 +1,9 @@
 """A server in a process of its own, and clients of it, for measuring."""
 
 import base64
+from collections.abc import Iterator, Sequence
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +23,7 @@ LEAST_EQUAL = 0.999  # Of the pixels of a mask; threads add floats in another or
 _START_SECONDS = 600
 
 
-def demo_clip(height, width, count):
+def demo_clip(height: int, width: int, count: int) -> tuple[list[np.ndarray], np.ndarray]:
   """(list of `count` uint8 frames, uint8 mask) of the demo clip, resized."""
   frames = [
     cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
@@ -31,18 +33,18 @@ def demo_clip(height, width, count):
   return frames, cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
-def jpeg(frame):
+def jpeg(frame: np.ndarray) -> bytes:
   """Bytes of a frame as a client sends it."""
   return cv2.imencode('.jpg', frame[..., ::-1])[1].tobytes()
 
 
-def decoded(data):
+def decoded(data: bytes) -> np.ndarray:
   """The frame that a server sees of these bytes."""
   return picture.pixels(picture.inspect(data, 'frame', max_pixels=2**24), 'frame')
 
 
 @contextlib.contextmanager
-def exported(model_dir):
+def exported(model_dir: str | os.PathLike | None) -> Iterator[str | os.PathLike]:
   """The folder given; or, if it is None, one with an export of the default model."""
   if model_dir is not None:
     yield model_dir
@@ -55,7 +57,9 @@ def exported(model_dir):
 
 
 @contextlib.contextmanager
-def served(model_dir, *arguments):
+def served(
+  model_dir: str | os.PathLike, *arguments: str
+) -> Iterator[tuple[subprocess.Popen, str, str]]:
   """Runs a server; yields (process, HTTP address, gRPC address)."""
   command = [
     sys.executable,
@@ -81,7 +85,7 @@ def served(model_dir, *arguments):
 class HttpSession:
   """A session over HTTP."""
 
-  def __init__(self, address, frame, mask):
+  def __init__(self, address: str, frame: bytes, mask: np.ndarray) -> None:
     self._client = httpx.Client(base_url=f'http://{address}', timeout=600)
     reply = self._client.post(
       '/v1/sessions', files={'frame': frame, 'mask': masks.encode_mask(mask)}
@@ -89,19 +93,19 @@ class HttpSession:
     reply.raise_for_status()
     self.url = f'/v1/sessions/{reply.json()["session_id"]}'
 
-  def step(self, frame):
+  def step(self, frame: bytes) -> bytes:
     """Bytes of a frame to bytes of its mask."""
     reply = self._client.post(f'{self.url}/frames', content=frame)
     reply.raise_for_status()
     return reply.content
 
-  def correct(self, frame, mask):
+  def correct(self, frame: bytes, mask: np.ndarray) -> None:
     """Gives the right mask of a frame."""
     self._client.post(
       f'{self.url}/mask', files={'frame': frame, 'mask': masks.encode_mask(mask)}
     ).raise_for_status()
 
-  def close(self):
+  def close(self) -> None:
     """Ends the session."""
     self._client.delete(self.url).raise_for_status()
     self._client.close()
@@ -110,26 +114,26 @@ class HttpSession:
 class WebSocketSession(HttpSession):
   """A session whose frames go over a WebSocket."""
 
-  def __init__(self, address, frame, mask):
+  def __init__(self, address: str, frame: bytes, mask: np.ndarray) -> None:
     super().__init__(address, frame, mask)
     self._open = contextlib.ExitStack()
     self._stream = self._open.enter_context(
       websockets.connect(f'ws://{address}{self.url}/stream', compression=None)
     )
 
-  def step(self, frame):
+  def step(self, frame: bytes) -> bytes:
     self._stream.send(frame)
     answer = self._stream.recv(timeout=600)
     if isinstance(answer, str):
       raise ValueError(answer)
     return answer
 
-  def close(self):
+  def close(self) -> None:
     self._open.close()
     super().close()
 
 
-def track_grpc(address, encoded, mask):
+def track_grpc(address: str, encoded: Sequence[bytes], mask: np.ndarray) -> list[bytes]:
   """Masks of a clip by `track` over gRPC."""
   import grpc
   import tensorflow as tf
@@ -146,7 +150,7 @@ def track_grpc(address, encoded, mask):
     return list(stub.Predict(request, timeout=600).outputs['masks_bytes'].string_val)
 
 
-def track_rest(address, encoded, mask):
+def track_rest(address: str, encoded: Sequence[bytes], mask: np.ndarray) -> list[bytes]:
   """Masks of a clip by `track` over REST."""
   pack = lambda data: {'b64': base64.b64encode(data).decode()}
   reply = httpx.post(
@@ -163,7 +167,7 @@ def track_rest(address, encoded, mask):
   return [base64.b64decode(item['b64']) for item in reply.json()['outputs']['masks_bytes']]
 
 
-def check_mask(data, expected):
+def check_mask(data: bytes, expected: np.ndarray) -> None:
   """Raises ValueError unless a mask PNG is the one expected."""
   found = masks.decode_mask(data, 'answer', void=False).ids
   if found.shape != expected.shape or np.mean(found == expected) < LEAST_EQUAL:

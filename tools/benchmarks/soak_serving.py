@@ -1,10 +1,14 @@
 """Several clients of a server at once for a long time: memory, lost and mixed-up sessions."""
 
+from collections.abc import Sequence
 import contextlib
+import os
 import pathlib
 import re
+import subprocess
 import threading
 import time
+from typing import Any, TYPE_CHECKING
 
 import httpx
 import numpy as np
@@ -20,6 +24,10 @@ from feelvos_tf.tools.benchmarks.serving_clients import jpeg
 from feelvos_tf.tools.benchmarks.serving_clients import served
 from feelvos_tf.tools.benchmarks.serving_clients import WebSocketSession
 
+if TYPE_CHECKING:
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+  from feelvos_tf.tools.benchmark_serving import ServingBenchmarkOptions
+
 
 class SoakClient(threading.Thread):
   """Opens a session, sends its video with a correction in the middle, closes it; again and again.
@@ -28,7 +36,14 @@ class SoakClient(threading.Thread):
     sessions: what was done. times: (begin, seconds) of every frame. error: what ended it, or None.
   """
 
-  def __init__(self, address, kind, video, expected, end):
+  def __init__(
+    self,
+    address: str,
+    kind: type[HttpSession],
+    video: tuple[list[bytes], np.ndarray, np.ndarray],
+    expected: Sequence[np.ndarray],
+    end: float,
+  ) -> None:
     super().__init__(daemon=True)
     self._address, self._kind, self._end = address, kind, end
     self._frames, self._mask, self._correction = video
@@ -37,7 +52,7 @@ class SoakClient(threading.Thread):
     self.times = []
     self.error = None
 
-  def run(self):
+  def run(self) -> None:
     try:
       while time.monotonic() < self._end:
         session = self._kind(self._address, self._frames[0], self._mask)
@@ -54,7 +69,7 @@ class SoakClient(threading.Thread):
       self.error = f'{type(error).__name__}: {error}'
 
 
-def soak_videos(count):
+def soak_videos(count: int) -> list[tuple[list[bytes], np.ndarray, np.ndarray]]:
   """A video per client, each of another size and with other ids: (frames, mask, correction)."""
   videos = []
   for index in range(count):
@@ -67,7 +82,9 @@ def soak_videos(count):
   return videos
 
 
-def masks_in_process(segmenter, video):
+def masks_in_process(
+  segmenter: 'VideoSegmenter', video: tuple[list[bytes], np.ndarray, np.ndarray]
+) -> list[np.ndarray]:
   """The masks of a video that the server should answer with."""
   frames, mask, correction = video
   images = [decoded(frame) for frame in frames]
@@ -80,7 +97,9 @@ def masks_in_process(segmenter, video):
   return found
 
 
-def expected_masks(model_dir, videos):
+def expected_masks(
+  model_dir: str | os.PathLike, videos: Sequence[tuple[list[bytes], np.ndarray, np.ndarray]]
+) -> list[list[np.ndarray]]:
   """`masks_in_process` of every video, by the version that the server will serve."""
   from feelvos_tf.inference.segmenter import VideoSegmenter
   from feelvos_tf.saved_model.exported_model import ExportedModel
@@ -91,13 +110,13 @@ def expected_masks(model_dir, videos):
   return [masks_in_process(segmenter, video) for video in videos]
 
 
-def resident_bytes(process):
+def resident_bytes(process: subprocess.Popen) -> int:
   """Memory of a process that is in RAM."""
   text = pathlib.Path(f'/proc/{process.pid}/status').read_text()
   return int(re.search(r'VmRSS:\s+(\d+) kB', text).group(1)) * 1024
 
 
-def soak(options):
+def soak(options: 'ServingBenchmarkOptions') -> dict[str, Any]:
   """Several clients at once for some time.
 
   With hostile clients the time is doubled: in its second half they are there.
@@ -139,7 +158,9 @@ def soak(options):
   )
 
 
-def _run(clients, process, seconds):
+def _run(
+  clients: Sequence[threading.Thread], process: subprocess.Popen, seconds: float
+) -> list[int]:
   """Starts threads and waits for them; the memory of the server meanwhile."""
   for client in clients:
     client.start()
@@ -150,7 +171,7 @@ def _run(clients, process, seconds):
   return memory
 
 
-def frame_times(clients, second_half):
+def frame_times(clients: Sequence[SoakClient], second_half: float) -> dict[str, float]:
   """Median and 99th percentile of the seconds of a frame, before and after a moment."""
   found = {}
   times = np.array([pair for client in clients for pair in client.times])
@@ -163,7 +184,7 @@ def frame_times(clients, second_half):
   return found
 
 
-def memory_figures(memory):
+def memory_figures(memory: Sequence[int]) -> dict[str, float]:
   """What the server took, once a fifth of the time is over."""
   warm = memory[len(memory) // 5 :]
   fifth = max(1, len(warm) // 5)
