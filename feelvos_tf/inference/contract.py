@@ -4,7 +4,7 @@
 scales), `baselines.GlobalMatching`, and `exported_model.ExportedModel`, which is a `SavingGraph`.
 """
 
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, cast, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,7 @@ from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
 
-_Fields = TypeVar('_Fields', bound=NamedTuple)
+_Fields = TypeVar('_Fields', bound=tuple)
 
 
 def to_named(prefix: str, fields: NamedTuple) -> dict[str, tf.Tensor]:
@@ -24,7 +24,8 @@ def to_named(prefix: str, fields: NamedTuple) -> dict[str, tf.Tensor]:
 
 def from_named(kind: type[_Fields], prefix: str, named: dict[str, tf.Tensor]) -> _Fields:
   """The named tuple `kind` of a dict that has `to_named`'s names; others are left alone."""
-  return kind(**{name: named[f'{prefix}_{name}'] for name in kind._fields})
+  fields = cast(Any, kind)._fields
+  return kind(**{name: named[f'{prefix}_{name}'] for name in fields})
 
 
 class State(NamedTuple):

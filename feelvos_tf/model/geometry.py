@@ -85,7 +85,7 @@ def _at_most(size: Size, longest: int | None) -> Size:
   return tf.cast(tf.maximum(tf.round(tf.cast(size, tf.float64) * scale), 1.0), tf.int32)
 
 
-def _working_size(size: Size, options: FeelvosOptions) -> Size:
+def _working_size(size: Size, options: InferenceOptions) -> Size:
   """`size` with the shorter side of `InferenceOptions.internal_size`, as far as its limits allow."""
   if options.internal_size is None:
     return size
@@ -100,7 +100,7 @@ def _working_size(size: Size, options: FeelvosOptions) -> Size:
   return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
-def _network_sizes(working: Size, options: FeelvosOptions) -> tuple[Size, Size]:
+def _network_sizes(working: Size, options: InferenceOptions) -> tuple[Size, Size]:
   """`network` and `stride_4` of a size at which a model works."""
   network = _on_grid(working, options.frame_grid)
   return network, _each_side(lambda side, _: (side - 1) // 4 + 1, network)

@@ -162,7 +162,7 @@ def field_comments(options: type) -> dict[str, str]:
   return found
 
 
-def _own_comments(options):
+def _own_comments(options: type) -> dict[str, str]:
   try:
     lines = inspect.getsource(options).splitlines()
   except (OSError, TypeError):
