@@ -1,21 +1,28 @@
 """Batches of training samples as a tf.data.Dataset, the same whatever the number of threads."""
 
 import os
+from typing import Any, TYPE_CHECKING
 
 import tensorflow as tf
 
+from feelvos_tf.datasets.samples.options import TripletOptions
+from feelvos_tf.datasets.samples.triplets import Triplets
+
+if TYPE_CHECKING:
+  import numpy as np
+
 
 def make_dataset(
-  triplets,
-  batch_size,
+  triplets: Triplets,
+  batch_size: int,
   *,
-  start=0,
-  stop=None,
-  num_shards=1,
-  shard_index=0,
-  num_parallel_calls=2,
-  prefetch=2,
-):
+  start: int = 0,
+  stop: int | None = None,
+  num_shards: int = 1,
+  shard_index: int = 0,
+  num_parallel_calls: int = 2,
+  prefetch: int = 2,
+) -> tf.data.Dataset:
   """Batches of samples as a tf.data.Dataset.
 
   Args:
@@ -55,7 +62,9 @@ def make_dataset(
   return samples.batch(batch_size, drop_remainder=True).prefetch(prefetch)
 
 
-def _sample_numbers(start, stop, batch_size, num_shards, shard_index):
+def _sample_numbers(
+  start: int, stop: int | None, batch_size: int, num_shards: int, shard_index: int
+) -> tf.data.Dataset:
   """Dataset of the numbers of one worker's samples; see `make_dataset`."""
   # Training steps times the batch never reach this.
   stop = 2**62 if stop is None else stop
@@ -67,7 +76,7 @@ def _sample_numbers(start, stop, batch_size, num_shards, shard_index):
   )
 
 
-def element_spec(options):
+def element_spec(options: TripletOptions) -> dict[str, tf.TensorSpec]:
   """tf.TensorSpec of every entry of one sample: dict from key to spec."""
   size = (None, None) if options.crop_size is None else tuple(options.crop_size)
   frames = options.num_frames
@@ -82,10 +91,10 @@ def element_spec(options):
   return spec
 
 
-def _as_tensors(triplets, index):
+def _as_tensors(triplets: Triplets, index: tf.Tensor) -> dict[str, tf.Tensor]:
   spec = element_spec(triplets.options)
 
-  def draw(number):
+  def draw(number: 'np.ndarray') -> list[Any]:
     sample = triplets.sample(int(number))
     return [os.fsencode(sample[key]) if key == 'video' else sample[key] for key in spec]
 
@@ -95,7 +104,7 @@ def _as_tensors(triplets, index):
   }
 
 
-def error_message(error):
+def error_message(error: Exception) -> str:
   """The message of the ValueError or FileNotFoundError behind a tf.errors.OpError of a dataset.
 
   Args:

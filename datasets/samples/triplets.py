@@ -18,8 +18,10 @@ where the original loses data or makes labels disagree:
 from collections.abc import Callable, Sequence
 import dataclasses
 import importlib
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feelvos_tf.datasets.clips import Clip
 from feelvos_tf.datasets.object_ids import VOID_ID
@@ -44,7 +46,7 @@ PASTE_ATTEMPTS = 4
 _MOVED = ('element_spec', 'error_message', 'make_dataset')
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
   if name not in _MOVED:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
   return getattr(importlib.import_module('feelvos_tf.datasets.samples.batches'), name)

@@ -50,7 +50,9 @@ def label_runs(labels: tf.Tensor, num_objects: tf.Tensor) -> tuple[tf.Tensor, ..
   return run - run[:, :1], bounds, places[:, 2], owner
 
 
-def _run_scores(product, runs, strip, row_edges):
+def _run_scores(
+  product: tf.Tensor, runs: tuple[tf.Tensor, ...], strip: tf.Tensor, row_edges: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """Highest score of each query with each run of a strip.
 
   Args:
@@ -68,7 +70,14 @@ def _run_scores(product, runs, strip, row_edges):
   return inside, inside + tf.gather(row_edges, row[span]), owner[span]
 
 
-def _strip_scores(product, runs, pixels, strip, num_objects, row_edges):
+def _strip_scores(
+  product: tf.Tensor,
+  runs: tuple[tf.Tensor, ...],
+  pixels: tf.Tensor,
+  strip: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  row_edges: tf.Tensor,
+) -> tuple[tf.Tensor]:
   """Highest score of each query with each object in a strip.
 
   Args:
@@ -92,7 +101,14 @@ def _strip_scores(product, runs, pixels, strip, num_objects, row_edges):
   return (tf.reshape(tf.cast(best, tf.float32), tf.stack([count, num_objects, queries])),)
 
 
-def _strip_choice(product, runs, pixels, strip, num_objects, row_edges):
+def _strip_choice(
+  product: tf.Tensor,
+  runs: tuple[tf.Tensor, ...],
+  pixels: tf.Tensor,
+  strip: tf.Tensor,
+  num_objects: int | tf.Tensor,
+  row_edges: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
   """`_strip_scores` with the previous pixel that each score comes from, for the gradient.
 
   The first one in raster order, if several have the same score.

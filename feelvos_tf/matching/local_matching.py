@@ -24,6 +24,7 @@ import tensorflow as tf
 from feelvos_tf.matching.label_runs import BEST_PIXELS
 from feelvos_tf.matching.label_runs import BEST_SCORES
 from feelvos_tf.matching.label_runs import label_runs
+from feelvos_tf.matching.label_runs import StripReduction
 from feelvos_tf.matching.scores import center_of
 from feelvos_tf.matching.scores import check_compute_dtype
 from feelvos_tf.matching.scores import distance_from_squared
@@ -164,7 +165,7 @@ def _edge_penalty(
 
 
 def _sweep(
-  reduction,
+  reduction: StripReduction,
   query: tf.Tensor,
   previous: tf.Tensor,
   labels: tf.Tensor,
@@ -216,7 +217,7 @@ def _sweep(
 
 
 def _sweep_band(
-  reduction,
+  reduction: StripReduction,
   tiles: tf.Tensor,
   previous: tf.Tensor,
   labels: tf.Tensor,

@@ -200,7 +200,7 @@ def _byte(value: tf.Tensor) -> tf.Tensor:
   return tf.gather(tf.constant([bytes([i]) for i in range(256)]), value)
 
 
-def _sized_png(data: tf.Tensor, name: str, max_pixels: int):
+def _sized_png(data: tf.Tensor, name: str, max_pixels: int) -> tf.Tensor:
   """A PNG file that says that it is not too large."""
   data = checked(
     data,
@@ -210,7 +210,7 @@ def _sized_png(data: tf.Tensor, name: str, max_pixels: int):
   return checked(data, *_small(_big_endian(data, 20), _big_endian(data, 16), name, max_pixels))
 
 
-def _small(height, width, name: str, max_pixels: int):
+def _small(height: tf.Tensor, width: tf.Tensor, name: str, max_pixels: int) -> tuple:
   """Condition and message: an image is not too large."""
   height, width = tf.cast(height, tf.float64), tf.cast(width, tf.float64)
   return (
@@ -272,7 +272,7 @@ def _walk(data: tf.Tensor, name: str) -> _Chunks:
   return _Chunks(joined, palette, exif, transparent, tf.strings.length(joined))
 
 
-def _fitting(data: tf.Tensor, count, name: str):
+def _fitting(data: tf.Tensor, count: tf.Tensor, name: str) -> tuple:
   """Condition and message: compressed pixels are not larger than plain ones.
 
   What they unpack to is bounded by it.

@@ -23,6 +23,7 @@ from feelvos_tf.saved_model.video_in_graph import concrete
 from feelvos_tf.saved_model.video_in_graph import COUNT
 from feelvos_tf.saved_model.video_in_graph import FRAME
 from feelvos_tf.saved_model.video_in_graph import LABELS
+from feelvos_tf.saved_model.video_in_graph import Video
 from feelvos_tf.saved_model.video_in_graph import VideoInGraph
 
 
@@ -271,7 +272,7 @@ class Signatures:
     return self._model.deeplab(tf.cast(frame[tf.newaxis], tf.float32))['logits'][0]
 
   @staticmethod
-  def _outputs(masks: tf.Tensor, confidence: tf.Tensor, video: _Video) -> dict[str, tf.Tensor]:
+  def _outputs(masks: tf.Tensor, confidence: tf.Tensor, video: Video) -> dict[str, tf.Tensor]:
     return {
       'masks_bytes': tf.concat([video.masks, masks], axis=0),
       'object_ids': tf.cast(video.kept.object_ids, tf.int32),
@@ -284,7 +285,7 @@ def _first(image_bytes: tf.Tensor) -> tf.Tensor:
   return checked(image_bytes, tf.size(image_bytes) > 0, message)[0]
 
 
-def _label_checks(image: tf.Tensor, labels: tf.Tensor, num_objects: tf.Tensor):
+def _label_checks(image: tf.Tensor, labels: tf.Tensor, num_objects: tf.Tensor) -> tuple:
   return (
     (
       tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(labels))),
@@ -312,7 +313,7 @@ def _state_tensors(state: State) -> dict[str, tf.Tensor]:
   }
 
 
-def _reference_check(references: tf.Tensor, h4w4: tf.Tensor):
+def _reference_check(references: References, h4w4: tf.Tensor) -> tuple:
   shape = tf.shape(references.labels)
   fits = tf.reduce_all(tf.equal(shape[1:], h4w4)) & tf.reduce_all(
     tf.equal(tf.shape(references.embeddings)[:3], shape)
@@ -326,7 +327,7 @@ def _reference_check(references: tf.Tensor, h4w4: tf.Tensor):
   )
 
 
-def _state_check(state: tf.Tensor, h4w4: tf.Tensor, num_objects: tf.Tensor):
+def _state_check(state: State, h4w4: tf.Tensor, num_objects: tf.Tensor) -> tuple:
   shape = tf.shape(state.previous.probabilities)
   fits = (
     tf.reduce_all(tf.equal(shape[1:], h4w4))

@@ -175,7 +175,7 @@ def _checksum(data: tf.Tensor) -> tf.Tensor:
   return tf.raw_ops.Fingerprint(data=[data], method='farmhash64')[0]
 
 
-def _whole(data: tf.Tensor, key: bytes):
+def _whole(data: tf.Tensor, key: bytes) -> tf.Tensor:
   """The bytes, after magic, version, checksum and key were looked at, one after the other."""
   length = tf.strings.length(data)
   start = tf.strings.substr(tf.strings.join([data, bytes(_HEADER_BYTES)]), 0, _HEADER_BYTES)
@@ -209,7 +209,9 @@ def _whole(data: tf.Tensor, key: bytes):
   )
 
 
-def _fitting(numbers: tf.Tensor, length: tf.Tensor, options: FeelvosOptions, max_pixels: int):
+def _fitting(
+  numbers: tf.Tensor, length: tf.Tensor, options: FeelvosOptions, max_pixels: int
+) -> tf.Tensor:
   """The numbers, if they fit each other, the model and the length."""
   _, height, width, h4, w4, dimension, objects, palette, soft, references = tf.unstack(
     tf.cast(numbers, tf.float64)
@@ -282,7 +284,7 @@ def _parse(data: tf.Tensor, numbers: tf.Tensor, options: FeelvosOptions) -> Vide
   )
 
 
-def _possible(state: VideoState):
+def _possible(state: VideoState) -> VideoState:
   """The state, if it is one: ids ascend from 0, labels are indices of objects, floats are finite, the palette is one."""
   ids = tf.cast(state.object_ids, tf.int32)
   count = tf.size(ids)

@@ -4,6 +4,7 @@ The arithmetic is that of `inference.InferenceFunctions`, the one `VideoSegmente
 put between decoders and encoders of pictures and into a loop over frames.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -14,6 +15,7 @@ from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
 from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.saved_model import area_in_graph
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import state_bytes as state_bytes_lib
@@ -26,7 +28,9 @@ LABELS = tf.TensorSpec([None, None], tf.int32, 'labels')
 COUNT = tf.TensorSpec([], tf.int32, 'num_objects')
 
 
-def concrete(function, *specs, **named):
+def concrete(
+  function: Callable, *specs: tf.TensorSpec, **named: tf.TensorSpec
+) -> tf.types.experimental.ConcreteFunction:
   """A concrete function of specs."""
   return tf.function(function, autograph=False).get_concrete_function(*specs, **named)
 
@@ -58,7 +62,7 @@ class VideoInGraph:
     max_pixels: larger images are refused.
   """
 
-  def __init__(self, model: Feelvos, jit_compile: bool, max_pixels: int):
+  def __init__(self, model: Feelvos, jit_compile: bool, max_pixels: int) -> None:
     """Traces and freezes the network; for the arguments see `signatures.Signatures`."""
     self.max_pixels = max_pixels
     self.key = state_bytes_lib.model_key(model)
@@ -99,7 +103,7 @@ class VideoInGraph:
     """int32 [2], size of the maps of frames of a size."""
     return self._sizes(size).stride_4
 
-  def _sizes(self, size):
+  def _sizes(self, size: tf.Tensor) -> geometry.FrameGeometry:
     return geometry.FrameGeometry.of(size, self._options)
 
   def start(self, image_bytes: tf.Tensor, mask_bytes: tf.Tensor) -> Video:
@@ -138,7 +142,9 @@ class VideoInGraph:
     total = tf.size(image_bytes)
     reference = video.state.reference
 
-    def body(i, previous, masks, confidence):
+    def body(
+      i: tf.Tensor, previous: PreviousFrame, masks: tf.TensorArray, confidence: tf.TensorArray
+    ) -> tuple:
       frame = png_in_graph.decode_frame(image_bytes[i], self.max_pixels)
       frame = checked(
         frame,
@@ -174,7 +180,7 @@ class VideoInGraph:
     return masks.stack(), confidence, State(reference, previous)
 
 
-def _first_mask_checks(ids, size, present):
+def _first_mask_checks(ids: tf.Tensor, size: tf.Tensor, present: tf.Tensor) -> tuple:
   return (
     (
       tf.reduce_all(tf.equal(tf.shape(ids), size)),

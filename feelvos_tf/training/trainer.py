@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.samples import batches as batches_lib
+from feelvos_tf.datasets.samples.triplets import Triplets
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
 from feelvos_tf.runtime import progress
@@ -39,7 +40,7 @@ class Trainer:
   def __init__(
     self,
     model: 'keras.Model',
-    triplets: triplets_lib.Triplets,
+    triplets: Triplets,
     options: TrainerOptions,
     strategy: tf.distribute.Strategy | None = None,
     num_input_shards: int = 1,
