@@ -11,6 +11,9 @@ neighbours in a clip are five frames apart in the video.
 import abc
 from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from feelvos_tf.datasets.video import Video
 
 

@@ -183,7 +183,7 @@ class _Input(NamedTuple):
   name: str
 
 
-def _deciding(jobs):
+def _deciding(jobs: list[tuple[str, segment_job.Job]]) -> tuple:
   """Model, options and given masks: arguments of `segment_run.run_id`."""
   model = FLAGS.seeded_model or result_folder.file_digest(default_model.model_path(FLAGS.model))
   if any(job.video.live for _, job in jobs):

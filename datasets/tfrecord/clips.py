@@ -6,11 +6,14 @@ TensorFlow's parser would need the whole record for one frame.
 """
 
 import collections
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import mmap
+import os
 import pathlib
 import struct
 
 import numpy as np
+from numpy.typing import NDArray
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
@@ -27,7 +30,14 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 class RecordClip(Clip):
   """A clip inside a TFRecord file, known by where its encoded frames lie."""
 
-  def __init__(self, path, name, image_spans, label_spans, grey_255=None):
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    name: str,
+    image_spans: Sequence[tuple[int, int]],
+    label_spans: Sequence[tuple[int, int]],
+    grey_255: str | None = None,
+  ) -> None:
     """Takes the frames with masks.
 
     Args:
@@ -57,25 +67,25 @@ class RecordClip(Clip):
     self._labels = np.array(label_spans, np.int64)[masked]
     self._grey_255 = grey_255
 
-  def _read(self, span):
+  def _read(self, span: Sequence[int]) -> bytes:
     with open(self._path, 'rb') as stream:
       stream.seek(span[0])
       return stream.read(span[1])
 
-  def _where(self, index):
+  def _where(self, index: int) -> str:
     return f'{self._path}: frame {self._frames[index]} of video {self.name}'
 
-  def image(self, index):
+  def image(self, index: int) -> NDArray[np.uint8]:
     return decode_image(self._read(self._images[index]), self._where(index))
 
-  def labels(self, index):
+  def labels(self, index: int) -> NDArray[np.uint8]:
     if self._grey_255 is None:
       self._grey_255 = self._meaning_of_255()
     return masks.decode_mask(
       self._read(self._labels[index]), self._where(index), grey_255=self._grey_255
     ).ids
 
-  def _meaning_of_255(self):
+  def _meaning_of_255(self) -> str:
     for index in range(self.num_frames):
       mask = masks.decode_mask(self._read(self._labels[index]), self._where(index))
       if mask.object_ids:
@@ -83,7 +93,7 @@ class RecordClip(Clip):
     return 'void'
 
 
-def record_clips(paths):
+def record_clips(paths: Iterable[str | os.PathLike]) -> list[RecordClip]:
   """Clips of TFRecord files in the original's schema.
 
   Args:
@@ -112,7 +122,9 @@ def record_clips(paths):
   return clips
 
 
-def _scan_file(path, data):
+def _scan_file(
+  path: str | os.PathLike, data: bytes | memoryview | mmap.mmap
+) -> Iterator[RecordClip]:
   """Yields the RecordClip of every record in the bytes of a TFRecord file."""
   position, number = 0, 0
   while position < len(data):
@@ -140,7 +152,9 @@ class _WireError(Exception):
   """Bytes that are no protocol buffer of the expected kind."""
 
 
-def _scan_record(path, data, start, end):
+def _scan_record(
+  path: str | os.PathLike, data: bytes | memoryview | mmap.mmap, start: int, end: int
+) -> RecordClip:
   """The RecordClip of the SequenceExample in data[start:end]."""
   context, spans = {}, collections.defaultdict(list)
   for field, _, first, last in _fields(data, start, end):
@@ -163,14 +177,14 @@ def _scan_record(path, data, start, end):
   )
 
 
-def _context_features(data):
+def _context_features(data: bytes) -> Mapping[str, tf.train.Feature]:
   try:
     return tf.train.Features.FromString(data).feature
   except Exception as error:  # The protobuf library's DecodeError has no public home here.
     raise _WireError('its context cannot be read') from error
 
 
-def _varint(data, position, end):
+def _varint(data: bytes | memoryview | mmap.mmap, position: int, end: int) -> tuple[int, int]:
   """(value, position behind it) of a base 128 number."""
   value = shift = 0
   while position < end and shift < 64:
@@ -183,7 +197,9 @@ def _varint(data, position, end):
   raise _WireError('a number is cut off')
 
 
-def _fields(data, position, end):
+def _fields(
+  data: bytes | memoryview | mmap.mmap, position: int, end: int
+) -> Iterator[tuple[int, int, int, int]]:
   """Yields (field number, wire type, first byte, byte behind the last) of a message."""
   while position < end:
     tag, position = _varint(data, position, end)
@@ -202,7 +218,9 @@ def _fields(data, position, end):
     position += length
 
 
-def _map_entry(data, start, end):
+def _map_entry(
+  data: bytes | memoryview | mmap.mmap, start: int, end: int
+) -> tuple[str, tuple[int, int]]:
   """(key, (first byte, byte behind the last) of the value) of a map<string, message> entry."""
   key, value = '', (end, end)
   for field, wire_type, first, last in _fields(data, start, end):
@@ -215,7 +233,7 @@ def _map_entry(data, start, end):
   return key, value
 
 
-def _first_bytes(data, start, end):
+def _first_bytes(data: bytes | memoryview | mmap.mmap, start: int, end: int) -> tuple[int, int]:
   """(first byte, length) of the first string of a Feature's bytes_list; length 0 without one."""
   for field, _, list_start, list_end in _fields(data, start, end):
     if field == 1:

@@ -120,7 +120,7 @@ def _segment(
   method: methods.ModelRun,
   sequences: Sequence[sequences_lib.SequenceFiles],
   results: result_folder.ResultFolder,
-) -> tuple[dict[str, str], list[segmenting.Clip]]:
+) -> tuple[dict[str, str], list[segmenting.SegmentedVideo]]:
   """Runs the method; ({name left out: reason}, list of `evaluation.segmenting.SegmentedVideo`)."""
   left_out, clips, videos = {}, [], []
   on_error = options.scoring.on_error
@@ -154,7 +154,7 @@ class _Scoring:
     self,
     sequences: Sequence[sequences_lib.SequenceFiles],
     left_out: dict[str, str],
-    clips: Sequence[segmenting.Clip],
+    clips: Sequence[segmenting.SegmentedVideo],
     other: dict[str, Any] | None,
   ) -> None:
     """Scores, writes tables and report, prints the result."""
@@ -203,7 +203,9 @@ class _Scoring:
     )
 
   def _settings(
-    self, sequences: Sequence[sequences_lib.SequenceFiles], clips: Sequence[segmenting.Clip]
+    self,
+    sequences: Sequence[sequences_lib.SequenceFiles],
+    clips: Sequence[segmenting.SegmentedVideo],
   ) -> dict[str, Any]:
     """What the summary says about how it was made."""
     options = self.options

@@ -229,7 +229,7 @@ def _write_video(
   run: methods.ModelRun,
   output_dir: pathlib.Path,
   on_frames: Callable[[int, str], None],
-) -> Clip:
+) -> SegmentedVideo:
   """Segments a video to files; returns its SegmentedVideo."""
   for name in _files(video, run):
     (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
@@ -269,7 +269,7 @@ def _attempt(
   run: methods.ModelRun,
   output_dir: pathlib.Path,
   on_frames: Callable[[int, str], None],
-) -> tuple[Clip | None, Exception | None]:
+) -> tuple[SegmentedVideo | None, Exception | None]:
   """(SegmentedVideo, None) or (None, the error that the user can do something about)."""
   try:
     return _write_video(video, new_segmenter, run, output_dir, on_frames), None
@@ -283,7 +283,7 @@ def _run_here(
   output_dir: pathlib.Path,
   new_segmenter: Callable | None,
   on_frames: Callable[[int, str], None],
-) -> Iterator[tuple[str, tuple[Clip | None, Exception | None]]]:
+) -> Iterator[tuple[str, tuple[SegmentedVideo | None, Exception | None]]]:
   """Yields (name, (SegmentedVideo, error)), one video after another."""
   if pending and new_segmenter is None:
     new_segmenter = methods.Segmenters(run)
@@ -297,7 +297,7 @@ def _run_in_processes(
   output_dir: pathlib.Path,
   parallel_clips: int,
   on_frames: Callable[[int, str], None],
-) -> Iterator[tuple[str, tuple[Clip | None, Exception | None]]]:
+) -> Iterator[tuple[str, tuple[SegmentedVideo | None, Exception | None]]]:
   """Yields (name, (SegmentedVideo, error)) as videos finish."""
   workers = min(parallel_clips, len(pending))
   work = functools.partial(_attempt_in_worker, run=run, output_dir=output_dir)
@@ -331,7 +331,7 @@ def _start_worker(run: methods.ModelRun, workers: int) -> None:
 
 def _attempt_in_worker(
   video: video_lib.Video, run: methods.ModelRun, output_dir: pathlib.Path
-) -> tuple[Clip | None, Exception | None]:
+) -> tuple[SegmentedVideo | None, Exception | None]:
   if 'error' in _WORKER:
     return None, _WORKER['error']
   return _attempt(video, _WORKER['segmenters'], run, output_dir, lambda count, name: None)
@@ -348,7 +348,9 @@ def _files(video: video_lib.Video, run: methods.ModelRun) -> list[str]:
   return [*pictures, _state_name(video.name)]
 
 
-def _finished(video: video_lib.Video, output_dir: pathlib.Path, fingerprint: str) -> Clip | None:
+def _finished(
+  video: video_lib.Video, output_dir: pathlib.Path, fingerprint: str
+) -> SegmentedVideo | None:
   """The SegmentedVideo of an earlier run, or None."""
   state = read_state(output_dir, video.name)
   if state.get('fingerprint') != fingerprint:

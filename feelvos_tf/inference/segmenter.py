@@ -260,8 +260,9 @@ class VideoSegmenter:
   def remembers_masks(self) -> bool:
     """Whether `remember` can be called: a mask is all that counts of a frame's prediction."""
     graph = self._shown_to
-    is_model = isinstance(graph, graph_lib.InferenceGraph)
-    return is_model and graph.options.previous_prediction == 'labels'
+    if not isinstance(graph, graph_lib.InferenceGraph):
+      return False
+    return graph.options.previous_prediction == 'labels'
 
   def remember(self, frame: np.ndarray, mask: np.ndarray) -> None:
     """Goes on after a frame as if `step` had just given this mask of it.
@@ -278,7 +279,8 @@ class VideoSegmenter:
     if not self.remembers_masks:
       raise RuntimeError('remember: the model takes more than the mask of the previous frame.')
     sizes, count = self._geometry, len(self._object_ids)
-    _, embedding = self._graph.extract(sizes.shrink_frame(frame), sizes)
+    graph = cast(graph_lib.InferenceGraph, self._graph)
+    _, embedding = graph.extract(sizes.shrink_frame(frame), sizes)
     index = np.searchsorted(self._object_ids, _check_mask(mask, frame)).astype(np.int32)
     labels = geometry.shrink_labels(tf.constant(index), embedding.shape[:2])
     previous = PreviousFrame(embedding, labels, feelvos.one_hot(labels, count))

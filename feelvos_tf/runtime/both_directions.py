@@ -169,7 +169,7 @@ class _Run:
       self._bar.advance()
     return index + 1
 
-  def _known_behind(self, last):
+  def _known_behind(self, last: int) -> int:
     """Index of the last frame behind the masks after which the run can go on; `last` if none."""
     end, index = self._video.num_frames, last
     while (end is None or index + 1 < end) and self._is_known(index + 1, index + 1):

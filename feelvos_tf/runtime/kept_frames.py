@@ -5,7 +5,9 @@ both directions a stretch between two masks depends on these, and on others only
 they do not show. Where that cannot be told from the ids alone, nothing is kept.
 """
 
-_ALL = (0, None)
+from typing import Any
+
+_ALL: tuple[int, int | None] = (0, None)
 
 
 def ranges(earlier: dict, now: dict) -> list[tuple[int, int | None]]:
@@ -28,6 +30,7 @@ def ranges(earlier: dict, now: dict) -> list[tuple[int, int | None]]:
   )
   if masks and (earlier['removals'] or now['removals']):  # A mask can bring a removed object back.
     limit = min(masks) if limit is None else min(limit, *masks)
+  found: list[tuple[int, int | None]]
   if not masks:
     found = [_ALL]
   elif now['direction'] == 'forward':
@@ -40,33 +43,35 @@ def ranges(earlier: dict, now: dict) -> list[tuple[int, int | None]]:
   return _before(found, limit)
 
 
-def _difference(one, two):
+def _difference(one: list, two: list) -> list:
   """Items of one list that are not in the other."""
   return [item for item in one if item not in two] + [item for item in two if item not in one]
 
 
-def _changed(one, two):
+def _changed(one: list, two: list) -> set[int]:
   return {index for index, *_ in _difference(one, two)}
 
 
-def _before(found, limit):
+def _before(found: list[tuple[int, int | None]], limit: int | None) -> list[tuple[int, int | None]]:
   """The ranges without frames from `limit` on; empty ones left out."""
   if limit is not None:
     found = [(a, limit - 1 if b is None else min(b, limit - 1)) for a, b in found]
   return [(a, b) for a, b in found if b is None or a <= b]
 
 
-def _equal_stretches(earlier, now):
+def _equal_stretches(earlier: dict[str, Any], now: dict[str, Any]) -> list[tuple[int, int | None]]:
   before = _stretches(earlier['masks'])
   return [where for where, what in _stretches(now['masks']).items() if before.get(where) == what]
 
 
-def _stretches(masks):
+def _stretches(masks: list) -> dict[tuple[int, int | None], Any]:
   """{(first, last) of a stretch: what decides its masks, to be compared}."""
   everything = {i for _, _, ids in masks for i in ids}
   seen: set[int] = set()
   found: dict = {}
-  end = None  # (index, what decides the completed mask of that frame, what else its run is shown)
+  end: Any = (
+    None  # (index, what decides the completed mask of that frame, what else its run is shown)
+  )
   for index, digest, ids in masks:
     adds = bool(ids) and not seen & set(ids) and end is not None
     others = [] if set(ids) == everything and not adds else masks

@@ -103,7 +103,8 @@ class ResultFolder:
     try:
       self._entries, self._done, last_run, self._earlier = _read(journal)
       self._plans = plans or {}
-      is_same = bool(plans) and all(self._earlier.get(j) == plan for j, plan in plans.items())
+      same = (self._earlier.get(job) == plan for job, plan in self._plans.items())
+      is_same = bool(plans) and all(same)
       is_done = is_same and self._done >= self._plans.keys()
       self.resumed = last_run == run or (not is_done and self._keeps())
       others = any(p.name not in (JOURNAL, STATE, BEGIN) for p in self.path.iterdir())
@@ -141,7 +142,9 @@ class ResultFolder:
   def kept_ranges(self, job: str) -> list[tuple[int, int | None]] | None:
     """`kept_frames.ranges` of a job whose plan changed, until `keep`; None: it did not."""
     earlier, now = self._earlier.get(job), self._plans.get(job)
-    return None if earlier is None or earlier == now else kept_frames.ranges(earlier, now)
+    if earlier is None or earlier == now:
+      return None
+    return kept_frames.ranges(earlier, cast(dict, now))
 
   def keep(self, job: str, names: Iterable[str]) -> None:
     """Removes all files of a job but these, see `remove`; from now on its plan is the new one."""
@@ -260,7 +263,7 @@ class ResultFolder:
       stream.write(f'{json.dumps(line)}\n')
       stream.flush()
 
-  def _keeps(self):
+  def _keeps(self) -> bool:
     """Whether there are plans of all jobs, and something stays of those whose plans changed."""
     known = bool(self._plans) and self._plans.keys() <= self._earlier.keys()
     return known and all(self.kept_ranges(job) != [] for job in self._plans)
@@ -443,14 +446,18 @@ _FINISHED = (
 )
 
 
-def _read(journal: pathlib.Path) -> tuple[dict[str, dict[str, Any]], set[str], str | None]:
+def _read(
+  journal: pathlib.Path,
+) -> tuple[dict[str, dict[str, Any]], set[str], str | None, dict[str, Any]]:
   """What a journal says; lines that a kill or a full disk cut off are left out.
 
   Returns:
     ({relative name: entry} in the order of writing, {finished jobs}, the run that was begun last
     or None if it was finished, {job: plan}).
   """
-  entries, done, last_run, plans = {}, set(), None, {}
+  entries: dict[str, dict[str, Any]] = {}
+  done: set[str] = set()
+  last_run, plans = None, {}
   for text in journal.read_text(encoding='utf-8', errors='replace').splitlines():
     try:
       line = json.loads(text)

@@ -1,15 +1,23 @@
 """Goes on from results that are there: after an interruption, or when only later masks changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TYPE_CHECKING
 
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import given_masks
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.results import frame_digest
 from feelvos_tf.runtime.results import mask_name
 from feelvos_tf.runtime.results import OtherFrames
 
+if TYPE_CHECKING:
+  import numpy as np
 
-def keep_unchanged(video, job, name: str) -> None:
+  from feelvos_tf.inference.segmenter import SegmentedFrame
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+
+
+def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> None:
   """Removes what a job's earlier run wrote, except for masks that do not depend on what changed.
 
   The frames of these masks are read and compared first.
@@ -23,7 +31,7 @@ def keep_unchanged(video, job, name: str) -> None:
     OtherFrames: the results are of other frames, or none of them stays. Nothing was removed then.
     ValueError: a result was changed since.
   """
-  ranges = job.kept_ranges
+  ranges = job.kept_ranges or []
   known = dict(job.frames())
   kept, left = [], set(known)
   for index, frame in enumerate(video.frames()):
@@ -33,7 +41,7 @@ def keep_unchanged(video, job, name: str) -> None:
       if known[path] != frame_digest(frame):
         raise OtherFrames
       kept.append(path)
-    if not left or (ranges[-1][1] is not None and index >= ranges[-1][1]):
+    if not left or not ranges or (ranges[-1][1] is not None and index >= ranges[-1][1]):
       break
   if not kept:
     raise OtherFrames
@@ -41,16 +49,29 @@ def keep_unchanged(video, job, name: str) -> None:
   print(f'{video.name}: {len(kept)} masks do not depend on what changed and stay')
 
 
-def result_of(segmenter, position: int, index: int, frame, given):
+def result_of(
+  segmenter: 'VideoSegmenter',
+  position: int,
+  index: int,
+  frame: 'np.ndarray',
+  given: given_masks.GivenMasks,
+) -> 'SegmentedFrame':
   """`SegmentedFrame` of a frame of a run in one direction, given masks taken."""
   if position == 0:
-    return segmenter.start(frame, given.ids(index))
+    return segmenter.start(frame, given.mask(index))
   if given.ids(index) is not None:
     return given_masks.take(segmenter, frame, index, given)
   return segmenter.step(frame)
 
 
-def after_known(segmenter, job, known, given, order: Callable, read_mask: Callable):
+def after_known(
+  segmenter: 'VideoSegmenter',
+  job: result_folder.Job,
+  known: Sequence[tuple[str, str]],
+  given: given_masks.GivenMasks,
+  order: Callable,
+  read_mask: Callable,
+) -> tuple[int, Callable]:
   """Where a run in one direction goes on.
 
   Args:
@@ -70,7 +91,7 @@ def after_known(segmenter, job, known, given, order: Callable, read_mask: Callab
   if by_masks < by_state or not by_masks:
     return by_state, restore
 
-  def replay(position, frame):
+  def replay(position: int, frame: 'np.ndarray') -> Any:
     index = order(position)
     if index in given.frames:
       result = result_of(segmenter, position, index, frame, given)
@@ -82,11 +103,13 @@ def after_known(segmenter, job, known, given, order: Callable, read_mask: Callab
   return by_masks, replay
 
 
-def _recoverable(segmenter, most, given, order):
+def _recoverable(
+  segmenter: 'VideoSegmenter', most: int, given: given_masks.GivenMasks, order: Callable[[int], int]
+) -> int:
   """After how many frames, at most, their masks hold all that the model remembered."""
   positions = {p for p in range(most) if order(p) in given.frames}
 
-  def is_known(position):
+  def is_known(position: int) -> bool:
     if position in positions:
       return True
     return segmenter.remembers_masks and not given.gone(order(position))
@@ -99,7 +122,13 @@ def _recoverable(segmenter, most, given, order):
   return count
 
 
-def _from_state(segmenter, job, known, given, order):
+def _from_state(
+  segmenter: 'VideoSegmenter',
+  job: result_folder.Job,
+  known: Sequence[tuple[str, str]],
+  given: given_masks.GivenMasks,
+  order: Callable[[int], int],
+) -> tuple[int, Callable]:
   """The same from what the model remembered when it was saved.
 
   A frame whose mask was given makes the model forget nothing but the frame before, so the last
@@ -109,15 +138,14 @@ def _from_state(segmenter, job, known, given, order):
   begin, arrays = job.load_state(result_folder.BEGIN) or (1, None)
   if count < begin:
     count, state = (begin, None) if arrays else (0, None)
-  if not 0 < count <= len(known):
-    return 0, None
 
-  def restore(position, frame):
-    if position == begin - 1 and arrays is None:
-      segmenter.start(frame, given.ids(order(position)))
-    elif position == begin - 1:
-      segmenter.start_as_before(frame, arrays)
+  def restore(position: int, frame: 'np.ndarray') -> None:
+    if position == begin - 1:
+      if arrays is None:
+        segmenter.start(frame, given.mask(order(position)))
+      else:
+        segmenter.start_as_before(frame, arrays)
     if position == count - 1 and state is not None:
       segmenter.restore_previous(state)
 
-  return count, restore
+  return count if 0 < count <= len(known) else 0, restore

@@ -52,7 +52,9 @@ def run_id(
   return result_folder.digest(json.dumps([model, options, given], default=str).encode())
 
 
-def plans(model: str, options: dict, jobs) -> dict[str, dict]:
+def plans(
+  model: str, options: dict, jobs: Sequence[tuple[str, given_masks.GivenMasks | Mask]]
+) -> dict[str, dict]:
   """What decides the masks of every video, to be compared by `kept_frames`; ready for JSON.
 
   Arguments as of `run_id`; returns a plan for each name.
@@ -61,21 +63,21 @@ def plans(model: str, options: dict, jobs) -> dict[str, dict]:
   return {name: {'base': base, **_plan(given_masks.of(masks))} for name, masks in jobs}
 
 
-def _plan(given: given_masks.GivenMasks):
+def _plan(given: given_masks.GivenMasks) -> dict[str, Any]:
   return {
     'direction': given.direction,
-    'size': list(given.ids(given.frames[0]).shape),
+    'size': list(given.mask(given.frames[0]).shape),
     'palette': result_folder.digest(b'' if given.palette is None else given.palette.tobytes()),
     'removals': [list(removal) for removal in given.removals],
     'masks': [
-      [i, result_folder.digest(given.ids(i).tobytes()), sorted(given.object_ids(i))]
+      [i, result_folder.digest(given.mask(i).tobytes()), sorted(given.object_ids(i))]
       for i in given.frames
     ],
   }
 
 
 def _fingerprint(given: given_masks.GivenMasks) -> list[Any]:
-  masks = [[i, result_folder.digest(given.ids(i).tobytes())] for i in given.frames]
+  masks = [[i, result_folder.digest(given.mask(i).tobytes())] for i in given.frames]
   palette = None if given.palette is None else given.palette.tolist()
   return [given.direction, given.removals, masks, given.mask(given.frames[0]).shape, palette]
 
@@ -139,7 +141,9 @@ def segment(
   return count
 
 
-def _keep_unchanged(video: Video, job: result_folder.Job, name: str, output) -> None:
+def _keep_unchanged(
+  video: Video, job: result_folder.Job, name: str, output: result_folder.ResultFolder
+) -> None:
   """Removes what depends on changed masks; all of it if `output` may and the frames differ."""
   try:
     resuming.keep_unchanged(video, job, name)
@@ -216,9 +220,9 @@ def _both(
 ) -> int:
   from feelvos_tf.runtime import both_directions  # Imports TensorFlow.
 
-  known = dict(known)
-  if known:
-    print(f'{video.name}: goes on after the {len(known)} masks that are there')
+  there = dict(known)
+  if there:
+    print(f'{video.name}: goes on after the {len(there)} masks that are there')
   with Results(job, name, given, video, pictures=False) as results:
     seen = both_directions.segment(segmenter, video, given, job, results, there)
   return _write_pictures(job, name, given, video, pictures, seen, there)
