@@ -1,0 +1,117 @@
+"""A folder of clips, each with its masks next to it or in a folder of masks."""
+
+import pathlib
+from typing import NamedTuple
+
+from feelvos_tf.datasets.names import IMAGE_SUFFIXES
+from feelvos_tf.datasets.video import natural_key
+
+VIDEO_SUFFIXES = (
+  '.3gp',
+  '.avi',
+  '.flv',
+  '.gif',
+  '.m2ts',
+  '.m4v',
+  '.mkv',
+  '.mov',
+  '.mp4',
+  '.mpeg',
+  '.mpg',
+  '.mts',
+  '.nut',
+  '.ogv',
+  '.ts',
+  '.webm',
+  '.wmv',
+  '.y4m',
+)
+# Forms in which a person gives the mask of a clip, see `mask_files.reading`.
+_MASK_SUFFIXES = (*IMAGE_SUFFIXES, '.json', '.xml', '.txt')
+
+
+class Clip(NamedTuple):
+  """A clip of a folder.
+
+  Attributes:
+    name: name of its file without the suffix, or of its folder.
+    path: video file or folder of frames.
+    masks: picture, annotation file or folder of masks; None: there is none.
+  """
+
+  name: str
+  path: pathlib.Path
+  masks: pathlib.Path | None
+
+
+def is_clip_folder(path) -> bool:
+  """Whether a folder holds clips, and no frames: its pictures are named like its video files."""
+  path = pathlib.Path(path)
+  if not path.is_dir():
+    return False
+  entries = _visible(path)
+  films = {p.stem for p in entries if p.is_file() and _frames_or_film(p)}
+  is_frame = lambda p: p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES and p.stem not in films
+  return any(map(_frames_or_film, entries)) and not any(map(is_frame, entries))
+
+
+def find(path, masks=None) -> list[Clip]:
+  """The clips of a folder in natural order.
+
+  Args:
+    path: folder of video files, of folders of frames, or of folders with `frames` and `masks`.
+    masks: folder with `<clip>.png` (or another form of masks) or a folder `<clip>` for each; None:
+      they lie next to the clips (`cow.mp4` with `cow.png`) or in `<clip>/masks`.
+
+  Returns:
+    List of `Clip`; what is no clip is left out.
+
+  Raises:
+    ValueError: two clips of one name, or two masks of a clip.
+  """
+  path, found = pathlib.Path(path), {}
+  for entry in _visible(path):
+    frames = _frames_or_film(entry)
+    if frames is None:
+      continue
+    name = entry.name if entry.is_dir() else entry.stem
+    if name in found:
+      raise ValueError(
+        f'{path}: both {found[name].path.name} and {entry.name} given, expected one clip of a name'
+      )
+    found[name] = Clip(name, frames, _masks_of(name, entry, pathlib.Path(masks or path), masks))
+  return list(found.values())
+
+
+def _frames_or_film(entry):
+  """Where the frames of an entry of the folder are; None if it is no clip."""
+  if entry.is_file():
+    return entry if entry.suffix.lower() in VIDEO_SUFFIXES else None
+  if entry.is_dir():
+    for folder in (entry, entry / 'frames'):
+      if folder.is_dir() and _has_pictures(folder):
+        return folder
+  return None
+
+
+def _masks_of(name, entry, folder, given):
+  if given is None and entry.is_dir() and (entry / 'masks').is_dir():
+    return entry / 'masks'
+  found = [folder / f'{name}{suffix}' for suffix in _MASK_SUFFIXES]
+  found = [path for path in found if path.is_file() and path != entry]
+  if given is not None and (folder / name).is_dir():
+    found.append(folder / name)
+  if len(found) > 1:
+    raise ValueError(
+      f'{folder}: both {found[0].name} and {found[1].name} given, expected one mask of the clip {name}'
+    )
+  return found[0] if found else None
+
+
+def _visible(folder):
+  entries = [p for p in folder.iterdir() if not p.name.startswith('.')]
+  return sorted(entries, key=lambda p: natural_key(p.name))
+
+
+def _has_pictures(folder):
+  return any(p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() for p in _visible(folder))

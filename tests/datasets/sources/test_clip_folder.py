@@ -1,0 +1,63 @@
+"""A folder of clips: what is one, and where its masks are."""
+
+import pytest
+
+from feelvos_tf.datasets.sources import clip_folder
+
+
+def touch(*paths):
+  for path in paths:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def test_films_and_folders_in_natural_order(tmp_path):
+  clips, masks = tmp_path / 'clips', tmp_path / 'masks'
+  touch(clips / 'c10.mp4', clips / 'c2' / '0.jpg', clips / 'c3' / 'frames' / '0.jpg')
+  touch(clips / '.hidden.mp4', clips / 'notes.txt', clips / 'empty' / 'notes.txt')
+  touch(masks / 'c10.png', masks / 'c2' / '0.png', masks / 'c3.json')
+  assert clip_folder.is_clip_folder(clips)
+  assert clip_folder.find(clips, masks) == [
+    ('c2', clips / 'c2', masks / 'c2'),
+    ('c3', clips / 'c3' / 'frames', masks / 'c3.json'),
+    ('c10', clips / 'c10.mp4', masks / 'c10.png'),
+  ]
+
+
+def test_masks_next_to_the_clips(tmp_path):
+  touch(tmp_path / 'cow.mp4', tmp_path / 'cow.png', tmp_path / 'dog' / 'frames' / '0.jpg')
+  touch(tmp_path / 'dog' / 'masks' / '0.png', tmp_path / 'bear.mkv')
+  assert clip_folder.is_clip_folder(tmp_path)
+  assert clip_folder.find(tmp_path) == [
+    ('bear', tmp_path / 'bear.mkv', None),
+    ('cow', tmp_path / 'cow.mp4', tmp_path / 'cow.png'),
+    ('dog', tmp_path / 'dog' / 'frames', tmp_path / 'dog' / 'masks'),
+  ]
+
+
+@pytest.mark.parametrize(
+  'names',
+  [
+    ['0.jpg', '1.jpg', 'overlay.mp4'],  # Frames and something made of them.
+    ['0.jpg', 'masks/0.png'],
+    ['notes.txt'],
+    [],
+  ],
+)
+def test_no_folder_of_clips(tmp_path, names):
+  touch(*(tmp_path / name for name in names))
+  assert not clip_folder.is_clip_folder(tmp_path)
+  assert not clip_folder.is_clip_folder(tmp_path / 'nowhere')
+
+
+@pytest.mark.parametrize(
+  'names, message',
+  [
+    (['cow.mp4', 'cow.mov'], 'both cow.mov and cow.mp4 given, expected one clip of a name'),
+    (['cow.mp4', 'cow.png', 'cow.json'], 'both cow.png and cow.json given, expected one mask'),
+  ],
+)
+def test_two_of_one_name(tmp_path, names, message):
+  touch(*(tmp_path / name for name in names))
+  with pytest.raises(ValueError, match=message):
+    clip_folder.find(tmp_path)
