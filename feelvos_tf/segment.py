@@ -10,7 +10,12 @@ result/overview.png, and prints which frames to look at first. With a DAVIS-styl
   feelvos segment --input=DAVIS --sequence=bear --sequence=camel --output=result
 
 writes result/masks/bear/*.png, result/bear.frames.csv, result/bear.overlay.mp4 and so on, a
-folder that `feelvos evaluate --results_dir=result/masks` takes.
+folder that `feelvos evaluate --results_dir=result/masks` takes. A folder of clips:
+
+  feelvos segment --input=clips --mask=masks --output=results
+
+segments clips/cow.mp4 with masks/cow.png into results/cow, clips/dog/*.jpg with masks/dog.png or
+masks/dog/*.png into results/dog, and so on.
 
 The output folder knows which files runs wrote (`runtime/result_folder.py`): --overwrite replaces
 those and no others, and after an interruption the same command goes on where it was.
@@ -18,6 +23,7 @@ those and no others, and after an interruption the same command goes on where it
 
 import dataclasses
 import pathlib
+import sys
 from typing import Any, NamedTuple, TYPE_CHECKING
 import uuid
 
@@ -27,12 +33,14 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.sources import clip_folder
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources import live
 from feelvos_tf.inference import given_masks
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import export_results
+from feelvos_tf.runtime import many_clips
 from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import preview
 from feelvos_tf.runtime import result_folder
@@ -59,8 +67,8 @@ def define_flags() -> None:
   flags.DEFINE_string(
     'input',
     None,
-    'Video file, folder of frames, or DAVIS-style root with --sequence. Live: the number of a camera, '
-    'the address of a stream (rtsp://, rtmp://, srt://, udp://, tcp://), or - for a pipe.',
+    'Video file, folder of frames, folder of clips, or DAVIS-style root with --sequence. Live: the '
+    'number of a camera, the address of a stream (rtsp://, rtmp://, srt://, udp://, tcp://), or - for a pipe.',
   )
   flags.DEFINE_multi_string(
     'mask',
@@ -69,7 +77,8 @@ def define_flags() -> None:
     'or few exact colours on black), a COCO, labelme, CVAT or YOLO file, a folder, or, repeated, '
     'one picture an object. FRAME:FILE gives the mask of another frame, by its number from 0 or '
     'its name; it adds objects, or corrects all. A folder of masks named like frames gives them '
-    'all, also as a tree with Annotations or sub-folders of sequences. DAVIS roots bring their own.',
+    'all, also as a tree with Annotations or sub-folders of sequences. DAVIS roots bring their own. '
+    'For a folder of clips: a folder with CLIP.png or a folder CLIP for each; default: next to them.',
   )
   for kind, text in _DRAWINGS.items():
     flags.DEFINE_multi_string(kind, [], f'Instead of a mask: {text} May be repeated.')
@@ -112,6 +121,9 @@ def define_flags() -> None:
     'of a pipe, which waits, the latest of a camera or stream.',
   )
   flags.DEFINE_multi_string('sequence', [], 'Sequence of a DAVIS-style root; may be repeated.')
+  flags.DEFINE_integer(
+    'clips_at_once', 2, 'Clips of a folder that are segmented at a time.', lower_bound=1
+  )
   flags.DEFINE_string('resolution', '480p', 'Folder of the DAVIS-style root to take.')
   flags.DEFINE_string('output', None, 'Folder to write to.')
   flags.DEFINE_bool(
@@ -138,8 +150,10 @@ def define_flags() -> None:
   flags.DEFINE_bool('pictures', True, 'Write the overlay video and the contact sheet.')
 
 
-def main() -> None:
-  """Checks flags and files, then segments one video after another."""
+def main() -> int:
+  """Checks flags and files, then segments one video after another, or a folder of clips."""
+  if _is_clip_folder():
+    return _segment_clips()
   inputs = _inputs()
   segmenter_flags.from_flags()  # Before anything is written.
   _mask_options()
@@ -150,7 +164,7 @@ def main() -> None:
   jobs = [(i.name, _job(i, segmenter)) for i in inputs]
   if FLAGS.preview:
     print(preview.write(FLAGS.preview, jobs[0][1]))
-    return
+    return 0
   deciding = _deciding(jobs)
   run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
   with result_folder.ResultFolder(path, run, FLAGS.overwrite, plans) as output:
@@ -163,6 +177,66 @@ def main() -> None:
       if left_out := getattr(inputs[0].video, 'left_out_frames', 0):
         print(f'{left_out} frames came while others were segmented, and were left out')
     output.finish()
+  return 0
+
+
+def _is_clip_folder():
+  is_plain = FLAGS.input and not FLAGS.sequence and not live.is_live(FLAGS.input)
+  return is_plain and clip_folder.is_clip_folder(FLAGS.input)
+
+
+def _segment_clips():
+  """Segments a folder of clips; returns the exit code, 1 if one of them went wrong."""
+  if not FLAGS.output:
+    raise command_line.UsageError('--output is missing.')
+  if _drawings() or FLAGS.preview or FLAGS.remove or FLAGS.start or FLAGS.end:
+    raise command_line.UsageError(
+      f'{FLAGS.input} holds clips, and --box, --remove, --start and the like are about one video; '
+      'give one clip.'
+    )
+  if len(FLAGS.mask) > 1 or not all(pathlib.Path(mask).is_dir() for mask in FLAGS.mask):
+    raise command_line.UsageError(
+      f'{FLAGS.input} holds clips; expected one --mask, the folder of their masks.'
+    )
+  segmenter_flags.from_flags()
+  _mask_options()
+  output, forms = pathlib.Path(FLAGS.output), _forms()
+  result_folder.check_inputs(output, [FLAGS.input, *FLAGS.mask])
+  clips = clip_folder.find(FLAGS.input, *FLAGS.mask)
+  if missing := [clip.name for clip in clips if clip.masks is None]:
+    where = FLAGS.mask[0] if FLAGS.mask else FLAGS.input
+    raise FileNotFoundError(
+      f'{where}: no mask of {missing[0]} ({len(missing)} of {len(clips)} clips have none); expected '
+      f'{missing[0]}.png or a folder of masks.'
+    )
+  first = _segmenter()
+  failed = many_clips.run_all(
+    clips,
+    lambda clip, segmenter, stop: _segment_clip(clip, segmenter, stop, output / clip.name, forms),
+    lambda: type(first)(first.graph, **dataclasses.asdict(first.options)),
+    min(FLAGS.clips_at_once, len(clips)),
+  )
+  print(f'{len(clips) - len(failed)} of {len(clips)} clips in {output}')
+  if failed:
+    print(f'went wrong, see above: {", ".join(failed)}', file=sys.stderr)
+  return 1 if failed else 0
+
+
+def _segment_clip(clip, segmenter, stop, path, forms):
+  video = folder.open_video(clip.path, leave_out=[clip.masks])
+  job = _job(_Input(video, [str(clip.masks)], [clip.masks], ''))
+  deciding = _deciding([('', job)])
+  run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
+  if result_folder.holds_results(path, run) and not FLAGS.overwrite:
+    print(f'{clip.name}: is done, in {path / "masks"}')
+    return
+  with result_folder.ResultFolder(path, run, FLAGS.overwrite, plans) as output:
+    stoppable = many_clips.StoppableVideo(job.video, stop)
+    count = segment_run.segment(
+      segmenter, stoppable, job.given, output, pictures=FLAGS.pictures, forms=forms
+    )
+    output.finish()
+  print(f'{clip.name}: {count} masks in {path / "masks"}')
 
 
 def _forms() -> export_results.Forms:

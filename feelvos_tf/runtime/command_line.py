@@ -127,7 +127,7 @@ def _guard(main: Callable[[], int | None], argv: list[str], end_on_sigterm: bool
   except Terminated as error:
     _fail('terminated; what was written so far is valid.', 128 + error.number)
   except (ValueError, OSError) as error:
-    _fail(_describe(error), 1)
+    _fail(describe(error), 1)
   except KeyboardInterrupt:
     _fail('interrupted; what was written so far is valid.', 130)
 
@@ -156,7 +156,7 @@ _ADVICE = {
 }
 
 
-def _describe(error: Any) -> object:
+def describe(error: Any) -> object:
   """The text of an error; that of the operating system with advice and without its number."""
   code = getattr(error, 'errno', None)
   if code is None or not getattr(error, 'strerror', None):

@@ -69,6 +69,21 @@ def file_digest(path: str | os.PathLike) -> str:
   return result.hexdigest()
 
 
+def holds_results(path, run: str) -> bool:
+  """Whether a folder has the results of a run to its end, all files as it wrote them."""
+  path, runs = pathlib.Path(path), []
+  try:
+    text = (path / JOURNAL).read_text(encoding='utf-8', errors='replace')
+    for line in text.splitlines():
+      if line.startswith('{"run": '):
+        runs.append(json.loads(line)['run'])
+    entries = _read(path / JOURNAL)[0]
+    is_whole = all(file_digest(path / name) == e['file'] for name, e in entries.items())
+  except (OSError, ValueError):
+    return False
+  return runs[-2:] == [run, None] and is_whole
+
+
 class ResultFolder:
   """The folder of a run; a context manager that holds the lock.
 

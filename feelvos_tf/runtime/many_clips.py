@@ -1,0 +1,101 @@
+"""Many clips in one run: several at once, and one that goes wrong does not end the others.
+
+One clip does not keep all cores busy: between its matrix products it reads, resizes and writes on
+one of them. Two at once do (docs/benchmarks.md has by how much).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+import queue
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from feelvos_tf.datasets import names
+from feelvos_tf.datasets.sources.part import Part
+from feelvos_tf.datasets.video import Video
+from feelvos_tf.runtime import command_line
+
+
+class Stopped(Exception):
+  """The run was interrupted; the clip can be resumed."""
+
+
+class StoppableVideo(Part):
+  """A video whose frames end with `Stopped` once an event is set."""
+
+  def __init__(self, video: Video, stop: threading.Event):
+    """Args: the video; the event."""
+    super().__init__(video)
+    self._stop = stop
+
+  def frames(self, start: int = 0) -> Iterator[np.ndarray]:
+    for frame in super().frames(start):
+      if self._stop.is_set():
+        raise Stopped
+      yield frame
+
+
+def run_all(
+  clips: Iterable[Any],
+  run: Callable[[Any, Any, threading.Event], None],
+  new_segmenter: Callable[[], Any],
+  at_once: int = 1,
+) -> list[str]:
+  """Runs clips in their order; those that go wrong are told on standard error and left out.
+
+  Args:
+    clips: have a `name`.
+    run: called with a clip, a segmenter and the event that asks it to stop, in one of `at_once`
+      threads.
+    new_segmenter: makes a segmenter for each of the threads.
+    at_once: number of clips that run at a time.
+
+  Returns:
+    Names of the clips that went wrong.
+
+  Raises:
+    KeyboardInterrupt: and whatever else ends the program, after all clips have stopped.
+  """
+  waiting: queue.SimpleQueue = queue.SimpleQueue()
+  for clip in clips:
+    waiting.put(clip)
+  stop, failed, broken = threading.Event(), [], []
+
+  def work():
+    try:
+      segmenter = new_segmenter()
+      while not stop.is_set():
+        clip = waiting.get_nowait()
+        try:
+          run(clip, segmenter, stop)
+        except (OSError, ValueError) as error:
+          failed.append(clip.name)
+          print(
+            f'{clip.name}: error: {names.one_line(command_line.describe(error))}',
+            file=sys.stderr,
+            flush=True,
+          )
+    except (queue.Empty, Stopped):
+      pass
+    except Exception as error:  # A fault of this program: the run ends with it.
+      broken.append(error)
+      stop.set()
+
+  threads = [threading.Thread(target=work) for _ in range(max(1, at_once))]
+  try:
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      while thread.is_alive():  # In pieces, so that signals get through.
+        thread.join(0.2)
+  except BaseException:
+    stop.set()
+    for thread in threads:
+      if thread.ident is not None:
+        thread.join()
+    raise
+  if broken:
+    raise broken[0]
+  return sorted(failed)
