@@ -24,6 +24,7 @@ those and no others, and after an interruption the same command goes on where it
 import dataclasses
 import pathlib
 import sys
+import threading
 from typing import Any, NamedTuple, TYPE_CHECKING
 import uuid
 
@@ -180,12 +181,12 @@ def main() -> int:
   return 0
 
 
-def _is_clip_folder():
-  is_plain = FLAGS.input and not FLAGS.sequence and not live.is_live(FLAGS.input)
+def _is_clip_folder() -> bool:
+  is_plain = bool(FLAGS.input) and not FLAGS.sequence and not live.is_live(FLAGS.input)
   return is_plain and clip_folder.is_clip_folder(FLAGS.input)
 
 
-def _segment_clips():
+def _segment_clips() -> int:
   """Segments a folder of clips; returns the exit code, 1 if one of them went wrong."""
   if not FLAGS.output:
     raise command_line.UsageError('--output is missing.')
@@ -222,7 +223,13 @@ def _segment_clips():
   return 1 if failed else 0
 
 
-def _segment_clip(clip, segmenter, stop, path, forms):
+def _segment_clip(
+  clip: clip_folder.Clip,
+  segmenter: 'VideoSegmenter',
+  stop: threading.Event,
+  path: pathlib.Path,
+  forms: export_results.Forms,
+) -> None:
   video = folder.open_video(clip.path, leave_out=[clip.masks])
   job = _job(_Input(video, [str(clip.masks)], [clip.masks], ''))
   deciding = _deciding([('', job)])

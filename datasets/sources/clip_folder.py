@@ -1,10 +1,13 @@
 """A folder of clips, each with its masks next to it or in a folder of masks."""
 
+import os
 import pathlib
 from typing import NamedTuple
 
 from feelvos_tf.datasets.names import IMAGE_SUFFIXES
 from feelvos_tf.datasets.video import natural_key
+
+StrPath = str | os.PathLike[str]
 
 VIDEO_SUFFIXES = (
   '.3gp',
@@ -44,7 +47,7 @@ class Clip(NamedTuple):
   masks: pathlib.Path | None
 
 
-def is_clip_folder(path) -> bool:
+def is_clip_folder(path: StrPath) -> bool:
   """Whether a folder holds clips, and no frames: its pictures are named like its video files."""
   path = pathlib.Path(path)
   if not path.is_dir():
@@ -55,7 +58,7 @@ def is_clip_folder(path) -> bool:
   return any(map(_frames_or_film, entries)) and not any(map(is_frame, entries))
 
 
-def find(path, masks=None) -> list[Clip]:
+def find(path: StrPath, masks: StrPath | None = None) -> list[Clip]:
   """The clips of a folder in natural order.
 
   Args:
@@ -69,7 +72,8 @@ def find(path, masks=None) -> list[Clip]:
   Raises:
     ValueError: two clips of one name, or two masks of a clip.
   """
-  path, found = pathlib.Path(path), {}
+  path = pathlib.Path(path)
+  found: dict[str, Clip] = {}
   for entry in _visible(path):
     frames = _frames_or_film(entry)
     if frames is None:
@@ -83,7 +87,7 @@ def find(path, masks=None) -> list[Clip]:
   return list(found.values())
 
 
-def _frames_or_film(entry):
+def _frames_or_film(entry: pathlib.Path) -> pathlib.Path | None:
   """Where the frames of an entry of the folder are; None if it is no clip."""
   if entry.is_file():
     return entry if entry.suffix.lower() in VIDEO_SUFFIXES else None
@@ -94,7 +98,9 @@ def _frames_or_film(entry):
   return None
 
 
-def _masks_of(name, entry, folder, given):
+def _masks_of(
+  name: str, entry: pathlib.Path, folder: pathlib.Path, given: StrPath | None
+) -> pathlib.Path | None:
   if given is None and entry.is_dir() and (entry / 'masks').is_dir():
     return entry / 'masks'
   found = [folder / f'{name}{suffix}' for suffix in _MASK_SUFFIXES]
@@ -108,10 +114,10 @@ def _masks_of(name, entry, folder, given):
   return found[0] if found else None
 
 
-def _visible(folder):
+def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
   entries = [p for p in folder.iterdir() if not p.name.startswith('.')]
   return sorted(entries, key=lambda p: natural_key(p.name))
 
 
-def _has_pictures(folder):
+def _has_pictures(folder: pathlib.Path) -> bool:
   return any(p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() for p in _visible(folder))

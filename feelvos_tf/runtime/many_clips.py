@@ -25,7 +25,7 @@ class Stopped(Exception):
 class StoppableVideo(Part):
   """A video whose frames end with `Stopped` once an event is set."""
 
-  def __init__(self, video: Video, stop: threading.Event):
+  def __init__(self, video: Video, stop: threading.Event) -> None:
     """Args: the video; the event."""
     super().__init__(video)
     self._stop = stop
@@ -63,7 +63,7 @@ def run_all(
     waiting.put(clip)
   stop, failed, broken = threading.Event(), [], []
 
-  def work():
+  def work() -> None:
     try:
       segmenter = new_segmenter()
       while not stop.is_set():

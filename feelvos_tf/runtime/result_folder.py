@@ -69,7 +69,7 @@ def file_digest(path: str | os.PathLike) -> str:
   return result.hexdigest()
 
 
-def holds_results(path, run: str) -> bool:
+def holds_results(path: str | os.PathLike[str], run: str) -> bool:
   """Whether a folder has the results of a run to its end, all files as it wrote them."""
   path, runs = pathlib.Path(path), []
   try:
