@@ -21,7 +21,7 @@ from feelvos_tf.old_names import OldNames
 from feelvos_tf.runtime.tensorflow_start import QuietTensorFlow
 
 if TYPE_CHECKING:
-  from feelvos_tf.inference.segmenter import SegmentedFrame
+  from feelvos_tf.inference.segmented_frame import SegmentedFrame
   from feelvos_tf.inference.segmenter import VideoSegmenter
   from feelvos_tf.model.options import FeelvosOptions
   from feelvos_tf.model.weights import load_model
@@ -42,7 +42,7 @@ __version__ = '0.2.0'  # The one place; pyproject.toml reads it here.
 
 _HOMES = {
   'FeelvosOptions': 'feelvos_tf.model.options',
-  'SegmentedFrame': 'feelvos_tf.inference.segmenter',
+  'SegmentedFrame': 'feelvos_tf.inference.segmented_frame',
   'VideoSegmenter': 'feelvos_tf.inference.segmenter',
   'load_model': 'feelvos_tf.model.weights',
   'save_model': 'feelvos_tf.model.weights',

@@ -9,7 +9,7 @@ from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import Step
 from feelvos_tf.inference.graph import InferenceGraph
-from feelvos_tf.inference.segmenter import SegmentedFrame
+from feelvos_tf.inference.segmented_frame import SegmentedFrame
 from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.geometry import enlarge_labels
 from feelvos_tf.model.geometry import FrameGeometry

@@ -12,7 +12,7 @@ import numpy as np
 
 from feelvos_tf.inference import confidence
 from feelvos_tf.inference import graph as graph_lib
-from feelvos_tf.inference.segmenter import SegmentedFrame
+from feelvos_tf.inference.segmented_frame import SegmentedFrame
 from feelvos_tf.model.feelvos import Maps
 
 _LEAST = 1e-6  # of a probability

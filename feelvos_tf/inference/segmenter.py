@@ -2,72 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 import dataclasses
-import functools
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 import tensorflow as tf
 
-from feelvos_tf.datasets import object_ids
 from feelvos_tf.inference import contradiction
+from feelvos_tf.inference import given_frames
 from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.inference import kept_references
 from feelvos_tf.inference import views
 from feelvos_tf.inference.contract import Graph
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import Snapshot
 from feelvos_tf.inference.contract import Step
 from feelvos_tf.inference.options import SegmenterOptions
+from feelvos_tf.inference.segmented_frame import SegmentedFrame
 from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.feelvos import PreviousFrame
-
-# Reference frames kept: the first and the latest corrections. Global matching's time, a good half
-# of a frame's, is proportional to their number.
-MAX_REFERENCES = 4
-
-
-class SegmentedFrame:
-  """One segmented frame.
-
-  Attributes:
-    mask: uint8 [height, width], the user's object ids.
-    object_ids: ids of the channels of `probabilities`; the first is the background, 0.
-    confidence: float32 [objects] in 0..1, how likely the mask of an object covers it by half or
-      more, see `confidence`; 1 on frames whose mask was given.
-    global_distance: float32 [objects, h4, w4] or None.
-    local_distance: float32 [objects, h4, w4] or None.
-  """
-
-  def __init__(
-    self,
-    mask: np.ndarray,
-    object_ids: tuple[int, ...],
-    logits: Any = None,
-    global_distance: np.ndarray | None = None,
-    local_distance: np.ndarray | None = None,
-    confidence: np.ndarray | None = None,
-  ) -> None:
-    self.mask = mask
-    self.object_ids = object_ids
-    self._logits = logits
-    self.confidence = np.ones(len(object_ids), np.float32) if confidence is None else confidence
-    self.global_distance = global_distance
-    self.local_distance = local_distance
-
-  @functools.cached_property
-  def probabilities(self) -> np.ndarray:
-    """float32 [objects, height, width], softmax over objects; computed on first use."""
-    if self._logits is None:
-      ids = np.asarray(self.object_ids, np.uint8)[:, np.newaxis, np.newaxis]
-      return (self.mask[np.newaxis] == ids).astype(np.float32)
-    return graph_lib.to_full_probabilities(self._logits, self.mask.shape)
-
-  @property
-  def stride4_logits(self) -> np.ndarray | None:
-    """float32 [objects, h4, w4] before the softmax; None on frames whose mask was given."""
-    return None if self._logits is None else np.asarray(self._logits)
 
 
 class VideoSegmenter:
@@ -120,7 +74,7 @@ class VideoSegmenter:
     self._state: Any = None
     self._geometry: Any = None
     self._object_ids: Any = None
-    self._references: list = []  # (embedding [h4, w4, channels], labels [h4, w4]) each, oldest first.
+    self._references: kept_references.KeptReferences = []
 
   @property
   def graph(self) -> Graph:
@@ -167,10 +121,20 @@ class VideoSegmenter:
     Raises:
       ValueError: a wrong shape or dtype, different sizes, or a mask without an object.
     """
-    frame = _check_frame(frame)
-    mask = _check_mask(mask, frame)
-    others = [(_check_like(other, frame), _check_mask(ids, frame)) for other, ids in others]
-    ids = tuple(sorted({*_ids_of(mask), *(i for _, other in others for i in _ids_of(other))}))
+    frame = given_frames.check_frame(frame)
+    mask = given_frames.check_mask(mask, frame)
+    others = [
+      (given_frames.check_like(other, frame), given_frames.check_mask(ids, frame))
+      for other, ids in others
+    ]
+    ids = tuple(
+      sorted(
+        {
+          *given_frames.ids_of(mask),
+          *(i for _, other in others for i in given_frames.ids_of(other)),
+        }
+      )
+    )
     if len(ids) == 1:
       raise ValueError('the mask holds background (0) only; mark at least one object.')
     references = []
@@ -206,18 +170,20 @@ class VideoSegmenter:
         that is background, unknown or in the mask.
     """
     frame = self._check_next(frame)
-    mask = _check_mask(mask, frame)
+    mask = given_frames.check_mask(mask, frame)
     removed = self._check_removed(remove, mask)
-    ids = tuple(sorted({*self._object_ids, *_ids_of(mask)} - removed))
+    ids = tuple(sorted({*self._object_ids, *given_frames.ids_of(mask)} - removed))
     newest = self._begin_state(frame, mask, ids, [])
     predicted = self._predicted(frame, newest.previous.embedding)
-    table = _index_table(self._object_ids, ids)
-    references = self._references_after(table, table[predicted], newest.previous)
-    if len(references) >= MAX_REFERENCES:
-      del references[
-        _which_to_drop([labels for _, labels in references], np.searchsorted(ids, _ids_of(mask)))
-      ]
-    return self._begin(frame, mask, ids, references)
+    references = kept_references.after_correction(
+      self._references,
+      kept_references.index_table(self._object_ids, ids),
+      len(self._object_ids),
+      predicted,
+      newest.previous,
+    )
+    shown = np.searchsorted(ids, given_frames.ids_of(mask))
+    return self._begin(frame, mask, ids, kept_references.make_room(references, shown))
 
   def snapshot(self) -> Snapshot:
     """What `restore` needs to go on; shares memory with the segmenter, which does not change it.
@@ -227,7 +193,9 @@ class VideoSegmenter:
     """
     if self._state is None:
       raise RuntimeError('snapshot before start: call start(frame, mask) with the first frame.')
-    references = cast(References, _stack(self._references))  # One at least after `start`.
+    references = cast(
+      References, kept_references.stack(self._references)
+    )  # One at least after `start`.
     return Snapshot(self._geometry.frame, self._object_ids, references, self._state)
 
   def restore(self, snapshot: Snapshot) -> None:
@@ -252,9 +220,9 @@ class VideoSegmenter:
     Raises:
       ValueError: a wrong shape or dtype.
     """
-    frame, (ids, mask, *older) = _check_frame(frame), arrays
+    frame, (ids, mask, *older) = given_frames.check_frame(frame), arrays
     references = list(zip(older[::2], older[1::2]))
-    return self._begin(frame, _check_mask(mask, frame), tuple(ids.tolist()), references)
+    return self._begin(frame, given_frames.check_mask(mask, frame), tuple(ids.tolist()), references)
 
   @property
   def remembers_masks(self) -> bool:
@@ -281,7 +249,7 @@ class VideoSegmenter:
     sizes, count = self._geometry, len(self._object_ids)
     graph = cast(graph_lib.InferenceGraph, self._graph)
     _, embedding = graph.extract(sizes.shrink_frame(frame), sizes)
-    index = np.searchsorted(self._object_ids, _check_mask(mask, frame)).astype(np.int32)
+    index = np.searchsorted(self._object_ids, given_frames.check_mask(mask, frame)).astype(np.int32)
     labels = geometry.shrink_labels(tf.constant(index), embedding.shape[:2])
     previous = PreviousFrame(embedding, labels, feelvos.one_hot(labels, count))
     self._state = self._state._replace(previous=previous)
@@ -349,29 +317,6 @@ class VideoSegmenter:
       sizes.shrink_frame(frame), self._state, len(self._object_ids), sizes
     )
 
-  def _references_after(
-    self, table: np.ndarray, predicted: np.ndarray, newest: PreviousFrame
-  ) -> list[tuple[Any, np.ndarray]]:
-    """References with new indices, without what the newest frame contradicts.
-
-    Args:
-      table: uint8-indexed new object index of each old one.
-      predicted: int32 [h4, w4], new object index.
-      newest: `PreviousFrame` of the corrected frame.
-
-    Returns:
-      List of (embedding, labels).
-    """
-    right, kept = np.asarray(newest.labels), []
-    known = table[: len(self._object_ids)]
-    for embedding, labels in self._references:
-      if not contradiction.is_same_frame(embedding, newest.embedding):
-        labels = contradiction.without_contradicted(
-          embedding, table[labels], newest.embedding, right, predicted, known
-        )
-        kept.append((embedding, labels))
-    return kept
-
   def _begin_state(
     self,
     frame: np.ndarray,
@@ -385,7 +330,7 @@ class VideoSegmenter:
     if sizes.internal != sizes.frame:
       labels = geometry.shrink_object_labels(labels, len(ids), sizes.internal)
     return self._shown_to.begin(
-      sizes.shrink_frame(frame), labels, len(ids), sizes, _stack(references)
+      sizes.shrink_frame(frame), labels, len(ids), sizes, kept_references.stack(references)
     )
 
   def _begin(
@@ -432,7 +377,7 @@ class VideoSegmenter:
   def _check_next(self, frame: np.ndarray) -> np.ndarray:
     if self._state is None:
       raise RuntimeError('step before start: call start(frame, mask) with the first frame.')
-    frame = _check_frame(frame)
+    frame = given_frames.check_frame(frame)
     height, width = self._geometry.frame
     if frame.shape[:2] != (height, width):
       raise ValueError(
@@ -459,82 +404,3 @@ def _largest_side(graph: Graph) -> int | None:
 
 def _numpy_or_none(distance: Any) -> np.ndarray | None:
   return None if distance is None else np.asarray(distance)
-
-
-def _check_frame(frame: np.ndarray) -> np.ndarray:
-  frame = np.asarray(frame)
-  if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
-    raise ValueError(
-      f'the frame is {frame.dtype} of shape {list(frame.shape)}; expected uint8 '
-      '[height, width, 3] in RGB order.'
-    )
-  return frame
-
-
-def _check_like(other: np.ndarray, frame: np.ndarray) -> np.ndarray:
-  other = _check_frame(other)
-  if other.shape != frame.shape:
-    raise ValueError(
-      f'a further reference frame is {other.shape[1]}x{other.shape[0]}, the frame is '
-      f'{frame.shape[1]}x{frame.shape[0]}; both have to be of the same size.'
-    )
-  return other
-
-
-def _check_mask(mask: np.ndarray, frame: np.ndarray) -> NDArray[np.uint8]:
-  mask = np.asarray(mask)
-  if mask.ndim != 2 or mask.dtype.kind not in 'ui':
-    raise ValueError(
-      f'the mask is {mask.dtype} of shape {list(mask.shape)}; expected uint8 '
-      '[height, width] with object ids.'
-    )
-  if mask.shape != frame.shape[:2]:
-    raise ValueError(
-      f'the mask is {mask.shape[1]}x{mask.shape[0]}, the frame is '
-      f'{frame.shape[1]}x{frame.shape[0]}; both have to be of the same size.'
-    )
-  if mask.size and (mask.min() < 0 or mask.max() > 255):
-    raise ValueError(
-      f'the mask has ids {mask.min()} to {mask.max()}; expected {object_ids.GIVEN_IDS}; 0 is '
-      'background.'
-    )
-  return mask.astype(np.uint8)
-
-
-def _ids_of(mask: np.ndarray) -> tuple[int, ...]:
-  """Ids of a mask, 0 first whether or not there is background."""
-  return (0,) + tuple(int(i) for i in np.unique(mask) if i)
-
-
-def _stack(references: Sequence[tuple[Any, np.ndarray]]) -> References | None:
-  """`References` of a list of (embedding, labels); None of an empty one."""
-  if not references:
-    return None
-  embeddings, labels = zip(*references)
-  return References(tf.stack(embeddings), np.stack(labels))
-
-
-def _index_table(old_ids: Sequence[int], new_ids: Sequence[int]) -> NDArray[np.int32]:
-  """int32 [256]: new object index of an old one; background for removed ids, NO_LABEL stays."""
-  table = np.full(256, contradiction.NO_LABEL, np.int32)
-  for index, object_id in enumerate(old_ids):
-    table[index] = new_ids.index(object_id) if object_id in new_ids else 0
-  return table
-
-
-def _which_to_drop(labels: Sequence[np.ndarray], newest: Iterable[int]) -> int:
-  """Index of the reference to drop; see `VideoSegmenter.correct`.
-
-  Args:
-    labels: list of int32 [h4, w4], object indices on the references, oldest first.
-    newest: object indices on the one to come.
-
-  Returns:
-    int, at least 1.
-  """
-  objects = [set(np.unique(one)) - {contradiction.NO_LABEL} for one in labels]
-  for index in range(1, len(objects)):
-    others = set(newest).union(*objects[:index], *objects[index + 1 :])
-    if objects[index] <= others:
-      return index
-  return 1

@@ -18,8 +18,8 @@ import numpy as np
 from feelvos_tf.datasets import backwards
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import merging
-from feelvos_tf.inference.segmenter import MAX_REFERENCES
-from feelvos_tf.inference.segmenter import SegmentedFrame
+from feelvos_tf.inference.kept_references import MAX_REFERENCES
+from feelvos_tf.inference.segmented_frame import SegmentedFrame
 from feelvos_tf.runtime import background
 from feelvos_tf.runtime import progress
 

@@ -13,7 +13,7 @@ from feelvos_tf.datasets.mask_files import drawn
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.sources import youtube_vos
-from feelvos_tf.inference import segmenter
+from feelvos_tf.inference import given_frames
 from feelvos_tf.runtime import segment_job
 from feelvos_tf.serving.options import ServingOptions
 
@@ -50,7 +50,7 @@ def _meta(folder):
     (lambda f: drawn.parse('points', '1,1,id=0'), _GIVEN),
     (lambda f: writing.parse_labels(['256:dog']), _GIVEN),
     (lambda f: segment_job._removal('256@3', None), _GIVEN),
-    (lambda f: segmenter._check_mask(np.full([2, 2], 256), np.zeros([2, 2, 3])), _GIVEN),
+    (lambda f: given_frames.check_mask(np.full([2, 2], 256), np.zeros([2, 2, 3])), _GIVEN),
     (lambda f: ServingOptions(max_objects=256), _GIVEN),
   ],
 )

@@ -8,7 +8,7 @@ from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import repairs
-from feelvos_tf.inference.segmenter import SegmentedFrame
+from feelvos_tf.inference.segmented_frame import SegmentedFrame
 
 COUNT, WORST = 12, 7
 

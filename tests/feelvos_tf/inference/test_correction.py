@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from feelvos_tf.inference import contradiction
-from feelvos_tf.inference import segmenter as segmenter_lib
+from feelvos_tf.inference import kept_references
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model.default_model import model_path
 from feelvos_tf.model.weights import load_model
@@ -66,7 +66,7 @@ def test_references_are_bounded(copying_graph, rng):
   for image in images[1:]:
     segmenter.correct(image, blocks(5))
     sizes.append(segmenter.snapshot().references.labels.shape[0])
-  assert sizes == [2, 3, 4, 4, 4, 4, 4] and segmenter_lib.MAX_REFERENCES == 4
+  assert sizes == [2, 3, 4, 4, 4, 4, 4] and kept_references.MAX_REFERENCES == 4
   kept = segmenter.snapshot().references.embeddings
   for index, image in zip(range(4), images[[0, 5, 6, 7]]):
     np.testing.assert_allclose(kept[index], copying_graph.extract(image)[1], atol=1e-5)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from feelvos_tf.inference.segmenter import SegmentedFrame
+from feelvos_tf.inference.segmented_frame import SegmentedFrame
 from feelvos_tf.runtime import frame_table
 
 

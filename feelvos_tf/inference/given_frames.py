@@ -1,0 +1,54 @@
+"""What `VideoSegmenter` takes: frames and masks of the right kind and of one size."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feelvos_tf.datasets import object_ids
+
+
+def check_frame(frame: np.ndarray) -> np.ndarray:
+  """A frame, uint8 [height, width, 3]; ValueError if it is none."""
+  frame = np.asarray(frame)
+  if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
+    raise ValueError(
+      f'the frame is {frame.dtype} of shape {list(frame.shape)}; expected uint8 '
+      '[height, width, 3] in RGB order.'
+    )
+  return frame
+
+
+def check_like(other: np.ndarray, frame: np.ndarray) -> np.ndarray:
+  """A frame of the size of another; ValueError if it is none."""
+  other = check_frame(other)
+  if other.shape != frame.shape:
+    raise ValueError(
+      f'a further reference frame is {other.shape[1]}x{other.shape[0]}, the frame is '
+      f'{frame.shape[1]}x{frame.shape[0]}; both have to be of the same size.'
+    )
+  return other
+
+
+def check_mask(mask: np.ndarray, frame: np.ndarray) -> NDArray[np.uint8]:
+  """A mask uint8 [height, width] of the size of a frame; ValueError if it is none."""
+  mask = np.asarray(mask)
+  if mask.ndim != 2 or mask.dtype.kind not in 'ui':
+    raise ValueError(
+      f'the mask is {mask.dtype} of shape {list(mask.shape)}; expected uint8 '
+      '[height, width] with object ids.'
+    )
+  if mask.shape != frame.shape[:2]:
+    raise ValueError(
+      f'the mask is {mask.shape[1]}x{mask.shape[0]}, the frame is '
+      f'{frame.shape[1]}x{frame.shape[0]}; both have to be of the same size.'
+    )
+  if mask.size and (mask.min() < 0 or mask.max() > 255):
+    raise ValueError(
+      f'the mask has ids {mask.min()} to {mask.max()}; expected {object_ids.GIVEN_IDS}; 0 is '
+      'background.'
+    )
+  return mask.astype(np.uint8)
+
+
+def ids_of(mask: np.ndarray) -> tuple[int, ...]:
+  """Ids of a mask, 0 first whether or not there is background."""
+  return (0,) + tuple(int(i) for i in np.unique(mask) if i)

@@ -1,0 +1,50 @@
+"""SegmentedFrame: the mask of a frame, and what is known with it."""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from feelvos_tf.inference import graph as graph_lib
+
+
+class SegmentedFrame:
+  """One segmented frame.
+
+  Attributes:
+    mask: uint8 [height, width], the user's object ids.
+    object_ids: ids of the channels of `probabilities`; the first is the background, 0.
+    confidence: float32 [objects] in 0..1, how likely the mask of an object covers it by half or
+      more, see `confidence`; 1 on frames whose mask was given.
+    global_distance: float32 [objects, h4, w4] or None.
+    local_distance: float32 [objects, h4, w4] or None.
+  """
+
+  def __init__(
+    self,
+    mask: np.ndarray,
+    object_ids: tuple[int, ...],
+    logits: Any = None,
+    global_distance: np.ndarray | None = None,
+    local_distance: np.ndarray | None = None,
+    confidence: np.ndarray | None = None,
+  ) -> None:
+    self.mask = mask
+    self.object_ids = object_ids
+    self._logits = logits
+    self.confidence = np.ones(len(object_ids), np.float32) if confidence is None else confidence
+    self.global_distance = global_distance
+    self.local_distance = local_distance
+
+  @functools.cached_property
+  def probabilities(self) -> np.ndarray:
+    """float32 [objects, height, width], softmax over objects; computed on first use."""
+    if self._logits is None:
+      ids = np.asarray(self.object_ids, np.uint8)[:, np.newaxis, np.newaxis]
+      return (self.mask[np.newaxis] == ids).astype(np.float32)
+    return graph_lib.to_full_probabilities(self._logits, self.mask.shape)
+
+  @property
+  def stride4_logits(self) -> np.ndarray | None:
+    """float32 [objects, h4, w4] before the softmax; None on frames whose mask was given."""
+    return None if self._logits is None else np.asarray(self._logits)
