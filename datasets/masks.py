@@ -20,11 +20,11 @@ from PIL import UnidentifiedImageError
 from feelvos_tf.datasets import names
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets import picture
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.names import IMAGE_SUFFIXES
 from feelvos_tf.datasets.names import natural_key
 from feelvos_tf.datasets.palette import DAVIS_PALETTE
 from feelvos_tf.datasets.palette import ids_of_known_colours
+from feelvos_tf.files import whole_file
 
 VOID_ID = object_ids.VOID_ID
 MAX_PIXELS = 1 << 26  # 8192 x 8192; a larger header is refused before anything is decoded.

@@ -20,7 +20,7 @@ import numpy as np
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names
-from feelvos_tf.datasets import whole_file
+from feelvos_tf.files import whole_file
 
 if TYPE_CHECKING:
   from feelvos_tf.datasets.film.sound import Sound
@@ -78,7 +78,7 @@ class OverlayVideoWriter:
     self.path = pathlib.Path(path)
     self.codec_used = None
     self.num_frames = 0
-    self._temporary = self.path.with_name(f'.{self.path.stem}.{os.getpid()}.tmp.mp4')
+    self._temporary = whole_file.temporary_name(self.path.with_suffix('.mp4'))
     self._fps, self._codec, self._alpha = fps or DEFAULT_FPS, codec, alpha
     self._sound, self._encoder, self._size = sound, None, None
 
@@ -138,7 +138,7 @@ class OverlayVideoWriter:
       finally:
         encoder.close()
         self._close_sound()
-      os.replace(self._temporary, self.path)
+      whole_file.move(self._temporary, self.path)
     finally:
       self._temporary.unlink(missing_ok=True)
 

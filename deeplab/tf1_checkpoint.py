@@ -14,6 +14,8 @@ from typing import Protocol, TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
+from feelvos_tf.files import whole_file
+
 if TYPE_CHECKING:
   import keras
 
@@ -340,10 +342,11 @@ def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray | tf
   path = os.fspath(path)
   os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
   names = sorted(tensors)
+  temporary = whole_file.temporary_name(path)
   try:
-    with tf.device('CPU:0'):
+    with whole_file.named_errors(path), tf.device('CPU:0'):
       tf.raw_ops.SaveV2(
-        prefix=path,
+        prefix=str(temporary),
         tensor_names=names,
         shape_and_slices=[''] * len(names),
         tensors=[tf.convert_to_tensor(tensors[name]) for name in names],
@@ -353,6 +356,9 @@ def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray | tf
       f'{path}: the checkpoint cannot be written ({_first_line(error)}); check the '
       'folder and the space left.'
     ) from error
+  # The index comes last: without it there is no checkpoint.
+  for suffix in ('.data-00000-of-00001', '.index'):
+    whole_file.move(f'{temporary}{suffix}', f'{path}{suffix}')
 
 
 def _first_line(error: Exception) -> str:

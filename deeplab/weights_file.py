@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.files import whole_file
 
 if TYPE_CHECKING:
   import keras
@@ -27,7 +28,7 @@ _MOST_BYTES = 2 << 30
 def save(
   path: str | os.PathLike, model: 'keras.Model', metadata: dict[str, Any], dtype: str = 'float32'
 ) -> None:
-  """Writes all variables of a model; temporary name first, then renamed.
+  """Writes all variables of a model; whole or not at all.
 
   Args:
     path: file to write, by custom ending in `.h5`.
@@ -58,21 +59,15 @@ def save_arrays(
     raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float16'.")
   path = os.fspath(path)
   os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-  temporary = f'{path}.{os.getpid()}.tmp'
-  try:
-    with h5py.File(temporary, 'w') as file:
-      file.attrs['format'] = FORMAT
-      file.attrs['metadata'] = json.dumps(metadata, sort_keys=True)
-      for name, value in arrays.items():
-        with np.errstate(over='ignore'):  # Checked next.
-          stored = np.asarray(value, dtype)
-        if not np.all(np.isfinite(stored)):
-          raise ValueError(f'{path}: {name} has values that are not finite in {dtype}.')
-        file.create_dataset(name, data=stored, compression='gzip', shuffle=True)
-    os.replace(temporary, path)
-  finally:
-    if os.path.exists(temporary):
-      os.remove(temporary)
+  with whole_file.appearing(path) as temporary, h5py.File(temporary, 'w') as file:
+    file.attrs['format'] = FORMAT
+    file.attrs['metadata'] = json.dumps(metadata, sort_keys=True)
+    for name, value in arrays.items():
+      with np.errstate(over='ignore'):  # Checked next.
+        stored = np.asarray(value, dtype)
+      if not np.all(np.isfinite(stored)):
+        raise ValueError(f'{path}: {name} has values that are not finite in {dtype}.')
+      file.create_dataset(name, data=stored, compression='gzip', shuffle=True)
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:

@@ -33,6 +33,7 @@ MOVED = {
   'datasets.synthetic': 'datasets.sources.synthetic',
   'datasets.triplet_options': 'datasets.samples.options',
   'datasets.triplets': 'datasets.samples.triplets',
+  'datasets.whole_file': 'files.whole_file',
   'datasets.youtube_vos': 'datasets.sources.youtube_vos',
   'dead_channels': 'training.dead_channels',
   'distributed_step': 'training.distributed_step',

@@ -28,8 +28,8 @@ from typing import Any, TYPE_CHECKING
 
 from absl import flags
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.deeplab.options import MODEL_VARIANTS
+from feelvos_tf.files import whole_file
 from feelvos_tf.inference import speed
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow

@@ -25,8 +25,8 @@ import cv2
 import numpy as np
 
 from feelvos_tf.datasets import masks
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.files import whole_file
 from feelvos_tf.inference import speed
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import packaged_files

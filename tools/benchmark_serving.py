@@ -27,6 +27,7 @@ from absl import logging
 import httpx
 import numpy as np
 
+from feelvos_tf.files import whole_file
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
 from feelvos_tf.tools.benchmarks import soak_serving
@@ -264,7 +265,7 @@ def main() -> int:
   for error in row.get('errors', []):
     print(error)
   if FLAGS.json:
-    pathlib.Path(FLAGS.json).write_text(json.dumps(row, indent=1) + '\n')
+    whole_file.write_text(FLAGS.json, json.dumps(row, indent=1) + '\n')
   return 1 if row.get('errors') else 0
 
 

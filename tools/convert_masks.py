@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from feelvos_tf.datasets import masks
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import Video
+from feelvos_tf.files import folder_lock
 from feelvos_tf.runtime import command_line
 
 if TYPE_CHECKING:
@@ -59,10 +59,8 @@ def main() -> None:
   if writing.needs_frames(FLAGS.format) and not FLAGS.input:
     raise command_line.UsageError('--input is missing: cutouts, prores and vp9 show the frames.')
   output = pathlib.Path(FLAGS.output)
-  if output.exists() and not output.is_dir():
-    raise ValueError(f'{output} is a file; choose another --output.')
-  with whole_file.locked(output):
-    if os.listdir(output):
+  with folder_lock.locked(output):
+    if set(os.listdir(output)) - {folder_lock.LOCK_FILE}:
       raise ValueError(f'{output} is not empty; choose another --output.')
     count = _write(output, labels)
   print(f'{count} masks as {", ".join(FLAGS.format)} in {output}')

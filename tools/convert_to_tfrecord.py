@@ -26,10 +26,10 @@ from typing import Any
 
 from absl import flags
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.sources import registry
 from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.datasets.tfrecord import shards as shards_lib
+from feelvos_tf.files import folder_lock
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime.option_flags import OptionFlags
@@ -72,7 +72,7 @@ def main() -> None:
   options, reading = CONVERSION.make(dataset=name), SOURCE.make()
   sources = registry.open_sources(name, FLAGS.data_dir, FLAGS.split, reading, FLAGS.sequences)
   shards = conversion.plan(sources, options, entry.settings(reading))
-  with whole_file.locked(FLAGS.output_dir):
+  with folder_lock.locked(FLAGS.output_dir):
     written = _convert_with_beam(shards) if FLAGS.runner else _convert_here(shards)
   for item in written['skipped']:
     print(f'skipped: {item["reason"]}')

@@ -20,6 +20,7 @@ import numpy as np
 
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.film import reader
+from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import command_line
 
 FLAGS = flags.FLAGS
@@ -137,7 +138,7 @@ def main() -> int:
       path.unlink(missing_ok=True)
   head = '| container | codec | pixels | frames | against ffmpeg | cut in half |\n|---|---|---|---|---|---|\n'
   if FLAGS.output:
-    pathlib.Path(FLAGS.output).write_text(head + '\n'.join(lines) + '\n', encoding='utf-8')
+    whole_file.write_text(FLAGS.output, head + '\n'.join(lines) + '\n')
   return int(wrong > 0)
 
 

@@ -7,11 +7,11 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files.target import Classes
 from feelvos_tf.datasets.result_files.target import objects
 from feelvos_tf.datasets.result_files.target import Target
+from feelvos_tf.files import whole_file
 
 
 class Coco:

@@ -1,16 +1,15 @@
 """Results as pictures and films: black and white masks, cut-outs, films with transparency."""
 
 from fractions import Fraction
-import os
 import types
 
 import av
 import cv2
 import numpy as np
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.result_files.target import objects
 from feelvos_tf.datasets.result_files.target import Target
+from feelvos_tf.files import whole_file
 
 _DEFAULT_FPS = 24.0
 _BT709 = 1  # FFmpeg's number of the colours of HD video
@@ -74,9 +73,7 @@ class _AlphaFilm:
     """Args: Target. The file is opened by the first frame."""
     self._target, self._container = target, None
     self._path = target.folder / self.file_name
-    self._temporary = self._path.with_name(
-      f'.{self._path.stem}.{os.getpid()}.tmp{self._path.suffix}'
-    )
+    self._temporary = whole_file.temporary_name(self._path)
 
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray) -> None:
     """See `Writer`."""
@@ -100,7 +97,7 @@ class _AlphaFilm:
       raise ValueError(
         f'{self._path}: this PyAV has no encoder {self.codec}; choose another form'
       ) from None
-    self._container = av.open(f'file:{os.path.abspath(self._temporary)}', 'w')
+    self._container = av.open(f'file:{self._temporary}', 'w')
     rate = Fraction(self._target.fps or _DEFAULT_FPS).limit_denominator(1001 * 240)
     self._stream = self._container.add_stream(self.codec, rate=rate, options=dict(self.options))
     self._stream.height, self._stream.width = (side + side % 2 for side in size)
@@ -115,7 +112,7 @@ class _AlphaFilm:
       return
     self._container.mux(self._stream.encode(None))
     self._container.close()
-    os.replace(self._temporary, self._path)
+    whole_file.move(self._temporary, self._path)
 
 
 class ProRes(_AlphaFilm):

@@ -17,10 +17,10 @@ import threading
 import typing
 from typing import Any, Literal
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets import worker_processes
 from feelvos_tf.datasets.tfrecord import shards as shards_lib
 from feelvos_tf.datasets.video import VideoSource
+from feelvos_tf.files import whole_file
 
 OnError = Literal['fail', 'skip']
 ON_ERROR = typing.get_args(OnError)
@@ -196,9 +196,8 @@ def pending(shards: list[Shard]) -> list[Shard]:
       'or settings), expected an empty folder or the same conversion; choose '
       'another output folder or remove it'
     )
-  for prefix in ('', '.'):
-    for stale in folder.glob(f'{prefix}{options.split}-?????-of-?????.tfrecord.*tmp'):
-      stale.unlink()
+  for stale in folder.glob(f'{options.split}-?????-of-?????.tfrecord.*tmp'):  # Of version 0.1.
+    stale.unlink()
   if entry:
     done = {s: n or _note_from_manifest(entry, s) for s, n in done.items()}
   todo = [s for s, note in done.items() if not _is_complete(s, note)]

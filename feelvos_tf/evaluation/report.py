@@ -8,11 +8,11 @@ import os
 import pathlib
 from typing import Any
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.evaluation import pictures
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.evaluation import tables
 from feelvos_tf.evaluation.pictures import PictureOptions
+from feelvos_tf.files import whole_file
 
 MAX_BYTES = 19_500_000  # pictures that would make the file larger are left out
 _SPARK_WIDTH, _SPARK_HEIGHT, _SPARK_POINTS = 180, 30, 120

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feelvos_tf.datasets import masks
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets import worker_processes
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation.sequences import SequenceFiles
+from feelvos_tf.files import whole_file
 from feelvos_tf.model import option_checks
 
 _STATE_VERSION = 1  # raise it when the same files would be scored differently

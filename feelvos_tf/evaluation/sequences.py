@@ -20,6 +20,7 @@ from feelvos_tf.datasets.sources import davis
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import VideoSource
+from feelvos_tf.files import whole_file
 
 if TYPE_CHECKING:
   from feelvos_tf.datasets.tfrecord.videos import RecordVideo
@@ -296,7 +297,7 @@ def _claim(unpack_dir: pathlib.Path, origin: str) -> None:
       'choose another --output_dir for other data'
     )
   unpack_dir.mkdir(parents=True, exist_ok=True)
-  note.write_text(f'{origin}\n', encoding='utf-8')
+  whole_file.write_text(note, f'{origin}\n')
 
 
 def _unpack(video: 'RecordVideo', folder: pathlib.Path) -> None:
@@ -305,19 +306,19 @@ def _unpack(video: 'RecordVideo', folder: pathlib.Path) -> None:
   if truth.is_dir():
     return
   frames.mkdir(parents=True, exist_ok=True)
-  unfinished = truth.with_name(f'{truth.name}.tmp')
-  unfinished.mkdir(parents=True, exist_ok=True)
-  for index in range(video.num_frames):
-    name, encoded = video.frame_names[index], video.encoded_frame(index)
-    if encoded is None:
-      data = cv2.imencode('.png', cv2.cvtColor(video.frame(index), cv2.COLOR_RGB2BGR))[1]
-      encoded = data.tobytes(), 'PNG'
-    suffix = {'JPEG': 'jpg', 'PNG': 'png'}[encoded[1]]
-    (frames / f'{name}.{suffix}').write_bytes(encoded[0])
-    mask = video.mask(index)
-    if mask is not None:
-      masks.write_mask(unfinished / f'{name}.png', mask.ids, mask.palette)
-  os.replace(unfinished, truth)
+  truth.parent.mkdir(parents=True, exist_ok=True)
+  with whole_file.appearing_folder(truth) as unfinished:
+    for index in range(video.num_frames):
+      name, encoded = video.frame_names[index], video.encoded_frame(index)
+      if encoded is None:
+        data = cv2.imencode('.png', cv2.cvtColor(video.frame(index), cv2.COLOR_RGB2BGR))[1]
+        encoded = data.tobytes(), 'PNG'
+      suffix = {'JPEG': 'jpg', 'PNG': 'png'}[encoded[1]]
+      whole_file.write_bytes(frames / f'{name}.{suffix}', encoded[0], last=False)
+      mask = video.mask(index)
+      if mask is not None:
+        (unfinished / f'{name}.png').write_bytes(masks.encode_mask(mask.ids, mask.palette))
+    whole_file.flush(frames)
 
 
 def _with_results(

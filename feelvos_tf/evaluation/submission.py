@@ -15,7 +15,7 @@ import numpy as np
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import video
-from feelvos_tf.datasets import whole_file
+from feelvos_tf.files import whole_file
 
 LAYOUTS = {'davis': '', 'youtube_vos': 'Annotations/'}  # folder above the sequences
 # A fixed date makes equal results equal archives.

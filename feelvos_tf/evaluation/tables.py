@@ -10,9 +10,9 @@ import os
 import pathlib
 from typing import Any
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import summary as summary_lib
+from feelvos_tf.files import whole_file
 
 # Columns of the two files that the DAVIS 2017 evaluation writes; three decimals, as there.
 GLOBAL_COLUMNS = ('J&F-Mean', 'J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall', 'F-Decay')

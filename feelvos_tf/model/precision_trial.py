@@ -20,8 +20,8 @@ import platform
 import time
 from typing import Any, TYPE_CHECKING
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.deeplab.depthwise import depthwise_conv2d
+from feelvos_tf.files import whole_file
 from feelvos_tf.model import precision
 
 if TYPE_CHECKING:

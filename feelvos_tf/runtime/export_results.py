@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 import itertools
 import pathlib
-import tempfile
 from typing import TYPE_CHECKING
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.video import Video
+from feelvos_tf.files import whole_file
 
 if TYPE_CHECKING:
   import numpy as np
@@ -48,8 +48,7 @@ def export(
   """
   if not forms.formats:
     return
-  with tempfile.TemporaryDirectory(prefix='.feelvos_', suffix='.tmp', dir=job.folder) as temporary:
-    folder = pathlib.Path(temporary)
+  with whole_file.temporary_folder(job.folder) as folder:
     target = Target(folder, name or video.name, video.frame_size, video.fps, forms.labels)
     writing.write(_frames(job, video, forms, mask_name), forms.formats, target)
     for form in forms.formats:

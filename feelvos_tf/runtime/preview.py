@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from feelvos_tf.datasets import masks
-from feelvos_tf.datasets import whole_file
+from feelvos_tf.files import whole_file
 
 if TYPE_CHECKING:
   from feelvos_tf.runtime.segment_job import Job

@@ -3,8 +3,8 @@
 Next to the results lies a journal, `.feelvos_run.jsonl`, with one line per file: its name and a hash
 of its content. The line is written before the file, so that after a kill every file of the run is
 listed. A later run removes and replaces what is listed and unchanged, and nothing else: source
-frames, ground truth, or a mask that was painted over are never touched. The journal is locked while
-a run writes; the kernel releases the lock of a process that dies.
+frames, ground truth, or a mask that was painted over are never touched. The folder is locked while a
+run writes (`files.folder_lock`). Every line is on the disk before the file that it lists.
 
 A folder holds jobs (one for each video). An unfinished job of the same command can be resumed: its
 journal says which masks are there and which frames they belong to, and `.feelvos_state.npz` holds
@@ -12,18 +12,18 @@ what the model remembered after one of them.
 """
 
 from collections.abc import Iterable, Sequence
-import errno
-import fcntl
+import contextlib
 import hashlib
 import io
 import json
 import os
 import pathlib
-from typing import Any, cast, TextIO
+from typing import Any, cast
 
 import numpy as np
 
-from feelvos_tf.datasets import whole_file
+from feelvos_tf.files import folder_lock
+from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import kept_frames
 
 JOURNAL = '.feelvos_run.jsonl'
@@ -108,27 +108,28 @@ class ResultFolder:
         that keeps masks.
     """
     self.path, self.overwrite = pathlib.Path(path), overwrite
-    self._stream = None
-    if self.path.exists() and not self.path.is_dir():
-      raise ValueError(f'{path} is a file; the output has to be a folder.')
-    journal = self.path / JOURNAL
-    if self.path.is_dir() and not journal.exists() and not overwrite and any(self.path.iterdir()):
-      raise ValueError(_NOT_EMPTY.format(path))
-    self._stream = self._lock(journal)
-    try:
-      self._entries, self._done, last_run, self._earlier = _read(journal)
+    self._held: contextlib.ExitStack | None = None
+    # Job -> folders with new names that may not be on the disk.
+    self._unflushed: dict[str, set[pathlib.Path]] = {}
+    with contextlib.ExitStack() as stack:
+      stack.enter_context(folder_lock.locked(self.path))
+      whole_file.remove_leftovers(self.path)
+      self._entries, self._done, last_run, self._earlier = _read(self.path / JOURNAL)
       self._plans = plans or {}
       same = (self._earlier.get(job) == plan for job, plan in self._plans.items())
       is_same = bool(plans) and all(same)
       is_done = is_same and self._done >= self._plans.keys()
       self.resumed = last_run == run or (not is_done and self._keeps())
-      others = any(p.name not in (JOURNAL, STATE, BEGIN) for p in self.path.iterdir())
+      others = any(p.name not in _OWN_FILES for p in self.path.iterdir())
       if others and not overwrite and not self.resumed:
         raise ValueError((_FINISHED if is_done else _NOT_EMPTY).format(path))
-      self._append({'run': run})
-    except BaseException:
-      self._stream.close()
-      raise
+      try:
+        self._append({'run': run})
+      except OSError as error:
+        raise ValueError(
+          f'{path}: cannot be written to ({error.strerror}); choose another output folder.'
+        ) from error
+      self._held = stack.pop_all()
 
   def job(self, name: str, folder: str) -> 'Job':
     """Begins or resumes the job `name`, whose masks go to `folder` (relative to the folder).
@@ -147,7 +148,7 @@ class ResultFolder:
     elif self.kept_ranges(name) is None:
       self._note_plan(name)
     (self.path / folder).mkdir(parents=True, exist_ok=True)
-    self._sweep(self.path / folder)
+    whole_file.remove_leftovers(self.path / folder)
     return Job(self, name)
 
   def finish(self) -> None:
@@ -173,6 +174,7 @@ class ResultFolder:
   def finish_job(self, job: str) -> None:
     """Notes that a job is complete."""
     self._forget()
+    self.flush(job)
     self._append({'done': job})
     self._done.add(job)
 
@@ -195,13 +197,20 @@ class ResultFolder:
     """
     self._check(name, job)
     self._list(job, name, digest(data), notes)
-    whole_file.write_bytes(self.path / name, data)
+    whole_file.write_bytes(self.path / name, data, last=False)
+    self._unflushed.setdefault(job, set()).add((self.path / name).parent)
+
+  def flush(self, job: str) -> None:
+    """Waits until the names of all files of a job written so far are on the disk."""
+    for folder in self._unflushed.pop(job, ()):
+      whole_file.flush(folder)
 
   def adopt(self, job: str, name: str, temporary: str | os.PathLike) -> None:
     """Lists a finished file and moves it to `name`; arguments and errors as for `write`."""
     self._check(name, job)
     self._list(job, name, file_digest(temporary), {})
-    os.replace(temporary, self.path / name)
+    whole_file.move(temporary, self.path / name, last=False)
+    self._unflushed.setdefault(job, set()).add((self.path / name).parent)
 
   def prepare(self, job: str, names: Iterable[str]) -> None:
     """Makes room for files that a `Writer` will write: earlier ones of the job are removed.
@@ -215,9 +224,9 @@ class ResultFolder:
         no run wrote it as it is. Nothing was removed then.
     """
     names = list(names)
-    for folder in {(self.path / name).parent for name in names}:
-      if folder.is_dir():
-        self._sweep(folder)
+    self._unflushed[job] = {(self.path / name).parent for name in names}
+    for folder in self._unflushed[job]:
+      whole_file.remove_leftovers(folder)
     own = self.entries(job)  # `remove` looks at them.
     self.check_free(job, (name for name in names if name not in own))
     self.remove(job)
@@ -235,13 +244,13 @@ class ResultFolder:
 
   def close(self) -> None:
     """Releases the lock; removes the journal if nothing was written."""
-    if self._stream is None:
+    if self._held is None:
       return
-    stream, self._stream = self._stream, None
+    held, self._held = self._held, None
     journal = self.path / JOURNAL
-    if journal.exists() and not _read(journal)[0]:  # Read, as a `Writer` may have listed files.
-      journal.unlink(missing_ok=True)
-    stream.close()
+    with held:
+      if not _read(journal)[0]:  # Read, as a `Writer` may have listed files.
+        journal.unlink(missing_ok=True)
 
   def __enter__(self) -> 'ResultFolder':
     return self
@@ -249,34 +258,9 @@ class ResultFolder:
   def __exit__(self, *unused_exception: object) -> None:
     self.close()
 
-  def _lock(self, journal: pathlib.Path) -> TextIO:
-    """The journal, opened to append and locked."""
-    try:
-      self.path.mkdir(parents=True, exist_ok=True)
-      while True:
-        stream = open(journal, 'a', encoding='utf-8')  # noqa: SIM115 (kept open as the lock)
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if journal.exists() and os.fstat(stream.fileno()).st_ino == journal.stat().st_ino:
-          if journal.stat().st_size:
-            stream.write('\n')  # The last line may have been cut off.
-          return stream
-        stream.close()  # A run that ended removed it between the two calls.
-    except OSError as error:
-      if error.errno == errno.EWOULDBLOCK:
-        raise ValueError(
-          f'{self.path}: another run is writing there; wait for its end or choose another output '
-          'folder'
-        ) from None
-      raise ValueError(
-        f'{self.path}: cannot be written to ({error.strerror}); choose another output folder.'
-      ) from error
-
   def _append(self, line: dict[str, Any]) -> None:
     # Surrogates of names that are not UTF-8 come out as escapes.
-    with whole_file.named_errors(self.path / JOURNAL):
-      stream = cast(TextIO, self._stream)  # None after `close` only.
-      stream.write(f'{json.dumps(line)}\n')
-      stream.flush()
+    whole_file.append_line(self.path / JOURNAL, json.dumps(line))
 
   def _keeps(self) -> bool:
     """Whether there are plans of all jobs, and something stays of those whose plans changed."""
@@ -327,16 +311,6 @@ class ResultFolder:
     for name in (STATE, BEGIN):
       (self.path / name).unlink(missing_ok=True)
 
-  def _sweep(self, folder: pathlib.Path) -> None:
-    """Removes temporary files of runs that were killed; only the holder of the lock gets here."""
-    for path in self.path.iterdir():
-      if path.name.lstrip('.').startswith('feelvos_') and '.tmp' in path.name:
-        path.unlink()
-    for path in folder.glob('*.png.*.tmp'):
-      name, process, _ = path.name.rsplit('.', 2)
-      if process.isdecimal() and str((folder / name).relative_to(self.path)) in self._entries:
-        path.unlink()
-
 
 class Writer:
   """Lists and writes files of a job in a process that does not hold the lock.
@@ -356,10 +330,8 @@ class Writer:
       OSError: it cannot be written.
     """
     line = json.dumps({'name': name, 'job': self._job, 'file': digest(data)})
-    journal = self._path / JOURNAL
-    with whole_file.named_errors(journal), open(journal, 'ab', buffering=0) as stream:
-      stream.write(f'{line}\n'.encode())
-    whole_file.write_bytes(self._path / name, data)
+    whole_file.append_line(self._path / JOURNAL, line)
+    whole_file.write_bytes(self._path / name, data, last=False)
 
 
 class Job:
@@ -388,10 +360,11 @@ class Job:
   def temporary(self, name: str) -> pathlib.Path:
     """A path in the folder for a file that `adopt` moves to `name`.
 
-    Absolute: programs may take `-x/a.mp4` for an option and `x:1/a.mp4` for an address.
+    It lies at the top, since the folder of `name` may not be there.
     """
-    stem = digest(name.encode('utf-8', 'surrogateescape'))  # ASCII, whatever the name is.
-    return self._folder.path.absolute() / f'.feelvos_{stem}.tmp{pathlib.Path(name).suffix}'
+    stem = digest(name.encode('utf-8', 'surrogateescape'))
+    path = self._folder.path / f'{stem}{pathlib.Path(name).suffix}'
+    return whole_file.temporary_name(path)
 
   @property
   def is_done(self) -> bool:
@@ -437,6 +410,7 @@ class Job:
   def save_state(self, count: int, arrays: Sequence[np.ndarray], file: str = STATE) -> None:
     """Keeps what the model remembers after `count` frames: a list of numpy arrays."""
     stream = io.BytesIO()
+    self._folder.flush(self._name)  # A state is of no use without the masks before it.
     job = np.frombuffer(self._name.encode('utf-8', 'surrogateescape'), np.uint8)
     np.savez(stream, *arrays, count=count, job=job)
     whole_file.write_bytes(self._folder.path / file, stream.getvalue())
@@ -454,6 +428,7 @@ class Job:
       return None
 
 
+_OWN_FILES = (JOURNAL, STATE, BEGIN, folder_lock.LOCK_FILE)
 _NOT_EMPTY = '{} is not empty; choose another output folder or add --overwrite.'
 _FINISHED = (
   '{} is not empty: it holds the finished results of this command; add --overwrite to make them again, '
@@ -473,7 +448,8 @@ def _read(
   entries: dict[str, dict[str, Any]] = {}
   done: set[str] = set()
   last_run, plans = None, {}
-  for text in journal.read_text(encoding='utf-8', errors='replace').splitlines():
+  content = journal.read_text(encoding='utf-8', errors='replace') if journal.exists() else ''
+  for text in content.splitlines():
     try:
       line = json.loads(text)
       if 'run' in line:

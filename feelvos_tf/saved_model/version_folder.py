@@ -1,7 +1,7 @@
 """The files of an exported version: graph, warm-up requests, model.json, README; all or none.
 
 TensorFlow Serving loads `<name>/<number>/` as soon as it appears. So everything is written to a
-hidden folder next to it, flushed to the disk and renamed in one step.
+hidden folder next to it and renamed in one step.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import platform
-import shutil
 import types
 from typing import Any
 
@@ -20,6 +19,7 @@ import tensorflow as tf
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import object_ids
+from feelvos_tf.files import whole_file
 from feelvos_tf.model import precision as precision_lib
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.saved_model import png_in_graph
@@ -73,31 +73,15 @@ def check_folder(folder: str | os.PathLike) -> None:
 @contextlib.contextmanager
 def _appears_at_once(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   check_folder(folder)
-  temporary = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
-  shutil.rmtree(temporary, ignore_errors=True)  # Of a killed process of the same number.
   try:
-    temporary.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise ValueError(
       f'{folder.parent}: cannot be written to ({error.strerror}); choose another --output_dir.'
     ) from error
-  try:
+  with whole_file.appearing_folder(folder) as temporary:
     yield temporary
-    for path in [*temporary.rglob('*'), temporary]:
-      _flush(path)
-    check_folder(folder)  # Rename would replace an empty folder without a word.
-    os.rename(temporary, folder)
-    _flush(folder.parent)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _flush(path: str | os.PathLike) -> None:
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
+    check_folder(folder)  # The rename would replace an empty folder without a word.
 
 
 def describe(

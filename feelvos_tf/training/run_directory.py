@@ -1,8 +1,7 @@
 """The folder of one training run: who may write to it, and the options it was started with.
 
-`lock` is held by the process that trains; the operating system lets go of it when the process
-ends, in whatever way. `run.json` holds the options, so that a resumed run cannot become another
-one by mistake.
+The folder is locked by the process that trains. `run.json` holds the options, so that a resumed run
+cannot become another one by mistake.
 """
 
 from collections.abc import Iterator
@@ -12,12 +11,8 @@ import os
 import pathlib
 from typing import Any
 
-try:
-  import fcntl
-except ImportError:  # Not a POSIX system: runs there are not locked.
-  fcntl = None
-
-from feelvos_tf.datasets import whole_file
+from feelvos_tf.files import folder_lock
+from feelvos_tf.files import whole_file
 
 FORMAT = 1
 # Parts of the options that decide what a checkpoint holds.
@@ -39,26 +34,9 @@ class RunDirectory:
     """Creates the folder and keeps other runs out while the context lasts.
 
     Raises:
-      ValueError: another process trains in this folder.
-      OSError: the folder cannot be written.
+      ValueError: another process writes to this folder, or it cannot be written.
     """
-    if self.path.exists() and not self.path.is_dir():
-      raise ValueError(f'{self.path} is a file; --train_logdir has to be a folder.')
-    self.path.mkdir(parents=True, exist_ok=True)
-    with open(self.path / 'lock', 'a+', encoding='utf-8') as stream:
-      if fcntl is not None:
-        try:
-          fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-          stream.seek(0)
-          owner = stream.read().strip() or 'unknown'
-          raise ValueError(
-            f'{self.path}: another run trains in this folder (process {owner}); '
-            'wait for it, end it, or choose another --train_logdir.'
-          ) from None
-      stream.truncate(0)
-      stream.write(f'{os.getpid()}')
-      stream.flush()
+    with folder_lock.locked(self.path):
       yield self
 
   def register(self, options: dict[str, Any], defaults: dict[str, Any] | None = None) -> list[str]:

@@ -15,12 +15,13 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from feelvos_tf.datasets import whole_file
 from feelvos_tf.datasets.samples import batches as batches_lib
 from feelvos_tf.datasets.samples.triplets import Triplets
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
+from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import progress
+from feelvos_tf.training import checkpoints
 from feelvos_tf.training import dead_channels
 from feelvos_tf.training import distributed_step
 from feelvos_tf.training.options import TrainerOptions
@@ -79,11 +80,8 @@ class Trainer:
     self._take_step = distributed_step.DistributedStep(
       model, options, self._strategy, with_pictures=summaries is not None
     )
-    self._manager = tf.train.CheckpointManager(
-      self._checkpoint(),
-      os.path.join(options.train_logdir, 'checkpoints'),
-      max_to_keep=options.max_to_keep,
-      checkpoint_name='train',
+    self._checkpoints = checkpoints.Checkpoints(
+      os.path.join(options.train_logdir, 'checkpoints'), self._checkpoint(), options.max_to_keep
     )
     self._best = -1.0
     self._dead_channels = None  # Looked at from the first batch on, until they have been told.
@@ -100,26 +98,18 @@ class Trainer:
     return self._shards[1] == 0
 
   def resume(self) -> int | None:
-    """Restores the newest checkpoint of the run, if there is one.
+    """Restores the newest checkpoint of the run that is whole, if there is one.
 
     Returns:
       Step of the checkpoint, or None.
 
     Raises:
-      ValueError: the checkpoint is of another model or unreadable.
+      ValueError: the checkpoints are of another model or unreadable.
     """
-    latest = self._manager.latest_checkpoint
-    if latest is None:
+    if self._checkpoints.latest is None:
       return None
-    try:
-      self._checkpoint().restore(latest).assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-      reason = (str(error).strip().splitlines() or [''])[0][:200]
-      raise ValueError(
-        f'{latest}: the checkpoint does not fit this model or is damaged '
-        f'({reason}). Resume with the flags the run was started with, or choose '
-        'another --train_logdir.'
-      ) from error
+    for line in self._checkpoints.restore(lambda: self.step):
+      self._print(f'warning: {line}')
     best = pathlib.Path(self.options.train_logdir) / 'best.json'
     if best.exists():
       self._best = json.loads(best.read_text(encoding='utf-8'))['score']
@@ -156,8 +146,8 @@ class Trainer:
 
   def save(self) -> None:
     """Writes a checkpoint (once per step)."""
-    if self.is_chief and not str(self._manager.latest_checkpoint).endswith(f'-{self.step}'):
-      self._manager.save(checkpoint_number=self.step)
+    if self.is_chief:
+      self._checkpoints.save(self.step)
     self._saved = (time.monotonic(), self.step)
 
   def export_weights(
@@ -258,7 +248,7 @@ class Trainer:
     what = 'the loss' if not np.all(np.isfinite(losses)) else 'a gradient'
     raise FloatingPointError(
       f'{what} is not finite at step {step} (losses {losses.tolist()}); the last good checkpoint '
-      f'is {self._manager.latest_checkpoint or "none, no step was saved"}. Lower '
+      f'is {self._checkpoints.latest or "none, no step was saved"}. Lower '
       '--base_learning_rate, start slower (--slow_start_step) or look at the data.'
     )
 

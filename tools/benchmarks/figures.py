@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from feelvos_tf.datasets import whole_file
+from feelvos_tf.files import whole_file
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.result_folder import ResultFolder
 
@@ -155,13 +156,18 @@ def test_state_of_a_job(tmp_path, rng):
 
 
 def test_left_over_temporary_files_go(tmp_path):
-  write_run(tmp_path, {'masks/0.png': b'0'}, finish=False)
-  left = ['masks/0.png.123.tmp', '.feelvos_state.npz.9.tmp', '..feelvos_ab.tmp.7.tmp.mp4']
-  mine = ['masks/0.png.mine.tmp', 'masks/1.png.123.tmp', '.other.tmp']
-  for name in left + mine:
+  gone = subprocess.Popen([sys.executable, '-c', ''])
+  gone.wait()
+  names = [whole_file.temporary_name(f'elsewhere/{n}').name for n in ('0.png', '1.mp4', '2')]
+  zero, one, folder = (name.replace(f'.{os.getpid()}.', f'.{gone.pid}.') for name in names)
+  left = [f'masks/{zero}', one, folder]
+  mine = ['masks/0.png.123.tmp', '.other.tmp', names[1]]
+  (tmp_path / 'masks').mkdir()
+  (tmp_path / folder / 'coco').mkdir(parents=True)  # A kill while results are exported.
+  for name in left[:2] + mine:
     (tmp_path / name).touch()
-  with ResultFolder(tmp_path, 'a') as folder:
-    folder.job('', 'masks')
+  with ResultFolder(tmp_path, 'a', overwrite=True) as output:
+    output.job('', 'masks')
   assert not any((tmp_path / name).exists() for name in left)
   assert all((tmp_path / name).exists() for name in mine)
 

@@ -1,0 +1,1 @@
+"""How do files and folders survive kills, full disks and power failures? Below every other room."""

@@ -1,0 +1,93 @@
+"""Checkpoints of a run that a power failure or a kill damaged."""
+
+import errno
+import os
+
+import pytest
+import tensorflow as tf
+
+from feelvos_tf.training import checkpoints
+
+
+def open_run(folder, max_to_keep=5):
+  """(Checkpoints, the variable they hold)."""
+  value = tf.Variable(-1)
+  return checkpoints.Checkpoints(folder, tf.train.Checkpoint(value=value), max_to_keep), value
+
+
+def write_run(folder, steps):
+  run, value = open_run(folder)
+  for step in steps:
+    value.assign(step)
+    run.save(step)
+
+
+def restored(folder):
+  """(value that comes back, what is said)."""
+  run, value = open_run(folder)
+  lines = run.restore(lambda: int(value))
+  return int(value), lines
+
+
+def test_a_new_run(tmp_path):
+  run, value = open_run(tmp_path / 'new')
+  assert run.latest is None and run.restore(lambda: int(value)) == []
+
+
+def test_the_newest_is_taken_and_old_ones_go(tmp_path):
+  write_run(tmp_path, range(7))
+  assert restored(tmp_path) == (6, [])
+  assert len(list(tmp_path.glob('*.index'))) == 5
+
+
+def test_a_damaged_one_gives_way_to_the_one_before_and_is_written_anew(tmp_path):
+  write_run(tmp_path, [2, 4])
+  (tmp_path / 'train-4.data-00000-of-00001').write_bytes(b'')
+  run, value = open_run(tmp_path)
+  (line,) = run.restore(lambda: int(value))
+  assert int(value) == 2
+  assert 'train-4: the checkpoint is damaged' in line and line.endswith('train-2 is taken')
+  value.assign(4)
+  run.save(4)
+  assert restored(tmp_path) == (4, [])
+
+
+@pytest.mark.parametrize('text', [b'', b'model_checkpoint_path: "tra', b'\xff\x00'])
+def test_a_damaged_list_is_made_anew(tmp_path, text):
+  write_run(tmp_path, [9, 10])
+  (tmp_path / 'checkpoint').write_bytes(text)
+  assert restored(tmp_path) == (10, [])
+  run, value = open_run(tmp_path)
+  value.assign(11)
+  run.save(11)
+  assert restored(tmp_path) == (11, [])
+
+
+def test_a_kill_during_the_first_one_leaves_none(tmp_path):
+  write_run(tmp_path, [1])
+  (tmp_path / 'checkpoint').write_bytes(b'')
+  (tmp_path / 'train-1.index').unlink()
+  assert restored(tmp_path) == (-1, [])
+
+
+def test_all_damaged(tmp_path):
+  write_run(tmp_path, [1, 2])
+  for path in tmp_path.glob('*.index'):
+    path.write_bytes(b'')
+  with pytest.raises(ValueError, match='train-2: the checkpoint does not fit this model or is dam'):
+    restored(tmp_path)
+
+
+def test_a_full_disk_is_an_error_of_the_disk(tmp_path, monkeypatch):
+  """TensorFlow raises an error of its own."""
+  run, _ = open_run(tmp_path)
+
+  def save(**unused):
+    raise tf.errors.ResourceExhaustedError(
+      None, None, f'{tmp_path}/train-1; No space left on device'
+    )
+
+  monkeypatch.setattr(run._manager, 'save', save)
+  with pytest.raises(OSError) as error:
+    run.save(1)
+  assert (error.value.errno, error.value.filename) == (errno.ENOSPC, os.fspath(tmp_path))
