@@ -194,10 +194,10 @@ def test_a_full_disk_is_reported_as_such(model, frames, mask, tmp_path, monkeypa
   segmenter = VideoSegmenter(model)
   write = result_folder.whole_file.write_bytes
 
-  def full(path, data):
+  def full(path, data, last=True):
     if path.name == '00003.png':
       raise OSError(errno.ENOSPC, 'No space left on device', str(path))
-    write(path, data)
+    write(path, data, last)
 
   with monkeypatch.context() as patch:
     patch.setattr(result_folder.whole_file, 'write_bytes', full)
