@@ -37,8 +37,8 @@ class Video(abc.ABC):
       go on beyond its claimed length.
     masked_frames: sorted indices of the frames that have a mask.
     fps: frames per second, or None for a source without time.
-    stored_size: (height, width) of the frames before they are stretched to square pixels; None where
-      they are square.
+    stored_size: (height, width) of the frames before they are stretched to square pixels; None
+      where they are square.
     seeks: `frame` costs as much as a step of `frames`; False for sources that only read forward.
     live: frames come while they are made and can be read once.
     object_first_frames: dict from object id to the frame where the object is given, if the data
@@ -90,7 +90,7 @@ class Video(abc.ABC):
     """
 
   def frame_time(self, index: int) -> Fraction | None:
-    """Seconds from frame 0 to a frame that `frames` has yielded; None for a source without times."""
+    """Seconds from frame 0 to a frame that `frames` has yielded; None without times."""
     del index
     return None
 

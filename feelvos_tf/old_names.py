@@ -13,7 +13,8 @@ import sys
 import types
 import warnings
 
-# Old name -> new name, both below `feelvos_tf.`; those of `datasets` and `tools` stood at the top level.
+# Old name -> new name, both below `feelvos_tf.`; those of `datasets` and `tools` stood at the top
+# level.
 MOVED = {
   'baselines': 'evaluation.baselines',
   'calibration': 'training.calibration',

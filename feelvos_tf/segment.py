@@ -371,7 +371,7 @@ def _job(given: _Input, segmenter: 'VideoSegmenter | None' = None) -> segment_jo
 
 
 def _davis_job(given: _Input) -> segment_job.Job:
-  """Masks of the first frame of a data set: 255 is void, and nobody's, unless it is the only value."""
+  """Masks of a data set's first frame: 255 is void, and nobody's, unless it is the only value."""
   if FLAGS.direction != 'forward' or FLAGS.start or FLAGS.end or FLAGS.remove:
     raise command_line.UsageError(
       '--direction, --start, --end and --remove with --sequence need masks: add '

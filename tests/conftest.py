@@ -24,7 +24,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / 'tests' / 'golden'
 sys.path.insert(0, str(GOLDEN))  # weight_recipe.py
 
-# What a shell starts in the background ignores Ctrl-C, and so would the programs that tests interrupt.
+# What a shell starts in the background ignores Ctrl-C, and so would the programs that tests
+# interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,7 +1,7 @@
 """Runs a conversion as an Apache Beam pipeline: one element per shard.
 
-The package apache-beam is an extra (`pip install 'feelvos-tf[beam]'`); only this module imports it. The
-workers write shards and notes into the output folder, so it must be one that all of them share.
+The package apache-beam is an extra (`pip install 'feelvos-tf[beam]'`); only this module imports it.
+The workers write shards and notes into the output folder, so it must be one that all of them share.
 """
 
 from collections.abc import Sequence

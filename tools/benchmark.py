@@ -136,7 +136,7 @@ def measure(part: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _benchmark_options(values: dict[str, Any]) -> 'BenchmarkOptions':
-  """`benchmarks.cases.BenchmarkOptions` of some values; precision 'auto' becomes what it is here."""
+  """`cases.BenchmarkOptions` of some values; precision 'auto' becomes what it is here."""
   from feelvos_tf.model import precision
   from feelvos_tf.tools.benchmarks import cases
 

@@ -95,7 +95,7 @@ def parse_range(text: str) -> tuple[int, int]:
 
 
 def write(plans: list[ClipPlan], output: result_folder.ResultFolder) -> None:
-  """Writes clips in DAVIS layout: JPEGImages, Annotations, ImageSets/2017/val.txt, composition.json.
+  """Writes clips in DAVIS layout, with ImageSets/2017/val.txt and composition.json.
 
   Args:
     plans: the clips.

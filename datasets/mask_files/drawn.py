@@ -1,8 +1,8 @@
 """What a person draws instead of a mask: boxes, points, polygons and scribbles, as text.
 
 `[FRAME:]NUMBERS[,id=N]`: a box is `x,y,width,height`; the others are `x,y;x,y;...`. A `-` before a
-point, or before a scribble, says that it lies on background. Shapes with one id belong to one object;
-without `id=` each is an object of its own.
+point, or before a scribble, says that it lies on background. Shapes with one id belong to one
+object; without `id=` each is an object of its own.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What reading a given mask takes and gives: its options, and the mask with what to say about it."""
+"""Options of reading a given mask, and the mask with what to say about it."""
 
 import dataclasses
 

@@ -1,8 +1,8 @@
 """Masks that a person gives for frames of a video: `first.png`, `30:late.png`, a folder, a tree.
 
-Which frame a mask belongs to: the one before the colon (a frame's name, else its number counted from
-0), else the one its file is named like if it lies in a folder of such masks, else the first frame
-(backwards the last one).
+Which frame a mask belongs to: the one before the colon (a frame's name, else its number counted
+from 0), else the one its file is named like if it lies in a folder of such masks, else the first
+frame (backwards the last one).
 """
 
 from collections.abc import Sequence

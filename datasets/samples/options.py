@@ -83,8 +83,8 @@ class TripletOptions:
   #
   # See `augment.random_color_change`.
   color_strength: float = 0.0
-  # Strength of random hue, saturation and haze that all frames of a clip have in common, 0 (none) to
-  # 1.
+  # Strength of random hue, saturation and haze that all frames of a clip have in common, 0 (none)
+  # to 1.
   #
   # See `augment.random_look`; a random half of the clips keep their own.
   look_strength: float = 0.0

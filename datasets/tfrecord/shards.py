@@ -2,7 +2,8 @@
 
 A data set is a folder of `<split>-00000-of-00010.tfrecord` files, which hold the records of
 `feelvos_tf.datasets.tfrecord.schema`, and manifest.json with counts and checksums for every split.
-`feelvos_tf.datasets.tfrecord.conversion` writes both. Folders that the original's converter wrote have no manifest.
+`feelvos_tf.datasets.tfrecord.conversion` writes both. Folders that the original's converter wrote
+have no manifest.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """A CVAT serverless tracker (nuclio) on the sessions of `feelvos serve`: one session an object.
 
-CVAT calls `handler` with `{"image": base64, "shapes": [...], "states": [...]}`. A shape is a flat list
-of numbers: x1, y1, x2, y2 of a rectangle, or the corners of a polygon. Without a state it is where the
-object is on this image; with one, the answer is where it is now.
+CVAT calls `handler` with `{"image": base64, "shapes": [...], "states": [...]}`. A shape is a flat
+list of numbers: x1, y1, x2, y2 of a rectangle, or the corners of a polygon. Without a state it is
+where the object is on this image; with one, the answer is where it is now.
 """
 
 import base64
@@ -24,7 +24,7 @@ class Tracker:
   """Follows shapes over images; all it remembers is in the states that CVAT keeps."""
 
   def __init__(self, server: httpx.Client, model: str = '') -> None:
-    """Takes a client whose base address is the server's, and which of its models; '' for the only one."""
+    """Takes a client whose base address is the server's, and a model; '' for the only one."""
     self._server, self._model = server, {'model': model} if model else {}
 
   def track(self, image: bytes, shape: list[float], state: dict | None) -> tuple[list, dict]:
@@ -65,7 +65,7 @@ def drawing(shape: list[float]) -> dict[str, str]:
 
 
 def shape_of(mask: np.ndarray, is_polygon: bool) -> list[float]:
-  """Rectangle around a mask uint8 [height, width], or the outline of its largest part; [] of none."""
+  """Rectangle around a mask uint8 [height, width], or outline of its largest part; [] of none."""
   if not mask.any():
     return []
   contours, _ = cv2.findContours(

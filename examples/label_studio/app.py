@@ -2,9 +2,10 @@
 
   FEELVOS_SERVER=http://127.0.0.1:8501 uvicorn --app-dir examples/label_studio app:app --port 9090
 
-Draw a box on a frame of a task with `<Video>` and `<VideoRectangle>`; with "Auto-annotation" on, Label
-Studio posts it to /predict, and the answer holds the box on the frames that follow. The interface is
-that of label-studio-ml: /health, /setup, /predict, /webhook. Videos are read from FEELVOS_VIDEOS.
+Draw a box on a frame of a task with `<Video>` and `<VideoRectangle>`; with "Auto-annotation" on,
+Label Studio posts it to /predict, and the answer holds the box on the frames that follow. The
+interface is that of label-studio-ml: /health, /setup, /predict, /webhook. Videos are read from
+FEELVOS_VIDEOS.
 """
 
 import os

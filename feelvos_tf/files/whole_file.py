@@ -1,11 +1,12 @@
 """Files and folders that appear whole or not at all, and stay after a power failure.
 
-One rule for everything that is kept: it is written under a temporary name in the folder where it goes,
-flushed to the disk, renamed, and then the folder is flushed. Nothing else in this project renames or
-flushes. Whoever opens a name sees the old content or the new one; so does the next run after a kill.
+One rule for everything that is kept: it is written under a temporary name in the folder where it
+goes, flushed to the disk, renamed, and then the folder is flushed. Nothing else in this project
+renames or flushes. Whoever opens a name sees the old content or the new one; so does the next run
+after a kill.
 
-Temporary names begin with `.feelvos_` and hold the machine and the process. What a killed process left
-is removed by the first one that writes into the folder on that machine.
+Temporary names begin with `.feelvos_` and hold the machine and the process. What a killed process
+left is removed by the first one that writes into the folder on that machine.
 """
 
 from collections.abc import Iterator

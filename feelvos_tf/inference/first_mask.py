@@ -1,9 +1,10 @@
 """A mask out of a box, points or scribbles: the model's embeddings first, then `cv2.grabCut`.
 
-Pixels are compared with what is surely background (outside of the box, or the frame's edge) and with
-what is surely the object (marks; in a box, the half of it that looks least like the background), by
-their nearest embeddings as in matching. What is clear then is fixed, and grabCut decides about the
-rest by colour, down to single pixels. The paper takes masks as given; this is ours.
+Pixels are compared with what is surely background (outside of the box, or the frame's edge) and
+with what is surely the object (marks; in a box, the half of it that looks least like the
+background), by their nearest embeddings as in matching. What is clear then is fixed, and grabCut
+decides about the rest by colour, down to single pixels. The paper takes masks as given; this is
+ours.
 """
 
 from collections.abc import Callable, Sequence

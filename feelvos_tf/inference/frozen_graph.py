@@ -1,13 +1,13 @@
 """Functions of a model as graphs without variables: constants folded, right on every device.
 
-Weights are folded while a function is traced (`feelvos_tf.deeplab.layers.folded_weights`): batch norm ends up
-inside the kernels, in the type the convolutions compute in. Where the graph is run at once, they
-stay tensors next to it (`trace`). For a graph that is saved they become constants (`freeze`), and
-atrous depthwise convolutions are made portable. `feelvos_tf.deeplab.layers` gives dilations to the
-convolution's kernel where oneDNN is there to honour them; other kernels refuse dilations or ignore
-them, and an exported graph may run anywhere. The way through space-to-batch runs everywhere and
-gives the same bits. It costs 1.3 to 2 times as much for small rates and a tenth for large rates and
-many channels (Xception's ASPP), where oneDNN's kernel is slow.
+Weights are folded while a function is traced (`feelvos_tf.deeplab.layers.folded_weights`): batch
+norm ends up inside the kernels, in the type the convolutions compute in. Where the graph is run at
+once, they stay tensors next to it (`trace`). For a graph that is saved they become constants
+(`freeze`), and atrous depthwise convolutions are made portable. `feelvos_tf.deeplab.layers` gives
+dilations to the convolution's kernel where oneDNN is there to honour them; other kernels refuse
+dilations or ignore them, and an exported graph may run anywhere. The way through space-to-batch
+runs everywhere and gives the same bits. It costs 1.3 to 2 times as much for small rates and a tenth
+for large rates and many channels (Xception's ASPP), where oneDNN's kernel is slow.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +28,7 @@ _NUMBERS = itertools.count()  # Makes names of functions unique.
 
 
 def trace(function: Callable, specs: Sequence[Any]) -> tf.types.experimental.ConcreteFunction:
-  """Traces a function with the weights of `feelvos_tf.deeplab.layers` folded and captured as tensors.
+  """Traces a function with the weights of `deeplab.layers` folded and captured as tensors.
 
   Args:
     function: takes tensors (nests of them too) and returns a nest of tensors.

@@ -1,9 +1,9 @@
 """Two opinions on a frame between two given masks, one from before and one from behind, merged.
 
-The opinions are those of the run that comes from the mask before and of the run that comes backwards
-from the mask behind. Their log-probabilities are averaged; each counts by how close its mask is in
-time and by how sure it is of its objects. The paper has one direction; this is ours, chosen on ten
-DAVIS 2016 val sequences (docs/masks.md, "Both directions").
+The opinions are those of the run that comes from the mask before and of the run that comes
+backwards from the mask behind. Their log-probabilities are averaged; each counts by how close its
+mask is in time and by how sure it is of its objects. The paper has one direction; this is ours,
+chosen on ten DAVIS 2016 val sequences (docs/masks.md, "Both directions").
 """
 
 from collections.abc import Sequence

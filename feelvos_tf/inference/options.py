@@ -18,13 +18,13 @@ class SegmenterOptions:
     ValueError: a value that is refused.
   """
 
-  # Longer side in pixels at which frames are segmented; masks come out at full size. Default: frames
-  # as they are, and larger ones at the size that the weights file says.
+  # Longer side in pixels at which frames are segmented; masks come out at full size. Default:
+  # frames as they are, and larger ones at the size that the weights file says.
   #
   # That is `model.options.InferenceOptions.largest_side`.
   max_internal_size: int | None = None
-  # Scales at which every frame is segmented, separated by commas. Time grows with their squares, that
-  # of matching with their fourth powers.
+  # Scales at which every frame is segmented, separated by commas. Time grows with their squares,
+  # that of matching with their fourth powers.
   #
   # See `views`. Flags `image_pyramid` and `merge_method` of the original, with its defaults.
   image_pyramid: tuple[float, ...] = (1.0,)

@@ -1,8 +1,8 @@
 """The reduction of local matching: the best pixel of every object in a strip, by runs of labels.
 
 A run is a stretch of equal labels in a row. segment_max over runs reads a product at memory speed,
-whatever the number of objects; a run belongs to one object and one row, so that the few results that
-are left are sorted out after it.
+whatever the number of objects; a run belongs to one object and one row, so that the few results
+that are left are sorted out after it.
 """
 
 from collections.abc import Callable

@@ -31,7 +31,8 @@ class FrameGeometry:
     internal: as frames are handed to a graph: `frame`, or less with `max_internal_size`.
     working: at which the model works, see `InferenceOptions.internal_size`; None for an exported
       model, whose graph alone knows it.
-    network: as the network sees them: `working`, put on `InferenceOptions.frame_grid`; None likewise.
+    network: as the network sees them: `working`, put on `InferenceOptions.frame_grid`; None
+      likewise.
     stride_4: of features, embeddings, labels of the state, distances and logits; None likewise.
   """
 
@@ -86,7 +87,7 @@ def _at_most(size: Size, longest: int | None) -> Size:
 
 
 def _working_size(size: Size, options: InferenceOptions) -> Size:
-  """`size` with the shorter side of `InferenceOptions.internal_size`, as far as its limits allow."""
+  """`size` with the shorter side of `internal_size`, as far as its limits allow."""
   if options.internal_size is None:
     return size
   least, greatest = options.internal_scale_limits

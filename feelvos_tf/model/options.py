@@ -1,8 +1,8 @@
 """Options of the video model, of three kinds.
 
-`NetworkOptions` decide what is trained: a weights file fits one set of them. `InferenceOptions` decide
-how a trained model looks at frames; any weights go with any of them. `Ablation` takes a part away for an
-experiment. `FeelvosOptions` is all three, as a weights file holds them.
+`NetworkOptions` decide what is trained: a weights file fits one set of them. `InferenceOptions`
+decide how a trained model looks at frames; any weights go with any of them. `Ablation` takes a part
+away for an experiment. `FeelvosOptions` is all three, as a weights file holds them.
 
 The kinds are base classes and not fields of `FeelvosOptions`: so a file, a keyword, a flag and
 `dataclasses.replace` name an option in one way, the one of version 0.1, and a function that needs
@@ -24,7 +24,7 @@ OBJECT_INPUTS = ('global_distance', 'previous_prediction', 'local_distance')
 
 @dataclasses.dataclass(frozen=True)
 class NetworkOptions(JsonOptions):
-  """What the weights depend on: layers, inputs of the head, and the arithmetic they were trained with.
+  """What the weights depend on: layers, inputs of the head, and the arithmetic of training.
 
   Defaults are the published model's. Paper: arXiv 1902.09513, sections 3 and 4. The original's flag
   is named where there is one.
@@ -157,8 +157,8 @@ class InferenceOptions(JsonOptions):
   # corner-aligned resizing then stretches the features of a 360x640 frame by up to 12 pixels, and
   # MobileNetV2's SAME padding shifts them by 7.
   frame_grid: int | None = None
-  # At inference, frames with a shorter side below this many pixels are enlarged to it, to twice their
-  # size at most. Default: frames as they are.
+  # At inference, frames with a shorter side below this many pixels are enlarged to it, to twice
+  # their size at most. Default: frames as they are.
   #
   # It is the size at which the model works best: frames are scaled to it before they are put on the
   # grid, by a factor within `internal_scale_limits` (least, greatest); masks have the size of the

@@ -1,10 +1,10 @@
 """An output folder that knows which of its files a run wrote, and lets one run in at a time.
 
-Next to the results lies a journal, `.feelvos_run.jsonl`, with one line per file: its name and a hash
-of its content. The line is written before the file, so that after a kill every file of the run is
-listed. A later run removes and replaces what is listed and unchanged, and nothing else: source
-frames, ground truth, or a mask that was painted over are never touched. The folder is locked while a
-run writes (`files.folder_lock`). Every line is on the disk before the file that it lists.
+Next to the results lies a journal, `.feelvos_run.jsonl`, with one line per file: its name and a
+hash of its content. The line is written before the file, so that after a kill every file of the run
+is listed. A later run removes and replaces what is listed and unchanged, and nothing else: source
+frames, ground truth, or a mask that was painted over are never touched. The folder is locked while
+a run writes (`files.folder_lock`). Every line is on the disk before the file that it lists.
 
 A folder holds jobs (one for each video). An unfinished job of the same command can be resumed: its
 journal says which masks are there and which frames they belong to, and `.feelvos_state.npz` holds

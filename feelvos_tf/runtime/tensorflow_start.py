@@ -19,7 +19,7 @@ _NATIVE = (
 
 
 class QuietTensorFlow:
-  """Finder that makes the first import of TensorFlow quiet, whoever asks for it; see `quiet_imports`.
+  """Finder that makes the first import of TensorFlow quiet; see `quiet_imports`.
 
   It lets devices be looked for at once: a missing GPU is reported then.
   """

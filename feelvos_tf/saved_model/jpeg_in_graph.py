@@ -82,7 +82,7 @@ def inspect(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def orientation(exif: tf.Tensor) -> tf.Tensor:
-  """Orientation 1..8, int32 scalar, that EXIF data (string scalar, from the TIFF header) ask for."""
+  """Orientation 1..8, int32 scalar, that EXIF data ask for: string scalar from the TIFF header."""
   content = _bytes(exif)
   order = tf.strings.substr(tf.strings.join([exif, _PADDING]), 0, 4)
   big = order == b'MM\0*'

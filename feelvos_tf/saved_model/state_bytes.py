@@ -285,7 +285,10 @@ def _parse(data: tf.Tensor, numbers: tf.Tensor, options: FeelvosOptions) -> Vide
 
 
 def _possible(state: VideoState) -> VideoState:
-  """The state, if it is one: ids ascend from 0, labels are indices of objects, floats are finite, the palette is one."""
+  """The state, if it can be one.
+
+  Ids ascend from 0, labels are indices of objects, floats are finite, the palette is one.
+  """
   ids = tf.cast(state.object_ids, tf.int32)
   count = tf.size(ids)
   good = tf.equal(ids[0], 0) & tf.reduce_all(ids[1:] > ids[:-1])

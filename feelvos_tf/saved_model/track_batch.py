@@ -1,4 +1,4 @@
-"""`track` for several videos in one request, for servers and clients that know nothing but batches."""
+"""`track` for several videos in one request, for servers and clients that only know batches."""
 
 import tensorflow as tf
 
@@ -11,9 +11,9 @@ NO_OBJECT = -1
 def build(track: tf.types.experimental.ConcreteFunction) -> tf.types.experimental.ConcreteFunction:
   """The signature `track_batch`, a concrete function.
 
-  Inputs: `image_bytes` string [B, T], where videos that are shorter end with ''; `mask_bytes` string
-  [B]. Outputs: `masks_bytes` string [B, T], '' where there is no frame; `object_ids` int32 [B,
-  objects], -1 beyond the objects of a video; `confidence` float32 [B, T, objects], 0 there.
+  Inputs: `image_bytes` string [B, T], where videos that are shorter end with ''; `mask_bytes`
+  string [B]. Outputs: `masks_bytes` string [B, T], '' where there is no frame; `object_ids` int32
+  [B, objects], -1 beyond the objects of a video; `confidence` float32 [B, T, objects], 0 there.
 
   Args:
     track: the signature `track`; videos run one after the other.

@@ -30,7 +30,7 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
 
   @router.post('/v1/draw')
   async def draw(request: fastapi.Request) -> fastapi.Response:
-    """Form with `frame` and fields `box`, `points`, `scribble`, `polygon` as flags have them: a PNG."""
+    """Form with `frame` and `box`, `points`, `scribble`, `polygon` as flags have them: a PNG."""
     async with request.form(
       max_files=1, max_fields=_MOST_SHAPES, max_part_size=_MOST_FIELD_BYTES
     ) as form:

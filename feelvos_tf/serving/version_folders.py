@@ -1,4 +1,4 @@
-"""Models and versions in folders. Knows no TensorFlow, so that a wrong folder is reported at once."""
+"""Models and versions in folders. Without TensorFlow: a wrong folder is reported at once."""
 
 import dataclasses
 import pathlib

@@ -32,7 +32,7 @@ def clips(data_set: DataSet) -> Sequence[clips_lib.Clip]:
 
 
 def videos(data_set: DataSet, count: int) -> list[Video]:
-  """At most `count` videos of a data set, as `feelvos_tf.datasets.video.Video`; errors as for `clips`."""
+  """At most `count` videos of a data set, as `video.Video`; errors as for `clips`."""
   if data_set.records:
     iterator = records.record_videos(data_set.records, data_set.split, data_set.verify)
     return [video for _, video in zip(range(count), iterator)]

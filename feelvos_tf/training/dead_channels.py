@@ -1,7 +1,7 @@
 """Channels of the backbone that die in training: the same value at every pixel of every image.
 
-A ReLU that gives 0 everywhere has no gradient and does not come back. A network can lose most of its
-layers like that while the loss goes on falling, because what is left learns to do without them.
+A ReLU that gives 0 everywhere has no gradient and does not come back. A network can lose most of
+its layers like that while the loss goes on falling, because what is left learns to do without them.
 Source: none in the original.
 """
 

@@ -91,8 +91,8 @@ class OptimizerOptions:
   # Multiplies the learning rate of the backbone; 0.1 keeps what it has learned when adam trains new
   # layers.
   #
-  # Not in the original. Adam's steps do not depend on the size of gradients: at a rate that suits new
-  # layers, it can destroy a trained backbone.
+  # Not in the original. Adam's steps do not depend on the size of gradients: at a rate that suits
+  # new layers, it can destroy a trained backbone.
   backbone_rate_multiplier: float = 1.0
 
   def __post_init__(self) -> None:
@@ -135,7 +135,8 @@ class LossOptions:
     ValueError: unknown `classification_loss`.
   """
 
-  # softmax: DeepLab alone, on --num_classes; triplet: the embedding; softmax_with_attention: FEELVOS.
+  # softmax: DeepLab alone, on --num_classes; triplet: the embedding; softmax_with_attention:
+  # FEELVOS.
   classification_loss: Literal['softmax', 'triplet', 'softmax_with_attention'] = (
     'softmax_with_attention'
   )
@@ -257,12 +258,12 @@ class RunOptions:
   # Keras's dtype policy.
   policy: str = 'float32'
   initial_weights: InitialWeights | None = None
-  # Batches that set the statistics of batch norm in ASPP and decoder when a training starts; 0 leaves
-  # them. Useful when these layers start from scratch and stay frozen.
+  # Batches that set the statistics of batch norm in ASPP and decoder when a training starts; 0
+  # leaves them. Useful when these layers start from scratch and stay frozen.
   calibration_batches: int = 0
-  # Embedding layer and the kernels with which the head reads the maps. checkpoint: as in the initial
-  # weights, else as in the original; spread: scaled to the data, so that none starts dead (short
-  # trainings).
+  # Embedding layer and the kernels with which the head reads the maps. checkpoint: as in the
+  # initial weights, else as in the original; spread: scaled to the data, so that none starts dead
+  # (short trainings).
   #
   # See `calibration.spread_matching`.
   matching_initialization: Literal['checkpoint', 'spread'] = 'checkpoint'

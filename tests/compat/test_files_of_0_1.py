@@ -1,4 +1,4 @@
-"""Files written by the code of version 0.1 (see make_files.py) are read with the values they hold."""
+"""Files of version 0.1 (see make_files.py) are read with the values they hold."""
 
 import json
 import pathlib

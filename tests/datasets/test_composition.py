@@ -1,4 +1,4 @@
-"""Composed clips: exact ids, crossings and returns, same looks, and nothing but the seed decides."""
+"""Composed clips: exact ids, crossings and returns, same looks; only the seed decides."""
 
 import cv2
 import numpy as np

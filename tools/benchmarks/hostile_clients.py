@@ -31,7 +31,7 @@ class HostileClient(threading.Thread):
   def __init__(
     self, address: str, frame: bytes, mask: np.ndarray, begin: float, end: float
   ) -> None:
-    """Args: address of the server; JPEG bytes and ids of a frame; `time.monotonic` of begin, end."""
+    """Args: address of the server; JPEG bytes and ids of a frame; `time.monotonic` of both ends."""
     super().__init__(daemon=True)
     host, _, port = address.partition(':')
     self._address, self._server = (host, int(port)), f'http://{address}'

@@ -1,4 +1,4 @@
-"""Options of three kinds in one flat record: which is which, and what a file or a keyword may say."""
+"""Options of three kinds in one flat record: which is which, and how files name them."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""The repair list: order, distance between entries, objects, and videos without a doubtful frame."""
+"""The repair list: order, distance between entries, objects, videos without a doubtful frame."""
 
 import numpy as np
 

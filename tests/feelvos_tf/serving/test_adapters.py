@@ -39,7 +39,7 @@ def client(server):
 
 
 def test_cvat_tracker(client, frames):
-  """A rectangle and a polygon; states are JSON, as CVAT keeps them; an expired session begins anew."""
+  """A rectangle and a polygon; states are JSON, as CVAT keeps them; expired sessions begin anew."""
   adapter = load(EXAMPLES / 'cvat' / 'main.py')
   context = types.SimpleNamespace(user_data=types.SimpleNamespace(), Response=dict)
   adapter.init_context(context)

@@ -1,4 +1,4 @@
-"""Clients that go: what waits for them is dropped, what runs for them stops, sessions are closed."""
+"""Clients that go: what waits for them is dropped, what runs stops, sessions are closed."""
 
 import json
 import socket

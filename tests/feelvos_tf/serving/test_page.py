@@ -209,7 +209,7 @@ def test_objects_leave_and_enter(page, page_server, frames, frame_files):
 
 @pytest.mark.parametrize('visible', [True, False])
 def test_an_object_is_removed(page, page_server, frames, frame_files, visible):
-  """From a frame on no mask holds it, whether it is seen there or not; the server follows it no more."""
+  """From a frame on no mask holds it, seen there or not; the server follows it no more."""
   page.open(*frame_files)
   mask = paint_two_objects(page)
   page.run()
