@@ -51,7 +51,7 @@ def appearing(path: str | os.PathLike, last: bool = True) -> Iterator[pathlib.Pa
 
 @contextlib.contextmanager
 def appearing_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-  """Yields a new temporary folder for the `with` block to fill; gives it the name `path` at its end.
+  """Yields a new temporary folder for the `with` block to fill, which is named `path` at its end.
 
   Args:
     path: folder to appear; it does not exist, the one above it does.

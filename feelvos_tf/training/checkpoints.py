@@ -1,4 +1,4 @@
-"""The checkpoints of a run: on the disk before they count, and a damaged one gives way to one before."""
+"""The checkpoints of a run: on the disk before they count; a damaged one gives way to the last."""
 
 from collections.abc import Callable
 import os

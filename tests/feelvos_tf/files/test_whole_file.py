@@ -111,7 +111,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
 
 
 def leave(folder, *calls):
-  """Runs lines in a process that is killed without cleaning up; `temporary` is its name for a.png."""
+  """Runs lines in a process that is killed; `temporary` is its name for a.png."""
   code = (
     'import os, sys, signal, pathlib\nfrom feelvos_tf.files import whole_file\n'
     'folder = pathlib.Path(sys.argv[1])\n'
