@@ -70,7 +70,7 @@ def test_no_circle():
 
 
 def test_arrows_run_down():
-  """`tools -> feelvos_tf -> {deeplab, datasets} -> feelvos_tf.files`; no level knows itself."""
+  """`tools -> feelvos_tf -> {deeplab, datasets} -> feelvos_tf.files`: neighbours do not meet."""
   arrows, examples = find_arrows()
   assert not arrows.get(BELOW_ALL)
   for start, ends in arrows.items():

@@ -23,6 +23,7 @@ from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import Step
 from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.feelvos import Mode
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.options import FEWEST_REFERENCE_PIXELS
@@ -130,7 +131,7 @@ class InferenceFunctions:
       labels,
       num_objects,
       most_reference_pixels(labels, num_objects, self.options),
-      inference=True,
+      mode=Mode.INFERENCE,
     )
 
   def trace_step(
@@ -143,7 +144,7 @@ class InferenceFunctions:
   ) -> Step:
     """`step` for use inside a graph."""
     maps = self._model.match(
-      embedding, state.reference, state.previous, num_objects, inference=True
+      embedding, state.reference, state.previous, num_objects, mode=Mode.INFERENCE
     )
     maps = ablation.neutralise(maps, self.options)
     logits = self._model.segment(features, maps)

@@ -4,6 +4,7 @@ Source: Voigtlaender et al., CVPR 2019 (arXiv 1902.09513), figure 2; original
 `research/feelvos/model.py` and `utils/embedding_utils.py`, `get_logits_with_matching`.
 """
 
+import enum
 from typing import Any, NamedTuple
 
 import keras
@@ -14,6 +15,17 @@ from feelvos_tf.deeplab import DeepLabV3Plus
 from feelvos_tf.model.embedding import EmbeddingLayer
 from feelvos_tf.model.head import SegmentationHead
 from feelvos_tf.model.options import FeelvosOptions
+
+
+class Mode(enum.Enum):
+  """What matching is for.
+
+  TRAINING: gradients, in float32 whatever the policy. INFERENCE: speed; what only gradients need is
+  left out, and a model that computes in bfloat16 matches in it.
+  """
+
+  TRAINING = 'training'
+  INFERENCE = 'inference'
 
 
 class PreviousFrame(NamedTuple):
@@ -100,7 +112,7 @@ class Feelvos(keras.Model):
     num_objects: int | tf.Tensor,
     max_pixels_per_object: int | tf.Tensor | None = None,
     seed: int | tf.Tensor | None = None,
-    inference: bool = False,
+    mode: Mode = Mode.TRAINING,
   ) -> matching.ReferenceBank:
     """Global matching's view of a reference frame; done once per reference.
 
@@ -110,13 +122,12 @@ class Feelvos(keras.Model):
       num_objects: int32 scalar, background included.
       max_pixels_per_object: int or None; training takes 1,024 (section 4).
       seed: seed of the choice.
-      inference: bool; True lets a bfloat16 model match in bfloat16, see `matching_dtype`, and
-        chooses pixels as the option `reference_choice` says.
+      mode: `Mode`; INFERENCE also chooses pixels as the option `reference_choice` says.
 
     Returns:
       `matching.ReferenceBank`.
     """
-    by_border = inference and self.options.reference_choice == 'border'
+    by_border = mode is Mode.INFERENCE and self.options.reference_choice == 'border'
     return matching.prepare_reference(
       embedding,
       labels,
@@ -124,15 +135,15 @@ class Feelvos(keras.Model):
       max_pixels_per_object=max_pixels_per_object,
       seed=seed,
       weights=matching.border_weights(labels) if by_border else None,
-      compute_dtype=self.matching_dtype(inference),
+      compute_dtype=self.matching_dtype(mode),
     )
 
-  def matching_dtype(self, inference: bool) -> tf.DType:
+  def matching_dtype(self, mode: Mode) -> tf.DType:
     """Type of the factors whose products matching adds up in float32, a tf.DType.
 
     float32 in training, whatever the policy; at inference bfloat16 if the model computes in it.
     """
-    in_bfloat16 = inference and self.compute_dtype == 'bfloat16'
+    in_bfloat16 = mode is Mode.INFERENCE and self.compute_dtype == 'bfloat16'
     return tf.bfloat16 if in_bfloat16 else tf.float32
 
   def match(
@@ -141,7 +152,7 @@ class Feelvos(keras.Model):
     reference: matching.ReferenceBank,
     previous: PreviousFrame,
     num_objects: int | tf.Tensor,
-    inference: bool = False,
+    mode: Mode = Mode.TRAINING,
   ) -> Maps:
     """The maps of the current frame.
 
@@ -150,7 +161,7 @@ class Feelvos(keras.Model):
       reference: `matching.ReferenceBank` of the reference frame.
       previous: `PreviousFrame`.
       num_objects: int32 scalar, background included.
-      inference: bool; True skips what only gradients need, and see `matching_dtype`.
+      mode: `Mode`.
 
     Returns:
       `Maps`.
@@ -162,19 +173,15 @@ class Feelvos(keras.Model):
         reference,
         num_objects,
         k=options.k_nearest_neighbors,
-        skip_constant_channels=inference,
+        skip_constant_channels=mode is Mode.INFERENCE,
       )
     if options.previous_frame_matching != 'none':
-      near = self._match_previous(embedding, previous, num_objects, inference)
+      near = self._match_previous(embedding, previous, num_objects, mode)
     prediction = None if options.previous_prediction == 'none' else previous.probabilities
     return Maps(global_distance=far, previous_prediction=prediction, local_distance=near)
 
   def _match_previous(
-    self,
-    embedding: tf.Tensor,
-    previous: PreviousFrame,
-    num_objects: int | tf.Tensor,
-    inference: bool,
+    self, embedding: tf.Tensor, previous: PreviousFrame, num_objects: int | tf.Tensor, mode: Mode
   ) -> tf.Tensor:
     options = self.options
     if options.previous_frame_matching == 'local':
@@ -184,14 +191,16 @@ class Feelvos(keras.Model):
         previous.labels,
         num_objects,
         window_radius=options.window_radius,
-        skip_constant_channels=inference,
-        compute_dtype=self.matching_dtype(inference),
+        skip_constant_channels=mode is Mode.INFERENCE,
+        compute_dtype=self.matching_dtype(mode),
       )
-    bank = self.prepare_reference(
-      previous.embedding, previous.labels, num_objects, inference=inference
-    )
+    bank = self.prepare_reference(previous.embedding, previous.labels, num_objects, mode=mode)
     return matching.global_matching(
-      embedding, bank, num_objects, k=options.k_nearest_neighbors, skip_constant_channels=inference
+      embedding,
+      bank,
+      num_objects,
+      k=options.k_nearest_neighbors,
+      skip_constant_channels=mode is Mode.INFERENCE,
     )
 
   def segment(self, features: tf.Tensor, maps: Maps, training: bool = False) -> tf.Tensor:

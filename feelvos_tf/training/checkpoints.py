@@ -1,4 +1,4 @@
-"""The checkpoints of a run: on the disk before they count; a damaged one gives way to the last."""
+"""The checkpoints of a run: on the disk before they count; one before replaces a damaged one."""
 
 from collections.abc import Callable
 import os

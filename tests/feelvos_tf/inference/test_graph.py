@@ -155,12 +155,12 @@ def test_a_bfloat16_model_matches_in_bfloat16_at_inference_only(tiny_model, rng)
   embedding, previous = ((0.3 * rng.random([12, 9, 8])).astype(np.float32) for _ in range(2))
   labels = rng.integers(0, 3, [12, 9]).astype(np.int32)
   maps = []
-  for model, inside in ((tiny_model, False), (half, False), (half, True)):
-    bank = model.prepare_reference(embedding, labels, 3, inference=inside)
-    assert bank.rows.dtype == (tf.bfloat16 if inside else tf.float32)
-    maps.append(
-      model.match(previous, bank, model.previous_frame(embedding, labels, 3), 3, inference=inside)
-    )
+  training, inference = feelvos.Mode.TRAINING, feelvos.Mode.INFERENCE
+  for model, mode in ((tiny_model, training), (half, training), (half, inference)):
+    bank = model.prepare_reference(embedding, labels, 3, mode=mode)
+    assert bank.rows.dtype == (tf.bfloat16 if mode is inference else tf.float32)
+    before = model.previous_frame(embedding, labels, 3)
+    maps.append(model.match(previous, bank, before, 3, mode=mode))
   for name in ('global_distance', 'local_distance'):
     exact, trained, rounded = (np.asarray(getattr(found, name)) for found in maps)
     np.testing.assert_allclose(trained, exact, atol=1e-5)
