@@ -1,5 +1,7 @@
 """What `VideoSegmenter` takes: frames and masks of the right kind and of one size."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,3 +54,22 @@ def check_mask(mask: np.ndarray, frame: np.ndarray) -> NDArray[np.uint8]:
 def ids_of(mask: np.ndarray) -> tuple[int, ...]:
   """Ids of a mask, 0 first whether or not there is background."""
   return (0,) + tuple(int(i) for i in np.unique(mask) if i)
+
+
+def check_removed(remove: Iterable[int], mask: np.ndarray, known: tuple[int, ...]) -> set[int]:
+  """Ids to remove as a set; ValueError for background, an unknown id, or one in the mask.
+
+  Args:
+    remove: the ids.
+    mask: uint8 [height, width], ids on the frame from which on they are removed.
+    known: ids of the video, background 0 first.
+  """
+  remove = {int(i) for i in remove}
+  unknown = sorted(remove - set(known[1:]))
+  if unknown:
+    raise ValueError(
+      f'object {unknown[0]} is to be removed; expected one of {", ".join(map(str, known[1:]))}.'
+    )
+  if np.isin(mask, list(remove)).any():
+    raise ValueError('the mask holds an object that is to be removed; paint it as background, 0.')
+  return remove

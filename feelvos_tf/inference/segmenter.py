@@ -1,6 +1,6 @@
 """VideoSegmenter: frames in, masks out, one at a time, with a state of fixed size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 import dataclasses
 from typing import Any, cast
 
@@ -171,7 +171,7 @@ class VideoSegmenter:
     """
     frame = self._check_next(frame)
     mask = given_frames.check_mask(mask, frame)
-    removed = self._check_removed(remove, mask)
+    removed = given_frames.check_removed(remove, mask, self._object_ids)
     ids = tuple(sorted({*self._object_ids, *given_frames.ids_of(mask)} - removed))
     newest = self._begin_state(frame, mask, ids, [])
     predicted = self._predicted(frame, newest.previous.embedding)
@@ -289,19 +289,6 @@ class VideoSegmenter:
       self._state = self._state._replace(states=tuple(states))
     else:
       self._state = self._state._replace(previous=frames[0])
-
-  def _check_removed(self, remove: Iterable[int], mask: np.ndarray) -> set[int]:
-    """The ids to remove as a set; raises ValueError."""
-    remove = {int(i) for i in remove}
-    unknown = sorted(remove - set(self._object_ids[1:]))
-    if unknown:
-      raise ValueError(
-        f'object {unknown[0]} is to be removed; expected one of '
-        f'{", ".join(map(str, self._object_ids[1:]))}.'
-      )
-    if np.isin(mask, list(remove)).any():
-      raise ValueError('the mask holds an object that is to be removed; paint it as background, 0.')
-    return remove
 
   def _predicted(self, frame: np.ndarray, embedding: np.ndarray) -> np.ndarray:
     """What was or would be predicted for a frame: int32 [h4, w4], object index."""

@@ -3,182 +3,30 @@
 Paper: arXiv 1902.09513, section 3.3. Original: `nearest_neighbor_features_per_object` in
 research/feelvos/utils/embedding_utils.py.
 
-`prepare_reference` does once per reference what does not depend on the current frame: it sorts
-the pixels by object, pads every object to whole blocks of BLOCK pixels and lays them out as
-operands of a matrix product. `global_matching` then multiplies a chunk of query pixels by a slab
-of them, as large as `chunk_bytes` allows, and reduces the product to one maximum per block.
+`reference_bank.prepare_reference` does once what does not depend on the current frame.
+`global_matching` multiplies a chunk of query pixels by a slab of reference pixels, as large as
+`chunk_bytes` allows, and reduces the product to one maximum per block.
 """
 
 from collections.abc import Callable, Sequence
 import math
-from typing import NamedTuple
 
 import tensorflow as tf
 
-from feelvos_tf.matching import reference_choice
-from feelvos_tf.matching.scores import center_of
-from feelvos_tf.matching.scores import check_compute_dtype
+from feelvos_tf.matching.reference_bank import BLOCK
+from feelvos_tf.matching.reference_bank import ReferenceBank
 from feelvos_tf.matching.scores import distance_from_squared
-from feelvos_tf.matching.scores import extra_channels
 from feelvos_tf.matching.scores import NO_MATCH_SCORE
 from feelvos_tf.matching.scores import query_operand
-from feelvos_tf.matching.scores import reference_operand
 from feelvos_tf.matching.scores import score_gradients
 from feelvos_tf.matching.scores import squared_from_score
 from feelvos_tf.matching.scores import without_constant_channels
 
-BLOCK = 128
 DEFAULT_CHUNK_BYTES = 16 * 2**20
 # Queries of one product. Fewer make a matrix product slow, more gain nothing.
 MIN_QUERIES, MAX_QUERIES = 128, 2048
 # oneDNN multiplies bfloat16 faster if the number of channels is a multiple of it.
 _BFLOAT16_CHANNELS = 16
-
-
-class ReferenceBank(NamedTuple):
-  """A reference frame, laid out for `global_matching`. Build it with `prepare_reference`.
-
-  A tuple of tensors: it can be an argument of a tf.function, a loop variable or a SavedModel
-  input. Its layout may change between versions: store embeddings and labels, not banks.
-
-  Attributes:
-    rows: [blocks * BLOCK, channels + extra] float32 or bfloat16, reference pixels.
-    block_object: int32 [blocks], object index of a block, -1 for a padding block.
-    center: float32 [channels], what was subtracted from the embeddings.
-  """
-
-  rows: tf.Tensor
-  block_object: tf.Tensor
-  center: tf.Tensor
-
-
-def prepare_reference(
-  embeddings: tf.Tensor,
-  labels: tf.Tensor,
-  num_objects: int | tf.Tensor,
-  *,
-  max_pixels_per_object: int | tf.Tensor | None = None,
-  seed: int | tf.Tensor | None = None,
-  weights: tf.Tensor | None = None,
-  compute_dtype: tf.DType = tf.float32,
-) -> ReferenceBank:
-  """Lays out reference embeddings for `global_matching`; once per reference frame.
-
-  Differentiable with respect to `embeddings`.
-
-  Args:
-    embeddings: float32 or bfloat16 [..., channels], for example [h4, w4, channels].
-    labels: int [...], object index of every pixel. Pixels whose label is not in
-      0..num_objects-1 (255 for padding) take no part.
-    num_objects: int or int32 scalar tensor, >= 1.
-    max_pixels_per_object: int, scalar tensor or None. At most this many pixels of an object are
-      kept (training in the paper: 1,024). None keeps all.
-    seed: chooses which pixels are kept: None for evenly spaced ones in raster order, which is
-      deterministic; an int or an int [2] tensor for a random choice with that stateless seed.
-    weights: float32 [...] or None. How often a pixel is kept relative to others of its object
-      (see `reference_choice`), where not all are and there is no seed.
-    compute_dtype: tf.float32 or tf.bfloat16, operand type of the matrix product.
-
-  Returns:
-    ReferenceBank.
-
-  Raises:
-    ValueError: `max_pixels_per_object` < 1, a compute_dtype that is not supported, or labels
-      whose static shape does not fit the embeddings.
-  """
-  compute_dtype = check_compute_dtype(compute_dtype)
-  if isinstance(max_pixels_per_object, int) and max_pixels_per_object < 1:
-    raise ValueError(
-      f'max_pixels_per_object is {max_pixels_per_object}; give at least 1, or None '
-      'to keep every pixel'
-    )
-  embeddings = tf.convert_to_tensor(embeddings)
-  labels = tf.cast(tf.convert_to_tensor(labels), tf.int32)
-  if not embeddings.shape[:-1].is_compatible_with(labels.shape):
-    raise ValueError(
-      f'labels have shape {labels.shape} and embeddings {embeddings.shape}; labels '
-      'must have one entry per embedding'
-    )
-  channels = tf.shape(embeddings)[-1]
-  rows = tf.reshape(embeddings, [-1, channels])
-  num_objects = tf.cast(num_objects, tf.int32)
-  pixels, kept_labels = _choose_pixels(
-    tf.reshape(labels, [-1]), num_objects, max_pixels_per_object, seed, weights
-  )
-  slots, valid, block_object = _assign_slots(pixels, kept_labels, num_objects)
-  chosen = tf.gather(rows, pixels)
-  center = center_of(chosen)
-  # An empty reference has no row to gather: one row of zeros keeps slot 0 in range.
-  rows = tf.cond(tf.shape(rows)[0] > 0, lambda: rows, lambda: tf.zeros([1, channels], rows.dtype))
-  operand = reference_operand(tf.gather(rows, slots), center, valid, compute_dtype)
-  if embeddings.shape[-1] is not None:
-    operand = tf.ensure_shape(operand, [None, embeddings.shape[-1] + extra_channels(compute_dtype)])
-  return ReferenceBank(operand, block_object, center)
-
-
-def _choose_pixels(
-  labels: tf.Tensor,
-  num_objects: int | tf.Tensor,
-  max_pixels: int | tf.Tensor | None,
-  seed: int | tf.Tensor | None,
-  weights: tf.Tensor | None,
-) -> tuple[tf.Tensor, tf.Tensor]:
-  """Pixels that take part, sorted by object: (pixel int32 [n], its label int32 [n])."""
-  outside = (labels < 0) | (labels >= num_objects)
-  key = tf.where(outside, num_objects, labels)
-  if max_pixels is None or seed is None:
-    order = tf.argsort(key, stable=True)
-  else:
-    if isinstance(seed, int):
-      seed = [seed, 0]
-    shuffled = tf.argsort(tf.random.stateless_uniform(tf.shape(key), seed))
-    order = tf.gather(shuffled, tf.argsort(tf.gather(key, shuffled), stable=True))
-  counts = tf.math.bincount(key, minlength=num_objects + 1, maxlength=num_objects + 1)
-  order = order[: tf.shape(key)[0] - counts[num_objects]]
-  kept = tf.gather(key, order)
-  if max_pixels is None:
-    return order, kept
-  if seed is None and weights is not None:
-    weights = tf.gather(tf.reshape(weights, [-1]), order)
-    keep = reference_choice.spread(weights, kept, num_objects, max_pixels)
-    return tf.boolean_mask(order, keep), tf.boolean_mask(kept, keep)
-  # In 64 bits: rank * limit passes 2^31 on large frames.
-  starts = tf.math.cumsum(counts, exclusive=True)
-  rank = tf.cast(tf.range(tf.shape(order)[0]) - tf.gather(starts, kept), tf.int64)
-  count = tf.cast(tf.gather(counts, kept), tf.int64)
-  limit = tf.minimum(tf.cast(max_pixels, tf.int64), count)
-  if seed is None:
-    keep = (rank * limit) // count != ((rank - 1) * limit) // count
-  else:
-    keep = rank < limit
-  return tf.boolean_mask(order, keep), tf.boolean_mask(kept, keep)
-
-
-def _assign_slots(
-  pixels: tf.Tensor, labels: tf.Tensor, num_objects: int | tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-  """Places pixels, sorted by object, into blocks that hold one object each.
-
-  Returns:
-    (pixel of every slot int32 [blocks * BLOCK], bool: the slot is used, int32 object of every
-    block, -1 for none). There is at least one block.
-  """
-  counts = tf.math.bincount(labels, minlength=num_objects, maxlength=num_objects)
-  blocks = (counts + BLOCK - 1) // BLOCK
-  used_blocks = tf.reduce_sum(blocks)
-  padding = tf.maximum(1 - used_blocks, 0)
-  first_slot = tf.math.cumsum(blocks, exclusive=True) * BLOCK
-  first_rank = tf.math.cumsum(counts, exclusive=True)
-  slot = tf.range(tf.shape(labels)[0]) + tf.gather(first_slot - first_rank, labels)
-  filled = tf.scatter_nd(
-    slot[:, tf.newaxis], pixels + 1, (used_blocks + padding)[tf.newaxis] * BLOCK
-  )
-  block_object = tf.repeat(tf.range(num_objects), blocks)
-  return (
-    tf.maximum(filled - 1, 0),
-    filled > 0,
-    tf.concat([block_object, tf.fill([padding], -1)], axis=0),
-  )
 
 
 def global_matching(

@@ -7,7 +7,7 @@ import tensorflow as tf
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.matching.global_matching import global_matching
-from feelvos_tf.matching.global_matching import prepare_reference
+from feelvos_tf.matching.reference_bank import prepare_reference
 from feelvos_tf.matching.scores import distance_from_squared
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.options import FeelvosOptions
