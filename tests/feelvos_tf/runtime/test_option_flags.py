@@ -52,7 +52,7 @@ def parse(monkeypatch):
     for name in ('bool', 'integer', 'float', 'string', 'enum'):
       define = getattr(flags, f'DEFINE_{name}')
       monkeypatch.setattr(flags, f'DEFINE_{name}', _into(define, values))
-    for name in ('multi_integer', 'multi_float', 'multi_string'):
+    for name in ('multi_integer', 'multi_float', 'multi_string', 'multi_enum', 'list'):
       define = getattr(flags, f'DEFINE_{name}')
       monkeypatch.setattr(flags, f'DEFINE_{name}', _into(define, values))
     options.define()
@@ -77,6 +77,54 @@ def test_a_flag_has_the_name_type_default_and_comment_of_its_field(parse):
   assert found['how_many'].help == 'Number of things, at least one.'
   assert found['first'].help == found['second'].help == 'Shared by two.'
   assert options.make(name='z') == Options(5, None, True, 'b', (4,), 'z')
+
+
+@dataclasses.dataclass(frozen=True)
+class Lists:
+  # Sizes.
+  sizes: tuple[float, ...] = (1.0, 0.5)
+  # Names.
+  names: tuple[str, ...] | None = None
+  # Parts.
+  parts: tuple[str, ...] = ()
+  # Kind.
+  kind: str | None = None
+
+
+LISTS = OptionFlags(
+  Lists, choices={'parts': ('a', 'b'), 'kind': ('x', 'y')}, lists=('sizes', 'names')
+)
+
+
+def test_flags_with_commas_and_with_choices(parse):
+  found = parse(LISTS, '--sizes=2,0.25', '--parts=b', '--parts=a')
+  assert LISTS.make() == Lists((2.0, 0.25), None, ('b', 'a'), None)
+  assert LISTS.given() == {'sizes': (2.0, 0.25), 'parts': ('b', 'a')}
+  assert LISTS.flag_names() == ('sizes', 'names', 'parts', 'kind')
+  assert found['sizes'].default == ['1', '0.5'] and found['names'].default is None
+
+
+def test_an_entry_of_a_list_that_is_no_number(parse):
+  parse(LISTS, '--sizes=2,big')
+  with pytest.raises(command_line.UsageError, match='--sizes=2,big given; expected numbers'):
+    LISTS.make()
+
+
+@pytest.mark.parametrize('argument', ['--kind=z', '--parts=c'])
+def test_a_value_that_is_no_choice(parse, argument):
+  with pytest.raises(flags.IllegalFlagValueError):
+    parse(LISTS, argument)
+
+
+@dataclasses.dataclass(frozen=True)
+class More(Options):
+  # Own.
+  extra: int = 1
+
+
+def test_comments_of_a_class_that_is_extended():
+  comments = field_comments(More)
+  assert comments['extra'] == 'Own.' and comments['kind'] == 'Kind.'
 
 
 @pytest.mark.parametrize(
