@@ -1,6 +1,5 @@
 """The report of an evaluation: one HTML file that needs nothing else, under 20 MB."""
 
-import base64
 from collections.abc import Sequence
 import html
 import math
@@ -8,7 +7,7 @@ import os
 import pathlib
 from typing import Any
 
-from feelvos_tf.evaluation import pictures
+from feelvos_tf.evaluation import report_pictures
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.evaluation import tables
 from feelvos_tf.evaluation.pictures import PictureOptions
@@ -83,7 +82,7 @@ def write_report(
     _object_table(summary, other),
   ]
   body = '\n'.join(head)
-  body += _pictures(
+  body += report_pictures.worst_frames(
     summary,
     sequences,
     maps_dir,
@@ -298,127 +297,15 @@ def _object_row(
   name: str, measures: dict[str, Any], theirs: dict[str, Any] | None, comparing: bool
 ) -> str:
   j, f = measures['J'], measures['F']
-  score = _j_and_f(measures)
+  score = tables.j_and_f(measures)
   cells = [f'<td>{_text(name)}</td>']
   cells += [
     f'<td>{_number(v)}</td>'
     for v in (score, j['mean'], f['mean'], j['recall'], j['decay'], f['recall'], f['decay'])
   ]
   if comparing:
-    other_score = _j_and_f(theirs) if theirs else None
+    other_score = tables.j_and_f(theirs) if theirs else None
     cells += [f'<td>{_number(other_score)}</td>', _difference(score, other_score)]
   curve = sparkline(j['per_frame'], theirs['J']['per_frame'] if theirs else None)
   cells.append(f'<td data-value="{_number(j["mean"])}">{curve}</td>')
   return f'<tr>{"".join(cells)}</tr>'
-
-
-def _j_and_f(measures: dict[str, Any]) -> float | None:
-  j, f = measures['J']['mean'], measures['F']['mean']
-  return None if j is None or f is None else (j + f) / 2
-
-
-def _pictures(
-  summary: dict[str, Any],
-  sequences: Sequence[sequences_lib.SequenceFiles],
-  maps_dir: str | os.PathLike | None,
-  other: dict[str, Any] | None,
-  options: PictureOptions,
-  budget: int,
-) -> str:
-  """The worst frames of every sequence, the worst sequences first served."""
-  files = {entry.name: entry for entry in sequences}
-  order = sorted(
-    (name for name in summary['sequences'] if name in files),
-    key=lambda name: _worst_score(summary['sequences'][name]),
-  )
-  if not options.per_sequence or not order:
-    return ''
-  sections, left_out = {}, []
-  for name in order:
-    section = _sequence_pictures(name, summary, files[name], maps_dir, other, options)
-    if len(section) > budget:
-      left_out.append(name)
-      continue
-    budget -= len(section)
-    sections[name] = section
-  note = (
-    f'<p class="warning">Pictures of {len(left_out)} sequences with better scores are left '
-    'out to keep this file small.</p>'
-    if left_out
-    else ''
-  )
-  return f'<h2>Worst frames</h2>{_legend()}{note}' + ''.join(
-    sections[name] for name in order if name in sections
-  )
-
-
-def _worst_score(entry: dict[str, Any]) -> float:
-  scores = [_j_and_f(measures) for measures in entry['objects'].values()]
-  return min((score for score in scores if score is not None), default=1.0)
-
-
-def _legend() -> str:
-  def key(colour: tuple[int, int, int]) -> str:
-    return f'<span class="key" style="background:rgb{colour}"></span>'
-
-  return (
-    '<p class="quiet">Contours:'
-    f'{key(pictures.TRUTH_COLOUR)}ground truth'
-    f'{key(pictures.PREDICTION_COLOUR)}prediction. Tints, for the object named '
-    f'under the picture:{key(pictures.MISSED_COLOUR)}missed'
-    f'{key(pictures.WRONG_COLOUR)}wrong. Sequences with the worst object come '
-    'first. Maps of the model: dark is 0, bright is 1.</p>'
-  )
-
-
-def _sequence_pictures(
-  name: str,
-  summary: dict[str, Any],
-  files: sequences_lib.SequenceFiles,
-  maps_dir: str | os.PathLike | None,
-  other: dict[str, Any] | None,
-  options: PictureOptions,
-) -> str:
-  entry = summary['sequences'][name]
-  their_entry = (other or {'sequences': {}})['sequences'].get(name)
-  protocol = summary['settings'].get('protocol', 'davis2017')
-  moments = pictures.worst_moments(entry, options.per_sequence, their_entry)
-  rows = []
-  for moment in moments:
-    label = f'frame {moment.frame}, object {moment.object_id}: J {moment.j:.3f}'
-    figures = [_figure(label, pictures.draw_moment(files, moment, protocol, options))]
-    figures += _their_figure(name, moment, files, protocol, other, options)
-    if maps_dir is not None:
-      figures += [
-        _figure(*pair) for pair in pictures.draw_maps(pathlib.Path(maps_dir), name, moment, options)
-      ]
-    rows.append(''.join(figures))
-  # A line for each moment if there is more to see than the frame itself.
-  rows = rows if other or maps_dir is not None else [''.join(rows)]
-  rows = ''.join(f'<div class="row">{row}</div>' for row in rows)
-  return f'<h3>{_text(name)}</h3>{rows}'
-
-
-def _their_figure(
-  name: str,
-  moment: pictures.Moment,
-  files: sequences_lib.SequenceFiles,
-  protocol: str,
-  other: dict[str, Any] | None,
-  options: PictureOptions,
-) -> list[str]:
-  """The same frame of the run compared with, if its masks are still there."""
-  folder = pathlib.Path((other or {'settings': {}})['settings'].get('results_dir', '')) / name
-  if moment.other_j is None or not folder.is_dir():
-    return []
-  theirs = sequences_lib.SequenceFiles(name, files.truth, folder, files.frames)
-  picture = pictures.draw_moment(theirs, moment, protocol, options)
-  return [_figure(f'other run: J {moment.other_j:.3f}', picture)]
-
-
-def _figure(label: str, jpeg: bytes) -> str:
-  data = base64.b64encode(jpeg).decode('ascii')
-  return (
-    f'<figure><img src="data:image/jpeg;base64,{data}" alt="{_text(label)}">'
-    f'<figcaption>{_text(label)}</figcaption></figure>'
-  )

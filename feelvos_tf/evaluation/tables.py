@@ -1,6 +1,6 @@
 """Tables of an evaluation: the official CSV files, a JSON summary and lines for the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import csv
 import dataclasses
 import io
@@ -190,3 +190,9 @@ def _without_nan(value: Any) -> Any:
   if isinstance(value, float) and math.isnan(value):
     return None
   return value
+
+
+def j_and_f(measures: Mapping[str, Any]) -> float | None:
+  """Mean of J and F of one object in a summary; None where it has none."""
+  j, f = measures['J']['mean'], measures['F']['mean']
+  return None if j is None or f is None else (j + f) / 2
