@@ -89,6 +89,17 @@ class Video(abc.ABC):
       ValueError: the file is not a mask, or its size is not that of the frames.
     """
 
+  def needed_mask(self, index: int) -> Mask:
+    """`mask` of a frame that has one.
+
+    Raises:
+      ValueError: it has none, or the file is not a mask, see `mask`.
+    """
+    mask = self.mask(index)
+    if mask is None:
+      raise ValueError(f'{self.name}: no mask for frame {index}, expected one')
+    return mask
+
   def frame_time(self, index: int) -> Fraction | None:
     """Seconds from frame 0 to a frame that `frames` has yielded; None without times."""
     del index

@@ -137,7 +137,7 @@ def _check_flags() -> tuple[pathlib.Path, tuple[int, int] | None]:
   size = None
   if FLAGS.warmup_size:
     match = re.fullmatch(r'(\d+)x(\d+)', FLAGS.warmup_size)
-    size = tuple(map(int, match.groups())) if match else (0, 0)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= size[0] * size[1] <= 2**26 or max(size) > 2**16 - 1:
       raise command_line.UsageError(
         f'--warmup_size is {FLAGS.warmup_size!r}; expected HEIGHTxWIDTH, for example 480x854.'

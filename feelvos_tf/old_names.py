@@ -11,6 +11,7 @@ import importlib.machinery
 import os
 import sys
 import types
+from typing import Any, cast
 import warnings
 
 # Old name -> new name, both below `feelvos_tf.`; those of `datasets` and `tools` stood at the top
@@ -97,11 +98,12 @@ class OldNames:
     self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
   ) -> importlib.machinery.ModuleSpec | None:
     """A spec for an old name; None for every other name."""
-    return importlib.machinery.ModuleSpec(fullname, self) if _new_name(fullname) else None
+    loader: Any = self
+    return importlib.machinery.ModuleSpec(fullname, loader) if _new_name(fullname) else None
 
   def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
     """The module of the new name."""
-    new = _new_name(spec.name)
+    new = cast(str, _new_name(spec.name))
     warnings.warn(f'{spec.name} is now {new}', DeprecationWarning, stacklevel=2)
     module = importlib.import_module(new)
     spec.loader_state = module.__spec__
@@ -109,7 +111,7 @@ class OldNames:
 
   def exec_module(self, module: types.ModuleType) -> None:
     """Gives the module its own spec back; the import of the old name has replaced it."""
-    module.__spec__ = module.__spec__.loader_state
+    module.__spec__ = cast(importlib.machinery.ModuleSpec, module.__spec__).loader_state
 
 
 def _new_name(name: str) -> str | None:

@@ -350,7 +350,7 @@ def _request(given: list[str]) -> segment_job.Request:
 
 def _drawings() -> list[tuple[str, str]]:
   """(kind, text) of what is drawn in flags."""
-  return [(kind, text) for kind in _DRAWINGS for text in FLAGS[kind].value]
+  return [(kind, text) for kind in _DRAWINGS for text in FLAGS[kind].value or ()]
 
 
 def _job(given: _Input, segmenter: 'VideoSegmenter | None' = None) -> segment_job.Job:

@@ -134,11 +134,11 @@ def device_line(models: 'ModelStore') -> str:
   """
   from feelvos_tf.model import precision
 
-  used = set()
+  used: set[str] = set()
   for name in models.names():
     with models.leased(name) as version:
-      used.add(_precision_of(version.folder))
-  names = ', '.join(sorted(used - {None})) or 'what the exports say'
+      used |= {_precision_of(version.folder) or ''}
+  names = ', '.join(sorted(used - {''})) or 'what the exports say'
   return f'Computes in {names} on {precision.device_name()}.'
 
 

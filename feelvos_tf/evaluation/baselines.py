@@ -19,7 +19,7 @@ class CopyFirstMask:
   """Has `start` and `step` of `VideoSegmenter`; every mask is the first one."""
 
   def __init__(self) -> None:
-    self._first = None
+    self._first = SegmentedFrame(np.zeros((0, 0), np.uint8), (0,))  # Until `start`.
 
   def start(self, frame: np.ndarray, mask: np.ndarray) -> SegmentedFrame:
     """Begins a video; `frame` is not looked at. `mask` is uint8 [height, width], object ids."""

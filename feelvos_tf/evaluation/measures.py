@@ -13,6 +13,7 @@ are silent the published evaluation code of DAVIS 2017 decides.
 from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 import functools
+from typing import Any
 
 import cv2
 import numpy as np
@@ -219,7 +220,7 @@ def score_frame(
       f'prediction of {_size(prediction)} given, ground truth is {_size(truth)}; '
       'write the masks at the size of the ground truth'
     )
-  void = cv2.compare(truth, VOID_ID, cv2.CMP_EQ)
+  void = _equal(truth, VOID_ID)
   if void.any():
     keep = cv2.bitwise_not(void)
     prediction, truth = cv2.bitwise_and(prediction, keep), cv2.bitwise_and(truth, keep)
@@ -266,7 +267,9 @@ def score_sequence(
       f'{where or name}: the ground truth of the first frame ({frame_names[0]}) is empty, at '
       'least one object id expected; leave the sequence out or annotate its first frame'
     )
-  rows, late, extra = [], set(), set()
+  rows: list[dict[int, tuple[float, float]]] = []
+  late: set[int] = set()
+  extra: set[int] = set()
   for index in range(1, stop):
     truth = as_protocol(read_truth(index), protocol)
     prediction = as_protocol(read_prediction(index), protocol, predicted=True)
@@ -347,12 +350,17 @@ def _contour_score(prediction: np.ndarray, truth: np.ndarray, radius: int) -> fl
   return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
+def _equal(ids: np.ndarray, value: int) -> NDArray[np.uint8]:
+  """255 where ids have a value, else 0."""
+  compare: Any = cv2.compare  # It takes numbers; the stubs do not say so.
+  return compare(ids, value, cv2.CMP_EQ)
+
+
 def _score_object(
   prediction: np.ndarray, truth: np.ndarray, object_id: int, radius: int
 ) -> tuple[float, float]:
   """(J, F) of one object, computed in the box that holds both regions and one pixel more."""
-  prediction = cv2.compare(prediction, object_id, cv2.CMP_EQ)
-  truth = cv2.compare(truth, object_id, cv2.CMP_EQ)
+  prediction, truth = _equal(prediction, object_id), _equal(truth, object_id)
   x, y, width, height = cv2.boundingRect(cv2.bitwise_or(prediction, truth))
   if not width:
     return 1.0, 1.0

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
@@ -25,7 +25,7 @@ BASELINES = ('copy_first_mask', 'global_matching')
 
 # Table 3 of the paper, by options of a trained model. The paper trained every row; here the head
 # was trained with what is taken away, so these numbers say how much it leans on it.
-ABLATIONS = {
+ABLATIONS: dict[str, dict[str, Any]] = {
   'no_first_frame_matching': {'neutral_inputs': ('global_distance',)},
   'no_previous_frame_matching': {'neutral_inputs': ('local_distance',)},
   'global_previous_frame_matching': {'previous_frame_matching': 'global'},
@@ -61,7 +61,7 @@ def ablation_overrides(names: Iterable[str]) -> dict:
   Raises:
     ValueError: two of them exclude each other.
   """
-  overrides = {}
+  overrides: dict[str, Any] = {}
   for name in dict.fromkeys(names):
     for option, value in ABLATIONS[name].items():
       both = overrides.get(option, ()) + value if isinstance(value, tuple) else value
@@ -120,8 +120,9 @@ class Segmenters:
     from feelvos_tf.model import precision
     from feelvos_tf.model import weights
 
+    overrides: dict[str, Any] = dict(run.overrides)
     model = precision.with_precision(
-      run.precision, lambda: weights.load_model(run.model, **dict(run.overrides))
+      run.precision, lambda: weights.load_model(run.model, **overrides)
     )
     graph = graph_lib.InferenceGraph(model)
     return baselines.GlobalMatching(graph) if run.baseline == 'global_matching' else graph

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import dataclasses
 import os
+import pathlib
 from typing import Any
 
 import cv2
@@ -83,8 +84,8 @@ def worst_moments(entry: dict, count: int, other: dict | None = None) -> list[Mo
   chosen = _spread_minima(np.nanmin(np.where(np.isnan(table), np.inf, table), 0), count)
   picks = {column: int(np.nanargmin(table[:, column])) for column in chosen}
   if others is not None and count and not np.isnan(table - others).all():
-    row, column = np.unravel_index(np.nanargmax(np.abs(table - others)), table.shape)
-    picks.setdefault(int(column), int(row))
+    most = np.unravel_index(np.nanargmax(np.abs(table - others)), table.shape)
+    picks.setdefault(int(most[1]), int(most[0]))
   moments = []
   for column, row in sorted(picks.items()):
     other_j = None if others is None or np.isnan(others[row, column]) else others[row, column]
@@ -124,7 +125,7 @@ def draw_moment(
   rules = measures.PROTOCOLS[protocol]
   truth = measures.as_protocol(sequence.truth(index), rules)
   prediction = measures.as_protocol(sequence.prediction(index), rules, predicted=True)
-  image = _frame(files, moment.frame, truth.shape)
+  image: np.ndarray = _frame(files, moment.frame, truth.shape)
   scale = options.width / image.shape[1]
   size = (options.width, max(1, round(image.shape[0] * scale)))
   image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
@@ -159,7 +160,7 @@ def draw_maps(
   """
   object_ids = segmenting.read_state(output_dir, name).get('object_ids', [])
   object_id = moment.object_id if options.map_object is None else options.map_object
-  path = output_dir / 'maps' / name / f'{moment.frame}.png'
+  path = pathlib.Path(output_dir) / 'maps' / name / f'{moment.frame}.png'
   if object_id not in object_ids or not path.is_file():
     return []
   maps = segmenting.read_maps(path, len(object_ids))[object_ids.index(object_id)]
@@ -195,7 +196,8 @@ def _aligned(
 
 def _spread_minima(values: Sequence[float], count: int) -> list[int]:
   """Indices of the lowest finite values, no two closer than a tenth of the length."""
-  distance, chosen = max(1, len(values) // 10), []
+  distance = max(1, len(values) // 10)
+  chosen: list[int] = []
   for index in np.argsort(values, kind='stable'):
     if len(chosen) == count or not np.isfinite(values[index]):
       break

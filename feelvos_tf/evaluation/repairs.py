@@ -6,7 +6,7 @@ truth, and the frames after it are segmented again from there.
 
 from collections.abc import Callable, Sequence
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ def measure(video: Video, segmenter: 'VideoSegmenter', protocol: measures.Protoc
   """
   protocol = dataclasses.replace(protocol, skip_last=False)
   masks, confidences, snapshot = _segment(video, segmenter)
-  ids = segmenter.object_ids[1:]
+  ids = (segmenter.object_ids or ())[1:]
   before = _score(video, masks, protocol)
   entries = repair_list.frames_to_check(confidences, ids)
   after, others = before, slice(None)
@@ -103,7 +103,8 @@ def _segment(
   video: Video, segmenter: 'VideoSegmenter'
 ) -> 'tuple[list[np.ndarray], np.ndarray, Snapshot]':
   """(masks, confidences [frames, objects], snapshot after the frame with the lowest one)."""
-  masks, rows, lowest, snapshot = [], [], np.inf, None
+  masks, rows, lowest = [], [], np.inf
+  snapshot: Any = None
   for index, frame in enumerate(video.frames()):
     result = segmenter.step(frame) if index else segmenter.start(frame, _truth(video, 0))
     masks.append(result.mask)
@@ -126,14 +127,14 @@ def _corrected(video: Video, segmenter: 'VideoSegmenter', index: int) -> list[np
 
 def _truth(video: Video, index: int) -> NDArray[np.uint8]:
   """Ids that may be given to the segmenter: void is background."""
-  ids = video.mask(index).ids
+  ids = video.needed_mask(index).ids
   return np.where(ids == VOID_ID, 0, ids).astype(np.uint8) if (ids == VOID_ID).any() else ids
 
 
 def _score(
   video: Video, masks: Sequence[np.ndarray], protocol: measures.Protocol
 ) -> measures.SequenceScores:
-  truth: Callable = lambda index: video.mask(index).ids
+  truth: Callable = lambda index: video.needed_mask(index).ids
   names = list(video.frame_names)
   return measures.score_sequence(video.name, names, truth, masks.__getitem__, protocol)
 
@@ -146,5 +147,5 @@ def _j_and_f(scores: measures.SequenceScores, frames: slice = slice(None)) -> fl
   return float((np.nanmean(scores.j[:, frames]) + np.nanmean(scores.f[:, frames])) / 2)
 
 
-def _number(value: float) -> float:
+def _number(value: float) -> float | None:
   return None if np.isnan(value) else float(value)

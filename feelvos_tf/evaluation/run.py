@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 import dataclasses
 import pathlib
-from typing import Any
+from typing import Any, cast
 
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.evaluation import confidence_score
@@ -67,8 +67,9 @@ def run(options: RunOptions) -> None:
 def _folders(options: RunOptions) -> tuple[pathlib.Path, pathlib.Path]:
   """(output folder, folder of masks)."""
   if options.method.runs:
-    return pathlib.Path(options.output_dir), pathlib.Path(options.output_dir) / 'masks'
-  results_dir = pathlib.Path(options.results_dir)
+    output_dir = pathlib.Path(cast(str, options.output_dir))
+    return output_dir, output_dir / 'masks'
+  results_dir = pathlib.Path(cast(str, options.results_dir))
   if not results_dir.is_dir():
     raise FileNotFoundError(
       names_lib.missing(results_dir, 'folder of results', 'check --results_dir')
@@ -97,9 +98,9 @@ def _without_ground_truth(
 def _model_run(options: RunOptions) -> methods.ModelRun:
   method, path = options.method, ''
   if method.baseline != 'copy_first_mask':
-    path = default_model.model_path(method.model)
+    path = str(default_model.model_path(method.model))
   return methods.ModelRun(
-    str(path),
+    path,
     method.segmenter,
     _precision(method, bool(path) and default_model.is_default(method.model)),
     tuple(method.model_changes().items()),
@@ -131,7 +132,7 @@ def _segment(
       if on_error == 'fail':
         raise
       left_out[files.name] = str(error)
-  num_frames = sum(video.num_frames for video in videos)
+  num_frames = sum(video.num_frames or 0 for video in videos)
   with progress.Progress(num_frames, 'frames', 'segmenting') as line:
     for clip in segmenting.segment_all(
       videos, method, results, on_error, options.method.parallel_clips, on_frames=line.advance
@@ -209,7 +210,7 @@ class _Scoring:
   ) -> dict[str, Any]:
     """What the summary says about how it was made."""
     options = self.options
-    settings = {
+    settings: dict[str, Any] = {
       'run': self.output_dir.resolve().name,
       'results_dir': str(sequences[0].results.parent.resolve()),
       'split': options.truth.split,
@@ -232,8 +233,8 @@ class _Scoring:
 
 def _mean(values: Iterable[float | None]) -> float | None:
   """Mean of those that are not None; None if there are none."""
-  values = [value for value in values if value is not None]
-  return sum(values) / len(values) if values else None
+  known = [value for value in values if value is not None]
+  return sum(known) / len(known) if known else None
 
 
 def _pack(
@@ -241,7 +242,7 @@ def _pack(
 ) -> None:
   layout = 'youtube_vos' if options.truth.rules.late_objects else 'davis'
   count = submission.write_submission(
-    options.submission_zip,
+    cast(str, options.submission_zip),
     results_dir,
     [(files.name, files.frames, files.truth) for files in sequences],
     layout,

@@ -79,7 +79,8 @@ class SequenceMasks:
       ValueError: the first mask cannot be read.
     """
     self._files, self._missing_frames = files, missing_frames
-    self.names, self.missing = files.frame_names(), []
+    self.names = files.frame_names()
+    self.missing: list[str] = []
     self._truth = masks.list_masks(files.truth)
     if not files.results.is_dir():
       raise FileNotFoundError(
@@ -90,7 +91,7 @@ class SequenceMasks:
     # Results made from such a mask may call the object 255, as it did.
     self._results = masks.list_masks(files.results)
     self._binary = masks.read_mask(self._truth[self.names[0]]).binary
-    self._last = (-1, None)
+    self._last: tuple[int, np.ndarray] = -1, np.zeros((0, 0), np.uint8)
 
   def truth(self, index: int) -> np.ndarray:
     """uint8 [height, width], ids of the ground truth with 255 for void."""
@@ -191,7 +192,7 @@ def score_all(
   for files, (scores, error) in _run(pending, options):
     if error is not None and options.on_error == 'fail':
       raise error
-    if error is not None:
+    if scores is None:
       yield Outcome(files.name, error=str(error))
       continue
     if state_dir is not None:
@@ -272,7 +273,7 @@ def _resume(
 def _save_state(
   files: SequenceFiles,
   options: EvaluationOptions,
-  state_dir: str | os.PathLike | None,
+  state_dir: str | os.PathLike,
   scores: measures.SequenceScores,
 ) -> None:
   path = _state_path(files, state_dir)

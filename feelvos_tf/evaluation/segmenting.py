@@ -11,7 +11,7 @@ import json
 import os
 import pathlib
 import time
-from typing import TYPE_CHECKING
+from typing import Any, cast, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -66,7 +66,7 @@ def segment_video(
     ValueError: no mask with an object, or an unreadable frame or mask.
   """
   beginnings = _beginnings(video, late_objects)
-  groups = []
+  groups: list[Any] = []
   for index, frame in enumerate(background.prefetch(video.frames())):
     start = time.perf_counter()
     results = [segmenter.step(frame) for segmenter in groups]
@@ -134,10 +134,10 @@ def segment_all(
     outcomes = _run_here(pending, run, output_dir, new_segmenter, on_frames)
   else:
     outcomes = _run_in_processes(pending, run, output_dir, parallel_clips, on_frames)
-  for name, (clip, error) in outcomes:
-    if error is not None and on_error == 'fail':
-      raise error
-    yield SegmentedVideo(name, error=str(error)) if error is not None else clip
+  for name, (clip, refusal) in outcomes:
+    if refusal is not None and on_error == 'fail':
+      raise refusal
+    yield SegmentedVideo(name, error=str(refusal)) if clip is None else clip
 
 
 def encode_maps(result: 'SegmentedFrame') -> bytes:
@@ -150,7 +150,7 @@ def encode_maps(result: 'SegmentedFrame') -> bytes:
     Content of the file. Rows are the channels (background first), columns are global distance,
     local distance and probability, each scaled from 0..1 to 0..255; 0 for an unused distance.
   """
-  logits = result.stride4_logits
+  logits = cast(np.ndarray, result.stride4_logits)
   scaled = np.exp(logits - logits.max(0))
   probabilities = scaled / scaled.sum(0)
   columns = [result.global_distance, result.local_distance, probabilities]
@@ -164,10 +164,13 @@ def read_maps(path: str | os.PathLike, num_channels: int) -> np.ndarray:
 
   Raises:
     FileNotFoundError: the frame has none.
+    ValueError: the file is damaged.
   """
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(f'{path}: no maps of this frame; run the model again with maps kept')
   grid = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+  if grid is None:
+    raise ValueError(f'{path}: damaged maps; run the model again with maps kept')
   height, width = grid.shape[0] // num_channels, grid.shape[1] // 3
   return grid.reshape(num_channels, height, 3, width).transpose(0, 2, 1, 3)
 
@@ -189,7 +192,7 @@ def _beginnings(video: video_lib.Video, late_objects: bool) -> dict[int, np.ndar
   """{frame index: uint8 [height, width] ids of the objects first annotated there}."""
   known, found = set(), {}
   for index in video.masked_frames:
-    mask = video.mask(index)
+    mask = video.needed_mask(index)
     new = [i for i in mask.object_ids if i not in known]
     if new:
       known.update(new)
@@ -234,7 +237,8 @@ def _write_video(
   for name in _files(video, run):
     (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
   writer = result_folder.Writer(output_dir, video.name)
-  times, object_ids, confidences = [], (), {}
+  times, confidences = [], {}
+  object_ids: tuple[int, ...] = ()
   speed = getattr(new_segmenter, 'matmul_gflops', lambda: None)()
   for name, ids, result, seconds in segment_video(video, new_segmenter, run.late_objects):
     writer.write(f'masks/{video.name}/{name}.png', masks.encode_mask(ids))
@@ -246,15 +250,16 @@ def _write_video(
       confidences[name] = _confidence_of(result)
       if run.keep_maps:
         writer.write(f'maps/{video.name}/{name}.png', encode_maps(result))
+  seconds_per_frame = float(np.median(times)) if times else None
   state = {
     'fingerprint': run.fingerprint(),
     'object_ids': object_ids,
     'confidence': confidences,
-    'seconds_per_frame': float(np.median(times)) if times else None,
+    'seconds_per_frame': seconds_per_frame,
     'matmul_gflops': speed,
   }
   writer.write(_state_name(video.name), json.dumps(state).encode())
-  return SegmentedVideo(video.name, state['seconds_per_frame'], matmul_gflops=speed)
+  return SegmentedVideo(video.name, seconds_per_frame, matmul_gflops=speed)
 
 
 def _confidence_of(result: 'SegmentedFrame') -> dict[str, float]:
@@ -285,10 +290,10 @@ def _run_here(
   on_frames: Callable[[int, str], None],
 ) -> Iterator[tuple[str, tuple[SegmentedVideo | None, Exception | None]]]:
   """Yields (name, (SegmentedVideo, error)), one video after another."""
-  if pending and new_segmenter is None:
-    new_segmenter = methods.Segmenters(run)
+  make = new_segmenter
   for video in pending:
-    yield video.name, _attempt(video, new_segmenter, run, output_dir, on_frames)
+    make = make or methods.Segmenters(run)
+    yield video.name, _attempt(video, make, run, output_dir, on_frames)
 
 
 def _run_in_processes(
@@ -313,7 +318,7 @@ def _run_in_processes(
     yield video.name, attempt
 
 
-_WORKER = {}  # of a worker process: its segmenters
+_WORKER: dict[str, Any] = {}  # of a worker process: its segmenters
 
 
 def _start_worker(run: methods.ModelRun, workers: int) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
 import cv2
 
@@ -19,11 +19,9 @@ from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.sources import davis
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import list_images
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.datasets.video import VideoSource
 from feelvos_tf.files import whole_file
-
-if TYPE_CHECKING:
-  from feelvos_tf.datasets.tfrecord.videos import RecordVideo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,7 +298,7 @@ def _claim(unpack_dir: pathlib.Path, origin: str) -> None:
   whole_file.write_text(note, f'{origin}\n')
 
 
-def _unpack(video: 'RecordVideo', folder: pathlib.Path) -> None:
+def _unpack(video: Video, folder: pathlib.Path) -> None:
   """Writes frames and masks of a video, unless they are there; the annotations come last."""
   frames, truth = folder / 'JPEGImages' / video.name, folder / 'Annotations' / video.name
   if truth.is_dir():
@@ -308,7 +306,7 @@ def _unpack(video: 'RecordVideo', folder: pathlib.Path) -> None:
   frames.mkdir(parents=True, exist_ok=True)
   truth.parent.mkdir(parents=True, exist_ok=True)
   with whole_file.appearing_folder(truth) as unfinished:
-    for index in range(video.num_frames):
+    for index in range(video.num_frames or 0):
       name, encoded = video.frame_names[index], video.encoded_frame(index)
       if encoded is None:
         data = cv2.imencode('.png', cv2.cvtColor(video.frame(index), cv2.COLOR_RGB2BGR))[1]

@@ -108,7 +108,8 @@ def _given(folder: pathlib.Path, layout: str) -> tuple[set[int], tuple[int, ...]
   files = files[:1] if layout == 'davis' else files
   if not files:
     raise FileNotFoundError(f"{folder}: no given masks found, at least the first frame's expected")
-  ids, shape, binary = {0}, None, True
+  ids, binary = {0}, True
+  shape: tuple[int, ...] = ()
   for file in files:
     mask = masks.read_mask(file)
     ids.update(mask.object_ids)

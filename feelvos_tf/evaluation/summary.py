@@ -40,7 +40,7 @@ def summarise_seen_unseen(
     dict 'G', 'J-Seen', 'J-Unseen', 'F-Seen', 'F-Unseen'; a group without objects is NaN and G
     is the mean of the others.
   """
-  groups = {}
+  groups: dict[str, list[float]] = {}
   for scores in sequences:
     for row, object_id in enumerate(scores.object_ids):
       group = 'Seen' if seen(scores.name, object_id) else 'Unseen'

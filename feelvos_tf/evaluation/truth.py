@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import Literal
+from typing import cast, Literal
 
 from feelvos_tf.datasets.sources import registry
 from feelvos_tf.evaluation import measures
@@ -112,7 +112,7 @@ def find_sequences(
       options.youtube_vos_root, results_dir, options.sequences
     )
   return sequences_lib.davis_sequences(
-    options.davis_root,
+    cast(str, options.davis_root),
     results_dir,
     options.year,
     options.split,

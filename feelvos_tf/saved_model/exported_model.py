@@ -130,8 +130,9 @@ class ExportedModel:
     """
     result = self.signatures['restore_state'](state_bytes=tf.constant(state_bytes))
     references = from_named(References, 'reference', result)
+    height, width = (int(side) for side in result['size'])
     snapshot = Snapshot(
-      tuple(int(side) for side in result['size']),
+      (height, width),
       tuple(int(i) for i in result['object_ids']),
       references._replace(labels=np.asarray(references.labels)),
       State.from_named(result),

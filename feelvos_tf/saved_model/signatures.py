@@ -174,15 +174,15 @@ class Signatures:
     Returns:
       dict of the tensors that `step` takes.
     """
-    references = from_named(References, 'reference', references)
+    kept = from_named(References, 'reference', references)
     labels = checked_all(
       labels,
       *_label_checks(image, labels, num_objects),
-      _reference_check(references, self._video.stride_4_size(tf.shape(image)[:2])),
+      _reference_check(kept, self._video.stride_4_size(tf.shape(image)[:2])),
     )
     _, embedding = self._video.extract(image)
     state = self._video.functions.trace_correct(
-      embedding, self._video.shrink_labels(labels, num_objects), num_objects, references
+      embedding, self._video.shrink_labels(labels, num_objects), num_objects, kept
     )
     return _state_tensors(state)
 
@@ -238,13 +238,13 @@ class Signatures:
       dict: `labels` int32 [height, width] object index, `probabilities` float32 [objects, h4, w4],
       `confidence` float32 [objects], and the tensors `previous_*` for the next step.
     """
-    state = State.from_named(
+    before = State.from_named(
       {name: tf.cast(state[name], spec.dtype) for name, spec in self._state_spec.to_named().items()}
     )
     size = tf.shape(image)[:2]
-    image = checked_all(image, _state_check(state, self._video.stride_4_size(size), num_objects))
+    image = checked_all(image, _state_check(before, self._video.stride_4_size(size), num_objects))
     features, embedding = self._video.extract(image)
-    step = self._video.step(features, embedding, state, num_objects, size)
+    step = self._video.step(features, embedding, before, num_objects, size)
     return {
       'labels': step.labels,
       'probabilities': tf.nn.softmax(step.logits, axis=0),

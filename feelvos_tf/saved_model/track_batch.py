@@ -40,8 +40,8 @@ def build(track: tf.types.experimental.ConcreteFunction) -> tf.types.experimenta
         tf.pad(result['object_ids'], [[0, columns]], constant_values=NO_OBJECT),
         tf.pad(result['confidence'], [[0, rows], [0, columns]]),
       )
-      arrays = [array.write(i, value) for array, value in zip(arrays, values)]
-      return i + 1, tf.maximum(most, count), *arrays
+      written = [array.write(i, value) for array, value in zip(arrays, values)]
+      return i + 1, tf.maximum(most, count), *written
 
     arrays = [
       tf.TensorArray(tf.string, batch, element_shape=[None]),

@@ -42,7 +42,7 @@ def videos(data_set: DataSet, count: int) -> list[Video]:
 def source(training_set: TrainingSet) -> options.Source:
   """A `TrainingSet` as a `samples.options.Source`."""
   return options.Source(
-    clips(training_set.data),
+    tuple(clips(training_set.data)),
     training_set.probability,
     training_set.first_frame_finetuning,
     training_set.only_first_frame,

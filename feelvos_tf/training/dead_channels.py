@@ -59,7 +59,7 @@ class DeadChannels:
     }
     if not died:
       return None
-    worst = sorted(died, key=died.get, reverse=True)[:3]
+    worst = sorted(died, key=lambda name: died[name], reverse=True)[:3]
     return (
       f'{len(died)} layers of the backbone have mostly channels that are the same at every '
       f'pixel: {", ".join(f"{name} {died[name]:.0%}" for name in worst)}. They do not come '

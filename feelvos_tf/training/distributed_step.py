@@ -6,7 +6,7 @@ Source of the arithmetic: original `research/feelvos/train.py`; what a batch mea
 
 from collections.abc import Sequence
 import functools
-from typing import Any, NamedTuple, TYPE_CHECKING
+from typing import Any, cast, NamedTuple, TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -68,7 +68,7 @@ class DistributedStep:
     self._options = options
     self._strategy = strategy
     self._with_pictures = with_pictures
-    self._with_gradient = []
+    self._with_gradient: list[bool] = []
     self._variables = step.trained_variables(model)
     with strategy.scope():
       self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='global_step')
@@ -214,7 +214,7 @@ def _layers_with_seed(layer: 'keras.Layer') -> 'list[keras.Layer]':
 
 def _pictures(result: step.VideoResult) -> dict[str, tf.Tensor]:
   """What summaries show of one video: dict of float32 [objects, h4, w4]."""
-  pictures = {'logits': tf.transpose(result.logits[-1], [2, 0, 1])}
+  pictures = {'logits': tf.transpose(cast(tf.Tensor, result.logits)[-1], [2, 0, 1])}
   for name in ('global_distance', 'local_distance'):
     value = getattr(result.maps, name)
     if value is not None:

@@ -7,7 +7,7 @@ checkpoint holds; what else is missing from it (embedding and head, usually) als
 
 from collections.abc import Sequence
 import os
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def _with_other_distances(
     for name, variable in tf1_checkpoint.variables_by_name(model).items()
     if name.startswith(f'{_FIRST_HEAD_LAYER}_')
   }
-  options = getattr(model, 'options', None)
+  options: Any = getattr(model, 'options', None)
   shapes = reader.get_variable_to_shape_map()
   if not getattr(options, 'other_object_distances', False) or not wanted.keys() <= shapes.keys():
     return reader

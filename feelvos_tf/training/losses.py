@@ -322,7 +322,7 @@ def l2_loss(
   Returns:
     float32 scalar tensor.
   """
-  if isinstance(named_variables, dict):
+  if isinstance(named_variables, Mapping):
     named_variables = named_variables.items()
   terms = [
     weight_decay_of(name, weight_decay) * tf.nn.l2_loss(tf.cast(variable, tf.float32))

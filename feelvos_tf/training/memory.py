@@ -51,7 +51,7 @@ def check(model_variant: str, samples: TripletOptions, videos: int) -> None:
     )
 
 
-def estimate(model_variant: str, pixels: int) -> int:
+def estimate(model_variant: str, pixels: int) -> float:
   """Bytes of a process that trains on this many pixels a step."""
   fixed = FIXED_BYTES.get(model_variant, FIXED_BYTES_LARGE)
   return fixed + BYTES_PER_PIXEL[model_variant] * pixels

@@ -77,7 +77,7 @@ class MomentumOptimizer(tf.Module):
       ValueError: if there is no variable, or a name occurs twice.
     """
     super().__init__(name='momentum_optimizer')
-    if isinstance(named_variables, dict):
+    if isinstance(named_variables, Mapping):
       named_variables = named_variables.items()
     pairs = [(name, _tf_variable(variable)) for name, variable in named_variables]
     names = [name for name, _ in pairs]

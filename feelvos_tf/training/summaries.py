@@ -34,7 +34,7 @@ class Summaries:
     """
     self._writer = tf.summary.create_file_writer(str(folder))
     self._picture_secs = picture_secs
-    self._last_pictures = None
+    self._last_pictures: float | None = None
 
   def write(
     self,
@@ -58,7 +58,7 @@ class Summaries:
         tf.summary.scalar(tag, value)
       now = time.monotonic()
       due = self._last_pictures is None or now - self._last_pictures >= self._picture_secs
-      if maps and due:
+      if maps and sample and due:
         self._last_pictures = now
         for tag, picture in pictures(sample, maps).items():
           tf.summary.image(tag, picture[np.newaxis])

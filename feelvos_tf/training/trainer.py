@@ -84,7 +84,9 @@ class Trainer:
       os.path.join(options.train_logdir, 'checkpoints'), self._checkpoint(), options.max_to_keep
     )
     self._best = -1.0
-    self._dead_channels = None  # Looked at from the first batch on, until they have been told.
+    self._dead_channels: dead_channels.DeadChannels | None = (
+      None  # Looked at from the first batch on, until they have been told.
+    )
     self._looks_at_channels = self.is_chief
 
   @property
@@ -194,7 +196,7 @@ class Trainer:
 
   def _report_dead_channels(self) -> None:
     """Says once if layers have died since this process began."""
-    if not self._looks_at_channels:
+    if not self._looks_at_channels or self._dead_channels is None:
       return
     found = self._dead_channels.report()
     if found:

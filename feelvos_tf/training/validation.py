@@ -42,7 +42,7 @@ class Validation:
     self._videos = videos
     self._num_frames = num_frames
     self._max_internal_size = max_internal_size
-    self._graph = None
+    self._graph: graph.InferenceGraph | None = None
 
   def __call__(self, model: Feelvos) -> float:
     """Mean over videos of the mean J over objects and frames; float in [0, 1]."""
@@ -54,12 +54,12 @@ class Validation:
 
   def _score(self, segmenter: VideoSegmenter, video: Video) -> float:
     first, scores = video.masked_frames[0], []
-    ids = ()
+    ids: tuple[int, ...] = ()
     for index, frame in enumerate(video.frames(first), first):
       if index >= first + self._num_frames:
         break
       if index == first:
-        mask = video.mask(index)
+        mask = video.needed_mask(index)
         ids = mask.object_ids
         segmenter.start(frame, np.where(np.isin(mask.ids, ids), mask.ids, 0).astype(np.uint8))
         continue
