@@ -25,7 +25,7 @@ import dataclasses
 import pathlib
 import sys
 import threading
-from typing import Any, NamedTuple, TYPE_CHECKING
+from typing import Any, cast, NamedTuple, TYPE_CHECKING
 import uuid
 
 from absl import flags
@@ -230,8 +230,9 @@ def _segment_clip(
   path: pathlib.Path,
   forms: export_results.Forms,
 ) -> None:
-  video = folder.open_video(clip.path, leave_out=[clip.masks])
-  job = _job(_Input(video, [str(clip.masks)], [clip.masks], ''))
+  masks_path = cast(pathlib.Path, clip.masks)  # Clips without one were refused.
+  video = folder.open_video(clip.path, leave_out=[masks_path])
+  job = _job(_Input(video, [str(masks_path)], [masks_path], ''))
   deciding = _deciding([('', job)])
   run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
   if result_folder.holds_results(path, run) and not FLAGS.overwrite:
