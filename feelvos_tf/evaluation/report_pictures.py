@@ -96,8 +96,8 @@ def _sequence_pictures(
     rows.append(''.join(figures))
   # A line for each moment if there is more to see than the frame itself.
   rows = rows if other or maps_dir is not None else [''.join(rows)]
-  rows = ''.join(f'<div class="row">{row}</div>' for row in rows)
-  return f'<h3>{html.escape(name)}</h3>{rows}'
+  lines = ''.join(f'<div class="row">{row}</div>' for row in rows)
+  return f'<h3>{html.escape(name)}</h3>{lines}'
 
 
 def _their_figure(
