@@ -244,3 +244,10 @@ def test_maps_of_one_chosen_object_are_drawn(make_video, run, tmp_path):
 
 def test_nothing_is_known_of_an_unfinished_video(tmp_path):
   assert segmenting.read_state(tmp_path, 'a') == {}
+
+
+def test_damaged_maps_are_refused(tmp_path):
+  path = tmp_path / '00001.png'
+  path.write_bytes(b'\x89PNG\r\n\x1a\nno more')
+  with pytest.raises(ValueError, match='damaged maps; run the model again'):
+    segmenting.read_maps(path, 2)
