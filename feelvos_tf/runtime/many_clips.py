@@ -1,7 +1,6 @@
 """Many clips in one run: several at once, and one that goes wrong does not end the others.
 
-One clip does not keep all cores busy: between its matrix products it reads, resizes and writes on
-one of them. Two at once do (docs/benchmarks.md has by how much).
+One clip does not keep two cores busy; two at once take 0.9 of the time (docs/benchmarks.md).
 """
 
 from collections.abc import Callable, Iterable, Iterator
