@@ -1,12 +1,22 @@
 """Names in lists and of files: one way to read them, and to tell a name from a path."""
 
 from collections.abc import Callable
+import json
 import os
 import pathlib
 import re
+from typing import Any
 import unicodedata
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
+IMAGE_SUFFIXES = (
+  *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff'),
+  *('.ppm', '.pgm', '.pbm', '.pnm'),
+)
+# Pictures that are not read: among frames they are refused, or they would be missing silently.
+OTHER_IMAGE_SUFFIXES = (
+  *('.heic', '.heif', '.avif', '.jxl', '.jp2', '.j2k', '.tga', '.gif', '.exr', '.hdr'),
+  *('.dng', '.cr2', '.cr3', '.nef', '.arw', '.psd'),
+)
 
 
 def natural_key(name: str) -> tuple:
@@ -110,6 +120,18 @@ def missing(path: str | os.PathLike, what: str, advice: str) -> str:
   found = 'a folder' if os.path.isdir(path) else 'a file' if os.path.exists(path) else None
   given = f'{found} given, expected a {what}' if found else f'no such {what}'
   return f'{path}: {given}; {advice}'
+
+
+def parse_json(text: str | bytes) -> Any:
+  """What a JSON text holds.
+
+  Raises:
+    ValueError: no JSON, or nested so deeply that nobody meant it.
+  """
+  try:
+    return json.loads(text)
+  except RecursionError:
+    raise ValueError('nested too deeply') from None
 
 
 def one_line(message: object) -> str:

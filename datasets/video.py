@@ -196,7 +196,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 def list_images(
   folder: str | os.PathLike, leave_out: collections.abc.Iterable = ()
 ) -> list[pathlib.Path]:
-  """Image files of a folder in natural order; hidden files and other kinds are left out.
+  """Image files of a folder in natural order; hidden files and those of no picture are left out.
 
   Args:
     folder: the folder.
@@ -205,16 +205,20 @@ def list_images(
 
   Raises:
     FileNotFoundError: there is no such folder.
-    ValueError: two files differ in the suffix only; their masks would have one name.
+    ValueError: two files differ in the suffix only, so their masks would have one name; or a
+      picture of a kind that is not read.
   """
   folder = pathlib.Path(folder)
   if not folder.is_dir():
     raise FileNotFoundError(names_lib.missing(folder, 'folder of frames', 'check the path'))
-  files = [
-    p
-    for p in folder.iterdir()
-    if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.') and not p.is_dir()
-  ]
+  files = [p for p in folder.iterdir() if not p.name.startswith('.') and not p.is_dir()]
+  others = sorted(p.name for p in files if p.suffix.lower() in names_lib.OTHER_IMAGE_SUFFIXES)
+  if others:
+    raise ValueError(
+      f'{folder / others[0]}: a picture of another kind than {", ".join(IMAGE_SUFFIXES)} among '
+      'frames given; convert it, or move it away'
+    )
+  files = [p for p in files if p.suffix.lower() in IMAGE_SUFFIXES]
   for other in leave_out:
     files = [p for p in files if not _is_same(p, other)]
   files.sort(key=lambda p: natural_key(p.name))

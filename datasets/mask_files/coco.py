@@ -1,5 +1,6 @@
 """Masks out of COCO JSON (https://cocodataset.org/#format-data): polygons and run lengths."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from feelvos_tf.datasets.mask_files import shapes
 from feelvos_tf.datasets.mask_files.picking import pick
+from feelvos_tf.datasets.object_ids import is_object_id
 
 
 def is_coco(content: Any) -> bool:
@@ -23,7 +25,8 @@ def read(content: Any, name: str, frame_name: str) -> tuple[tuple[int, int], lis
     frame_name: name of the frame whose image is wanted, without suffix.
 
   Returns:
-    ((height, width), instances in the order of the file).
+    ((height, width), instances in the order of the file; their ids are their tracks' where each has
+    one that can be an id).
 
   Raises:
     ValueError: not COCO, no image of that name, boxes only, or damaged shapes.
@@ -42,8 +45,20 @@ def read(content: Any, name: str, frame_name: str) -> tuple[tuple[int, int], lis
         f'{name}: {label} has a box and no segmentation, expected polygons or run lengths; '
         'export segmentation masks'
       )
-    found.append(shapes.Instance(label, _drawn(annotation['segmentation'], size, name)))
+    where, track = _drawn(annotation['segmentation'], size, name), _track(annotation)
+    found.append(shapes.Instance(label, where, track, '' if track is None else f'track {track}'))
+  ids = {one.object_id for one in found}
+  if len(ids) < len(found) or not all(i is not None and is_object_id(i) for i in ids):
+    found = [dataclasses.replace(one, object_id=None) for one in found]
   return size, found
+
+
+def _track(annotation: dict[str, Any]) -> int | None:
+  """Number of the object in a video, as TAO, CVAT and `result_files` write it, or None."""
+  attributes = annotation.get('attributes')
+  places = (annotation, attributes if isinstance(attributes, dict) else {})
+  numbers = [place[k] for place in places for k in ('track_id', 'instance_id') if k in place]
+  return next((n for n in numbers if isinstance(n, int) and not isinstance(n, bool)), None)
 
 
 def _drawn(

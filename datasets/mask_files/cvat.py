@@ -19,13 +19,17 @@ from feelvos_tf.datasets.mask_files.picking import pick
 _SHAPES = ('polygon', 'mask', 'box', 'ellipse')
 
 
-def read(data: bytes, name: str, frame_name: str) -> tuple[tuple[int, int], list[shapes.Instance]]:
-  """The objects of one image, or of the first frame that tracks of a video have.
+def read(
+  data: bytes, name: str, frame_name: str, frame_index: int = 0
+) -> tuple[tuple[int, int], list[shapes.Instance]]:
+  """The objects of one image, or of one frame of the tracks of a video.
 
   Args:
     data: content of the XML file.
     name: what messages call the file.
     frame_name: name of the frame that is wanted, without suffix.
+    frame_index: its number in the video; for 0 the first frame of the tracks is taken if they have
+      none of that number.
 
   Returns:
     ((height, width), instances from back to front).
@@ -46,7 +50,7 @@ def read(data: bytes, name: str, frame_name: str) -> tuple[tuple[int, int], list
     image = pick(images, [i.get('name', '') for i in images], frame_name, name, 'images')
     size = int(image.get('height')), int(image.get('width'))
     return size, _of_image(image, size, name)
-  return _of_tracks(root, name)
+  return _of_tracks(root, name, frame_index)
 
 
 def read_label_map(path: str | os.PathLike) -> dict[tuple[int, int, int], str]:
@@ -93,7 +97,7 @@ def _of_image(
 
 
 def _of_tracks(
-  root: ElementTree.Element, name: str
+  root: ElementTree.Element, name: str, frame_index: int
 ) -> tuple[tuple[int, int], list[shapes.Instance]]:
   tracks = root.findall('track')
   sizes = [(s.findtext('height'), s.findtext('width')) for s in root.iter('original_size')]
@@ -109,10 +113,19 @@ def _of_tracks(
     for element in track
     if element.tag in _SHAPES and element.get('outside') != '1'
   ]
-  first = min((int(e.get('frame', 0)) for _, e in shown), default=0)
-  found = [(t, e) for t, e in shown if int(e.get('frame', 0)) == first]
+  frames = {int(e.get('frame', 0)) for _, e in shown}
+  if frame_index and frame_index not in frames:
+    raise ValueError(
+      f'{name}: tracks with shapes on frames {min(frames, default=0)}..{max(frames, default=0)} '
+      f'given, none of them on frame {frame_index}; draw one there or give another frame'
+    )
+  frame = frame_index if frame_index in frames else min(frames, default=0)
+  found = [(t, e) for t, e in shown if int(e.get('frame', 0)) == frame]
   found.sort(key=lambda pair: int(pair[1].get('z_order') or 0))
-  return size, [shapes.Instance(t.get('label', ''), _drawn(e, size, name)) for t, e in found]
+  return size, [
+    shapes.Instance(t.get('label', ''), _drawn(e, size, name), key=f'track {t.get("id")}')
+    for t, e in found
+  ]
 
 
 def _drawn(element: ElementTree.Element, size: tuple[int, int], name: str) -> NDArray[np.bool_]:

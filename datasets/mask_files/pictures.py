@@ -85,6 +85,7 @@ def _hidden_values(image: Image.Image) -> list[int]:
 def _of_colours(pixels: NDArray[np.uint8], path: pathlib.Path) -> GivenMask:
   label_map = cvat.label_map_of(path)
   ids, palette, texts = colours.ids_of_colours(pixels, str(path))
+  keys = dict(texts)
   if label_map is not None and texts:
     labels = cvat.read_label_map(label_map)
     listed = {c: i for i, c in enumerate([c for c in labels if any(c)], 1)}
@@ -97,7 +98,8 @@ def _of_colours(pixels: NDArray[np.uint8], path: pathlib.Path) -> GivenMask:
         palette[listed[colour]] = colour
       ids = table[ids]
       texts = {listed[c]: f'{labels[c]} ({palette_lib.hex_colour(c)})' for c in own.values()}
-  return GivenMask(masks.Mask(ids, palette, False, None), texts)
+      keys = {}
+  return GivenMask(masks.Mask(ids, palette, False, None), texts, keys=keys)
 
 
 def _of_values(mask: masks.Mask, name: str) -> GivenMask:
@@ -116,7 +118,7 @@ def _of_values(mask: masks.Mask, name: str) -> GivenMask:
     return GivenMask(mask)
   ids, palette, texts = colours.ids_of_colours(mask.palette[mask.ids], name)
   hint = f'{name}: value {black[0]}, black and at the edge, is taken as background instead of 0'
-  return GivenMask(masks.Mask(ids, palette, False, None), texts, [hint])
+  return GivenMask(masks.Mask(ids, palette, False, None), texts, [hint], dict(texts))
 
 
 def _of_deep_grey(image: Image.Image, name: str) -> GivenMask:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import dataclasses
 import pathlib
 
+import numpy as np
+
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.video import Video
@@ -123,7 +125,7 @@ def read(
   Raises:
     FileNotFoundError, ValueError: see `reading.read_given_mask`.
   """
-  return {
+  found = {
     index: reading.read_given_mask(
       files[index],
       video.frame_size,
@@ -131,9 +133,62 @@ def read(
       options,
       video.name,
       require_object=len(files) == 1,
+      frame_index=index,
     )
     for index in sorted(files)
   }
+  return one_id_each(found) if len(found) > 1 else found
+
+
+def one_id_each(read: dict[int, reading.GivenMask]) -> dict[int, reading.GivenMask]:
+  """Gives an object one id on all frames where files name objects (a colour, a label, a track).
+
+  Ids of such files follow from the place among the objects of that frame. An object of an earlier
+  frame gets its id of there, a new one an id that is free.
+
+  Args:
+    read: {index of the frame: GivenMask}, in the order of frames.
+
+  Returns:
+    The same with other ids where needed, and a hint where two objects of a frame have one name.
+  """
+  known: dict[str, int] = {}
+  found = {}
+  for index, given in read.items():
+    if len(set(given.keys.values())) == len(given.keys):
+      given = _with_ids(given, known)
+      known.update({key: object_id for object_id, key in given.keys.items()})
+    else:
+      names = sorted({k for k in given.keys.values() if list(given.keys.values()).count(k) > 1})
+      given.hints.append(
+        f'frame {index}: several objects called {", ".join(names[:3])}: they get ids by their order, '
+        'which has to be that of the other frames'
+      )
+    found[index] = given
+  return found
+
+
+def _with_ids(given: reading.GivenMask, known: dict[str, int]) -> reading.GivenMask:
+  """The GivenMask with the ids of `known` {key: id}, and free ones for other keys."""
+  new = {i: known[key] for i, key in given.keys.items() if key in known}
+  for object_id in given.keys.keys() - new.keys():
+    taken = {*known.values(), *new.values()}
+    free = (i for i in (object_id, *range(1, 256)) if i not in taken)
+    new[object_id] = next(free, object_id)
+  if all(old == i for old, i in new.items()):
+    return given
+  table, palette = np.arange(256, dtype=np.uint8), given.mask.palette
+  for old, object_id in new.items():
+    table[old] = object_id
+  if palette is not None:
+    palette = palette.copy()
+    palette[list(new.values())] = given.mask.palette[list(new)]
+  return dataclasses.replace(
+    given,
+    mask=dataclasses.replace(given.mask, ids=table[given.mask.ids], palette=palette),
+    names={new.get(i, i): name for i, name in given.names.items()},
+    keys={new[i]: key for i, key in given.keys.items()},
+  )
 
 
 def _named_like_frames(

@@ -10,7 +10,6 @@ Masks of data sets are read by `feelvos_tf.datasets.masks` instead, which accept
 
 from collections.abc import Sequence
 import dataclasses
-import json
 import os
 import pathlib
 import re
@@ -42,6 +41,7 @@ def read_given_mask(
   options: MaskOptions = MaskOptions(),
   video_name: str = 'the video',
   require_object: bool = True,
+  frame_index: int = 0,
 ) -> GivenMask:
   """Reads the masks of the objects on a frame.
 
@@ -52,6 +52,7 @@ def read_given_mask(
     options: MaskOptions.
     video_name: what messages call the video.
     require_object: refuse a mask without any object.
+    frame_index: number of the frame in the video, which chooses in files that number frames.
 
   Returns:
     GivenMask of that size.
@@ -70,7 +71,7 @@ def read_given_mask(
     given = _one_each(files, size, options, video_name)
   else:
     where = str(files[0])
-    given = _read_file(files[0], size, frame_name, options)
+    given = _read_file(files[0], size, (frame_name, frame_index), options)
   mask = given.mask
   if require_object and not mask.ids.any():
     raise ValueError(
@@ -138,22 +139,22 @@ def _one_each(
 
 
 def _read_file(
-  path: pathlib.Path, size: tuple[int, int], frame_name: str, options: MaskOptions
+  path: pathlib.Path, size: tuple[int, int], frame: tuple[str, int], options: MaskOptions
 ) -> GivenMask:
   try:
-    return _read_file_of_any_kind(path, size, frame_name, options)
+    return _read_file_of_any_kind(path, size, frame, options)
   except shapes.ShapeError as error:
     raise ValueError(f'{path}: {error}; draw the shape again') from None
 
 
 def _read_file_of_any_kind(
-  path: pathlib.Path, size: tuple[int, int], frame_name: str, options: MaskOptions
+  path: pathlib.Path, size: tuple[int, int], frame: tuple[str, int], options: MaskOptions
 ) -> GivenMask:
   suffix = path.suffix.lower()
   if suffix == '.json':
-    return _read_json(path, frame_name)
+    return _read_json(path, frame[0])
   if suffix == '.xml':
-    own_size, instances = cvat.read(path.read_bytes(), str(path), frame_name)
+    own_size, instances = cvat.read(path.read_bytes(), str(path), *frame)
     return _drawn(instances, own_size, str(path))
   if suffix == '.txt':
     instances = yolo.read(names_lib.read_text(path), str(path), size)
@@ -163,7 +164,7 @@ def _read_file_of_any_kind(
 
 def _read_json(path: pathlib.Path, frame_name: str) -> GivenMask:
   try:
-    content = json.loads(names_lib.read_text(path))
+    content = names_lib.parse_json(names_lib.read_text(path))
   except ValueError as error:
     raise ValueError(f'{path}: damaged JSON given ({error}); export it again') from None
   try:
@@ -183,12 +184,14 @@ def _read_json(path: pathlib.Path, frame_name: str) -> GivenMask:
 def _drawn(instances: Sequence[shapes.Instance], size: tuple[int, int], where: str) -> GivenMask:
   """GivenMask of instances, later ones over earlier ones."""
   _check_count(len(instances), where)
-  ids, overlap, names = np.zeros(size, np.uint8), 0, {}
+  ids, overlap, names, keys = np.zeros(size, np.uint8), 0, {}, {}
   for number, instance in enumerate(instances, 1):
     object_id = instance.object_id or number
     overlap += np.count_nonzero(ids[instance.where])
     ids[instance.where] = object_id
     names[object_id] = instance.name
+    if instance.object_id is None:
+      keys[object_id] = instance.key or instance.name
   found = []
   hidden = [names[i] for i in names if not (ids == i).any()]
   if hidden:
@@ -197,7 +200,7 @@ def _drawn(instances: Sequence[shapes.Instance], size: tuple[int, int], where: s
     )
   elif overlap:
     found.append(f'{where}: {overlap} pixels belong to several objects; the later one has them')
-  return GivenMask(masks.Mask(ids, None, False, None), names, found)
+  return GivenMask(masks.Mask(ids, None, False, None), names, found, keys)
 
 
 def _check_count(count: int, where: str) -> None:
@@ -242,4 +245,5 @@ def _without_void(
       '(--value_255=object makes it one)'
     )
   given.names.pop(masks.VOID_ID, None)
+  given.keys.pop(masks.VOID_ID, None)
   return np.where(ids == masks.VOID_ID, 0, ids).astype(np.uint8)

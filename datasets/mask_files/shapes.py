@@ -23,11 +23,13 @@ class Instance:
     name: its label, for messages.
     where: bool [height, width].
     object_id: the id that the file asks for, or None.
+    key: what tells the object on other frames, '' for its label.
   """
 
   name: str
   where: np.ndarray
   object_id: int | None = None
+  key: str = ''
 
 
 def polygon(points: ArrayLike, size: tuple[int, int]) -> np.ndarray:

@@ -10,7 +10,6 @@ splits the masks of an object's first frame are all that is given.
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 from typing import Any
@@ -143,7 +142,7 @@ def read_meta(path: str | os.PathLike) -> dict[str, tuple[VosObject, ...]]:
       '<split>/meta.json, <split>/JPEGImages and <split>/Annotations'
     )
   try:
-    content = json.loads(names_lib.read_text(path))['videos']
+    content = names_lib.parse_json(names_lib.read_text(path))['videos']
     videos = {
       name: tuple(
         sorted(

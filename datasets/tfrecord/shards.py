@@ -7,7 +7,6 @@ have no manifest.
 """
 
 import hashlib
-import json
 import os
 import pathlib
 import re
@@ -80,7 +79,7 @@ def read_manifest(folder: str | os.PathLike) -> dict:
   if not path.is_file():
     return {}
   try:
-    manifest = json.loads(path.read_text())
+    manifest = names_lib.parse_json(path.read_text())
     version = manifest['format']
   except (ValueError, KeyError, TypeError) as error:
     raise ValueError(f'{path}: not a manifest of convert_to_tfrecord; convert again') from error

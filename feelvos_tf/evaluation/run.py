@@ -40,6 +40,8 @@ def run(options: RunOptions) -> None:
   unpack_dir = output_dir / 'unpacked'
   sequences = truth_lib.find_sequences(options.truth, results_dir, unpack_dir)
   scorable = sequences_lib.with_ground_truth(sequences, options.truth.rules.late_objects)
+  if options.submission_zip:
+    submission.check_place(options.submission_zip)
   if not scorable and not options.submission_zip:
     raise ValueError(
       f'split {options.truth.split!r}: none of its {len(sequences)} sequences has ground truth '

@@ -7,7 +7,6 @@ Results of any method are `<results_dir>/<sequence>/<frame>.png`, named as the g
 
 from collections.abc import Callable, Iterable, Sequence
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any
@@ -337,7 +336,7 @@ def _with_results(
 def _meta_objects(path: str | os.PathLike) -> list[tuple[str, int, dict[str, Any]]]:
   """Yields (video, object id, entry) of a YouTube-VOS meta.json."""
   try:
-    videos = json.loads(names_lib.read_text(path))['videos']
+    videos = names_lib.parse_json(names_lib.read_text(path))['videos']
     found = [
       (video, int(object_id), entry)
       for video, content in videos.items()

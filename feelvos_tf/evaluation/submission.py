@@ -63,6 +63,20 @@ def write_submission(
   return count
 
 
+def check_place(path: str | os.PathLike) -> None:
+  """Refuses to put an archive where something else lies.
+
+  Raises:
+    ValueError: there is a file that is no ZIP archive, or a folder.
+  """
+  path = pathlib.Path(path)
+  if path.exists() and not (path.is_file() and zipfile.is_zipfile(path)):
+    raise ValueError(
+      f'{path}: {"a folder" if path.is_dir() else "a file that is no archive"} lies where the '
+      'archive has to go; give another name'
+    )
+
+
 def _checked_masks(
   results: pathlib.Path, frames: pathlib.Path, given: tuple[set[int], tuple[int, ...], bool]
 ) -> Iterator[tuple[str, bytes]]:

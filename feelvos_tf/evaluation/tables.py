@@ -10,6 +10,7 @@ import os
 import pathlib
 from typing import Any
 
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import summary as summary_lib
 from feelvos_tf.files import whole_file
@@ -117,7 +118,7 @@ def read_summary(path: str | os.PathLike) -> dict:
       f'{path}: no such file; the output folder of an earlier evaluation expected'
     )
   try:
-    summary = json.loads(path.read_text(encoding='utf-8'))
+    summary = names_lib.parse_json(path.read_text(encoding='utf-8'))
   except ValueError:
     summary = None
   if not isinstance(summary, dict) or not {'global', 'sequences', 'settings'} <= set(summary):

@@ -10,7 +10,6 @@ is a temporary file that lives as long as the connection.
 import asyncio
 from collections.abc import Sequence
 import contextlib
-import json
 import pathlib
 import tempfile
 from typing import Any, TYPE_CHECKING
@@ -20,6 +19,7 @@ import grpc
 from starlette.datastructures import UploadFile
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import writers
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
@@ -213,7 +213,7 @@ async def _receive(services: 'Services', websocket: fastapi.WebSocket) -> bytes 
 def _fields(message: bytes | str) -> dict[str, Any]:
   """The dict in a text message."""
   try:
-    fields = json.loads(message) if isinstance(message, str) else None
+    fields = names_lib.parse_json(message) if isinstance(message, str) else None
   except ValueError:
     fields = None
   if not isinstance(fields, dict):

@@ -106,3 +106,9 @@ def test_a_file_where_a_folder_is_expected(tmp_path):
 def test_printable():
   assert names.printable(os.fsdecode(b'fr\xe4me')) == 'fr?me'
   assert names.printable('bär') == 'bär'
+
+
+def test_json_of_a_hundred_thousand_brackets():
+  with pytest.raises(ValueError, match='nested too deeply'):
+    names.parse_json('[' * 100_000)
+  assert names.parse_json('{"a": [1]}') == {'a': [1]}

@@ -94,3 +94,17 @@ def test_two_frames_of_one_name_are_refused(tmp_path):
     (tmp_path / name).touch()
   with pytest.raises(ValueError, match='both a.jpg and a.png given, expected one frame of a name'):
     video.list_images(tmp_path)
+
+
+@pytest.mark.parametrize('suffix', ['heic', 'AVIF', 'jp2', 'tga', 'gif', 'dng'])
+def test_pictures_that_are_not_read_are_not_left_out_silently(suffix, tmp_path):
+  for name in ('0.jpg', f'1.{suffix}', '2.jpg', 'Thumbs.db', '.3.heic'):
+    (tmp_path / name).touch()
+  with pytest.raises(ValueError, match=rf'1\.{suffix}: a picture of another kind than \.jpg, '):
+    video.list_images(tmp_path)
+
+
+def test_jpeg_and_netpbm_by_their_other_suffixes(tmp_path):
+  for name in ('0.jpe', '1.JFIF', '2.pgm', '3.pnm', '4.jpeg'):
+    (tmp_path / name).touch()
+  assert len(video.list_images(tmp_path)) == 5

@@ -1,8 +1,10 @@
 """Which frame a mask belongs to, as people write it."""
 
+import json
 import pathlib
 
 import numpy as np
+from PIL import Image
 import pytest
 
 from feelvos_tf.datasets import masks
@@ -88,3 +90,98 @@ def test_only_one_of_several_masks_needs_an_object(files, video):
   assert [g.mask.object_ids for g in read('a.png', '2:empty.png').values()] == [(1,), ()]
   with pytest.raises(ValueError, match='empty.png: a mask without any object given'):
     read('empty.png')
+
+
+def _box(left):
+  return [left, 1, left + 3, 1, left + 3, 5, left, 5]
+
+
+def _colours(path, *lefts_and_colours):
+  image = np.zeros((8, 9, 3), np.uint8)
+  for left, colour in lefts_and_colours:
+    image[1:5, left : left + 3] = colour
+  Image.fromarray(image).save(path)
+
+
+def _coco(path, *lefts_and_annotations):
+  annotations = [
+    {'image_id': 1, 'segmentation': [_box(left)], **more} for left, more in lefts_and_annotations
+  ]
+  categories = [{'id': 1, 'name': 'dog'}, {'id': 2, 'name': 'cat'}]
+  images = [{'id': 1, 'file_name': 'x.png', 'height': 8, 'width': 9}]
+  content = {'images': images, 'categories': categories, 'annotations': annotations}
+  pathlib.Path(path).write_text(json.dumps(content))
+
+
+def _labelme(path, *lefts_and_labels):
+  shapes = [
+    {'label': label, 'points': np.reshape(_box(left), (-1, 2)).tolist()}
+    for left, label in lefts_and_labels
+  ]
+  content = {'imageHeight': 8, 'imageWidth': 9, 'shapes': shapes, 'imagePath': 'x.png'}
+  pathlib.Path(path).write_text(json.dumps(content))
+
+
+_RED, _BLUE, _GREEN = (255, 0, 0), (0, 0, 255), (0, 255, 0)
+
+
+@pytest.mark.parametrize(
+  'write, suffix, first, late',
+  [
+    (_colours, 'png', [(0, _RED), (3, _GREEN)], [(0, _GREEN), (3, _RED), (6, _BLUE)]),
+    (
+      _coco,
+      'json',
+      [(0, {'category_id': 1}), (3, {'category_id': 2})],
+      [(0, {'category_id': 2}), (3, {'category_id': 1}), (6, {'category_id': 9})],
+    ),
+    (
+      _coco,
+      'json',
+      [(0, {'track_id': 1}), (3, {'attributes': {'track_id': 2}})],
+      [(0, {'track_id': 2}), (3, {'track_id': 1}), (6, {'track_id': 3})],
+    ),
+    (_labelme, 'json', [(0, 'dog'), (3, 'cat')], [(0, 'cat'), (3, 'dog'), (6, 'emu')]),
+    (_labelme, 'json', [(0, '1'), (3, '2')], [(0, '2'), (3, '1'), (6, '3')]),
+  ],
+)
+def test_an_object_has_one_id_on_all_frames(write, suffix, first, late, video, tmp_path):
+  """Also where it is another one in the order of the second file."""
+  write(tmp_path / f'first.{suffix}', *first)
+  write(tmp_path / f'late.{suffix}', *late)
+  paths = {0: [tmp_path / f'first.{suffix}'], 2: [tmp_path / f'late.{suffix}']}
+  read = placed.read(paths, video)
+  assert read[0].mask.ids[2, [1, 4]].tolist() == [1, 2]
+  assert read[2].mask.ids[2, [1, 4, 7]].tolist() == [2, 1, 3]
+  if read[0].mask.palette is not None:
+    assert read[2].mask.palette[[1, 2, 3]].tolist() == [list(c) for c in (_RED, _GREEN, _BLUE)]
+
+
+def test_a_new_colour_alone_is_a_new_object(video, tmp_path):
+  _colours(tmp_path / 'a.png', (0, _RED))
+  _colours(tmp_path / 'b.png', (3, _BLUE))
+  read = placed.read({0: [tmp_path / 'a.png'], 1: [tmp_path / 'b.png']}, video)
+  assert read[0].mask.object_ids == (1,) and read[1].mask.object_ids == (2,)
+  assert read[1].names == {2: '#0000ff'}
+
+
+def test_names_that_two_objects_have_tell_nothing(video, tmp_path):
+  for name in 'ab':
+    _labelme(tmp_path / f'{name}.json', (0, 'dog'), (3, 'dog'))
+  read = placed.read({0: [tmp_path / 'a.json'], 1: [tmp_path / 'b.json']}, video)
+  assert read[1].mask.ids[2, [1, 4]].tolist() == [1, 2]
+  assert any('several objects called dog' in hint for hint in read[1].hints)
+
+
+def test_tracks_of_the_frame_that_is_asked_for(video, tmp_path):
+  box = '<box frame="{}" outside="0" xtl="{}" ytl="1" xbr="{}" ybr="5" />'
+  track = '<track id="{}" label="dog">{}</track>'
+  size = '<meta><original_size><width>9</width><height>8</height></original_size></meta>'
+  tracks = track.format(0, box.format(0, 0, 3) + box.format(2, 3, 6))
+  tracks += track.format(1, box.format(0, 3, 6)) + track.format(2, box.format(2, 6, 9))
+  (tmp_path / 't.xml').write_text(f'<annotations>{size}{tracks}</annotations>')
+  read = placed.read({0: [tmp_path / 't.xml'], 2: [tmp_path / 't.xml']}, video)
+  assert read[0].mask.ids[2, [1, 4, 7]].tolist() == [1, 2, 0]
+  assert read[2].mask.ids[2, [1, 4, 7]].tolist() == [0, 1, 3]
+  with pytest.raises(ValueError, match='none of them on frame 1; draw one there'):
+    placed.read({0: [tmp_path / 't.xml'], 1: [tmp_path / 't.xml']}, video)

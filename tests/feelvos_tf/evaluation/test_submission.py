@@ -119,3 +119,15 @@ def test_a_name_that_no_server_takes(tmp_path, split):
   name = os.fsdecode(b'd\xe4g')
   with pytest.raises(ValueError, match='a name that is not UTF-8 given'):
     submission.write_submission(tmp_path / 's.zip', split[2].parent, [(name, *split[:2])])
+
+
+def test_only_an_archive_is_replaced(tmp_path):
+  with zipfile.ZipFile(tmp_path / 'old.zip', 'w') as archive:
+    archive.writestr('a', b'')
+  submission.check_place(tmp_path / 'old.zip')
+  submission.check_place(tmp_path / 'new.zip')
+  masks.write_mask(tmp_path / 'first.png', np.ones((3, 4), np.uint8))
+  with pytest.raises(ValueError, match=r'first\.png: a file that is no archive lies where'):
+    submission.check_place(tmp_path / 'first.png')
+  with pytest.raises(ValueError, match='a folder lies where the archive has to go'):
+    submission.check_place(tmp_path)
