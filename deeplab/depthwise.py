@@ -2,9 +2,14 @@
 
 TensorFlow's CPU kernels differ by an order of magnitude: atrous convolution goes through
 space-to-batch, and oneDNN's gradient by a large kernel takes longer than the rest of a layer.
+
+Dilations are given to oneDNN's kernel where it is there to honour them. Graphs for other machines
+are traced inside `portable_dilations`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
+import contextvars
 import functools
 
 import tensorflow as tf
@@ -17,8 +22,28 @@ _MAX_NATIVE_RATE = 6
 _MIN_LARGE_KERNEL = 7
 
 
+_PORTABLE: contextvars.ContextVar[tuple[tf.DType, ...]] = contextvars.ContextVar(
+  'portable', default=()
+)
+
+
+@contextlib.contextmanager
+def portable_dilations(*dtypes: tf.DType) -> Iterator[None]:
+  """Functions that are traced inside have no dilated kernels in these types, see `in_phases`."""
+  token = _PORTABLE.set(dtypes)
+  try:
+    yield
+  finally:
+    _PORTABLE.reset(token)
+
+
 def depthwise_conv2d(
-  inputs: tf.Tensor, kernel: tf.Tensor, strides: int = 1, rate: int = 1, padding: str = 'SAME'
+  inputs: tf.Tensor,
+  kernel: tf.Tensor,
+  strides: int = 1,
+  rate: int = 1,
+  padding: str = 'SAME',
+  then: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
 ) -> tf.Tensor:
   """Depthwise convolution, fast on CPUs and right everywhere.
 
@@ -28,18 +53,53 @@ def depthwise_conv2d(
     strides: int; has to be 1 if `rate` is not.
     rate: int, atrous rate.
     padding: 'SAME' or 'VALID'.
+    then: function of every value alone, as bias and activation, that is applied to the result.
 
   Returns:
     [batch, new height, new width, channels].
   """
   # The CPU kernels for float16 know neither dilations nor large kernels.
   if inputs.dtype == tf.float16 or tf.config.list_physical_devices('GPU'):
-    return _portable(inputs, kernel, strides, rate, padding)
+    return then(_portable(inputs, kernel, strides, rate, padding))
   if 1 < rate <= _MAX_NATIVE_RATE and _native_dilation_is_right(inputs.dtype):
-    return _native_dilation(inputs, kernel, rate, padding)
+    if inputs.dtype not in _PORTABLE.get():
+      return then(_native_dilation(inputs, kernel, rate, padding))
+    if padding == 'SAME':
+      return in_phases(inputs, kernel, rate, then)
   if rate == strides == 1 and padding == 'SAME' and min(kernel.shape[:2]) >= _MIN_LARGE_KERNEL:
-    return _large_kernel(inputs, kernel)
-  return _portable(inputs, kernel, strides, rate, padding)
+    return then(_large_kernel(inputs, kernel))
+  return then(_portable(inputs, kernel, strides, rate, padding))
+
+
+def in_phases(
+  inputs: tf.Tensor,
+  kernel: tf.Tensor,
+  rate: int,
+  then: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+) -> tf.Tensor:
+  """Atrous depthwise convolution, stride 1 and SAME, for kernels without dilations.
+
+  TensorFlow joins a convolution with the bias and the activation behind it, and with the sum of a
+  residual unit, and rounds once where separate operations round each time. So what follows is
+  applied inside, next to the convolution, and the result keeps the shape of the input for the
+  optimiser to see. `tf.nn.depthwise_conv2d` does neither.
+
+  Args:
+    inputs: [batch, height, width, channels]; no size but that of the channels has to be known.
+    kernel: [kernel height, kernel width, channels, 1].
+    rate: int, atrous rate.
+    then: see `depthwise_conv2d`.
+
+  Returns:
+    [batch, height, width, channels].
+  """
+  size = tf.shape(inputs)
+  margins = tf.stack([tf.zeros([2], tf.int32), -size[1:3] % rate], axis=1)
+  phases = tf.space_to_batch(inputs, [rate, rate], margins)
+  phases = then(
+    tf.raw_ops.DepthwiseConv2dNative(input=phases, filter=kernel, strides=[1] * 4, padding='SAME')
+  )
+  return tf.reshape(tf.batch_to_space(phases, [rate, rate], margins), size)
 
 
 def _portable(

@@ -195,7 +195,13 @@ class _Convolution(keras.layers.Layer):
       aggregation='mean',
     )
 
-  def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
+  def _convolve(
+    self,
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    padding: str,
+    then: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+  ) -> tf.Tensor:
     raise NotImplementedError  # The two subclasses below.
 
   def _scaled_kernel(self, scale: tf.Tensor) -> tf.Tensor:
@@ -208,10 +214,12 @@ class _Convolution(keras.layers.Layer):
       padding = 'VALID'
     if self.use_batch_norm and training and self.fine_tune_batch_norm:
       outputs = self._convolve(inputs, tf.cast(self.kernel, inputs.dtype), padding)
-      outputs = self._normalize_batch(outputs)
-    else:
-      kernel, offset = from_weights(lambda: self._kernel_and_offset(inputs.dtype))
-      outputs = tf.nn.bias_add(self._convolve(inputs, kernel, padding), offset)
+      return self._activate(self._normalize_batch(outputs))
+    kernel, offset = from_weights(lambda: self._kernel_and_offset(inputs.dtype))
+    then = lambda outputs: self._activate(tf.nn.bias_add(outputs, offset))
+    return self._convolve(inputs, kernel, padding, then)
+
+  def _activate(self, outputs: tf.Tensor) -> tf.Tensor:
     return outputs if self.activation is None else self.activation(outputs)
 
   def _kernel_and_offset(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
@@ -276,8 +284,14 @@ class Conv2D(_Convolution):
     shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
     self._add_weights('kernel', shape, self.filters)
 
-  def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
-    return tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=self.rate)
+  def _convolve(
+    self,
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    padding: str,
+    then: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+  ) -> tf.Tensor:
+    return then(tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=self.rate))
 
   def _scaled_kernel(self, scale: tf.Tensor) -> tf.Tensor:
     return self.kernel * scale
@@ -304,8 +318,14 @@ class DepthwiseConv2D(_Convolution):
     shape = (self.kernel_size, self.kernel_size, channels, 1)
     self._add_weights('depthwise_kernel', shape, channels)
 
-  def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
-    return depthwise_conv2d(inputs, kernel, self.strides, self.rate, padding)
+  def _convolve(
+    self,
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    padding: str,
+    then: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+  ) -> tf.Tensor:
+    return depthwise_conv2d(inputs, kernel, self.strides, self.rate, padding, then)
 
   def _scaled_kernel(self, scale: tf.Tensor) -> tf.Tensor:
     return self.kernel * scale[:, tf.newaxis]

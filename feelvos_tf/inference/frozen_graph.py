@@ -3,11 +3,9 @@
 Weights are folded while a function is traced (`feelvos_tf.deeplab.layers.folded_weights`): batch
 norm ends up inside the kernels, in the type the convolutions compute in. Where the graph is run at
 once, they stay tensors next to it (`trace`). For a graph that is saved they become constants
-(`freeze`), and atrous depthwise convolutions are made portable. `feelvos_tf.deeplab.layers` gives
-dilations to the convolution's kernel where oneDNN is there to honour them; other kernels refuse
-dilations or ignore them, and an exported graph may run anywhere. The way through space-to-batch
-runs everywhere and gives the same bits. It costs 1.3 to 2 times as much for small rates and a tenth
-for large rates and many channels (Xception's ASPP), where oneDNN's kernel is slow.
+(`freeze`), and atrous depthwise convolutions are portable: an exported graph may run anywhere, and
+only oneDNN's kernel honours dilations. The way through space-to-batch
+(`feelvos_tf.deeplab.depthwise.in_phases`) costs 1.3 to 2 times as much for small rates.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,14 +13,13 @@ import itertools
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import function_pb2
 from tensorflow.core.framework import graph_pb2
 from tensorflow.core.framework import node_def_pb2
 from tensorflow.python.framework import convert_to_constants
 
+from feelvos_tf.deeplab import depthwise
 from feelvos_tf.deeplab import layers
 
-_DEPTHWISE = 'DepthwiseConv2dNative'
 _CONTROL_FLOW = ('If', 'StatelessIf', 'While', 'StatelessWhile')
 _NUMBERS = itertools.count()  # Makes names of functions unique.
 
@@ -37,8 +34,16 @@ def trace(function: Callable, specs: Sequence[Any]) -> tf.types.experimental.Con
   Returns:
     Concrete function; changes of the weights are not seen. For use where it was made.
   """
+  # oneDNN's dilated kernel adds the bias in another order than its plain kernel: in float32 that is
+  # the last bit, in bfloat16 a step of 1 in 128. There the graph has the kernels of a frozen one.
+  return _trace(function, specs, (tf.bfloat16,))
+
+
+def _trace(
+  function: Callable, specs: Sequence[Any], portable: Sequence[tf.DType]
+) -> tf.types.experimental.ConcreteFunction:
   # No Python control flow on tensors inside: AutoGraph would only double the time to trace.
-  with layers.folded_weights():
+  with layers.folded_weights(), depthwise.portable_dilations(*portable):
     return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
@@ -54,7 +59,8 @@ def freeze(function: Callable, specs: Sequence[Any], jit_compile: bool = False) 
   Returns:
     Function with the signature and the result of `function`, for use in graphs of any number.
   """
-  concrete = trace(function, specs)
+  # XLA honours dilations on every device.
+  concrete = _trace(function, specs, () if jit_compile else (tf.float32, tf.bfloat16))
   structure = concrete.structured_outputs
   frozen = convert_to_constants.convert_variables_to_constants_v2(
     concrete, lower_control_flow=False
@@ -64,8 +70,6 @@ def freeze(function: Callable, specs: Sequence[Any], jit_compile: bool = False) 
   graph_def = frozen.graph.as_graph_def()
   _for_inference(graph_def)
   _rename_functions(graph_def)
-  if not jit_compile:  # XLA honours dilations on every device.
-    _make_dilations_portable(graph_def)
   flat_specs = tf.nest.flatten(specs)
   pruned = tf.compat.v1.wrap_function(
     lambda: tf.graph_util.import_graph_def(graph_def, name=''), []
@@ -120,60 +124,3 @@ def _rename_functions(graph_def: graph_pb2.GraphDef) -> None:
   for gradient in graph_def.library.gradient:
     gradient.function_name = names.get(gradient.function_name, gradient.function_name)
     gradient.gradient_func = names.get(gradient.gradient_func, gradient.gradient_func)
-
-
-def _make_dilations_portable(graph_def: graph_pb2.GraphDef) -> None:
-  """Turns atrous depthwise convolutions into calls of `portable_depthwise_conv2d`, in place."""
-  functions = []
-  for nodes in [graph_def.node, *(function.node_def for function in graph_def.library.function)]:
-    for node in nodes:
-      if node.op == _DEPTHWISE and max(node.attr['dilations'].list.i or [1]) > 1:
-        functions.append(_call_portable(node))
-  with tf.Graph().as_default() as graph:
-    for function in functions:
-      function.add_to_graph(graph)
-    library = graph.as_graph_def().library
-  known = {function.signature.name for function in graph_def.library.function}
-  graph_def.library.function.extend(
-    function for function in library.function if function.signature.name not in known
-  )
-
-
-def _call_portable(node: node_def_pb2.NodeDef) -> function_pb2.FunctionDef:
-  """Makes a NodeDef the call of a function; returns that function."""
-  attributes = node.attr
-  if attributes['padding'].s != b'SAME' or attributes['strides'].list.i[1] != 1:
-    raise ValueError(f'{node.name}: atrous depthwise convolutions have to be SAME of stride 1.')
-  dtype, rate = tf.as_dtype(attributes['T'].type), attributes['dilations'].list.i[1]
-  spec = tf.TensorSpec([None] * 4, dtype)
-  function = tf.function(
-    lambda images, kernel: portable_depthwise_conv2d(images, kernel, rate), autograph=False
-  ).get_concrete_function(spec, spec)
-  node.op = 'PartitionedCall'
-  attributes.clear()
-  attributes['Tin'].list.type.extend([dtype.as_datatype_enum] * 2)
-  attributes['Tout'].list.type.append(dtype.as_datatype_enum)
-  attributes['f'].func.name = tf.compat.as_str(function.name)
-  return function
-
-
-def portable_depthwise_conv2d(images: tf.Tensor, kernel: tf.Tensor, rate: int) -> tf.Tensor:
-  """Atrous depthwise convolution, stride 1 and SAME, for kernels without dilations.
-
-  `tf.nn.depthwise_conv2d` also does this, but has to know the number of channels.
-
-  Args:
-    images: [batch, height, width, channels]; no size has to be known.
-    kernel: [kernel height, kernel width, channels, 1].
-    rate: int, atrous rate.
-
-  Returns:
-    [batch, height, width, channels].
-  """
-  size = tf.shape(images)[1:3]
-  margins = tf.stack([tf.zeros_like(size), -size % rate], axis=1)
-  phases = tf.space_to_batch(images, [rate, rate], margins)
-  phases = tf.raw_ops.DepthwiseConv2dNative(
-    input=phases, filter=kernel, strides=[1] * 4, padding='SAME'
-  )
-  return tf.batch_to_space(phases, [rate, rate], margins)

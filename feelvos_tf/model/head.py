@@ -132,8 +132,9 @@ class SegmentationHead(keras.Model):
     depthwise, pointwise = self.depthwise[0], self.pointwise[0]
     part = slice(self.feature_channels)
     kernel, offset, mixing = self._first_layer(part, features.dtype)
-    net = depthwise_conv2d(features, kernel, rate=depthwise.rate)
-    net = tf.nn.conv2d(tf.nn.relu(tf.nn.bias_add(net, offset)), mixing, 1, 'SAME')
+    activate = lambda net: tf.nn.relu(tf.nn.bias_add(net, offset))
+    net = depthwise_conv2d(features, kernel, rate=depthwise.rate, then=activate)
+    net = tf.nn.conv2d(net, mixing, 1, 'SAME')
     return tf.nn.bias_add(net, layers.from_weights(lambda: tf.cast(pointwise.bias, features.dtype)))
 
   def _first_layer(self, part: slice, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -152,8 +153,8 @@ class SegmentationHead(keras.Model):
     net = shared
     if self.object_channels:
       kernel, offset, mixing = self._first_layer(slice(self.feature_channels, None), maps.dtype)
-      own = depthwise_conv2d(maps, kernel, rate=self.depthwise[0].rate)
-      own = tf.nn.relu(tf.nn.bias_add(own, offset))
+      activate = lambda own: tf.nn.relu(tf.nn.bias_add(own, offset))
+      own = depthwise_conv2d(maps, kernel, rate=self.depthwise[0].rate, then=activate)
       net = shared + tf.nn.conv2d(own, mixing, 1, 'SAME')
     net = tf.nn.relu(net)
     for depthwise, pointwise in zip(self.depthwise[1:], self.pointwise[1:]):

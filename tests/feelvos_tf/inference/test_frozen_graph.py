@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from feelvos_tf.deeplab import depthwise
 from feelvos_tf.deeplab import layers
 from feelvos_tf.inference import frozen_graph
 
@@ -66,8 +67,36 @@ def test_portable_convolution_is_exact(rng, dtype, rate, size):
   images = tf.cast(rng.normal(size=(2, *size, 3)), dtype)
   kernel = tf.cast(rng.normal(size=(3, 3, 3, 1)), dtype)
   expected = tf.nn.depthwise_conv2d(images, kernel, [1] * 4, 'SAME', dilations=[rate, rate])
-  found = tf.function(frozen_graph.portable_depthwise_conv2d)(images, kernel, rate)
+  found = tf.function(depthwise.in_phases)(images, kernel, rate)
   np.testing.assert_array_equal(tf.cast(found, tf.float32), tf.cast(expected, tf.float32))
+
+
+@pytest.mark.parametrize('precision', ['float32', 'mixed_bfloat16'])
+def test_joined_operations_are_those_of_the_graph_that_runs_at_once(precision, images):
+  """A residual unit with an atrous convolution; apart, each operation would round in bfloat16."""
+  keras.utils.set_random_seed(4)
+  before = keras.config.dtype_policy()
+  keras.config.set_dtype_policy(precision)
+  try:
+    expand = layers.Conv2D(24, 1, activation='relu6')
+    depthwise_layer = layers.DepthwiseConv2D(3, rate=2, activation='relu6')
+    project = layers.Conv2D(4, 1)
+  finally:
+    keras.config.set_dtype_policy(before)
+
+  def unit(images):
+    images = tf.cast(images, expand.compute_dtype)
+    for _ in range(3):
+      images = images + project(depthwise_layer(expand(images)))
+    return tf.cast(images, tf.float32)
+
+  unit(images)
+  for layer in (expand, depthwise_layer, project):
+    layer.beta.assign(np.linspace(-0.4, 0.7, layer.beta.shape[0]))
+  at_once = frozen_graph.trace(unit, _IMAGES)(tf.constant(images))
+  frozen = tf.function(frozen_graph.freeze(unit, _IMAGES), input_signature=_IMAGES)
+  tolerance = 1e-5 if precision == 'float32' else 0
+  np.testing.assert_allclose(frozen(images), at_once, rtol=tolerance, atol=tolerance)
 
 
 def test_no_convolution_keeps_its_dilations(function):
