@@ -1,4 +1,4 @@
-"""The files of examples/deploy: they can be read, and name flags, fields and metrics there are."""
+"""Files of examples: they can be read, and name flags, fields and metrics that there are."""
 
 import json
 import pathlib
@@ -12,10 +12,12 @@ from feelvos_tf.serving import metrics
 from feelvos_tf.serving import options as options_lib
 
 DEPLOY = pathlib.Path(__file__).resolve().parent.parent / 'examples' / 'deploy'
+EXAMPLES = DEPLOY.parent
 CHART = DEPLOY / 'helm' / 'feelvos'
+COMPOSES = sorted(EXAMPLES.rglob('compose.yaml'))
 MANIFESTS = [
   path
-  for path in sorted(DEPLOY.rglob('*'))
+  for path in sorted(EXAMPLES.rglob('*'))
   if path.suffix in ('.yaml', '.yml') and 'templates' not in path.parts
 ]
 
@@ -35,7 +37,7 @@ def test_flags_exist(run_main):
     r'^\s+--(?:\[no\])?(\w+):', run_main('feelvos_tf.serve', '--help').stdout, re.M
   )
   texts = [
-    text_of('compose', 'compose.yaml'),
+    *(path.read_text(encoding='utf-8') for path in COMPOSES),
     (CHART / 'templates' / 'deployment.yaml').read_text(),
   ]
   texts += re.findall(r'^(?:ENTRYPOINT|CMD) .*', text_of('Dockerfile'), re.M)
@@ -43,16 +45,52 @@ def test_flags_exist(run_main):
   assert len(used) >= 6 and used <= set(known)
 
 
-def test_compose_mounts_files_that_are_there():
-  compose = yaml.safe_load(text_of('compose', 'compose.yaml'))
+@pytest.mark.parametrize('path', COMPOSES, ids=lambda path: path.parent.name)
+def test_compose_mounts_files_that_are_there(path):
+  compose = yaml.safe_load(path.read_text(encoding='utf-8'))
   for service in compose['services'].values():
     for volume in service.get('volumes', []):
-      assert (DEPLOY / 'compose' / volume.split(':')[0]).is_file(), volume
+      source = volume.split(':')[0]
+      is_a_persons = source == './videos' or source in compose.get('volumes', {})
+      assert is_a_persons or (path.parent / source).is_file(), volume
+    if 'build' in service:
+      context = path.parent / service['build']['context']
+      assert (context / service['build']['dockerfile']).is_file()
   build = compose['services']['feelvos']['build']
-  context = (DEPLOY / 'compose' / build['context']).resolve()
+  context = (path.parent / build['context']).resolve()
   assert (context / build['dockerfile']).samefile(DEPLOY / 'Dockerfile')
   assert (context / 'pyproject.toml').is_file()
-  # Whoever scrapes has to name the server as it is known, and to bring the token.
+
+
+def test_adapters_find_the_server():
+  """They read the variables that are set; the address is that of the service, which allows it."""
+  function = yaml.safe_load((EXAMPLES / 'cvat' / 'function.yaml').read_text())['spec']
+  cvat = yaml.safe_load((EXAMPLES / 'cvat' / 'compose.yaml').read_text())
+  studio = yaml.safe_load((EXAMPLES / 'label_studio' / 'compose.yaml').read_text())
+  backend = studio['services']['backend']
+  set_for = {
+    EXAMPLES / 'cvat' / 'main.py': {v['name']: v['value'] for v in function['env']},
+    EXAMPLES / 'label_studio' / 'app.py': backend['environment'],
+  }
+  for script, variables in set_for.items():
+    read = set(re.findall(r"environ\.get\('(\w+)'", script.read_text()))
+    assert set(variables) <= read
+    assert variables['FEELVOS_SERVER'] == 'http://feelvos:8501'
+  for compose in (cvat, studio):
+    assert '--allowed_host=feelvos' in compose['services']['feelvos']['command']
+  attributes = function['platform']['attributes']
+  assert attributes['network'] == cvat['networks']['cvat']['name']
+  (videos,) = [v for v in backend['volumes'] if v.startswith('./videos:')]
+  assert videos.split(':')[1] == backend['environment']['FEELVOS_VIDEOS']
+  dockerfile = (EXAMPLES / 'label_studio' / 'Dockerfile').read_text()
+  (app,) = [v for v in backend['volumes'] if 'app.py' in v]
+  assert f'--app-dir={pathlib.PurePosixPath(app.split(":")[1]).parent}' in dockerfile
+  assert 'http://backend:9090' in (EXAMPLES / 'label_studio' / 'compose.yaml').read_text()
+  assert '--port=9090' in dockerfile
+
+
+def test_what_scrapes_names_the_server_and_brings_the_token():
+  compose = yaml.safe_load(text_of('compose', 'compose.yaml'))
   (job,) = yaml.safe_load(text_of('compose', 'prometheus.yml'))['scrape_configs']
   (target,) = job['static_configs'][0]['targets']
   host = target.split(':')[0]

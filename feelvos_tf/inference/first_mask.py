@@ -8,7 +8,7 @@ ours.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast, TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from feelvos_tf.datasets.mask_files import drawn
 
 if TYPE_CHECKING:
-  from feelvos_tf.inference.graph import InferenceGraph
+  from feelvos_tf.inference.contract import Graph
   from feelvos_tf.inference.segmenter import VideoSegmenter
 
 
@@ -62,13 +62,25 @@ def masks_of(
 def drawer(segmenter: 'VideoSegmenter') -> Callable:
   """Function: (frame, hints) -> ids, with the embeddings of a `VideoSegmenter`'s model."""
 
-  def draw(frame: np.ndarray, hints: Sequence[drawn.Hints]) -> np.ndarray:
-    graph = cast('InferenceGraph', segmenter.graph)
-    sizes = graph.frame_geometry(frame.shape[:2], segmenter.options.max_internal_size)
-    _, embedding = graph.extract(sizes.shrink_frame(frame), sizes)
-    return masks_of(frame, hints, np.asarray(embedding, np.float32))
+  return lambda frame, hints: masks_of(
+    frame, hints, embedding_of(segmenter.graph, frame, segmenter.options.max_internal_size)
+  )
 
-  return draw
+
+def embedding_of(
+  graph: 'Graph', frame: np.ndarray, max_internal_size: int | None = None
+) -> np.ndarray:
+  """float32 [h4, w4, channels] of a frame.
+
+  Args:
+    graph: `contract.Graph`.
+    frame: uint8 [height, width, 3], RGB.
+    max_internal_size: see `VideoSegmenter`.
+  """
+  sizes = graph.frame_geometry(frame.shape[:2], max_internal_size)
+  background = np.zeros(sizes.internal, np.int32)
+  state = graph.begin(sizes.shrink_frame(frame), background, 1, sizes)
+  return np.asarray(state.previous.embedding, np.float32)
 
 
 def _refined(frame: np.ndarray, hints: drawn.Hints, embedding: np.ndarray | None) -> np.ndarray:

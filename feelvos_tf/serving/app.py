@@ -21,6 +21,7 @@ from feelvos_tf.serving import overlay_routes
 from feelvos_tf.serving import page_routes
 from feelvos_tf.serving import platform_routes
 from feelvos_tf.serving import rest_routes
+from feelvos_tf.serving import results_route
 from feelvos_tf.serving import session_routes
 from feelvos_tf.serving import stream_route
 
@@ -83,6 +84,7 @@ def create_app(
     session_routes.build_router(services),
     overlay_routes.build_router(services),
     draw_route.build_router(services),
+    results_route.build_router(services),
     rest_routes.build_router(services),
     platform_routes.build_router(services, rest_routes.predict_text),
     page_routes.build_metrics_router(services),

@@ -1,11 +1,13 @@
 """Sessions over HTTP: open, send frames, correct, look, save, close."""
 
+import contextlib
 from typing import Any, TYPE_CHECKING
 
 import fastapi
 from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile
 
+from feelvos_tf.inference.segmenter import MAX_REFERENCES
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import sessions
@@ -24,6 +26,7 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
   router = fastapi.APIRouter(prefix='/v1/sessions')
   _add_life(router, services.sessions, services.models, services.options.speed)
   _add_frames(router, services.sessions)
+  _add_both_directions(router, services.sessions)
   return router
 
 
@@ -34,7 +37,10 @@ def _add_life(
 
   @router.post('', status_code=201, response_model=None)
   async def open_session(request: fastapi.Request) -> dict[str, Any]:
-    """Opens a session: form with `frame` and `mask`, or with `state`."""
+    """Opens a session: form with `frame` and `mask`, or with `state`.
+
+    `other_frame` and `other_mask`, up to three of each: frames to compare with in addition.
+    """
     async with request.form(
       max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
     ) as form:
@@ -45,9 +51,12 @@ def _add_life(
         given = (await _file(form, 'state'), _number(form, 'frame_index') or 0)
       else:
         given = (await _file(form, 'frame'), await _file(form, 'mask'))
-    open_with = store.resume if 'state' in form else store.create
+        others = await _pairs(form, 'other_frame', 'other_mask')
     async with calls.of_http(request) as call:
-      session = await open_with(name, number, *given, call)
+      if 'state' in form:
+        session = await store.resume(name, number, *given, call)
+      else:
+        session = await store.create(name, number, *given, call, others)
       if call.over:  # Nobody gets its id.
         await store.close(session)
       return session.describe()
@@ -82,16 +91,7 @@ def _add_frames(router: fastapi.APIRouter, store: sessions.SessionStore) -> None
     if not frame:
       raise errors.invalid('the body is empty; send the bytes of a JPEG or PNG frame.')
     async with calls.of_http(request) as call:
-      reply = await store.step(session, frame, call)
-    return fastapi.Response(
-      reply.png,
-      media_type='image/png',
-      headers={
-        'X-Frame-Index': str(reply.frame_index),
-        'X-Object-Ids': ','.join(map(str, reply.object_ids)),
-        'X-Confidence': sessions.confidence_text(reply.confidence),
-      },
-    )
+      return _mask(await store.step(session, frame, call))
 
   @router.post('/{session_id}/mask', response_model=None)
   async def correct(session_id: str, request: fastapi.Request) -> dict[str, Any]:
@@ -107,6 +107,48 @@ def _add_frames(router: fastapi.APIRouter, store: sessions.SessionStore) -> None
       remove = _ids(form, 'remove')
     async with calls.of_http(request) as call:
       return await store.correct(session, *given, remove, call)
+
+
+def _add_both_directions(router: fastapi.APIRouter, store: sessions.SessionStore) -> None:
+  """Frames between two masks: the session from the one before gives opinions, the other merges."""
+
+  @router.post('/{session_id}/opinions')
+  async def give_opinion(session_id: str, request: fastapi.Request) -> fastapi.Response:
+    """Segments the next frame; answers with what the model thinks of it, for `merged`."""
+    session = store.get(session_id)
+    frame = await request.body()
+    if not frame:
+      raise errors.invalid('the body is empty; send the bytes of a JPEG or PNG frame.')
+    async with calls.of_http(request) as call:
+      opinion = await store.opinion(session, frame, call)
+    return fastapi.Response(opinion, media_type='application/octet-stream')
+
+  @router.post('/{session_id}/merged')
+  async def merge(session_id: str, request: fastapi.Request) -> fastapi.Response:
+    """Segments the next frame, merged with an opinion: form with `frame`, `opinion` and `share`.
+
+    `share`: place of the frame between the masks, 0 at the one before, 1 at the session's.
+    """
+    session = store.get(session_id)
+    async with request.form(
+      max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
+    ) as form:
+      given = await _file(form, 'frame'), await _file(form, 'opinion'), _share(form)
+    async with calls.of_http(request) as call:
+      return _mask(await store.merge(session, *given, call))
+
+
+def _mask(reply: sessions.SegmentedReply) -> fastapi.Response:
+  """The answer of `SegmentedReply`: the mask PNG."""
+  return fastapi.Response(
+    reply.png,
+    media_type='image/png',
+    headers={
+      'X-Frame-Index': str(reply.frame_index),
+      'X-Object-Ids': ','.join(map(str, reply.object_ids)),
+      'X-Confidence': sessions.confidence_text(reply.confidence),
+    },
+  )
 
 
 def _model_of(form: FormData, models: ModelStore, default_speed: str) -> tuple[str, int | None]:
@@ -128,6 +170,27 @@ def _number(form: FormData, key: str) -> int | None:
   if not isinstance(value, str) or not value.isdecimal() or len(value) > 18:
     raise errors.invalid(f'{key}: expected a number of at least 0.')
   return int(value)
+
+
+def _share(form: FormData) -> float:
+  with contextlib.suppress(TypeError, ValueError):
+    share = float(form.get('share'))
+    if 0 < share < 1:
+      return share
+  raise errors.invalid('share: expected a number between 0 and 1, where the frame lies.')
+
+
+async def _pairs(form: FormData, *keys: str) -> list[tuple[bytes, bytes]]:
+  """List of the files under two keys, in pairs."""
+  found = [form.getlist(key) for key in keys]
+  if len(found[0]) != len(found[1]) or len(found[0]) >= MAX_REFERENCES:
+    raise errors.invalid(
+      f'{len(found[0])} {keys[0]} and {len(found[1])} {keys[1]} given; expected pairs, '
+      f'{MAX_REFERENCES - 1} at most.'
+    )
+  if not all(isinstance(value, UploadFile) for values in found for value in values):
+    raise errors.invalid(f'{keys[0]} and {keys[1]} have to be files.')
+  return [(await frame.read(), await mask.read()) for frame, mask in zip(*found)]
 
 
 def _ids(form: FormData, key: str) -> list[int]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import collections
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 import secrets
 import time
 from typing import Any
@@ -11,9 +11,12 @@ import grpc
 import numpy as np
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.inference import merging
+from feelvos_tf.inference.segmenter import SegmentedFrame
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import opinions
 from feelvos_tf.serving import tracing
 from feelvos_tf.serving.calls import Call
 from feelvos_tf.serving.images import ImageDecoder
@@ -121,13 +124,20 @@ class SessionStore:
     return sum(session.segmenter.memory_bytes for session in list(self._sessions.values()))
 
   async def create(
-    self, name: str, number: int | None, frame: bytes, mask: bytes, call: Call | None = None
+    self,
+    name: str,
+    number: int | None,
+    frame: bytes,
+    mask: bytes,
+    call: Call | None = None,
+    others: Sequence[tuple[bytes, bytes]] = (),
   ) -> Session:
     """Opens a session.
 
     Args:
       name: model, number: its version or None.
       frame: bytes of a JPEG or PNG. mask: bytes of a PNG.
+      others: (frame, mask) of further reference frames, see `VideoSegmenter.start`.
       call: `Call`; no session is left if that is over before it is open.
 
     Returns:
@@ -141,8 +151,10 @@ class SessionStore:
     def start(segmenter: VideoSegmenter) -> np.ndarray:
       with tracing.span('decode'):
         given, image = self._decoder.mask(mask), self._decoder.frame(frame)
+        shown = [(self._decoder.frame(f), self._decoder.mask(m).ids) for f, m in others]
       with tracing.span('model'):
-        segmenter.start(image, given.ids)
+        segmenter.start(image, given.ids, shown)
+      self._check_objects(segmenter.object_ids)
       return given.palette if given.palette is not None else masks.DAVIS_PALETTE
 
     return await self._shielded(self._open(name, number, start, 0, call))
@@ -211,18 +223,65 @@ class SessionStore:
       `SegmentedReply`.
     """
 
-    def run() -> SegmentedReply:
-      with self._metrics.frame_seconds.time():
-        with tracing.span('decode'):
-          image = self._decoder.frame(frame)
-        with self._metrics.segment_seconds.time(), tracing.span('model'):
-          result = session.segmenter.step(image)
-        session.frame_index += 1
-        with tracing.span('encode'):
-          png = masks.encode_mask(result.mask, session.palette, _COMPRESS_LEVEL)
-        return SegmentedReply(png, session.frame_index, result.object_ids, result.confidence)
+    return await self._use(session, lambda: self._reply(session, frame), call)
+
+  async def opinion(self, session: Session, frame: bytes, call: Call | None = None) -> bytes:
+    """Segments the next frame; `opinions.pack` of what the model thinks of it, and no mask."""
+
+    def run() -> bytes:
+      result = self._segment(session, self._decoder.frame(frame))
+      return opinions.pack(result.object_ids, result.stride4_logits)
 
     return await self._use(session, run, call)
+
+  async def merge(
+    self, session: Session, frame: bytes, opinion: bytes, share: float, call: Call | None = None
+  ) -> SegmentedReply:
+    """Segments the next frame and merges the result with an opinion, see `merging.merge`.
+
+    Args:
+      session: `Session` of the run from the mask behind.
+      frame: bytes of a JPEG or PNG.
+      opinion: bytes of `opinion` on this frame, by a session that comes from the mask before.
+      share: float, place of the frame between the masks.
+      call: `Call`, as of `step`.
+
+    Returns:
+      `SegmentedReply`.
+    """
+
+    def merged(size: tuple[int, int], result: SegmentedFrame) -> SegmentedFrame:
+      logits = result.stride4_logits
+      before = opinions.unpack(opinion, logits.shape[1:])
+      self._check_objects({*before[0], *result.object_ids})
+      return merging.merge(size, before, (result.object_ids, logits), share)
+
+    return await self._use(session, lambda: self._reply(session, frame, merged), call)
+
+  def _reply(
+    self, session: Session, frame: bytes, change: Callable = lambda size, result: result
+  ) -> SegmentedReply:
+    """`SegmentedReply` of the next frame; `change` gives another result of its size."""
+    with self._metrics.frame_seconds.time():
+      with tracing.span('decode'):
+        image = self._decoder.frame(frame)
+      result = change(image.shape[:2], self._segment(session, image))
+      with tracing.span('encode'):
+        png = masks.encode_mask(result.mask, session.palette, _COMPRESS_LEVEL)
+      return SegmentedReply(png, session.frame_index, result.object_ids, result.confidence)
+
+  def _segment(self, session: Session, image: np.ndarray) -> SegmentedFrame:
+    with self._metrics.segment_seconds.time(), tracing.span('model'):
+      result = session.segmenter.step(image)
+    session.frame_index += 1
+    return result
+
+  def _check_objects(self, ids: Collection[int]) -> None:
+    if len(ids) - 1 > self._options.max_objects:
+      raise errors.invalid(
+        f'{len(ids) - 1} objects with those of all masks, at most {self._options.max_objects} are '
+        'taken.'
+      )
 
   async def correct(
     self,
@@ -244,12 +303,7 @@ class SessionStore:
     def run() -> dict[str, Any]:
       with tracing.span('decode'):
         given, image = self._decoder.mask(mask), self._decoder.frame(frame)
-      ids = {*session.segmenter.object_ids, *given.object_ids} - set(remove)
-      if len(ids) - 1 > self._options.max_objects:
-        raise errors.invalid(
-          f'{len(ids) - 1} objects with those of this mask, at most '
-          f'{self._options.max_objects} are taken.'
-        )
+      self._check_objects({*session.segmenter.object_ids, *given.object_ids} - set(remove))
       with tracing.span('model'):
         session.segmenter.correct(image, given.ids, remove)
       if given.palette is not None:

@@ -31,10 +31,18 @@ export class Api {
     return (await this.request('GET', `v1/demo/${name}`)).blob();
   }
 
-  /** Opens a session with a frame and its mask; returns the server's description of it. */
-  async createSession({frame, mask, model, version}) {
+  /**
+   * Opens a session with a frame and its mask, and with further [frame, mask] to compare with;
+   * returns the server's description of it.
+   */
+  async createSession({frame, mask, model, version}, others = []) {
     const fields = {frame, mask, ...(model ? {model} : {}), ...(version ? {version} : {})};
-    return (await this.request('POST', 'v1/sessions', form(fields))).json();
+    const body = form(fields);
+    for (const [otherFrame, otherMask] of others) {
+      body.append('other_frame', otherFrame, 'frame');
+      body.append('other_mask', otherMask, 'mask.png');
+    }
+    return (await this.request('POST', 'v1/sessions', body)).json();
   }
 
   /** The server's description of a session. */
@@ -51,16 +59,34 @@ export class Api {
 
   /** Sends a frame; returns {mask: Blob, confidence: Map of object id to number}. */
   async step(id, frame) {
-    const response = await this.request('POST', `v1/sessions/${id}/frames`, frame);
-    const numbers = (name) => (response.headers.get(name) ?? '').split(',').filter(Boolean)
-      .map(Number);
-    const confidence = confidences(numbers('X-Object-Ids'), numbers('X-Confidence'));
-    return {mask: await response.blob(), confidence};
+    return answer(await this.request('POST', `v1/sessions/${id}/frames`, frame));
   }
 
-  /** Mask PNG of a box or polygon (`kind`, its numbers as `text`) on a frame. */
-  async draw(frame, kind, text) {
-    return (await this.request('POST', 'v1/draw', form({frame, [kind]: text}))).blob();
+  /** Sends a frame between two masks; returns what the run thinks of it, for `merged`. */
+  async opinion(id, frame) {
+    return (await this.request('POST', `v1/sessions/${id}/opinions`, frame)).blob();
+  }
+
+  /** Sends the same frame to the run from the other mask; returns what both give, as `step`. */
+  async merged(id, frame, opinion, share) {
+    const body = form({frame, share});
+    body.append('opinion', opinion, 'opinion');
+    return answer(await this.request('POST', `v1/sessions/${id}/merged`, body));
+  }
+
+  /** Mask PNG of shapes, [kind, numbers as text] each, on a frame. */
+  async draw(frame, shapes, {model} = {}) {
+    const body = form({frame, ...(model ? {model} : {})});
+    for (const [kind, text] of shapes) body.append(kind, text);
+    return (await this.request('POST', 'v1/draw', body)).blob();
+  }
+
+  /** A zip of masks, [name, PNG] each, in a form that other tools read. */
+  async results(masks, format, labels, {name, suffix}) {
+    const body = form({format, name, suffix});
+    for (const [file, blob] of masks) body.append('masks', blob, file);
+    for (const label of labels) body.append('label', label);
+    return (await this.request('POST', 'v1/results', body)).blob();
   }
 
   /** Closes a session, also while the page is being left. Errors do not matter any more. */
@@ -98,6 +124,14 @@ export class Api {
     if (response.ok) return response;
     throw new ServerError(await describe(response), response.status);
   }
+}
+
+/** The mask and the confidences of a frame's answer. */
+async function answer(response) {
+  const numbers = (name) => (response.headers.get(name) ?? '').split(',').filter(Boolean)
+    .map(Number);
+  const confidence = confidences(numbers('X-Object-Ids'), numbers('X-Confidence'));
+  return {mask: await response.blob(), confidence};
 }
 
 /** Map of object id to confidence, without the background. */

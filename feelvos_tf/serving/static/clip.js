@@ -7,16 +7,21 @@ const JPEG_QUALITY = 0.95;
 /**
  * A clip and its masks. Masks are kept as PNG files, frames not at all. A correction is a mask that
  * the user made; the run takes it over when it comes to its frame.
+ *
+ * A run forward starts with the first correction, one backward with the last; positions count the
+ * frames in the order of the run. A run in both directions has every frame in it.
  */
 export class Clip {
   constructor(source) {
     this.source = source;
+    this.direction = 'forward'; // Or 'backward', 'both'.
     this.masks = new Map(); // Frame index -> Blob.
     this.confidence = new Map(); // Frame index -> Map of object id to number, of the run's masks.
-    this.corrections = new Set(); // Frame indices whose mask the user made, with the first one.
+    this.corrections = new Map(); // Frame index -> ids, of the masks that the user made.
+    this.whole = new Set(); // Those of them that are right for the whole frame, whatever they hold.
     this.unsent = new Set(); // Those of them that no run has used yet.
     this.removals = new Map(); // Frame index -> ids that no later mask of a run holds.
-    this.start = 0; // The frame whose mask the run starts with.
+    this.stretches = new Map(); // Of a run in both directions, see `BothWays`.
     this.unsaved = false; // Whether a run made masks that were not downloaded.
     this.setLongSide(Infinity, Infinity);
   }
@@ -25,11 +30,23 @@ export class Clip {
     return this.source.count;
   }
 
-  /** The last frame up to which every frame from the first mask on has one; -1 without any. */
+  /** Place of a frame in the run's order, and the frame at a place: each is the other's inverse. */
+  position(index) {
+    return this.direction === 'backward' ? this.count - 1 - index : index;
+  }
+
+  /** The frame whose mask the run starts with; frame 0 while there is none. */
+  get start() {
+    if (!this.corrections.size) return 0;
+    return this.position(Math.min(...this.positionsOf(this.corrections.keys())));
+  }
+
+  /** The last frame up to which every frame from the start on has a mask; -1 without any. */
   get last() {
-    let last = this.start - 1;
-    while (this.masks.has(last + 1)) last++;
-    return last >= this.start ? last : -1;
+    const first = this.position(this.start);
+    let last = first - 1;
+    while (last + 1 < this.count && this.masks.has(this.position(last + 1))) last++;
+    return last >= first ? this.position(last) : -1;
   }
 
   /** Whether a run has made masks. */
@@ -39,12 +56,21 @@ export class Clip {
 
   /** The frame from which the next run goes on: the first unsent correction or the last mask. */
   get from() {
-    return Math.min(this.last, ...this.unsent);
+    return this.position(Math.min(...this.positionsOf([this.last, ...this.unsent])));
   }
 
-  /** Whether the user may paint on a frame: one with a mask, or any while there is none. */
-  canPaint(index) {
-    return this.masks.has(index) || !this.masks.size;
+  /** How many frames a run gives masks, and how many of them are there. */
+  get progress() {
+    if (this.direction === 'both') return {total: this.count, done: this.masks.size};
+    const first = this.position(this.start);
+    const done = this.last < 0 ? 0 : this.position(this.last) - first + 1;
+    return {total: this.count - first, done};
+  }
+
+  /** Whether there is nothing left to run. */
+  get isDone() {
+    const {total, done} = this.progress;
+    return done === total && !this.unsent.size;
   }
 
   /** Sets the working size: no side above `longSide`, no more than `maxPixels` pixels. */
@@ -56,71 +82,110 @@ export class Clip {
     this.height = Math.max(1, Math.floor(height * scale + 1e-6));
   }
 
+  /** Another direction: the next run makes all masks anew. */
+  setDirection(direction) {
+    this.direction = direction;
+    this.stretches.clear();
+    this.unsent = new Set(this.corrections.keys());
+  }
+
   /** Takes the mask that a run made of a frame. */
   setResult(index, blob, confidence) {
     this.masks.set(index, blob);
     this.confidence.set(index, confidence);
   }
 
-  /** Sets the mask that the user made on a frame; null takes it away. */
-  setCorrection(index, blob) {
+  /** Sets the mask that the user made on a frame, with its ids; null takes it away. */
+  setCorrection(index, blob, ids = []) {
     this.confidence.delete(index);
     if (blob) {
+      if (this.masks.has(index) && !this.corrections.has(index)) this.whole.add(index);
       this.masks.set(index, blob);
-      this.corrections.add(index);
+      this.corrections.set(index, new Set(ids));
       this.unsent.add(index);
-      if (!this.hasResults) this.start = index;
     } else {
-      this.masks.delete(index);
-      this.corrections.delete(index);
-      this.unsent.delete(index);
-      this.removals.delete(index);
+      for (const kept of [this.masks, this.corrections, this.whole, this.unsent, this.removals]) {
+        kept.delete(index);
+      }
     }
   }
 
-  /** Ends an object at a frame whose mask does not hold it: runs follow it no longer from there. */
+  /** Takes a mask that only added objects, completed by those that the run predicted. */
+  complete(index, blob, ids) {
+    this.masks.set(index, blob);
+    this.corrections.set(index, new Set(ids));
+    this.whole.add(index);
+  }
+
+  /**
+   * Whether the mask that the user made of a frame holds objects, and none of the known ones. One
+   * that was painted over a mask of a run is whole.
+   */
+  addsOnly(index, known) {
+    const ids = this.corrections.get(index);
+    return !this.whole.has(index) && ids.size > 0 && [...ids].every((id) => !known.has(id));
+  }
+
+  /** Ends an object at a frame: runs hold it no longer from there on. */
   removeObject(index, id) {
-    this.setCorrection(index, this.masks.get(index));
+    if (this.direction === 'forward') {
+      this.setCorrection(index, this.masks.get(index), this.corrections.get(index) ?? []);
+    }
     this.removals.set(index, new Set(this.removals.get(index)).add(id));
+  }
+
+  /** Ids that were removed at a frame or before it and that no mask by the user brought back. */
+  gone(index) {
+    const found = new Set();
+    for (const [at, ids] of [...this.removals].sort(([a], [b]) => a - b)) {
+      if (at <= index) ids.forEach((id) => found.add(id));
+      for (const [other, held] of this.corrections) {
+        if (at <= other && other <= index) held.forEach((id) => found.delete(id));
+      }
+    }
+    return found;
   }
 
   /** What is known of a frame's mask, for `restore`. */
   remember(index) {
-    return {blob: this.masks.get(index), corrected: this.corrections.has(index),
-      unsent: this.unsent.has(index), removed: this.removals.get(index),
-      confidence: this.confidence.get(index)};
+    return {blob: this.masks.get(index), corrected: this.corrections.get(index),
+      whole: this.whole.has(index), unsent: this.unsent.has(index),
+      removed: this.removals.get(index), confidence: this.confidence.get(index)};
   }
 
   /** Takes a correction back. */
-  restore(index, {blob, corrected, unsent, removed, confidence}) {
+  restore(index, {blob, corrected, whole, unsent, removed, confidence}) {
     this.setCorrection(index, null);
     if (confidence) this.confidence.set(index, confidence);
     if (blob) this.masks.set(index, blob);
-    if (corrected) this.corrections.add(index);
+    if (corrected) this.corrections.set(index, corrected);
+    if (whole) this.whole.add(index);
     if (unsent) this.unsent.add(index);
     if (removed) this.removals.set(index, removed);
   }
 
-  /** Drops the masks after `index` that a run made. */
+  /** Drops the masks behind `index`, in the order of the run, that a run made. */
   dropResultsAfter(index) {
+    const place = this.position(index);
+    this.dropResults((other) => this.position(other) > place);
+  }
+
+  /** Drops the masks that a run made of frames for which `isOld` holds. */
+  dropResults(isOld) {
     for (const other of [...this.masks.keys()]) {
-      if (other > index && !this.corrections.has(other)) {
+      if (isOld(other) && !this.corrections.has(other)) {
         this.masks.delete(other);
         this.confidence.delete(other);
       }
     }
   }
 
-  /** Drops everything but the mask that the run starts with. */
+  /** Drops everything but the masks that the user made. */
   startOver() {
-    const first = this.masks.get(this.start);
-    this.masks.clear();
-    this.confidence.clear();
-    this.corrections.clear();
-    this.unsent.clear();
+    this.dropResults(() => true);
     this.removals.clear();
+    this.unsent = new Set(this.corrections.keys());
     this.unsaved = false;
-    if (first) this.setCorrection(this.start, first);
   }
 
   /** Frames of the run to look at first, see `framesToCheck`. */
@@ -154,5 +219,9 @@ export class Clip {
 
   close() {
     this.source.close();
+  }
+
+  positionsOf(indices) {
+    return [...indices].map((index) => (index < 0 ? this.count : this.position(index)));
   }
 }

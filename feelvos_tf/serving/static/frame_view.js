@@ -19,6 +19,7 @@ export class FrameView {
     this.zoomValue = find('zoom-value');
     this.zoom = 0; // Index into ZOOMS.
     this.width = this.height = 1;
+    this.hidden = new Set(); // Ids that are not drawn.
     find('zoom-in').addEventListener('click', () => this.zoomBy(1));
     find('zoom-out').addEventListener('click', () => this.zoomBy(-1));
     this.viewport.addEventListener('wheel', (event) => this.wheel(event), {passive: false});
@@ -48,7 +49,7 @@ export class FrameView {
     const y = Math.max(0, rect.y - reach);
     drawIds(this.overlay, ids, this.width, this.height, {x, y,
       width: Math.min(this.width, rect.x + rect.width + reach) - x,
-      height: Math.min(this.height, rect.y + rect.height + reach) - y});
+      height: Math.min(this.height, rect.y + rect.height + reach) - y}, this.hidden);
   }
 
   /** CSS pixels of one pixel of the frame. */

@@ -4,14 +4,14 @@ import {Api} from './api.js';
 import {BrushInput} from './brush_input.js';
 import {ClipPanel} from './clip_panel.js';
 import {DownloadPanel} from './download_panel.js';
+import {ExportPanel} from './export_panel.js';
 import {FrameView} from './frame_view.js';
 import {hideError, say, showError} from './notices.js';
 import {ObjectsPanel} from './objects_panel.js';
 import {acceptDrops, openFiles} from './opening.js';
-import {decodeIds} from './png.js';
 import {RunPanel} from './run_panel.js';
 import {ServerPanel} from './server_panel.js';
-import {shapeText} from './shape_input.js';
+import {ShapeMasks} from './shape_masks.js';
 import {Timeline} from './timeline.js';
 import {openVideo} from './video_frames.js';
 import {Workspace} from './workspace.js';
@@ -35,9 +35,13 @@ const objects = new ObjectsPanel({
   selected: () => brush.showCursor(),
   renamed: (from, to) => changeIds(from, to),
   removed: (id) => changeIds(id, 0),
+  shown: (hidden) => {
+    view.hidden = hidden;
+    workspace.redraw();
+  },
   ended: (id) => {
     workspace.removeObject(id);
-    say(`Object ${id} ends on frame ${workspace.index + 1}. Run on to follow it no longer.`);
+    say(`Object ${id} ends on frame ${workspace.index + 1}.`);
   },
   refuse: showError,
 });
@@ -54,6 +58,8 @@ const brush = new BrushInput(view, {
 const runs = new RunPanel(api, workspace, server, mayDrop, refresh,
   (index) => timeline.user(index));
 const downloads = new DownloadPanel(api, workspace, server);
+const exports = new ExportPanel(api, workspace, () => objects.labels, downloads);
+const shapes = new ShapeMasks(api);
 const clipPanel = new ClipPanel(workspace, {
   resized: (longSide) => {
     runs.forget();
@@ -70,7 +76,7 @@ const clipPanel = new ClipPanel(workspace, {
 /** Brings every part up to date with the workspace. */
 function refresh() {
   const {clip, editor, index} = workspace;
-  for (const panel of [clipPanel, runs, downloads]) panel.update();
+  for (const panel of [clipPanel, runs, downloads, exports]) panel.update();
   const ready = Boolean(clip) && workspace.mayPaint;
   for (const id of ['load-mask', 'clear-frame', 'add-object']) find(id).disabled = !ready;
   find('undo').disabled = !ready || !editor.canUndo;
@@ -99,16 +105,16 @@ function mayPaint() {
   return workspace.mayPaint;
 }
 
-/** Gives the selected object what the server makes of a box or a polygon. */
+/** Gives the selected object what the server makes of a shape. */
 async function takeShape(shape) {
   const {clip, index, editor, view: {picture}} = workspace;
   const id = objects.selected;
-  const frame = await new Promise((done) => { picture.canvas.toBlob(done, 'image/jpeg', 0.95); });
-  const {ids} = await decodeIds(await api.draw(frame, shape.kind, shapeText(shape)));
+  const settings = {model: server.limits.models[0]?.name, ...server.settings()};
+  const ids = await shapes.add(shape, {clip, index, id, ids: editor.ids}, picture.canvas, settings);
   if (clip !== workspace.clip || index !== workspace.index || !mayPaint()) return;
-  editor.give(id, ids);
+  editor.replace(ids);
   await workspace.keep();
-  say(`Object ${id} is marked.`);
+  say(`${objects.nameOf(id)} is marked.`);
 }
 
 function changeIds(from, to) {
@@ -128,15 +134,24 @@ function showTool() {
   find('size').value = find('size-value').textContent = brush.size;
 }
 
-/** Keys of the frame that are not the brush's. Returns whether there is such a key. */
-function shortcut({key}) {
-  const step = {',': -1, '.': 1}[key];
-  if (step) timeline.user(workspace.index + step);
+/** Keys that are not the brush's. Returns whether there is such a key. */
+function shortcut({key, shiftKey}) {
+  const step = {',': -1, '.': 1, ArrowLeft: -1, ArrowRight: 1}[key];
+  if (step) timeline.user(timeline.index + step * (shiftKey ? 10 : 1));
+  else if (key === ' ') timeline.toggle();
   else if (/^[1-9]$/.test(key)) objects.select(objects.ids[key - 1]);
   else if (key.toLowerCase() === 'n') find('add-object').click();
+  else if (key.toLowerCase() === 'h') objects.toggle(objects.selected);
+  else if (key.toLowerCase() === 'l') lookNext();
   else if (key.toLowerCase() === 'r') (workspace.running ? find('stop') : find('run')).click();
   else return false;
   return true;
+}
+
+/** Goes to the next frame of the repair list, in the order of time; after the last to the first. */
+function lookNext() {
+  const found = (workspace.clip?.toCheck ?? []).map(({index}) => index).sort((a, b) => a - b);
+  if (found.length) timeline.user(found.find((index) => index > workspace.index) ?? found[0]);
 }
 
 /** Asks before masks of a run are lost. */
@@ -160,8 +175,10 @@ async function open(load) {
     runs.forget();
     brush.reset();
     objects.reset([]);
+    objects.forget();
     find('welcome').hidden = true;
     await workspace.open(source);
+    runs.turn();
     if (mask) await takeMask(mask);
     say(`${source.name} is open: ${source.count} frames.`);
     view.surface.focus({preventScroll: true});
@@ -235,6 +252,12 @@ find('follow').addEventListener('change', () => {
   if (find('follow').checked && workspace.running) workspace.show(workspace.clip.last);
 });
 document.addEventListener('keydown', (event) => {
+  const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
+  const isFree = isPlain && event.target === document.body;
+  if (isFree && workspace.clip && (shortcut(event) || brush.pick(event.key))) {
+    event.preventDefault();
+    return;
+  }
   const isTyping = event.target.matches('input:not([type="range"], [type="radio"])');
   if (!(event.ctrlKey || event.metaKey) || isTyping) return;
   const key = event.key.toLowerCase();

@@ -43,9 +43,11 @@ export class MaskEditor {
     this.strokeTo(x, y);
   }
 
-  strokeTo(x, y) {
+  /** Draws the stroke on to a point; a pen changes its size on the way. */
+  strokeTo(x, y, size = this.stroke?.size) {
     const {stroke, width, height} = this;
     if (!stroke) return;
+    stroke.size = size;
     const reach = stroke.size / 2;
     const left = Math.max(0, Math.floor(Math.min(x, stroke.x) - reach));
     const right = Math.min(width - 1, Math.ceil(Math.max(x, stroke.x) + reach));

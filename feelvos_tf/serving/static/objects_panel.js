@@ -1,4 +1,4 @@
-/** The list of objects: colour, area, id, remove; one of them is the one to paint. */
+/** The list of objects: colour, name, area, show, id, remove; one of them is the one to paint. */
 
 import {cssColour} from './palette.js';
 import {DOUBTFUL} from './repair_list.js';
@@ -10,12 +10,13 @@ export class ObjectsPanel {
    * @param {object} actions
    *   selected(id): another object is the one to paint.
    *   renamed(from, to), removed(id): the user wants that.
+   *   shown(hidden): ids that are not to be drawn.
    *   ended(id): the object is to be followed no longer from this frame on.
    *   refuse(text): says why something cannot be.
    */
   constructor(actions) {
     Object.assign(this, {actions, ids: [1], selected: 1, fixed: new Set(), enabled: true,
-      counts: [], confidence: new Map()});
+      counts: [], confidence: new Map(), names: new Map(), hidden: new Set()});
     this.list = document.getElementById('objects');
     this.rows = new Map();
     this.render();
@@ -26,6 +27,30 @@ export class ObjectsPanel {
     this.ids = ids.length ? [...ids].sort((a, b) => a - b) : [1];
     if (!this.ids.includes(this.selected)) this.selected = this.ids[0];
     this.render();
+  }
+
+  /** Forgets names and what is hidden: another clip. */
+  forget() {
+    this.names.clear();
+    this.hidden.clear();
+    this.actions.shown(this.hidden);
+  }
+
+  /** Name of an object. */
+  nameOf(id) {
+    return this.names.get(id) || `Object ${id}`;
+  }
+
+  /** 'ID:NAME' of every object that has a name. */
+  get labels() {
+    return this.ids.filter((id) => this.names.get(id)).map((id) => `${id}:${this.names.get(id)}`);
+  }
+
+  /** Shows or hides an object on the page; its masks stay. */
+  toggle(id) {
+    if (!this.hidden.delete(id)) this.hidden.add(id);
+    this.update();
+    this.actions.shown(this.hidden);
   }
 
   /** Adds ids that a mask holds. */
@@ -80,6 +105,9 @@ export class ObjectsPanel {
     }
     if (to === from) return;
     if (this.selected === from) this.selected = to;
+    this.names.set(to, this.names.get(from) ?? '');
+    this.names.delete(from);
+    if (this.hidden.delete(from)) this.hidden.add(to);
     this.actions.renamed(from, to);
     this.reset(this.ids.map((id) => (id === from ? to : id)));
     this.focusRow(to, '.id');
@@ -97,45 +125,49 @@ export class ObjectsPanel {
 
   row(id) {
     const row = document.createElement('li');
-    row.innerHTML = '<label class="pick"><input type="radio" name="object"><span class="swatch">' +
-      '</span><span class="label"></span><span class="facts"><span class="sure"></span>' +
-      '<span class="area"></span></span></label>' +
-      `<input type="number" class="id" min="1" max="${MAX_ID}" inputmode="numeric">` +
-      '<button type="button" class="icon"><svg><use href="#i-close"/></svg></button>' +
-      '<button type="button" class="icon end"><svg><use href="#i-end"/></svg></button>';
-    const [pick, number] = row.querySelectorAll('input');
-    pick.addEventListener('change', () => this.select(id));
-    number.value = id;
-    number.setAttribute('aria-label', `Id of object ${id}`);
-    number.title = 'Id: the value of the object in the mask';
-    number.addEventListener('change', () => this.rename(id, number));
-    row.querySelector('.swatch').style.background = cssColour(id);
-    row.querySelector('.label').textContent = `Object ${id}`;
-    const [remove, end] = row.querySelectorAll('button');
-    remove.addEventListener('click', () => this.remove(id));
-    end.addEventListener('click', () => this.actions.ended(id));
-    end.title = 'Remove from this frame on';
-    end.setAttribute('aria-label', `Remove object ${id} from this frame on`);
+    row.append(document.getElementById('object-row').content.cloneNode(true));
+    const part = (name) => row.querySelector(`.${name}`);
+    row.querySelector('input').addEventListener('change', () => this.select(id));
+    part('swatch').style.background = cssColour(id);
+    part('see').addEventListener('click', () => this.toggle(id));
+    part('name').value = this.names.get(id) ?? '';
+    part('name').placeholder = `Object ${id}`;
+    part('name').setAttribute('aria-label', `Name of object ${id}`);
+    part('name').addEventListener('change', () => {
+      this.names.set(id, part('name').value.trim());
+      this.update();
+    });
+    part('id').value = id;
+    part('id').setAttribute('aria-label', `Id of object ${id}`);
+    part('id').addEventListener('change', () => this.rename(id, part('id')));
+    part('remove').addEventListener('click', () => this.remove(id));
+    part('end').addEventListener('click', () => this.actions.ended(id));
     return row;
   }
 
   update() {
     const total = this.counts.reduce((sum, count) => sum + count, 0);
     for (const [id, row] of this.rows) {
-      const [pick, number] = row.querySelectorAll('input');
-      const [button, end] = row.querySelectorAll('button');
+      const part = (name) => row.querySelector(`.${name}`);
       const fixed = this.fixed.has(id);
+      const isHidden = this.hidden.has(id);
       const share = total ? (100 * (this.counts[id] ?? 0)) / total : 0;
-      pick.checked = id === this.selected;
-      number.disabled = fixed || !this.enabled;
-      button.disabled = end.disabled = !this.enabled;
-      end.hidden = !fixed;
-      button.title = fixed ? 'Clear on this frame' : 'Remove';
-      button.setAttribute('aria-label', `${fixed ? 'Clear' : 'Remove'} object ${id}`);
-      this.showConfidence(row.querySelector('.sure'), this.confidence.get(id));
-      row.querySelector('.area').textContent = this.counts.length ? `${share.toFixed(1)} %` : '';
+      row.querySelector('input').checked = id === this.selected;
+      row.classList.toggle('hidden', isHidden);
+      part('more').hidden = id !== this.selected;
+      part('label').textContent = this.nameOf(id);
+      part('id').disabled = fixed || !this.enabled;
+      part('remove').disabled = part('end').disabled = !this.enabled;
+      part('end').hidden = !fixed;
+      label(part('see'), `${isHidden ? 'Show' : 'Hide'} ${this.nameOf(id)}`);
+      part('see').setAttribute('aria-pressed', isHidden);
+      label(part('remove'), `${fixed ? 'Clear on this frame' : 'Remove'}: ${this.nameOf(id)}`);
+      label(part('end'), `Remove from this frame on: ${this.nameOf(id)}`);
+      this.showConfidence(part('sure'), this.confidence.get(id));
+      part('area').textContent = this.counts.length ? `${share.toFixed(1)} %` : '';
     }
   }
+
   showConfidence(field, value) {
     field.hidden = value === undefined;
     if (field.hidden) return;
@@ -143,4 +175,9 @@ export class ObjectsPanel {
     field.title = 'How likely the mask covers the object by half or more';
     field.classList.toggle('doubtful', value < DOUBTFUL);
   }
+}
+
+function label(button, text) {
+  button.title = text;
+  button.setAttribute('aria-label', text);
 }

@@ -9,8 +9,9 @@ const TINT_ALPHA = Math.round(0.45 * 255);
  *
  * @param {CanvasRenderingContext2D} context of a canvas as large as the mask.
  * @param {Uint8Array} ids width * height ids.
+ * @param {Set<number>} hidden ids that are not drawn.
  */
-export function drawIds(context, ids, width, height, rect = {x: 0, y: 0, width, height}) {
+export function drawIds(context, ids, width, height, rect, hidden) {
   if (rect.width <= 0 || rect.height <= 0) return;
   const image = context.createImageData(rect.width, rect.height);
   const pixels = image.data;
@@ -20,7 +21,7 @@ export function drawIds(context, ids, width, height, rect = {x: 0, y: 0, width, 
   for (let y = rect.y; y < rect.y + rect.height; y++) {
     for (let x = rect.x; x < rect.x + rect.width; x++, at += 4) {
       const id = ids[y * width + x];
-      if (!id) continue;
+      if (!id || hidden.has(id)) continue;
       const edge = isEdge(ids, width, height, x, y, id, radius);
       const colours = edge ? BRIGHT : PALETTE;
       pixels[at] = colours[3 * id];

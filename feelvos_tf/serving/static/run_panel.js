@@ -1,5 +1,6 @@
 /** Run, stop, progress: the one place that starts and ends runs. */
 
+import {BothWays} from './both_ways.js';
 import {hideError, say, showError} from './notices.js';
 import {Pace, formatSeconds} from './pace.js';
 import {Tracking} from './tracking.js';
@@ -18,13 +19,15 @@ export class RunPanel {
   constructor(api, workspace, server, mayDrop, onChange, onLook) {
     const find = (id) => document.getElementById(id);
     Object.assign(this, {api, workspace, server, mayDrop, onChange, onLook, tracking: null,
-      pace: null, stopping: false, summary: '', runButton: find('run'), stopButton: find('stop'),
+      pace: null, stopping: false, summary: '', seen: '', direction: find('direction'),
+      runButton: find('run'), stopButton: find('stop'),
       overButton: find('start-over'), note: find('run-note'), follow: find('follow'),
       list: find('look-first'), row: find('progress-row'),
       bar: find('progress'), text: find('progress-text')});
     this.runButton.addEventListener('click', () => this.run());
     this.stopButton.addEventListener('click', () => this.stop());
     this.overButton.addEventListener('click', () => this.startOver());
+    this.direction.addEventListener('change', () => this.turn());
     window.addEventListener('pagehide', () => this.forget());
   }
 
@@ -37,6 +40,13 @@ export class RunPanel {
     this.tracking?.close();
     this.tracking = null;
     this.summary = '';
+  }
+
+  /** Takes the direction that is chosen; what was made in another is made again by the next run. */
+  turn() {
+    this.forget();
+    this.workspace.clip?.setDirection(this.direction.value);
+    this.onChange();
   }
 
   async run() {
@@ -53,9 +63,11 @@ export class RunPanel {
     try {
       await workspace.settled();
       this.pace = new Pace();
-      this.tracking ??= new Tracking(this.api, clip, this.server.settings(),
+      const Kind = clip.direction === 'both' ? BothWays : Tracking;
+      this.tracking ??= new Kind(this.api, clip, this.server.settings(),
         (index, canvas) => this.frameDone(index, canvas));
-      say(`Run started after frame ${clip.from + 1}.`);
+      say(clip.direction === 'both' ? 'Run started.'
+        : `Run started after frame ${clip.from + 1}.`);
       await this.tracking.run();
       this.finish(clip);
     } catch (error) {
@@ -83,14 +95,16 @@ export class RunPanel {
     say('The masks of the run are gone. The first mask is still here.');
   }
 
+  /** A frame has its mask, or, without `canvas`, was seen from one side. */
   async frameDone(index, canvas) {
     const {clip} = this.workspace;
     this.pace.mark();
-    if (this.follow.checked) await this.workspace.present(index, canvas);
+    this.seen = canvas ? '' : `looked at frame ${index + 1} on the way forward`;
+    if (this.follow.checked && canvas) await this.workspace.present(index, canvas);
     else this.onChange();
-    const part = Math.ceil((clip.count - clip.start) / SPOKEN_STEPS);
-    if ((index - clip.start + 1) % part === 0) {
-      say(`Frame ${index + 1} of ${clip.count}. ${this.pace.describe(clip.count - 1 - index)}`);
+    const {total, done} = clip.progress;
+    if (canvas && done % Math.ceil(total / SPOKEN_STEPS) === 0) {
+      say(`${done} of ${total} frames. ${this.pace.describe(total - done)}`);
     }
   }
 
@@ -98,15 +112,15 @@ export class RunPanel {
     const seconds = formatSeconds(this.pace.elapsed());
     const frames = this.pace.frames;
     this.summary = `${frames} ${frames === 1 ? 'frame' : 'frames'} in ${seconds}`;
-    const isDone = clip.last === clip.count - 1;
-    say(isDone ? `Done: ${this.summary}.` : `Stopped at frame ${clip.last + 1}.`);
+    say(clip.isDone ? `Done: ${this.summary}.` : 'Stopped.');
   }
 
   fail(error, clip) {
     console.info(error);
     this.summary = 'ended early';
     if (error.status === 401 || error.status === 403) this.server.askForToken();
-    const label = clip.hasResults ? `Go on from frame ${clip.from + 1}` : 'Try again';
+    const goesOn = clip.hasResults && clip.direction !== 'both';
+    const label = goesOn ? `Go on from frame ${clip.from + 1}` : 'Try again';
     showError(error, {label, run: () => this.run()});
   }
 
@@ -121,12 +135,10 @@ export class RunPanel {
     if (!clip) return 'Open a clip.';
     if (!clip.masks.size) return 'Paint an object on a frame, or load a mask.';
     if (this.server.lacksToken) return 'Type the token under Server.';
-    if (clip.from === clip.count - 1) {
-      return clip.hasResults
-        ? 'All frames have masks. Paint on a frame to correct it and run on from there.'
-        : 'The mask is on the last frame. Put one on a frame before it.';
-    }
-    return '';
+    if (!clip.isDone) return '';
+    return clip.hasResults
+      ? 'All frames have masks. Paint on a frame to correct it and run on from there.'
+      : 'No frame is left in this direction. Choose another, or put the mask on another frame.';
   }
 
   update() {
@@ -137,6 +149,8 @@ export class RunPanel {
     this.stopButton.disabled = this.stopping;
     this.stopButton.textContent = this.stopping ? 'Stopping' : 'Stop';
     document.getElementById('follow-row').hidden = !running;
+    this.direction.disabled = running;
+    if (clip) this.direction.value = clip.direction;
     this.overButton.hidden = running || !clip?.hasResults;
     this.runButton.disabled = Boolean(this.whyNot());
     this.runButton.textContent = clip?.hasResults ? 'Run on' : 'Run';
@@ -164,23 +178,31 @@ export class RunPanel {
   whatNext() {
     const {clip} = this.workspace;
     const frame = clip.from + 1;
-    if (!clip.hasResults) {
-      return clip.start ? `Starts with frame ${frame}. The frames before it get no masks.`
-        : 'Starts with frame 1.';
+    if (clip.direction === 'both') {
+      return clip.hasResults ? 'Runs between the masks that are new or lack results.'
+        : 'Runs both ways from every mask that you made, and merges between two.';
     }
-    return clip.from < clip.last
-      ? `Runs on from frame ${frame}. The frames after it are computed again.`
-      : `Runs on from frame ${frame}.`;
+    if (!clip.hasResults) {
+      const left = clip.count - clip.progress.total;
+      const frames = left === 1 ? 'frame gets no mask' : `${left} frames get no masks`;
+      const side = clip.direction === 'forward' ? 'before' : 'behind';
+      return `Starts with frame ${frame}.${left ? ` The ${frames} ${side} it.` : ''}`;
+    }
+    const {done} = clip.progress;
+    const isMiddle = clip.position(clip.from) < clip.position(clip.start) + done - 1;
+    return isMiddle
+      ? `Runs on from frame ${frame}. The frames ${clip.direction === 'forward' ? 'after' : 'before'
+      } it are computed again.` : `Runs on from frame ${frame}.`;
   }
 
   showProgress() {
     const {clip} = this.workspace;
-    const total = clip.count - clip.start;
-    const done = clip.last - clip.start + 1;
+    const {total, done} = clip.progress;
     this.bar.max = total;
     this.bar.value = done;
     const pace = this.running ? this.pace?.describe(total - done) || 'waiting for the first mask'
       : this.summary;
-    this.text.textContent = [`${done} of ${total} frames`, pace].filter(Boolean).join(', ');
+    const seen = this.running && this.seen;
+    this.text.textContent = [`${done} of ${total} frames`, seen || pace].filter(Boolean).join(', ');
   }
 }

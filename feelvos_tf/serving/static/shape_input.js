@@ -1,13 +1,16 @@
-/** A box or a polygon in the making: its corners, drawn over the frame. */
+/** A box, a polygon or a scribble in the making: its points, drawn over the frame. */
 
 const NEAR = 10; // CSS pixels to the first corner of a polygon that close it.
+const SCRIBBLE_STEP = 3; // Pixels of the frame between two points of a scribble.
+const FEWEST = {box: 2, polygon: 3, scribble: 2, unscribble: 2};
 
 export class ShapeInput {
   /** @param {FrameView} view */
   constructor(view) {
     this.view = view;
     this.root = document.getElementById('shape');
-    this.line = this.root.querySelector('polygon');
+    this.area = this.root.querySelector('polygon');
+    this.line = this.root.querySelector('polyline');
     this.clear();
   }
 
@@ -32,14 +35,23 @@ export class ShapeInput {
     return kind === 'box' && this.corners.length === 2 ? this.close() : null;
   }
 
-  /** The shape as it is; null if it has too few corners or no area. */
+  /** Draws a scribble on to a place. */
+  scribbleTo(place) {
+    const next = this.inside(place);
+    const {x, y} = this.corners.at(-1);
+    if (Math.hypot(next.x - x, next.y - y) >= SCRIBBLE_STEP) this.corners.push(next);
+    this.show(next);
+  }
+
+  /** The shape as it is; null if it has too few corners, or a box or polygon no area. */
   close() {
     const {kind, corners} = this;
     this.clear();
     const xs = corners.map(({x}) => x);
     const ys = corners.map(({y}) => y);
     const flat = Math.max(...xs) - Math.min(...xs) < 2 || Math.max(...ys) - Math.min(...ys) < 2;
-    if (flat || corners.length < (kind === 'box' ? 2 : 3)) return null;
+    const hasArea = kind === 'box' || kind === 'polygon';
+    if ((flat && hasArea) || corners.length < FEWEST[kind]) return null;
     return {kind, points: corners};
   }
 
@@ -51,7 +63,11 @@ export class ShapeInput {
     const corners = this.kind === 'box'
       ? [first, {x: next.x, y: first.y}, next, {x: first.x, y: next.y}] : [...this.corners, next];
     this.root.setAttribute('viewBox', `0 0 ${this.view.width} ${this.view.height}`);
-    this.line.setAttribute('points', corners.map(({x, y}) => `${x},${y}`).join(' '));
+    const isLine = this.kind.endsWith('scribble');
+    const points = corners.map(({x, y}) => `${x},${y}`).join(' ');
+    this.area.setAttribute('points', isLine ? '' : points);
+    this.line.setAttribute('points', isLine ? points : '');
+    this.line.classList.toggle('off', this.kind === 'unscribble');
     this.root.removeAttribute('hidden');
   }
 
@@ -66,11 +82,16 @@ export class ShapeInput {
   }
 }
 
-/** Text of a shape as the server takes it. */
-export function shapeText({kind, points}) {
+/** [kind, text] of a shape as the server and the command line take it. */
+export function shapeText({kind, points}, id) {
   const round = (value) => Math.round(value * 10) / 10;
-  if (kind === 'polygon') return points.map(({x, y}) => `${round(x)},${round(y)}`).join(';');
   const [one, two] = points;
-  return [Math.min(one.x, two.x), Math.min(one.y, two.y), Math.abs(one.x - two.x),
-    Math.abs(one.y - two.y)].map(round).join(',');
+  if (kind === 'box') {
+    const numbers = [Math.min(one.x, two.x), Math.min(one.y, two.y), Math.abs(one.x - two.x),
+      Math.abs(one.y - two.y)].map(round).join(',');
+    return [kind, `${numbers},id=${id}`];
+  }
+  const text = points.map(({x, y}) => `${round(x)},${round(y)}`).join(';');
+  const isOff = kind === 'unscribble';
+  return [isOff ? 'scribble' : kind, `${isOff ? '-' : ''}${text},id=${id}`];
 }

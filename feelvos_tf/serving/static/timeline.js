@@ -14,7 +14,7 @@ export class Timeline {
     this.slider.addEventListener('input', () => this.user(Number(this.slider.value) - 1));
     find('previous').addEventListener('click', () => this.user(this.index - 1));
     find('next').addEventListener('click', () => this.user(this.index + 1));
-    this.playButton.addEventListener('click', () => (this.playing ? this.pause() : this.play()));
+    this.playButton.addEventListener('click', () => this.toggle());
     new ResizeObserver(() => this.draw()).observe(this.marks);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
   }
@@ -39,15 +39,16 @@ export class Timeline {
 
   user(index) {
     this.pause();
-    if (this.clip && index >= 0 && index < this.clip.count) this.onMove(index);
+    if (this.clip) this.onMove(Math.min(this.clip.count - 1, Math.max(0, index)));
   }
 
   /** Goes through the frames that have masks, or all if none has, no faster than the clip. */
   async play() {
     const {clip} = this;
-    const end = clip.hasResults ? clip.last : clip.count - 1;
+    const shown = clip.hasResults ? [...clip.masks.keys()] : [0, clip.count - 1];
+    const end = Math.max(...shown);
     this.setPlaying(true);
-    let index = this.index >= end ? (clip.hasResults ? clip.start : 0) : this.index;
+    let index = this.index >= end ? Math.min(...shown) : this.index;
     for (; this.playing && index <= end && clip === this.clip; index++) {
       const milliseconds = 1000 / clip.source.framesPerSecond;
       const pause = new Promise((done) => { setTimeout(done, milliseconds); });
@@ -55,6 +56,11 @@ export class Timeline {
       await pause;
     }
     this.setPlaying(false);
+  }
+
+  toggle() {
+    if (this.playing) this.pause();
+    else if (this.clip) this.play();
   }
 
   pause() {
@@ -86,7 +92,7 @@ export class Timeline {
       context.fillRect(first * step - half, 0, (last - first) * step + 2 * half, height);
     };
     bar(0, clip.count - 1, '--line');
-    if (clip.last >= 0) bar(clip.start, clip.last, '--accent');
+    for (const [first, last] of runsOf(clip.masks.keys())) bar(first, last, '--accent');
     for (const [index, values] of clip.confidence) {
       const least = leastSure(values);
       context.globalAlpha = least && least.confidence < DOUBTFUL ? 1 - least.confidence : 0;
@@ -94,6 +100,16 @@ export class Timeline {
     }
     context.globalAlpha = 1;
     for (const {index} of clip.toCheck) bar(index, index, '--bad', 5 * ratio);
-    for (const index of clip.corrections) bar(index, index, '--mark', 5 * ratio);
+    for (const index of clip.corrections.keys()) bar(index, index, '--mark', 5 * ratio);
   }
+}
+
+/** [first, last] of the stretches of numbers that follow each other. */
+function runsOf(indices) {
+  const runs = [];
+  for (const index of [...indices].sort((a, b) => a - b)) {
+    if (runs.length && runs.at(-1)[1] === index - 1) runs.at(-1)[1] = index;
+    else runs.push([index, index]);
+  }
+  return runs;
 }

@@ -1,69 +1,36 @@
-/** The run: sends frames of a clip through a session of the server and collects their masks. */
+/** A run in one direction: sends frames through a session of the server and collects masks. */
 
-import {ServerError} from './api.js';
 import {openStream} from './frame_stream.js';
 import {decodeIds} from './png.js';
+import {SessionRun} from './session_run.js';
 
 // Frames under way at once: one in the model, one waiting there, one on the way.
 const FRAMES_UNDER_WAY = 3;
 
 /**
- * Runs a clip through the server.
+ * Runs a clip through the server, forward or backward.
  *
  * The session's references are the masks that the user made up to its position. A run that goes
  * back behind one of them, or whose session is gone, builds a new session from those masks.
  */
-export class Tracking {
-  /**
-   * @param {Api} api
-   * @param {Clip} clip
-   * @param {object} settings {model, version} for new sessions.
-   * @param {function(number, HTMLCanvasElement): Promise} onFrame called with each done frame.
-   */
-  constructor(api, clip, settings, onFrame) {
-    Object.assign(this, {api, clip, settings, onFrame, stream: null, stopping: false});
-    this.session = null; // {id, position, references}
-    this.objectIds = new Set(); // Ids that the masks of the run can hold.
+export class Tracking extends SessionRun {
+  constructor(...given) {
+    super(...given);
+    this.stream = null;
   }
 
-  /** Runs on from `clip.from` to the end or until `stop`; resolves when no frame is under way. */
-  async run() {
-    this.stopping = false;
+  /** Runs on from `clip.from`. */
+  async goOn() {
     const {clip} = this;
-    const from = clip.from;
-    try {
-      await this.moveTo(from);
-      clip.dropResultsAfter(from);
-      await this.follow(from + 1);
-    } catch (error) {
-      const reason = await this.explain(error);
-      await this.close(); // Nobody knows how far the session got; the masks here are enough.
-      throw reason;
-    } finally {
-      this.stream?.close();
-      this.stream = null;
-    }
+    const {from} = clip;
+    await this.moveTo(from);
+    clip.dropResultsAfter(from);
+    await this.follow(clip.position(from) + 1);
   }
 
-  /** Sends no more frames; those under way are still taken. */
-  stop() {
-    this.stopping = true;
-  }
-
-  async close() {
-    const {session} = this;
-    this.session = null;
-    if (session) await this.api.closeSession(session.id);
-  }
-
-  /** The error itself, or that the session is gone if that is why. */
-  async explain(error) {
-    if (!(error instanceof ServerError) || !this.session) return error;
-    const found = await this.api.describeSession(this.session.id)
-      .then(() => null, (other) => other);
-    if (!found?.sessionGone) return error;
-    return new ServerError('The session is gone: it was idle too long, or the server was started ' +
-      'again. The masks on this page are still here.', found.status);
+  rest() {
+    this.stream?.close();
+    this.stream = null;
   }
 
   /** Brings the session to a frame whose mask is known. */
@@ -71,32 +38,37 @@ export class Tracking {
     const {clip, session} = this;
     const corrected = clip.unsent.has(index);
     if (session?.position === index && !corrected) return;
-    const goesOn = session && index > Math.max(...session.references) && index > clip.start;
+    const place = clip.position(index);
+    const goesOn = session && place > Math.max(...[...session.references].map(
+      (other) => clip.position(other))) && index !== clip.start;
     if (!goesOn || !corrected) await this.rebuild(index);
     if (this.session.position !== index) await this.giveMask(index);
   }
 
   /** A new session with the user's masks before `index`. */
   async rebuild(index) {
-    const {api, clip, settings} = this;
-    await this.close();
-    const {blob} = await clip.encodeFrame(clip.start);
-    const {session_id: id, object_ids: objectIds} = await api.createSession(
-      {frame: blob, mask: clip.masks.get(clip.start), ...settings});
-    this.objectIds = new Set(objectIds);
-    clip.unsent.delete(clip.start);
-    this.session = {id, position: clip.start, references: new Set([clip.start])};
-    const between = [...clip.corrections].filter((other) => other > clip.start && other < index);
-    for (const other of between.sort((a, b) => a - b)) await this.giveMask(other);
+    const {clip} = this;
+    const {start} = clip;
+    await this.open(start);
+    clip.unsent.delete(start);
+    Object.assign(this.session, {position: start, references: new Set([start])});
+    const places = [...clip.corrections.keys()].map((other) => clip.position(other));
+    const between = places.filter((place) =>
+      place > clip.position(start) && place < clip.position(index));
+    for (const place of between.sort((a, b) => a - b)) await this.giveMask(clip.position(place));
   }
 
   async giveMask(index) {
     const {api, clip, session} = this;
     const {blob, canvas} = await clip.encodeFrame(index);
+    const isNext = Math.abs(clip.position(index) - clip.position(session.position)) === 1;
+    if (isNext && clip.corrections.has(index) && clip.addsOnly(index, this.objectIds)) {
+      await this.complete(index, blob);
+    }
     const mask = clip.masks.get(index);
-    const {object_ids: objectIds} = await api.correct(
-      session.id, blob, mask, index - clip.start, await this.removedAt(index, mask));
-    this.objectIds = new Set(objectIds);
+    const {object_ids: objectIds} = await api.correct(session.id, blob, mask,
+      Math.abs(index - clip.start), await this.removedAt(index, mask));
+    this.objectIds = new Set(objectIds.filter(Boolean));
     session.position = index;
     session.references.add(index);
     clip.unsent.delete(index);
@@ -105,6 +77,7 @@ export class Tracking {
 
   /** Ids that the session follows and that end at a frame; one that was painted again does not. */
   async removedAt(index, mask) {
+    if (this.clip.direction !== 'forward') return []; // They are followed on and not shown.
     const removed = [...this.clip.removals.get(index) ?? []].filter((id) => this.objectIds.has(id));
     if (!removed.length) return removed;
     const {ids} = await decodeIds(mask);
@@ -116,14 +89,13 @@ export class Tracking {
     const underWay = [];
     const take = async () => {
       const {index, canvas, answer} = underWay.shift();
-      const {mask, confidence} = await answer;
-      clip.setResult(index, mask, confidence);
-      clip.unsaved = true;
+      await this.take(index, await answer);
       this.session.position = index;
       await this.onFrame(index, canvas);
     };
     this.stream ??= await openStream(this.api, this.session.id);
-    for (let index = first; index < clip.count && !this.stopping; index++) {
+    for (let place = first; place < clip.count && !this.stopping; place++) {
+      const index = clip.position(place);
       if (clip.corrections.has(index)) {
         while (underWay.length) await take();
         await this.onFrame(index, await this.giveMask(index));

@@ -2,6 +2,7 @@
 
 import {Clip} from './clip.js';
 import {MaskEditor} from './mask_editor.js';
+import {hideGone} from './session_run.js';
 import {MaskFileError, decodeIds, encodeIds, resizeIds} from './png.js';
 
 const DEFAULT_LONG_SIDE = 854; // What the model was made for; the whole size is one choice away.
@@ -27,19 +28,18 @@ export class Workspace {
     await this.useSize();
   }
 
-  /** Sets the longer side of the frames as they are sent; keeps the first mask. */
+  /** Sets the longer side of the frames as they are sent; keeps the masks that the user made. */
   async setLongSide(longSide) {
     await this.settled();
     const {clip} = this;
     const {width, height} = clip;
-    const first = clip.masks.get(clip.start);
     this.longSide = longSide;
-    clip.setLongSide(longSide, this.maxPixels);
     clip.startOver();
-    if (first) {
-      const {ids: old} = await decodeIds(first);
+    clip.setLongSide(longSide, this.maxPixels);
+    for (const [index, held] of clip.corrections) {
+      const {ids: old} = await decodeIds(clip.masks.get(index));
       const ids = resizeIds({width, height, ids: old}, clip.width, clip.height);
-      clip.setCorrection(clip.start, await encodeIds(ids, clip.width, clip.height));
+      clip.setCorrection(index, await encodeIds(ids, clip.width, clip.height), held);
     }
     await this.useSize();
   }
@@ -48,9 +48,15 @@ export class Workspace {
     const {clip, view} = this;
     clip.setLongSide(this.longSide, this.maxPixels);
     view.setSize(clip.width, clip.height);
-    this.editor = new MaskEditor(clip.width, clip.height,
-      (rect) => view.showIds(this.editor?.ids ?? new Uint8Array(clip.width * clip.height), rect));
+    this.editor = new MaskEditor(clip.width, clip.height, (rect) => this.redraw(rect));
     await this.show(clip.masks.size ? clip.start : 0);
+  }
+
+  /** Draws the mask again, or what changed in `rect`. */
+  redraw(rect) {
+    if (!this.clip) return;
+    const {width, height} = this.clip;
+    this.view.showIds(this.editor?.ids ?? new Uint8Array(width * height), rect);
   }
 
   /** Shows a frame; of several wanted while one is being shown, the last. */
@@ -102,12 +108,9 @@ export class Workspace {
 
   /** Why the frame on the page cannot be painted now; empty if it can. */
   whyNotPaint() {
-    const {clip, index} = this;
-    if (!clip) return 'Open a clip.';
+    if (!this.clip) return 'Open a clip.';
     if (this.running) return 'Stop the run to paint.';
-    if (this.showing || clip.canPaint(index)) return '';
-    if (clip.hasResults) return `Frame ${index + 1} has no mask. Run on to get one.`;
-    return `The mask is on frame ${clip.start + 1}. Go there to paint, or clear it.`;
+    return '';
   }
 
   get mayPaint() {
@@ -122,7 +125,7 @@ export class Workspace {
       const blob = await encodeIds(ids, clip.width, clip.height);
       if (ids.every((id, i) => id === base.ids[i])) clip.restore(index, base);
       else if (!clip.hasResults && ids.every((id) => !id)) clip.setCorrection(index, null);
-      else clip.setCorrection(index, blob);
+      else clip.setCorrection(index, blob, new Set(ids.filter(Boolean)));
       this.onChange();
     });
     return this.saving;
@@ -131,10 +134,17 @@ export class Workspace {
   /** Takes an object out of this frame and of all that runs make after it. */
   removeObject(id) {
     const {clip, index} = this;
-    if (this.editor.ids.includes(id)) this.editor.rename(id, 0);
-    this.keep();
-    this.saving = this.saving.then(() => {
+    const followsOn = clip.direction !== 'forward'; // The run does, and its masks do not show it.
+    if (!followsOn || clip.corrections.has(index)) {
+      if (this.editor.ids.includes(id)) this.editor.rename(id, 0);
+      this.keep();
+    }
+    this.saving = this.saving.then(async () => {
       clip.removeObject(index, id);
+      if (followsOn) {
+        for (const other of clip.masks.keys()) if (other >= index) await hideGone(clip, other);
+        this.take(index, await this.idsOf(index));
+      }
       this.onChange();
     });
     return this.saving;

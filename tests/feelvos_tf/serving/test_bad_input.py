@@ -144,7 +144,7 @@ def test_wrong_corrections(client, open_session, video):
   two_more = [np.where(mask == 3, i, 0).astype(np.uint8) for i in range(20, 25)]
   replies = [session.correct(frames[1], one) for one in two_more]
   assert [reply.status_code for reply in replies] == [200] * 4 + [400]
-  assert '7 objects with those of this mask, at most 6' in error_of(replies[-1], 400)
+  assert '7 objects with those of all masks, at most 6' in error_of(replies[-1], 400)
   assert session.send(frames[1]).headers['x-object-ids'] == '0,3,20,21,22,23,200'
 
 

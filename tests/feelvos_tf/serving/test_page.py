@@ -8,6 +8,13 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.inference import given_masks
+from feelvos_tf.inference.segmenter import SegmentedFrame
+from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.runtime import frame_table
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import segment_run
 from feelvos_tf.serving.options import ServingOptions
 
 from .conftest import ids_of
@@ -216,7 +223,7 @@ def test_an_object_is_removed(page, page_server, frames, frame_files, visible):
   page.go_to(3)
   shown = ids_of(page.masks()[3])
   if not visible:
-    page.click('#objects li:nth-child(2) button:not(.end)')
+    page.click('#objects li:nth-child(2) .remove')
     page.settle()
     page.go_to(2)
     page.go_to(3)
@@ -232,8 +239,8 @@ def test_an_object_is_removed(page, page_server, frames, frame_files, visible):
     expected.update({i: session.send(frames[i]) for i in range(4, COUNT)})
   check_masks(page, expected)
   assert not any((expected[i] == 2).any() for i in range(3, COUNT))
-  assert page.find('#objects li:nth-child(1) .end').is_displayed()
-  assert not page.find('#objects li:nth-child(2) .end').is_displayed()
+  hidden = [page.find(f'#objects li:nth-child({i}) .end').get_property('hidden') for i in (1, 2)]
+  assert hidden == [False, True]
 
 
 def mask_of_file(frames):
@@ -313,8 +320,9 @@ def test_keyboard_alone(page, frame_files):
   surface.send_keys('.')
   page.wait("return document.getElementById('frame').value === '2'")
   page.settle()
-  surface.send_keys(' ')
-  assert page.text('#hint') == 'The mask is on frame 1. Go there to paint, or clear it.'
+  surface.send_keys(' ')  # A mask of object 2 on another frame as well.
+  page.settle()
+  assert sorted(page.masks()) == [0, 1]
   surface.send_keys('r')
   page.wait(
     "return document.getElementById('progress').value === document."
@@ -346,6 +354,135 @@ def test_box_and_polygon(page, frame_files, tmp_path):
   assert page.find('#shape').get_attribute('hidden') is not None
 
 
+def choose(page, selector, value):
+  from selenium.webdriver.support.ui import Select
+
+  Select(page.find(selector)).select_by_value(value)
+
+
+@pytest.mark.parametrize('direction', ['backward', 'both'])
+def test_directions_are_those_of_the_command_line(
+  page, page_server, frames, frame_files, tmp_path, direction
+):
+  """Masks on two frames, the second of an object that is new; the same masks come out."""
+  page.open(*frame_files)
+  page.set_size(30)
+  page.go_to(1)
+  page.mouse((40, 40))
+  page.go_to(4)
+  page.click('#add-object')
+  page.mouse((110, 60))
+  choose(page, '#direction', direction)
+  page.run()
+  empty = np.zeros((HEIGHT, WIDTH), np.uint8)
+  by_frame = {1: stroke(empty.copy(), 1, 30, (40, 40)), 4: stroke(empty, 2, 30, (110, 60))}
+
+  def segment(by_frame, name):
+    given = {i: masks.Mask(ids) for i, ids in by_frame.items()}
+    given = given_masks.GivenMasks(given, (), direction)
+    with (
+      page_server.services.models.leased('small') as version,
+      result_folder.ResultFolder(tmp_path / name, name) as output,
+    ):
+      video = folder.open_video(frame_files[0].parent)
+      segmenter = VideoSegmenter(version.model)
+      segment_run.segment(segmenter, video, given, output, pictures=False)
+    written = masks.list_masks(tmp_path / name / 'masks').items()
+    return {int(stem[5:]) - 8: masks.read_mask(path).ids for stem, path in written}
+
+  expected = segment(by_frame, 'first')
+  assert sorted(expected) == list(range(5 if direction == 'backward' else COUNT))
+  assert (expected[1][40, 40], expected[4][60, 110]) == (1, 2)
+  check_masks(page, expected)
+  assert page.find('#run').get_property('disabled')
+  if direction == 'backward':
+    return
+  # A correction: what it decides is made again, frame 3 from both sides, and frame 0, whose run is
+  # shown the nearest mask with the object that frame 1 lacks. Frame 5 stays.
+  page.driver.execute_script("""
+    window.asked = [];
+    const {fetch} = window;
+    window.fetch = (...args) => { window.asked.push(String(args[0])); return fetch(...args); };""")
+  page.go_to(2)
+  page.mouse((60, 70))
+  page.run()
+  asked = page.driver.execute_script('return window.asked')
+  assert sum(url.endswith(('/frames', '/opinions', '/merged')) for url in asked) == 3
+  corrected = stroke(expected[2].copy(), 2, 30, (60, 70))
+  check_masks(page, segment({1: expected[1], 2: corrected, 4: expected[4]}, 'second'))
+
+
+def test_forms_to_hand_on(page, frame_files):
+  page.open(*frame_files)
+  mask = paint_two_objects(page)
+  type_into(page.find('#objects li:nth-child(2) .name'), 'red & ball')
+  assert page.text('#objects li:nth-child(2) .label') == 'red & ball'
+  found = {}
+  for form, ending in (('cvat', 'cvat.zip'), ('cutouts', 'cutouts.zip'), ('table', 'frames.csv')):
+    choose(page, '#form', form)
+    page.click('#export')
+    found[form] = page.downloaded(ending)
+  with zipfile.ZipFile(found['cvat']) as archive:
+    text = archive.read('annotations.xml').decode()
+  assert 'label="object 1"' in text and 'label="red &amp; ball"' in text
+  with zipfile.ZipFile(found['cutouts']) as archive:
+    assert archive.namelist() == ['shot_8.png']
+    cut = cv2.imdecode(np.frombuffer(archive.read('shot_8.png'), np.uint8), cv2.IMREAD_UNCHANGED)
+  np.testing.assert_array_equal(cut[..., 3], np.where(mask, 255, 0))
+  image = cv2.imread(str(frame_files[0]))
+  np.testing.assert_array_equal(cut[mask > 0, :3], image[mask > 0])
+  rows = found['table'].read_text().splitlines()
+  confident = [frame_table.rows_of(SegmentedFrame(mask, (0, 1, 2)))]
+  table = frame_table.FrameTable()
+  table.add('shot_8', confident[0])
+  assert rows == table.to_csv().decode().splitlines()
+
+
+def test_hands_and_eyes(page, frame_files):
+  """A pen, a scribble, hidden objects, and keys after the mouse."""
+  page.open(*frame_files)
+  page.set_size(40)
+  x, y = page.client_place(50, 50)
+  for event in ('mousePressed', 'mouseReleased'):
+    at = {'x': x, 'y': y, 'button': 'left', 'buttons': 1, 'clickCount': 1}
+    pen = {'type': event, 'pointerType': 'pen', 'force': 0.5}
+    page.driver.execute_cdp_cmd('Input.dispatchMouseEvent', {**at, **pen})
+  page.settle()
+  # 40 * (.3 + .7 * .5) is 26.
+  mask = stroke(np.zeros((HEIGHT, WIDTH), np.uint8), 1, 26, (50, 50))
+  np.testing.assert_array_equal(page.ids(), mask)
+  drawn = (
+    "return document.getElementById('surface').getContext('2d').getImageData(50, 50, 1, 1).data[3]"
+  )
+  assert page.driver.execute_script(drawn) > 0
+  page.click('#objects .see')
+  assert page.driver.execute_script(drawn) == 0 and page.find('#objects .hidden')
+  page.click('#objects .see')
+  assert page.driver.execute_script(drawn) > 0
+
+  page.click('#add-object')
+  page.click('[name="tool"][value="scribble"]')
+  page.mouse((110, 30), (120, 40), (130, 30))
+  page.wait(
+    "return [...document.querySelectorAll('#objects .area')].at(-1).textContent !== '0.0 %'"
+  )
+  page.settle()
+  marked = np.array(page.ids())
+  assert (marked[[31, 39, 31], [111, 120, 129]] == 2).all() and (marked[50, 50] == 1)
+  page.click('[name="tool"][value="unscribble"]')
+  page.mouse((100, 60), (140, 60))
+  page.settle()
+
+  surface = page.find('#surface')
+  from selenium.webdriver.common.keys import Keys
+
+  page.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+  page.wait("return document.getElementById('frame').value === '3'")
+  assert page.driver.switch_to.active_element == surface
+  surface.send_keys(' ')
+  page.wait("return document.getElementById('frame').value !== '3'")
+
+
 def test_phone(page, frame_files):
   metrics = {'width': 360, 'height': 740, 'deviceScaleFactor': 2, 'mobile': True}
   page.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', metrics)
@@ -375,11 +512,12 @@ def test_objects(page, frame_files):
   page.settle()
   assert set(np.unique(page.ids())) == {0, 1, 77}
   assert page.text('#objects li:nth-child(2) .label') == 'Object 77'
+  page.click('#objects li:nth-child(1) .pick')
   type_into(page.find('#objects li:nth-child(1) .id'), '77')
   assert page.text('#alert-text') == 'Object 77 is there already.'
   page.click('#alert-close')
   assert page.find('#objects li:nth-child(1) .id').get_property('value') == '1'
-  page.click('#objects li:nth-child(1) button')
+  page.click('#objects li:nth-child(1) .remove')
   page.settle()
   assert set(np.unique(page.ids())) == {0, 77}
   page.click('#clear-frame')

@@ -1,0 +1,124 @@
+"""Masks in the forms that other tools read, as a zip: what `convert-masks` writes."""
+
+from collections.abc import Iterator
+import io
+import pathlib
+import re
+import tempfile
+from typing import TYPE_CHECKING, TypeAlias
+import zipfile
+
+import fastapi
+import numpy as np
+from starlette.datastructures import FormData
+from starlette.datastructures import UploadFile
+
+from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import Target
+from feelvos_tf.serving import calls
+from feelvos_tf.serving import errors
+from feelvos_tf.serving.images import ImageDecoder
+
+if TYPE_CHECKING:
+  from feelvos_tf.serving.services import Services
+
+Frame: TypeAlias = tuple[str, np.ndarray, None]  # Name, ids, and no picture.
+
+_MOST_MASKS = 20000
+_MOST_FIELDS = 300
+_MOST_FIELD_BYTES = 4096
+_FORMATS = [name for name, writer in writing.FORMATS.items() if not writer.needs_frames]
+
+
+def build_router(services: 'Services') -> fastapi.APIRouter:
+  """The route; `services` is the server's `Services`."""
+  router = fastapi.APIRouter()
+
+  @router.post('/v1/results')
+  async def results(request: fastapi.Request) -> fastapi.Response:
+    """Form with `masks` (PNG files named like their frames, in the order of time) and `format`.
+
+    Further fields: `name` of the video, `label` (ID:NAME, repeated), `suffix` of the frames' files
+    (.jpg).
+    """
+    async with request.form(
+      max_files=_MOST_MASKS, max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD_BYTES
+    ) as form:
+      given = form.getlist('masks')
+      if not given or not all(isinstance(part, UploadFile) for part in given):
+        raise errors.invalid('masks: missing; send the masks as files named like their frames.')
+      name, labels, suffix = _wanted(form)
+      async with calls.of_http(request) as call:
+        data = await services.workers.run(
+          _zip, services.decoder, given, form.get('format'), name, labels, suffix, call, call=call
+        )
+    return fastapi.Response(data, media_type='application/zip')
+
+  return router
+
+
+def _wanted(form: FormData) -> tuple[str, dict[int, str], str]:
+  """(name, labels, suffix) of a form; refuses what is no file name."""
+  if form.get('format') not in _FORMATS:
+    raise errors.invalid(f'format: expected one of {", ".join(_FORMATS)}.')
+  name, suffix = form.get('name') or 'video', form.get('suffix') or '.jpg'
+  labels = form.getlist('label')
+  if not all(isinstance(text, str) for text in (name, suffix, *labels)):
+    raise errors.invalid('name, label and suffix: expected text.')
+  if not re.fullmatch(r'[\w. -]{1,100}', name) or not re.fullmatch(r'\.\w{1,10}', suffix):
+    raise errors.invalid(
+      'name, suffix: expected a file name without a folder, such as clip and .jpg.'
+    )
+  try:
+    return name, writing.parse_labels(labels), suffix
+  except ValueError as error:
+    raise errors.invalid(str(error)) from None
+
+
+def _zip(
+  decoder: ImageDecoder,
+  given: list[UploadFile],
+  form: str,
+  name: str,
+  labels: dict[int, str],
+  suffix: str,
+  call: calls.Call,
+) -> bytes:
+  """Bytes of the zip; runs in a worker, which reads the spooled files directly."""
+  with tempfile.TemporaryDirectory() as temporary:
+    folder = pathlib.Path(temporary)
+    frames = _frames(decoder, given, call)
+    first = next(frames)
+    target = Target(folder, name, first[1].shape, None, labels, suffix)
+    try:
+      writing.write(_of_one_size(first, frames), [form], target)
+    except ValueError as error:
+      raise errors.invalid(str(error)) from None
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, 'w', zipfile.ZIP_DEFLATED) as archive:
+      for path in sorted(p for p in (folder / form).rglob('*') if p.is_file()):
+        archive.write(path, path.relative_to(folder / form))
+    return stream.getvalue()
+
+
+def _frames(decoder: ImageDecoder, given: list[UploadFile], call: calls.Call) -> Iterator[Frame]:
+  """(name, ids, None) of every mask."""
+  for part in given:
+    call.check()
+    stem = pathlib.PurePosixPath(part.filename or '').stem
+    if not re.fullmatch(r'[^/\\\0]{1,200}', stem) or stem in ('.', '..'):
+      raise errors.invalid(
+        f'masks: {part.filename!r} given, expected the name of a frame and .png.'
+      )
+    yield stem, decoder.mask(part.file.read()).ids, None
+
+
+def _of_one_size(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
+  """All of them; raises RequestError at one of another size."""
+  yield first
+  for name, ids, frame in rest:
+    if ids.shape != first[1].shape:
+      raise errors.invalid(
+        f'masks: {name} has {ids.shape} pixels, {first[0]} {first[1].shape}; expected one size.'
+      )
+    yield name, ids, frame

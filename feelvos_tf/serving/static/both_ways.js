@@ -1,0 +1,134 @@
+/**
+ * A run in both directions, as `runtime/both_directions.py` has it: before the first mask frames
+ * are segmented backward, behind the last one forward. Between two masks both runs pass; the server
+ * merges what the second gives with what the first gave, which waits here.
+ */
+
+import {SessionRun} from './session_run.js';
+
+const MOST_OTHERS = 3; // Further masks that a session compares with.
+
+export class BothWays extends SessionRun {
+  /** Runs the stretches that depend on new masks, and those that lack masks. */
+  async goOn() {
+    const {clip} = this;
+    const stretches = this.stretches();
+    this.pending = new Set(clip.corrections.keys()); // Not completed yet, of those that only add.
+    for (const {first, last, ends} of stretches) {
+      const uses = this.usesOf(ends);
+      const isOld = uses.some((index) => clip.unsent.has(index)) ||
+        clip.stretches.get(`${first}-${last}`) !== String(uses);
+      if (isOld) clip.dropResults((index) => first <= index && index <= last);
+    }
+    clip.unsent.clear();
+    try {
+      for (const stretch of stretches) {
+        if (!this.stopping) await this.runStretch(stretch);
+      }
+      if (!this.stopping) await this.close();
+    } finally {
+      clip.stretches = new Map(stretches.filter((stretch) => this.isThere(stretch))
+        .map(({first, last, ends}) => [`${first}-${last}`, String(this.usesOf(ends))]));
+    }
+  }
+
+  /** Frames whose masks decide a stretch. */
+  usesOf(ends) {
+    return ends.flatMap((end) => [end, ...this.othersOf(end)]);
+  }
+
+  /** Whether all frames of a stretch have masks. */
+  isThere({first, last}) {
+    return Array.from({length: last - first + 1}, (_, i) => first + i)
+      .every((index) => this.clip.masks.has(index));
+  }
+
+  /** {first, last: frames without a mask by the user, ends: frames with one}. */
+  stretches() {
+    const {clip} = this;
+    const given = [...clip.corrections.keys()].sort((a, b) => a - b);
+    const between = given.slice(1).map((behind, i) =>
+      ({first: given[i] + 1, last: behind - 1, ends: [given[i], behind]}));
+    return [...between, {first: 0, last: given[0] - 1, ends: [given[0]]},
+      {first: given.at(-1) + 1, last: clip.count - 1, ends: [given.at(-1)]}];
+  }
+
+  async runStretch(stretch) {
+    const {first, last, ends: [start, behind]} = stretch;
+    const adds = behind !== undefined && this.addsOnly(behind);
+    this.pending.delete(start);
+    if (this.isThere(stretch) && !adds) {
+      this.pending.delete(behind);
+      return;
+    }
+    if (behind === undefined) await this.fromOneMask(start, first, last);
+    else await this.between(start, behind, adds);
+  }
+
+  /** Frames before the first mask, the last of them first, or behind the last one. */
+  async fromOneMask(start, first, last) {
+    await this.startAt(start);
+    const step = start < first ? 1 : -1;
+    for (let index = start + step; first <= index && index <= last; index += step) {
+      if (this.stopping) return;
+      const {blob, canvas} = await this.clip.encodeFrame(index);
+      await this.take(index, await this.api.step(this.session.id, blob));
+      await this.onFrame(index, canvas);
+    }
+  }
+
+  async between(before, behind, adds) {
+    const {api, clip} = this;
+    const opinions = new Map();
+    await this.startAt(before);
+    for (let index = before + 1; index < behind; index++) {
+      if (this.stopping) return;
+      const {blob} = await clip.encodeFrame(index);
+      opinions.set(index, await api.opinion(this.session.id, blob));
+      await this.onFrame(index, null);
+    }
+    if (adds) await this.complete(behind, (await clip.encodeFrame(behind)).blob);
+    this.pending.delete(behind);
+    await this.startAt(behind);
+    for (let index = behind - 1; index > before; index--) {
+      if (this.stopping) return;
+      const {blob, canvas} = await clip.encodeFrame(index);
+      const share = (index - before) / (behind - before);
+      await this.take(index,
+        await api.merged(this.session.id, blob, opinions.get(index), share));
+      opinions.delete(index);
+      await this.onFrame(index, canvas);
+    }
+  }
+
+  async startAt(index) {
+    const others = [];
+    for (const other of this.othersOf(index)) {
+      others.push([(await this.clip.encodeFrame(other)).blob, this.clip.masks.get(other)]);
+    }
+    await this.open(index, others);
+  }
+
+  /** The nearest masks with objects that the mask of a frame does not show. */
+  othersOf(end) {
+    const {corrections} = this.clip;
+    const covered = new Set(corrections.get(end));
+    const rest = [...corrections.keys()].filter((index) => index !== end)
+      .sort((a, b) => Math.abs(a - end) - Math.abs(b - end) || a - b);
+    const chosen = [];
+    for (const index of rest) {
+      const ids = [...corrections.get(index)];
+      const isWhole = !this.pending.has(index) || !this.addsOnly(index);
+      if (isWhole && chosen.length < MOST_OTHERS && ids.some((id) => !covered.has(id))) {
+        chosen.push(index);
+        ids.forEach((id) => covered.add(id));
+      }
+    }
+    return chosen;
+  }
+
+  addsOnly(index) {
+    const earlier = [...this.clip.corrections].filter(([other]) => other < index);
+    return this.clip.addsOnly(index, new Set(earlier.flatMap(([, ids]) => [...ids])));
+  }
+}

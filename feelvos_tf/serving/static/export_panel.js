@@ -1,0 +1,77 @@
+/** The menu of forms in which masks are handed on. */
+
+import {frameTable} from './frame_table.js';
+import {say, showError} from './notices.js';
+import {decodeIds} from './png.js';
+import {saveFile} from './save_file.js';
+import {zipFiles} from './zip.js';
+
+export class ExportPanel {
+  /**
+   * @param {function(): string[]} labels of the objects, 'ID:NAME' each.
+   * @param {DownloadPanel} downloads which says what was saved.
+   */
+  constructor(api, workspace, labels, downloads) {
+    const find = (id) => document.getElementById(id);
+    Object.assign(this, {api, workspace, labels, downloads, busy: false, form: find('form'),
+      button: find('export')});
+    this.button.addEventListener('click', () => this.save().catch(showError));
+  }
+
+  update() {
+    const {clip, running} = this.workspace;
+    this.form.disabled = !clip?.masks.size;
+    this.button.disabled = this.form.disabled || running || this.busy;
+  }
+
+  async save() {
+    const {workspace, downloads, form} = this;
+    await workspace.settled();
+    const {clip} = workspace;
+    this.busy = true;
+    this.update();
+    downloads.tell('Collecting the masks.');
+    try {
+      const indices = [...clip.masks.keys()].sort((a, b) => a - b);
+      const {value} = form;
+      const make = {table: () => frameTable(clip, indices), cutouts: () => cutouts(clip, indices)};
+      const blob = await (make[value] ?? (() => this.annotations(clip, indices, value)))();
+      const name = value === 'table' ? 'frames.csv' : `${downloads.baseName()}_${value}.zip`;
+      downloads.tell(`${indices.length} frames in ${name}.`, saveFile(blob, name));
+    } catch (error) {
+      downloads.tell('Nothing was saved.');
+      throw error;
+    } finally {
+      this.busy = false;
+      this.update();
+    }
+  }
+
+  /** The zip that the server makes of the masks. */
+  annotations(clip, indices, form) {
+    const masks = indices.map((index) =>
+      [`${clip.source.stem(index)}.png`, clip.masks.get(index)]);
+    const suffix = clip.source.files?.[0].name.match(/\.\w+$/)?.[0] ?? '.jpg';
+    return this.api.results(masks, form, this.labels(), {name: this.downloads.baseName(), suffix});
+  }
+}
+
+/** A zip of RGBA pictures: the frame where objects are, transparent elsewhere. */
+async function cutouts(clip, indices) {
+  const canvas = document.createElement('canvas');
+  Object.assign(canvas, {width: clip.width, height: clip.height});
+  const context = canvas.getContext('2d', {willReadFrequently: true});
+  const entries = [];
+  for (const index of indices) {
+    await clip.drawFrame(index, context);
+    const image = context.getImageData(0, 0, clip.width, clip.height);
+    const {ids} = await decodeIds(clip.masks.get(index));
+    ids.forEach((id, i) => { image.data[4 * i + 3] = id ? 255 : 0; });
+    context.putImageData(image, 0, 0);
+    entries.push([`${clip.source.stem(index)}.png`,
+      await new Promise((done) => { canvas.toBlob(done, 'image/png'); })]);
+    context.clearRect(0, 0, clip.width, clip.height);
+    if (entries.length % 50 === 0) say(`${entries.length} of ${indices.length} frames.`);
+  }
+  return zipFiles(entries);
+}

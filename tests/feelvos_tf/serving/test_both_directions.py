@@ -1,0 +1,100 @@
+"""Sessions that merge what both directions give, and results in other forms, over HTTP."""
+
+import io
+import json
+import zipfile
+
+import httpx
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.inference import merging
+from feelvos_tf.inference.segmenter import VideoSegmenter
+
+from .conftest import ids_of
+from .conftest import png
+from .conftest import SIZE
+
+
+def test_opinions_are_merged(client, open_session, video, server):
+  """The answer is that of `merging.merge`; opinions that are none are refused."""
+  frames, mask = video
+  late = np.zeros(SIZE, np.uint8)
+  late[5:20, 22:40], late[22:30, 4:18] = 5, 3
+  files = [('frame', png(frames[2])), ('mask', masks.encode_mask(late))]
+  others = [('other_frame', png(frames[0])), ('other_mask', masks.encode_mask(mask))]
+  before = open_session()
+  reply = client.post('/v1/sessions', data={'model': 'small'}, files=[*files, *others])
+  assert reply.status_code == 201 and reply.json()['object_ids'] == [0, 3, 5, 200]
+  url = f'/v1/sessions/{reply.json()["session_id"]}'
+  opinion = client.post(f'{before.url}/opinions', content=png(frames[1]))
+  given = {'frame': png(frames[1]), 'opinion': opinion.content}
+  merged = client.post(f'{url}/merged', files=given, data={'share': '0.25'})
+  assert merged.status_code == 200, merged.text
+
+  with server.services.models.leased('small') as version:
+    runs = [VideoSegmenter(version.model) for _ in range(2)]
+    runs[0].start(frames[0], mask)
+    runs[1].start(frames[2], late, [(frames[0], mask)])
+    results = [run.step(frames[1]) for run in runs]
+  expected = merging.merge(SIZE, *((r.object_ids, r.stride4_logits) for r in results), 0.25)
+  np.testing.assert_array_equal(ids_of(merged.content), expected.mask)
+  assert merged.headers['X-Object-Ids'] == ','.join(map(str, expected.object_ids))
+  np.testing.assert_allclose(
+    [float(v) for v in merged.headers['X-Confidence'].split(',')], expected.confidence, atol=6e-4
+  )
+
+  nan = opinion.content[:-4] + np.float32('nan').tobytes()
+  for data in (b'', b'\x02', opinion.content[:-1], nan, b'\0' + opinion.content[1:]):
+    reply = client.post(f'{url}/merged', files={**given, 'opinion': data}, data={'share': '0.5'})
+    assert reply.status_code == 400 and 'opinion: ' in reply.json()['error']
+  reply = client.post(f'{url}/merged', files=given, data={'share': '1'})
+  assert reply.status_code == 400 and 'share: expected a number' in reply.json()['error']
+  reply = client.post('/v1/sessions', data={'model': 'small'}, files=[*files, others[0]])
+  assert '1 other_frame and 0 other_mask given' in reply.json()['error']
+
+
+@pytest.mark.parametrize('form', ['coco', 'cvat', 'yolo', 'mots'])
+def test_results_in_other_forms(server, video, form):
+  mask = video[1]
+  files = [('masks', (f'shot_{i}.png', masks.encode_mask(mask))) for i in (8, 9)]
+  send = lambda files, **fields: httpx.post(f'{server.url}/v1/results', files=files, data=fields)
+  reply = send(files, format=form, name='a clip', label=['3:dog', '200:red ball'], suffix='.png')
+  assert reply.status_code == 200, reply.text
+  with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+    names = archive.namelist()
+    text = archive.read(names[0]).decode()
+  assert (
+    names
+    == {
+      'coco': ['annotations/instances_default.json'],
+      'cvat': ['annotations.xml'],
+      'yolo': ['data.yaml', 'labels/shot_8.txt', 'labels/shot_9.txt'],
+      'mots': ['a clip.txt'],
+    }[form]
+  )
+  if form == 'coco':
+    content = json.loads(text)
+    assert [image['file_name'] for image in content['images']] == ['shot_8.png', 'shot_9.png']
+    assert [c['name'] for c in content['categories']] == ['dog', 'red ball']
+  elif form == 'cvat':
+    assert text.count('<mask frame="1"') == 2 and 'label="red ball"' in text
+  elif form == 'mots':
+    assert text.splitlines()[3].startswith(f'2 2200 2 {SIZE[0]} {SIZE[1]} ')
+
+
+def test_results_that_are_refused(server, video):
+  data = masks.encode_mask(video[1])
+  small = masks.encode_mask(video[1][:8, :8])
+  for name, files, fields, text in (
+    ('a.png', [data], {'format': 'prores'}, 'format: expected one of coco'),
+    ('a.png', [], {'format': 'coco'}, 'masks: missing'),
+    ('a.png', [data], {'format': 'coco', 'name': '../a'}, 'expected a file name without a folder'),
+    ('a.png', [data], {'format': 'coco', 'label': 'dog'}, "label 'dog' given"),
+    ('a.png', [data, small], {'format': 'yolo'}, 'expected one size'),
+    ('a.png', [b'no'], {'format': 'yolo'}, 'mask'),
+  ):
+    given = [('masks', (name, one)) for one in files] or {'frame': b'x'}
+    reply = httpx.post(f'{server.url}/v1/results', files=given, data=fields)
+    assert reply.status_code == 400 and text in reply.json()['error'], reply.text
