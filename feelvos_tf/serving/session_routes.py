@@ -7,7 +7,7 @@ import fastapi
 from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile
 
-from feelvos_tf.inference.segmenter import MAX_REFERENCES
+from feelvos_tf.inference.kept_references import MAX_REFERENCES
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import sessions
