@@ -302,10 +302,15 @@ def _unpack(video: Video, folder: pathlib.Path) -> None:
   frames, truth = folder / 'JPEGImages' / video.name, folder / 'Annotations' / video.name
   if truth.is_dir():
     return
+  if video.num_frames is None:
+    raise ValueError(
+      f'{video.name}: a video of an unknown number of frames given, expected one that knows it; '
+      'convert it to a folder of frames'
+    )
   frames.mkdir(parents=True, exist_ok=True)
   truth.parent.mkdir(parents=True, exist_ok=True)
   with whole_file.appearing_folder(truth) as unfinished:
-    for index in range(video.num_frames or 0):
+    for index in range(video.num_frames):
       name, encoded = video.frame_names[index], video.encoded_frame(index)
       if encoded is None:
         data = cv2.imencode('.png', cv2.cvtColor(video.frame(index), cv2.COLOR_RGB2BGR))[1]
