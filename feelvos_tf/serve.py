@@ -268,4 +268,6 @@ def is_loopback(host: str) -> bool:
 
 
 if __name__ == '__main__':
-  command_line.run(main, define_flags, end_on_sigterm=False, takes_addresses=('allowed_origin',))
+  command_line.run(
+    main, define_flags, end_on_sigterm=False, takes_addresses=('allowed_host', 'allowed_origin')
+  )
