@@ -3,6 +3,7 @@
 #   make test    runs the tests
 #   make lint    checks style, formatting and types
 #   make soak-server  runs a server with clients for a long time, two of them hostile
+#   make soak    kills runs at random moments, 50 times each signal; segments 20,000 frames
 #   make fuzz    tries damaged and made-up files, 20,000 of each kind
 #   make docs    builds the pages with the API reference into build/site
 #   make test-lowest  runs tests with the lowest versions of requirements, on Python 3.10
@@ -26,7 +27,7 @@ CORE_TESTS = tests/deeplab tests/datasets tests/feelvos_tf/matching tests/feelvo
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow test-lowest lint docs audit fuzz soak-server clean
+.PHONY: demo test test-slow test-lowest lint docs audit fuzz soak soak-server clean
 
 demo: $(VENV)/.core-installed
 	$(BIN)/feelvos demo --output=$(DEMO_OUTPUT)
@@ -54,6 +55,16 @@ test-lowest: $(VENV)/bin/python
 FUZZ_EXAMPLES ?= 20000
 fuzz: $(VENV)/.test-installed
 	FEELVOS_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q tests/faults/test_hostile_files.py
+
+# What happened is added to build/soak.jsonl; tools/reliability_report.py makes docs/reliability.md of it.
+KILLS ?= 50
+SEED ?= 1
+FRAMES ?= 20000
+soak: $(VENV)/.test-installed
+	mkdir -p build
+	FEELVOS_KILLS=$(KILLS) FEELVOS_SEED=$(SEED) FEELVOS_SOAK_NOTES=$(CURDIR)/build/soak.jsonl \
+		$(BIN)/python -m pytest -q tests/faults/test_kills.py
+	$(BIN)/python -m tools.soak_frames --frames=$(FRAMES) --seed=$(SEED) --notes=build/soak.jsonl
 
 audit: $(VENV)/.core-installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit cyclonedx-bom

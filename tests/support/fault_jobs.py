@@ -1,0 +1,275 @@
+"""Runs that write folders, in processes that are killed: one that has imported all forks the others.
+
+`python fault_jobs.py` reads requests as JSON lines and answers each with a line:
+
+  {"job": "segment", "folder": "out", "signal": 9, "at": 17}   killed at the 17th point of writing
+  {"job": "segment", "folder": "out", "signal": 2, "after": 0.3}   after 0.3 s
+  {"job": "segment", "folder": "out"}   not disturbed; the answer has the number of points
+
+A point is before and in the middle of a write, and before and after a flush and a rename.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+import types
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SIZE = (32, 48)
+FRAMES = 6
+
+
+class Points:
+  """Counts the points of writing of this process; sends it a signal at one of them."""
+
+  def __init__(self, at=None, number=signal.SIGKILL):
+    self.count, self._at, self._number = 0, at, number
+    self._lock = threading.Lock()
+
+  def __call__(self):
+    with self._lock:
+      self.count += 1
+      hit = self.count == self._at
+    if hit:
+      os.kill(os.getpid(), self._number)
+      time.sleep(0.05)  # An interruption is the main thread's, this one may be another.
+
+  def install(self):
+    fsync, replace, write_bytes = os.fsync, os.replace, pathlib.Path.write_bytes
+
+    def around(call):
+      def wrapped(*args):
+        self()
+        result = call(*args)
+        self()
+        return result
+
+      return wrapped
+
+    def write(path, data):
+      self()
+      with open(path, 'wb') as stream:
+        stream.write(data[: len(data) // 2])
+        stream.flush()
+        self()
+      return write_bytes(path, data)
+
+    os.fsync, os.replace, pathlib.Path.write_bytes = around(fsync), around(replace), write
+
+
+class Tracker:
+  """Stands for a `VideoSegmenter` where a model would take all the time.
+
+  Its masks depend on all frames before, so that a run that goes on with something else shows.
+  """
+
+  remembers_masks = False
+
+  def __init__(self):
+    from feelvos_tf.inference.options import SegmenterOptions
+
+    self.options = SegmenterOptions()
+
+  def start(self, frame, mask):
+    self._level = np.array(getattr(mask, 'ids', mask), np.float32)
+    return self._result()
+
+  def step(self, frame):
+    shown = frame.mean(axis=2).astype(np.float32) / 255
+    self._level = np.roll(self._level, 1, axis=1) * np.float32(0.9) + shown * np.float32(0.2)
+    return self._result()
+
+  @property
+  def previous_tensors(self):
+    return [self._level.copy()]
+
+  def restore_previous(self, arrays):
+    self._level = arrays[0]
+
+  def _result(self):
+    ids = (self._level > 0.5).astype(np.uint8)
+    return types.SimpleNamespace(
+      mask=ids, object_ids=np.array([0, 1]), confidence=np.array([1, self._level.mean()])
+    )
+
+
+def first_mask():
+  ids = np.zeros(SIZE, np.uint8)
+  ids[8:20, 10:30] = 1
+  return ids
+
+
+class Film:
+  """Frames in memory."""
+
+  def __new__(cls):
+    class Made(Video):
+      name, num_frames, frame_size = 'made', FRAMES, SIZE
+      frame_names = NumberedNames(FRAMES)
+
+      def frames(self, start=0):
+        yield from np.random.default_rng(3).integers(0, 256, (FRAMES, *SIZE, 3), np.uint8)[start:]
+
+      def mask(self, index):
+        return None
+
+    return Made()
+
+
+def segment(folder):
+  from feelvos_tf.runtime import results as results_lib
+
+  results_lib._SECONDS_BETWEEN_STATES = 0  # After every frame, as in a video of large frames.
+  forms = export_results.Forms(('coco', 'objects'))
+  with ResultFolder(folder, 'run') as output:
+    segment_run.segment(Tracker(), Film(), masks.Mask(first_mask()), output, forms=forms)
+    output.finish()
+
+
+def convert(folder):
+  """`convert-data` without its start of TensorFlow, which a process that was forked has behind it."""
+  sources = synthetic.synthetic_sources(4, 0, num_frames=3, frame_size=SIZE, num_objects=1)
+  options = conversion.ConversionOptions(str(folder), 'synthetic', num_shards=3, num_workers=1)
+  with folder_lock.locked(folder):
+    conversion.convert(conversion.plan(sources, options, {}))
+
+
+def train(folder):
+  """What a training keeps: options, checkpoints, best and final weights."""
+  with RunDirectory(folder).locked() as directory:
+    directory.register({'model': {}, 'optimizer': 'momentum', 'loss_scaling': False})
+    value, step = tf.Variable(np.zeros(500, np.float32)), tf.Variable(0)
+    kept = tf.train.Checkpoint(value=value, step=step)
+    run = checkpoints.Checkpoints(pathlib.Path(folder, 'checkpoints'), kept, 2)
+    run.restore(lambda: int(step))
+    while int(step) < 5:
+      value.assign(value * np.float32(1.01) + np.float32(int(step) + 1))
+      step.assign_add(1)
+      weights_file.save_arrays(pathlib.Path(folder, 'best.h5'), {'value': value.numpy()}, {})
+      run.save(int(step))
+    weights_file.save_arrays(pathlib.Path(folder, 'final.h5'), {'value': value.numpy()}, {})
+
+
+def evaluate(folder):
+  root = pathlib.Path(folder).parent / 'davis'
+  sys.argv += ['--baseline=copy_first_mask', f'--davis_root={root}', '--year=2016', '--split=val']
+  sys.argv += [f'--output_dir={folder}', '--num_workers=1', f'--submission_zip={folder}/all.zip']
+  evaluate_main.define_flags()
+  flags.FLAGS(sys.argv)
+  evaluate_main.main()
+
+
+def export(folder):
+  """A graph and its notes; done where the version is there."""
+  if (pathlib.Path(folder) / 'name' / '1').exists():
+    return
+  function = tf.function(lambda x: {'y': 2 * x}, [tf.TensorSpec([None], tf.float32, 'x')])
+  options = {'largest_side': None, 'max_reference_pixels_per_object': None}
+  info = {
+    **dict.fromkeys(('scores', 'precision_chosen_for', 'licence', 'speed', 'jit_compile')),
+    'name': 'name',
+    'version': 1,
+    'precision': 'float32',
+    'max_pixels': 1,
+    'signatures': {},
+    'options': {'model': {'model_variant': 'mobilenet_v2', 'output_stride': 16}, **options},
+  }
+  signatures = {'serving_default': function.get_concrete_function()}
+  version_folder.write_version(pathlib.Path(folder) / 'name' / '1', signatures, info)
+
+
+JOBS = {job.__name__: job for job in (convert, train, segment, evaluate, export)}
+
+
+def make_davis(root):
+  """Two sequences of three frames in DAVIS layout, for `evaluate`."""
+  for number, name in enumerate(('a', 'b')):
+    for index in range(3):
+      frames, truth = (root / part / '480p' / name for part in ('JPEGImages', 'Annotations'))
+      frames.mkdir(parents=True, exist_ok=True)
+      truth.mkdir(parents=True, exist_ok=True)
+      picture = np.random.default_rng(number).integers(0, 256, (*SIZE, 3), np.uint8)
+      (frames / f'{index:05d}.jpg').write_bytes(cv2.imencode('.jpg', picture)[1].tobytes())
+      masks.write_mask(truth / f'{index:05d}.png', np.roll(first_mask(), index, axis=1))
+  (root / 'ImageSets' / '2016').mkdir(parents=True)
+  (root / 'ImageSets' / '2016' / 'val.txt').write_text('a\nb\n')
+
+
+def _child(request, counted):
+  """One run; ends the process."""
+  log = os.open(f'{request["folder"]}.log', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+  for stream in (1, 2):
+    os.dup2(log, stream)
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+  points = Points(request.get('at'), request.get('signal', signal.SIGKILL))
+  points.install()
+  sys.argv = ['fault_jobs']
+  code = 1
+
+  def main():
+    JOBS[request['job']](request['folder'])
+
+  try:
+    command_line.run(main)
+  except SystemExit as error:
+    code = error.code or 0
+  finally:
+    os.write(counted, str(points.count).encode())
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def _serve():
+  for line in sys.stdin:
+    request = json.loads(line)
+    received, counted = os.pipe()
+    begun = time.monotonic()
+    process = os.fork()
+    if not process:
+      os.close(received)
+      _child(request, counted)
+    os.close(counted)
+    if 'after' in request:
+      time.sleep(request['after'])
+      os.kill(process, request['signal'])  # Not waited for yet, so the number is its own.
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    with os.fdopen(received, 'rb') as stream:
+      points = int(stream.read() or 0)
+    answer = {'status': status, 'points': points, 'seconds': time.monotonic() - begun}
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == '__main__':
+  sys.path.insert(0, str(ROOT))
+  import absl.flags as flags
+  import cv2
+  import numpy as np
+  import tensorflow as tf  # Imported, not used: it starts threads with the first operation only.
+
+  from feelvos_tf import evaluate as evaluate_main
+  from feelvos_tf.datasets import masks
+  from feelvos_tf.datasets.sources import synthetic
+  from feelvos_tf.datasets.tfrecord import conversion
+  from feelvos_tf.datasets.tfrecord import schema  # noqa: F401 (imported late otherwise)
+  from feelvos_tf.datasets.video import NumberedNames
+  from feelvos_tf.datasets.video import Video
+  from feelvos_tf.deeplab import weights_file
+  from feelvos_tf.files import folder_lock
+  from feelvos_tf.runtime import command_line
+  from feelvos_tf.runtime import export_results
+  from feelvos_tf.runtime import segment_run
+  from feelvos_tf.runtime.result_folder import ResultFolder
+  from feelvos_tf.saved_model import version_folder
+  from feelvos_tf.training import checkpoints
+  from feelvos_tf.training.run_directory import RunDirectory
+
+  cv2.setNumThreads(1)
+  if len(sys.argv) > 1:
+    make_davis(pathlib.Path(sys.argv[1]))
+  print('ready', flush=True)
+  _serve()
