@@ -120,7 +120,7 @@ class ResultFolder:
       is_same = bool(plans) and all(same)
       is_done = is_same and self._done >= self._plans.keys()
       self.resumed = last_run == run or (not is_done and self._keeps())
-      others = any(p.name not in _OWN_FILES for p in self.path.iterdir())
+      others = any(p.name not in _OWN_FILES and _has_file(p) for p in self.path.iterdir())
       if others and not overwrite and not self.resumed:
         raise ValueError((_FINISHED if is_done else _NOT_EMPTY).format(path))
       try:
@@ -310,6 +310,13 @@ class ResultFolder:
   def _forget(self) -> None:
     for name in (STATE, BEGIN):
       (self.path / name).unlink(missing_ok=True)
+
+
+def _has_file(path: pathlib.Path) -> bool:
+  """Whether a path is more than folders: a run that was interrupted early leaves empty ones."""
+  if path.is_symlink() or not path.is_dir():
+    return True
+  return any(map(_has_file, path.iterdir()))
 
 
 class Writer:

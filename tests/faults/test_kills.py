@@ -1,4 +1,4 @@
-"""Runs that are killed, terminated and interrupted, then run again: the bytes of an undisturbed run.
+"""Runs that are killed or interrupted, then run again: the bytes of an undisturbed run.
 
 `make soak` kills 50 times each (FEELVOS_KILLS) with a seed of its own (FEELVOS_SEED) and notes what
 happened (FEELVOS_SOAK_NOTES).

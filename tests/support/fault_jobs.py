@@ -1,4 +1,4 @@
-"""Runs that write folders, in processes that are killed: one that has imported all forks the others.
+"""Runs that write folders, in processes that are killed: one imports all and forks the others.
 
 `python fault_jobs.py` reads requests as JSON lines and answers each with a line:
 
@@ -21,6 +21,7 @@ import types
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZE = (32, 48)
 FRAMES = 6
+ASKING = (signal.SIGINT, signal.SIGTERM)  # Signals that a program can answer.
 
 
 class Points:
@@ -131,7 +132,7 @@ def segment(folder):
 
 
 def convert(folder):
-  """`convert-data` without its start of TensorFlow, which a process that was forked has behind it."""
+  """`convert-data` without its start of TensorFlow, which a forked process has behind it."""
   sources = synthetic.synthetic_sources(4, 0, num_frames=3, frame_size=SIZE, num_objects=1)
   options = conversion.ConversionOptions(str(folder), 'synthetic', num_shards=3, num_workers=1)
   with folder_lock.locked(folder):
@@ -212,6 +213,7 @@ def _child(request, counted):
   code = 1
 
   def main():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)  # What came before arrives now.
     JOBS[request['job']](request['folder'])
 
   try:
@@ -229,10 +231,12 @@ def _serve():
     request = json.loads(line)
     received, counted = os.pipe()
     begun = time.monotonic()
+    signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)  # Until the run can answer them.
     process = os.fork()
     if not process:
       os.close(received)
       _child(request, counted)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
     os.close(counted)
     if 'after' in request:
       time.sleep(request['after'])

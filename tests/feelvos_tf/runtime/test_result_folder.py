@@ -216,3 +216,14 @@ def test_a_relative_output_is_checked_as_well(tmp_path, monkeypatch):
     result_folder.check_inputs('.', ['frames/0.png'])
   with pytest.raises(ValueError, match='holds the input'):
     result_folder.check_inputs('./a', [tmp_path / 'a' / 'b.png'])
+
+
+def test_folders_without_a_file_are_no_results(tmp_path):
+  """A run that is interrupted before its first mask leaves its folders; the next one begins."""
+  (tmp_path / 'out' / 'masks' / 'bear').mkdir(parents=True)
+  with result_folder.ResultFolder(tmp_path / 'out', 'run') as output:
+    output.job('', 'masks').write('masks/0.png', b'a')
+  (tmp_path / 'other' / 'masks').mkdir(parents=True)
+  (tmp_path / 'other' / 'masks' / 'mine.png').touch()
+  with pytest.raises(ValueError, match='is not empty'):
+    result_folder.ResultFolder(tmp_path / 'other', 'run')
