@@ -76,7 +76,7 @@ def test_killed_and_run_again(ask, job):
   for number in SIGNALS:
     for count in range(KILLS):
       shutil.rmtree(out, ignore_errors=True)
-      log.unlink(missing_ok=True)
+      log.write_text('')
       moment = {'at': rng.randint(1, undisturbed['points'])}
       if count % 5 == 4:  # Any moment, not one of writing.
         moment = {'after': rng.uniform(0, undisturbed['seconds'])}

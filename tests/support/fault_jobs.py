@@ -124,9 +124,11 @@ class Film:
 def segment(folder):
   from feelvos_tf.runtime import results as results_lib
 
+  if result_folder.holds_results(folder, 'run'):
+    return  # It was killed behind its end.
   results_lib._SECONDS_BETWEEN_STATES = 0  # After every frame, as in a video of large frames.
   forms = export_results.Forms(('coco', 'objects'))
-  with ResultFolder(folder, 'run') as output:
+  with result_folder.ResultFolder(folder, 'run') as output:
     segment_run.segment(Tracker(), Film(), masks.Mask(first_mask()), output, forms=forms)
     output.finish()
 
@@ -266,8 +268,8 @@ if __name__ == '__main__':
   from feelvos_tf.files import folder_lock
   from feelvos_tf.runtime import command_line
   from feelvos_tf.runtime import export_results
+  from feelvos_tf.runtime import result_folder
   from feelvos_tf.runtime import segment_run
-  from feelvos_tf.runtime.result_folder import ResultFolder
   from feelvos_tf.saved_model import version_folder
   from feelvos_tf.training import checkpoints
   from feelvos_tf.training.run_directory import RunDirectory
