@@ -48,7 +48,9 @@ _TAIL = """
 ## Server
 
 `make soak-server` runs a server with honest clients, then the same with hostile ones (slow, vanishing, bombs), and
-prints waits, wrong masks and memory ([serving.md](serving.md) has figures).
+prints waits, wrong masks and memory. 600 s with 16 clients, two of them hostile, on two cores: 8,316 frames, no error,
+no session left, 99 % of the honest frames within 3.73 s (2.42 s without the hostile clients), memory 2,411 MB after
+the warm-up and 2,496 MB at the end.
 """
 
 
