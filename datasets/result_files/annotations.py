@@ -1,9 +1,8 @@
-"""Results as text for annotation and training: COCO JSON, YOLO, MOTS and CVAT XML."""
+"""Results as text for annotation and training: COCO JSON, YOLO and MOTS."""
 
 from collections.abc import Callable
 import json
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -138,78 +137,6 @@ class Mots:
     """See `Writer`."""
     path = self._target.folder / f'{self._target.video_name}.txt'
     whole_file.write_text(path, ''.join(self._lines))
-
-
-class Cvat:
-  """annotations.xml: "CVAT for video 1.1", a track an object, a mask on every frame.
-
-  Format: https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/.
-  """
-
-  needs_frames = False
-
-  def __init__(self, target: Target) -> None:
-    """Args: Target."""
-    self._target, self._classes, self._count = target, Classes(target), 0
-    self._tracks, self._last = {}, {}
-
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
-    """See `Writer`."""
-    for object_id, where in objects(ids):
-      self._classes.number(object_id)
-      shown = self._mask(where, self._count, outside=False)
-      self._tracks.setdefault(object_id, []).append(shown)
-      self._last[object_id] = self._count, where
-    for object_id, (at, where) in self._last.items():
-      if at == self._count - 1:  # Was there on the frame before.
-        self._tracks[object_id].append(self._mask(where, self._count, outside=True))
-    self._count += 1
-
-  def _mask(self, where: np.ndarray, frame: int, outside: bool) -> str:
-    left, top, width, height = outline.box(where)
-    runs = ', '.join(map(str, row_runs(where[top : top + height, left : left + width])))
-    return (
-      f'    <mask frame="{frame}" keyframe="1" outside="{int(outside)}" occluded="0" rle="{runs}" '
-      f'left="{left}" top="{top}" width="{width}" height="{height}" z_order="0"></mask>\n'
-    )
-
-  def close(self) -> None:
-    """See `Writer`."""
-    tracks = []
-    for number, (object_id, shapes) in enumerate(sorted(self._tracks.items())):
-      label = quoteattr(self._target.label(object_id))
-      tracks.append(f'  <track id="{number}" label={label} source="auto">\n')
-      tracks.extend([*shapes, '  </track>\n'])
-    text = ''.join([self._head(), *tracks, '</annotations>\n'])
-    whole_file.write_text(self._target.folder / 'annotations.xml', text)
-
-  def _head(self) -> str:
-    labels = ''.join(
-      f'        <label><name>{_text(name)}</name><attributes></attributes></label>\n'
-      for name in self._classes.names
-    )
-    height, width = self._target.size
-    return (
-      '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
-      f'  <meta>\n    <task>\n      <name>{_text(self._target.video_name)}</name>\n'
-      f'      <size>{self._count}</size>\n      <mode>interpolation</mode>\n'
-      f'      <start_frame>0</start_frame>\n      <stop_frame>{max(0, self._count - 1)}</stop_frame>\n'
-      f'      <labels>\n{labels}      </labels>\n'
-      f'      <original_size><width>{width}</width><height>{height}</height></original_size>\n'
-      '    </task>\n  </meta>\n'
-    )
-
-
-def row_runs(where: np.ndarray) -> list[int]:
-  """Run lengths along the rows, background first; bool [height, width]."""
-  flat = where.ravel()
-  edges = np.flatnonzero(np.diff(flat)) + 1
-  runs = np.diff([0, *edges, flat.size]).tolist()
-  return [0, *runs] if flat.size and flat[0] else runs
-
-
-def _text(text: str) -> str:
-  return text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
 
 
 def _coco_encoder() -> Callable[[np.ndarray], dict[str, Any]]:

@@ -7,6 +7,7 @@ import av
 import cv2
 import numpy as np
 
+from feelvos_tf.datasets.result_files.target import Classes
 from feelvos_tf.datasets.result_files.target import objects
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.files import whole_file
@@ -42,6 +43,33 @@ class Objects:
 
   def close(self) -> None:
     """See `Writer`."""
+
+
+class MotsPng:
+  """instances/<frame>.png of MOTS, 16 bits: 1000 times the class, from 1, plus the object's id.
+
+  labels.txt names the classes, one a line. Format:
+  https://www.vision.rwth-aachen.de/page/mots.
+  """
+
+  needs_frames = False
+
+  def __init__(self, target: Target) -> None:
+    """Args: Target."""
+    self._folder, self._classes = target.folder / 'instances', Classes(target)
+    self._folder.mkdir(exist_ok=True)
+
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
+    """See `Writer`."""
+    pixels = np.zeros(ids.shape, np.uint16)
+    for object_id, where in objects(ids):
+      pixels[where] = 1000 * (self._classes.number(object_id) + 1) + object_id
+    whole_file.write_bytes(self._folder / f'{name}.png', _png(pixels))
+
+  def close(self) -> None:
+    """See `Writer`."""
+    text = ''.join(f'{name}\n' for name in self._classes.names)
+    whole_file.write_text(self._folder / 'labels.txt', text)
 
 
 class Cutouts:

@@ -12,6 +12,7 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.result_files import annotations
+from feelvos_tf.datasets.result_files import cvat_xml
 from feelvos_tf.datasets.result_files import pictures
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.result_files.target import Writer
@@ -21,7 +22,9 @@ FORMATS: dict[str, type] = {
   'coco': annotations.Coco,
   'yolo': annotations.Yolo,
   'mots': annotations.Mots,
-  'cvat': annotations.Cvat,
+  'mots_png': pictures.MotsPng,
+  'cvat': cvat_xml.Cvat,
+  'cvat_images': cvat_xml.CvatImages,
   'objects': pictures.Objects,
   'cutouts': pictures.Cutouts,
   'prores': pictures.ProRes,

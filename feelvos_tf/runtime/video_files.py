@@ -63,8 +63,8 @@ def segment_video(
     remove: (object id, frame) each: from that frame on no mask holds the object.
     start: first frame to segment; None: the first that gets a mask.
     end: last frame to segment.
-    formats: also write the masks as 'coco', 'yolo', 'mots', 'cvat', 'objects', 'cutouts', 'prores',
-      'vp9'; see docs/results.md.
+    formats: also write the masks in these forms, keys of
+      `datasets.result_files.writing.FORMATS`: 'coco', 'cvat', 'cutouts', ...; see docs/results.md.
     labels: {object id: name of its class} for these.
 
   Returns:

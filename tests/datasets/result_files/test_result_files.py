@@ -1,7 +1,6 @@
 """Masks in the forms of other tools, read back by the libraries of these tools."""
 
 import json
-import pathlib
 
 import av
 import cv2
@@ -12,37 +11,9 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files import writing
-from feelvos_tf.datasets.result_files.target import Target
 
 SIZE = (34, 50)
 NAMES = ('0007', '0008', '0009', '0010')
-LABELS = {3: 'dog & <co>', 17: 'dog & <co>', 20: 'ball'}
-
-
-@pytest.fixture(scope='module')
-def ids():
-  """Object 3 has a hole and two parts, 17 is absent on the third mask, 20 enters on the second."""
-  found = np.zeros((len(NAMES), *SIZE), np.uint8)
-  for i, mask in enumerate(found):
-    cv2.circle(mask, (12 + i, 14), 9, 3, -1)
-    cv2.circle(mask, (12 + i, 14), 3, 0, -1)
-    mask[28:31, 4:9] = 3
-    if i != 2:
-      mask[5:20, 30:44] = 17
-    if i:
-      mask[33, 49] = mask[25:30, 30:33] = 20
-  return found
-
-
-@pytest.fixture(scope='module')
-def written(ids, tmp_path_factory):
-  """The folder with all forms, and the frames."""
-  path = tmp_path_factory.mktemp('written')
-  smooth = np.random.default_rng(1).integers(0, 256, (len(NAMES), 3, 4, 3), dtype=np.uint8)
-  frames = [cv2.resize(image, SIZE[::-1]) for image in smooth]
-  target = Target(path, 'clip', SIZE, 12.5, LABELS)
-  assert writing.write(zip(NAMES, ids, frames), list(writing.FORMATS), target) == len(NAMES)
-  return path, frames
 
 
 def test_coco(written, ids):
@@ -90,20 +61,6 @@ def test_own_reader_takes_what_was_written(written, ids, tmp_path):
     wrong = np.count_nonzero(found != expected)
     # The lines of YOLO's paths between parts may touch the middle of a pixel.
     assert wrong <= (8 if path.suffix == '.txt' else 0), path
-
-
-def test_coco_in_datumaro(written, ids):
-  datumaro = pytest.importorskip('datumaro')
-  (written[0] / 'coco' / 'images').mkdir()  # It asks for the folder of frames.
-  dataset = datumaro.Dataset.import_from(str(written[0] / 'coco'), 'coco_instances')
-  assert len(list(dataset)) == len(NAMES)
-  for item in dataset:
-    index = NAMES.index(pathlib.PurePosixPath(item.id).name)
-    found = [a for a in item.annotations if a.type.name == 'mask']
-    assert len(found) == len(np.unique(ids[index])) - 1
-    for annotation in found:
-      where = ids[index] == annotation.attributes['track_id']
-      np.testing.assert_array_equal(annotation.image.astype(bool), where)
 
 
 def test_objects_are_white_on_black_from_the_first_frame_on(written, ids):
