@@ -13,22 +13,23 @@ import os
 import pathlib
 import tempfile
 import time
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from absl import flags
-import keras
 import numpy as np
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
-from feelvos_tf.deeplab import ModelOptions
-from feelvos_tf.inference.segmenter import VideoSegmenter
-from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.deeplab.options import ModelOptions
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segment_run
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+
+if TYPE_CHECKING:
+  from feelvos_tf.inference.segmenter import VideoSegmenter
 
 FLAGS = flags.FLAGS
 SIZE = (48, 64)
@@ -92,7 +93,7 @@ def growth(samples: list[int]) -> float:
   return 100 * (max(settled[-third:]) / max(settled[:third]) - 1)
 
 
-def run_whole(segmenter: VideoSegmenter, video: LongVideo) -> tuple[list[str], float]:
+def run_whole(segmenter: 'VideoSegmenter', video: LongVideo) -> tuple[list[str], float]:
   """(digest of every mask, percent that memory grew)."""
   digests, samples = [], []
   for index, frame in enumerate(video.frames()):
@@ -103,7 +104,7 @@ def run_whole(segmenter: VideoSegmenter, video: LongVideo) -> tuple[list[str], f
   return digests, growth(samples)
 
 
-def run_pieces(segmenter: VideoSegmenter, video: LongVideo, pieces: int) -> list[str]:
+def run_pieces(segmenter: 'VideoSegmenter', video: LongVideo, pieces: int) -> list[str]:
   """Digest of every mask; between pieces only what `previous_tensors` gives is kept."""
   digests: list[str] = []
   arrays: list[np.ndarray] | None = None
@@ -124,7 +125,7 @@ def run_pieces(segmenter: VideoSegmenter, video: LongVideo, pieces: int) -> list
   return digests
 
 
-def run_folder(segmenter: VideoSegmenter, count: int, seed: int) -> tuple[list[str], float]:
+def run_folder(segmenter: 'VideoSegmenter', count: int, seed: int) -> tuple[list[str], float]:
   """Digests of the masks in a folder: a run that is interrupted half way and resumed."""
   samples: list[int] = []
   with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +145,7 @@ def run_folder(segmenter: VideoSegmenter, count: int, seed: int) -> tuple[list[s
   return digests, 100 * (samples[-1] / samples[0] - 1)
 
 
-def run_many_objects(segmenter: VideoSegmenter, seed: int, frames: int = 10) -> int:
+def run_many_objects(segmenter: 'VideoSegmenter', seed: int, frames: int = 10) -> int:
   """Segments a video of 200 objects; returns how many there are on the last frame."""
   ids = np.zeros(SIZE, np.uint8)
   for number in range(200):
@@ -158,12 +159,23 @@ def run_many_objects(segmenter: VideoSegmenter, seed: int, frames: int = 10) -> 
   return len(np.unique(result.mask))
 
 
-def main() -> int:
-  """Runs all parts; 1 if masks differ."""
-  keras.utils.set_random_seed(FLAGS.seed)
+def tiny_segmenter(seed: int) -> 'VideoSegmenter':
+  """A segmenter whose weights are random numbers of a seed."""
+  start_tensorflow()  # First, else it tells of devices that are not there.
+  import keras
+
+  from feelvos_tf.inference.segmenter import VideoSegmenter
+  from feelvos_tf.model.feelvos import Feelvos
+
+  keras.utils.set_random_seed(seed)
   options = {'embedding_dimension': 8, 'head_dimension': 8, 'head_layers': 1, 'window_radius': 3}
   backbone = ModelOptions('mobilenet_v2', depth_multiplier=0.35)
-  segmenter = VideoSegmenter(Feelvos(FeelvosOptions(backbone, **options)))
+  return VideoSegmenter(Feelvos(FeelvosOptions(backbone, **options)))
+
+
+def main() -> int:
+  """Runs all parts; 1 if masks differ."""
+  segmenter = tiny_segmenter(FLAGS.seed)
   video = LongVideo(FLAGS.frames, FLAGS.seed)
   begun = time.monotonic()
   whole, grown = run_whole(segmenter, video)

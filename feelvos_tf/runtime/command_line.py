@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Collection
 import errno
+import functools
 import logging
 import os
 import signal
 import sys
+import threading
 import types
 from typing import Any, NoReturn, TextIO
 import warnings
@@ -45,6 +47,7 @@ def run(
   if define_flags is not None:
     define_flags()
   warnings.showwarning = _show_warning
+  _catch_lost_interruptions()
   # Keras imports Matplotlib where it is installed, whose first import tells of fonts.
   logging.getLogger('matplotlib').setLevel(logging.WARNING)
 
@@ -130,6 +133,10 @@ def _guard(main: Callable[[], int | None], argv: list[str], end_on_sigterm: bool
     _fail(describe(error), 1)
   except KeyboardInterrupt:
     _fail('interrupted; what was written so far is valid.', 130)
+  except SystemError as error:  # So native code hands on what a signal raised in a callback.
+    if not isinstance(error.__cause__, KeyboardInterrupt):
+      raise
+    _fail('interrupted; what was written so far is valid.', 128 + _number(error.__cause__))
 
 
 class Terminated(KeyboardInterrupt):
@@ -144,6 +151,51 @@ def _terminate(number: int, frame: types.FrameType | None) -> NoReturn:
   del frame
   signal.signal(number, signal.SIG_IGN)  # A second one must not break off the cleaning up.
   raise Terminated(number)
+
+
+# Seconds until an interruption that was lost comes again; then native code is left, mostly.
+_AGAIN = 0.1
+
+
+def _catch_lost_interruptions() -> None:
+  """Lets an interruption come again that could not be raised where it came.
+
+  In a destructor or in a callback of native code, Python prints the exception and goes on: the
+  program would run to its end.
+  """
+  on_exception, on_unraisable = sys.excepthook, sys.unraisablehook
+
+  def excepthook(
+    kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None
+  ) -> None:
+    if not _come_again(error):
+      on_exception(kind, error, traceback)
+
+  def unraisablehook(unraisable: Any) -> None:
+    if not _come_again(unraisable.exc_value):
+      on_unraisable(unraisable)
+
+  sys.excepthook, sys.unraisablehook = excepthook, unraisablehook
+
+
+def _come_again(error: BaseException | None) -> bool:
+  """Sends an interruption again; False for other errors and other threads."""
+  if not isinstance(error, KeyboardInterrupt):
+    return False
+  if threading.current_thread() is not threading.main_thread():
+    return False
+  # No thread: to start one takes time in which the signal could come.
+  signal.signal(signal.SIGALRM, functools.partial(_raise, error))
+  signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+  return True
+
+
+def _raise(error: BaseException, *unused_signal: object) -> NoReturn:
+  raise error
+
+
+def _number(error: KeyboardInterrupt) -> int:
+  return error.number if isinstance(error, Terminated) else signal.SIGINT
 
 
 # What an operating system says in a few words, and what to do about it.

@@ -10,6 +10,7 @@ def test_a_short_video(run_main, tmp_path):
   notes = tmp_path / 'soak.jsonl'
   process = run_main('tools.soak_frames', '--frames=60', f'--notes={notes}')
   assert process.returncode == 0, process.stderr
+  assert '0000 00:00' not in process.stderr  # What TensorFlow logs of devices.
   found = [json.loads(line) for line in notes.read_text().splitlines()]
   assert [note.get('bad') for note in found] == [None, 0, 0, None]
   assert found[0]['frames'] == 60 and found[3]['what'] == '200 objects'

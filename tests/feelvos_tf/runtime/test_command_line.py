@@ -94,6 +94,35 @@ def test_sigterm_cleans_up(run):
   assert process.stderr == 'program.py: error: terminated; what was written so far is valid.\n'
 
 
+# Ways to run Python in which an exception is printed and gone: a destructor, and native code.
+LOST = {
+  'destructor': 'type("A", (), {"__del__": lambda self: exec(code)})()',
+  'native code': 'ctypes.pythonapi.PyRun_SimpleString(code.encode())',
+}
+
+
+@pytest.mark.parametrize('how', LOST)
+@pytest.mark.parametrize(
+  'number, code, line', [('SIGINT', 130, 'interrupted'), ('SIGTERM', 143, 'terminated')]
+)
+def test_an_interruption_that_was_lost_comes_again(run, how, number, code, line):
+  lines = [
+    'import ctypes, time',
+    f'code = "import os, signal, time; os.kill(os.getpid(), signal.{number}); time.sleep(.01)"',
+    LOST[how],
+    'time.sleep(20)',
+  ]
+  process = run('\n  '.join(lines))
+  assert process.returncode == code, process.stderr
+  assert process.stderr == f'program.py: error: {line}; what was written so far is valid.\n'
+
+
+def test_an_interruption_that_native_code_hands_on(run):
+  process = run('raise SystemError("a result with an exception set") from KeyboardInterrupt()')
+  assert process.returncode == 130
+  assert process.stderr.startswith('program.py: error: interrupted;')
+
+
 def test_bugs_keep_their_traceback(run):
   process = run('return {}["key"]')
   assert process.returncode == 1
