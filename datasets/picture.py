@@ -5,7 +5,8 @@ picture everywhere, with every version of OpenCV and Pillow:
 
 - turned upright as EXIF data ask (in JPEG, PNG, WebP and TIFF files);
 - transparent pixels lie on black, as on a canvas of a browser;
-- a file that lost pixels is refused, one that lacks only its end is read with a DataWarning;
+- a file that lost pixels is refused, one that lacks only its end or last bits is read with a
+  DataWarning;
 - `inspect` looks at a file before its pixels are decoded: size, scans, chunks, unpacked bytes.
 """
 
@@ -44,6 +45,7 @@ class Picture:
     transparent: some pixels may be transparent.
     data: the file; with its end if that was missing, without what follows a JPEG's end.
     completed: the end was missing.
+    unfinished: what the file lacks and what becomes of it, or ''.
   """
 
   kind: str
@@ -53,6 +55,7 @@ class Picture:
   transparent: bool
   data: bytes
   completed: bool = False
+  unfinished: str = ''
 
   @property
   def plain(self) -> bool:
@@ -97,10 +100,8 @@ def inspect(
     raise ValueError(
       f'{name}: unreadable picture ({error}); replace the file or remove it'
     ) from error
-  if found.completed:
-    data_warning.warn(
-      f'{name}: the end of the {found.kind} file is missing; its pixels are complete and are used'
-    )
+  if found.unfinished:
+    data_warning.warn(f'{name}: {found.unfinished}')
   return found
 
 
@@ -197,8 +198,8 @@ def exif_orientation(exif: bytes | None) -> int:
 def _inspect_jpeg(data: bytes, max_pixels: int, max_scans: int) -> Picture:
   found = jpeg_file.read(data, max_scans)
   _check_size(found.height, found.width, max_pixels)
-  data, completed = jpeg_file.whole_file(data, found)
-  return _picture('JPEG', found, False, data, completed)
+  data, lacks = jpeg_file.whole_file(data, found)
+  return _picture('JPEG', found, False, data, lacks == jpeg_file.WITHOUT_END, lacks)
 
 
 def _inspect_png(data: bytes, max_pixels: int, trusted: bool) -> Picture:
@@ -208,7 +209,8 @@ def _inspect_png(data: bytes, max_pixels: int, trusted: bool) -> Picture:
   if not trusted and not completed:
     png_file.check_inflation(data, found)
   transparent = found.transparent or found.colour_type in (4, 6)
-  return _picture('PNG', found, transparent, data, completed)
+  lacks = png_file.WITHOUT_END if completed else ''
+  return _picture('PNG', found, transparent, data, completed, lacks)
 
 
 def _picture(
@@ -217,12 +219,13 @@ def _picture(
   transparent: bool,
   data: bytes,
   completed: bool,
+  unfinished: str,
 ) -> Picture:
   orientation = exif_orientation(found.exif)
   height, width = found.height, found.width
   if orientation >= 5:
     height, width = width, height
-  return Picture(kind, height, width, orientation, transparent, data, completed)
+  return Picture(kind, height, width, orientation, transparent, data, completed, unfinished)
 
 
 def _inspect_other(data: bytes, max_pixels: int) -> Picture:

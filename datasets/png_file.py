@@ -11,6 +11,8 @@ import zlib
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
+WITHOUT_END = 'the end of the PNG file is missing; its pixels are complete and are used'
+
 _MAX_CHUNKS = 100000  # 8 KiB of pixels each make 800 MB.
 _MAX_TEXT = 1 << 23  # Bytes of all compressed texts and profiles together.
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}

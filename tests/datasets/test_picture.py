@@ -121,6 +121,61 @@ def test_jpeg_cut_where_a_restart_or_a_scan_is_due():
       picture.decode(data[:place], 'p')
 
 
+def scan_starts(data):
+  return [i for i in range(len(data) - 1) if data[i : i + 2] == b'\xff\xda']
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+def test_scans_that_a_jpeg_with_its_end_does_not_have(mode):
+  """The last bit of coefficients may be missing, with a warning; more may not."""
+  stream = io.BytesIO()
+  image = cv2.GaussianBlur(noise(), (0, 0), 2)
+  Image.fromarray(image).convert(mode).save(stream, 'JPEG', progressive=True)
+  data = stream.getvalue()
+  whole = picture.decode(data, 'p').astype(int)
+  kinds = ''
+  for place in scan_starts(data)[1:]:
+    with warnings.catch_warnings(record=True) as caught:
+      warnings.simplefilter('always')
+      try:
+        difference = np.abs(picture.decode(data[:place] + b'\xff\xd9', 'p') - whole)
+      except ValueError as error:
+        assert 'p: unreadable picture (the JPEG is cut off: its' in str(error)
+        kinds += 'c'
+        continue
+    assert [str(w.message)[:35] for w in caught] == ['p: the last scan of the JPEG file i']
+    assert difference.max() <= 32 and difference.mean() < 5
+    kinds += 'u'
+  assert kinds.lstrip('c').rstrip('u') == '' and kinds[0] == 'c' and kinds[-1] == 'u'
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+@pytest.mark.parametrize('restarts', [0, 2])
+def test_an_end_marker_behind_a_part_of_the_data(mode, restarts):
+  stream = io.BytesIO()
+  image = Image.fromarray(noise()).convert(mode)
+  image.save(stream, 'JPEG', quality=90, restart_marker_blocks=restarts)
+  data = stream.getvalue()
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    assert picture.decode(data, 'p').shape == SIZE + (3,)
+  for length in (200, len(data) // 3, len(data) // 2):
+    with pytest.raises(ValueError, match='the JPEG is cut off: its end marker comes too early'):
+      picture.decode(data[:-length] + b'\xff\xd9', 'p')
+
+
+def test_a_jpeg_without_the_scan_of_a_colour_is_cut():
+  """A scan for each component, as some cameras write them."""
+  data = encode(noise(), 'JPEG', subsampling=0)
+  start = scan_starts(data)[0]
+  # The three components of the header, one scan of the first: what a file cut after it has.
+  one = b'\xff\xda' + struct.pack('>HBBBBBB', 8, 1, data[start + 5], data[start + 6], 0, 63, 0)
+  grey = encode(np.asarray(Image.fromarray(noise()).convert('L')), 'JPEG')
+  cut = data[:start] + one + grey[scan_starts(grey)[0] + 10 :]
+  with pytest.raises(ValueError, match='its 1 scans do not have the whole picture'):
+    picture.decode(cut, 'p')
+
+
 def test_what_follows_a_jpeg_is_left_out():
   data = encode(LETTERS, 'JPEG')
   with warnings.catch_warnings():
