@@ -128,7 +128,9 @@ def whole_file(data: bytes, found: JpegFile) -> tuple[bytes, str]:
   if found.coarse:
     raise ValueError(f'the JPEG is cut off: its {found.scans} scans do not have the whole picture')
   if not found.progressive and _needs_more(data, data[: -len(_END)], found):
-    raise ValueError(f'the JPEG is cut off: its end marker comes too early, after {len(data)} bytes')
+    raise ValueError(
+      f'the JPEG is cut off: its end marker comes too early, after {len(data)} bytes'
+    )
   return data, UNFINISHED if found.missing else ''
 
 

@@ -11,7 +11,6 @@ from feelvos_tf.evaluation import report_pictures
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.evaluation import tables
 from feelvos_tf.evaluation.pictures import PictureOptions
-from feelvos_tf.files import whole_file
 
 MAX_BYTES = 19_500_000  # pictures that would make the file larger are left out
 _SPARK_WIDTH, _SPARK_HEIGHT, _SPARK_POINTS = 180, 30, 120
@@ -52,18 +51,16 @@ document.querySelectorAll('#objects th').forEach((head, column) => head.onclick 
 """
 
 
-def write_report(
-  path: str | os.PathLike,
+def to_html(
   summary: dict,
   sequences: Sequence[sequences_lib.SequenceFiles],
   maps_dir: str | os.PathLike | None = None,
   other: dict | None = None,
   options: PictureOptions = PictureOptions(),
-) -> None:
-  """Writes the report of a run.
+) -> bytes:
+  """The report of a run: content of an HTML file.
 
   Args:
-    path: the HTML file.
     summary: of `evaluation.tables.to_summary` or `read_summary`.
     sequences: where the masks and frames of the sequences are.
     maps_dir: output folder of an evaluation with --model, for the maps of the model.
@@ -96,7 +93,7 @@ def write_report(
     f'<title>{_text(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n'
     f'<script>{_SCRIPT}</script></body></html>\n'
   )
-  whole_file.write_text(path, page)
+  return page.encode('utf-8', errors='surrogateescape')
 
 
 def sparkline(values: Sequence[float | None], theirs: Sequence[float | None] | None = None) -> str:

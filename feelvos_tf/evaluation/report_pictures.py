@@ -24,7 +24,7 @@ def worst_frames(
   """The worst frames of every sequence as HTML, the worst sequences first served.
 
   Args:
-    summary, sequences, maps_dir, other, options: see `report.write_report`.
+    summary, sequences, maps_dir, other, options: see `report.to_html`.
     budget: bytes; pictures beyond it are left out, which the page says.
   """
   files = {entry.name: entry for entry in sequences}

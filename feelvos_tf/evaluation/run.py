@@ -25,6 +25,9 @@ from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
+REPORT_NAME = 'report.html'
+_TABLES = '/tables'  # Job of the files about all sequences; no sequence has this name.
+
 
 def run(options: RunOptions) -> None:
   """Evaluates; prints the numbers and what was written.
@@ -55,15 +58,22 @@ def run(options: RunOptions) -> None:
   fingerprint = method.fingerprint() if method else ''
   # One evaluation at a time; what it writes is listed, and only that is ever replaced.
   with result_folder.ResultFolder(output_dir, fingerprint, True) as results:
+    results.check_free(_TABLES, _own_files(options, scorable))
     left_out, clips = _segment(options, method, sequences, results) if method else ({}, [])
     if scorable:
       left_out = {**_without_ground_truth(options, sequences, scorable), **left_out}
       scorable = [files for files in sequences if files.name not in left_out]
-      _Scoring(options, output_dir, method).write(scorable, left_out, clips, other)
+      _Scoring(options, results, method).write(scorable, left_out, clips, other)
     else:
       print('not scored: the split has no ground truth beyond the given masks')
   if options.submission_zip:
     _pack(options, sequences, results_dir)
+
+
+def _own_files(options: RunOptions, sequences: Sequence[sequences_lib.SequenceFiles]) -> list[str]:
+  """Names of the files about all sequences, and of what is kept to go on."""
+  names = [str(scoring.state_path(files.name, 'scores')) for files in sequences]
+  return [*tables.table_names(options.truth.split), *names, *options.report * [REPORT_NAME]]
 
 
 def _folders(options: RunOptions) -> tuple[pathlib.Path, pathlib.Path]:
@@ -150,8 +160,13 @@ class _Scoring:
   """Scores sequences and writes what comes of it."""
 
   options: RunOptions
-  output_dir: pathlib.Path
+  results: result_folder.ResultFolder
   method: methods.ModelRun | None
+
+  @property
+  def output_dir(self) -> pathlib.Path:
+    """The output folder."""
+    return self.results.path
 
   def write(
     self,
@@ -161,7 +176,7 @@ class _Scoring:
     other: dict[str, Any] | None,
   ) -> None:
     """Scores, writes tables and report, prints the result."""
-    options, output_dir = self.options, self.output_dir
+    options = self.options
     scored, bad = self._score(sequences)
     left_out = {**left_out, **bad}
     if not scored:
@@ -176,13 +191,15 @@ class _Scoring:
       summary_lib.summarise_seen_unseen(scored, seen) if seen else None,
       self._confidence(scored) if self.method else None,
     )
-    paths = tables.write_tables(output_dir, options.truth.split, scored, summary)
+    files = tables.to_files(options.truth.split, scored, summary)
     if options.report:
-      paths.append(output_dir / 'report.html')
-      maps = output_dir if self.method else None
-      report.write_report(paths[-1], summary, sequences, maps, other, options.pictures)
+      maps = self.output_dir if self.method else None
+      files[REPORT_NAME] = report.to_html(summary, sequences, maps, other, options.pictures)
+    for name, content in files.items():
+      self.results.write(_TABLES, name, content)
+    self.results.flush(_TABLES)
     print('\n'.join(tables.format_lines(summary)))
-    print('written: ' + ', '.join(str(path) for path in paths))
+    print('written: ' + ', '.join(str(self.output_dir / name) for name in files))
 
   def _score(
     self, sequences: Sequence[sequences_lib.SequenceFiles]
@@ -191,12 +208,16 @@ class _Scoring:
     options = dataclasses.replace(self.options.scoring, protocol=self.options.truth.rules.name)
     done = {}
     with progress.Progress(len(sequences), 'sequences', 'scoring') as line:
-      for outcome in scoring.score_all(sequences, options, self.output_dir / 'scores'):
+      folder = self.output_dir / 'scores'
+      for outcome in scoring.score_all(sequences, options, folder, self._write_state):
         done[outcome.name] = outcome
         line.advance(note=f'{outcome.name}: left out' if outcome.error else outcome.name)
     outcomes = [done[files.name] for files in sequences]
     scored = [outcome.scores for outcome in outcomes if outcome.scores]
     return scored, {outcome.name: outcome.error for outcome in outcomes if outcome.error}
+
+  def _write_state(self, path: pathlib.Path, content: bytes) -> None:
+    self.results.write(_TABLES, str(path.relative_to(self.output_dir)), content)
 
   def _confidence(self, scored: Sequence[measures.SequenceScores]) -> dict[str, Any] | None:
     """How well the confidence predicts wrong masks; None of a method that has none."""

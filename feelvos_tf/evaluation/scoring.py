@@ -1,6 +1,6 @@
 """From folders of masks to scores: in parallel, resumable, with errors that name the file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import functools
 import hashlib
@@ -162,6 +162,7 @@ def score_all(
   sequences: Sequence[SequenceFiles],
   options: EvaluationOptions = EvaluationOptions(),
   state_dir: str | os.PathLike | None = None,
+  write: Callable[[pathlib.Path, bytes], None] = whole_file.write_bytes,
 ) -> Iterator[Outcome]:
   """Scores sequences in parallel, yielding each as it is done.
 
@@ -172,6 +173,7 @@ def score_all(
     sequences: what to score.
     options: how.
     state_dir: folder of finished sequences, made if needed; None keeps nothing.
+    write: writes a file of it: path, content.
 
   Yields:
     Outcome, in the order of completion.
@@ -196,7 +198,9 @@ def score_all(
       yield Outcome(files.name, error=str(error))
       continue
     if state_dir is not None:
-      _save_state(files, options, state_dir, scores)
+      path = state_path(files.name, state_dir)
+      path.parent.mkdir(parents=True, exist_ok=True)
+      write(path, _to_state(files, options, scores))
     yield Outcome(files.name, scores)
 
 
@@ -243,18 +247,19 @@ def _fingerprint(files: SequenceFiles, options: EvaluationOptions) -> str:
   return digest.hexdigest()
 
 
-def _state_path(files: SequenceFiles, state_dir: str | os.PathLike) -> pathlib.Path:
-  return pathlib.Path(state_dir) / f'{files.name}.json'
+def state_path(name: str, state_dir: str | os.PathLike) -> pathlib.Path:
+  """The file of a finished sequence, see `score_all`."""
+  return pathlib.Path(state_dir) / f'{name}.json'
 
 
 def _resume(
   files: SequenceFiles, options: EvaluationOptions, state_dir: str | os.PathLike | None
 ) -> Outcome | None:
   """The Outcome of an earlier run, or None."""
-  if state_dir is None or not _state_path(files, state_dir).is_file():
+  if state_dir is None or not state_path(files.name, state_dir).is_file():
     return None
   try:
-    state = json.loads(_state_path(files, state_dir).read_text(encoding='utf-8'))
+    state = json.loads(state_path(files.name, state_dir).read_text(encoding='utf-8'))
     if state['fingerprint'] != _fingerprint(files, options):
       return None
     scores = measures.SequenceScores(
@@ -270,27 +275,18 @@ def _resume(
   return Outcome(files.name, scores, resumed=True)
 
 
-def _save_state(
-  files: SequenceFiles,
-  options: EvaluationOptions,
-  state_dir: str | os.PathLike,
-  scores: measures.SequenceScores,
-) -> None:
-  path = _state_path(files, state_dir)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  whole_file.write_text(
-    path,
-    json.dumps(
-      {
-        'fingerprint': _fingerprint(files, options),
-        'object_ids': scores.object_ids,
-        'frame_names': scores.frame_names,
-        'j': _to_json(scores.j),
-        'f': _to_json(scores.f),
-        'notes': scores.notes,
-      }
-    ),
-  )
+def _to_state(
+  files: SequenceFiles, options: EvaluationOptions, scores: measures.SequenceScores
+) -> bytes:
+  state = {
+    'fingerprint': _fingerprint(files, options),
+    'object_ids': scores.object_ids,
+    'frame_names': scores.frame_names,
+    'j': _to_json(scores.j),
+    'f': _to_json(scores.f),
+    'notes': scores.notes,
+  }
+  return json.dumps(state).encode()
 
 
 def _to_json(values: np.ndarray) -> list[list[float | None]]:

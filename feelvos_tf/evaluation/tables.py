@@ -13,7 +13,6 @@ from typing import Any
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import summary as summary_lib
-from feelvos_tf.files import whole_file
 
 # Columns of the two files that the DAVIS 2017 evaluation writes; three decimals, as there.
 GLOBAL_COLUMNS = ('J&F-Mean', 'J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall', 'F-Decay')
@@ -70,32 +69,28 @@ def to_summary(
   )
 
 
-def write_tables(
-  output_dir: str | os.PathLike,
-  split: str,
-  sequences: Sequence[measures.SequenceScores],
-  summary: dict,
-) -> list[pathlib.Path]:
-  """Writes both CSV files and the summary, each whole or not at all.
+def table_names(split: str) -> tuple[str, str, str]:
+  """Names of the files of `to_files`; `split` is the part after the hyphen."""
+  return f'global_results-{split}.csv', f'per-sequence_results-{split}.csv', SUMMARY_NAME
+
+
+def to_files(
+  split: str, sequences: Sequence[measures.SequenceScores], summary: dict
+) -> dict[str, bytes]:
+  """Both CSV files and the summary: {name: content}.
 
   Args:
-    output_dir: existing folder.
-    split: the part of the file names after the hyphen.
+    split: see `table_names`.
     sequences: SequenceScores.
     summary: from `to_summary`.
-
-  Returns:
-    Paths of the three files.
   """
-  output_dir = pathlib.Path(output_dir)
-  contents = {
-    f'global_results-{split}.csv': global_csv(summary_lib.summarise(sequences)),
-    f'per-sequence_results-{split}.csv': per_sequence_csv(sequences),
-    SUMMARY_NAME: json.dumps(summary, indent=1, allow_nan=False) + '\n',
-  }
-  for name, text in contents.items():
-    whole_file.write_text(output_dir / name, text)
-  return [output_dir / name for name in contents]
+  texts = (
+    global_csv(summary_lib.summarise(sequences)),
+    per_sequence_csv(sequences),
+    json.dumps(summary, indent=1, allow_nan=False) + '\n',
+  )
+  contents = (text.encode('utf-8', errors='surrogateescape') for text in texts)
+  return dict(zip(table_names(split), contents))
 
 
 def read_summary(path: str | os.PathLike) -> dict:

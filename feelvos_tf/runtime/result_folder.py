@@ -195,8 +195,8 @@ class ResultFolder:
       ValueError: a file of this name is there and no run wrote it as it is.
       OSError: it cannot be written.
     """
-    self._check(name, job)
-    self._list(job, name, digest(data), notes)
+    before = self._check(name, job)
+    self._list(job, name, digest(data), {**before, **notes})
     whole_file.write_bytes(self.path / name, data, last=False)
     self._unflushed.setdefault(job, set()).add((self.path / name).parent)
 
@@ -207,8 +207,8 @@ class ResultFolder:
 
   def adopt(self, job: str, name: str, temporary: str | os.PathLike) -> None:
     """Lists a finished file and moves it to `name`; arguments and errors as for `write`."""
-    self._check(name, job)
-    self._list(job, name, file_digest(temporary), {})
+    before = self._check(name, job)
+    self._list(job, name, file_digest(temporary), before)
     whole_file.move(temporary, self.path / name, last=False)
     self._unflushed.setdefault(job, set()).add((self.path / name).parent)
 
@@ -237,10 +237,12 @@ class ResultFolder:
       self._check(name, job)
 
   def is_own(self, name: str) -> bool:
-    """Whether a file is listed and has the listed content."""
+    """Whether a file is listed and has the listed content, or that before it was replaced."""
     entry = self._entries.get(name)
     path = self.path / name
-    return entry is not None and path.is_file() and file_digest(path) == entry['file']
+    if entry is None or not path.is_file():
+      return False
+    return file_digest(path) in (entry['file'], entry.get('before'))
 
   def close(self) -> None:
     """Releases the lock; removes the journal if nothing was written."""
@@ -278,15 +280,20 @@ class ResultFolder:
     self._append({'name': name, **entry})
     self._entries[name] = entry
 
-  def _check(self, name: str, job: str) -> None:
+  def _check(self, name: str, job: str) -> dict[str, str]:
+    """Refuses a file that is not the job's own; notes of the one that replaces it.
+
+    A kill may come behind the line in the journal and before the file.
+    """
     path = self.path / name
     if not os.path.lexists(path):
-      return
+      return {}
     if path.is_symlink() or not self.is_own(name) or self._entries[name]['job'] != job:
       raise ValueError(
         f'{path}: a file that no earlier run wrote as it is lies where a result has to go; move it '
         'away or choose another output folder'
       )
+    return {'before': file_digest(path)}
 
   def remove(self, job: str, keep: Iterable[str] = ()) -> None:
     """Removes the files of a job, all or none, except for the names in `keep`.

@@ -102,10 +102,22 @@ def test_results(davis, tmp_path):
     assert len(archive.namelist()) == 8
 
 
+@pytest.mark.parametrize('name', ['summary.json', 'scores/dog.json'])
+def test_a_file_of_another_origin_stays(davis, tmp_path, name):
+  mine = tmp_path / 'out' / name
+  mine.parent.mkdir(parents=True)
+  mine.write_text('mine')
+  code, output, errors = evaluate(*flags(davis))
+  assert (code, output) == (1, '') and f'{mine}: a file that no earlier run wrote' in errors
+  assert [p for p in (tmp_path / 'out').rglob('*') if p.is_file()] == [mine]
+  assert mine.read_text() == 'mine'
+
+
 def test_default_output_folder_and_no_report(davis, tmp_path):
   code, output, _ = evaluate(*flags(davis, output_dir=None), '--noreport')
   assert code == 0 and 'results_evaluation' in output
   assert sorted(p.name for p in (tmp_path / 'results_evaluation').iterdir()) == [
+    '.feelvos_run.jsonl',
     'global_results-val.csv',
     'per-sequence_results-val.csv',
     'scores',
@@ -285,12 +297,12 @@ def test_interrupted_run_goes_on(davis, tmp_path):
   with subprocess.Popen(
     command(*arguments), cwd=REPOSITORY, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
   ) as process:
-    while process.poll() is None and not (state.is_dir() and any(state.glob('*.json'))):
+    while process.poll() is None and not (state.is_dir() and any(state.glob('s*.json'))):
       time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
-  before = {path: path.stat().st_mtime_ns for path in state.glob('*.json')}
+  before = {path: path.stat().st_mtime_ns for path in state.glob('s*.json')}
   code, _, _ = evaluate(*arguments)
-  assert code == 0 and len(before) > 0 and len(list(state.glob('*.json'))) == len(names)
+  assert code == 0 and len(before) > 0 and len(list(state.glob('s*.json'))) == len(names)
   assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
 
 

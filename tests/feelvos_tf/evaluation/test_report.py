@@ -76,7 +76,7 @@ class Tags(parser.HTMLParser):
 
 def written(path, *args, **kwargs):
   """Writes a report, checks its form, returns the text."""
-  report.write_report(path, *args, **kwargs)
+  path.write_bytes(report.to_html(*args, **kwargs))
   text = path.read_text(encoding='utf-8')
   tags = Tags()
   tags.feed(text)

@@ -276,7 +276,8 @@ def test_summary_round_trip(data, tmp_path):
   found = score(data)
   sequences = [found[name].scores for name in ('right', 'shifted')]
   summary = tables.to_summary(sequences, {'gone': 'not there'}, {'split': 'val'})
-  tables.write_tables(tmp_path, 'val', sequences, summary)
+  for name, content in tables.to_files('val', sequences, summary).items():
+    (tmp_path / name).write_bytes(content)
   assert tables.read_summary(tmp_path) == summary
   assert summary['complete'] is False
   assert summary['sequences']['right']['objects']['1']['J']['per_frame'] == [1, 1, 1]

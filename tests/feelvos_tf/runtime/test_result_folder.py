@@ -50,6 +50,35 @@ def test_a_result_that_was_painted_over_is_kept(tmp_path):
   assert (tmp_path / 'masks' / '1.png').read_bytes() == b'painted'
 
 
+@pytest.mark.parametrize('how', ['write', 'adopt'])
+def test_a_file_whose_replacement_was_killed_is_still_the_runs(tmp_path, monkeypatch, how):
+  """The line in the journal comes first; a kill behind it leaves the file before."""
+
+  def replace(folder, content):
+    if how == 'write':
+      folder.write('', 'frames.csv', content)
+    else:
+      (tmp_path / 'new').write_bytes(content)
+      folder.adopt('', 'frames.csv', tmp_path / 'new')
+
+  def killed(*args, **kwargs):
+    raise KeyboardInterrupt
+
+  with ResultFolder(tmp_path, 'a', overwrite=True) as folder:
+    replace(folder, b'first')
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+      patch.setattr(whole_file, 'write_bytes', killed)
+      patch.setattr(whole_file, 'move', killed)
+      replace(folder, b'second')
+  for content in (b'third', b'fourth'):
+    with ResultFolder(tmp_path, 'a', overwrite=True) as folder:
+      replace(folder, content)
+    assert (tmp_path / 'frames.csv').read_bytes() == content
+  (tmp_path / 'frames.csv').write_bytes(b'mine')
+  with ResultFolder(tmp_path, 'a', overwrite=True) as folder, pytest.raises(ValueError):
+    replace(folder, b'fifth')
+
+
 @pytest.mark.parametrize('kind', ['file', 'link', 'broken link'])
 def test_a_foreign_file_where_a_result_goes_is_kept(tmp_path, kind):
   out, mine = tmp_path / 'out', tmp_path / 'mine.png'
