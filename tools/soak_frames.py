@@ -80,9 +80,9 @@ class LongVideo(Video):
     return np.roll(self._disc, -10, axis=1).astype(np.uint8)
 
 
-def resident_bytes() -> int:
-  """Memory of this process."""
-  pages = int(pathlib.Path('/proc/self/statm').read_text(encoding='ascii').split()[1])
+def resident_bytes(process: int | str = 'self') -> int:
+  """Memory of a process, this one unless another's number is given."""
+  pages = int(pathlib.Path(f'/proc/{process}/statm').read_text(encoding='ascii').split()[1])
   return pages * os.sysconf('SC_PAGE_SIZE')
 
 
