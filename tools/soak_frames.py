@@ -52,6 +52,7 @@ class LongVideo(Video):
 
   def __init__(self, count: int, seed: int, stops_at: int | None = None) -> None:
     """Args: number of frames; seed; index of the frame in whose place KeyboardInterrupt comes."""
+    self.memory: list[int] = []  # Of this process, at a hundred moments while frames are read.
     self.name, self.num_frames, self.frame_size = 'long', count, SIZE
     self.frame_names = NumberedNames(count)
     rng = np.random.default_rng(seed)
@@ -70,6 +71,8 @@ class LongVideo(Video):
     for index in range(start, self.num_frames or 0):
       if index == self._stops_at:
         raise KeyboardInterrupt
+      if index % max(1, (self.num_frames or 1) // 100) == 0:
+        self.memory.append(resident_bytes())
       yield self.frame(index)
 
   def mask(self, index: int) -> None:
@@ -95,13 +98,11 @@ def growth(samples: list[int]) -> float:
 
 def run_whole(segmenter: 'VideoSegmenter', video: LongVideo) -> tuple[list[str], float]:
   """(digest of every mask, percent that memory grew)."""
-  digests, samples = [], []
+  digests = []
   for index, frame in enumerate(video.frames()):
     result = segmenter.start(frame, video.first_mask()) if index == 0 else segmenter.step(frame)
     digests.append(result_folder.digest(np.ascontiguousarray(result.mask).data))
-    if index % max(1, (video.num_frames or 1) // 100) == 0:
-      samples.append(resident_bytes())
-  return digests, growth(samples)
+  return digests, growth(video.memory)
 
 
 def run_pieces(segmenter: 'VideoSegmenter', video: LongVideo, pieces: int) -> list[str]:
@@ -126,8 +127,10 @@ def run_pieces(segmenter: 'VideoSegmenter', video: LongVideo, pieces: int) -> li
 
 
 def run_folder(segmenter: 'VideoSegmenter', count: int, seed: int) -> tuple[list[str], float]:
-  """Digests of the masks in a folder: a run that is interrupted half way and resumed."""
-  samples: list[int] = []
+  """Digests of the masks in a folder: a run that is interrupted half way and resumed.
+
+  The memory is that of the second run, which has the journal of the first and reads it once more.
+  """
   with tempfile.TemporaryDirectory() as folder:
     for stops_at in (count // 2, None):
       video = LongVideo(count, seed, stops_at)
@@ -138,11 +141,10 @@ def run_folder(segmenter: 'VideoSegmenter', count: int, seed: int) -> tuple[list
           output.finish()
         except KeyboardInterrupt:
           pass
-      samples.append(resident_bytes())
     paths = [pathlib.Path(folder, 'masks', f'{name}.png') for name in video.frame_names[:count]]
     ids = [masks.read_mask(path, void=False).ids for path in paths]
   digests = [result_folder.digest(np.ascontiguousarray(one).data) for one in ids]
-  return digests, 100 * (samples[-1] / samples[0] - 1)
+  return digests, growth(video.memory)
 
 
 def run_many_objects(segmenter: 'VideoSegmenter', seed: int, frames: int = 10) -> int:

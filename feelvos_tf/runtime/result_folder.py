@@ -24,6 +24,7 @@ import numpy as np
 
 from feelvos_tf.files import folder_lock
 from feelvos_tf.files import whole_file
+from feelvos_tf.runtime import journal
 from feelvos_tf.runtime import kept_frames
 
 JOURNAL = '.feelvos_run.jsonl'
@@ -77,7 +78,7 @@ def holds_results(path: str | os.PathLike[str], run: str) -> bool:
     for line in text.splitlines():
       if line.startswith('{"run": '):
         runs.append(json.loads(line)['run'])
-    entries = _read(path / JOURNAL)[0]
+    entries = journal.read(path / JOURNAL).entries
     is_whole = all(file_digest(path / name) == e['file'] for name, e in entries.items())
   except (OSError, ValueError):
     return False
@@ -114,7 +115,7 @@ class ResultFolder:
     with contextlib.ExitStack() as stack:
       stack.enter_context(folder_lock.locked(self.path))
       whole_file.remove_leftovers(self.path)
-      self._entries, self._done, last_run, self._earlier = _read(self.path / JOURNAL)
+      self._entries, self._done, last_run, self._earlier = journal.read(self.path / JOURNAL)
       self._plans = plans or {}
       same = (self._earlier.get(job) == plan for job, plan in self._plans.items())
       is_same = bool(plans) and all(same)
@@ -249,10 +250,10 @@ class ResultFolder:
     if self._held is None:
       return
     held, self._held = self._held, None
-    journal = self.path / JOURNAL
+    path = self.path / JOURNAL
     with held:
-      if not _read(journal)[0]:  # Read, as a `Writer` may have listed files.
-        journal.unlink(missing_ok=True)
+      if not journal.read(path).entries:  # Read, as a `Writer` may have listed files.
+        path.unlink(missing_ok=True)
 
   def __enter__(self) -> 'ResultFolder':
     return self
@@ -448,36 +449,3 @@ _FINISHED = (
   '{} is not empty: it holds the finished results of this command; add --overwrite to make them again, '
   'or choose another output folder.'
 )
-
-
-def _read(
-  journal: pathlib.Path,
-) -> tuple[dict[str, dict[str, Any]], set[str], str | None, dict[str, Any]]:
-  """What a journal says; lines that a kill or a full disk cut off are left out.
-
-  Returns:
-    ({relative name: entry} in the order of writing, {finished jobs}, the run that was begun last
-    or None if it was finished, {job: plan}).
-  """
-  entries: dict[str, dict[str, Any]] = {}
-  done: set[str] = set()
-  last_run, plans = None, {}
-  content = journal.read_text(encoding='utf-8', errors='replace') if journal.exists() else ''
-  for text in content.splitlines():
-    try:
-      line = json.loads(text)
-      if 'run' in line:
-        last_run = line['run']
-      elif 'plan' in line:
-        plans[line['job']] = line['plan']
-      elif 'done' in line:
-        done.add(line['done'])
-      elif 'removed' in line:
-        removed = entries.pop(line['removed'], None)
-        done.discard(removed and removed['job'])
-      else:
-        entries.pop(line['name'], None)
-        entries[line['name']] = {'job': line['job'], 'file': line['file'], **line}
-    except (ValueError, KeyError, TypeError, AttributeError):
-      continue
-  return entries, done, last_run, plans

@@ -1,0 +1,86 @@
+"""What the journal of a result folder says: one line of JSON for every file, job and plan.
+
+A film of two hours has 170,000 lines, so entries are kept as text and read when somebody asks: a
+tenth of the memory of as many dicts.
+"""
+
+from collections.abc import Iterator, MutableMapping
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+
+class Entries(MutableMapping[str, dict[str, Any]]):
+  """{name relative to the folder: what its line says}, in the order of writing.
+
+  An entry that is given out is a copy: changes to it are not kept.
+  """
+
+  def __init__(self) -> None:
+    """None yet."""
+    self._lines: dict[str, bytes] = {}
+
+  def __getitem__(self, name: str) -> dict[str, Any]:
+    return json.loads(self._lines[name])
+
+  def __setitem__(self, name: str, entry: dict[str, Any]) -> None:
+    self._lines[name] = json.dumps(entry).encode('ascii')
+
+  def __delitem__(self, name: str) -> None:
+    del self._lines[name]
+
+  def __contains__(self, name: object) -> bool:
+    return name in self._lines
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._lines)
+
+  def __len__(self) -> int:
+    return len(self._lines)
+
+
+class Journal(NamedTuple):
+  """A journal that was read.
+
+  Attributes:
+    entries: of all files that are listed and not removed.
+    done: names of finished jobs.
+    last_run: the run that was begun last, or None if it was finished.
+    plans: {job: plan}, see `kept_frames`.
+  """
+
+  entries: Entries
+  done: set[str]
+  last_run: str | None
+  plans: dict[str, Any]
+
+
+def read(path: pathlib.Path) -> Journal:
+  """Reads a journal line by line; lines that a kill or a full disk cut off are left out.
+
+  Args:
+    path: the file; one that does not exist says nothing.
+  """
+  entries, done, plans = Entries(), set[str](), {}
+  last_run = None
+  if not path.exists():
+    return Journal(entries, done, last_run, plans)
+  with path.open(encoding='utf-8', errors='replace') as stream:
+    for text in stream:
+      try:
+        line = json.loads(text)
+        if 'run' in line:
+          last_run = line['run']
+        elif 'plan' in line:
+          plans[line['job']] = line['plan']
+        elif 'done' in line:
+          done.add(line['done'])
+        elif 'removed' in line:
+          removed = entries.pop(line['removed'], None)
+          done.discard(removed and removed['job'])
+        else:
+          entries.pop(line['name'], None)
+          entries[line['name']] = {'job': line['job'], 'file': line['file'], **line}
+      except (ValueError, KeyError, TypeError, AttributeError):
+        continue
+  return Journal(entries, done, last_run, plans)
