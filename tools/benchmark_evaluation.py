@@ -8,6 +8,7 @@ counts every id of every ground-truth frame; where objects appear late the score
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import os
 import pathlib
 import tempfile
 import time
@@ -19,17 +20,27 @@ import numpy as np
 from feelvos_tf.evaluation import scoring
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.evaluation import summary
+from feelvos_tf.evaluation import truth
 from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime.option_flags import OptionFlags
 
 FLAGS = flags.FLAGS
+# The sequences are those of --results_dir.
+TRUTH = OptionFlags(
+  truth.TruthOptions, leave_out=(*truth.BEYOND_DAVIS, 'year', 'split', 'sequences', 'protocol')
+)
+SCORING = OptionFlags(
+  scoring.EvaluationOptions,
+  leave_out=('protocol', 'on_error', 'missing_frames'),
+  defaults={'num_workers': 1},
+)
 
 
 def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string('davis_root', None, 'DAVIS folder with Annotations.')
-  flags.DEFINE_string('resolution', '480p', 'Folder under Annotations.')
+  TRUTH.define()
+  SCORING.define()
   flags.DEFINE_string('results_dir', None, 'Folder of masks, <sequence>/<frame>.png.')
-  flags.DEFINE_integer('num_workers', 1, 'Processes that score.', lower_bound=1)
   flags.DEFINE_integer('repeats', 3, 'Repetitions; the median is given.', lower_bound=1)
 
 
@@ -45,16 +56,14 @@ def main() -> None:
   results = pathlib.Path(FLAGS.results_dir)
   if not results.is_dir():
     raise FileNotFoundError(f'{results}: no such folder of results; check --results_dir')
-  names = sorted(path.name for path in results.iterdir() if path.is_dir())
-  sequences = sequences_lib.davis_sequences(
-    FLAGS.davis_root, results, resolution=FLAGS.resolution, names=names
-  )
+  names = tuple(sorted(path.name for path in results.iterdir() if path.is_dir()))
+  sequences = truth.find_sequences(TRUTH.make(sequences=names), results, results)
   with tempfile.TemporaryDirectory() as folder:
     links = _link(sequences, pathlib.Path(folder))
     theirs = lambda: benchmark.benchmark(
       [str(links / 'truth')],
       [str(links / 'results')],
-      num_processes=FLAGS.num_workers,
+      num_processes=FLAGS.num_workers or os.cpu_count(),
       verbose=False,
     )[0][0]
     times = measure(
@@ -79,7 +88,8 @@ def measure(
   Returns:
     dict of name to (list of seconds, what the function returned last).
   """
-  seconds, results = {name: [] for name in functions}, {}
+  seconds: dict[str, list[float]] = {name: [] for name in functions}
+  results = {}
   for _ in range(repeats):
     for name, function in functions.items():
       start = time.perf_counter()
@@ -90,8 +100,8 @@ def measure(
 
 def _score(sequences: Sequence[sequences_lib.SequenceFiles]) -> float:
   """J&F in percent."""
-  options = scoring.EvaluationOptions(num_workers=FLAGS.num_workers)
-  scores = [outcome.scores for outcome in scoring.score_all(sequences, options)]
+  outcomes = scoring.score_all(sequences, SCORING.make())
+  scores = [outcome.scores for outcome in outcomes if outcome.scores]
   return 100 * summary.summarise(scores)['J&F-Mean']
 
 

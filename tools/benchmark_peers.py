@@ -94,7 +94,7 @@ def _check_flags() -> None:
     ('precision', ('float32', 'bfloat16')),
     ('speed', speed.SPEEDS),
   ):
-    for item in FLAGS[flag].value:
+    for item in getattr(FLAGS, flag):
       if item not in known:
         raise command_line.UsageError(
           f'--{flag}: {item!r} is not known; choose from {", ".join(known)}.'
@@ -118,7 +118,7 @@ def _clip() -> tuple[np.ndarray, np.ndarray]:
 
 def _ours(
   preset: str, precision: str, frames: np.ndarray, mask: np.ndarray
-) -> Callable[[], list[float]]:
+) -> Callable[[], tuple[float, float]]:
   """Function that segments CYCLE frames and returns (wall seconds, processor seconds) of one."""
   from feelvos_tf.inference.segmenter import VideoSegmenter
   from feelvos_tf.model import weights
@@ -135,7 +135,11 @@ def _ours(
       place = (place + 1) % len(frames)
       segmenter.step(frames[place])
 
-  return lambda: [seconds / CYCLE for seconds in measure.timed(advance)]
+  def time() -> tuple[float, float]:
+    wall, processor = measure.timed(advance)
+    return wall / CYCLE, processor / CYCLE
+
+  return time
 
 
 class Peer:
@@ -158,17 +162,23 @@ class Peer:
 
   def time(self) -> tuple[float, float]:
     """(wall seconds, processor seconds) of a frame."""
-    self._process.stdin.write('\n')
-    self._process.stdin.flush()
-    return json.loads(self._read())
+    self._ask()
+    wall, processor = json.loads(self._read())
+    return wall, processor
 
   def close(self) -> None:
     """Ends the process."""
-    self._process.stdin.close()
+    if self._process.stdin:
+      self._process.stdin.close()
     self._process.wait(60)
 
+  def _ask(self) -> None:
+    if self._process.stdin:
+      self._process.stdin.write('\n')
+      self._process.stdin.flush()
+
   def _read(self) -> str:
-    line = self._process.stdout.readline()
+    line = self._process.stdout.readline() if self._process.stdout else ''
     if not line:
       raise ValueError(f'Cutie-{self.variant} failed in its process, see above.')
     return line.strip()

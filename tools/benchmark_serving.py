@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 import dataclasses
 import json
 import pathlib
-import re
 import subprocess
 import time
 from typing import Any, TYPE_CHECKING
@@ -37,6 +36,7 @@ from feelvos_tf.tools.benchmarks.serving_clients import demo_clip
 from feelvos_tf.tools.benchmarks.serving_clients import exported
 from feelvos_tf.tools.benchmarks.serving_clients import HttpSession
 from feelvos_tf.tools.benchmarks.serving_clients import jpeg
+from feelvos_tf.tools.benchmarks.serving_clients import metric
 from feelvos_tf.tools.benchmarks.serving_clients import served
 from feelvos_tf.tools.benchmarks.serving_clients import track_grpc
 from feelvos_tf.tools.benchmarks.serving_clients import track_rest
@@ -76,7 +76,7 @@ class Stopwatch:
 
   def _now(self) -> np.ndarray:
     text = self._metrics.get('/metrics').text
-    model = float(re.search(r'^feelvos_segment_seconds_sum (\S+)$', text, re.M).group(1))
+    model = metric(text, 'feelvos_segment_seconds_sum')
     nanoseconds = sum(
       int((task / 'schedstat').read_text().split()[0]) for task in self._tasks.iterdir()
     )
@@ -111,22 +111,24 @@ def measure_overhead(options: ServingBenchmarkOptions) -> dict[str, Any]:
       rows += times
       # The first frame is extracted only, by both: the sums compare the same work.
       tracked.append(track_times[:, :2] / np.sum(times, axis=0)[0, :2])
-  rows, shares = np.array(rows), np.median(tracked, axis=0) - 1
+  seconds, shares = np.array(rows), np.median(tracked, axis=0) - 1
   row = dict(
     part='serving',
     height=options.height,
     width=options.width,
-    frames=len(rows),
-    in_process_seconds=float(np.median(rows[:, 0, 0])),
-    in_process_processor_seconds=float(np.median(rows[:, 0, 1])),
+    frames=len(seconds),
+    in_process_seconds=float(np.median(seconds[:, 0, 0])),
+    in_process_processor_seconds=float(np.median(seconds[:, 0, 1])),
   )
   for index, name in enumerate(('http', 'websocket'), 1):
-    over = np.median(rows[:, index] - rows[:, 0], axis=0)
+    over = np.median(seconds[:, index] - seconds[:, 0], axis=0)
     row.update(
       {
         f'{name}_overhead_seconds': float(over[0]),
         f'{name}_processor_overhead_seconds': float(over[1]),
-        f'{name}_around_model_seconds': float(np.median(rows[:, index, 0] - rows[:, index, 2])),
+        f'{name}_around_model_seconds': float(
+          np.median(seconds[:, index, 0] - seconds[:, index, 2])
+        ),
       }
     )
   for name, share in zip(('track_grpc', 'track_rest'), shares):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
   from feelvos_tf.deeplab import tf1_checkpoint
   from feelvos_tf.deeplab.options import ModelOptions
+  from feelvos_tf.deeplab.options import ModelVariant
   from feelvos_tf.model.options import FeelvosOptions
 
 
@@ -126,7 +127,7 @@ def build_model(
       return Feelvos(_on_grid(FeelvosOptions.from_dict(metadata['options'])))
     return DeepLabV3Plus(ModelOptions.from_dict(metadata['options']))
   shapes = arrays.get_variable_to_shape_map()
-  variant = FLAGS.model_variant or guess_variant(shapes)
+  variant: ModelVariant = FLAGS.model_variant or guess_variant(shapes)
   options = ModelOptions(
     variant,
     output_stride=FLAGS.output_stride,
@@ -150,7 +151,7 @@ def _on_grid(options: 'FeelvosOptions') -> 'FeelvosOptions':
   return dataclasses.replace(options, frame_grid=FLAGS.frame_grid or None)
 
 
-def guess_variant(shapes: Mapping[str, Sequence[int]]) -> str:
+def guess_variant(shapes: Mapping[str, Sequence[int]]) -> 'ModelVariant':
   """The model variant whose scope the variable names have.
 
   Args:
@@ -160,14 +161,15 @@ def guess_variant(shapes: Mapping[str, Sequence[int]]) -> str:
     ValueError: no variant's scope is there.
   """
   scopes = {name.split('/')[0] for name in shapes}
-  for scope, variant in (
+  variants: tuple[tuple[str, ModelVariant], ...] = (
     ('xception_41', 'xception_41'),
     ('xception_65', 'xception_65'),
     ('xception_71', 'xception_71'),
     ('MobilenetV2', 'mobilenet_v2'),
     ('resnet_v1_50', 'resnet_v1_50_beta'),
     ('resnet_v1_101', 'resnet_v1_101_beta'),
-  ):
+  )
+  for scope, variant in variants:
     if scope in scopes:
       return variant
   raise ValueError(
@@ -184,14 +186,9 @@ def guess_depth_multiplier(shapes: Mapping[str, Sequence[int]], variant: str) ->
 
 def guess_other_object_distances(shapes: Mapping[str, Sequence[int]]) -> bool:
   """Whether a checkpoint's head has 5 input channels for an object, not the published 3."""
-  features, head_input = (
-    shapes.get(f'{scope}/weights')
-    for scope in (
-      'decoder/decoder_conv1_pointwise',
-      'embedding_seg/split_separable_conv2d_0_pointwise',
-    )
-  )
-  return bool(features and head_input) and head_input[2] - features[-1] == 5
+  features = shapes.get('decoder/decoder_conv1_pointwise/weights')
+  head_input = shapes.get('embedding_seg/split_separable_conv2d_0_pointwise/weights')
+  return bool(features and head_input and head_input[2] - features[-1] == 5)
 
 
 def guess_deeplab_options(

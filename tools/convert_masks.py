@@ -6,7 +6,7 @@ r"""Writes the masks of `feelvos segment` in the forms of other tools.
 Each form gets a folder of its name in --output; docs/results.md says what is in it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 import os
 import pathlib
 from typing import TYPE_CHECKING
@@ -66,12 +66,13 @@ def main() -> None:
   print(f'{count} masks as {", ".join(FLAGS.format)} in {output}')
 
 
-def _write(output: pathlib.Path, labels: Mapping[int, str] | None) -> int:
+def _write(output: pathlib.Path, labels: dict[int, str]) -> int:
   """Writes all forms; returns the number of masks."""
   video = folder.open_video(FLAGS.input) if FLAGS.input else None
   found = writing.masks_of_folder(FLAGS.masks)
   first = next(found)[1]
-  target = Target(output, _name(), first.shape, video and video.fps, labels)
+  fps = video.fps if video else None
+  target = Target(output, _name(), first.shape, fps, labels)
   return writing.write(_frames(video), FLAGS.format, target)
 
 

@@ -24,10 +24,13 @@ from typing import Any
 
 from absl import flags
 
+from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import tables
+from feelvos_tf.evaluation import truth
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime.option_flags import OptionFlags
 
 # Name of the row: what it is, and the flags of feelvos_tf.evaluate.
 OPTIONS = {
@@ -85,6 +88,12 @@ REFERENCE = 'default'  # the row that others are compared with
 _COLUMNS = ('J', 'F', 'J&F', 'difference', 's/frame', 'GFLOP/s')
 
 FLAGS = flags.FLAGS
+TRUTH = OptionFlags(
+  truth.TruthOptions,
+  leave_out=truth.BEYOND_DAVIS,
+  choices={'protocol': measures.PROTOCOLS},
+  lists=('sequences',),
+)
 
 
 def define_flags() -> None:
@@ -94,10 +103,7 @@ def define_flags() -> None:
   flags.DEFINE_string(
     'model', 'default', 'Weights file; "default" is the one that comes with the project.'
   )
-  flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
-  flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
-  flags.DEFINE_string('split', 'val', 'Name of the list of sequences.')
-  flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
+  TRUTH.define()
   flags.DEFINE_integer(
     'max_internal_size',
     None,
@@ -154,15 +160,11 @@ def command(name: str, output_dir: pathlib.Path) -> list[str]:
   own = OPTIONS[name][1]
   arguments = [
     *own,
-    f'--davis_root={FLAGS.davis_root}',
-    f'--year={FLAGS.year}',
-    f'--split={FLAGS.split}',
+    *TRUTH.arguments(),
     f'--output_dir={output_dir / name}',
     '--nokeep_maps',
     '--noreport',
   ]
-  if FLAGS.sequences:
-    arguments.append(f'--sequences={",".join(FLAGS.sequences)}')
   if own != ['--baseline=copy_first_mask']:
     arguments.append(f'--model={FLAGS.model}')
     if FLAGS.precision and not any('precision' in flag for flag in own):
@@ -184,7 +186,7 @@ def evaluate(name: str, arguments: list[str]) -> str | None:
   ) as process:
     last = ''
     try:
-      for line in process.stderr:
+      for line in process.stderr or ():
         last = line.strip() or last
         if line.startswith(('segmenting', 'scoring')):
           print(f'  {name}: {line}', end='', file=sys.stderr, flush=True)
@@ -222,10 +224,7 @@ def write_table(output: result_folder.ResultFolder, rows: list[dict[str, Any]]) 
   """Writes table.json and table.md of some rows; returns the text of table.md."""
   about = {
     'model': FLAGS.model,
-    'davis_root': FLAGS.davis_root,
-    'year': FLAGS.year,
-    'split': FLAGS.split,
-    'sequences': FLAGS.sequences,
+    **TRUTH.values(),
     'max_internal_size': FLAGS.max_internal_size,
     'precision': FLAGS.precision or _precision(rows),
     'cores': os.cpu_count(),

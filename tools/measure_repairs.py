@@ -23,22 +23,27 @@ from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import repairs
 from feelvos_tf.evaluation import sequences as sequences_lib
+from feelvos_tf.evaluation import truth as truth_lib
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime.option_flags import OptionFlags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
 _JOB, FILE = 'repairs', 'repairs.json'
+TRUTH = OptionFlags(
+  truth_lib.TruthOptions,
+  leave_out=truth_lib.BEYOND_DAVIS,
+  choices={'protocol': measures.PROTOCOLS},
+  lists=('sequences',),
+)
 
 
 def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
-  flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
-  flags.DEFINE_string('split', 'val', 'Name of the list of sequences.')
-  flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
+  TRUTH.define()
   flags.DEFINE_string('output_dir', None, f'Folder for {FILE}.')
   flags.DEFINE_string('model', None, 'Weights file; default: the model of the project.')
   model_flags.define_precision()
@@ -50,32 +55,31 @@ def main() -> None:
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')
   model = default_model.model_path(FLAGS.model)
-  sequences = sequences_lib.davis_sequences(
-    FLAGS.davis_root, FLAGS.output_dir, FLAGS.year, FLAGS.split, names=FLAGS.sequences
-  )
+  truth = TRUTH.make()
+  sequences = truth_lib.find_sequences(truth, FLAGS.output_dir, FLAGS.output_dir)
   inputs = [path for files in sequences for path in (files.truth, files.frames)]
   result_folder.check_inputs(FLAGS.output_dir, inputs)
   start_tensorflow()
   precision = model_flags.choose_precision(FLAGS.precision, default_model.is_default(FLAGS.model))
   run = methods.ModelRun(str(model), precision=precision.name)
   with result_folder.ResultFolder(FLAGS.output_dir, run.fingerprint(), overwrite=True) as output:
-    _measure_all(run, sequences, output)
+    _measure_all(run, truth.rules, sequences, output)
 
 
 def _measure_all(
   run: methods.ModelRun,
+  protocol: measures.Protocol,
   sequences: Sequence[sequences_lib.SequenceFiles],
   output: result_folder.ResultFolder,
 ) -> None:
   """Measures what an earlier run of the same model has not; prints a line each, then the table."""
-  protocol = measures.PROTOCOLS[f'davis{FLAGS.year}']
   done = _read(output.path / FILE, run.fingerprint())
   if any(files.name not in done for files in sequences):
     output.check_free(_JOB, [FILE])
     segmenters = methods.Segmenters(run)
   for files in sequences:
     if files.name not in done:
-      done[files.name] = repairs.measure(_video(files, protocol), segmenters(), protocol)
+      done[files.name] = repairs.measure(_video(files, protocol), segmenters.of_model(), protocol)
       _write(output, run.fingerprint(), done)
     print(_line(done[files.name]), flush=True)
   print(summary([done[files.name] for files in sequences]))
@@ -126,7 +130,7 @@ def _line(result: repairs.Repair) -> str:
 def _video(files: sequences_lib.SequenceFiles, protocol: measures.Protocol) -> Video:
   video = sequences_lib.open_video(files, protocol.foreground_only)
   masks, frames = len(video.masked_frames), video.num_frames
-  if masks < frames:
+  if frames is None or masks < frames:
     raise ValueError(
       f'{files.truth}: {masks} masks for {frames} frames given, expected one for each'
     )

@@ -170,9 +170,14 @@ def tiny_segmenter(seed: int) -> 'VideoSegmenter':
   from feelvos_tf.model.feelvos import Feelvos
 
   keras.utils.set_random_seed(seed)
-  options = {'embedding_dimension': 8, 'head_dimension': 8, 'head_layers': 1, 'window_radius': 3}
-  backbone = ModelOptions('mobilenet_v2', depth_multiplier=0.35)
-  return VideoSegmenter(Feelvos(FeelvosOptions(backbone, **options)))
+  options = FeelvosOptions(
+    ModelOptions('mobilenet_v2', depth_multiplier=0.35),
+    embedding_dimension=8,
+    head_dimension=8,
+    head_layers=1,
+    window_radius=3,
+  )
+  return VideoSegmenter(Feelvos(options))
 
 
 def main() -> int:

@@ -55,9 +55,7 @@ class Cvat:
       tracks.append(f'  <track id="{number}" label={label} source="auto">\n')
       tracks.extend([*shapes, '  </track>\n'])
     height, width = self._target.size
-    size = (
-      f'      <original_size><width>{width}</width><height>{height}</height></original_size>\n'
-    )
+    size = f'      <original_size><width>{width}</width><height>{height}</height></original_size>\n'
     _write(self._target, self._classes, self._count, 'interpolation', size, tracks)
 
 

@@ -89,10 +89,19 @@ class Segmenters:
 
   def __call__(self) -> 'CopyFirstMask | VideoSegmenter':
     from feelvos_tf.evaluation import baselines
+
+    return baselines.CopyFirstMask() if self._graph is None else self.of_model()
+
+  def of_model(self) -> 'VideoSegmenter':
+    """A new segmenter of a method that has a model.
+
+    Raises:
+      ValueError: the method has none.
+    """
     from feelvos_tf.inference import segmenter
 
     if self._graph is None:
-      return baselines.CopyFirstMask()
+      raise ValueError(f'{self._run} given, expected a method with a model')
     return segmenter.VideoSegmenter(self._graph, **dataclasses.asdict(self._run.segmenter))
 
   def matmul_gflops(self) -> float | None:

@@ -11,6 +11,8 @@ from feelvos_tf.evaluation.sequences import SequenceFiles
 
 # Fields of TruthOptions, of which exactly one says where the data are.
 PLACES = ('davis_root', 'youtube_vos_root', 'dataset_dir', 'dataset')
+# Fields that describe other data than DAVIS: not for commands that read nothing else.
+BEYOND_DAVIS = ('youtube_vos_root', 'dataset_dir', 'dataset', 'data_dir', 'train_meta')
 
 
 @dataclasses.dataclass(frozen=True)

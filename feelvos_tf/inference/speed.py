@@ -66,7 +66,7 @@ class ModelChoices:
     _preset(self.speed)
     option_checks.check_least(self, {'max_reference_pixels_per_object': 0})
 
-  def model_overrides(self) -> dict[str, object]:
+  def model_overrides(self) -> dict[str, Any]:
     """Fields of `InferenceOptions` that are changed."""
     changes = dict(_preset(self.speed).model)
     if self.max_reference_pixels_per_object is not None:
@@ -88,7 +88,7 @@ def segmenter_options(speed: str = DEFAULT_SPEED, **changes: Any) -> SegmenterOp
   return dataclasses.replace(_preset(speed).segmenter, **changes)
 
 
-def model_overrides(speed: str = DEFAULT_SPEED) -> dict[str, object]:
+def model_overrides(speed: str = DEFAULT_SPEED) -> dict[str, Any]:
   """Fields of `InferenceOptions` that a preset changes.
 
   Raises:
@@ -97,7 +97,7 @@ def model_overrides(speed: str = DEFAULT_SPEED) -> dict[str, object]:
   return dict(_preset(speed).model)
 
 
-def exported_options(speed: str = DEFAULT_SPEED) -> dict[str, object]:
+def exported_options(speed: str = DEFAULT_SPEED) -> dict[str, Any]:
   """Fields of `InferenceOptions` with which an exported model segments as a preset does.
 
   Raises:

@@ -89,6 +89,11 @@ class OptionFlags(Generic[Options]):
     """Names of all flags."""
     return tuple(self.flag(field.name) for field in self._fields)
 
+  def arguments(self) -> list[str]:
+    """What a command line needs for the same values: '--name=value', none for None."""
+    texts = (flags.FLAGS[name].serialize() for name in self.flag_names())
+    return [text for text in texts if text]
+
   def given(self) -> dict[str, Any]:
     """{field: value of its flag} of those on the command line."""
     return {

@@ -21,6 +21,7 @@ from feelvos_tf.datasets.samples import options as options_lib
 from feelvos_tf.datasets.samples import triplets
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources import synthetic
+from feelvos_tf.deeplab.options import ModelVariant
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import speed
 from feelvos_tf.inference.graph import InferenceGraph
@@ -53,7 +54,7 @@ INPUT_BATCHES = 10
 class BenchmarkOptions:
   """What to measure."""
 
-  model_variant: str = 'mobilenet_v2'
+  model_variant: ModelVariant = 'mobilenet_v2'
   height: int = 480  # of the frame, in pixels
   width: int = 854
   objects: int = 3  # with background
@@ -124,9 +125,15 @@ def _stride_4(options: BenchmarkOptions) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=1)
-def _model(variant: str, precision: str, limit: int | None, largest_side: int | None) -> Feelvos:
-  overrides = {'max_reference_pixels_per_object': limit, 'largest_side': largest_side}
-  return with_precision(precision, lambda: weights.seeded_model(variant, **overrides))
+def _model(
+  variant: ModelVariant, precision: str, limit: int | None, largest_side: int | None
+) -> Feelvos:
+  return with_precision(
+    precision,
+    lambda: weights.seeded_model(
+      variant, max_reference_pixels_per_object=limit, largest_side=largest_side
+    ),
+  )
 
 
 @functools.lru_cache(maxsize=1)
@@ -167,14 +174,11 @@ def backbone_flop(options: BenchmarkOptions) -> float:
 def backbone_case(options: BenchmarkOptions) -> Case:
   """Frame to features and embedding."""
   graph, frame = inference_graph(options), make_video(options)[0]
-  unfolded = (
-    graph_lib.InferenceGraph(seeded_model(options), freeze=False) if options.baseline else None
-  )
-  return Case(
-    lambda: graph.extract(frame),
-    unfolded and (lambda: unfolded.extract(frame)),
-    backbone_flop(options),
-  )
+  baseline = None
+  if options.baseline:
+    unfolded = graph_lib.InferenceGraph(seeded_model(options), freeze=False)
+    baseline = lambda: unfolded.extract(frame)
+  return Case(lambda: graph.extract(frame), baseline, backbone_flop(options))
 
 
 def global_flop(options: BenchmarkOptions) -> float:

@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.tools.benchmarks.serving_clients import decoded
 
 _PAUSE_SECONDS = 0.05
 _SLOW_SECONDS = 5.0
@@ -39,7 +40,7 @@ class HostileClient(threading.Thread):
     self._frame, self._mask = frame, masks.encode_mask(mask)
     self._bombs = bombs(frame)
     self.deeds = 0
-    self.surprises = []
+    self.surprises: list[str] = []
 
   def run(self) -> None:
     """See the class."""
@@ -104,7 +105,7 @@ def bombs(frame: bytes) -> list[tuple[str, bytes, dict[str, str]]]:
   Args:
     frame: bytes of a JPEG.
   """
-  image = cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_COLOR)
+  image = cv2.cvtColor(decoded(frame), cv2.COLOR_RGB2BGR)
   progressive = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
   last_scan = progressive[progressive.rindex(b'\xff\xda') : -2]
   png = cv2.imencode('.png', image)[1].tobytes()

@@ -56,7 +56,7 @@ def measure(
     number of operations, `times_faster` where it has no baseline.
   """
   square = tf.random.stateless_normal([PEAK_SIZE, PEAK_SIZE], [0, 0])
-  timers = [
+  timers: list[Callable[[], tuple[float, float]]] = [
     functools.partial(timed, lambda: tf.matmul(square, square)),
     functools.partial(timed, case.run),
   ]

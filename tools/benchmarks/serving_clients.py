@@ -72,11 +72,11 @@ def served(
   ]
   process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
   try:
-    line = process.stdout.readline()
+    line = process.stdout.readline() if process.stdout else ''
     match = re.search(r'http://(\S+) and gRPC at (\S+)', line)
     if not match:
       raise ValueError(f'the server did not start: {line or "no output"}')
-    yield process, *match.groups()
+    yield process, match[1], match[2]
   finally:
     process.terminate()
     process.wait(_START_SECONDS)
@@ -165,6 +165,18 @@ def track_rest(address: str, encoded: Sequence[bytes], mask: np.ndarray) -> list
   )
   reply.raise_for_status()
   return [base64.b64decode(item['b64']) for item in reply.json()['outputs']['masks_bytes']]
+
+
+def metric(text: str, name: str) -> float:
+  """A number of what `/metrics` answers.
+
+  Raises:
+    ValueError: the server has no such metric.
+  """
+  match = re.search(rf'^{name} (\S+)$', text, re.M)
+  if not match:
+    raise ValueError(f'/metrics without {name} given, expected a server of this version.')
+  return float(match[1])
 
 
 def check_mask(data: bytes, expected: np.ndarray) -> None:

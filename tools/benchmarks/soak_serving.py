@@ -4,7 +4,6 @@ from collections.abc import Sequence
 import contextlib
 import os
 import pathlib
-import re
 import subprocess
 import threading
 import time
@@ -21,6 +20,7 @@ from feelvos_tf.tools.benchmarks.serving_clients import demo_clip
 from feelvos_tf.tools.benchmarks.serving_clients import exported
 from feelvos_tf.tools.benchmarks.serving_clients import HttpSession
 from feelvos_tf.tools.benchmarks.serving_clients import jpeg
+from feelvos_tf.tools.benchmarks.serving_clients import metric
 from feelvos_tf.tools.benchmarks.serving_clients import served
 from feelvos_tf.tools.benchmarks.serving_clients import WebSocketSession
 
@@ -49,8 +49,8 @@ class SoakClient(threading.Thread):
     self._frames, self._mask, self._correction = video
     self._expected = expected
     self.sessions = 0
-    self.times = []
-    self.error = None
+    self.times: list[tuple[float, float]] = []
+    self.error: str | None = None
 
   def run(self) -> None:
     try:
@@ -104,7 +104,7 @@ def expected_masks(
   from feelvos_tf.inference.segmenter import VideoSegmenter
   from feelvos_tf.saved_model.exported_model import ExportedModel
 
-  (model,) = version_folders.find_models(model_dir)
+  (model,) = version_folders.find_models(os.fspath(model_dir))
   folders = version_folders.versions_in(model.folder)
   segmenter = VideoSegmenter(ExportedModel(folders[max(folders)]))
   return [masks_in_process(segmenter, video) for video in videos]
@@ -112,8 +112,8 @@ def expected_masks(
 
 def resident_bytes(process: subprocess.Popen) -> int:
   """Memory of a process that is in RAM."""
-  text = pathlib.Path(f'/proc/{process.pid}/status').read_text()
-  return int(re.search(r'VmRSS:\s+(\d+) kB', text).group(1)) * 1024
+  pages = int(pathlib.Path(f'/proc/{process.pid}/statm').read_text().split()[1])
+  return pages * os.sysconf('SC_PAGE_SIZE')
 
 
 def soak(options: 'ServingBenchmarkOptions') -> dict[str, Any]:
@@ -140,7 +140,7 @@ def soak(options: 'ServingBenchmarkOptions') -> dict[str, Any]:
       HostileClient(address, videos[0][0][0], videos[0][1], second_half, end)
       for _ in range(hostile)
     ]
-    memory = _run(clients + others, process, options.soak_seconds)
+    memory = _run([*clients, *others], process, options.soak_seconds)
     left = httpx.get(f'http://{address}/metrics').text
   surprises = [surprise for client in others for surprise in client.surprises]
   return dict(
@@ -152,7 +152,7 @@ def soak(options: 'ServingBenchmarkOptions') -> dict[str, Any]:
     sessions=sum(client.sessions for client in clients),
     frames=sum(len(client.times) for client in clients),
     errors=[client.error for client in clients if client.error] + surprises,
-    sessions_left=float(re.search(r'^feelvos_sessions (\S+)$', left, re.M).group(1)),
+    sessions_left=metric(left, 'feelvos_sessions'),
     **frame_times(clients, second_half),
     **memory_figures(memory),
   )

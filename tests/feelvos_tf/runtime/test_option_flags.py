@@ -104,6 +104,13 @@ def test_flags_with_commas_and_with_choices(parse):
   assert found['sizes'].default == ['1', '0.5'] and found['names'].default is None
 
 
+def test_arguments_repeat_the_values_on_another_command_line(parse):
+  options = OptionFlags(Options, names={'count': 'how_many'}, lists=('sizes',))
+  parse(options, '--how_many=5', '--nosecond', '--sizes=4,7')
+  expected = ['--how_many=5', '--nosecond', '--kind=a', '--sizes=4,7', '--name=x']
+  assert options.arguments() == expected  # No --first: it is None.
+
+
 def test_an_entry_of_a_list_that_is_no_number(parse):
   parse(LISTS, '--sizes=2,big')
   with pytest.raises(command_line.UsageError, match='--sizes=2,big given; expected numbers'):
