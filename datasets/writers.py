@@ -105,7 +105,15 @@ class OverlayVideoWriter:
     return picture
 
   def write_picture(self, picture: np.ndarray, time: Fraction | None = None) -> None:
-    """Appends uint8 [height, width, 3] RGB as it is; see `write`."""
+    """Appends uint8 [height, width, 3] RGB as it is; see `write`.
+
+    Raises:
+      OSError: it cannot be written; the error has the name of the file.
+    """
+    with whole_file.named_errors(self.path):
+      self._write_picture(picture, time)
+
+  def _write_picture(self, picture: np.ndarray, time: Fraction | None) -> None:
     if self._encoder is None:
       self._size = picture.shape[:2]
       self.codec_used, self._encoder = _open_encoder(
@@ -127,18 +135,23 @@ class OverlayVideoWriter:
     self.num_frames += 1
 
   def close(self) -> None:
-    """Finishes the file and gives it its name. Nothing is written if there was no frame."""
+    """Finishes the file and gives it its name. Nothing is written if there was no frame.
+
+    Raises:
+      OSError: it cannot be written; the error has the name of the file.
+    """
     if self._encoder is None:
       self._close_sound()
       return
     encoder, self._encoder = self._encoder, None
     try:
-      try:
-        encoder.finish()
-      finally:
-        encoder.close()
-        self._close_sound()
-      whole_file.move(self._temporary, self.path)
+      with whole_file.named_errors(self.path):
+        try:
+          encoder.finish()
+        finally:
+          encoder.close()
+          self._close_sound()
+        whole_file.move(self._temporary, self.path)
     finally:
       self._temporary.unlink(missing_ok=True)
 

@@ -42,7 +42,7 @@ def appearing(path: str | os.PathLike, last: bool = True) -> Iterator[pathlib.Pa
   """
   temporary = temporary_name(path)
   try:
-    with named_errors(path, temporary):
+    with named_errors(path):
       yield temporary
       move(temporary, path, last)
   finally:
@@ -62,7 +62,7 @@ def appearing_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """
   temporary = temporary_name(path)
   try:
-    with named_errors(path, temporary):
+    with named_errors(path):
       temporary.mkdir()
       yield temporary
       for inner in sorted(temporary.rglob('*')):
@@ -152,16 +152,14 @@ def append_line(path: str | os.PathLike, line: str) -> None:
 
 
 @contextlib.contextmanager
-def named_errors(
-  path: str | os.PathLike, temporary: str | os.PathLike | None = None
-) -> Iterator[None]:
-  """Gives errors of the disk in the `with` block a number and the name `path` if they lack them.
+def named_errors(path: str | os.PathLike) -> Iterator[None]:
+  """Gives errors of the disk in the `with` block a number, and a name that users know.
 
-  Those of a full disk have no name; TensorFlow and HDF5 raise others, with the number as text.
+  Those of a full disk have no name, or a temporary one; TensorFlow and HDF5 raise others, with the
+  number as text.
 
   Args:
-    path: the name.
-    temporary: a name that users do not know; errors get `path` instead.
+    path: the name; that of a folder if files in a temporary one are written.
 
   Raises:
     OSError: with a name.
@@ -172,9 +170,9 @@ def named_errors(
   except OSError as error:
     if error.errno is None and (code := _disk_error(error)):
       raise OSError(code, os.strerror(code), str(path)) from error
-    if error.errno is not None and error.filename in (None, str(temporary)):
-      error.filename = str(path)
-    raise
+    if error.errno is None or (name := _known_name(error.filename, path)) == error.filename:
+      raise
+    raise OSError(error.errno, error.strerror, name) from error
   except ValueError:
     raise  # About data, with a name of its own.
   except Exception as error:
@@ -183,18 +181,32 @@ def named_errors(
     raise
 
 
+def _known_name(filename: str | bytes | int | None, path: str | os.PathLike) -> str | bytes | int:
+  """`path` for no name or a temporary one; what lies in a temporary folder lies in `path` then."""
+  if filename is None:
+    return str(path)
+  if isinstance(filename, int):
+    return filename
+  parts = pathlib.PurePath(os.fsdecode(filename)).parts
+  for place, part in enumerate(parts):
+    if _LEFTOVER.fullmatch(part):
+      return str(pathlib.PurePath(path, *parts[place + 1 :]))
+  return filename
+
+
 @contextlib.contextmanager
 def temporary_folder(parent: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Yields a new folder in `parent`, which goes at the end of the `with` block.
 
   Raises:
     OSError: it cannot be made.
+    Exception: what else the block raises.
   """
   temporary = temporary_name(pathlib.Path(parent, 'temporary'))
   try:
-    with named_errors(parent, temporary):
+    with named_errors(parent):
       temporary.mkdir()
-    yield temporary
+      yield temporary
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
 

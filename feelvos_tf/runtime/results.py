@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import writers
 from feelvos_tf.datasets.video import Video
+from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import frame_table
 from feelvos_tf.runtime import result_folder
 
@@ -87,7 +88,8 @@ class Results:
       overlay, sheet = self._writers
       ids = self.read_mask(frame_name) if result is None else result.mask
       picture = masks.overlay(frame, ids, self._palette, void_id=None)
-      overlay.write_picture(picture, self._video.frame_time(self._pictures))
+      with whole_file.named_errors(self._job.path(self._overlay_name)):
+        overlay.write_picture(picture, self._video.frame_time(self._pictures))
       sheet.add(picture, frame_name)
     self._pictures += 1
 
@@ -147,12 +149,14 @@ class Results:
     if self._writers is None:
       return
     overlay, sheet = self._writers
-    overlay.close()
-    if not self._count:
-      return
-    self._job.adopt(self._overlay_name, overlay.path)
-    sheet.write()
-    self._job.adopt(self._sheet_name, sheet.path)
+    with whole_file.named_errors(self._job.path(self._overlay_name)):
+      overlay.close()
+      if not self._count:
+        return
+      self._job.adopt(self._overlay_name, overlay.path)
+    with whole_file.named_errors(self._job.path(self._sheet_name)):
+      sheet.write()
+      self._job.adopt(self._sheet_name, sheet.path)
 
 
 def picture_names(name: str) -> tuple[str, str]:

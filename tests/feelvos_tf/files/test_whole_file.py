@@ -72,6 +72,15 @@ def test_errors_of_libraries_get_number_and_name(tmp_path):
     raise ValueError('clip.mp4: No space left on device')  # About an input.
 
 
+def test_names_of_temporary_folders_are_not_told(tmp_path):
+  with (
+    pytest.raises(OSError, match='No space left') as error,
+    whole_file.temporary_folder(tmp_path) as folder,
+  ):
+    raise OSError(errno.ENOSPC, 'No space left on device', str(folder / 'coco' / 'a.json'))
+  assert error.value.filename == str(tmp_path / 'coco' / 'a.json')
+
+
 def test_a_name_that_nobody_knows_is_not_told(tmp_path):
   path = tmp_path / 'missing' / 'a.txt'
   with pytest.raises(FileNotFoundError) as error:

@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import resource
 
 import cv2
 import numpy as np
@@ -204,6 +205,19 @@ def test_a_full_disk_is_reported_as_such(model, frames, mask, tmp_path, monkeypa
     with pytest.raises(OSError, match='No space left on device.*00003.png'):
       run(segmenter, Frames(frames), mask, tmp_path)
   assert run(segmenter, Frames(frames), mask, tmp_path) == 8
+
+
+def test_a_disk_that_gets_full_under_an_overlay(model, frames, mask, tmp_path):
+  """A limit on the size of files does as a disk does; Python leaves out its signal."""
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (6000, limits[1]))
+  try:
+    with pytest.raises(OSError, match='File too large') as error:
+      run(VideoSegmenter(model), Frames(frames), mask, tmp_path)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert error.value.filename == str(tmp_path / 'overlay.mp4')
+  assert not list(tmp_path.glob('.feelvos_*.tmp*'))
 
 
 def test_what_is_remembered_has_to_fit(model, frames, mask):
