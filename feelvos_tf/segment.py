@@ -44,6 +44,7 @@ from feelvos_tf.runtime import export_results
 from feelvos_tf.runtime import many_clips
 from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import preview
+from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segment_job
 from feelvos_tf.runtime import segment_run
@@ -396,13 +397,14 @@ def _segmenter() -> 'VideoSegmenter':
   # TensorFlow takes seconds to import; wrong flags and files are reported before.
   model_flags.check()
   options = dataclasses.asdict(segmenter_flags.from_flags())
-  start_tensorflow()
-  from feelvos_tf.inference.segmenter import VideoSegmenter
-
   overrides = segmenter_flags.model_overrides()
   if FLAGS.previous_prediction:
     overrides['previous_prediction'] = FLAGS.previous_prediction
-  return VideoSegmenter(model_flags.load(**overrides).model, **options)
+  with progress.Waiting('loading the model'):
+    start_tensorflow()
+    from feelvos_tf.inference.segmenter import VideoSegmenter
+
+    return VideoSegmenter(model_flags.load(**overrides).model, **options)
 
 
 if __name__ == '__main__':

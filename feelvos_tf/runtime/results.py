@@ -13,6 +13,7 @@ from feelvos_tf.datasets import writers
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import frame_table
+from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ class Results:
 
   def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
     if kind is None:
-      self._finish_pictures()
+      with progress.Waiting(f'{self._video.name}: finishing the pictures', at_once=False):
+        self._finish_pictures()
       return
     try:
       self._save_state()

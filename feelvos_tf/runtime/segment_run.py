@@ -133,7 +133,8 @@ def segment(
       _write_table(video, job, name)
     raise
   table = _write_table(video, job, name)
-  export_results.export(job, name, video, forms, lambda frame: mask_name(name, frame))
+  with progress.Waiting(f'{video.name}: writing {", ".join(forms.formats)}', at_once=False):
+    export_results.export(job, name, video, forms, lambda frame: mask_name(name, frame))
   job.finish()
   names, confidences, ids = table.confidences()
   entries = repair_list.frames_to_check(confidences, ids)
@@ -146,7 +147,8 @@ def _keep_unchanged(
 ) -> None:
   """Removes what depends on changed masks; all of it if `output` may and the frames differ."""
   try:
-    resuming.keep_unchanged(video, job, name)
+    with progress.Waiting(f'{video.name}: comparing frames with those of before', at_once=False):
+      resuming.keep_unchanged(video, job, name)
   except OtherFrames:
     if not output.overwrite:
       raise ValueError(
@@ -282,7 +284,10 @@ def _write_pictures(
   """Reads the frames once more, in the order of time."""
   if not pictures and not known:
     return count
-  with Results(job, name, given, video, pictures) as results:
+  with (
+    Results(job, name, given, video, pictures) as results,
+    progress.Progress(count, 'frames', f'{video.name}, pictures') as bar,
+  ):
     for index, frame in enumerate(background.prefetch(video.frames())):
       if index == count:
         break
@@ -290,6 +295,7 @@ def _write_pictures(
       if known and known.get(results.mask_name(frame_name)) not in (None, frame_digest(frame)):
         raise OtherFrames
       results.write(frame_name, frame, None)
+      bar.advance()
   return count
 
 

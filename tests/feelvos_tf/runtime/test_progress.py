@@ -1,6 +1,9 @@
 """Tests of feelvos_tf/runtime/progress.py."""
 
 import io
+import time
+
+import pytest
 
 from feelvos_tf.runtime import progress
 
@@ -20,17 +23,40 @@ def test_line_has_count_rate_and_time_left():
   assert bar.line() == 'bear: 41/82 frames, 2.05 frames/s, 20 s left'
 
 
-def test_without_terminal_a_line_every_ten_seconds_and_one_at_the_end():
+def test_without_terminal_a_line_every_five_seconds_one_before_and_one_at_the_end():
   clock, stream = _Clock(), io.StringIO()
   with progress.Progress(unit='frames', stream=stream, clock=clock) as bar:
-    for second in range(1, 26):
+    for second in range(1, 13):
       clock.now = float(second)
       bar.advance()
   assert [line.split(',')[0] for line in stream.getvalue().splitlines()] == [
+    '0 frames',
+    '5 frames',
     '10 frames',
-    '20 frames',
-    '25 frames',
+    '12 frames',
   ]
+
+
+def test_a_first_frame_that_takes_long_is_not_silent(monkeypatch):
+  monkeypatch.setattr(progress, '_ELSEWHERE', 0.0)
+  monkeypatch.setattr(progress, '_LOOK', 0.01)
+  clock, stream = _Clock(), io.StringIO()
+  with progress.Progress(6, 'frames', 'bear', stream, clock):
+    clock.now = 7.0
+    while stream.getvalue().count('\n') < 3:
+      time.sleep(0.01)
+  assert stream.getvalue().splitlines()[:3:2] == ['bear: 0/6 frames', 'bear: 0/6 frames, 7 s']
+
+
+@pytest.mark.parametrize('at_once, lines', [(True, ['model']), (False, [])])
+def test_waiting(at_once, lines):
+  clock, stream = _Clock(), io.StringIO()
+  with progress.Waiting('model', at_once, stream, clock) as waiting:
+    clock.now = 4.0
+    waiting.tick()
+    clock.now = 6.0
+    waiting.tick()
+  assert stream.getvalue().splitlines() == [*lines, 'model, 6 s']
 
 
 def test_duration():
