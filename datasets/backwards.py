@@ -8,6 +8,7 @@ import tempfile
 import numpy as np
 
 from feelvos_tf.datasets.video import Video
+from feelvos_tf.files import whole_file
 
 # Bytes on disk. A source that only reads forward is decoded anew for every stretch of this size:
 # 1,700 frames of 854x480, 340 of 1080p.
@@ -23,6 +24,7 @@ class Tape:
     Args:
       folder: where; None takes the system's folder for temporary files.
     """
+    self._folder = folder or tempfile.gettempdir()
     self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
     self._layout = None
     self._count = 0
@@ -31,11 +33,16 @@ class Tape:
     return self._count
 
   def append(self, array: np.ndarray) -> None:
-    """Adds an array of the shape and dtype of the first one."""
+    """Adds an array of the shape and dtype of the first one.
+
+    Raises:
+      OSError: the disk is full; the error has the name of the folder.
+    """
     if self._layout is None:
       self._layout = array.shape, array.dtype, array.nbytes
-    self._file.seek(self._count * self._layout[2])
-    self._file.write(np.ascontiguousarray(array).data)
+    with whole_file.named_errors(self._folder):
+      self._file.seek(self._count * self._layout[2])
+      self._file.write(np.ascontiguousarray(array).data)
     self._count += 1
 
   def __getitem__(self, index: int) -> np.ndarray:

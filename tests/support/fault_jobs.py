@@ -69,14 +69,17 @@ class Tracker:
   """
 
   remembers_masks = False
+  object_ids = (0, 1)
 
   def __init__(self):
     from feelvos_tf.inference.options import SegmenterOptions
 
     self.options = SegmenterOptions()
 
-  def start(self, frame, mask):
+  def start(self, frame, mask, others=()):
     self._level = np.array(getattr(mask, 'ids', mask), np.float32)
+    for _, other in others:
+      self._level += 0.1 * other
     return self._result()
 
   def step(self, frame):
@@ -94,7 +97,10 @@ class Tracker:
   def _result(self):
     ids = (self._level > 0.5).astype(np.uint8)
     return types.SimpleNamespace(
-      mask=ids, object_ids=np.array([0, 1]), confidence=np.array([1, self._level.mean()])
+      mask=ids,
+      object_ids=self.object_ids,
+      confidence=np.array([1, self._level.mean()]),
+      stride4_logits=np.stack([1 - self._level, self._level]),
     )
 
 
@@ -130,6 +136,25 @@ def segment(folder):
   forms = export_results.Forms(('coco', 'objects'))
   with result_folder.ResultFolder(folder, 'run') as output:
     segment_run.segment(Tracker(), Film(), masks.Mask(first_mask()), output, forms=forms)
+    output.finish()
+
+
+def segment_both(folder):
+  """In both directions from masks on two frames; opinions are averaged without TensorFlow."""
+  from feelvos_tf.runtime import both_directions
+
+  def merge(size, before, behind, share):
+    logits = (1 - share) * before[1] + share * behind[1]
+    ids = logits.argmax(axis=0).astype(np.uint8)
+    return types.SimpleNamespace(mask=ids, object_ids=(0, 1), confidence=logits.mean((1, 2)))
+
+  both_directions.merging = types.SimpleNamespace(merge=merge)
+  if result_folder.holds_results(folder, 'run'):
+    return
+  other = masks.Mask(np.roll(first_mask(), 5, axis=0))
+  given = given_masks.GivenMasks({1: masks.Mask(first_mask()), 4: other}, direction='both')
+  with result_folder.ResultFolder(folder, 'run') as output:
+    segment_run.segment(Tracker(), Film(), given, output)
     output.finish()
 
 
@@ -185,7 +210,8 @@ def export(folder):
   version_folder.write_version(pathlib.Path(folder) / 'name' / '1', signatures, info)
 
 
-JOBS = {job.__name__: job for job in (convert, train, segment, evaluate, export)}
+_JOBS = (convert, train, segment, segment_both, evaluate, export)
+JOBS = {job.__name__: job for job in _JOBS}
 
 
 def make_davis(root):
@@ -266,6 +292,7 @@ if __name__ == '__main__':
   from feelvos_tf.datasets.video import Video
   from feelvos_tf.deeplab import weights_file
   from feelvos_tf.files import folder_lock
+  from feelvos_tf.inference import given_masks
   from feelvos_tf.runtime import command_line
   from feelvos_tf.runtime import export_results
   from feelvos_tf.runtime import result_folder
