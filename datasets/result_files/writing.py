@@ -18,7 +18,7 @@ from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.result_files.target import Writer
 
 # Name of the form, also of the folder it is written to -> its writer.
-FORMATS: dict[str, type] = {
+FORMATS: dict[str, type[Writer]] = {
   'coco': annotations.Coco,
   'yolo': annotations.Yolo,
   'mots': annotations.Mots,

@@ -11,7 +11,7 @@ import json
 import os
 import pathlib
 import time
-from typing import Any, cast, TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -150,7 +150,7 @@ def encode_maps(result: 'SegmentedFrame') -> bytes:
     Content of the file. Rows are the channels (background first), columns are global distance,
     local distance and probability, each scaled from 0..1 to 0..255; 0 for an unused distance.
   """
-  logits = cast(np.ndarray, result.stride4_logits)
+  logits = result.predicted_logits
   scaled = np.exp(logits - logits.max(0))
   probabilities = scaled / scaled.sum(0)
   columns = [result.global_distance, result.local_distance, probabilities]

@@ -48,3 +48,14 @@ class SegmentedFrame:
   def stride4_logits(self) -> np.ndarray | None:
     """float32 [objects, h4, w4] before the softmax; None on frames whose mask was given."""
     return None if self._logits is None else np.asarray(self._logits)
+
+  @property
+  def predicted_logits(self) -> np.ndarray:
+    """`stride4_logits` of a frame that the model segmented.
+
+    Raises:
+      ValueError: the mask of the frame was given.
+    """
+    if self._logits is None:
+      raise ValueError('a frame whose mask was given, expected one that the model segmented')
+    return np.asarray(self._logits)

@@ -11,7 +11,7 @@ and the frames of at most `backwards.CACHE_BYTES`.
 
 from collections.abc import Iterator, Mapping
 import itertools
-from typing import cast, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -133,7 +133,7 @@ class _Run:
     with backwards.Tape(self._job.folder) as tape:
       self._start(before)
       for _, frame in self._forward(before + 1, behind - 1):
-        tape.append(_logits(self._segmenter.step(frame)))
+        tape.append(self._segmenter.step(frame).predicted_logits)
       ids = self._segmenter.object_ids or ()
       if adds:
         predicted, given = self._segmenter.step(self._frame(behind)).mask, self._given.mask(behind)
@@ -144,7 +144,7 @@ class _Run:
       for index, frame in background.prefetch(stretch):
         result = self._segmenter.step(frame)
         place = (index - before) / (behind - before)
-        other = result.object_ids, _logits(result)
+        other = result.object_ids, result.predicted_logits
         first = ids, tape[index - before - 1]
         self._write(index, frame, merging.merge(frame.shape[:2], first, other, place))
 
@@ -196,7 +196,3 @@ class _Run:
     self._given.show(result, index)
     self._results.write_mask(self._video.frame_names[index], frame, result)
     self._bar.advance()
-
-
-def _logits(result: SegmentedFrame) -> np.ndarray:
-  return cast(np.ndarray, result.stride4_logits)  # None for a frame whose mask is given.

@@ -61,7 +61,8 @@ def read(path: pathlib.Path) -> Journal:
   Args:
     path: the file; one that does not exist says nothing.
   """
-  entries, done, plans = Entries(), set[str](), {}
+  entries, done = Entries(), set[str]()
+  plans: dict[str, Any] = {}
   last_run = None
   if not path.exists():
     return Journal(entries, done, last_run, plans)

@@ -130,6 +130,7 @@ def _lifespan(services: 'Services', grpc_server: grpc.Server | None, grpc_grace:
 def _add_error_handlers(app: fastapi.FastAPI) -> None:
   services = app.state.services
 
+  @app.exception_handler(starlette_exceptions.HTTPException)
   async def on_http_exception(
     request: fastapi.Request, error: starlette_exceptions.HTTPException
   ) -> fastapi.Response:
@@ -137,6 +138,7 @@ def _add_error_handlers(app: fastapi.FastAPI) -> None:
     message = middleware.too_large(services) if error.status_code == 413 else error.detail
     return middleware.error_answer(message, error.status_code, getattr(error, 'headers', None))
 
+  @app.exception_handler(exceptions.RequestValidationError)
   async def on_invalid_request(
     request: fastapi.Request, error: exceptions.RequestValidationError
   ) -> fastapi.Response:
@@ -148,6 +150,7 @@ def _add_error_handlers(app: fastapi.FastAPI) -> None:
       400,
     )
 
+  @app.exception_handler(ClientDisconnect)
   async def on_disconnect(request: fastapi.Request, error: ClientDisconnect) -> fastapi.Response:
     del request, error
     return fastapi.Response(status_code=_CLIENT_WENT_AWAY)  # Nobody reads it; it is counted.
@@ -161,9 +164,6 @@ def _add_error_handlers(app: fastapi.FastAPI) -> None:
     headers = {'WWW-Authenticate': 'Bearer'} if known.status == 401 else None
     return middleware.error_answer(known, known.status, headers)
 
-  app.add_exception_handler(starlette_exceptions.HTTPException, on_http_exception)
-  app.add_exception_handler(exceptions.RequestValidationError, on_invalid_request)
-  app.add_exception_handler(ClientDisconnect, on_disconnect)
   for kind in (errors.RequestError, ValueError, *errors.OF_TENSORFLOW, MemoryError, Exception):
     app.add_exception_handler(kind, on_exception)
 

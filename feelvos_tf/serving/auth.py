@@ -51,7 +51,7 @@ class TokenCheck:
     return offered
 
   def _compare(self, given: str | None) -> None:
-    if not self.needed:
+    if self._token is None:
       return
     if given is None:
       raise errors.RequestError(

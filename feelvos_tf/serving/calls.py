@@ -22,8 +22,8 @@ class Call:
 
   def __init__(self) -> None:
     self._lock = threading.Lock()
-    self._reason = None
-    self._callbacks = []
+    self._reason: errors.RequestError | None = None
+    self._callbacks: list[Callable[[], object]] = []
 
   @property
   def over(self) -> bool:
@@ -112,7 +112,12 @@ async def unless_over(call: Call, result: Awaitable[_Result]) -> _Result:
   """
   loop = asyncio.get_running_loop()
   over = loop.create_future()
-  call.add_callback(lambda: loop.call_soon_threadsafe(lambda: over.done() or over.set_result(None)))
+
+  def settle() -> None:
+    if not over.done():
+      over.set_result(None)
+
+  call.add_callback(lambda: loop.call_soon_threadsafe(settle))
   task = asyncio.ensure_future(result)
   await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
   if not task.done():

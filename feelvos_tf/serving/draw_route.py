@@ -18,6 +18,7 @@ from feelvos_tf.inference import first_mask
 from feelvos_tf.inference.contract import Graph
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import forms
 from feelvos_tf.serving.images import ImageDecoder
 
 if TYPE_CHECKING:
@@ -41,16 +42,18 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
     async with request.form(
       max_files=1, max_fields=_MOST_SHAPES, max_part_size=_MOST_FIELD_BYTES
     ) as form:
-      if not isinstance(form.get('frame'), UploadFile):
+      frame = form.get('frame')
+      if not isinstance(frame, UploadFile):
         raise errors.invalid('frame: missing; send a JPEG or PNG in the field frame.')
-      data = await form['frame'].read()
-      texts = [(kind, text) for kind in drawn.KINDS for text in form.getlist(kind)]
-      if not texts or not all(isinstance(text, str) for _, text in texts):
-        raise errors.invalid(f'expected one of the fields {", ".join(drawn.KINDS)} with numbers.')
+      data = await frame.read()
+      problem = f'expected one of the fields {", ".join(drawn.KINDS)} with numbers.'
+      texts = [(kind, text) for kind in drawn.KINDS for text in forms.texts(form, kind, problem)]
+      if not texts:
+        raise errors.invalid(problem)
       name = _model(form, services)
       async with calls.of_http(request) as call:
         with services.models.leased(name) if name else contextlib.nullcontext() as version:
-          graph = version.model if version and version.model.keeps_state else None
+          graph = version.loaded if version and version.loaded.keeps_state else None
           png = await services.workers.run(_draw, services.decoder, graph, data, texts, call=call)
     return fastapi.Response(png, media_type='image/png')
 
@@ -74,8 +77,9 @@ def _draw(
   frame = decoder.frame(data)
   try:
     hints = drawn.hints_of([drawn.parse(kind, text) for kind, text in texts], frame.shape[:2])
-    is_needed = graph is not None and any(one.exact is None for one in hints)
-    embedding = first_mask.embedding_of(graph, frame) if is_needed else None
+    embedding = None
+    if graph is not None and any(one.exact is None for one in hints):
+      embedding = first_mask.embedding_of(graph, frame)
     return masks.encode_mask(first_mask.masks_of(frame, hints, embedding), compress_level=1)
   except ValueError as error:
     raise errors.invalid(str(error)) from None

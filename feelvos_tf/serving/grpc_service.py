@@ -187,7 +187,7 @@ def metadata(
     response.model_spec.name = version.name
     response.model_spec.version.value = version.number
     signatures = get_model_metadata_pb2.SignatureDefMap()
-    for key, definition in version.model.signature_defs.items():
+    for key, definition in version.loaded.signature_defs.items():
       signatures.signature_def[key].CopyFrom(definition)
     response.metadata[_SIGNATURE_DEF].Pack(signatures)
     return response

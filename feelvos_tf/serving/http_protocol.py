@@ -28,11 +28,13 @@ class BoundedProtocol(h11_impl.H11Protocol):
     self._most = options.max_connections
     self._seconds = {_HEADERS: options.header_seconds, _BODY: options.body_seconds}
     self._every = min(1.0, min(self._seconds.values()) / 4)
-    self._timer = None
-    self._state, self._deadline = None, 0.0
+    self._timer: asyncio.TimerHandle | None = None
+    self._state, self._deadline = _HEADERS, 0.0
     self._received = self._unread = 0
 
-  def connection_made(self, transport: asyncio.Transport) -> None:
+  def connection_made(  # type: ignore[override]  # As uvicorn's protocol narrows it.
+    self, transport: asyncio.Transport
+  ) -> None:
     """Takes a connection, or refuses one above the limit."""
     if len(self.connections) >= self._most:
       self.transport = transport
@@ -100,3 +102,13 @@ class BoundedProtocol(h11_impl.H11Protocol):
       b'Content-Length: %d\r\n\r\n%b' % (status, reason, len(body), body)
     )
     self.transport.close()
+
+
+def bounded_by(options: options_lib.ServingOptions) -> type[BoundedProtocol]:
+  """`BoundedProtocol` with these limits, as uvicorn wants it: a class."""
+
+  class Bounded(BoundedProtocol):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+      super().__init__(*args, options=options, **kwargs)
+
+  return Bounded

@@ -36,12 +36,26 @@ class Version:
 
   def __init__(self, name: str, number: int, folder: pathlib.Path, tries: int = 0) -> None:
     self.name, self.number, self.folder = name, number, folder
-    self.state, self.error, self.model = LOADING, '', None
+    self.state, self.error = LOADING, ''
+    self.model: exported_model.ExportedModel | None = None
     self.speed = version_folder.read_description(folder).get('speed')
     self.leases, self.tries = 0, tries + 1
     self.next_try = 0.0
     # Of its files before the last try, and when they were last looked at.
     self.tried = self.seen = version_folders.fingerprint(folder)
+
+  @property
+  def loaded(self) -> exported_model.ExportedModel:
+    """The model of a version that somebody holds a lease of.
+
+    Raises:
+      RequestError: UNAVAILABLE, it is not loaded.
+    """
+    if self.model is None:
+      raise errors.RequestError(
+        grpc.StatusCode.UNAVAILABLE, f'{self.name} version {self.number} is not loaded.'
+      )
+    return self.model
 
 
 class Lease:
@@ -49,7 +63,7 @@ class Lease:
 
   def __init__(self, version: Version, release: Callable[[], None]) -> None:
     self.version = version
-    self._release = release
+    self._release: Callable[[], None] | None = release
 
   def release(self) -> None:
     """Gives the version back; the last one of an old version unloads it."""
@@ -91,8 +105,9 @@ class ModelStore:
     self._retries, self._retry_seconds, self._clock = retries, retry_seconds, clock
     self._lock = threading.Lock()
     self._refreshing = threading.Lock()
-    self._versions = {}  # Name to dict of number to Version, those that ended as well.
-    self._labels = {}  # Name to dict of label to number.
+    # By name and number; those that ended, too.
+    self._versions: dict[str, dict[int, Version]] = {}
+    self._labels: dict[str, dict[str, int]] = {}  # Numbers by name and label.
 
   def load(self) -> None:
     """Loads what is wanted; call it once.
@@ -228,6 +243,8 @@ class ModelStore:
   def _wanted(self) -> list[version_folders.ServedModel]:
     if self._configured is not None:
       return self._configured
+    if self._model_dir is None:
+      raise ValueError('neither a folder of models nor models given, expected one of them')
     return version_folders.find_models(self._model_dir)
 
   def _update(self, models: list[version_folders.ServedModel]) -> list[Version]:

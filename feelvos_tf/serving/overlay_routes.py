@@ -23,6 +23,7 @@ from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import writers
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import forms
 from feelvos_tf.serving.images import ImageDecoder
 
 if TYPE_CHECKING:
@@ -51,14 +52,13 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
     async with request.form(
       max_files=2 * _MOST_FRAMES, max_fields=8, max_part_size=_MOST_FIELD_BYTES
     ) as form:
-      rate = read_rate(form.get('frames_per_second'))
-      frames, given = form.getlist('frames'), form.getlist('masks')
+      key, problem = 'frames_per_second', 'frames and masks have to be files.'
+      rate = read_rate(forms.text(form, key, f'{key}: a file given, expected a number.'))
+      frames, given = (forms.files(form, name, problem) for name in ('frames', 'masks'))
       if not frames or len(frames) != len(given):
         raise errors.invalid(
           f'{len(frames)} frames and {len(given)} masks given; expected one mask for every frame.'
         )
-      if not all(isinstance(part, UploadFile) for part in [*frames, *given]):
-        raise errors.invalid('frames and masks have to be files.')
       async with calls.of_http(request) as call:
         video = await services.workers.run(
           _write, services.decoder, frames, given, rate, call, call=call
@@ -127,7 +127,7 @@ def _write(
 def build_stream_router(services: 'Services') -> fastapi.APIRouter:
   """The route /v1/overlay/stream; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
-  running = set()
+  running: set[fastapi.WebSocket] = set()
 
   @router.websocket('/v1/overlay/stream')
   async def stream(websocket: fastapi.WebSocket) -> None:

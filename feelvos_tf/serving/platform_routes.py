@@ -148,8 +148,8 @@ def _infer(
 
 def _to_array(services: 'Services', item: dict[str, Any]) -> np.ndarray:
   """np array of a tensor of the protocol."""
-  name, shape, data = item.get('name'), item.get('shape'), item.get('data')
-  dtype = inference_protocol.check_type(name, item.get('datatype'))
+  name, shape, data = str(item.get('name')), item.get('shape'), item.get('data')
+  dtype = inference_protocol.check_type(name, str(item.get('datatype')))
   if not isinstance(shape, list) or not all(type(side) is int for side in shape):
     raise errors.invalid(f'input {name}: shape has to be a list of numbers.')
   services.predictor.check_size(shape, dtype.size or 1)
@@ -172,6 +172,7 @@ def _to_bytes(value: Any) -> bytes:
 def _to_json(name: str, value: Any) -> dict[str, Any]:
   value = np.asarray(value)
   datatype = inference_protocol.type_name(value.dtype)
+  data: list[Any] | float | int
   if value.dtype == object:
     data = [base64.b64encode(item).decode() for item in value.ravel()]
   else:

@@ -37,11 +37,11 @@ class Predictor:
       RequestError: FAILED_PRECONDITION, there is none of that name.
     """
     name = name or DEFAULT_SIGNATURE
-    if name not in version.model.signature_defs:
+    if name not in version.loaded.signature_defs:
       raise errors.RequestError(
         grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
       )
-    return version.model.signature_defs[name]
+    return version.loaded.signature_defs[name]
 
   def run(
     self,
@@ -70,7 +70,7 @@ class Predictor:
     signature = self.signature(version, signature_name)
     _check_names(signature, inputs)
     wanted = _outputs(signature, output_filter)
-    own = version.model.keeps_state
+    own = version.loaded.keeps_state
     inputs = {name: _as_meant(value, signature.inputs[name]) for name, value in inputs.items()}
     tensors = {
       name: _tensor(name, inputs[name], info, own) for name, info in signature.inputs.items()
@@ -85,7 +85,7 @@ class Predictor:
       self._metrics.tf_serving.runtime(version.name),
       tracing.span('model'),
     ):
-      results = stoppable.run(version.model.signatures[name], call, tensors)
+      results = stoppable.run(version.loaded.signatures[name], call, tensors)
       return {key: results[key].numpy() for key in wanted}
 
   def check_size(self, shape: Sequence[int], item_bytes: int) -> None:
@@ -103,7 +103,8 @@ class Predictor:
   def _check_limits(self, inputs: Mapping[str, np.ndarray]) -> None:
     """The limits for the inputs of this project's exports, by name."""
     if 'image' in inputs:
-      self._decoder.check_size(*inputs['image'].shape[:2], 'image')
+      height, width = inputs['image'].shape[:2]
+      self._decoder.check_size(height, width, 'image')
     count = inputs.get('num_objects')
     if count is not None and not 1 <= count <= self._options.max_objects + 1:
       raise errors.invalid(

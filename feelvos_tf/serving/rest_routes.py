@@ -113,7 +113,7 @@ def predict_text(
   document = tensor_json.parse(body)
   signature_name = document.get('signature_name', '') or predict.DEFAULT_SIGNATURE
   with services.models.leased(name, number) as version:
-    definition = version.model.signature_defs.get(signature_name)
+    definition = version.loaded.signature_defs.get(signature_name)
     if definition is None:
       raise errors.invalid(f'Serving signature name: "{signature_name}" not found in signature def')
     infos, check_size = dict(definition.inputs), services.predictor.check_size

@@ -17,6 +17,7 @@ from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import forms
 from feelvos_tf.serving.images import ImageDecoder
 
 if TYPE_CHECKING:
@@ -44,9 +45,10 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
     async with request.form(
       max_files=_MOST_MASKS, max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD_BYTES
     ) as form:
-      given = form.getlist('masks')
-      if not given or not all(isinstance(part, UploadFile) for part in given):
-        raise errors.invalid('masks: missing; send the masks as files named like their frames.')
+      problem = 'masks: missing; send the masks as files named like their frames.'
+      given = forms.files(form, 'masks', problem)
+      if not given:
+        raise errors.invalid(problem)
       name, labels, suffix = _wanted(form)
       async with calls.of_http(request) as call:
         data = await services.workers.run(
@@ -61,10 +63,10 @@ def _wanted(form: FormData) -> tuple[str, dict[int, str], str]:
   """(name, labels, suffix) of a form; refuses what is no file name."""
   if form.get('format') not in _FORMATS:
     raise errors.invalid(f'format: expected one of {", ".join(_FORMATS)}.')
-  name, suffix = form.get('name') or 'video', form.get('suffix') or '.jpg'
-  labels = form.getlist('label')
-  if not all(isinstance(text, str) for text in (name, suffix, *labels)):
-    raise errors.invalid('name, label and suffix: expected text.')
+  problem = 'name, label and suffix: expected text.'
+  name = forms.text(form, 'name', problem) or 'video'
+  suffix = forms.text(form, 'suffix', problem) or '.jpg'
+  labels = forms.texts(form, 'label', problem)
   if not re.fullmatch(r'[\w. -]{1,100}', name) or not re.fullmatch(r'\.\w{1,10}', suffix):
     raise errors.invalid(
       'name, suffix: expected a file name without a folder, such as clip and .jpg.'

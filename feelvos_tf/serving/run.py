@@ -1,6 +1,5 @@
 """Runs the application: sockets, uvicorn, gRPC, and an orderly end."""
 
-import functools
 import socket
 
 import uvicorn
@@ -106,7 +105,7 @@ def build_server(
   config = uvicorn.Config(
     # Not 'auto': then packages that happen to be installed would change the server.
     app,
-    http=functools.partial(http_protocol.BoundedProtocol, options=services.options),
+    http=http_protocol.bounded_by(services.options),
     ws=websocket_protocol.WebSocketProtocol,
     loop='asyncio',
     log_level='warning',

@@ -1,5 +1,6 @@
 """Sessions over HTTP: open, send frames, correct, look, save, close."""
 
+from collections.abc import Awaitable, Callable
 import contextlib
 from typing import Any, TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from starlette.datastructures import UploadFile
 from feelvos_tf.inference.kept_references import MAX_REFERENCES
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import forms
 from feelvos_tf.serving import sessions
 from feelvos_tf.serving.model_store import ModelStore
 
@@ -45,18 +47,18 @@ def _add_life(
       max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
     ) as form:
       name, number = _model_of(form, models, speed)
+      opened: Callable[[calls.Call], Awaitable[sessions.Session]]
       if 'state' in form:
         if 'frame' in form or 'mask' in form:
           raise errors.invalid('give either state, or frame and mask.')
-        given = (await _file(form, 'state'), _number(form, 'frame_index') or 0)
+        state, index = await _file(form, 'state'), _number(form, 'frame_index') or 0
+        opened = lambda call: store.resume(name, number, state, index, call)
       else:
-        given = (await _file(form, 'frame'), await _file(form, 'mask'))
+        frame, mask = await _file(form, 'frame'), await _file(form, 'mask')
         others = await _pairs(form, 'other_frame', 'other_mask')
+        opened = lambda call: store.create(name, number, frame, mask, call, others)
     async with calls.of_http(request) as call:
-      if 'state' in form:
-        session = await store.resume(name, number, *given, call)
-      else:
-        session = await store.create(name, number, *given, call, others)
+      session = await opened(call)
       if call.over:  # Nobody gets its id.
         await store.close(session)
       return session.describe()
@@ -174,7 +176,7 @@ def _number(form: FormData, key: str) -> int | None:
 
 def _share(form: FormData) -> float:
   with contextlib.suppress(TypeError, ValueError):
-    share = float(form.get('share'))
+    share = float(forms.text(form, 'share', 'share: a file given, expected a number.'))
     if 0 < share < 1:
       return share
   raise errors.invalid('share: expected a number between 0 and 1, where the frame lies.')

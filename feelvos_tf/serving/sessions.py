@@ -15,6 +15,7 @@ from feelvos_tf.inference import merging
 from feelvos_tf.inference.segmenter import SegmentedFrame
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.saved_model import png_in_graph
+from feelvos_tf.saved_model.exported_model import ExportedModel
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import opinions
 from feelvos_tf.serving import tracing
@@ -60,12 +61,12 @@ class Session:
 
   def describe(self) -> dict[str, Any]:
     """JSON-ready dict of the API's answers."""
-    height, width = self.segmenter.size
+    height, width = self.segmenter.size or (0, 0)
     return {
       'session_id': self.id,
       'model': self.lease.version.name,
       'version': self.lease.version.number,
-      'object_ids': list(self.segmenter.object_ids),
+      'object_ids': list(self.segmenter.object_ids or ()),
       'height': height,
       'width': width,
       'frame_index': self.frame_index,
@@ -110,10 +111,10 @@ class SessionStore:
     """Args: `ServingOptions`, `ModelStore`, `WorkerPool`, `ImageDecoder`, `Metrics`, seconds."""
     self._options, self._models, self._workers = options, models, workers
     self._decoder, self._metrics, self._clock = decoder, metrics, clock
-    self._sessions = {}
+    self._sessions: dict[str, Session] = {}
     self._opening = 0
-    self._expired = collections.OrderedDict()
-    self._running = set()  # Tasks, so that they are not collected.
+    self._expired: collections.OrderedDict[str, None] = collections.OrderedDict()
+    self._running: set[asyncio.Future] = set()  # Tasks, so that they are not collected.
     metrics.watch_sessions(lambda: len(self._sessions), self.memory_bytes)
 
   def __len__(self) -> int:
@@ -148,13 +149,14 @@ class SessionStore:
       ValueError, tf.errors.InvalidArgumentError: frame or mask are wrong.
     """
 
-    def start(segmenter: VideoSegmenter) -> np.ndarray:
+    def start(segmenter: VideoSegmenter, model: ExportedModel) -> np.ndarray:
+      del model
       with tracing.span('decode'):
         given, image = self._decoder.mask(mask), self._decoder.frame(frame)
         shown = [(self._decoder.frame(f), self._decoder.mask(m).ids) for f, m in others]
       with tracing.span('model'):
         segmenter.start(image, given.ids, shown)
-      self._check_objects(segmenter.object_ids)
+      self._check_objects(segmenter.object_ids or ())
       return given.palette if given.palette is not None else masks.DAVIS_PALETTE
 
     return await self._shielded(self._open(name, number, start, 0, call))
@@ -169,8 +171,8 @@ class SessionStore:
   ) -> Session:
     """Opens a session with the state of another one or of `track_resume`; see `create`."""
 
-    def start(segmenter: VideoSegmenter) -> np.ndarray:
-      snapshot, chunk = segmenter.graph.restore(state_bytes)
+    def start(segmenter: VideoSegmenter, model: ExportedModel) -> np.ndarray:
+      snapshot, chunk = model.restore(state_bytes)
       self._decoder.check_size(*snapshot.size, 'state')
       segmenter.restore(snapshot)
       return png_in_graph.palette_of_chunk(chunk)
@@ -230,7 +232,7 @@ class SessionStore:
 
     def run() -> bytes:
       result = self._segment(session, self._decoder.frame(frame))
-      return opinions.pack(result.object_ids, result.stride4_logits)
+      return opinions.pack(result.object_ids, result.predicted_logits)
 
     return await self._use(session, run, call)
 
@@ -251,7 +253,7 @@ class SessionStore:
     """
 
     def merged(size: tuple[int, int], result: SegmentedFrame) -> SegmentedFrame:
-      logits = result.stride4_logits
+      logits = result.predicted_logits
       before = opinions.unpack(opinion, logits.shape[1:])
       self._check_objects({*before[0], *result.object_ids})
       return merging.merge(size, before, (result.object_ids, logits), share)
@@ -303,7 +305,8 @@ class SessionStore:
     def run() -> dict[str, Any]:
       with tracing.span('decode'):
         given, image = self._decoder.mask(mask), self._decoder.frame(frame)
-      self._check_objects({*session.segmenter.object_ids, *given.object_ids} - set(remove))
+      known = session.segmenter.object_ids or ()
+      self._check_objects({*known, *given.object_ids} - set(remove))
       with tracing.span('model'):
         session.segmenter.correct(image, given.ids, remove)
       if given.palette is not None:
@@ -318,7 +321,7 @@ class SessionStore:
     """State bytes of a session; `call` as of `step`."""
     return await self._use(
       session,
-      lambda: session.segmenter.graph.save(
+      lambda: session.lease.version.loaded.save(
         session.segmenter.snapshot(), png_in_graph.palette_chunk(session.palette)
       ),
       call,
@@ -354,7 +357,7 @@ class SessionStore:
     self,
     name: str,
     number: int | None,
-    start: Callable[[VideoSegmenter], np.ndarray],
+    start: Callable[[VideoSegmenter, ExportedModel], np.ndarray],
     frame_index: int,
     call: Call | None,
   ) -> Session:
@@ -362,12 +365,13 @@ class SessionStore:
     lease = self._models.lease(name, number)
     self._opening += 1
     try:
-      if not lease.version.model.keeps_state:
+      model = lease.version.loaded
+      if not model.keeps_state:
         raise errors.invalid(
           f'model {name} has no signatures for sessions; write it with feelvos export.'
         )
-      segmenter = VideoSegmenter(lease.version.model)
-      palette = await self._workers.run(start, segmenter, call=call)
+      segmenter = VideoSegmenter(model)
+      palette = await self._workers.run(start, segmenter, model, call=call)
       if call is not None:
         call.check()
       used = self.memory_bytes() + segmenter.memory_bytes

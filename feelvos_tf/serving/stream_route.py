@@ -4,6 +4,7 @@ With `?confidence=1` a text message with the confidences comes before each mask.
 """
 
 import asyncio
+from collections.abc import Mapping
 import logging
 from typing import Any, TYPE_CHECKING
 
@@ -26,7 +27,7 @@ class Streams:
   """The open streams of a server, so that it can stop after what they have taken in."""
 
   def __init__(self) -> None:
-    self._open = set()
+    self._open: set[asyncio.Future] = set()
     self.stopping = asyncio.Event()
 
   def __len__(self) -> int:
@@ -73,7 +74,9 @@ class _Stream:
 
   def __init__(self, services: 'Services', session: Session, websocket: fastapi.WebSocket) -> None:
     self._services, self._session, self._websocket = services, session, websocket
-    self._queue = asyncio.Queue(services.options.stream_queue)
+    self._queue: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue(
+      services.options.stream_queue
+    )
     self._call = calls.Call()
     self._tells_confidence = websocket.query_params.get('confidence') == '1'
     self._idle_seconds = services.options.idle_seconds
@@ -129,7 +132,7 @@ class _Stream:
     except (fastapi.WebSocketDisconnect, RuntimeError):
       pass  # The client went away before its answer; the session waits for another one.
 
-  async def _answer_one(self, message: dict[str, Any]) -> bool:
+  async def _answer_one(self, message: Mapping[str, Any]) -> bool:
     """Answers a message; False if that was the last one."""
     frame = message.get('bytes')
     try:

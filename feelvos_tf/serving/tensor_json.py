@@ -136,7 +136,7 @@ def _of_rows(
         'input tensors required as per tensorinfo_map'
       )
     instances = [{next(iter(infos)): value} for value in instances]
-  columns = {name: [] for name in infos}
+  columns: dict[str, list[Any]] = {name: [] for name in infos}
   for index, row in enumerate(instances):
     if not _is_named(row):
       raise errors.invalid(f'Expecting object but got list at item {index} of input list')
@@ -190,13 +190,13 @@ def _to_array(
       f'JSON Value of input {name}: lists nested deeper than {_MOST_DIMENSIONS} given.'
     )
   check_size(shape, dtype.size or 1)
-  values = []
+  values: list[Any] = []
   _flatten(value, shape, 0, values, name)
   if dtype == tf.string:
-    array = np.empty(len(values), object)
+    array = np.empty(len(values), np.object_)
     array[:] = [_to_bytes(item, name) for item in values]
     return array.reshape(shape)
-  kinds = {bool: 'Bool'} if dtype != tf.bool else {int: 'Number', float: 'Number'}
+  kinds: dict[type, str] = {bool: 'Bool'} if dtype != tf.bool else {int: 'Number', float: 'Number'}
   kinds.update({str: 'String', dict: 'Object', type(None): 'Null'})
   if dtype.is_integer:
     kinds[float] = 'Number'

@@ -25,7 +25,7 @@ class TfServingMetrics:
   def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
     """Args: where the metrics are registered."""
     self._is_served: Callable[[str], bool] = lambda name: False
-    self._counts = collections.Counter()
+    self._counts: collections.Counter[tuple[str, str]] = collections.Counter()
     self._latency = self._histogram('request_latency', 'of a request', 'entrypoint', registry)
     self._runtime = self._histogram('runtime_latency', 'of the graph', 'runtime', registry)
     registry.register(self)

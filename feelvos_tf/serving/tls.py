@@ -40,12 +40,12 @@ class Tls:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     with tempfile.TemporaryDirectory() as folder:
-      names = [pathlib.Path(folder) / name for name in ('certificate', 'key')]
-      for path, data in zip(names, (self.certificate, self.key)):
-        path.write_bytes(data)
+      certificate, key = pathlib.Path(folder) / 'certificate', pathlib.Path(folder) / 'key'
+      certificate.write_bytes(self.certificate)
+      key.write_bytes(self.key)
       try:
         # Without a password one that is needed would be asked for in the terminal.
-        context.load_cert_chain(*names, password='')
+        context.load_cert_chain(certificate, key, password='')
         if self.ca:
           context.load_verify_locations(cadata=self.ca.decode('ascii'))
       except (ssl.SSLError, ValueError) as error:
@@ -76,4 +76,4 @@ def read(certificate: str, key: str, client_ca: str = '') -> Tls:
     if path and not pathlib.Path(path).is_file():
       raise FileNotFoundError(names_lib.missing(path, 'file', 'give a PEM file'))
     data.append(pathlib.Path(path).read_bytes() if path else b'')
-  return Tls(*data, verify_clients=bool(client_ca))
+  return Tls(data[0], data[1], data[2], verify_clients=bool(client_ca))

@@ -6,10 +6,16 @@ Which request a piece of work belongs to is carried by Python's contexts, into w
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import contextvars
-from typing import Any
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from opentelemetry.trace import Span as OpenSpan
+  from opentelemetry.trace import Tracer
 
 _SERVICE = 'feelvos'
-_TRACER = contextvars.ContextVar('tracer of the current request', default=None)
+_TRACER: contextvars.ContextVar['Tracer | None'] = contextvars.ContextVar(
+  'tracer of the current request', default=None
+)
 
 
 class Tracing:
@@ -101,7 +107,7 @@ def span(name: str) -> contextlib.AbstractContextManager:
 def begin(name: str) -> Callable[[], None]:
   """Begins a span of the current request; returns the function that ends it, once."""
   tracer = _TRACER.get()
-  begun = [] if tracer is None else [tracer.start_span(name)]
+  begun: list[OpenSpan] = [] if tracer is None else [tracer.start_span(name)]
 
   def end() -> None:
     while begun:

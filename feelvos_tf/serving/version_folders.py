@@ -1,6 +1,8 @@
 """Models and versions in folders. Without TensorFlow: a wrong folder is reported at once."""
 
+from collections.abc import Collection
 import dataclasses
+import os
 import pathlib
 
 from feelvos_tf.datasets import names as names_lib
@@ -26,13 +28,13 @@ class ServedModel:
   versions: tuple[int, ...] = ()
   labels: tuple[tuple[str, int], ...] = ()
 
-  def candidates(self, numbers: list[int]) -> list[int]:
+  def candidates(self, numbers: Collection[int]) -> list[int]:
     """The versions that may be served, newest first, of those that exist."""
     wanted = numbers if self.latest or not self.versions else set(numbers) & set(self.versions)
     return sorted(wanted, reverse=True)
 
 
-def find_models(model_dir: str) -> list[ServedModel]:
+def find_models(model_dir: str | os.PathLike) -> list[ServedModel]:
   """Models below a folder, of each the newest version.
 
   Args:

@@ -1,6 +1,11 @@
 """WebSockets of the server."""
 
+from typing import TYPE_CHECKING
+
 from uvicorn.protocols.websockets import websockets_sansio_impl
+
+if TYPE_CHECKING:
+  from uvicorn._types import ASGISendEvent
 
 
 class WebSocketProtocol(websockets_sansio_impl.WebSocketsSansIOProtocol):
@@ -10,7 +15,7 @@ class WebSocketProtocol(websockets_sansio_impl.WebSocketsSansIOProtocol):
   line about it into the log of errors: whoever sends a wrong token could fill the disk.
   """
 
-  async def send(self, message: dict) -> None:
+  async def send(self, message: 'ASGISendEvent') -> None:
     """Sends an ASGI message."""
     await super().send(message)
     if message['type'] == 'websocket.http.response.body' and not message.get('more_body'):

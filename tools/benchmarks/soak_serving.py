@@ -104,7 +104,7 @@ def expected_masks(
   from feelvos_tf.inference.segmenter import VideoSegmenter
   from feelvos_tf.saved_model.exported_model import ExportedModel
 
-  (model,) = version_folders.find_models(os.fspath(model_dir))
+  (model,) = version_folders.find_models(model_dir)
   folders = version_folders.versions_in(model.folder)
   segmenter = VideoSegmenter(ExportedModel(folders[max(folders)]))
   return [masks_in_process(segmenter, video) for video in videos]
