@@ -64,7 +64,9 @@ def note(**values):
       stream.write(f'{json.dumps(values)}\n')
 
 
-@pytest.mark.parametrize('job', ['convert', 'train', 'segment', 'segment_both', 'evaluate', 'export'])
+@pytest.mark.parametrize(
+  'job', ['convert', 'train', 'segment', 'segment_both', 'evaluate', 'export']
+)
 def test_killed_and_run_again(ask, job):
   rng = random.Random(f'{SEED} {job}')
   out, log = ask.folder / job, ask.folder / f'{job}.log'
