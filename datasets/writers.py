@@ -153,7 +153,7 @@ class OverlayVideoWriter:
           self._close_sound()
         whole_file.move(self._temporary, self.path)
     finally:
-      self._temporary.unlink(missing_ok=True)
+      whole_file.remove(self._temporary)
 
   def _close_sound(self) -> None:
     if self._sound is not None:
@@ -340,7 +340,7 @@ def _open_encoder(
     try:
       return name, _Encoder(path, name, fps, size, sound)
     except av.error.FFmpegError as error:
-      if isinstance(error, (PermissionError, IsADirectoryError)):
+      if isinstance(error, IsADirectoryError) or whole_file.is_full(error):
         raise
       continue
   raise ValueError(

@@ -4,7 +4,8 @@ The names are those of tf1_checkpoint.py, so a file says what it holds, survives
 and can be read with any HDF5 tool. Options and notes travel in the attribute `metadata` (JSON).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import io
 import json
 import os
 from typing import Any, TYPE_CHECKING
@@ -23,6 +24,8 @@ FORMAT = 'feelvos-tf weights 1'
 # All values of a file as float32: ten times those of the largest network. A file of a few bytes may
 # claim any number of zeros.
 _MOST_BYTES = 2 << 30
+# The largest network has 2,000 arrays, in groups of up to 10 levels.
+_MOST_LEVELS, _MOST_ITEMS = 50, 20_000
 
 
 def save(
@@ -59,7 +62,9 @@ def save_arrays(
     raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float16'.")
   path = os.fspath(path)
   os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-  with whole_file.appearing(path) as temporary, h5py.File(temporary, 'w') as file:
+  # In memory: HDF5 tells of a full disk in a destructor, where nobody can handle it.
+  stream = io.BytesIO()
+  with h5py.File(stream, 'w') as file:
     file.attrs['format'] = FORMAT
     file.attrs['metadata'] = json.dumps(metadata, sort_keys=True)
     for name, value in arrays.items():
@@ -68,6 +73,7 @@ def save_arrays(
       if not np.all(np.isfinite(stored)):
         raise ValueError(f'{path}: {name} has values that are not finite in {dtype}.')
       file.create_dataset(name, data=stored, compression='gzip', shuffle=True)
+  whole_file.write_bytes(path, stream.getvalue())
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
@@ -97,20 +103,41 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     ValueError: the file is not one of ours, is truncated, or holds something else than a model's
       numbers.
   """
-  found = {}
   with _open(path) as file:
-
-    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
-      if isinstance(item, h5py.Dataset):
-        found[name] = item
-
     try:
-      file.visititems(visit)
+      found = dict(_datasets(path, file))
       _check_contents(path, found)
-      return {name: item[()].astype(np.float32) for name, item in found.items()}
+      return {name: _finite(path, name, item[()]) for name, item in found.items()}
     except (OSError, RuntimeError, KeyError, TypeError, UnicodeDecodeError) as error:
       reason = ' '.join(str(error).split())
       raise ValueError(f'{path}: truncated weights file ({reason}); copy it again.') from error
+
+
+def _datasets(path: str | os.PathLike, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+  """(name, dataset) of all that lie in a file, each once.
+
+  Not `visititems`: on groups in groups in groups, its time grows with more than the square.
+  """
+  seen, todo = {h5py.h5o.get_info(file.id).addr}, [('', file, 0)]
+  while todo:
+    prefix, item, level = todo.pop()
+    if isinstance(item, h5py.Dataset):
+      yield prefix, item
+      continue
+    if level > _MOST_LEVELS or len(seen) > _MOST_ITEMS:
+      raise ValueError(
+        f'{path}: more than {_MOST_LEVELS} levels of groups or {_MOST_ITEMS} arrays given; expected '
+        'the weights of a model.'
+      )
+    inner = []
+    for name in item:
+      if isinstance(item.get(name, getlink=True), h5py.HardLink):
+        found = item[name]
+        address = h5py.h5o.get_info(found.id).addr
+        if address not in seen and isinstance(found, (h5py.Group, h5py.Dataset)):
+          seen.add(address)
+          inner.append((f'{prefix}/{name}'.lstrip('/'), found, level + 1))
+    todo.extend(reversed(inner))
 
 
 def _check_contents(path: str | os.PathLike, datasets: Mapping[str, h5py.Dataset]) -> None:
@@ -118,12 +145,25 @@ def _check_contents(path: str | os.PathLike, datasets: Mapping[str, h5py.Dataset
   for name, item in datasets.items():
     if item.dtype.kind not in 'fiu':
       raise ValueError(f'{path}: {name} has values of the type {item.dtype}; expected numbers.')
+    if item.external or item.is_virtual:
+      raise ValueError(f'{path}: {name} lies in another file; expected numbers in this one.')
+    if item.size is None:
+      raise ValueError(f'{path}: {name} has no values; expected numbers.')
     total += 4 * item.size
     if total > _MOST_BYTES:
       raise ValueError(
         f'{path}: {name} has {item.size} values; expected at most {_MOST_BYTES >> 30} GiB of '
         'float32 in a file.'
       )
+
+
+def _finite(path: str | os.PathLike, name: str, values: np.ndarray) -> np.ndarray:
+  """Values as float32, which have to be finite: others would make masks of nothing."""
+  with np.errstate(over='ignore'):
+    values = values.astype(np.float32)
+  if not np.isfinite(values).all():
+    raise ValueError(f'{path}: {name} has values that are not finite in float32.')
+  return values
 
 
 def restore(

@@ -7,7 +7,6 @@ Each form gets a folder of its name in --output; docs/results.md says what is in
 """
 
 from collections.abc import Iterator
-import os
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.files import folder_lock
+from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import command_line
 
 if TYPE_CHECKING:
@@ -60,10 +60,34 @@ def main() -> None:
     raise command_line.UsageError('--input is missing: cutouts, prores and vp9 show the frames.')
   output = pathlib.Path(FLAGS.output)
   with folder_lock.locked(output):
-    if set(os.listdir(output)) - {folder_lock.LOCK_FILE}:
+    # What a killed run left says that files are of a run that did not come to its end.
+    if _has_files(output) and not whole_file.has_leftovers(output):
       raise ValueError(f'{output} is not empty; choose another --output.')
-    count = _write(output, labels)
+    with whole_file.temporary_folder(output) as temporary:
+      count = _write(temporary, labels)
+      _move_files(temporary, output)
   print(f'{count} masks as {", ".join(FLAGS.format)} in {output}')
+
+
+def _has_files(folder: pathlib.Path) -> bool:
+  paths = (path for path in folder.rglob('*') if path.name != folder_lock.LOCK_FILE)
+  return any(path.is_symlink() or not path.is_dir() for path in paths)
+
+
+def _move_files(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Moves all files of a folder into another one, or none of them."""
+  targets = {path: target / path.relative_to(source) for path in sorted(source.rglob('*'))}
+  folders = [path for path in targets if path.is_dir()]
+  try:
+    for path in folders:
+      targets.pop(path).mkdir(exist_ok=True)
+    for path, to in targets.items():
+      whole_file.move(path, to)
+  except BaseException:
+    for to in targets.values():
+      if not to.is_dir():
+        whole_file.remove(to)
+    raise
 
 
 def _write(output: pathlib.Path, labels: dict[int, str]) -> int:

@@ -7,10 +7,10 @@ TensorFlow's parser would need the whole record for one frame.
 
 import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-import mmap
 import os
 import pathlib
 import struct
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,24 +114,56 @@ def record_clips(paths: Iterable[str | os.PathLike]) -> list[RecordClip]:
       raise FileNotFoundError(f'{path}: no such TFRecord file; convert the data set first')
     if not path.stat().st_size:
       continue  # A shard may be empty when there are more shards than videos.
-    with open(path, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-      clips.extend(_scan_file(path, data))
+    with open(path, 'rb') as stream:
+      clips.extend(_scan_file(path, _FileBytes(stream.fileno())))
   if not clips:
     where = f'{paths[0]} and {len(paths) - 1} others' if paths else 'no file'
     raise ValueError(f'no video in {where}; the split is empty')
   return clips
 
 
+class _FileBytes:
+  """The bytes of a file by index and slice.
+
+  Not mapped into memory: a file that gets shorter while it is read would end the process then.
+  """
+
+  _WINDOW = 4096
+
+  def __init__(self, descriptor: int) -> None:
+    """descriptor: of the file, open to read."""
+    self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
+    self._first, self._window = 0, b''
+
+  def __len__(self) -> int:
+    return self._size
+
+  @overload
+  def __getitem__(self, key: int) -> int: ...
+
+  @overload
+  def __getitem__(self, key: slice) -> bytes: ...
+
+  def __getitem__(self, key: int | slice) -> int | bytes:
+    """A byte, or those from `start` to `stop`: as many as there are."""
+    if isinstance(key, slice):
+      return os.pread(self._descriptor, key.stop - key.start, key.start)
+    if not self._first <= key < self._first + len(self._window):
+      self._first, self._window = key, os.pread(self._descriptor, self._WINDOW, key)
+    return self._window[key - self._first]
+
+
 def _scan_file(
-  path: str | os.PathLike, data: bytes | memoryview | mmap.mmap
+  path: str | os.PathLike, data: 'bytes | memoryview | _FileBytes'
 ) -> Iterator[RecordClip]:
   """Yields the RecordClip of every record in the bytes of a TFRecord file."""
   position, number = 0, 0
   while position < len(data):
     start = position + _LENGTH_BYTES + _CRC_BYTES
-    if start > len(data):
+    header = data[position:start]
+    if len(header) < start - position:
       raise ValueError(f'{path}: cut off in the header of record {number}; convert it again')
-    (length,) = struct.unpack_from('<Q', data, position)
+    (length,) = struct.unpack_from('<Q', header)
     if start + length + _CRC_BYTES > len(data):
       raise ValueError(
         f'{path}: record {number} claims {length} bytes, but only '
@@ -153,7 +185,7 @@ class _WireError(Exception):
 
 
 def _scan_record(
-  path: str | os.PathLike, data: bytes | memoryview | mmap.mmap, start: int, end: int
+  path: str | os.PathLike, data: 'bytes | memoryview | _FileBytes', start: int, end: int
 ) -> RecordClip:
   """The RecordClip of the SequenceExample in data[start:end]."""
   context, spans = {}, collections.defaultdict(list)
@@ -184,7 +216,7 @@ def _context_features(data: bytes) -> Mapping[str, tf.train.Feature]:
     raise _WireError('its context cannot be read') from error
 
 
-def _varint(data: bytes | memoryview | mmap.mmap, position: int, end: int) -> tuple[int, int]:
+def _varint(data: 'bytes | memoryview | _FileBytes', position: int, end: int) -> tuple[int, int]:
   """(value, position behind it) of a base 128 number."""
   value = shift = 0
   while position < end and shift < 64:
@@ -198,7 +230,7 @@ def _varint(data: bytes | memoryview | mmap.mmap, position: int, end: int) -> tu
 
 
 def _fields(
-  data: bytes | memoryview | mmap.mmap, position: int, end: int
+  data: 'bytes | memoryview | _FileBytes', position: int, end: int
 ) -> Iterator[tuple[int, int, int, int]]:
   """Yields (field number, wire type, first byte, byte behind the last) of a message."""
   while position < end:
@@ -219,7 +251,7 @@ def _fields(
 
 
 def _map_entry(
-  data: bytes | memoryview | mmap.mmap, start: int, end: int
+  data: 'bytes | memoryview | _FileBytes', start: int, end: int
 ) -> tuple[str, tuple[int, int]]:
   """(key, (first byte, byte behind the last) of the value) of a map<string, message> entry."""
   key, value = '', (end, end)
@@ -233,7 +265,7 @@ def _map_entry(
   return key, value
 
 
-def _first_bytes(data: bytes | memoryview | mmap.mmap, start: int, end: int) -> tuple[int, int]:
+def _first_bytes(data: 'bytes | memoryview | _FileBytes', start: int, end: int) -> tuple[int, int]:
   """(first byte, length) of the first string of a Feature's bytes_list; length 0 without one."""
   for field, _, list_start, list_end in _fields(data, start, end):
     if field == 1:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import pathlib
 import re
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from feelvos_tf.datasets import names as names_lib
 
@@ -80,12 +80,31 @@ def read_manifest(folder: str | os.PathLike) -> dict:
     return {}
   try:
     manifest = names_lib.parse_json(path.read_text())
-    version = manifest['format']
-  except (ValueError, KeyError, TypeError) as error:
+    version, entries = manifest['format'], manifest.get('splits', {}).values()
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise ValueError(f'{path}: not a manifest of convert_to_tfrecord; convert again') from error
   if version != MANIFEST_FORMAT:
     raise ValueError(f'{path}: format {version} given, expected {MANIFEST_FORMAT}; convert again')
+  if not all(map(_is_entry, entries)):
+    raise ValueError(f'{path}: a damaged manifest of convert_to_tfrecord; convert again')
   return manifest
+
+
+def _is_entry(entry: Any) -> bool:
+  """Whether the entry of a split has what is read of it; its shards lie in the folder."""
+  if not isinstance(entry, dict) or not isinstance(entry.get('fingerprint'), str):
+    return False
+  if not all(isinstance(entry.get(key), list) for key in ('videos', 'shards')):
+    return False
+  return all(
+    isinstance(shard, dict)
+    and all(
+      isinstance(shard.get(k), t) for k, t in (('bytes', int), ('sha256', str), ('name', str))
+    )
+    and _SHARD.fullmatch(shard['name']) is not None
+    and os.path.basename(shard['name']) == shard['name']
+    for shard in entry['shards']
+  )
 
 
 def file_sha256(path: str | os.PathLike) -> str:

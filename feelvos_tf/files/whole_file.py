@@ -46,7 +46,7 @@ def appearing(path: str | os.PathLike, last: bool = True) -> Iterator[pathlib.Pa
       yield temporary
       move(temporary, path, last)
   finally:
-    temporary.unlink(missing_ok=True)
+    remove(temporary)
 
 
 @contextlib.contextmanager
@@ -85,6 +85,11 @@ def temporary_name(path: str | os.PathLike) -> pathlib.Path:
   return path.parent / f'.feelvos_{_machine()}{name}.{os.getpid()}.tmp{suffix}'
 
 
+def has_leftovers(folder: str | os.PathLike) -> bool:
+  """Whether there is a temporary file in a folder: of a run that goes on, or was killed."""
+  return any(_LEFTOVER.fullmatch(name) for name in os.listdir(folder))
+
+
 def remove_leftovers(folder: str | os.PathLike) -> None:
   """Removes temporary files of processes that are gone, once per process and folder."""
   if (key := (os.getpid(), os.path.realpath(folder))) in _swept:
@@ -103,6 +108,12 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
       else:
         with contextlib.suppress(OSError):
           path.unlink(missing_ok=True)
+
+
+def remove(temporary: str | os.PathLike) -> None:
+  """Removes a temporary file that may be there. A disk that refuses that has said so before."""
+  with contextlib.suppress(OSError):
+    os.unlink(temporary)
 
 
 def move(temporary: str | os.PathLike, path: str | os.PathLike, last: bool = True) -> None:
@@ -220,6 +231,11 @@ def write_bytes(path: str | os.PathLike, data: bytes, last: bool = True) -> None
   """Writes a binary file, see `appearing`."""
   with appearing(path, last) as temporary:
     temporary.write_bytes(data)
+
+
+def is_full(error: OSError) -> bool:
+  """Whether an error is of the disk, not of what is written: another way to write fails as well."""
+  return error.errno in _DISK
 
 
 def _disk_error(error: Exception) -> int | None:

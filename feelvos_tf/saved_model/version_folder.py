@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import object_ids
+from feelvos_tf.files import folder_lock
 from feelvos_tf.files import whole_file
 from feelvos_tf.model import precision as precision_lib
 from feelvos_tf.model.feelvos import Feelvos
@@ -43,7 +44,8 @@ def write_version(
     warmup_size: (height, width) of the warm-up frames; None writes no requests.
 
   Raises:
-    ValueError: the folder exists, or cannot be written.
+    ValueError: the folder exists, cannot be written, or another run is writing a version of this
+      model.
   """
   folder = pathlib.Path(folder)
   with _appears_at_once(folder) as temporary:
@@ -73,13 +75,7 @@ def check_folder(folder: str | os.PathLike) -> None:
 @contextlib.contextmanager
 def _appears_at_once(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   check_folder(folder)
-  try:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise ValueError(
-      f'{folder.parent}: cannot be written to ({error.strerror}); choose another --output_dir.'
-    ) from error
-  with whole_file.appearing_folder(folder) as temporary:
+  with folder_lock.locked(folder.parent), whole_file.appearing_folder(folder) as temporary:
     yield temporary
     check_folder(folder)  # The rename would replace an empty folder without a word.
 

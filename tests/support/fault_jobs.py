@@ -1,10 +1,17 @@
-"""Runs that write folders, in processes that are killed: one imports all and forks the others.
+"""Runs that write folders, in processes that are disturbed: one imports all and forks the others.
 
-`python fault_jobs.py` reads requests as JSON lines and answers each with a line:
+`python fault_jobs.py` says whether it may have disks of its own, reads requests as JSON lines and
+answers each with a line:
 
+  {"job": "segment", "folder": "out"}   not disturbed; the answer has the number of points
   {"job": "segment", "folder": "out", "signal": 9, "at": 17}   killed at the 17th point of writing
   {"job": "segment", "folder": "out", "signal": 2, "after": 0.3}   after 0.3 s
-  {"job": "segment", "folder": "out"}   not disturbed; the answer has the number of points
+  {"job": ..., "signal": 19, "at": 3}   stopped there; the answer has the process, "go_on" ends it
+  {"job": ..., "at": 3, "clock": 1e8}   from there on, the time of day is another
+  {"job": ..., "at": 3, "file": "a.jpg", "length": 9}   that file is cut off there; -1: removed
+  {"job": ..., "largest": 4096}   no file may get larger
+  {"job": ..., "source": "frames"}   reads frames, or a data set, from there
+  {"mount": "out", "size": 65536, "read_only": true}   see `small_disks`; {"unmount": "out"}
 
 A point is before and in the middle of a write, and before and after a flush and a rename.
 """
@@ -12,10 +19,12 @@ A point is before and in the middle of a write, and before and after a flush and
 import json
 import os
 import pathlib
+import resource
 import signal
 import sys
 import threading
 import time
+import traceback
 import types
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -25,10 +34,10 @@ ASKING = (signal.SIGINT, signal.SIGTERM)  # Signals that a program can answer.
 
 
 class Points:
-  """Counts the points of writing of this process; sends it a signal at one of them."""
+  """Counts the points of writing of this process; disturbs it at one of them."""
 
-  def __init__(self, at=None, number=signal.SIGKILL):
-    self.count, self._at, self._number = 0, at, number
+  def __init__(self, at=None, disturb=None):
+    self.count, self._at, self._disturb = 0, at, disturb
     self._lock = threading.Lock()
 
   def __call__(self):
@@ -36,8 +45,7 @@ class Points:
       self.count += 1
       hit = self.count == self._at
     if hit:
-      os.kill(os.getpid(), self._number)
-      time.sleep(0.05)  # An interruption is the main thread's, this one may be another.
+      self._disturb()
 
   def install(self):
     fsync, replace, write_bytes = os.fsync, os.replace, pathlib.Path.write_bytes
@@ -60,6 +68,22 @@ class Points:
       return write_bytes(path, data)
 
     os.fsync, os.replace, pathlib.Path.write_bytes = around(fsync), around(replace), write
+
+
+def disturbance(request):
+  """Function that does to this process, or its files, what a request asks for."""
+  if 'clock' in request:
+    now = time.time
+    return lambda: setattr(time, 'time', lambda: now() + request['clock'])
+  if 'file' in request:
+    path, length = request['file'], request['length']
+    return lambda: os.remove(path) if length < 0 else os.truncate(path, length)
+
+  def send():
+    os.kill(os.getpid(), request.get('signal', signal.SIGKILL))
+    time.sleep(0.05)  # An interruption is the main thread's, this one may be another.
+
+  return send
 
 
 class Tracker:
@@ -127,19 +151,20 @@ class Film:
     return Made()
 
 
-def segment(folder):
+def segment(folder, source=None):
   from feelvos_tf.runtime import results as results_lib
 
   if result_folder.holds_results(folder, 'run'):
     return  # It was killed behind its end.
   results_lib._SECONDS_BETWEEN_STATES = 0  # After every frame, as in a video of large frames.
   forms = export_results.Forms(('coco', 'objects'))
+  video = open_video(source) if source else Film()
   with result_folder.ResultFolder(folder, 'run') as output:
-    segment_run.segment(Tracker(), Film(), masks.Mask(first_mask()), output, forms=forms)
+    segment_run.segment(Tracker(), video, masks.Mask(first_mask()), output, forms=forms)
     output.finish()
 
 
-def segment_both(folder):
+def segment_both(folder, source=None):
   """In both directions from masks on two frames; opinions are averaged without TensorFlow."""
   from feelvos_tf.runtime import both_directions
 
@@ -158,15 +183,27 @@ def segment_both(folder):
     output.finish()
 
 
-def convert(folder):
+def convert(folder, source=None):
   """`convert-data` without its start of TensorFlow, which a forked process has behind it."""
   sources = synthetic.synthetic_sources(4, 0, num_frames=3, frame_size=SIZE, num_objects=1)
-  options = conversion.ConversionOptions(str(folder), 'synthetic', num_shards=3, num_workers=1)
+  if source:
+    sources = folder_sources(source)
+  options = conversion.ConversionOptions(str(folder), 'synthetic', num_shards=2, num_workers=1)
   with folder_lock.locked(folder):
     conversion.convert(conversion.plan(sources, options, {}))
 
 
-def train(folder):
+def convert_masks(folder, source=None):
+  sys.argv += [f'--masks={pathlib.Path(folder).parent / "davis/Annotations/480p/a"}']
+  sys.argv += [f'--output={folder}', '--format=coco,yolo,objects']
+  if (pathlib.Path(folder) / 'yolo/labels/00002.txt').exists():  # The last one, by its name.
+    return  # It was killed behind its end.
+  masks_main.define_flags()
+  flags.FLAGS(sys.argv)
+  masks_main.main()
+
+
+def train(folder, source=None):
   """What a training keeps: options, checkpoints, best and final weights."""
   with RunDirectory(folder).locked() as directory:
     directory.register({'model': {}, 'optimizer': 'momentum', 'loss_scaling': False})
@@ -182,8 +219,16 @@ def train(folder):
     weights_file.save_arrays(pathlib.Path(folder, 'final.h5'), {'value': value.numpy()}, {})
 
 
-def evaluate(folder):
-  root = pathlib.Path(folder).parent / 'davis'
+def weights(folder, source=None):
+  """A weights file in place of an earlier one, and the same as a checkpoint of TensorFlow 1."""
+  arrays = {'a/weights': np.random.default_rng(1).normal(size=(60, 70)).astype(np.float32)}
+  with folder_lock.locked(folder):
+    weights_file.save_arrays(pathlib.Path(folder, 'a.h5'), arrays, {})
+    tf1_checkpoint.write_tensors(pathlib.Path(folder, 'model.ckpt-1'), arrays)
+
+
+def evaluate(folder, source=None):
+  root = source or pathlib.Path(folder).parent / 'davis'
   sys.argv += ['--baseline=copy_first_mask', f'--davis_root={root}', '--year=2016', '--split=val']
   sys.argv += [f'--output_dir={folder}', '--num_workers=1', f'--submission_zip={folder}/all.zip']
   evaluate_main.define_flags()
@@ -191,7 +236,7 @@ def evaluate(folder):
   evaluate_main.main()
 
 
-def export(folder):
+def export(folder, source=None):
   """A graph and its notes; done where the version is there."""
   if (pathlib.Path(folder) / 'name' / '1').exists():
     return
@@ -210,8 +255,27 @@ def export(folder):
   version_folder.write_version(pathlib.Path(folder) / 'name' / '1', signatures, info)
 
 
-_JOBS = (convert, train, segment, segment_both, evaluate, export)
-JOBS = {job.__name__: job for job in _JOBS}
+RUNS = (convert, convert_masks, train, segment, segment_both, evaluate, export, weights)
+JOBS = {job.__name__: job for job in RUNS}
+
+
+def make_film(root):
+  """A video file and a folder of a user's own data, of frames that cannot be made small."""
+  frames = np.random.default_rng(5).integers(0, 256, (40, *SIZE, 3), np.uint8)
+  root.mkdir()
+  with writers.OverlayVideoWriter(root / 'film.mp4') as film:
+    for frame in frames:
+      film.write_picture(frame)
+  for index, frame in enumerate(frames[:8]):
+    for name in ('a', 'b'):
+      for part, data in (('frames', frame), ('masks', None)):
+        path = root / 'own' / name / part / f'{index:05d}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(masks.encode_mask(first_mask()) if data is None else to_png(data))
+
+
+def to_png(frame):
+  return cv2.imencode('.png', frame)[1].tobytes()
 
 
 def make_davis(root):
@@ -235,48 +299,76 @@ def _child(request, counted):
     os.dup2(log, stream)
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-  points = Points(request.get('at'), request.get('signal', signal.SIGKILL))
+  points = Points(request.get('at'), disturbance(request))
   points.install()
+  if 'largest' in request:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (request['largest'], request['largest']))
   sys.argv = ['fault_jobs']
   code = 1
 
   def main():
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)  # What came before arrives now.
-    JOBS[request['job']](request['folder'])
+    JOBS[request['job']](request['folder'], request.get('source'))
 
   try:
     command_line.run(main)
   except SystemExit as error:
     code = error.code or 0
+  except BaseException:
+    traceback.print_exc()
   finally:
     os.write(counted, str(points.count).encode())
     sys.stdout.flush()
     os._exit(code)
 
 
-def _serve():
-  for line in sys.stdin:
-    request = json.loads(line)
-    received, counted = os.pipe()
-    begun = time.monotonic()
-    signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)  # Until the run can answer them.
-    process = os.fork()
-    if not process:
-      os.close(received)
-      _child(request, counted)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
-    os.close(counted)
-    if 'after' in request:
-      time.sleep(request['after'])
-      os.kill(process, request['signal'])  # Not waited for yet, so the number is its own.
-    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    with os.fdopen(received, 'rb') as stream:
-      points = int(stream.read() or 0)
-    answer = {'status': status, 'points': points, 'seconds': time.monotonic() - begun}
-    print(json.dumps(answer), flush=True)
+def _answer(request):
+  """Does what a request asks for; returns the answer."""
+  if 'mount' in request:
+    return small_disks.mount(request['mount'], request['size'], request.get('read_only', False))
+  if 'unmount' in request:
+    return small_disks.unmount(request['unmount'])
+  if 'go_on' in request:
+    process, received = _STOPPED.pop(request['go_on'])
+    os.kill(process, signal.SIGCONT)
+    return _wait(process, received)
+  return _run(request)
+
+
+_STOPPED = {}  # Process -> (itself, descriptor from which its points will come).
+
+
+def _run(request):
+  received, counted = os.pipe()
+  begun = time.monotonic()
+  signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)  # Until the run can answer them.
+  process = os.fork()
+  if not process:
+    os.close(received)
+    _child(request, counted)
+  signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
+  os.close(counted)
+  if 'after' in request:
+    time.sleep(request['after'])
+    os.kill(process, request['signal'])  # Not waited for yet, so the number is its own.
+  return {**_wait(process, received), 'seconds': time.monotonic() - begun}
+
+
+def _wait(process, received):
+  """{status, points} of a run that ended, {stopped} of one that stopped."""
+  number, status = os.waitpid(process, os.WUNTRACED)
+  if os.WIFSTOPPED(status):
+    _STOPPED[number] = process, received
+    return {'stopped': number}
+  with os.fdopen(received, 'rb') as stream:
+    points = int(stream.read() or 0)
+  return {'status': os.waitstatus_to_exitcode(status), 'points': points}
 
 
 if __name__ == '__main__':
+  import small_disks
+
+  disks = small_disks.separate()  # Before anything starts threads.
   sys.path.insert(0, str(ROOT))
   import absl.flags as flags
   import cv2
@@ -285,11 +377,15 @@ if __name__ == '__main__':
 
   from feelvos_tf import evaluate as evaluate_main
   from feelvos_tf.datasets import masks
+  from feelvos_tf.datasets import writers
   from feelvos_tf.datasets.sources import synthetic
+  from feelvos_tf.datasets.sources.folder import folder_sources
+  from feelvos_tf.datasets.sources.folder import open_video
   from feelvos_tf.datasets.tfrecord import conversion
   from feelvos_tf.datasets.tfrecord import schema  # noqa: F401 (imported late otherwise)
   from feelvos_tf.datasets.video import NumberedNames
   from feelvos_tf.datasets.video import Video
+  from feelvos_tf.deeplab import tf1_checkpoint
   from feelvos_tf.deeplab import weights_file
   from feelvos_tf.files import folder_lock
   from feelvos_tf.inference import given_masks
@@ -298,11 +394,14 @@ if __name__ == '__main__':
   from feelvos_tf.runtime import result_folder
   from feelvos_tf.runtime import segment_run
   from feelvos_tf.saved_model import version_folder
+  from feelvos_tf.tools import convert_masks as masks_main
   from feelvos_tf.training import checkpoints
   from feelvos_tf.training.run_directory import RunDirectory
 
   cv2.setNumThreads(1)
   if len(sys.argv) > 1:
-    make_davis(pathlib.Path(sys.argv[1]))
-  print('ready', flush=True)
-  _serve()
+    make_davis(pathlib.Path(sys.argv[1]) / 'davis')
+    make_film(pathlib.Path(sys.argv[1]) / 'film')
+  print(json.dumps({'disks': disks}), flush=True)
+  for line in sys.stdin:
+    print(json.dumps(_answer(json.loads(line))), flush=True)

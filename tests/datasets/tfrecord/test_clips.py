@@ -1,5 +1,7 @@
 """Random access to frames in TFRecords and videos."""
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -110,6 +112,31 @@ def test_truncated_files_are_named(tmp_path, keep):
   path.write_bytes(path.read_bytes()[:keep])
   with pytest.raises(ValueError, match=r'cut.tfrecord: .*record 0'):
     record_clips([path])
+
+
+def test_a_file_that_gets_shorter_while_it_is_read(tmp_path, monkeypatch):
+  """No signal ends the process, as it would if the file were mapped into memory."""
+  records = [record([bytes(9000)] * 3, [mask(1)] * 3, f'video{i}') for i in range(3)]
+  path, pread, reads = write(tmp_path / 'cut.tfrecord', *records), os.pread, []
+
+  def read(*where):
+    reads.append(where)
+    if len(reads) == 12:
+      os.truncate(path, 9000)
+    return pread(*where)
+
+  monkeypatch.setattr(os, 'pread', read)
+  with pytest.raises(ValueError, match=r'cut.tfrecord: .*record [01]'):
+    record_clips([path])
+  monkeypatch.undo()
+  write(path, *records)
+  clip = record_clips([path])[0]
+  os.truncate(path, 5000)
+  with pytest.raises(ValueError, match='cut.tfrecord: frame 2 of video video0'):
+    clip.image(2)
+  path.unlink()
+  with pytest.raises(FileNotFoundError, match='cut.tfrecord'):
+    clip.image(0)
 
 
 @pytest.mark.parametrize(

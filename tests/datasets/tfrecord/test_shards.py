@@ -86,9 +86,24 @@ def test_empty_split_without_manifest(tmp_path):
     shards.list_shards(tmp_path, 'val')
 
 
+MANIFEST = (
+  '{"format": 1, "splits": {"train": {"fingerprint": "", "videos": [{}], "shards": '
+  '[{"name": "%s", "bytes": 1, "sha256": ""}]}}}'
+)
+
+
 @pytest.mark.parametrize(
   'text, message',
-  [('{', 'not a manifest'), ('[]', 'not a manifest'), ('{"format": 99}', 'format 99 given')],
+  [
+    ('{', 'not a manifest'),
+    ('[]', 'not a manifest'),
+    ('{"format": 99}', 'format 99 given'),
+    ('{"format": 1, "splits": []}', 'not a manifest'),
+    ('{"format": 1, "splits": {"train": {}}}', 'a damaged manifest'),
+    (MANIFEST % 'val-0', 'a damaged manifest'),
+    (MANIFEST % '../train-00000-of-00001.tfrecord', 'a damaged manifest'),
+    (MANIFEST % 'train-00000-of-00001.tfrecord', 'a shard of the manifest is missing'),
+  ],
 )
 def test_bad_manifest(tmp_path, text, message):
   (tmp_path / 'manifest.json').write_text(text)
