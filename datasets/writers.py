@@ -340,7 +340,7 @@ def _open_encoder(
     try:
       return name, _Encoder(path, name, fps, size, sound)
     except av.error.FFmpegError as error:
-      if isinstance(error, IsADirectoryError) or whole_file.is_full(error):
+      if isinstance(error, IsADirectoryError) or whole_file.is_of_disk(error):
         raise
       continue
   raise ValueError(
