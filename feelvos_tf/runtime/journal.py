@@ -58,6 +58,8 @@ class Journal(NamedTuple):
 def read(path: pathlib.Path) -> Journal:
   """Reads a journal line by line; lines that a kill or a full disk cut off are left out.
 
+  So are names that lead out of the folder: no run writes them, and what they name is not its own.
+
   Args:
     path: the file; one that does not exist says nothing.
   """
@@ -79,9 +81,14 @@ def read(path: pathlib.Path) -> Journal:
         elif 'removed' in line:
           removed = entries.pop(line['removed'], None)
           done.discard(removed and removed['job'])
-        else:
+        elif _is_inside(line['name']):
           entries.pop(line['name'], None)
           entries[line['name']] = {'job': line['job'], 'file': line['file'], **line}
       except (ValueError, KeyError, TypeError, AttributeError):
         continue
   return Journal(entries, done, last_run, plans)
+
+
+def _is_inside(name: str) -> bool:
+  path = pathlib.PurePosixPath(name)
+  return not path.is_absolute() and '..' not in path.parts

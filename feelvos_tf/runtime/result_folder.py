@@ -115,6 +115,8 @@ class ResultFolder:
     with contextlib.ExitStack() as stack:
       stack.enter_context(folder_lock.locked(self.path))
       whole_file.remove_leftovers(self.path)
+      if os.path.lexists(own := self.path / JOURNAL) and (own.is_symlink() or not own.is_file()):
+        raise ValueError(f'{own}: a link or folder given, expected a file of its own; move it away')
       self._entries, self._done, last_run, self._earlier = journal.read(self.path / JOURNAL)
       self._plans = plans or {}
       same = (self._earlier.get(job) == plan for job, plan in self._plans.items())
@@ -138,12 +140,7 @@ class ResultFolder:
     Raises:
       ValueError: `folder` is a link that leads outside, or a listed file was changed since.
     """
-    inside = os.path.realpath(self.path)
-    real = os.path.realpath(self.path / folder)
-    if os.path.commonpath([inside, real]) != inside:
-      raise ValueError(
-        f'{self.path / folder}: a link to {real} given, expected a folder of its own'
-      )
+    self._check_inside(self.path / folder)
     if not self.resumed or self.kept_ranges(name) == []:
       self.keep(name, ())
     elif self.kept_ranges(name) is None:
@@ -287,6 +284,7 @@ class ResultFolder:
     A kill may come behind the line in the journal and before the file.
     """
     path = self.path / name
+    self._check_inside(path.parent)
     if not os.path.lexists(path):
       return {}
     if path.is_symlink() or not self.is_own(name) or self._entries[name]['job'] != job:
@@ -295,6 +293,12 @@ class ResultFolder:
         'away or choose another output folder'
       )
     return {'before': file_digest(path)}
+
+  def _check_inside(self, path: pathlib.Path) -> None:
+    """Refuses a folder that is a link to one elsewhere."""
+    inside, real = os.path.realpath(self.path), os.path.realpath(path)
+    if os.path.commonpath([inside, real]) != inside:
+      raise ValueError(f'{path}: a link to {real} given, expected a folder of its own')
 
   def remove(self, job: str, keep: Iterable[str] = ()) -> None:
     """Removes the files of a job, all or none, except for the names in `keep`.

@@ -50,6 +50,35 @@ def test_a_result_that_was_painted_over_is_kept(tmp_path):
   assert (tmp_path / 'masks' / '1.png').read_bytes() == b'painted'
 
 
+def test_a_journal_that_names_files_elsewhere_removes_none(tmp_path):
+  out, mine = tmp_path / 'out', tmp_path / 'mine.png'
+  (tmp_path / 'photos').mkdir()
+  (out / 'masks').mkdir(parents=True)
+  (out / 'maps').symlink_to(tmp_path / 'photos')
+  for path in (mine, tmp_path / 'photos' / '0.png'):
+    path.write_bytes(b'mine')
+  names = ('../mine.png', str(mine), 'masks/../../mine.png', 3)
+  lines = [{'name': n, 'job': '', 'file': result_folder.digest(b'mine')} for n in names]
+  (out / result_folder.JOURNAL).write_text('\n'.join(map(json.dumps, lines)) + '\n')
+  write_run(out, {'masks/0.png': b'new'}, overwrite=True)
+  assert mine.read_bytes() == b'mine' and (out / 'masks' / '0.png').read_bytes() == b'new'
+  with open(out / result_folder.JOURNAL, 'a', encoding='utf-8') as stream:
+    stream.write(json.dumps({**lines[0], 'name': 'maps/0.png'}) + '\n')
+  with pytest.raises(ValueError, match=r'maps: a link to .*photos given'):
+    write_run(out, {'masks/0.png': b'new'}, overwrite=True)
+  assert (tmp_path / 'photos' / '0.png').read_bytes() == b'mine'
+
+
+def test_a_journal_that_is_a_link_is_refused(tmp_path):
+  mine, out = tmp_path / 'notes.txt', tmp_path / 'out'
+  mine.write_text('mine')
+  out.mkdir()
+  (out / result_folder.JOURNAL).symlink_to(mine)
+  with pytest.raises(ValueError, match='a link or folder given, expected a file of its own'):
+    ResultFolder(out, 'a', overwrite=True)
+  assert mine.read_text() == 'mine'
+
+
 @pytest.mark.parametrize('how', ['write', 'adopt'])
 def test_a_file_whose_replacement_was_killed_is_still_the_runs(tmp_path, monkeypatch, how):
   """The line in the journal comes first; a kill behind it leaves the file before."""
