@@ -109,8 +109,7 @@ def whole_file(data: bytes, found: JpegFile) -> tuple[bytes, str]:
   """Completes a file that lacks only its end marker, and refuses one that lost pixels.
 
   A scan is complete when decoding needs no byte after it: what is put there then makes no
-  difference. The data of a progressive file with an end marker are left to the decoder, as OpenCV
-  refuses torn ones.
+  difference.
 
   Args:
     data: the file.
@@ -127,7 +126,7 @@ def whole_file(data: bytes, found: JpegFile) -> tuple[bytes, str]:
   data = data[: found.end]
   if found.coarse:
     raise ValueError(f'the JPEG is cut off: its {found.scans} scans do not have the whole picture')
-  if not found.progressive and _needs_more(data, data[: -len(_END)], found):
+  if _needs_more(data, data[: -len(_END)], found):
     raise ValueError(
       f'the JPEG is cut off: its end marker comes too early, after {len(data)} bytes'
     )
@@ -154,9 +153,11 @@ def _with_end(data: bytes, found: JpegFile) -> bytes:
 def _needs_more(data: bytes, body: bytes, found: JpegFile) -> bool:
   """Whether a file decodes to another picture with something before its end marker.
 
-  At an eighth of the size, where a block is a pixel: less than a block is not noticed.
+  At an eighth of the size, where a block is a pixel: less than a block is not noticed. The last
+  scan of a progressive file has details, which are not seen there.
   """
-  whole, filled = _decode(data, True), _decode(_filled(body, _FILLERS[0], found), True)
+  small = not found.progressive
+  whole, filled = _decode(data, small), _decode(_filled(body, _FILLERS[0], found), small)
   return whole is not None and filled is not None and not np.array_equal(whole, filled)
 
 

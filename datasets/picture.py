@@ -45,7 +45,7 @@ class Picture:
     transparent: some pixels may be transparent.
     data: the file; with its end if that was missing, without what follows a JPEG's end.
     completed: the end was missing.
-    unfinished: what the file lacks and what becomes of it, or ''.
+    note: what is unusual about the file and what becomes of it, or ''.
   """
 
   kind: str
@@ -55,7 +55,7 @@ class Picture:
   transparent: bool
   data: bytes
   completed: bool = False
-  unfinished: str = ''
+  note: str = ''
 
   @property
   def plain(self) -> bool:
@@ -100,8 +100,8 @@ def inspect(
     raise ValueError(
       f'{name}: unreadable picture ({error}); replace the file or remove it'
     ) from error
-  if found.unfinished:
-    data_warning.warn(f'{name}: {found.unfinished}')
+  if found.note:
+    data_warning.warn(f'{name}: {found.note}')
   return found
 
 
@@ -162,6 +162,24 @@ def on_black(rgba: np.ndarray) -> np.ndarray:
   return np.asarray((rgba[..., :3].astype(np.uint16) * rgba[..., 3:] + 127) // 255, np.uint8)
 
 
+def pictures_in(data: bytes) -> int:
+  """Number of pages or frames of a file that Pillow reads; 2 stands for more.
+
+  Its `n_frames` reads the whole file, which may say that it has millions.
+  """
+  try:
+    with Image.open(io.BytesIO(data)) as image:
+      image.seek(1)
+  except (EOFError, OSError, SyntaxError, ValueError, KeyError, struct.error):
+    return 1
+  return 2
+
+
+def several(count: int) -> str:
+  """What is said of a file with several pictures; '' of one."""
+  return 'the file holds several pictures; the first one is used' if count > 1 else ''
+
+
 def orientation_of(data: bytes) -> int:
   """Orientation 1..8 that the file of a JPEG or PNG asks for; 1 if it cannot be read."""
   try:
@@ -198,8 +216,8 @@ def exif_orientation(exif: bytes | None) -> int:
 def _inspect_jpeg(data: bytes, max_pixels: int, max_scans: int) -> Picture:
   found = jpeg_file.read(data, max_scans)
   _check_size(found.height, found.width, max_pixels)
-  data, lacks = jpeg_file.whole_file(data, found)
-  return _picture('JPEG', found, False, data, lacks == jpeg_file.WITHOUT_END, lacks)
+  data, note = jpeg_file.whole_file(data, found)
+  return _picture('JPEG', found, False, data, note == jpeg_file.WITHOUT_END, note)
 
 
 def _inspect_png(data: bytes, max_pixels: int, trusted: bool) -> Picture:
@@ -209,8 +227,8 @@ def _inspect_png(data: bytes, max_pixels: int, trusted: bool) -> Picture:
   if not trusted and not completed:
     png_file.check_inflation(data, found)
   transparent = found.transparent or found.colour_type in (4, 6)
-  lacks = png_file.WITHOUT_END if completed else ''
-  return _picture('PNG', found, transparent, data, completed, lacks)
+  note = png_file.WITHOUT_END if completed else several(found.frames)
+  return _picture('PNG', found, transparent, data, completed, note)
 
 
 def _picture(
@@ -219,13 +237,13 @@ def _picture(
   transparent: bool,
   data: bytes,
   completed: bool,
-  unfinished: str,
+  note: str,
 ) -> Picture:
   orientation = exif_orientation(found.exif)
   height, width = found.height, found.width
   if orientation >= 5:
     height, width = width, height
-  return Picture(kind, height, width, orientation, transparent, data, completed, unfinished)
+  return Picture(kind, height, width, orientation, transparent, data, completed, note)
 
 
 def _inspect_other(data: bytes, max_pixels: int) -> Picture:
@@ -239,7 +257,8 @@ def _inspect_other(data: bytes, max_pixels: int) -> Picture:
         turned, orientation = image.tag_v2.get(_ORIENTATION, 1), 1
       if turned in (5, 6, 7, 8):
         width, height = height, width
-      return Picture(image.format, height, width, orientation, True, data)
+      note = several(pictures_in(data))
+      return Picture(image.format, height, width, orientation, True, data, note=note)
   except Image.DecompressionBombError as error:
     raise ValueError(f'too large, expected 1 to {max_pixels} pixels') from error
   except (OSError, SyntaxError, EOFError, KeyError, struct.error) as error:

@@ -42,6 +42,7 @@ class PngFile:
     exif: content of the eXIf chunk, or None.
     pixels: (start, end) of the content of each chunk of pixels.
     ended: the end chunk is there.
+    frames: pictures of an animation; 1 of others.
     compressed_texts: (start, end) of compressed data in texts and the colour profile.
   """
 
@@ -54,6 +55,7 @@ class PngFile:
   exif: bytes | None = None
   pixels: list = dataclasses.field(default_factory=list)
   ended: bool = False
+  frames: int = 1
   compressed_texts: list = dataclasses.field(default_factory=list)
 
 
@@ -169,6 +171,8 @@ def _chunk(found: PngFile, data: bytes, kind: bytes, start: int, end: int) -> No
     found.ended = True
   elif kind == b'tRNS':
     found.transparent = True
+  elif kind == b'acTL':
+    found.frames = int.from_bytes(data[start : start + 4], 'big')
   elif kind == b'eXIf':
     found.exif = data[start:end]
   elif kind in (b'zTXt', b'iCCP', b'iTXt'):

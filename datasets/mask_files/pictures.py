@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL import ImageOps
 
+from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets import jpeg_file
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets import palette as palette_lib
+from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.mask_files import checks
 from feelvos_tf.datasets.mask_files import colours
 from feelvos_tf.datasets.mask_files import cvat
@@ -157,6 +160,8 @@ def _is_picture(data: bytes) -> bool:
 
 
 def _open(data: bytes, name: str) -> Image.Image:
+  if data.startswith(jpeg_file.SIGNATURE):
+    data = picture.inspect(data, name).data  # Pillow fills what is missing with grey.
   try:
     image = Image.open(io.BytesIO(data))
     if image.width * image.height > masks.MAX_PIXELS:
@@ -164,6 +169,8 @@ def _open(data: bytes, name: str) -> Image.Image:
         f'{name}: an image of {image.height}x{image.width} given, expected at most '
         f'{masks.MAX_PIXELS} pixels; give a mask of the size of the frames'
       )
+    if note := picture.several(picture.pictures_in(data)):
+      data_warning.warn(f'{name}: {note}')
     image.load()
     image = _upright(image)
   except (OSError, SyntaxError, EOFError, Image.DecompressionBombError):

@@ -47,6 +47,8 @@ def run(
   if define_flags is not None:
     define_flags()
   warnings.showwarning = _show_warning
+  # Pillow tells of damage in lines of code; the error that follows names the file.
+  warnings.filterwarnings('ignore', module=r'PIL\.')
   _catch_lost_interruptions()
   # Keras imports Matplotlib where it is installed, whose first import tells of fonts.
   logging.getLogger('matplotlib').setLevel(logging.WARNING)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.mask_files.reading import MaskOptions
 from feelvos_tf.datasets.mask_files.reading import read_given_mask
@@ -182,6 +183,24 @@ def test_refuses(tmp_path, make, message):
   with pytest.raises(ValueError, match=message) as error:
     read(path)
   assert '\n' not in str(error.value) and ' at 0x' not in str(error.value)
+
+
+def test_a_cut_jpeg_is_refused_with_a_threshold_too(tmp_path):
+  """Pillow fills what is missing with grey, which may be an object."""
+  path = save(tmp_path / 'm.jpg', np.where(ids_of() > 0, 255, 0).astype(np.uint8))
+  data = path.read_bytes()
+  path.write_bytes(data[: len(data) - 100] + b'\xff\xd9')
+  with pytest.raises(ValueError, match=r'm\.jpg: unreadable picture \(the JPEG is cut off'):
+    read(path, threshold=0.5)
+
+
+@pytest.mark.parametrize('suffix', ['tif', 'gif', 'png'])
+def test_a_mask_of_several_pages_says_so(tmp_path, suffix):
+  images = [Image.fromarray(ids) for ids in (ids_of(), np.flip(ids_of()))]
+  images[0].save(tmp_path / f'm.{suffix}', save_all=True, append_images=images[1:])
+  with pytest.warns(data_warning.DataWarning, match='the file holds several pictures; the first'):
+    found = read(tmp_path / f'm.{suffix}')
+  np.testing.assert_array_equal(found.mask.ids, ids_of())
 
 
 def test_an_archive_has_to_be_unpacked(tmp_path):
