@@ -5,6 +5,7 @@ function opens a file and answers True (torn: it ends before it should), False, 
 file does not say.
 """
 
+from collections.abc import Iterator
 import os
 import re
 import struct
@@ -19,6 +20,7 @@ _PNG_END = bytes.fromhex('0000000049454e44ae426082')
 _OGG_LAST_PAGE = 4
 _OGG_LONGEST_PAGE = 65307
 _Y4M_COLOURS = re.compile(r'(444alpha|411|420|422|444|mono)(?:jpeg|mpeg2|paldv)?p?(\d{1,2})?')
+_LONGEST_INDEX = 1 << 24
 _PACKETS_LOOKED_AT = 1 << 14  # At the end of a transport stream, some 3 MB.
 
 
@@ -185,20 +187,50 @@ def _gif(stream: BinaryIO, size: int) -> bool | None:
 def _mov(stream: BinaryIO, size: int) -> bool | None:
   """Whether a box at the top level is longer than the file."""
   position = 0
-  while position < size:
-    stream.seek(position)
-    head = stream.read(16)
-    if len(head) < 8:
+  for position, length, _ in _boxes(stream, size):
+    if length is None:
       return True
-    length = int.from_bytes(head[:4], 'big')
-    if length == 1:  # The length follows in 64 bits.
-      length = int.from_bytes(head[8:], 'big')
     if length == 0:  # To the end of the file.
       return False
     if length < 8:
       return None
     position += length
   return position > size
+
+
+def _boxes(stream: BinaryIO, size: int) -> Iterator[tuple[int, int | None, bytes]]:
+  """(place, length, kind) of the boxes at the top level, up to the first that is odd."""
+  position = 0
+  while position < size:
+    stream.seek(position)
+    head = stream.read(16)
+    if len(head) < 8:
+      yield position, None, b''
+      return
+    length = int.from_bytes(head[:4], 'big')
+    if length == 1:  # The length follows in 64 bits.
+      length = int.from_bytes(head[8:], 'big')
+    yield position, length, head[4:8]
+    if length < 8:
+      return
+    position += length
+
+
+def holds_another(path: str | os.PathLike) -> bool:
+  """Whether an mp4 or mov file has a second index: `cat a.mp4 b.mp4` makes such files."""
+  with open(path, 'rb') as stream:
+    kinds = [kind for _, _, kind in _boxes(stream, os.path.getsize(path))]
+  return kinds.count(b'moov') > 1
+
+
+def is_encrypted(path: str | os.PathLike) -> bool:
+  """Whether an mp4 file has an encrypted track of video (ISO 23001-7), by its index."""
+  with open(path, 'rb') as stream:
+    for position, length, kind in _boxes(stream, os.path.getsize(path)):
+      if kind == b'moov' and length:
+        stream.seek(position)
+        return b'encv' in stream.read(min(length, _LONGEST_INDEX))
+  return False
 
 
 def _flv(stream: BinaryIO, size: int) -> bool | None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets.film import display
+from feelvos_tf.datasets.film import file_end
 from feelvos_tf.datasets.film import wholeness
 
 # Demuxers of FFmpeg that take a text for a video, and those for single pictures (and all *_pipe).
@@ -62,9 +63,11 @@ class Film:
       watch = wholeness.Wholeness(self.path, container, track)
       first = next(_decoded(container, track, watch), None)
       if first is None:
+        is_encrypted = file_end.is_encrypted(self.path)
+        what = 'film is encrypted; export it without protection'
         raise ValueError(
           f'{self.path}: no decodable video stream (none of the frames, codec {self.codec}); the '
-          f'file is cut off or damaged; {_ADVICE}'
+          f'{what if is_encrypted else "file is cut off or damaged"}; {_ADVICE}'
         )
       self.start = (first.pts or 0) * Fraction(track.time_base)
       rate = track.average_rate or track.guessed_rate
@@ -110,9 +113,11 @@ def opened(path: str | os.PathLike) -> Iterator[av.container.InputContainer]:
     try:
       container = stack.enter_context(_open(path, stack))
     except av.error.FFmpegError as error:
+      what = 'the file is no video, or cut off or damaged'
+      if os.path.isfile(path) and file_end.is_encrypted(path):
+        what = 'the film is encrypted; export it without protection'
       raise ValueError(
-        f'{path}: no decodable video stream ({error.strerror}); the file is no video, or cut off or '
-        f'damaged; {_ADVICE}'
+        f'{path}: no decodable video stream ({error.strerror}); {what}; {_ADVICE}'
       ) from error
     names = frozenset(container.format.name.split(','))
     if names & _PICTURES or any(name.endswith('_pipe') for name in names):

@@ -108,6 +108,8 @@ class Wholeness:
       )
     if file_end.torn(self._path, self._formats):
       return 'the end of the file is missing; all frames are there'
+    if 'mov' in self._formats and not self._in_fragments and file_end.holds_another(self._path):
+      return 'another film follows in the file and is not read; join films with ffmpeg'
     if 'mpegts' in self._formats and file_end.in_unit(self._path, self._id):
       return f'the file may break off inside the last of its {self.count} frames'
     if 'nut' in self._formats and file_end.lacks_index(self._path):

@@ -91,4 +91,7 @@ def _run_lengths(
       f'{name}: compressed run lengths given, which the package pycocotools reads; install it: '
       "pip install 'feelvos-tf[masks]'"
     ) from None
-  return coco_mask.decode({'size': list(size), 'counts': counts.encode()}).astype(bool)
+  try:
+    return coco_mask.decode({'size': list(size), 'counts': counts.encode()}).astype(bool)
+  except ValueError as error:
+    raise ValueError(f'{name}: damaged run lengths given ({error}); export it again') from None

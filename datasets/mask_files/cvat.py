@@ -12,11 +12,13 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import names
 from feelvos_tf.datasets.mask_files import shapes
 from feelvos_tf.datasets.mask_files.picking import pick
 
 _SHAPES = ('polygon', 'mask', 'box', 'ellipse')
+_NOT_AREAS = ('polyline', 'points', 'cuboid', 'skeleton')
 
 
 def read(
@@ -87,6 +89,7 @@ def _of_image(
 ) -> list[shapes.Instance]:
   groups = {}
   elements = [e for e in image if e.tag in _SHAPES]
+  _name_what_is_left_out(image, name)
   for number, element in sorted(enumerate(elements), key=lambda e: int(e[1].get('z_order') or 0)):
     group = element.get('group_id') or '0'
     label = element.get('label', '')
@@ -113,6 +116,8 @@ def _of_tracks(
     for element in track
     if element.tag in _SHAPES and element.get('outside') != '1'
   ]
+  for track in tracks:
+    _name_what_is_left_out(track, name)
   frames = {int(e.get('frame', 0)) for _, e in shown}
   if frame_index and frame_index not in frames:
     raise ValueError(
@@ -128,6 +133,17 @@ def _of_tracks(
   ]
 
 
+def _name_what_is_left_out(parent: ElementTree.Element, name: str) -> None:
+  """Warns of shapes of an image or a track that are no areas."""
+  for kind in _NOT_AREAS:
+    if (first := parent.find(kind)) is not None:
+      label = first.get('label') or parent.get('label')
+      data_warning.warn(
+        f'{name}: {label!r} is a {kind}, which is no area, and is left out; expected one of '
+        f'{", ".join(_SHAPES)}'
+      )
+
+
 def _drawn(element: ElementTree.Element, size: tuple[int, int], name: str) -> NDArray[np.bool_]:
   try:
     numbers = {k: float(element.get(k)) for k in _NUMBERS[element.tag]}
@@ -136,7 +152,7 @@ def _drawn(element: ElementTree.Element, size: tuple[int, int], name: str) -> ND
       return shapes.polygon(points, size)
     if element.tag == 'box':
       corners = (numbers['xtl'], numbers['ytl']), (numbers['xbr'], numbers['ybr'])
-      return shapes.rectangle(*corners, size)
+      return shapes.rectangle(*corners, size, float(element.get('rotation') or 0))
     if element.tag == 'ellipse':
       centre, radii = (numbers['cx'], numbers['cy']), (numbers['rx'], numbers['ry'])
       return shapes.ellipse(centre, radii, float(element.get('rotation') or 0), size)

@@ -88,12 +88,15 @@ def _hidden_values(image: Image.Image) -> list[int]:
 def _of_colours(pixels: NDArray[np.uint8], path: pathlib.Path) -> GivenMask:
   label_map = cvat.label_map_of(path)
   ids, palette, texts = colours.ids_of_colours(pixels, str(path))
-  keys = dict(texts)
+  keys, hints = dict(texts), []
   if label_map is not None and texts:
     labels = cvat.read_label_map(label_map)
     listed = {c: i for i, c in enumerate([c for c in labels if any(c)], 1)}
     own = {i: tuple(int(v) for v in palette[i]) for i in texts}
-    if all(c in listed for c in own.values()) and len(listed) <= object_ids.LAST_ID:
+    missing = [palette_lib.hex_colour(c) for c in own.values() if c not in listed]
+    if missing:
+      hints = [f'{label_map}: without {", ".join(missing)}; objects are numbered by their colours']
+    elif len(listed) <= object_ids.LAST_ID:
       table = np.zeros(256, np.uint8)
       palette = masks.DAVIS_PALETTE.copy()
       for old, colour in own.items():
@@ -102,7 +105,7 @@ def _of_colours(pixels: NDArray[np.uint8], path: pathlib.Path) -> GivenMask:
       ids = table[ids]
       texts = {listed[c]: f'{labels[c]} ({palette_lib.hex_colour(c)})' for c in own.values()}
       keys = {}
-  return GivenMask(masks.Mask(ids, palette, False, None), texts, keys=keys)
+  return GivenMask(masks.Mask(ids, palette, False, None), texts, hints, keys)
 
 
 def _of_values(mask: masks.Mask, name: str) -> GivenMask:

@@ -174,9 +174,13 @@ def _read_json(path: pathlib.Path, frame_name: str) -> GivenMask:
       own_size, instances = labelme.read(content, str(path))
     else:
       raise ValueError(f'{path}: JSON of another kind given, expected COCO or labelme')
-  except (KeyError, TypeError, AttributeError, IndexError) as error:
+  except KeyError as error:
     raise ValueError(
-      f'{path}: JSON without what COCO and labelme have ({error!r}) given; export it again'
+      f'{path}: JSON without the entry {error} of COCO or labelme given; export it again'
+    ) from None
+  except (TypeError, AttributeError, IndexError) as error:
+    raise ValueError(
+      f'{path}: JSON given whose entries are not those of COCO or labelme ({error}); export it again'
     ) from None
   return _drawn(instances, own_size, str(path))
 

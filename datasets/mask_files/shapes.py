@@ -64,11 +64,16 @@ def polygon(points: ArrayLike, size: tuple[int, int]) -> np.ndarray:
 
 
 def rectangle(
-  corner: Sequence[float], opposite: Sequence[float], size: tuple[int, int]
+  corner: Sequence[float], opposite: Sequence[float], size: tuple[int, int], degrees: float = 0
 ) -> np.ndarray:
-  """A filled rectangle, see `polygon`; corners (x, y)."""
+  """A filled rectangle, see `polygon`; corners (x, y), turned clockwise around its middle."""
   (x0, y0), (x1, y1) = corner, opposite
-  return polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], size)
+  corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float64)
+  if degrees:
+    middle, turn = corners.mean(axis=0), np.deg2rad(degrees)
+    axes = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    corners = middle + (corners - middle) @ axes
+  return polygon(corners, size)
 
 
 def circle(centre: Sequence[float], edge: Sequence[float], size: tuple[int, int]) -> np.ndarray:

@@ -136,3 +136,22 @@ def test_sound_that_is_longer_than_the_pictures_is_no_damage(tmp_path, films):
   for name in ('a.mkv', 'a.mp4', 'a.flv'):
     path = films.write(tmp_path / name, **H264, sound='aac', sound_seconds=4)
     assert read(path) == 30
+
+
+def test_two_films_in_one_file(tmp_path, films):
+  """FFmpeg reads the first and says nothing."""
+  path = films.write(tmp_path / 'a.mp4', **H264)
+  path.write_bytes(2 * path.read_bytes())
+  with pytest.warns(data_warning.DataWarning, match='a.mp4: another film follows in the file'):
+    assert sum(1 for _ in reader.Film(path).frames()) == 30
+
+
+def test_an_encrypted_film_is_called_so(tmp_path, films):
+  key = {
+    'encryption_scheme': 'cenc-aes-ctr',
+    'encryption_key': '76' * 16,
+    'encryption_kid': 'a7' * 16,
+  }
+  path = films.write(tmp_path / 'a.mp4', **H264, container_options=key)
+  with pytest.raises(ValueError, match=r'a\.mp4: .* film is encrypted; export it without'):
+    read(path)

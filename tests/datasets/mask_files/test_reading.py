@@ -194,6 +194,14 @@ def test_a_cut_jpeg_is_refused_with_a_threshold_too(tmp_path):
     read(path, threshold=0.5)
 
 
+def test_a_label_map_that_lacks_a_colour_is_named(tmp_path):
+  save(tmp_path / 'SegmentationClass' / '0.png', painted((250, 50, 83), (51, 221, 255)))
+  (tmp_path / 'labelmap.txt').write_text('background:0,0,0::\ncat:51,221,255::\n')
+  given = read(tmp_path / 'SegmentationClass' / '0.png')
+  assert given.hints[0].startswith(f'{tmp_path / "labelmap.txt"}: without #fa3253; objects are')
+  np.testing.assert_array_equal(given.mask.ids, ids_of())
+
+
 @pytest.mark.parametrize('suffix', ['tif', 'gif', 'png'])
 def test_a_mask_of_several_pages_says_so(tmp_path, suffix):
   images = [Image.fromarray(ids) for ids in (ids_of(), np.flip(ids_of()))]
@@ -454,7 +462,8 @@ def test_coco_polygons_are_those_of_pycocotools(tmp_path, rng):
     (coco_content({'size': [30, 40], 'counts': [1200]}), 'run lengths of 30x40 given'),
     (coco_content([[1, 2, 3, 4]]), r'c\.json: a polygon of fewer than 3 points'),
     (coco_content(images=[]), '0 images given'),
-    ({'annotations': [{}], 'images': [{}]}, 'JSON without what COCO and labelme have'),
+    ({'annotations': [{}], 'images': [{}]}, "JSON without the entry 'height' of COCO or labelme"),
+    (coco_content({'size': [60, 80], 'counts': 'äö~~'}), r'c\.json: damaged run lengths given'),
     ({'info': 1}, 'JSON of another kind'),
     ([1], 'JSON of another kind'),
   ],
@@ -538,6 +547,36 @@ def test_cvat_images(tmp_path):
     ValueError, match=r"2 images given \(clip/00000.jpg, clip/00001.jpg\), 0 .* 'x'"
   ):
     read(tmp_path / 'c.xml', 'x')
+
+
+def cvat_image(*shapes):
+  return (
+    '<annotations><image id="0" name="00000.jpg" width="80" height="60">'
+    f'{"".join(shapes)}</image></annotations>'
+  )
+
+
+def test_a_turned_box_of_cvat(tmp_path):
+  box = '<box label="a" xtl="20" ytl="26" xbr="60" ybr="34" rotation="{}"/>'
+  (tmp_path / 'c.xml').write_text(cvat_image(box.format(90)))
+  expected = np.zeros(SIZE, np.uint8)
+  expected[10:50, 36:44] = 1
+  np.testing.assert_array_equal(read(tmp_path / 'c.xml').mask.ids, expected)
+  (tmp_path / 'c.xml').write_text(cvat_image(box.format(45)))
+  ids = read(tmp_path / 'c.xml').mask.ids
+  assert abs(int(ids.sum()) - 320) < 10
+  assert ids[42, 52] and ids[18, 28] and not ids[18, 52]  # Clockwise: right end down.
+
+
+def test_shapes_of_cvat_that_are_no_areas_are_named(tmp_path):
+  points = f'points="{cvat_points(BOXES[0])}"'
+  for kind in ('polyline', 'points', 'cuboid', 'skeleton'):
+    text = cvat_image(f'<polygon label="dog" {points}/>', f'<{kind} label="cat" {points}/>')
+    (tmp_path / 'c.xml').write_text(text)
+    with pytest.warns(
+      data_warning.DataWarning, match=f"c.xml: 'cat' is a {kind}, which is no area"
+    ):
+      assert read(tmp_path / 'c.xml').names == {1: 'dog'}
 
 
 def test_cvat_video(tmp_path):
