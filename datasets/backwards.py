@@ -24,9 +24,9 @@ class Tape:
     Args:
       folder: where; None takes the system's folder for temporary files.
     """
-    self._folder = folder or tempfile.gettempdir()
-    self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
-    self._layout = None
+    self._folder = os.fspath(folder or tempfile.gettempdir())
+    self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (closed by __exit__)
+    self._layout: tuple[tuple[int, ...], np.dtype, int] | None = None
     self._count = 0
 
   def __len__(self) -> int:
@@ -40,13 +40,14 @@ class Tape:
     """
     if self._layout is None:
       self._layout = array.shape, array.dtype, array.nbytes
+    size = self._layout[2]
     with whole_file.named_errors(self._folder):
-      self._file.seek(self._count * self._layout[2])
+      self._file.seek(self._count * size)
       self._file.write(np.ascontiguousarray(array).data)
     self._count += 1
 
   def __getitem__(self, index: int) -> np.ndarray:
-    if not 0 <= index < self._count:
+    if self._layout is None or not 0 <= index < self._count:
       raise IndexError(f'no array {index} on a tape of {self._count}')
     shape, dtype, size = self._layout
     self._file.seek(index * size)

@@ -59,7 +59,7 @@ class VideoClip(Clip):
     return self._video.frame(self._video.masked_frames[index])
 
   def labels(self, index: int) -> NDArray[np.uint8]:
-    return self._video.mask(self._video.masked_frames[index]).ids
+    return self._video.needed_mask(self._video.masked_frames[index]).ids
 
 
 def video_clips(videos: Iterable[Video]) -> list[VideoClip]:

@@ -44,7 +44,10 @@ class Track:
       )
     half = SHRINK // 2
     self.masks = np.stack(
-      [object_of(video.mask(i).ids)[half::SHRINK, half::SHRINK] for i in range(video.num_frames)]
+      [
+        object_of(video.needed_mask(i).ids)[half::SHRINK, half::SHRINK]
+        for i in range(video.num_frames)
+      ]
     )
     self.areas = self.masks.sum(axis=(1, 2))
     if not self.areas.any():
@@ -178,7 +181,7 @@ def compose(plan: ClipPlan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """
   host = plan.host.video
   for t, frame in zip(range(plan.num_frames), host.frames(), strict=False):
-    given = host.mask(t).ids
+    given = host.needed_mask(t).ids
     own = object_of(given)
     image, ids = frame.astype(np.float32), np.where(given == VOID_ID, VOID_ID, 0).astype(np.uint8)
     behind = [i for i, layer in enumerate(plan.layers) if not layer.in_front[t]]
@@ -200,14 +203,14 @@ def _cut_out(layer: Layer, t: int, shape: tuple[int, int]) -> tuple[np.ndarray, 
   """(colours uint8 [*shape, 3], weight float32 [*shape]) of a pasted object."""
   size = shape[::-1]
   index = int(layer.indices[t])
-  weight = object_of(layer.track.video.mask(index).ids).astype(np.float32)
+  weight = object_of(layer.track.video.needed_mask(index).ids).astype(np.float32)
   matrix = layer.matrix(t)
   colours = layer.track.video.frame(index)
   if layer.scale < 0.7:
     # Less detail before it is sampled, or it flickers.
     sigma = 0.4 / layer.scale
     colours = cv2.GaussianBlur(colours, (0, 0), sigma)
-    weight = cv2.GaussianBlur(weight, (0, 0), sigma)
+    weight = np.asarray(cv2.GaussianBlur(weight, (0, 0), sigma), np.float32)
   colours = cv2.warpAffine(
     colours, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
   )

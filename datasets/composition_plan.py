@@ -83,8 +83,8 @@ def plan_clip(
   host = tracks[order[index % len(tracks)]]
   same_look = int((index + 1) * options.same_look) > int(index * options.same_look)
   for attempt in range(ATTEMPTS):
-    structure = np.random.default_rng([seed, index, attempt // _SAME_STRUCTURE])
-    structure = _Structure.draw(structure, same_look, options)
+    drawn_by = np.random.default_rng([seed, index, attempt // _SAME_STRUCTURE])
+    structure = _Structure.draw(drawn_by, same_look, options)
     rng = np.random.default_rng([seed, index, _SAME_STRUCTURE + attempt])
     plan = _draw(rng, tracks, host, index, structure, options)
     if _is_good(plan, options):

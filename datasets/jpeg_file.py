@@ -143,9 +143,8 @@ def _with_end(data: bytes, found: JpegFile) -> bytes:
     # A stuffed byte if its zero was there, else the first half of the end marker.
     body = body + b'\0' if len(body) < len(data) else body[:-1]
   pictures = [_decode(_filled(body, filler, found)) for filler in _FILLERS]
-  if any(picture is None for picture in pictures):
-    raise ValueError(cut)
-  if any(not np.array_equal(pictures[0], picture) for picture in pictures[1:]):
+  first = pictures[0]
+  if first is None or any(one is None or not np.array_equal(first, one) for one in pictures):
     raise ValueError(cut)
   return body + _END
 

@@ -171,7 +171,7 @@ def list_masks(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
   folder = pathlib.Path(folder)
   if not folder.is_dir():
     return {}
-  found = {}
+  found: dict[str, pathlib.Path] = {}
   for path in sorted(folder.iterdir(), key=lambda p: natural_key(p.name)):
     suffix = path.suffix.lower()
     if path.name.startswith('.') or suffix not in IMAGE_SUFFIXES:
@@ -330,8 +330,8 @@ def _decode_pixels(
     # Pillow stretches 2- and 4-bit grey to 0..255; the ids are the stored values.
     return values // {2: 85, 4: 17}.get(bit_depth, 1), None
   palette = DAVIS_PALETTE.copy()  # Entries that a short palette lacks stay visible.
-  colours = np.asarray(colours or [], np.uint8).reshape(-1, 3)
-  palette[: len(colours)] = colours
+  stored = np.asarray(colours or [], np.uint8).reshape(-1, 3)
+  palette[: len(stored)] = stored
   return values, palette
 
 

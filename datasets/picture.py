@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL import TiffImagePlugin
 
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import jpeg_file
@@ -252,13 +253,15 @@ def _inspect_other(data: bytes, max_pixels: int) -> Picture:
       width, height = image.size
       _check_size(height, width, max_pixels)
       turned = orientation = exif_orientation(image.info.get('exif'))
-      if image.format == 'TIFF':  # Pillow turns them itself; from version 11 on, `size` is upright.
+      if isinstance(
+        image, TiffImagePlugin.TiffImageFile
+      ):  # Pillow turns them itself; from version 11 on, `size` is upright.
         width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
         turned, orientation = image.tag_v2.get(_ORIENTATION, 1), 1
       if turned in (5, 6, 7, 8):
         width, height = height, width
       note = several(pictures_in(data))
-      return Picture(image.format, height, width, orientation, True, data, note=note)
+      return Picture(image.format or '', height, width, orientation, True, data, note=note)
   except Image.DecompressionBombError as error:
     raise ValueError(f'too large, expected 1 to {max_pixels} pixels') from error
   except (OSError, SyntaxError, EOFError, KeyError, struct.error) as error:
@@ -276,7 +279,7 @@ def _decode_with_opencv(data: bytes) -> NDArray[np.uint8]:
   )
   if image is None:
     raise ValueError('damaged pixels')
-  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+  return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:

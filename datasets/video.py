@@ -11,7 +11,7 @@ import dataclasses
 from fractions import Fraction
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import overload, TYPE_CHECKING
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Video(abc.ABC):
   name: str
   num_frames: int | None
   frame_size: tuple[int, int]
-  frame_names: collections.abc.Sequence
+  frame_names: collections.abc.Sequence[str]
   masked_frames: tuple[int, ...] = ()
   fps: float | None = None
   stored_size: tuple[int, int] | None = None
@@ -108,7 +108,7 @@ class Video(abc.ABC):
   def sound(self, first: int = 0) -> 'Sound | None':
     """The `film.sound.Sound` from frame `first` on, for writers; None for a source without."""
     del first
-    return
+    return None
 
   def encoded_frame(self, index: int) -> tuple[bytes, str] | None:
     """(file content, 'JPEG' or 'PNG') of a frame that may be copied as it is; else None."""
@@ -145,7 +145,7 @@ class VideoSource:
   masks: pathlib.Path | None = None
 
 
-class NumberedNames(collections.abc.Sequence):
+class NumberedNames(collections.abc.Sequence[str]):
   """Frame names 00000, 00001, ... of a source whose frames have no names of their own.
 
   Any index from 0 on has a name; the length is the claimed one (0 if nothing is claimed).
@@ -156,6 +156,12 @@ class NumberedNames(collections.abc.Sequence):
 
   def __len__(self) -> int:
     return self._length
+
+  @overload
+  def __getitem__(self, index: int) -> str: ...
+
+  @overload
+  def __getitem__(self, index: slice) -> list[str]: ...
 
   def __getitem__(self, index: int | slice) -> str | list[str]:
     if isinstance(index, slice):
@@ -222,7 +228,7 @@ def list_images(
   for other in leave_out:
     files = [p for p in files if not _is_same(p, other)]
   files.sort(key=lambda p: natural_key(p.name))
-  stems = {}
+  stems: dict[str, str] = {}
   for path in files:
     if path.stem in stems:
       raise ValueError(

@@ -65,5 +65,7 @@ def _start(start: Callable[..., None] | None, start_args: tuple) -> None:
 
 def _end_with_parent() -> None:
   """A worker whose parent was killed would wait for work forever."""
-  multiprocessing.parent_process().join()
+  parent = multiprocessing.parent_process()
+  if parent is not None:
+    parent.join()
   os._exit(1)

@@ -20,6 +20,7 @@ import numpy as np
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names
+from feelvos_tf.datasets import streams
 from feelvos_tf.files import whole_file
 
 if TYPE_CHECKING:
@@ -76,11 +77,13 @@ class OverlayVideoWriter:
     if codec not in CODECS:
       raise ValueError(f'codec: {codec!r} given, expected one of {", ".join(CODECS)}')
     self.path = pathlib.Path(path)
-    self.codec_used = None
+    self.codec_used: str | None = None
     self.num_frames = 0
     self._temporary = whole_file.temporary_name(self.path.with_suffix('.mp4'))
     self._fps, self._codec, self._alpha = fps or DEFAULT_FPS, codec, alpha
-    self._sound, self._encoder, self._size = sound, None, None
+    self._sound = sound
+    self._encoder: _Encoder | None = None
+    self._size: tuple[int, int] | None = None
 
   def write(
     self,
@@ -114,20 +117,20 @@ class OverlayVideoWriter:
       self._write_picture(picture, time)
 
   def _write_picture(self, picture: np.ndarray, time: Fraction | None) -> None:
+    size = picture.shape[:2]
     if self._encoder is None:
-      self._size = picture.shape[:2]
+      self._size = size
       self.codec_used, self._encoder = _open_encoder(
-        self._temporary, CODECS[self._codec], self._fps, _even(self._size), self._sound
+        self._temporary, CODECS[self._codec], self._fps, _even(size), self._sound
       )
-    if picture.shape[:2] != self._size:
+    if size != self._size:
       raise ValueError(
-        f'{self.path}: a frame of {picture.shape[:2]} given, expected {self._size} '
-        'like the first one'
+        f'{self.path}: a frame of {size} given, expected {self._size} like the first one'
       )
-    height, width = _even(self._size)
+    height, width = _even(size)
     # 4:2:0 video has even sides: the last row or column is repeated, not cut.
     padded = cv2.copyMakeBorder(
-      picture, 0, height - self._size[0], 0, width - self._size[1], cv2.BORDER_REPLICATE
+      picture, 0, height - size[0], 0, width - size[1], cv2.BORDER_REPLICATE
     )
     if time is None:
       time = self.num_frames / Fraction(self._fps).limit_denominator(1001 * 240)
@@ -185,7 +188,8 @@ class ContactSheet:
     self.path = pathlib.Path(path)
     self._max_tiles, self._tile_width, self._columns = max_tiles, tile_width, columns
     self._stride, self._count = 1, 0
-    self._tiles, self._last = [], None  # Entries: (frame index, thumbnail).
+    self._tiles: list[tuple[int, np.ndarray]] = []  # Frame index, thumbnail.
+    self._last: tuple[int, np.ndarray, str] | None = None  # Index, picture, text.
 
   def add(self, picture: np.ndarray, label: str = '') -> None:
     """Offers the next frame: uint8 [height, width, 3] RGB, and a text to write on it."""
@@ -203,7 +207,7 @@ class ContactSheet:
     """Writes the PNG; nothing if no frame was added."""
     if self._last is None:
       return
-    tiles = self._choose()
+    tiles = self._choose(*self._last)
     height = max(t.shape[0] for t in tiles)
     columns = min(self._columns, len(tiles))
     rows = -(-len(tiles) // columns)
@@ -230,9 +234,9 @@ class ContactSheet:
     targets = np.linspace(0, self._count - 1, self._max_tiles)
     return [held[np.abs(np.array(held) - t).argmin()] for t in targets]
 
-  def _choose(self) -> list[np.ndarray]:
+  def _choose(self, index: int, picture: np.ndarray, label: str) -> list[np.ndarray]:
+    """The thumbnails to show; the arguments are those of the last frame."""
     tiles = dict(self._tiles)
-    index, picture, label = self._last
     if index not in tiles:
       tiles[index] = self._thumbnail(picture, label)
     return [tiles[i] for i in self.frame_indices()]
@@ -273,8 +277,8 @@ class _Encoder:
     self._sound, self._last = sound, -1
     self._container, self._file = _open_mp4(path)
     try:
-      rate = Fraction(fps).limit_denominator(1001 * 240)
-      self._stream = self._container.add_stream(name, rate=rate, options=_ENCODERS[name])
+      self._rate = Fraction(fps).limit_denominator(1001 * 240)
+      self._stream = streams.add_video(self._container, name, self._rate, _ENCODERS[name])
       self._stream.width, self._stream.height = size[1], size[0]
       self._stream.pix_fmt = 'yuv420p'
       self._stream.codec_context.time_base = _TIME_BASE
@@ -285,7 +289,7 @@ class _Encoder:
       self.close()
       raise
 
-  def write(self, picture: np.ndarray, seconds: float) -> None:
+  def write(self, picture: np.ndarray, seconds: Fraction) -> None:
     """Appends uint8 [height, width, 3] RGB that is shown from `seconds` on."""
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format='rgb24')
     frame = frame.reformat(format='yuv420p')
@@ -300,7 +304,7 @@ class _Encoder:
     """Writes what the encoder holds back."""
     self._container.mux(self._stream.encode(None))
     if self._sound is not None:
-      self._sound.write_until(self._last * _TIME_BASE + 1 / self._stream.average_rate)
+      self._sound.write_until(self._last * _TIME_BASE + 1 / self._rate)
 
   def close(self) -> None:
     """Closes the file."""

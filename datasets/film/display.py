@@ -10,6 +10,7 @@ import itertools
 import struct
 
 import av
+from av.buffer import Buffer
 import numpy as np
 
 from feelvos_tf.datasets import picture
@@ -45,7 +46,7 @@ def turning(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     matrix = frame.side_data.get('DISPLAYMATRIX')
   except ValueError:  # PyAV does not know every kind of side data there is.
     return _turning_of_angle(frame.rotation)
-  if matrix is None:
+  if not isinstance(matrix, Buffer):
     return False, False, False
   # Row vectors times the matrix: x' = a x + c y, y' = b x + d y, the last column is not for 2-D.
   a, b, _, c, d = struct.unpack('=5i', bytes(matrix)[:20])
@@ -62,7 +63,8 @@ class Painter:
   ) -> None:
     """Args: (height, width) before turning, what `turning` returned, time base of the track."""
     self._size, self._turn, self._time_base = size, turn, time_base
-    self._made_for = self._graph = None
+    self._graph: av.filter.Graph | None = None
+    self._made_for: tuple[int, int, str] | None = None
 
   def paint(self, frame: av.VideoFrame) -> np.ndarray:
     """The picture of an `av.VideoFrame`.
@@ -72,7 +74,7 @@ class Painter:
     """
     transparent = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
     made_for = (frame.width, frame.height, frame.format.name)
-    if made_for != self._made_for:
+    if self._graph is None or made_for != self._made_for:
       self._graph = self._new_graph(frame, 'rgba' if transparent else 'rgb24')
       self._made_for = made_for
     self._graph.push(frame)

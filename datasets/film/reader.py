@@ -17,6 +17,7 @@ import av
 import numpy as np
 
 from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets import streams
 from feelvos_tf.datasets.film import display
 from feelvos_tf.datasets.film import file_end
 from feelvos_tf.datasets.film import wholeness
@@ -69,7 +70,7 @@ class Film:
           f'{self.path}: no decodable video stream (none of the frames, codec {self.codec}); the '
           f'{what if is_encrypted else "file is cut off or damaged"}; {_ADVICE}'
         )
-      self.start = (first.pts or 0) * Fraction(track.time_base)
+      self.start = streams.seconds(first.pts, track.time_base) or Fraction(0)
       rate = track.average_rate or track.guessed_rate
       self.num_frames = watch.num_frames
       self.fps = float(rate) if rate and 0 < rate < 1000 else None
@@ -94,8 +95,8 @@ class Film:
       for index, frame in enumerate(_decoded(container, track, watch)):
         origin = frame.pts if origin is None else origin
         if index >= start:
-          time = None if frame.pts is None else (frame.pts - origin) * Fraction(track.time_base)
-          yield FilmFrame(painter.paint(frame), time)
+          ticks = None if frame.pts is None or origin is None else frame.pts - origin
+          yield FilmFrame(painter.paint(frame), streams.seconds(ticks, track.time_base))
     if found := watch.error():
       raise ValueError(f'{self.path}: {found}')
     if found := watch.warning():
@@ -137,7 +138,7 @@ def _open(path: str | os.PathLike, stack: contextlib.ExitStack) -> av.container.
     name.encode()
   except UnicodeEncodeError:  # FFmpeg takes UTF-8 only.
     stream = stack.enter_context(_Nameless(name, 'rb'))  # PyAV leaves it open.
-    return av.open(stream, options=options)
+    return av.open(stream, 'r', options=options)
   return av.open(f'file:{name}', options=options, metadata_errors='replace')
 
 
@@ -196,7 +197,7 @@ def _decoded(
     if packet.stream.index != track.index:
       continue
     try:
-      frames = packet.decode()
+      frames = [frame for frame in packet.decode() if isinstance(frame, av.VideoFrame)]
     except av.error.FFmpegError:
       if packet.size:  # An empty one stands for the frame before.
         watch.failure()

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import av
 
+from feelvos_tf.datasets import streams
 from feelvos_tf.datasets.film import reader
 
 # Codecs that players expect in mp4; sound of others is encoded as AAC.
@@ -33,25 +34,27 @@ class Sound:
     self._container = self._source.__enter__()
     tracks = [t for t in self._container.streams.audio if t.codec_context is not None]
     self._track = tracks[0] if tracks else None
-    self._packets, self._next, self._output = iter(()), None, None
+    self._packets: Iterator[tuple[Fraction, av.Packet]] = iter(())
+    self._next: tuple[Fraction, av.Packet] | None = None
+    self._output: av.container.OutputContainer | None = None
 
   def add_to(self, output: av.container.OutputContainer) -> None:
     """Adds a stream to an `av.container.OutputContainer`; nothing if there is no sound."""
-    if self._track is None:
+    track = self._track
+    if track is None:
       return
     self._output = output
-    if self._track.codec_context.name in _COPIED:
-      self._stream = output.add_stream_from_template(self._track)
-      self._packets = self._copied()
+    if track.codec_context.name in _COPIED:
+      self._packets = self._copied(track, output.add_stream_from_template(track))
     else:
-      rate = self._track.codec_context.sample_rate
-      self._stream = output.add_stream('aac', rate=rate, layout=_layout(self._track))
-      self._packets = self._encoded(av.AudioResampler('fltp', _layout(self._track), rate))
+      rate = track.codec_context.sample_rate
+      stream = output.add_stream('aac', rate=rate, layout=_layout(track))
+      self._packets = self._encoded(track, stream, av.AudioResampler('fltp', _layout(track), rate))
     self._next = next(self._packets, None)
 
   def write_until(self, seconds: Fraction) -> None:
     """Writes what starts up to that time of the written video."""
-    while self._next is not None and self._next[0] <= seconds:
+    while self._output and self._next is not None and self._next[0] <= seconds:
       self._output.mux(self._next[1])
       self._next = next(self._packets, None)
 
@@ -60,32 +63,39 @@ class Sound:
     self._packets, self._next = iter(()), None
     self._source.__exit__(None, None, None)
 
-  def _copied(self) -> Iterator[tuple[Fraction, av.Packet]]:
+  def _copied(
+    self, track: av.AudioStream, copy: av.AudioStream
+  ) -> Iterator[tuple[Fraction, av.Packet]]:
     """(seconds, packet) of the written video."""
-    base = Fraction(self._track.time_base)
+    base = Fraction(track.time_base or 1)
     shift = round(self._start / base)
-    for packet in _readable(self._container.demux(self._track)):
+    for packet in _readable(self._container.demux(track)):
       if packet.pts is None or packet.pts < shift:
         continue
       packet.pts -= shift
       packet.dts = packet.pts
-      packet.stream = self._stream
+      packet.stream = copy
       yield packet.pts * base, packet
 
-  def _encoded(self, resampler: av.AudioResampler) -> Iterator[tuple[Fraction, av.Packet]]:
+  def _encoded(
+    self, track: av.AudioStream, stream: av.AudioStream, resampler: av.AudioResampler
+  ) -> Iterator[tuple[Fraction, av.Packet]]:
     """The same, of sound that is decoded and encoded again."""
-    for packet in _readable(self._container.demux(self._track)):
+    for packet in _readable(self._container.demux(track)):
       for frame in _readable(iter(packet.decode())):
-        if frame.time is None or frame.time < self._start:
+        if not isinstance(frame, av.AudioFrame) or frame.pts is None or not frame.time_base:
           continue
-        frame.pts = round((Fraction(frame.pts) * frame.time_base - self._start) / frame.time_base)
+        base = frame.time_base
+        if frame.pts * base < self._start:
+          continue
+        frame.pts = round((frame.pts * base - self._start) / base)
         for resampled in resampler.resample(frame):
-          yield from self._timed(self._stream.encode(resampled))
-    yield from self._timed(self._stream.encode(None))
+          yield from self._timed(stream.encode(resampled))
+    yield from self._timed(stream.encode(None))
 
   def _timed(self, packets: Iterable[av.Packet]) -> Iterator[tuple[Fraction, av.Packet]]:
     for packet in packets:
-      yield packet.pts * Fraction(packet.time_base), packet
+      yield streams.seconds(packet.pts, packet.time_base) or Fraction(0), packet
 
 
 def _layout(track: av.AudioStream) -> str:

@@ -12,6 +12,7 @@ import pathlib
 
 import av
 
+from feelvos_tf.datasets import streams
 from feelvos_tf.datasets.film import file_end
 
 _TICKS = 1000000  # Of a second, in what a container says.
@@ -48,7 +49,7 @@ class Wholeness:
     self._samples = track.frames or 0
     self._in_fragments = 'mov' in self._formats and not self._samples
     self._interval = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
-    self._start = _seconds(track.start_time, track) or Fraction(0)
+    self._start = streams.seconds(track.start_time, track.time_base) or Fraction(0)
     self._claimed = self._claimed_length(container)
     by_file = self._formats & _LENGTH_OF_FILE and not self._tag_length()
     self.watched = None if by_file else [track]
@@ -57,16 +58,17 @@ class Wholeness:
     self._packets = 0
     self._end = self._end_of_all = self._start
     self._last_packet_torn = False
-    self._torn_frames, self._failures = [], []
+    self._torn_frames: list[int] = []
+    self._failures: list[int] = []
 
   def packet(self, packet: av.Packet) -> None:
     """Notes an `av.Packet` of any stream."""
     if packet.stream.index == self._track.index and packet.size:
       self._packets += 1
       self._last_packet_torn = packet.is_corrupt
-    end = _seconds(packet.pts, packet.stream)
+    end = streams.seconds(packet.pts, packet.stream.time_base)
     if end is not None:
-      end += _seconds(packet.duration, packet.stream) or 0
+      end += streams.seconds(packet.duration, packet.stream.time_base) or 0
       self._end_of_all = max(self._end_of_all, end)
 
   def frame(self, frame: av.VideoFrame) -> None:
@@ -74,9 +76,11 @@ class Wholeness:
     if frame.is_corrupt:
       self._torn_frames.append(self.count)
     self.count += 1
-    start = _seconds(frame.pts, self._track)
+    start = streams.seconds(frame.pts, self._track.time_base)
     if start is not None:
-      duration = _seconds(getattr(frame, 'duration', 0), self._track) or self._interval
+      duration = (
+        streams.seconds(getattr(frame, 'duration', 0), self._track.time_base) or self._interval
+      )
       self._end = max(self._end, start + duration)
 
   def failure(self) -> None:
@@ -133,7 +137,7 @@ class Wholeness:
       return self._claimed - self._end_of_all > self._tolerance(torn)
     return self._start + self._claimed - self._end > self._tolerance(torn)
 
-  def _tolerance(self, torn: bool) -> Fraction:
+  def _tolerance(self, torn: bool | None) -> Fraction:
     if self.watched is None:  # Packets of sound are longer than frames.
       return max(2 * self._interval, Fraction(1, 10))
     return self._interval * (Fraction(1, 2) if torn else Fraction(3, 2))
@@ -153,7 +157,7 @@ class Wholeness:
         length = min(length, Fraction(container.duration, _TICKS))
       return length
     if self._formats & _LENGTH_OF_TRACK:
-      return _seconds(self._track.duration, self._track)
+      return streams.seconds(self._track.duration, self._track.time_base)
     if self._formats & _LENGTH_OF_FILE and container.duration:
       return Fraction(container.duration, _TICKS)
     return None
@@ -168,7 +172,3 @@ class Wholeness:
       return 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
     except ValueError:
       return None
-
-
-def _seconds(ticks: int | None, stream: av.stream.Stream) -> Fraction | None:
-  return None if ticks is None else ticks * Fraction(stream.time_base)

@@ -26,7 +26,8 @@ def is_void_contour(ids: np.ndarray) -> bool:
   if core.any():
     return False
   near = cv2.dilate(objects, np.ones((2 * width + 1, 2 * width + 1), np.uint8))
-  return np.count_nonzero(void & near) >= 0.9 * np.count_nonzero(void) and _lines(void, objects)
+  most = np.count_nonzero(void & near) >= 0.9 * np.count_nonzero(void)
+  return bool(most) and _lines(void, objects)
 
 
 def hints(ids: np.ndarray, void_id: int | None = None) -> list[str]:
@@ -54,7 +55,9 @@ def hints(ids: np.ndarray, void_id: int | None = None) -> list[str]:
       f'value 255 is taken as an object of {counts[VOID_ID]} pixels next to others; if it is void, '
       'as in many data sets, add --value_255=void'
     )
-  small = [int(i) for i in np.flatnonzero(counts[1:]) + 1 if _largest_part(ids, i) < FEWEST_PIXELS]
+  small = [
+    int(i) for i in np.flatnonzero(counts[1:]) + 1 if _largest_part(ids, int(i)) < FEWEST_PIXELS
+  ]
   small = [i for i in small if i != void_id]
   if small:
     listed = ', '.join(map(str, small[:_LISTED])) + (', ...' if len(small) > _LISTED else '')
@@ -96,7 +99,7 @@ def _lines(void: np.ndarray, objects: np.ndarray) -> bool:
   """Whether most of the outline of the objects has the line next to it."""
   outline = cv2.dilate(1 - objects, np.ones((3, 3), np.uint8)) & objects
   beside = cv2.dilate(void, np.ones((3, 3), np.uint8)) & outline
-  return np.count_nonzero(beside) >= _MOST_OF_IT * np.count_nonzero(outline)
+  return bool(np.count_nonzero(beside) >= _MOST_OF_IT * np.count_nonzero(outline))
 
 
 def edge_values(ids: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from feelvos_tf.datasets.mask_files.picking import pick
 
 _SHAPES = ('polygon', 'mask', 'box', 'ellipse')
 _NOT_AREAS = ('polyline', 'points', 'cuboid', 'skeleton')
+_MOST_DIGITS = 9  # of a size or the number of a frame
 
 
 def read(
@@ -50,7 +51,7 @@ def read(
   images = root.findall('image')
   if images:
     image = pick(images, [i.get('name', '') for i in images], frame_name, name, 'images')
-    size = int(image.get('height')), int(image.get('width'))
+    size = _whole(image.get('height'), name), _whole(image.get('width'), name)
     return size, _of_image(image, size, name)
   return _of_tracks(root, name, frame_index)
 
@@ -87,10 +88,10 @@ def label_map_of(path: str | os.PathLike) -> pathlib.Path | None:
 def _of_image(
   image: ElementTree.Element, size: tuple[int, int], name: str
 ) -> list[shapes.Instance]:
-  groups = {}
+  groups: dict[tuple[str, int | str], NDArray[np.bool_]] = {}
   elements = [e for e in image if e.tag in _SHAPES]
   _name_what_is_left_out(image, name)
-  for number, element in sorted(enumerate(elements), key=lambda e: int(e[1].get('z_order') or 0)):
+  for number, element in sorted(enumerate(elements), key=lambda e: _layer(e[1], name)):
     group = element.get('group_id') or '0'
     label = element.get('label', '')
     key = (label, f'group {group}') if group != '0' else (label, number)
@@ -104,12 +105,13 @@ def _of_tracks(
 ) -> tuple[tuple[int, int], list[shapes.Instance]]:
   tracks = root.findall('track')
   sizes = [(s.findtext('height'), s.findtext('width')) for s in root.iter('original_size')]
-  if not tracks or not sizes or None in sizes[0]:
+  height, width = sizes[0] if sizes else (None, None)
+  if not tracks or height is None or width is None:
     raise ValueError(
       f'{name}: {len(tracks)} tracks and {len(sizes)} sizes of images given, expected <image> '
       'elements, or <track> elements with <original_size>; export as CVAT 1.1'
     )
-  size = int(sizes[0][0]), int(sizes[0][1])
+  size = _whole(height, name), _whole(width, name)
   shown = [
     (track, element)
     for track in tracks
@@ -118,15 +120,15 @@ def _of_tracks(
   ]
   for track in tracks:
     _name_what_is_left_out(track, name)
-  frames = {int(e.get('frame', 0)) for _, e in shown}
+  frames = {_whole(e.get('frame', '0'), name) for _, e in shown}
   if frame_index and frame_index not in frames:
     raise ValueError(
       f'{name}: tracks with shapes on frames {min(frames, default=0)}..{max(frames, default=0)} '
       f'given, none of them on frame {frame_index}; draw one there or give another frame'
     )
   frame = frame_index if frame_index in frames else min(frames, default=0)
-  found = [(t, e) for t, e in shown if int(e.get('frame', 0)) == frame]
-  found.sort(key=lambda pair: int(pair[1].get('z_order') or 0))
+  found = [(t, e) for t, e in shown if _whole(e.get('frame', '0'), name) == frame]
+  found.sort(key=lambda pair: _layer(pair[1], name))
   return size, [
     shapes.Instance(t.get('label', ''), _drawn(e, size, name), key=f'track {t.get("id")}')
     for t, e in found
@@ -144,11 +146,29 @@ def _name_what_is_left_out(parent: ElementTree.Element, name: str) -> None:
       )
 
 
+def _whole(text: str | None, name: str) -> int:
+  """A size or the number of a frame."""
+  if text is None or not text.isdecimal() or len(text) > _MOST_DIGITS:
+    raise ValueError(
+      f'{name}: {"no number" if text is None else repr(text)} given as a height, width or frame, '
+      'expected a whole number; export as CVAT 1.1'
+    )
+  return int(text)
+
+
+def _layer(element: ElementTree.Element, name: str) -> int:
+  """z_order, which may be negative."""
+  text = element.get('z_order') or '0'
+  return -_whole(text[1:], name) if text.startswith('-') else _whole(text, name)
+
+
 def _drawn(element: ElementTree.Element, size: tuple[int, int], name: str) -> NDArray[np.bool_]:
   try:
-    numbers = {k: float(element.get(k)) for k in _NUMBERS[element.tag]}
+    numbers = {k: float(element.get(k, '')) for k in _NUMBERS[element.tag]}
     if element.tag == 'polygon':
-      points = [[float(v) for v in pair.split(',')] for pair in element.get('points').split(';')]
+      points = [
+        [float(v) for v in pair.split(',')] for pair in element.get('points', '').split(';')
+      ]
       return shapes.polygon(points, size)
     if element.tag == 'box':
       corners = (numbers['xtl'], numbers['ytl']), (numbers['xbr'], numbers['ybr'])
@@ -175,7 +195,7 @@ def _bitmap(
   element: ElementTree.Element, numbers: Mapping[str, float], size: tuple[int, int]
 ) -> NDArray[np.bool_]:
   left, top, width, height = (int(numbers[k]) for k in _NUMBERS['mask'])
-  part = shapes.runs([int(v) for v in element.get('rle').split(',')], (height, width), False)
+  part = shapes.runs([int(v) for v in element.get('rle', '').split(',')], (height, width), False)
   where = np.zeros(size, bool)
   if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
     raise ValueError('it reaches beyond the image')

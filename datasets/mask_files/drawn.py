@@ -85,11 +85,11 @@ def parse(kind: str, text: str) -> Drawing:
       x, y, width, height = (float(number) for number in numbers.split(','))
       if min(x, y) < 0 or min(width, height) <= 0:
         raise problem
-      points, positive = [(x, y), (x + width, y + height)], [True, True]
+      points, positive = [[x, y], [x + width, y + height]], [True, True]
     else:
       parts = [part for part in numbers.split(';') if part]
       positive = [not part.startswith('-') for part in parts]
-      points = [tuple(float(n) for n in part.lstrip('-').split(',')) for part in parts]
+      points = [[float(n) for n in part.lstrip('-').split(',')] for part in parts]
   except ValueError:
     raise problem from None
   least = {'box': 2, 'points': 1, 'polygon': 3, 'scribble': 2}[kind]
@@ -139,7 +139,7 @@ def _check_inside(drawing: Drawing, size: tuple[int, int]) -> None:
 
 def _add(hints: Hints, drawing: Drawing, size: tuple[int, int]) -> None:
   if drawing.kind == 'box':
-    box = shapes.rectangle(*drawing.points, size)
+    box = shapes.rectangle(drawing.points[0], drawing.points[1], size)
     hints.box = box if hints.box is None else hints.box | box
   elif drawing.kind == 'polygon':
     drawn = shapes.polygon(drawing.points, size)

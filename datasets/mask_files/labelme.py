@@ -35,7 +35,7 @@ def read(content: Any, name: str) -> tuple[tuple[int, int], list[shapes.Instance
     ValueError: a shape without an area.
   """
   size = int(content['imageHeight']), int(content['imageWidth'])
-  groups = {}
+  groups: dict[tuple[str, int | str], NDArray[np.bool_]] = {}
   for number, shape in enumerate(content['shapes']):
     label = str(shape.get('label', ''))
     if label in _NOT_OBJECTS:
@@ -47,7 +47,7 @@ def read(content: Any, name: str) -> tuple[tuple[int, int], list[shapes.Instance
   labels = [label for label, _ in groups]
   numbers = all(text.isdecimal() and object_ids.is_object_id(int(text)) for text in labels)
   if numbers:  # Every shape of a number is a part of that object.
-    merged = {}
+    merged: dict[str, NDArray[np.bool_]] = {}
     for (label, _), where in groups.items():
       merged[label] = merged[label] | where if label in merged else where
     return size, [shapes.Instance(label, where, int(label)) for label, where in merged.items()]
@@ -61,9 +61,9 @@ def _drawn(
   if kind == 'polygon':
     return shapes.polygon(points, size)
   if kind == 'rectangle' and len(points) == 2:
-    return shapes.rectangle(*points, size)
+    return shapes.rectangle(points[0], points[1], size)
   if kind == 'circle' and len(points) == 2:
-    return shapes.circle(*points, size)
+    return shapes.circle(points[0], points[1], size)
   if kind == 'mask' and shape.get('mask'):
     return _bitmap(shape['mask'], points, size, name)
   raise ValueError(

@@ -59,7 +59,8 @@ def read_picture(path: pathlib.Path, options: MaskOptions) -> GivenMask:
     hidden = _hidden_values(image)
     if not hidden:
       return _of_values(mask, str(path))
-    if image.mode == 'L' or 0 in hidden or not (mask.ids == 0).any() or not mask.palette[0].any():
+    black = mask.palette is None or not mask.palette[0].any()
+    if image.mode == 'L' or 0 in hidden or not (mask.ids == 0).any() or black:
       ids = np.where(np.isin(mask.ids, hidden), 0, mask.ids).astype(np.uint8)
       return GivenMask(dataclasses.replace(mask, ids=ids))
   has_alpha = image.mode in ('LA', 'PA', 'RGBA', 'La', 'RGBa') or 'transparency' in image.info
@@ -88,11 +89,12 @@ def _hidden_values(image: Image.Image) -> list[int]:
 def _of_colours(pixels: NDArray[np.uint8], path: pathlib.Path) -> GivenMask:
   label_map = cvat.label_map_of(path)
   ids, palette, texts = colours.ids_of_colours(pixels, str(path))
-  keys, hints = dict(texts), []
-  if label_map is not None and texts:
+  keys = dict(texts)
+  hints: list[str] = []
+  if label_map is not None and palette is not None and texts:
     labels = cvat.read_label_map(label_map)
     listed = {c: i for i, c in enumerate([c for c in labels if any(c)], 1)}
-    own = {i: tuple(int(v) for v in palette[i]) for i in texts}
+    own = {i: _colour(palette[i]) for i in texts}
     missing = [palette_lib.hex_colour(c) for c in own.values() if c not in listed]
     if missing:
       hints = [f'{label_map}: without {", ".join(missing)}; objects are numbered by their colours']
@@ -154,6 +156,11 @@ def _at_least(image: Image.Image, threshold: float) -> NDArray[np.uint8]:
   return (values >= level).astype(np.uint8)
 
 
+def _colour(entry: np.ndarray) -> tuple[int, int, int]:
+  red, green, blue = (int(value) for value in entry)
+  return red, green, blue
+
+
 def _is_picture(data: bytes) -> bool:
   try:
     Image.open(io.BytesIO(data)).close()
@@ -166,7 +173,7 @@ def _open(data: bytes, name: str) -> Image.Image:
   if data.startswith(jpeg_file.SIGNATURE):
     data = picture.inspect(data, name).data  # Pillow fills what is missing with grey.
   try:
-    image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data))
     if image.width * image.height > masks.MAX_PIXELS:
       raise ValueError(
         f'{name}: an image of {image.height}x{image.width} given, expected at most '

@@ -69,10 +69,10 @@ def frame_index(text: str | int, video: Video, where: str) -> int:
       f'{where}: frame {text!r} given, expected the number of a frame, counted from 0, or its name'
       + (f', for example {video.frame_names[0]}' if video.seeks else '')
     )
-  index = int(text)
-  if video.seeks and index >= video.num_frames:
+  index, count = int(text), video.num_frames if video.seeks else None
+  if count is not None and index >= count:
     raise ValueError(
-      f'{where}: frame {index} given, expected 0..{video.num_frames - 1} or the name of a frame '
+      f'{where}: frame {index} given, expected 0..{count - 1} or the name of a frame '
       f'of {video.name}'
     )
   return index
@@ -95,7 +95,7 @@ def files_by_frame(
   Raises:
     ValueError: a frame that is none.
   """
-  found = {}
+  found: dict[int, list[pathlib.Path]] = {}
   for place in places:
     if place.frame is not None:
       index = frame_index(place.frame, video, f'--mask={place.frame}:{place.path}')
@@ -181,8 +181,8 @@ def _with_ids(given: reading.GivenMask, known: dict[str, int]) -> reading.GivenM
   for old, object_id in new.items():
     table[old] = object_id
   if palette is not None:
-    palette = palette.copy()
-    palette[list(new.values())] = given.mask.palette[list(new)]
+    colours, palette = palette[list(new)], palette.copy()
+    palette[list(new.values())] = colours
   return dataclasses.replace(
     given,
     mask=dataclasses.replace(given.mask, ids=table[given.mask.ids], palette=palette),

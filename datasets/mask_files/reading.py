@@ -61,12 +61,13 @@ def read_given_mask(
     FileNotFoundError: there is no such file.
     ValueError: it cannot be read as a mask, has no object, or another size.
   """
-  paths = [pathlib.Path(p) for p in ([paths] if isinstance(paths, (str, pathlib.Path)) else paths)]
-  for path in paths:
+  given_paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+  places = [pathlib.Path(path) for path in given_paths]
+  for path in places:
     if not path.exists():
       raise FileNotFoundError(f'{path}: no such mask file; give {FORMS}')
-  files = _files(paths, frame_name)
-  where = str(paths[0])
+  files = _files(places, frame_name)
+  where = str(places[0])
   if len(files) > 1:
     given = _one_each(files, size, options, video_name)
   else:
@@ -120,11 +121,11 @@ def _one_each(
   files: Sequence[pathlib.Path], size: tuple[int, int], options: MaskOptions, video_name: str
 ) -> GivenMask:
   """One object a file. The id is the number at the end of the name, or the place in the list."""
-  numbers = [re.search(r'(\d+)$', p.stem) for p in files]
-  numbers = [int(m[1]) if m else 0 for m in numbers]
-  _check_count(len(files), files[0].parent)
+  ends = [re.search(r'(\d+)$', p.stem) for p in files]
+  numbers = [int(m[1]) if m else 0 for m in ends]
+  _check_count(len(files), str(files[0].parent))
   if len(set(numbers)) < len(files) or not all(map(object_ids.is_object_id, numbers)):
-    numbers = range(1, len(files) + 1)
+    numbers = list(range(1, len(files) + 1))
   instances = []
   for path, number in zip(files, numbers):
     mask = pictures.read_picture(path, options).mask
@@ -222,7 +223,7 @@ def _resized(
   if ids.shape == tuple(size):
     return ids
   if ids.shape == options.stored_size:
-    return cv2.resize(ids, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return _nearest(ids, size)
   height, width = ids.shape
   same_shape = abs(height * size[1] - width * size[0]) <= max(size) + max(ids.shape)
   given = f'{name}: a mask of {height}x{width} (height x width) given, expected {size[0]}x{size[1]}'
@@ -232,7 +233,12 @@ def _resized(
     raise ValueError(f'{given}; draw the mask on a frame of this video{turned}')
   if not options.resize:
     raise ValueError(f'{given}; draw the mask on a frame of this video, or add --resize_mask')
-  return cv2.resize(ids, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+  return _nearest(ids, size)
+
+
+def _nearest(ids: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+  resized = cv2.resize(ids, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+  return np.asarray(resized, np.uint8)
 
 
 def _without_void(

@@ -108,11 +108,11 @@ def runs(counts: Sequence[int], size: tuple[int, int], column_first: bool) -> np
   Raises:
     ShapeError: the runs do not add up to the size.
   """
-  counts = np.asarray(counts, np.int64)
-  if counts.ndim != 1 or (counts < 0).any() or counts.sum() != size[0] * size[1]:
+  lengths = np.asarray(counts, np.int64)
+  if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != size[0] * size[1]:
     raise ShapeError(
-      f'run lengths of {int(counts.sum())} pixels given, expected {size[0]}x{size[1]} '
+      f'run lengths of {int(lengths.sum())} pixels given, expected {size[0]}x{size[1]} '
       f'(height x width), {size[0] * size[1]}'
     )
-  flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+  flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
   return flat.reshape(size[1], size[0]).T if column_first else flat.reshape(size)

@@ -25,7 +25,9 @@ class Coco:
   def __init__(self, target: Target) -> None:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
     self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
-    self._images, self._annotations, self._tracks = [], [], {}
+    self._images: list[dict[str, Any]] = []
+    self._annotations: list[dict[str, Any]] = []
+    self._tracks: dict[int, int] = {}
 
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
@@ -122,7 +124,8 @@ class Mots:
   def __init__(self, target: Target) -> None:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
     self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
-    self._lines, self._count = [], 0
+    self._lines: list[str] = []
+    self._count = 0
 
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""

@@ -1,5 +1,6 @@
 """Results as pictures and films: black and white masks, cut-outs, films with transparency."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 import types
 
@@ -7,7 +8,9 @@ import av
 import cv2
 import numpy as np
 
+from feelvos_tf.datasets import streams
 from feelvos_tf.datasets.result_files.target import Classes
+from feelvos_tf.datasets.result_files.target import needed_frame
 from feelvos_tf.datasets.result_files.target import objects
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.files import whole_file
@@ -23,7 +26,9 @@ class Objects:
 
   def __init__(self, target: Target) -> None:
     """Args: Target."""
-    self._target, self._earlier, self._known = target, [], set()
+    self._target = target
+    self._earlier: list[str] = []
+    self._known: set[int] = set()
 
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
@@ -81,9 +86,9 @@ class Cutouts:
     """Args: Target."""
     self._target = target
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray) -> None:
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
-    rgba = cut_out(frame, ids)
+    rgba = cut_out(needed_frame(frame, name), ids)
     whole_file.write_bytes(self._target.folder / f'{name}.png', _png(rgba[..., [2, 1, 0, 3]]))
 
   def close(self) -> None:
@@ -95,51 +100,55 @@ class _AlphaFilm:
 
   needs_frames = True
   file_name = codec = pixels = ''
-  options = types.MappingProxyType({})
+  options: Mapping[str, str] = types.MappingProxyType({})
 
   def __init__(self, target: Target) -> None:
     """Args: Target. The file is opened by the first frame."""
-    self._target, self._container = target, None
+    self._target = target
+    self._film: tuple[av.container.OutputContainer, av.VideoStream] | None = None
     self._path = target.folder / self.file_name
     self._temporary = whole_file.temporary_name(self._path)
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray) -> None:
+  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
-    if self._container is None:
-      self._open(ids.shape)
-    height, width = self._stream.height, self._stream.width
+    if self._film is None:
+      self._film = self._open(ids.shape)
+    container, stream = self._film
+    height, width = stream.height, stream.width
     # The colours stay where the mask is 0, so that soft edges can be made afterwards.
-    rgba = np.dstack([frame, np.where(ids > 0, 255, 0).astype(np.uint8)])
-    rgba = cv2.copyMakeBorder(
+    rgba = np.dstack([needed_frame(frame, name), np.where(ids > 0, 255, 0).astype(np.uint8)])
+    padded = cv2.copyMakeBorder(
       rgba, 0, height - ids.shape[0], 0, width - ids.shape[1], cv2.BORDER_REPLICATE
     )
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgba), format='rgba')
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded, np.uint8), format='rgba')
     picture = picture.reformat(format=self.pixels, dst_colorspace='ITU709')
     picture.pts = None
-    self._container.mux(self._stream.encode(picture))
+    container.mux(stream.encode(picture))
 
-  def _open(self, size: tuple[int, int]) -> None:
+  def _open(self, size: tuple[int, int]) -> tuple[av.container.OutputContainer, av.VideoStream]:
     try:
       av.codec.Codec(self.codec, 'w')
     except ValueError:
       raise ValueError(
         f'{self._path}: this PyAV has no encoder {self.codec}; choose another form'
       ) from None
-    self._container = av.open(f'file:{self._temporary}', 'w')
+    container = av.open(f'file:{self._temporary}', 'w')
     rate = Fraction(self._target.fps or _DEFAULT_FPS).limit_denominator(1001 * 240)
-    self._stream = self._container.add_stream(self.codec, rate=rate, options=dict(self.options))
-    self._stream.height, self._stream.width = (side + side % 2 for side in size)
-    self._stream.pix_fmt = self.pixels
-    context = self._stream.codec_context
+    stream = streams.add_video(container, self.codec, rate, self.options)
+    stream.height, stream.width = (side + side % 2 for side in size)
+    stream.pix_fmt = self.pixels
+    context = stream.codec_context
     # Untagged, players guess the matrix by the size.
     context.colorspace = context.color_primaries = context.color_trc = _BT709
+    return container, stream
 
   def close(self) -> None:
     """See `Writer`."""
-    if self._container is None:
+    if self._film is None:
       return
-    self._container.mux(self._stream.encode(None))
-    self._container.close()
+    container, stream = self._film
+    container.mux(stream.encode(None))
+    container.close()
     whole_file.move(self._temporary, self._path)
 
 

@@ -57,6 +57,9 @@ class Writer(Protocol):
 
   needs_frames: bool  # whether `write` has to get the frame
 
+  def __init__(self, target: Target) -> None:
+    """Args: Target."""
+
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None) -> None:
     """Adds a frame.
 
@@ -68,6 +71,17 @@ class Writer(Protocol):
 
   def close(self) -> None:
     """Finishes the files."""
+
+
+def needed_frame(frame: np.ndarray | None, name: str) -> np.ndarray:
+  """The frame, uint8 [height, width, 3], RGB, of a form that shows it.
+
+  Raises:
+    ValueError: it was not given.
+  """
+  if frame is None:
+    raise ValueError(f'{name}: a mask without its frame given, expected both for this form')
+  return frame
 
 
 def objects(ids: np.ndarray) -> list[tuple[int, np.ndarray]]:

@@ -49,7 +49,8 @@ def scaled_size(frame_size: tuple[int, int], scale: float) -> tuple[int, int]:
   Returns:
     (height, width).
   """
-  return tuple(max(1, int(np.float32(length) * np.float32(scale))) for length in frame_size)
+  height, width = (max(1, int(np.float32(length) * np.float32(scale))) for length in frame_size)
+  return height, width
 
 
 def size_in_range(
@@ -70,14 +71,14 @@ def size_in_range(
     (height, width).
   """
   if not min_size:
-    return tuple(frame_size)
+    return frame_size[0], frame_size[1]
   shorter, longer = min(frame_size), max(frame_size)
   size = [math.ceil(length * min_size / shorter) for length in frame_size]
   if max_size and max(size) > max_size:
     size = [math.ceil(length * max_size / longer) for length in frame_size]
   if factor:
     size = [length + (factor - (length - 1) % factor) % factor for length in size]
-  return tuple(size)
+  return size[0], size[1]
 
 
 def random_scale(
@@ -135,19 +136,18 @@ def random_view(
     View.
   """
   scaled = scaled_size(resized, scale)
-  crop_size = scaled if crop_size is None else tuple(crop_size)
+  crop = scaled if crop_size is None else (crop_size[0], crop_size[1])
   offset = []
   for axis in (0, 1):
-    slack = max(scaled[axis] - crop_size[axis], 0)
+    slack = max(scaled[axis] - crop[axis], 0)
     low, high = 0, slack
     if focus is not None:
       position = focus[axis] * (scaled[axis] - 1) // max(frame_size[axis] - 1, 1)
-      low = min(max(position - crop_size[axis] + 1, 0), slack)
+      low = min(max(position - crop[axis] + 1, 0), slack)
       high = min(position, slack)
     offset.append(int(rng.randint(low, high + 1)))
-  return View(
-    tuple(frame_size), scaled, tuple(offset), crop_size, bool(rng.uniform() < flip_probability)
-  )
+  size, flip = (frame_size[0], frame_size[1]), bool(rng.uniform() < flip_probability)
+  return View(size, scaled, (offset[0], offset[1]), crop, flip)
 
 
 def _source_positions(length: int, scaled: int, offset: int, count: int) -> np.ndarray:
@@ -184,8 +184,8 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def labels_at_stride(labels: np.ndarray, stride: int) -> np.ndarray:
   """Labels [..., H, W] as the network sees them: at `scale_dimension` of the size."""
-  size = [scale_dimension(length, 1.0 / stride) for length in labels.shape[-2:]]
-  return resize_labels(labels, size)
+  height, width = (scale_dimension(length, 1.0 / stride) for length in labels.shape[-2:])
+  return resize_labels(labels, (height, width))
 
 
 def crop_labels(labels: np.ndarray, view: View, ignore_label: int = VOID_ID) -> np.ndarray:
@@ -311,7 +311,7 @@ class ColorChange:
     values = np.linspace(0.0, 1.0, 256)[:, np.newaxis] ** self.gamma
     values = (values - 0.5) * np.array(self.contrast) + 0.5 + np.array(self.brightness)
     table = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
-    return cv2.LUT(image, table[:, np.newaxis])
+    return np.asarray(cv2.LUT(image, table[:, np.newaxis]), np.uint8)
 
 
 def random_color_change(rng: np.random.RandomState, strength: float) -> ColorChange:
@@ -326,9 +326,10 @@ def random_color_change(rng: np.random.RandomState, strength: float) -> ColorCha
     ColorChange.
   """
 
-  def around(center: float) -> tuple[float, ...]:
+  def around(center: float) -> tuple[float, float, float]:
     common, own = rng.uniform(-strength, strength), rng.uniform(-strength, strength, 3) / 4
-    return tuple(float(value) for value in center + common + own)
+    red, green, blue = (float(value) for value in center + common + own)
+    return red, green, blue
 
   return ColorChange(around(1.0), around(0.0), float(np.exp(rng.uniform(-strength, strength))))
 
@@ -344,7 +345,7 @@ class Look:
     """uint8 [height, width, 3] with changed colours."""
     matrix = np.array(self.matrix)
     matrix[:, 3] *= 255.0
-    return cv2.transform(image, matrix)  # Rounds and saturates.
+    return np.asarray(cv2.transform(image, matrix), np.uint8)  # It rounds and saturates.
 
 
 def random_look(rng: np.random.RandomState, strength: float) -> Look:
@@ -367,4 +368,4 @@ def random_look(rng: np.random.RandomState, strength: float) -> Look:
   turn = (np.eye(3) - onto_grey) * math.cos(angle) + across * math.sin(angle)
   matrix = (1 - haze) * (onto_grey + saturation * turn)
   rows = np.concatenate([matrix, np.full((3, 1), haze * grey)], axis=1)
-  return Look(tuple(tuple(float(value) for value in row) for row in rows))
+  return Look(tuple((float(r), float(g), float(b), float(one)) for r, g, b, one in rows))

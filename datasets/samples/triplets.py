@@ -240,7 +240,7 @@ class Triplets:
     self, rng: np.random.RandomState, count: int
   ) -> list[list[augment.ColorChange | augment.Look]]:
     """For each of `count` frames, the changes of colours to apply one after the other."""
-    common = []
+    common: list[augment.ColorChange | augment.Look] = []
     if self.options.look_strength and rng.uniform() < 0.5:
       common = [augment.random_look(rng, self.options.look_strength)]
     if not self.options.color_strength:
@@ -249,7 +249,7 @@ class Triplets:
     reference, rest = (
       augment.random_color_change(rng, self.options.color_strength) for _ in range(2)
     )
-    return [[*common, reference]] + [[*common, rest]] * (count - 1)
+    return [[*common, reference], *[[*common, rest]] * (count - 1)]
 
   def _read_images(
     self,

@@ -17,6 +17,8 @@ from feelvos_tf.datasets.video import Video
 class Animation(Video):
   """An animated WebP, decoded frame by frame; transparent pixels lie on black."""
 
+  num_frames: int
+
   def __init__(self, path: str | os.PathLike, mask_path: str | os.PathLike | None = None) -> None:
     """Reads the header.
 
@@ -33,7 +35,7 @@ class Animation(Video):
     self.masked_frames = () if mask_path is None else (0,)
     try:
       with Image.open(self.path, formats=['WEBP']) as image:
-        self.num_frames = image.n_frames
+        self.num_frames = getattr(image, 'n_frames', 1)
         self.frame_size = image.size[::-1]
         image.load()
         duration = image.info.get('duration') or 0
@@ -47,7 +49,7 @@ class Animation(Video):
       )
     self.frame_names = NumberedNames(self.num_frames)
     self.fps = 1000 / duration if duration else None
-    self._times = {}
+    self._times: dict[int, Fraction] = {}
 
   @property
   def files(self) -> tuple[pathlib.Path, ...]:

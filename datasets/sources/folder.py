@@ -32,9 +32,14 @@ class FolderVideo(Video):
   """A video that is a list of image files, with mask files for some of them.
 
   Files are opened when they are asked for; only their names are kept.
+
+  Attributes:
+    left_out: names of images of the folder that are no frames.
   """
 
   seeks = True
+  num_frames: int
+  left_out: tuple[str, ...] = ()
 
   def __init__(
     self,
@@ -78,7 +83,7 @@ class FolderVideo(Video):
     return self.frame_paths
 
   @functools.cached_property
-  def frame_size(self) -> tuple[int, int]:
+  def frame_size(self) -> tuple[int, int]:  # type: ignore[override]  # Read when it is asked for.
     """(height, width) of the first frame, which all others must have."""
     return read_image(self.frame_paths[0]).shape[:2]
 

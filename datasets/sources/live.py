@@ -16,6 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
+from feelvos_tf.datasets import streams
 from feelvos_tf.datasets.film import display
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
@@ -57,7 +58,8 @@ class LiveVideo(Video):
       raise ValueError(f'take is {take!r}; expected one of {", ".join(TAKES)}.')
     self.source, self.name = str(source), _name_of(str(source))
     self._latest = take == 'latest' or (take == 'auto' and self.source != '-')
-    self.left_out_frames, self._times, self._begun = 0, {}, False
+    self.left_out_frames, self._begun = 0, False
+    self._times: dict[int, Fraction | None] = {}
     try:
       self._container = _open(self.source)
       tracks = self._container.streams.video
@@ -80,7 +82,7 @@ class LiveVideo(Video):
     self._first = self._painted(first)
     self.num_frames, self.frame_names = None, NumberedNames(None)
     self.frame_size = self._first[0].shape[:2]
-    stored = (first.width, first.height)[:: 1 if turn[0] else -1]
+    stored = (first.width, first.height) if turn[0] else (first.height, first.width)
     self.stored_size = stored if stored != self.frame_size else None
 
   def frame(self, index: int) -> np.ndarray:
@@ -97,7 +99,7 @@ class LiveVideo(Video):
     if self._begun:
       raise ValueError(f'{self.name}: a live source can be read once; start the run again')
     self._begun = True
-    items = queue.Queue(maxsize=1 if self._latest else 2)
+    items: queue.Queue[tuple[Any, Any]] = queue.Queue(maxsize=1 if self._latest else 2)
     stopped = threading.Event()
     thread = threading.Thread(target=self._read, args=(items, stopped), daemon=True, name='live')
     thread.start()
@@ -120,7 +122,7 @@ class LiveVideo(Video):
 
   def _read(self, items: queue.Queue, stopped: threading.Event) -> None:
     """Reads as frames come, in a thread of its own."""
-    error = None
+    error: Exception | None = None
     try:
       for frame in self._decoded:
         if stopped.is_set():
@@ -148,9 +150,8 @@ class LiveVideo(Video):
             self.left_out_frames += 1
 
   def _painted(self, frame: av.VideoFrame) -> tuple[np.ndarray, Fraction | None]:
-    known = frame.pts is not None and self._origin is not None
-    time = (frame.pts - self._origin) * Fraction(self._track.time_base) if known else None
-    return self._painter.paint(frame), time
+    ticks = None if frame.pts is None or self._origin is None else frame.pts - self._origin
+    return self._painter.paint(frame), streams.seconds(ticks, self._track.time_base)
 
   def frame_time(self, index: int) -> Fraction | None:
     return self._times.get(index)
@@ -161,7 +162,7 @@ class LiveVideo(Video):
 
 def _open(source: str) -> av.container.InputContainer:
   if source == '-':
-    return av.open(sys.stdin.buffer)
+    return av.open(sys.stdin.buffer, 'r')
   if source.isdecimal():
     return av.open(f'/dev/video{source}', format='v4l2', timeout=_SECONDS)
   options = {'rtsp_transport': 'tcp'} if source.startswith('rtsp') else {}

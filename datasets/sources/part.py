@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 import pathlib
-from typing import TYPE_CHECKING
+from typing import overload, TYPE_CHECKING
 
 from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.video import Video
@@ -29,11 +29,8 @@ class Part(Video):
       ValueError: the video is known to have no such frame, or `last` lies before `first`.
     """
     for index in (first, last):
-      if index is not None and not _may_have(video, index):
-        raise ValueError(
-          f'{video.name}: frame {index} given, expected 0..{video.num_frames - 1}, '
-          'counted from 0, or the name of a frame'
-        )
+      if index is not None:
+        _check_has(video, index)
     if last is not None and last < first:
       raise ValueError(
         f'{video.name}: frames {first} to {last} given, expected a start before the end'
@@ -51,7 +48,7 @@ class Part(Video):
     )
 
   @property
-  def files(self) -> tuple[pathlib.Path, ...]:
+  def files(self) -> Sequence[pathlib.Path]:
     return self._video.files
 
   def frames(self, start: int = 0) -> 'Iterator[np.ndarray]':
@@ -83,7 +80,7 @@ class Part(Video):
     return self._video.sound(self._first + first)
 
 
-class _ShiftedNames:
+class _ShiftedNames(Sequence[str]):
   """Names of the frames of a part."""
 
   def __init__(self, names: Sequence[str], first: int, length: int | None) -> None:
@@ -91,6 +88,12 @@ class _ShiftedNames:
 
   def __len__(self) -> int:
     return self._length or 0
+
+  @overload
+  def __getitem__(self, index: int) -> str: ...
+
+  @overload
+  def __getitem__(self, index: slice) -> list[str]: ...
 
   def __getitem__(self, index: int | slice) -> str | list[str]:
     if isinstance(index, slice):
@@ -101,6 +104,13 @@ class _ShiftedNames:
     return (self[i] for i in range(len(self)))
 
 
-def _may_have(video: Video, index: int) -> bool:
+def _check_has(video: Video, index: int) -> None:
+  """Refuses a frame that a video is known not to have."""
   # What a container claims is no reason to refuse.
-  return index >= 0 and (not video.seeks or index < video.num_frames)
+  count = video.num_frames if video.seeks else None
+  if index < 0 or (count is not None and index >= count):
+    expected = '0 or more' if count is None else f'0..{count - 1}'
+    raise ValueError(
+      f'{video.name}: frame {index} given, expected {expected}, counted from 0, or the name of a '
+      'frame'
+    )

@@ -58,6 +58,8 @@ _FIELD_STEP = 8  # A thin-plate field is smooth: it is evaluated on every eighth
 class StillVideo(Video):
   """A pseudo video out of one image and its mask; frame 0 is the still itself."""
 
+  num_frames: int
+
   def __init__(
     self,
     name: str,
@@ -88,7 +90,8 @@ class StillVideo(Video):
     self.frame_names = NumberedNames(num_frames)
     self.masked_frames = tuple(range(num_frames))
     self._image, self._mask = image, self.check_mask_size(mask, name)
-    self._seed, self._motion, self._last = seed, motion, None
+    self._seed, self._motion = seed, motion
+    self._last: tuple[int, tuple[np.ndarray, np.ndarray]] | None = None
 
   def frame(self, index: int) -> np.ndarray:
     return self._draw(index)[0]

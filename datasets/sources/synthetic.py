@@ -23,6 +23,8 @@ MAX_OBJECTS = 254 // _ID_STEP
 class SyntheticVideo(Video):
   """A video that is drawn frame by frame when asked; every frame has a mask."""
 
+  num_frames: int
+
   def __init__(
     self,
     seed: int,
@@ -43,10 +45,12 @@ class SyntheticVideo(Video):
         f'more, 1..{MAX_OBJECTS}'
       )
     self.name = name or f'synthetic_{seed:05d}'
-    self.num_frames, self.frame_size, self.fps = num_frames, tuple(frame_size), 24.0
+    self.num_frames, self.fps = num_frames, 24.0
+    self.frame_size = (frame_size[0], frame_size[1])
     self.frame_names = NumberedNames(num_frames)
     self.masked_frames = tuple(range(num_frames))
-    self._seed, self._num_objects, self._last = seed, num_objects, None
+    self._seed, self._num_objects = seed, num_objects
+    self._last: tuple[int, tuple[np.ndarray, np.ndarray]] | None = None
 
   def frame(self, index: int) -> np.ndarray:
     return self._drawn(index)[0].copy()
@@ -119,7 +123,7 @@ class SyntheticVideo(Video):
     return image, ids
 
 
-def synthetic_videos(num_videos: int, seed: int = 0, **options: Any) -> list[SyntheticVideo]:
+def synthetic_videos(num_videos: int, seed: int = 0, **options: Any) -> list[Video]:
   """`num_videos` different videos with seeds from `seed` on; options as for SyntheticVideo."""
   return [s.opener() for s in synthetic_sources(num_videos, seed, **options)]
 
@@ -146,5 +150,5 @@ def _texture(rng: np.random.Generator, height: int, width: int, contrast: float)
 
 def _bounce(point: np.ndarray, size: Sequence[float]) -> np.ndarray:
   """Reflects a point (x, y) at the edges of the frame."""
-  size = np.asarray(size, np.float64)
-  return size - np.abs(np.mod(point, 2 * size) - size)
+  far = np.asarray(size, np.float64)
+  return far - np.abs(np.mod(point, 2 * far) - far)

@@ -53,7 +53,7 @@ class VideoFile(Video):
     self.fps = self._film.fps
     if self._film.stored_size != self.frame_size:
       self.stored_size = self._film.stored_size
-    self._times = {}
+    self._times: dict[int, Fraction | None] = {}
 
   @property
   def files(self) -> tuple[pathlib.Path, ...]:

@@ -19,6 +19,7 @@ from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.sources.folder import FolderVideo
 from feelvos_tf.datasets.video import list_images
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.datasets.video import VideoSource
 
 YEARS = ('2018', '2019')
@@ -79,7 +80,7 @@ def youtube_vos_videos(
   split: str = 'train',
   all_frames: bool = False,
   sequences: Sequence[str] | None = None,
-) -> list[YoutubeVosVideo]:
+) -> list[Video]:
   """The videos of a split; arguments and errors as for `youtube_vos_sources`."""
   return [s.opener() for s in youtube_vos_sources(root, split, all_frames, sequences)]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import os
 import pathlib
 import struct
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,9 +107,9 @@ def record_clips(paths: Iterable[str | os.PathLike]) -> list[RecordClip]:
     ValueError: a file is cut off or is not a TFRecord of SequenceExamples, a video has no mask,
       or there is no video at all.
   """
-  clips = []
-  paths = [pathlib.Path(path) for path in paths]
-  for path in paths:
+  clips: list[RecordClip] = []
+  files = [pathlib.Path(path) for path in paths]
+  for path in files:
     if not path.is_file():
       raise FileNotFoundError(f'{path}: no such TFRecord file; convert the data set first')
     if not path.stat().st_size:
@@ -117,7 +117,7 @@ def record_clips(paths: Iterable[str | os.PathLike]) -> list[RecordClip]:
     with open(path, 'rb') as stream:
       clips.extend(_scan_file(path, _FileBytes(stream.fileno())))
   if not clips:
-    where = f'{paths[0]} and {len(paths) - 1} others' if paths else 'no file'
+    where = f'{files[0]} and {len(files) - 1} others' if files else 'no file'
     raise ValueError(f'no video in {where}; the split is empty')
   return clips
 
@@ -188,7 +188,8 @@ def _scan_record(
   path: str | os.PathLike, data: 'bytes | memoryview | _FileBytes', start: int, end: int
 ) -> RecordClip:
   """The RecordClip of the SequenceExample in data[start:end]."""
-  context, spans = {}, collections.defaultdict(list)
+  context: Mapping[str, Any] = {}
+  spans = collections.defaultdict(list)
   for field, _, first, last in _fields(data, start, end):
     if field == 1:
       context = _context_features(bytes(data[first:last]))

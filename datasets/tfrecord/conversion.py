@@ -269,11 +269,12 @@ def finish(shards: list[Shard]) -> dict:
     if note and 'error' in note:
       shard.note_path.unlink()
       raise BadVideo(note['error'])
-  missing = sum(not (note and 'shard' in note) for note in notes)
+  done = [note for note in notes if note and 'shard' in note]
+  missing = len(notes) - len(done)
   if missing:
     raise ValueError(f'{folder}: {missing} shards are not written; run the conversion again')
-  videos = [v for n in notes for v in n['videos']]
-  skipped = [v for n in notes for v in n['skipped']]
+  videos = [v for n in done for v in n['videos']]
+  skipped = [v for n in done for v in n['skipped']]
   if not videos:
     raise ValueError(
       f'split {options.split!r}: all {len(skipped)} videos are bad; the first: '
@@ -286,7 +287,7 @@ def finish(shards: list[Shard]) -> dict:
     'num_frames': sum(v['frames'] for v in videos),
     'num_masks': sum(v['masks'] for v in videos),
     'num_objects': sum(len(v['objects']) for v in videos),
-    'shards': [n['shard'] for n in notes],
+    'shards': [n['shard'] for n in done],
     'videos': videos,
     'skipped': skipped,
   }
@@ -344,7 +345,7 @@ def _listen(reports: multiprocessing.queues.Queue, on_video: Callable[[int, str]
     on_video(frames, name)
 
 
-_REPORTS = None  # The queue of a worker process.
+_REPORTS: multiprocessing.queues.Queue | None = None  # The queue of a worker process.
 
 
 def _start_worker(
@@ -357,7 +358,12 @@ def _start_worker(
 
 
 def _work(shard: Shard) -> None:
-  convert_shard(shard, lambda frames, name: _REPORTS.put((frames, name)))
+  convert_shard(shard, _report)
+
+
+def _report(frames: int, name: str) -> None:
+  if _REPORTS is not None:
+    _REPORTS.put((frames, name))
 
 
 def _read_note(shard: Shard) -> dict[str, Any] | None:

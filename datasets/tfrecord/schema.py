@@ -147,9 +147,10 @@ def _encode_masks(
 ) -> 'tuple[list[bytes], dict[int, int], np.ndarray | None]':
   """(list of PNG bytes, empty where there is no mask; {id: first frame}; palette or None)."""
   _check_required(video, num_frames, required_masks)
-  encoded, first_frames, palette = [b''] * num_frames, {}, None
+  encoded, palette = [b''] * num_frames, None
+  first_frames: dict[int, int] = {}
   for index in video.masked_frames:
-    mask = video.mask(index)
+    mask = video.needed_mask(index)
     if not allow_void and (mask.ids == masks.VOID_ID).any():
       raise ValueError(
         f'{video.name}: the mask of frame {video.frame_names[index]} holds id 255, '

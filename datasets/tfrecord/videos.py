@@ -44,6 +44,8 @@ def record_videos(
 class RecordVideo(Video):
   """A video inside a record, for segmentation and evaluation. Holds the encoded frames only."""
 
+  num_frames: int
+
   def __init__(self, serialized: bytes) -> None:
     """Takes the bytes of a record; raises ValueError if they are not a video."""
     try:

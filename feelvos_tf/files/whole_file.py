@@ -233,9 +233,9 @@ def write_bytes(path: str | os.PathLike, data: bytes, last: bool = True) -> None
     temporary.write_bytes(data)
 
 
-def is_of_disk(error: OSError) -> bool:
+def is_of_disk(error: Exception) -> bool:
   """Whether an error is of the disk, not of what is written: another way to write fails as well."""
-  return error.errno in _DISK
+  return getattr(error, 'errno', None) in _DISK
 
 
 def _disk_error(error: Exception) -> int | None:

@@ -617,6 +617,15 @@ def test_cvat_video(tmp_path):
       ),
       'reaches beyond the image',
     ),
+    ('<annotations><image name="a" width="80"/></annotations>', 'c.xml: no number given as a'),
+    ('<annotations><image name="a" width="80" height="b"/></annotations>', "c.xml: 'b' given as a"),
+    (
+      (
+        '<annotations><image name="a" width="80" height="60"><box xtl="0" ytl="0" xbr="9" ybr="9"'
+        ' z_order="-x"/></image></annotations>'
+      ),
+      "c.xml: 'x' given as a height, width or frame, expected a whole number",
+    ),
   ],
 )
 def test_xml_that_is_refused(tmp_path, text, message):

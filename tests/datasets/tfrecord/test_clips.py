@@ -12,6 +12,7 @@ from feelvos_tf.datasets.masks import encode_mask
 from feelvos_tf.datasets.tfrecord import keys
 from feelvos_tf.datasets.tfrecord.clips import record_clips
 from feelvos_tf.datasets.tfrecord.clips import RecordClip
+from feelvos_tf.datasets.video import Video
 
 # JPEG decoders differ by rounding: OpenCV reads the frames here, TensorFlow did in the original.
 DECODER_DIFFERENCE = 6
@@ -183,10 +184,13 @@ def test_missing_files_are_named(tmp_path):
     record_clips([tmp_path / 'nowhere.tfrecord'])
 
 
-class FiveFrames:
-  """Stands for a datasets.video.Video with masks on frames 1 and 3."""
+class FiveFrames(Video):
+  """A video with masks on frames 1 and 3."""
 
   name, masked_frames = 'five', (1, 3)
+
+  def frames(self, start=0):
+    return map(self.frame, range(start, 5))
 
   def frame(self, index):
     return np.full((4, 6, 3), index, np.uint8)
