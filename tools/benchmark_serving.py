@@ -182,7 +182,7 @@ def format_row(row: dict[str, Any]) -> str:
       f'{row["frames"]} frames, {len(row["errors"])} errors, {row["sessions_left"]:g} '
       f'sessions left; memory {row["memory_after_warmup_bytes"] / 2**20:.0f} MB after '
       f'warm-up, {row["memory_at_end_bytes"] / 2**20:.0f} MB at the end, peak '
-      f'{row["memory_peak_bytes"] / 2**20:.0f} MB' + format_hostile(row)
+      f'{row["memory_peak_bytes"] / 2**20:.0f} MB' + format_memory(row) + format_hostile(row)
     )
   lines = [
     f'serving {row["height"]}x{row["width"]}, {row["frames"]} frames: '
@@ -204,6 +204,13 @@ def format_row(row: dict[str, Any]) -> str:
       f'(processor {100 * row[f"{name}_processor_share"]:+.1f})'
     )
   return '\n'.join(lines)
+
+
+def format_memory(row: dict[str, Any]) -> str:
+  """A line on how the memory of the server went."""
+  minutes = ', '.join(f'{taken / 2**20:.0f}' for taken in row['memory_minutes_bytes'])
+  slope = row['memory_slope_bytes_per_minute'] / 2**20
+  return f'\n  MB in every minute: {minutes}; in the second half {slope:+.2f} MB a minute'
 
 
 def format_hostile(row: dict[str, Any]) -> str:

@@ -44,6 +44,18 @@ def test_times_of_frames_before_and_after_a_moment():
   assert 'p99_seconds_with_hostile' not in soak_serving.frame_times([client], 9.0)
 
 
+def test_how_the_memory_went():
+  """It grows for two minutes, and is flat for three."""
+  memory = [(second, 1000 + 10 * min(second, 120)) for second in range(301)]
+  found = soak_serving.memory_figures(memory)
+  assert found['memory_minutes_bytes'] == [1295.0, 1895.0, 2200.0, 2200.0, 2200.0, 2200.0]
+  assert found['memory_after_warmup_bytes'] == 1895.0
+  assert found['memory_at_end_bytes'] == found['memory_peak_bytes'] == 2200.0
+  assert abs(found['memory_slope_bytes_per_minute']) < 1e-6
+  growing = soak_serving.memory_figures([(second, 7 * second) for second in range(301)])
+  np.testing.assert_allclose(growing['memory_slope_bytes_per_minute'], 7 * 60)
+
+
 @pytest.mark.slow
 def test_a_short_run(run_main, tmp_path):
   export = run_main('feelvos_tf.export', f'--output_dir={tmp_path}', '--warmup_size=')

@@ -20,6 +20,7 @@ from feelvos_tf.datasets.sources import folder
 from feelvos_tf.runtime import packaged_files
 
 LEAST_EQUAL = 0.999  # Of the pixels of a mask; threads add floats in another order now and then.
+MODEL = 'feelvos'  # Name of the default model's export.
 _START_SECONDS = 600
 
 
@@ -85,10 +86,10 @@ def served(
 class HttpSession:
   """A session over HTTP."""
 
-  def __init__(self, address: str, frame: bytes, mask: np.ndarray) -> None:
+  def __init__(self, address: str, frame: bytes, mask: np.ndarray, model: str = MODEL) -> None:
     self._client = httpx.Client(base_url=f'http://{address}', timeout=600)
     reply = self._client.post(
-      '/v1/sessions', files={'frame': frame, 'mask': masks.encode_mask(mask)}
+      '/v1/sessions', data={'model': model}, files={'frame': frame, 'mask': masks.encode_mask(mask)}
     )
     reply.raise_for_status()
     self.url = f'/v1/sessions/{reply.json()["session_id"]}'
@@ -114,8 +115,8 @@ class HttpSession:
 class WebSocketSession(HttpSession):
   """A session whose frames go over a WebSocket."""
 
-  def __init__(self, address: str, frame: bytes, mask: np.ndarray) -> None:
-    super().__init__(address, frame, mask)
+  def __init__(self, address: str, frame: bytes, mask: np.ndarray, model: str = MODEL) -> None:
+    super().__init__(address, frame, mask, model)
     self._open = contextlib.ExitStack()
     self._stream = self._open.enter_context(
       websockets.connect(f'ws://{address}{self.url}/stream', compression=None)
@@ -133,7 +134,9 @@ class WebSocketSession(HttpSession):
     super().close()
 
 
-def track_grpc(address: str, encoded: Sequence[bytes], mask: np.ndarray) -> list[bytes]:
+def track_grpc(
+  address: str, encoded: Sequence[bytes], mask: np.ndarray, model: str = MODEL
+) -> list[bytes]:
   """Masks of a clip by `track` over gRPC."""
   import grpc
   import tensorflow as tf
@@ -141,7 +144,7 @@ def track_grpc(address: str, encoded: Sequence[bytes], mask: np.ndarray) -> list
   from tensorflow_serving.apis import prediction_service_pb2_grpc
 
   request = predict_pb2.PredictRequest()
-  request.model_spec.name = 'feelvos'
+  request.model_spec.name = model
   request.inputs['image_bytes'].CopyFrom(tf.make_tensor_proto(encoded))
   request.inputs['mask_bytes'].CopyFrom(tf.make_tensor_proto(masks.encode_mask(mask)))
   options = [('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]
@@ -150,11 +153,13 @@ def track_grpc(address: str, encoded: Sequence[bytes], mask: np.ndarray) -> list
     return list(stub.Predict(request, timeout=600).outputs['masks_bytes'].string_val)
 
 
-def track_rest(address: str, encoded: Sequence[bytes], mask: np.ndarray) -> list[bytes]:
+def track_rest(
+  address: str, encoded: Sequence[bytes], mask: np.ndarray, model: str = MODEL
+) -> list[bytes]:
   """Masks of a clip by `track` over REST."""
   pack = lambda data: {'b64': base64.b64encode(data).decode()}
   reply = httpx.post(
-    f'http://{address}/v1/models/feelvos:predict',
+    f'http://{address}/v1/models/{model}:predict',
     timeout=600,
     json={
       'inputs': {

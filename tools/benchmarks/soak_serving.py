@@ -160,13 +160,13 @@ def soak(options: 'ServingBenchmarkOptions') -> dict[str, Any]:
 
 def _run(
   clients: Sequence[threading.Thread], process: subprocess.Popen, seconds: float
-) -> list[int]:
-  """Starts threads and waits for them; the memory of the server meanwhile."""
+) -> list[tuple[float, int]]:
+  """Starts threads and waits for them; (seconds, memory of the server) meanwhile."""
   for client in clients:
     client.start()
-  memory = []
+  begun, memory = time.monotonic(), []
   while any(client.is_alive() for client in clients):
-    memory.append(resident_bytes(process))
+    memory.append((time.monotonic() - begun, resident_bytes(process)))
     time.sleep(min(2.0, seconds / 50))
   return memory
 
@@ -184,12 +184,25 @@ def frame_times(clients: Sequence[SoakClient], second_half: float) -> dict[str, 
   return found
 
 
-def memory_figures(memory: Sequence[int]) -> dict[str, float]:
-  """What the server took, once a fifth of the time is over."""
-  warm = memory[len(memory) // 5 :]
-  fifth = max(1, len(warm) // 5)
+def memory_figures(memory: Sequence[tuple[float, int]]) -> dict[str, Any]:
+  """How the memory of the server went.
+
+  Args:
+    memory: (seconds since the begin, bytes) of every look at it.
+
+  Returns:
+    dict of: the median of the second fifth, which is after the warm-up, and of the last fifth; the
+    peak; the median of every minute; the slope of the second half, in bytes a minute.
+  """
+  seconds, taken = np.array(memory, float).T
+  fifth = lambda index: taken[seconds // (seconds[-1] / 5) == index]
+  minutes = seconds // 60
+  late = seconds >= seconds[-1] / 2
+  slope = np.polyfit(seconds[late] / 60, taken[late], 1)[0] if np.sum(late) > 1 else 0.0
   return dict(
-    memory_after_warmup_bytes=float(np.median(warm[:fifth])),
-    memory_at_end_bytes=float(np.median(warm[-fifth:])),
-    memory_peak_bytes=max(memory),
+    memory_after_warmup_bytes=float(np.median(fifth(1))),
+    memory_at_end_bytes=float(np.median(fifth(4))),
+    memory_peak_bytes=float(np.max(taken)),
+    memory_minutes_bytes=[float(np.median(taken[minutes == n])) for n in np.unique(minutes)],
+    memory_slope_bytes_per_minute=float(slope),
   )

@@ -13,6 +13,7 @@ import pytest
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import picture
 from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.tools.benchmarks import served_ways
 
 from .conftest import ids_of
 from .conftest import png
@@ -107,6 +108,18 @@ def test_masks_are_those_of_the_command_line(client, small_graph, video, orienta
   reply = client.post('/v1/models/small:predict', json={'inputs': inputs})
   tracked = [ids_of(unb64(item)) for item in reply.json()['outputs']['masks_bytes'][1:]]
   assert np.mean(np.asarray(tracked) == expected) >= 0.9999
+
+
+@pytest.mark.parametrize('way', served_ways.WAYS)
+def test_every_way_gives_the_masks_of_the_command_line(server, small_graph, video, way):
+  frames, mask = video
+  files = [jpeg(frame) for frame in frames]
+  segmenter = VideoSegmenter(small_graph)
+  segmenter.start(picture.decode(files[0], 'x'), mask)
+  expected = [segmenter.step(picture.decode(data, 'x')).mask for data in files[1:]]
+  http = server.url.removeprefix('http://')
+  found = served_ways.WAYS[way](http, server.grpc_address, files, mask, 'small')
+  assert np.mean(np.array([ids_of(data) for data in found]) == expected) >= 0.9999
 
 
 def test_a_mask_in_colours(client, small_graph, video):
