@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from feelvos_tf.serving import draw_route
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import memory
 from feelvos_tf.serving import middleware
 from feelvos_tf.serving import overlay_routes
 from feelvos_tf.serving import page_routes
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _CLIENT_WENT_AWAY = 499
 _EVICTION_SECONDS = 5.0
+_MEMORY_SECONDS = 30.0
 # Headers of answers that pages of allowed origins may read.
 _EXPOSED_HEADERS = ('X-Frame-Index', 'X-Object-Ids', 'X-Confidence', 'X-Request-Id')
 _log = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ def _lifespan(services: 'Services', grpc_server: grpc.Server | None, grpc_grace:
       asyncio.ensure_future(_watch_models(services)),
       asyncio.ensure_future(_watch_model_config(services)),
       asyncio.ensure_future(_evict(services)),
+      asyncio.ensure_future(_hand_back_memory()),
     ]
     if grpc_server is not None:
       grpc_server.start()
@@ -200,3 +203,10 @@ async def _evict(services: 'Services') -> None:
   while True:
     await asyncio.sleep(min(_EVICTION_SECONDS, services.options.idle_seconds / 4))
     services.sessions.evict_idle()
+
+
+async def _hand_back_memory() -> None:
+  """Returns free memory to the system from time to time, in a thread."""
+  while True:
+    await asyncio.sleep(_MEMORY_SECONDS)
+    await asyncio.to_thread(memory.hand_back)

@@ -1,5 +1,6 @@
 """Models and their versions: found in a folder, loaded, handed out, replaced, let go."""
 
+import collections
 from collections.abc import Callable, Collection, Iterator
 import contextlib
 import gc
@@ -79,6 +80,10 @@ class ModelStore:
   who hold a `Lease` (sessions, running requests) and is unloaded with the last of them. A version
   that cannot be loaded is reported, the newest that can is served, and loading is tried again: some
   times, and whenever the files of the version have changed.
+
+  Attributes:
+    load_attempts: number of tries to load, by (folder of the version, whether it succeeded).
+    load_seconds: time that loading took, warm-up left out, by folder.
   """
 
   def __init__(
@@ -103,6 +108,8 @@ class ModelStore:
     self._model_dir, self._configured = model_dir, models
     self._warm_up = warm_up
     self._retries, self._retry_seconds, self._clock = retries, retry_seconds, clock
+    self.load_attempts: collections.Counter[tuple[str, bool]] = collections.Counter()
+    self.load_seconds: dict[str, float] = collections.defaultdict(float)
     self._lock = threading.Lock()
     self._refreshing = threading.Lock()
     # By name and number; those that ended, too.
@@ -301,7 +308,7 @@ class ModelStore:
     with self._lock:
       self._versions.setdefault(name, {})[number] = version
     try:
-      model = exported_model.ExportedModel(folder)
+      model = self._read(folder)
       if self._warm_up:
         warmup.run(model, folder)
     except Exception as error:
@@ -312,6 +319,16 @@ class ModelStore:
     with self._lock:
       version.model, version.state = model, AVAILABLE
     return version
+
+  def _read(self, folder: pathlib.Path) -> exported_model.ExportedModel:
+    begun, is_read = time.perf_counter(), False
+    try:
+      model = exported_model.ExportedModel(folder)
+      is_read = True
+      return model
+    finally:
+      self.load_attempts[str(folder), is_read] += 1
+      self.load_seconds[str(folder)] += time.perf_counter() - begun
 
   def _keep_only(self, name: str, numbers: Collection[int]) -> None:
     """Unloads the served versions of a model that are not among these."""

@@ -68,7 +68,7 @@ class Services:
     self.decoder = images.ImageDecoder(options.max_pixels, options.max_objects)
     self.metrics = metrics_lib.Metrics()
     self.metrics.watch_workers(self.workers)
-    self.metrics.tf_serving.watch_models(lambda name: name in self.models.names())
+    self.metrics.tf_serving.watch_models(models)
     self.predictor = predict.Predictor(options, self.models, self.decoder, self.metrics)
     self.sessions = sessions_lib.SessionStore(
       options, self.models, self.workers, self.decoder, self.metrics, clock

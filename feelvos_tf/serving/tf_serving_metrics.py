@@ -1,38 +1,45 @@
 """Metrics under the names that TensorFlow Serving's exporter gives them, for boards made for it.
 
-Source: tensorflow_serving/servables/tensorflow/util.cc; / in a name becomes : in Prometheus.
+Source: tensorflow_serving/servables/tensorflow/util.cc, tensorflow/cc/saved_model/loader.cc; / in a
+name becomes : in Prometheus.
 """
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import contextlib
 import time
+from typing import TYPE_CHECKING
 
 import prometheus_client
 from prometheus_client import core
 
 from feelvos_tf.serving import errors
 
+if TYPE_CHECKING:
+  from feelvos_tf.serving.model_store import ModelStore
+
+
 _PREFIX = ':tensorflow:serving:'
+_LOAD_PREFIX = ':tensorflow:cc:saved_model:'
 _UNKNOWN = 'unknown'
 _MICROSECONDS = 1e6
 _BUCKETS = tuple(10 * 1.8**i for i in range(33))
 
 
 class TfServingMetrics:
-  """Requests for predictions, by model: how many, and how many microseconds they take."""
+  """Loading of models, and predictions: how many, and how many microseconds they take."""
 
   def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
     """Args: where the metrics are registered."""
-    self._is_served: Callable[[str], bool] = lambda name: False
+    self._models: ModelStore | None = None
     self._counts: collections.Counter[tuple[str, str]] = collections.Counter()
     self._latency = self._histogram('request_latency', 'of a request', 'entrypoint', registry)
     self._runtime = self._histogram('runtime_latency', 'of the graph', 'runtime', registry)
     registry.register(self)
 
-  def watch_models(self, is_served: Callable[[str], bool]) -> None:
-    """Takes a function that says whether a model's name is served; others get no label."""
-    self._is_served = is_served
+  def watch_models(self, models: 'ModelStore') -> None:
+    """Takes the `ModelStore`; names of models that it does not serve get no label."""
+    self._models = models
 
   @contextlib.contextmanager
   def request(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
@@ -41,7 +48,7 @@ class TfServingMetrics:
     Args:
       model: its name. api: Predict. entrypoint: GRPC or REST.
     """
-    name = model if self._is_served(model) else _UNKNOWN
+    name = model if self._models and model in self._models.names() else _UNKNOWN
     begun, status = time.perf_counter(), 'OK'
     try:
       yield
@@ -61,11 +68,23 @@ class TfServingMetrics:
     self._runtime.labels(model, 'Predict', 'TF').observe(_since(begun))
 
   def collect(self) -> Iterator[core.Metric]:
-    """The counter; prometheus_client would add _total to its name."""
+    """The counters; prometheus_client would add _total to their names."""
     metric = core.Metric(f'{_PREFIX}request_count', 'The total number of requests.', 'unknown')
     for (name, status), count in list(self._counts.items()):
       metric.add_sample(metric.name, {'model_name': name, 'status': status}, count)
     yield metric
+    attempts = core.Metric(f'{_LOAD_PREFIX}load_attempt_count', 'Tries to load a model.', 'unknown')
+    latency = core.Metric(
+      f'{_LOAD_PREFIX}load_latency', 'Wall time of loading (in microseconds).', 'unknown'
+    )
+    if self._models is not None:
+      for (path, is_read), count in list(self._models.load_attempts.items()):
+        labels = {'model_path': path, 'status': 'success' if is_read else 'fail'}
+        attempts.add_sample(attempts.name, labels, count)
+      for path, seconds in list(self._models.load_seconds.items()):
+        latency.add_sample(latency.name, {'model_path': path}, round(seconds * _MICROSECONDS))
+    yield attempts
+    yield latency
 
   @staticmethod
   def _histogram(

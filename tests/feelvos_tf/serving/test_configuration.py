@@ -212,6 +212,8 @@ def test_encryption_a_socket_and_metrics(three, tmp_path):
     ':tensorflow:serving:request_count{model_name="unknown",status="NOT_FOUND"} 1',
     ':tensorflow:serving:request_latency_count{API="Predict",entrypoint="GRPC",model_name="half"} 2',
     ':tensorflow:serving:runtime_latency_count{API="Predict",model_name="half",runtime="TF"} 2',
+    f'load_attempt_count{{model_path="{three.resolve() / "3"}",status="success"}} 1',
+    ':tensorflow:cc:saved_model:load_latency{model_path="',
   ):
     assert line in after
   assert 'entrypoint="REST",model_name="half"} 1' in last

@@ -145,6 +145,8 @@ def test_loading_is_tried_again_some_times(add, tmp_path, monkeypatch):
     store.refresh(), store.refresh()
     clock.seconds += 60
   assert tried == ['2'] * 3 and store.names() == {'half': 1}
+  first, second = (str((tmp_path / 'half' / number).resolve()) for number in '12')
+  assert store.load_attempts == {(first, True): 1, (second, False): 3}
   monkeypatch.setattr(model_store.exported_model, 'ExportedModel', load)
   assert store.refresh() == []
   store = model_store.ModelStore(tmp_path)
