@@ -26,14 +26,22 @@ async def read(request: fastapi.Request, most: int) -> bytes:
     return body
   if packing != 'gzip':
     raise errors.invalid('Content-Encoding: expected gzip, or none.', 415)
-  unpacker = zlib.decompressobj(_GZIP)
-  try:
-    content = unpacker.decompress(body, most + 1)
-  except zlib.error as error:
-    raise errors.invalid(f'the body is no gzip data ({error}).') from error
-  if len(content) > most:
-    message = f'the body unpacks to more than {most} bytes; send less at a time.'
-    raise errors.RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message, 413)
-  if not unpacker.eof:
-    raise errors.invalid('the body is cut off: its gzip data have no end.')
-  return content
+  return _unpack(body, most)
+
+
+def _unpack(body: bytes, most: int) -> bytes:
+  """What gzip data hold, which may have several members, one after the other."""
+  content = bytearray()
+  while body or not content:
+    unpacker = zlib.decompressobj(_GZIP)
+    try:
+      content += unpacker.decompress(body, most - len(content) + 1)
+    except zlib.error as error:
+      raise errors.invalid(f'the body is no gzip data ({error}).') from error
+    if len(content) > most:
+      message = f'the body unpacks to more than {most} bytes; send less at a time.'
+      raise errors.RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message, 413)
+    if not unpacker.eof:
+      raise errors.invalid('the body is cut off: its gzip data have no end.')
+    body = unpacker.unused_data
+  return bytes(content)

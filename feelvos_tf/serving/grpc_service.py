@@ -1,6 +1,8 @@
 """TensorFlow Serving's gRPC services."""
 
 from concurrent import futures
+import logging
+import math
 from typing import Any, TYPE_CHECKING
 
 import grpc
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 
 
 _SIGNATURE_DEF = 'signature_def'
-_THREADS = 16
+_POINTER_BYTES = 8
+# Calls that need no worker, as status and metadata, are answered while all others wait.
+_QUICK_CALLS = 16
 # Connections that say nothing are closed, and clients that have vanished are noticed.
 _CONNECTIONS = (
   ('grpc.server_handshake_timeout_ms', 20_000),
@@ -59,8 +63,18 @@ def build_server(
     ValueError: the address cannot be bound.
   """
   limit = services.options.max_body_bytes
+  # A thread for every call, so that none that waits keeps another from being answered.
+  most = (
+    services.options.workers
+    + services.options.max_waiting
+    + _QUICK_CALLS
+    + grpc_health.MOST_WATCHERS
+    + grpc_health.MOST_REFLECTIONS
+  )
+  # Bytes that are no message are the client's fault, who is told so.
+  logging.getLogger('grpc._common').addFilter(_is_no_bad_message)
   server = grpc.server(
-    futures.ThreadPoolExecutor(_THREADS, thread_name_prefix='grpc'),
+    futures.ThreadPoolExecutor(most, thread_name_prefix='grpc'),
     interceptors=[
       access_log.Interceptor(services.access_log, services.tracing),
       auth.TokenInterceptor(services.token),
@@ -71,7 +85,7 @@ def build_server(
       ('grpc.so_reuseport', 0),
       *_CONNECTIONS,
     ],
-    maximum_concurrent_rpcs=_THREADS + services.options.max_waiting,
+    maximum_concurrent_rpcs=most,
   )
   prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
     PredictionService(services), server
@@ -92,6 +106,10 @@ def build_server(
     return server, server.add_secure_port(address, tls.credentials())
   except RuntimeError as error:
     raise ValueError(f'{address}: gRPC cannot listen there; choose another --grpc_port.') from error
+
+
+def _is_no_bad_message(record: logging.LogRecord) -> bool:
+  return 'deserializing' not in record.getMessage()
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -132,8 +150,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
   def _to_array(self, name: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
     try:
       dtype = tf.as_dtype(proto.dtype)
+      if not dtype.is_numpy_compatible:
+        raise ValueError(f'{dtype.name} has no values')
       shape = [dim.size for dim in proto.tensor_shape.dim]
-      self.services.predictor.check_size(shape, dtype.size or 1)
+      self.services.predictor.check_size(shape, _bytes_of_item(proto, dtype, math.prod(shape)))
       return np.asarray(tf.make_ndarray(proto))
     except (TypeError, ValueError) as error:
       raise errors.invalid(f'input {name}: not a tensor that can be read ({error}).') from error
@@ -150,6 +170,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
       if field != _SIGNATURE_DEF:
         raise errors.invalid(f'Metadata field {field} is not supported')
     return metadata(self.services, *_spec(self.services, request))
+
+
+def _bytes_of_item(proto: tensor_pb2.TensorProto, dtype: tf.DType, count: int) -> int:
+  """Bytes that one of `count` items takes here; the last string of too few is repeated."""
+  if dtype != tf.string:
+    return dtype.size
+  is_repeated = 0 < len(proto.string_val) < count
+  return _POINTER_BYTES + (len(proto.string_val[-1]) if is_repeated else 0)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):

@@ -55,6 +55,10 @@ class BoundedProtocol(h11_impl.H11Protocol):
     self._received += len(data)
     super().data_received(data)
 
+  def send_400_response(self, msg: str) -> None:
+    """Answers bytes that are no request, in JSON like every other error."""
+    self._refuse(400, msg)
+
   def on_response_complete(self) -> None:
     """Gets ready for the next request of the connection."""
     self._received = 0

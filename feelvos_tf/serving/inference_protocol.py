@@ -47,13 +47,13 @@ def is_ready(services: 'Services') -> bool:
   return not services.stopping and bool(services.models.names())
 
 
-def check_type(name: str, datatype: str) -> tf.DType:
+def check_type(name: str, datatype: Any) -> tf.DType:
   """The type of an input.
 
   Raises:
     RequestError: the protocol has no such type.
   """
-  dtype = TYPES.get(datatype)
+  dtype = TYPES.get(datatype) if isinstance(datatype, str) else None
   if dtype is None:
     raise errors.invalid(f'input {name}: datatype has to be one of {", ".join(TYPES)}.')
   return dtype
@@ -65,6 +65,8 @@ def array_of_bytes(values: list[bytes], shape: list[int]) -> np.ndarray:
   Raises:
     ValueError: another number of values than the shape has.
   """
-  array = np.empty(int(np.prod(shape)), object)
+  if len(values) != int(np.prod(shape)):  # NumPy would repeat a single one.
+    raise ValueError(f'{len(values)} elements')
+  array = np.empty(len(values), object)
   array[:] = values
   return array.reshape(shape)

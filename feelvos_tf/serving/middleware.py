@@ -62,6 +62,10 @@ class Outermost:
       await WebSocket(scope, receive, send).send_denial_response(error_answer(refusal, 403))
     elif refusal:
       await error_answer(refusal, 403)(scope, receive, send)
+    elif 'content-length' in headers and 'transfer-encoding' in headers:
+      # A proxy in front may take the other one, and see other requests than this server.
+      message = 'Content-Length and Transfer-Encoding given; send one of them.'
+      await error_answer(message, 400, {'Connection': 'close'})(scope, receive, send)
     elif scope['type'] == 'http' and self._is_too_large(headers.get('content-length', '')):
       await error_answer(too_large(self._services), 413)(scope, receive, send)
     else:

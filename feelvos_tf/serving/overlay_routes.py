@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _MOST_FRAMES = 10000
 _MOST_FIELD_BYTES = 4096
-_MOST_FRAMES_PER_SECOND = 240.0
+_LEAST_FRAMES_PER_SECOND, _MOST_FRAMES_PER_SECOND = 0.1, 240.0
 _MOST_AT_ONCE = 8  # Each one has an encoder.
 _MOST_VIDEO_BYTES = 2 * 2**30
 _PIECE_BYTES = 2**20
@@ -76,10 +76,11 @@ def read_rate(value: float | str | None) -> float:
   """
   with contextlib.suppress(TypeError, ValueError):
     rate = float(value) if value else writers.DEFAULT_FPS
-    if 0 < rate <= _MOST_FRAMES_PER_SECOND:
+    if _LEAST_FRAMES_PER_SECOND <= rate <= _MOST_FRAMES_PER_SECOND:
       return rate
   raise errors.invalid(
-    f'frames_per_second: expected a number above 0, at most {_MOST_FRAMES_PER_SECOND:g}.'
+    f'frames_per_second: expected a number from {_LEAST_FRAMES_PER_SECOND:g} to '
+    f'{_MOST_FRAMES_PER_SECOND:g}.'
   )
 
 

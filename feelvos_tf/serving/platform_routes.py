@@ -134,7 +134,10 @@ def _infer(
   if not isinstance(inputs, list) or not all(isinstance(item, dict) for item in inputs):
     raise errors.invalid('inputs: expected a list of tensors with name, shape, datatype and data.')
   tensors = {str(item.get('name')): _to_array(services, item) for item in inputs}
-  wanted = [str(item.get('name')) for item in document.get('outputs') or []]
+  outputs = document.get('outputs') or []
+  if not isinstance(outputs, list) or not all(isinstance(item, dict) for item in outputs):
+    raise errors.invalid('outputs: expected a list of objects with a name.')
+  wanted = [str(item.get('name')) for item in outputs]
   with services.models.leased(name, number) as version:
     outputs = services.predictor.run(version, str(signature), tensors, wanted, call)
     number = version.number
@@ -152,6 +155,8 @@ def _to_array(services: 'Services', item: dict[str, Any]) -> np.ndarray:
   dtype = inference_protocol.check_type(name, str(item.get('datatype')))
   if not isinstance(shape, list) or not all(type(side) is int for side in shape):
     raise errors.invalid(f'input {name}: shape has to be a list of numbers.')
+  if not isinstance(data, list):
+    raise errors.invalid(f'input {name}: data have to be a list.')
   services.predictor.check_size(shape, dtype.size or 1)
   try:
     if dtype != tf.string:

@@ -139,7 +139,7 @@ def _check_names(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
 
 
 def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
-  wanted = list(output_filter) or sorted(signature.outputs)
+  wanted = list(dict.fromkeys(output_filter)) or sorted(signature.outputs)
   for name in wanted:
     if name not in signature.outputs:
       raise errors.invalid(

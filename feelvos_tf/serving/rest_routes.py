@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 _MODEL = (
   r'(?i:/v1/models)/(?P<name>[^/:]+)'
-  r'(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?'
+  r'(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?'
 )
 _ACTION = re.compile(_MODEL + r':(?P<method>classify|regress|predict)')
 _QUERY = re.compile(_MODEL + r'(?P<metadata>/metadata)?')
 _LARGEST_VERSION = 2**63 - 1
+_MOST_DIGITS = 100  # Leading zeros are fine.
 
 
 def build_router(services: 'Services') -> fastapi.APIRouter:
@@ -78,7 +79,7 @@ def _spec(services: 'Services', match: re.Match[str]) -> tuple[str, int | None]:
   name, number = urllib.parse.unquote(match['name']), match['version']
   if match['label']:
     return name, services.models.labelled(name, urllib.parse.unquote(match['label']))
-  if number is not None and int(number) > _LARGEST_VERSION:
+  if number is not None and (len(number) > _MOST_DIGITS or int(number) > _LARGEST_VERSION):
     raise errors.invalid(f'Failed to convert version: {number} to numeric.')
   return name, int(number or 0) or None
 

@@ -67,7 +67,8 @@ def _wanted(form: FormData) -> tuple[str, dict[int, str], str]:
   name = forms.text(form, 'name', problem) or 'video'
   suffix = forms.text(form, 'suffix', problem) or '.jpg'
   labels = forms.texts(form, 'label', problem)
-  if not re.fullmatch(r'[\w. -]{1,100}', name) or not re.fullmatch(r'\.\w{1,10}', suffix):
+  is_name = name not in ('.', '..') and re.fullmatch(r'[\w. -]{1,100}', name)
+  if not is_name or not re.fullmatch(r'\.\w{1,10}', suffix):
     raise errors.invalid(
       'name, suffix: expected a file name without a folder, such as clip and .jpg.'
     )
@@ -105,6 +106,7 @@ def _zip(
 
 def _frames(decoder: ImageDecoder, given: list[UploadFile], call: calls.Call) -> Iterator[Frame]:
   """(name, ids, None) of every mask."""
+  seen = set()
   for part in given:
     call.check()
     stem = pathlib.PurePosixPath(part.filename or '').stem
@@ -112,6 +114,9 @@ def _frames(decoder: ImageDecoder, given: list[UploadFile], call: calls.Call) ->
       raise errors.invalid(
         f'masks: {part.filename!r} given, expected the name of a frame and .png.'
       )
+    if stem in seen:
+      raise errors.invalid(f'masks: {stem} given more than once; expected a mask a frame.')
+    seen.add(stem)
     yield stem, decoder.mask(part.file.read()).ids, None
 
 

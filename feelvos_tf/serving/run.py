@@ -108,7 +108,7 @@ def build_server(
     http=http_protocol.bounded_by(services.options),
     ws=websocket_protocol.WebSocketProtocol,
     loop='asyncio',
-    log_level='warning',
+    log_level='error',  # A warning says what a client did, and anybody could fill the log.
     access_log=False,
     ws_max_size=services.options.max_body_bytes,
     ws_max_queue=services.options.stream_queue,

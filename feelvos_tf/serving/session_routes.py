@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 import contextlib
+import re
 from typing import Any, TYPE_CHECKING
 
 import fastapi
@@ -169,7 +170,7 @@ def _number(form: FormData, key: str) -> int | None:
   value = form.get(key)
   if value is None or value == '':
     return None
-  if not isinstance(value, str) or not value.isdecimal() or len(value) > 18:
+  if not isinstance(value, str) or not re.fullmatch('[0-9]{1,18}', value):
     raise errors.invalid(f'{key}: expected a number of at least 0.')
   return int(value)
 

@@ -22,6 +22,7 @@ from feelvos_tf.serving import errors
 
 _BYTES_SUFFIX = '_bytes'
 _MOST_DIMENSIONS = 16
+_NUMBERS_AT_ONCE = 65536
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -34,8 +35,14 @@ def parse(body: bytes) -> dict[str, Any]:
     raise errors.invalid('JSON Parse error: The document is empty')
   try:
     document = json.loads(body)
-  except (ValueError, RecursionError) as error:
+  except json.JSONDecodeError as error:
     raise errors.invalid(f'JSON Parse error: {error}') from error
+  except UnicodeDecodeError as error:
+    raise errors.invalid('JSON Parse error: the text is not UTF-8') from error
+  except RecursionError as error:
+    raise errors.invalid('JSON Parse error: lists or objects nested too deeply') from error
+  except ValueError as error:
+    raise errors.invalid('JSON Parse error: a number of too many digits') from error
   if not isinstance(document, dict):
     raise errors.invalid('JSON Value: Is not object')
   name = document.get('signature_name', '')
@@ -130,6 +137,7 @@ def _of_rows(
     raise errors.invalid("No values in 'instances' array")
   named = _is_named(instances[0])
   if not named:
+    _check_takes_inputs(infos)
     if len(infos) > 1:
       raise errors.invalid(
         'instances is a plain list, but expecting list of objects as multiple '
@@ -154,6 +162,7 @@ def _of_columns(
   inputs: Any, infos: Mapping[str, Any], check_size: Callable[[Sequence[int], int], None]
 ) -> dict[str, np.ndarray]:
   if not _is_named(inputs):
+    _check_takes_inputs(infos)
     if len(infos) > 1:
       raise errors.invalid(
         'inputs is a plain value/list, but expecting an object as multiple '
@@ -164,6 +173,11 @@ def _of_columns(
     if name not in inputs:
       raise errors.invalid(f"Missing named input: {name} in 'inputs' object.")
   return {name: _to_array(inputs[name], name, info, check_size) for name, info in infos.items()}
+
+
+def _check_takes_inputs(infos: Mapping[str, Any]) -> None:
+  if not infos:
+    raise errors.invalid('a value given for a signature without inputs; send an empty object, {}.')
 
 
 def _is_named(value: Any) -> bool:
@@ -210,7 +224,7 @@ def _to_array(
     return np.array(values, dtype.as_numpy_dtype).reshape(shape)
   except (OverflowError, ValueError) as error:
     raise errors.invalid(
-      f'JSON Value of input {name} is not of expected type: {dtype.name} ({error})'
+      f'JSON Value of input {name} is not of expected type: {dtype.name} (a number does not fit)'
     ) from error
 
 
@@ -238,7 +252,10 @@ def _flatten(value: Any, shape: Sequence[int], level: int, values: list, name: s
 
 def _to_bytes(value: Any, name: str) -> bytes:
   if isinstance(value, str):
-    return value.encode()
+    try:
+      return value.encode()
+    except UnicodeEncodeError as error:
+      raise errors.invalid(f'input {name}: text with half a surrogate pair given') from error
   if not isinstance(value, dict) or not _is_base64(value):
     raise errors.invalid(f'JSON Value of input {name} not formatted correctly for base64 data')
   try:
@@ -287,6 +304,17 @@ def numbers(value: np.ndarray, name: str) -> list | float | int | bool:
   if value.dtype.kind == 'V':  # bfloat16.
     value = value.astype(np.float32)
   if value.dtype in (np.float32, np.float16):
-    # The shortest text that gives the same number, not that of the double next to it.
-    value = value.astype(str).astype(np.float64)
+    value = _with_fewest_digits(value)
   return value.tolist()
+
+
+def _with_fewest_digits(value: np.ndarray) -> np.ndarray:
+  """float64 array whose shortest text is that of the number, not that of the double next to it.
+
+  Text takes 128 bytes a number, so there is never much of it.
+  """
+  found = np.empty(value.size)
+  for start in range(0, value.size, _NUMBERS_AT_ONCE):
+    part = value.ravel()[start : start + _NUMBERS_AT_ONCE]
+    found[start : start + _NUMBERS_AT_ONCE] = part.astype(str).astype(np.float64)
+  return found.reshape(value.shape)

@@ -80,7 +80,10 @@ class WorkerPool:
 
     def run(*args: Any) -> Any:
       waited()
-      return function(*args)
+      try:
+        return function(*args)
+      except StopIteration as error:  # A future cannot hold one: its caller would wait for ever.
+        raise RuntimeError(f'{function} raised StopIteration') from error
 
     try:
       future = self._executor.submit(contextvars.copy_context().run, run, *args)

@@ -53,10 +53,12 @@ def halves_and_two(path):
       tf.TensorSpec([None, 2], tf.int32, 'b'),
     ],
   )
+  nothing = tf.function(lambda: {'one': tf.ones([1])}, input_signature=[])
+  signatures = {'serving_default': function, 'two': two, 'nothing': nothing}
   tf.saved_model.save(
     module,
     str(path),
-    {'serving_default': function.get_concrete_function(), 'two': two.get_concrete_function()},
+    {name: signature.get_concrete_function() for name, signature in signatures.items()},
   )
 
 

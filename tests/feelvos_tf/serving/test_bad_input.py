@@ -100,6 +100,7 @@ def test_what_opens_no_session(client, goes_on, frame, files, message):
     ({'model': 'nobody'}, 404, 'Servable not found for request: Latest(nobody)'),
     ({'model': 'small', 'version': '7'}, 404, 'Servable not found for request: Specific(small, 7)'),
     ({'model': 'small', 'version': 'x'}, 400, 'version: expected a number'),
+    ({'model': 'small', 'version': '\u0661'}, 400, 'version: expected a number'),
     ({'model': 'half'}, 400, 'model half has no signatures for sessions'),
   ],
 )
@@ -221,6 +222,30 @@ def test_a_body_too_large(client, goes_on):
       assert 'larger than 1048576 bytes' in error_of(reply, 413)
 
 
+@pytest.mark.parametrize(
+  'head, message',
+  [
+    (b'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', 'Invalid HTTP request'),
+    (bytes(100), 'Invalid HTTP request'),
+    (
+      b'POST /v1/draw HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n'
+      b'Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      'Content-Length and Transfer-Encoding given',
+    ),
+  ],
+)
+def test_bytes_that_are_no_request(server, capfd, head, message):
+  host, port = server.url.removeprefix('http://').split(':')
+  with socket.create_connection((host, int(port)), timeout=60) as connection:
+    connection.sendall(head)
+    reply = b''
+    while piece := connection.recv(10000):
+      reply += piece
+  answer, _, body = reply.partition(b'\r\n\r\n')
+  assert answer.startswith(b'HTTP/1.1 400 ') and message in json.loads(body)['error']
+  assert not capfd.readouterr().err  # Else anybody could fill the log.
+
+
 def test_the_answer_to_a_large_length_comes_before_the_body(server):
   connection = http.client.HTTPConnection(server.url.removeprefix('http://'), timeout=20)
   connection.putrequest('POST', '/v1/sessions')
@@ -332,7 +357,8 @@ def test_unknown_paths_and_methods(client):
       None,
       'pixels given for a frame of',
     ),
-    ([('frames', b'x'), ('masks', b'x')], 'nan', 'frames_per_second: expected a number above 0'),
+    ([('frames', b'x'), ('masks', b'x')], 'nan', 'frames_per_second: expected a number from 0.1'),
+    ([('frames', b'x'), ('masks', b'x')], '1e-300', 'frames_per_second: expected a number from'),
   ],
 )
 def test_wrong_overlays(client, files, rate, message):

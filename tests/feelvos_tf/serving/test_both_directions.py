@@ -92,9 +92,11 @@ def test_results_that_are_refused(server, video):
     ('a.png', [], {'format': 'coco'}, 'masks: missing'),
     ('a.png', [data], {'format': 'coco', 'name': '../a'}, 'expected a file name without a folder'),
     ('a.png', [data], {'format': 'coco', 'label': 'dog'}, "label 'dog' given"),
-    ('a.png', [data, small], {'format': 'yolo'}, 'expected one size'),
+    ('a{}.png', [data, small], {'format': 'yolo'}, 'expected one size'),
+    ('a.png', [data, data], {'format': 'yolo'}, 'a given more than once'),
+    ('a.png', [data], {'format': 'coco', 'name': '..'}, 'expected a file name without a folder'),
     ('a.png', [b'no'], {'format': 'yolo'}, 'mask'),
   ):
-    given = [('masks', (name, one)) for one in files] or {'frame': b'x'}
+    given = [('masks', (name.format(i), one)) for i, one in enumerate(files)] or {'frame': b'x'}
     reply = httpx.post(f'{server.url}/v1/results', files=given, data=fields)
     assert reply.status_code == 400 and text in reply.json()['error'], reply.text

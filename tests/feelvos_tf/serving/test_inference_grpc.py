@@ -73,6 +73,7 @@ def test_numbers_and_metadata(channel):
     ('data do not fit shape and datatype', {}, [b'123']),
     ('element is longer than', {'datatype': 'BYTES', 'shape': [1]}, [b'\x05\0\0\0a']),
     ('data do not fit shape', {'datatype': 'BYTES', 'shape': [1]}, [b'\x05\0']),
+    ('1 elements', {'datatype': 'BYTES', 'shape': [10**5]}, [b'\1\0\0\0a']),
     ('FP16 has to be in raw_input_contents', {'datatype': 'FP16'}, []),
     ('2 given, expected one for each of 1 inputs', {}, [b'', b'']),
     ('at most 1048576 bytes are taken', {'shape': [10**9]}, []),

@@ -1,5 +1,6 @@
 """What operators rely on: health while models run, bounded waiting, metrics, new versions."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -83,6 +84,8 @@ def test_waiting_is_bounded():
   assert pool.run_blocking(lambda: 7) == 7 and pool.pending == 0
   with pytest.raises(ZeroDivisionError):
     pool.run_blocking(lambda: 1 / 0)
+  with pytest.raises(RuntimeError, match='StopIteration'):  # asyncio would wait for ever.
+    asyncio.run(asyncio.wait_for(pool.run(lambda: next(iter(()))), 60))
   assert pool.pending == 0
   pool.close()
   with pytest.raises(errors.RequestError, match='stopping'):

@@ -70,7 +70,10 @@ def test_numbers_and_metadata_of_the_open_inference_protocol(client):
     ('datatype has to be one of BOOL', {'datatype': 'FP8'}),
     ('shape has to be a list of numbers', {'shape': '2'}),
     ('data do not fit shape and datatype', {'data': [1.0]}),
-    ('data do not fit shape and datatype', {'data': 'x'}),
+    ('data do not fit shape and datatype', {'data': ['x', 'y']}),
+    ('data have to be a list', {'data': 'x'}),
+    ('data have to be a list', {'data': None}),
+    ('datatype has to be one of BOOL', {'datatype': []}),
     ('Missing but required: {x}', {'name': 'z'}),
     ('at most 1048576 bytes are taken', {'shape': [10**9]}),
   ],
@@ -79,6 +82,13 @@ def test_wrong_requests_of_the_open_inference_protocol(client, message, change):
   tensor = {'name': 'x', 'shape': [2], 'datatype': 'FP32', 'data': [1.0, 2.0], **change}
   reply = client.post('/v2/models/half/infer', json={'inputs': [tensor]})
   assert message in error_of(reply, 400)
+
+
+@pytest.mark.parametrize('outputs', [5, [1], {'name': 'y'}])
+def test_wrong_outputs_of_the_open_inference_protocol(client, outputs):
+  tensor = {'name': 'x', 'shape': [1], 'datatype': 'FP32', 'data': [1.0]}
+  reply = client.post('/v2/models/half/infer', json={'inputs': [tensor], 'outputs': outputs})
+  assert 'outputs: expected a list of objects' in error_of(reply, 400)
 
 
 def test_vertex_and_sagemaker(server, model_root, video, monkeypatch):

@@ -151,6 +151,10 @@ def test_shapes_of_other_models_are_left_to_their_graphs(client, stub):
     ('half', b'{', 400, 'JSON Parse error: '),
     ('half', b'[' * 100000, 400, 'JSON Parse error: '),
     ('half', b'[1]', 400, 'Is not object'),
+    ('half', b'{"instances": [%s]}' % (b'9' * 5000), 400, 'a number of too many digits'),
+    ('half', b'{"instances": ["\xff"]}', 400, 'the text is not UTF-8'),
+    ('half', b'{"signature_name": "nothing", "inputs": 1}', 400, 'a signature without inputs'),
+    ('half', b'{"signature_name": "nothing", "instances": [1]}', 400, 'a signature without inputs'),
     ('half', {}, 400, "Missing 'inputs' or 'instances' key"),
     ('half', {'inputs': 1, 'instances': 1}, 400, "only one of 'inputs' or 'instances'"),
     ('half', {'instances': 1}, 400, "Excepting 'instances' to be an list/array"),
@@ -191,6 +195,8 @@ def test_shapes_of_other_models_are_left_to_their_graphs(client, stub):
     ('nobody', {}, 404, 'Servable not found for request: Latest(nobody)'),
     ('half/versions/7', {}, 404, 'Servable not found for request: Specific(half, 7)'),
     ('half/versions/99999999999999999999', {}, 400, 'Failed to convert version'),
+    ('half/versions/' + '9' * 5000, {}, 400, 'Failed to convert version: 9999'),
+    ('half/versions/\u0663', {}, 400, 'Malformed request'),
     ('half/labels/stable', {}, 400, 'Unrecognized servable version label: stable'),
     ('small', {'inputs': TRACK}, 400, 'image_bytes: '),
     (
@@ -290,6 +296,13 @@ def huge():
   return request
 
 
+def repeated():
+  """100,000 frames in a message of a few bytes: the last of too few strings is repeated."""
+  request = request_of('small', image_bytes=[png(np.zeros((9, 9, 3), np.uint8))], mask_bytes=b'')
+  request.inputs['image_bytes'].tensor_shape.dim[0].size = 100000
+  return request
+
+
 def odd(proto_change):
   request = request_of('half', x=[1.0])
   proto_change(request.inputs['x'])
@@ -311,6 +324,12 @@ def odd(proto_change):
       'a tensor of shape [1, -1] given',
     ),
     (lambda: odd(lambda proto: setattr(proto, 'dtype', 77)), 'INVALID_ARGUMENT', 'input x'),
+    (
+      lambda: odd(lambda proto: setattr(proto, 'dtype', tf.variant.as_datatype_enum)),
+      'INVALID_ARGUMENT',
+      'variant has no values',
+    ),
+    (repeated, 'INVALID_ARGUMENT', 'a tensor of shape [100000] given'),
     (lambda: odd(lambda proto: setattr(proto, 'tensor_content', b'abc')), 'INVALID_ARGUMENT', 'x'),
     (lambda: predict_pb2.PredictRequest(), 'INVALID_ARGUMENT', 'Missing ModelSpec'),
     (
