@@ -79,7 +79,7 @@ def define_flags() -> None:
   flags.DEFINE_list(
     'speed',
     [],
-    'end_to_end: whole frames of the default model with these presets of --speed of feelvos '
+    'end_to_end, end_to_end_io: whole frames of the default model with these presets of --speed of feelvos '
     f'segment ({", ".join(speed.SPEEDS)}), instead of a seeded model without one.',
   )
   flags.DEFINE_integer('crop', 257, 'input, train_step: side of a sample.', lower_bound=33)
@@ -196,8 +196,10 @@ def _jobs() -> list[tuple[str, dict[str, Any]]]:
     check_choices(FLAGS.curves, CURVES, 'curves')
     check_choices(FLAGS.model_variant, MODEL_VARIANTS, 'model_variant')
     check_choices(FLAGS.speed, speed.SPEEDS, 'speed')
-    if FLAGS.speed and set(parts) - {'end_to_end'}:
-      raise ValueError('--speed: a preset is of whole frames; give --parts=end_to_end with it')
+    if FLAGS.speed and set(parts) - {'end_to_end', 'end_to_end_io'}:
+      raise ValueError(
+        '--speed: a preset is of whole frames; give --parts=end_to_end or end_to_end_io'
+      )
     check_choices(FLAGS.precision, ('auto', 'float32', 'bfloat16'), 'precision')
     counts, sizes = [int(text) for text in FLAGS.objects], _sizes()
     if min(counts) < 2 and set(parts) - {'global', 'local', 'head', 'backbone', SERVING}:

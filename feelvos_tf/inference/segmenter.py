@@ -11,6 +11,7 @@ from feelvos_tf.inference import contradiction
 from feelvos_tf.inference import given_frames
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import kept_references
+from feelvos_tf.inference import look_ahead
 from feelvos_tf.inference import views
 from feelvos_tf.inference.contract import Graph
 from feelvos_tf.inference.contract import References
@@ -75,6 +76,7 @@ class VideoSegmenter:
     self._geometry: Any = None
     self._object_ids: Any = None
     self._references: kept_references.KeptReferences = []
+    self._ahead: look_ahead.LookAhead | None = None
 
   @property
   def graph(self) -> Graph:
@@ -200,7 +202,7 @@ class VideoSegmenter:
 
   def restore(self, snapshot: Snapshot) -> None:
     """Goes on from a `Snapshot` of the same model, whatever video was running here."""
-    self._geometry = self._frame_geometry(snapshot.size)
+    self._set_geometry(snapshot.size)
     self._object_ids, self._state = snapshot.object_ids, snapshot.state
     references = snapshot.references
     self._references = list(zip(references.embeddings, np.asarray(references.labels)))
@@ -300,6 +302,10 @@ class VideoSegmenter:
   def _advance(self, frame: np.ndarray) -> Step:
     """`Step` of a frame; the state stays as it is."""
     sizes = self._geometry
+    extracted = self._ahead.take(frame) if self._ahead else None
+    if extracted is not None:
+      graph = cast(graph_lib.InferenceGraph, self._shown_to)
+      return graph.step(*extracted, self._state, len(self._object_ids), sizes.frame)
     return self._shown_to.advance(
       sizes.shrink_frame(frame), self._state, len(self._object_ids), sizes
     )
@@ -330,7 +336,7 @@ class VideoSegmenter:
     """Takes a frame with its mask into the state; nothing changes if that fails."""
     state = self._begin_state(frame, mask, ids, references)
     newest = (state.previous.embedding, np.asarray(state.previous.labels))
-    self._geometry = self._frame_geometry(frame.shape[:2])
+    self._set_geometry(frame.shape[:2])
     self._state, self._object_ids = state, ids
     self._references = [*references, newest]
     return SegmentedFrame(mask.copy(), ids)
@@ -361,6 +367,28 @@ class VideoSegmenter:
       np.asarray(step.confidence),
     )
 
+  def look_ahead(self, frame: np.ndarray) -> None:
+    """Begins in a thread what the `step` of a frame after the next one needs of that frame alone.
+
+    Call it right before `step` of the frame before; both calls get the same array. It changes
+    nothing but the time: `segment` does so. Does nothing where it cannot help: before `start`, with
+    several views, or with an exported model.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB; its content may not change until its `step`.
+    """
+    if self._state is None or not isinstance(self._shown_to, graph_lib.InferenceGraph):
+      return
+    if frame.shape != (*self._geometry.frame, 3) or frame.dtype != np.uint8:
+      return  # `step` says what is wrong.
+    if self._ahead is None:
+      self._ahead = look_ahead.LookAhead(self._extract)
+    self._ahead.begin(frame)
+
+  def _extract(self, frame: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    graph = cast(graph_lib.InferenceGraph, self._shown_to)
+    return graph.extract(self._geometry.shrink_frame(frame), self._geometry)
+
   def _check_next(self, frame: np.ndarray) -> np.ndarray:
     if self._state is None:
       raise RuntimeError('step before start: call start(frame, mask) with the first frame.')
@@ -373,6 +401,12 @@ class VideoSegmenter:
         'them, or start again with a mask.'
       )
     return frame
+
+  def _set_geometry(self, size: tuple[int, int]) -> None:
+    sizes = self._frame_geometry(size)
+    if self._ahead and sizes != self._geometry:
+      self._ahead.forget()
+    self._geometry = sizes
 
   def _frame_geometry(self, size: tuple[int, int]) -> geometry.FrameGeometry:
     return self._shown_to.frame_geometry(size, self.options.max_internal_size)

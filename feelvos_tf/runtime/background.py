@@ -64,6 +64,30 @@ def prefetch(iterable: Iterable[Item], size: int = 2) -> Iterator[Item]:
     thread.join()
 
 
+def with_next(iterable: Iterable[Item]) -> Iterator[tuple[Item, Item | None]]:
+  """Yields (item, the one after it or None): for work that can begin before its turn.
+
+  Raises:
+    What the iterable raises, after the items before it.
+  """
+  items = iter(iterable)
+  try:
+    item = next(items)
+  except StopIteration:
+    return
+  while True:
+    try:
+      following = next(items)
+    except StopIteration:
+      yield item, None
+      return
+    except Exception:
+      yield item, None
+      raise
+    yield item, following
+    item = following
+
+
 class BackgroundCalls:
   """Runs calls of one function in a thread, in order; `close` waits and raises what went wrong.
 

@@ -252,15 +252,19 @@ def _one_direction(
     progress.Progress(video.num_frames, 'frames', video.name) as bar,
   ):
     estimate = Estimate(video, segmenter.options)
-    # Frames of a live source that lie ready would be old when their turn comes.
-    ready = frames if video.live else background.prefetch(frames)
-    for position, (index, frame) in enumerate(ready):
+    if video.live:  # Frames that lie ready would be old when their turn comes.
+      ready = ((item, None) for item in frames)
+    else:
+      ready = background.with_next(background.prefetch(frames))
+    for position, ((index, frame), following) in enumerate(ready):
       frame_name = video.frame_names[index]
       if position < count:
         if known[position] != (results.mask_name(frame_name), frame_digest(frame)):
           raise OtherFrames
         write(frame_name, frame, None, None, restore(position, frame))
       else:
+        if following is not None:
+          segmenter.look_ahead(following[1])
         result = resuming.result_of(segmenter, position, index, frame, given)
         is_given = position > 0 and index in given.frames
         begun = segmenter.remembered(result.mask) if is_given else None

@@ -45,7 +45,7 @@ from feelvos_tf.training.data_options import TrainingSet
 CHANNELS = 100
 WINDOW_RADIUS = 15
 # Frames of the video that `end_to_end_io` reads and writes.
-VIDEO_FRAMES = 6
+VIDEO_FRAMES = 12
 # Batches that `input` makes in a row: many against the one or two that wait when it begins.
 INPUT_BATCHES = 10
 
@@ -298,7 +298,10 @@ def end_to_end_io_case(options: BenchmarkOptions) -> Case:
   for name, frame in zip(video.frame_names, video.frames()):
     tf.io.write_file(str(frames / f'{name}.png'), tf.io.encode_png(frame))
   first = masks.Mask(make_video(options)[2], masks.DAVIS_PALETTE)
-  segmenter = VideoSegmenter(inference_graph(options))
+  if options.speed:
+    segmenter = _segmenter_of_preset(options.speed, options.precision)
+  else:
+    segmenter = VideoSegmenter(inference_graph(options))
 
   def run(keep: Any = space) -> None:
     del keep  # The folder lives as long as this function does.

@@ -18,7 +18,7 @@ def test_balanced_changes_nothing():
 
 def test_fast_matches_with_fewer_pixels_of_smaller_frames():
   options = speed.segmenter_options('fast')
-  assert (options.max_internal_size, options.flip, options.image_pyramid) == (576, False, (1.0,))
+  assert (options.max_internal_size, options.flip, options.image_pyramid) == (512, False, (1.0,))
   model = FeelvosOptions(max_reference_imbalance=16)
   changed = FeelvosOptions.from_dict({**model.to_dict(), **speed.model_overrides('fast')})
   assert changed.max_reference_pixels_per_object == 1024

@@ -36,6 +36,21 @@ def test_prefetch_is_bounded_and_stops_with_its_consumer():
   assert not any(thread.name == 'prefetch' for thread in threading.enumerate())
 
 
+def test_with_next_raises_after_the_item_before():
+  assert list(background.with_next([])) == []
+  assert list(background.with_next('abc')) == [('a', 'b'), ('b', 'c'), ('c', None)]
+
+  def source():
+    yield from range(2)
+    raise ValueError('frame 2 is broken')
+
+  seen = []
+  with pytest.raises(ValueError, match='frame 2 is broken'):
+    for item in background.with_next(source()):
+      seen.append(item)
+  assert seen == [(0, 1), (1, None)]
+
+
 def test_background_calls_run_in_order():
   done = []
   with background.BackgroundCalls(lambda i: done.append(i)) as call:
