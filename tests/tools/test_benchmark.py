@@ -90,7 +90,10 @@ def test_a_curve_is_a_picture(tmp_path):
       "--parts: 'locl' is not known; choose from backbone, global, local, head, "
       'end_to_end, end_to_end_io, input, train_step, serving',
     ),
-    ('--speed=fast', '--speed: a preset is of whole frames; give --parts=end_to_end or end_to_end_io'),
+    (
+      '--speed=fast',
+      '--speed: a preset is of whole frames; give --parts=end_to_end or end_to_end_io',
+    ),
     ('--size=480', "--size: '480' is no size; give HEIGHTxWIDTH, like 480x854"),
   ],
 )
