@@ -70,6 +70,8 @@ def parse(kind: str, text: str) -> Drawing:
   Raises:
     ValueError: something else than the module says; one line with an example.
   """
+  if kind not in _EXAMPLES:
+    raise ValueError(f'a drawing of kind {kind!r} given, expected one of {", ".join(_EXAMPLES)}')
   problem = ValueError(
     f'--{kind}={text} given, expected [FRAME:]NUMBERS[,id=N], for example {_EXAMPLES[kind]}'
   )

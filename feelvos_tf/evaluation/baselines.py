@@ -55,6 +55,8 @@ class GlobalMatching:
   `predict_labels`).
   """
 
+  remembers_masks = False
+
   def __init__(self, graph: InferenceGraph) -> None:
     """Takes an `InferenceGraph`."""
     self._graph = graph

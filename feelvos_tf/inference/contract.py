@@ -99,7 +99,15 @@ class Step(NamedTuple):
 
 
 class Graph(Protocol):
-  """The arithmetic of a video: a state after the frame with the mask, then frame by frame."""
+  """The arithmetic of a video: a state after the frame with the mask, then frame by frame.
+
+  Attributes:
+    remembers_masks: whether its state is a `State` and a frame's mask is all that counts of what
+      was predicted for it.
+  """
+
+  @property
+  def remembers_masks(self) -> bool: ...
 
   def frame_geometry(
     self, size: tuple[int, int], max_internal_size: int | None = None

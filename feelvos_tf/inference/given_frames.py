@@ -73,3 +73,13 @@ def check_removed(remove: Iterable[int], mask: np.ndarray, known: tuple[int, ...
   if np.isin(mask, list(remove)).any():
     raise ValueError('the mask holds an object that is to be removed; paint it as background, 0.')
   return remove
+
+
+def check_known(mask: np.ndarray, known: tuple[int, ...]) -> None:
+  """ValueError if a mask uint8 [height, width] holds an id that is not among the known ones."""
+  unknown = sorted(set(ids_of(mask)) - set(known))
+  if unknown:
+    raise ValueError(
+      f'the mask holds object {unknown[0]}; expected what was predicted: some of '
+      f'{", ".join(map(str, known))}.'
+    )

@@ -252,6 +252,11 @@ class InferenceGraph(InferenceFunctions):
     """
     return self._correct(embedding, labels, num_objects, references)
 
+  @property
+  def remembers_masks(self) -> bool:
+    """See `contract.Graph`."""
+    return self.options.previous_prediction == 'labels'
+
   def frame_geometry(
     self, size: tuple[int, int], max_internal_size: int | None = None
   ) -> FrameGeometry:

@@ -229,10 +229,7 @@ class VideoSegmenter:
   @property
   def remembers_masks(self) -> bool:
     """Whether `remember` can be called: a mask is all that counts of a frame's prediction."""
-    graph = self._shown_to
-    if not isinstance(graph, graph_lib.InferenceGraph):
-      return False
-    return graph.options.previous_prediction == 'labels'
+    return self._shown_to.remembers_masks
 
   def remember(self, frame: np.ndarray, mask: np.ndarray) -> None:
     """Goes on after a frame as if `step` had just given this mask of it.
@@ -243,17 +240,19 @@ class VideoSegmenter:
 
     Raises:
       RuntimeError: `start` was not called, or not `remembers_masks`.
-      ValueError: a wrong shape or dtype, or another size than the first frame's.
+      ValueError: a wrong shape or dtype, another size than the first frame's, or an id that no mask
+        gave.
     """
     frame = self._check_next(frame)
     if not self.remembers_masks:
       raise RuntimeError('remember: the model takes more than the mask of the previous frame.')
-    sizes, count = self._geometry, len(self._object_ids)
-    graph = cast(graph_lib.InferenceGraph, self._graph)
-    _, embedding = graph.extract(sizes.shrink_frame(frame), sizes)
-    index = np.searchsorted(self._object_ids, given_frames.check_mask(mask, frame)).astype(np.int32)
+    mask, ids = given_frames.check_mask(mask, frame), self._object_ids
+    given_frames.check_known(mask, ids)
+    embedding = self._begin_state(frame, mask, ids, []).previous.embedding
+    index = np.searchsorted(ids, mask).astype(np.int32)
+    # As `step` does: the pixels in which the predicted mask was sampled, not shrunken objects.
     labels = geometry.shrink_labels(tf.constant(index), embedding.shape[:2])
-    previous = PreviousFrame(embedding, labels, feelvos.one_hot(labels, count))
+    previous = PreviousFrame(embedding, labels, feelvos.one_hot(labels, len(ids)))
     self._state = self._state._replace(previous=previous)
 
   @property

@@ -72,6 +72,8 @@ class ViewsState(NamedTuple):
 class Views:
   """A `contract.Graph` that shows every frame several times; `VideoSegmenter` makes it."""
 
+  remembers_masks = False  # Every view has a state of its own.
+
   def __init__(
     self,
     graph: Graph,

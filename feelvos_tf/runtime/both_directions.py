@@ -2,14 +2,14 @@
 
 Before the first mask frames are segmented backwards, behind the last one forward. Between two masks
 both runs pass, each with the mask it comes from as its reference frame, and their results are
-merged. So a stretch depends on the masks at its ends, and on further ones only for objects that
-these do not show.
+merged (`inference.merging`). So a stretch depends on the masks at its ends, and on further ones
+only for objects that these do not show.
 
-Space: the results of one run over the longest stretch lie in a temporary file in the output folder,
-and the frames of at most `backwards.CACHE_BYTES`.
+Space: the results of both runs over the longest stretch lie in temporary files in the output
+folder, and the frames of at most `backwards.CACHE_BYTES`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import itertools
 from typing import TYPE_CHECKING
 
@@ -130,23 +130,58 @@ class _Run:
       self._masks[behind] = self._results.read_mask(self._video.frame_names[behind])
       self._bar.advance(behind - before)
       return
-    with backwards.Tape(self._job.folder) as tape:
-      self._start(before)
-      for _, frame in self._forward(before + 1, behind - 1):
-        tape.append(self._segmenter.step(frame).predicted_logits)
-      ids = self._segmenter.object_ids or ()
-      if adds:
-        predicted, given = self._segmenter.step(self._frame(behind)).mask, self._given.mask(behind)
-        self._masks[behind] = np.where(given == 0, predicted, given)
+    if behind == before + 1 and not adds:
       self._write_given(behind)
+      return
+    with backwards.Tape(self._job.folder) as there, backwards.Tape(self._job.folder) as back:
+      self._start(before)
+      met = self._see(self._forward(before + 1, behind), behind, there, adds)
+      ids = self._segmenter.object_ids or ()
       self._start(behind)
-      stretch = backwards.frames_backwards(self._video, before + 1, behind - 1, self._job.folder)
-      for index, frame in background.prefetch(stretch):
-        result = self._segmenter.step(frame)
-        place = (index - before) / (behind - before)
-        other = result.object_ids, result.predicted_logits
-        first = ids, tape[index - before - 1]
-        self._write(index, frame, merging.merge(frame.shape[:2], first, other, place))
+      stretch = backwards.frames_backwards(self._video, before, behind - 1, self._job.folder)
+      met_back = self._see(background.prefetch(stretch), before, back, counts=True)
+      other_ids = self._segmenter.object_ids or ()
+      opinions = lambda place: (
+        merging.Opinion(ids, there[place]),
+        merging.Opinion(other_ids, back[len(back) - 1 - place]),
+      )
+      between = [merging.agreement(*opinions(place)) for place in range(len(there))]
+      trusts = merging.trusts([met_back, *between, met])
+      for place, (index, frame) in enumerate(self._forward(before + 1, behind - 1)):
+        share = (index - before) / (behind - before)
+        result = merging.merge(frame.shape[:2], *opinions(place), share, trusts[place])
+        self._write(index, frame, result, counts=False)
+    self._write_given(behind)
+
+  def _see(
+    self,
+    frames: Iterable[tuple[int, np.ndarray]],
+    end: int,
+    tape: backwards.Tape,
+    adds: bool = False,
+    counts: bool = False,
+  ) -> dict[int, float]:
+    """Puts what a run says of the frames of a gap onto a tape.
+
+    Args:
+      frames: (index, frame); the last one is `end`.
+      end: index of the frame with the mask at the other end.
+      tape: gets the logs of `merging.Opinion`.
+      adds: that mask is completed by what the run predicts there.
+      counts: the frames before count as done.
+
+    Returns:
+      `merging.arrival` at the other mask.
+    """
+    for index, frame in frames:
+      result = self._segmenter.step(frame)
+      if index != end:
+        tape.append(merging.opinion_of(result).logs)
+        self._bar.advance(int(counts))
+    if adds:
+      given = self._given.mask(end)
+      self._masks[end] = np.where(given == 0, result.mask, given)
+    return merging.arrival(result.mask, self._masks[end], result.object_ids)
 
   def _before_first(self, first: int) -> None:
     if first == 0 or self._is_known(0, first - 1):
@@ -192,7 +227,9 @@ class _Run:
     ids = (0, *(i for i in np.unique(mask).tolist() if i))
     self._write(index, self._frame(index), SegmentedFrame(mask.copy(), ids))
 
-  def _write(self, index: int, frame: np.ndarray, result: SegmentedFrame) -> None:
+  def _write(
+    self, index: int, frame: np.ndarray, result: SegmentedFrame, counts: bool = True
+  ) -> None:
     self._given.show(result, index)
     self._results.write_mask(self._video.frame_names[index], frame, result)
-    self._bar.advance()
+    self._bar.advance(int(counts))

@@ -1,10 +1,10 @@
 """From files to files in one call: a video and masks of it in, masks and pictures out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 import uuid
 
 if TYPE_CHECKING:
@@ -12,9 +12,15 @@ if TYPE_CHECKING:
   from feelvos_tf.runtime import segment_job
 
 
+# What `segment_video` takes as masks.
+Masks: TypeAlias = (
+  str | os.PathLike | Sequence[str | os.PathLike] | Mapping[int | str, str | os.PathLike] | None
+)
+
+
 def segment_video(
   input: str | os.PathLike,
-  mask: str | os.PathLike | Sequence[str | os.PathLike] | Mapping[int | str, str | os.PathLike],
+  mask: Masks,
   output: str | os.PathLike,
   model: 'Feelvos | str | os.PathLike | None' = None,
   *,
@@ -30,6 +36,7 @@ def segment_video(
   remove: Sequence[tuple[int, int | str]] = (),
   start: int | str | None = None,
   end: int | str | None = None,
+  drawings: Sequence[tuple[str, str]] = (),
   formats: Sequence[str] = (),
   labels: Mapping[int, str] | None = None,
 ) -> pathlib.Path:
@@ -40,7 +47,8 @@ def segment_video(
     mask: the objects on the first frame: a picture (palette or grey: pixel values are object ids),
       an annotation file, or a list of pictures with one object each. Masks of several frames:
       {frame: such a mask}, or a folder of masks named like frames. Frames are numbers from 0 or
-      names. A later mask of new objects only adds them; any other corrects the whole frame.
+      names. A later mask of new objects only adds them; any other corrects the whole frame. None
+      with `drawings`.
     output: folder to write to: masks/<frame>.png with the ids and the palette of `mask`,
       frames.csv (see `runtime.frame_table`), overlay.mp4 and overview.png.
     model: `Feelvos`, a weights file of `save_model`, or None: the model that comes with the
@@ -63,6 +71,9 @@ def segment_video(
     remove: (object id, frame) each: from that frame on no mask holds the object.
     start: first frame to segment; None: the first that gets a mask.
     end: last frame to segment.
+    drawings: what is drawn instead of masks or on other frames: (kind, text) each, kind 'box',
+      'points', 'scribble' or 'polygon', text as the flag of that name takes it:
+      ('box', '30:120,80,200,150,id=2').
     formats: also write the masks in these forms, keys of
       `datasets.result_files.writing.FORMATS`: 'coco', 'cvat', 'cutouts', ...; see docs/results.md.
     labels: {object id: name of its class} for these.
@@ -91,6 +102,7 @@ def segment_video(
     direction,
     start='' if start is None else str(start),
     end='' if end is None else str(end),
+    drawings=drawings,
   )
   given = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
   changes = {
@@ -101,21 +113,29 @@ def segment_video(
   options = speed_lib.segmenter_options(speed, **changes)
   forms = export_results.Forms(tuple(formats), dict(labels or {}))
   writing.check_formats(formats)
-  job = _job(input, output, request)
+  segmenter = None
+  make = lambda: VideoSegmenter(_load(model, precision, speed), **dataclasses.asdict(options))
+  if drawings:
+    from feelvos_tf.inference import first_mask
+
+    segmenter = make()
+    job = _job(input, output, request, first_mask.drawer(segmenter))
+  else:
+    job = _job(input, output, request)
   settings = {'precision': precision, 'speed': speed, 'forms': forms, **dataclasses.asdict(options)}
   deciding = _model_id(model), settings, [('', job.given)]
   run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
   with result_folder.ResultFolder(output, run, overwrite, plans) as results:
-    segmenter = VideoSegmenter(_load(model, precision, speed), **dataclasses.asdict(options))
+    segmenter = segmenter or make()
     segment_run.segment(segmenter, job.video, job.given, results, pictures=pictures, forms=forms)
     results.finish()
   return output / 'masks'
 
 
-def _as_text(
-  mask: str | os.PathLike | Sequence[str | os.PathLike] | Mapping[int | str, str | os.PathLike],
-) -> list[str]:
+def _as_text(mask: Masks) -> list[str]:
   """Masks as `segment_job.Request` takes them."""
+  if mask is None:
+    return []
   if isinstance(mask, Mapping):
     return [f'{frame}:{os.fspath(path)}' for frame, path in mask.items()]
   paths = [mask] if isinstance(mask, (str, os.PathLike)) else mask
@@ -123,7 +143,10 @@ def _as_text(
 
 
 def _job(
-  input: pathlib.Path, output: pathlib.Path, request: 'segment_job.Request'
+  input: pathlib.Path,
+  output: pathlib.Path,
+  request: 'segment_job.Request',
+  draw: Callable | None = None,
 ) -> 'segment_job.Job':
   """`segment_job.Job`; refuses an output that holds an input."""
   from feelvos_tf.datasets import names
@@ -139,7 +162,9 @@ def _job(
   paths = segment_job.given_paths(request)
   video = folder.open_video(input, leave_out=paths)
   result_folder.check_inputs(output, [*video.files, *paths])
-  return segment_job.prepare(video, request)
+  if not request.masks and not request.drawings:
+    raise ValueError('no mask given; expected a mask, or drawings such as [("box", "9,9,40,30")].')
+  return segment_job.prepare(video, request, draw=draw)
 
 
 def _model_id(model: 'str | os.PathLike | Feelvos | None') -> str:

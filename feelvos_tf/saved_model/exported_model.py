@@ -1,8 +1,10 @@
 """An exported version, loaded: its signatures, and the arithmetic that `VideoSegmenter` runs."""
 
 from collections.abc import Mapping
+import json
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +33,7 @@ class ExportedModel:
     signatures: dict of name to function that takes and returns tensors by name.
     signature_defs: dict of name to `SignatureDef`.
     keeps_state: bool, whether it has the signatures that sessions need.
+    remembers_masks: bool, see `contract.Graph`.
   """
 
   def __init__(self, folder: str | os.PathLike) -> None:
@@ -54,6 +57,7 @@ class ExportedModel:
       name: value for name, value in definition.signature_def.items() if name in self.signatures
     }
     self.keeps_state = all(name in self.signatures for name in _SESSION_SIGNATURES)
+    self.remembers_masks = _options(folder).get('previous_prediction') == 'labels'
 
   def frame_geometry(
     self, size: tuple[int, int], max_internal_size: int | None = None
@@ -138,6 +142,14 @@ class ExportedModel:
       State.from_named(result),
     )
     return snapshot, result['palette_bytes'].numpy()
+
+
+def _options(folder: pathlib.Path) -> dict[str, Any]:
+  """Options of the model as `version_folder.describe` has them; {} without a model.json of that."""
+  try:
+    return dict(json.loads((folder / 'model.json').read_text(encoding='utf-8'))['options'])
+  except (OSError, ValueError, KeyError, TypeError):
+    return {}
 
 
 def _constants(named: Mapping[str, np.ndarray | tf.Tensor]) -> dict[str, tf.Tensor]:

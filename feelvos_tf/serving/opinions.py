@@ -1,46 +1,46 @@
-"""What a run from one side thinks of a frame: bytes that a client keeps until the other run comes.
+"""What a run from one side says of a frame: bytes that a client keeps until the other run comes.
 
-The run from the mask before a stretch answers with them, and the run from the mask behind it takes
-them back and merges (`inference.merging`), so that the server remembers nothing of a stretch.
-Layout: the number of objects (2 bytes, little endian), an id each, then the logits, float32.
+The runs from both masks of a stretch answer with them, and `merged` takes both back and merges
+(`inference.merging`), so that the server remembers nothing of a stretch. Layout, little endian: the
+number of objects, h4 and w4 (2 bytes each), an id of each object, then the log-probabilities,
+float16 [objects, h4, w4].
 """
 
 import struct
 
 import numpy as np
 
+from feelvos_tf.inference.merging import Opinion
 from feelvos_tf.serving import errors
 
-_COUNT = struct.Struct('<H')
+_HEAD = struct.Struct('<HHH')
 
 
-def pack(object_ids: tuple[int, ...], logits: np.ndarray) -> bytes:
-  """Bytes of (object ids, logits float32 [objects, h4, w4])."""
-  body = np.ascontiguousarray(logits, '<f4').tobytes()
-  return _COUNT.pack(len(object_ids)) + bytes(object_ids) + body
+def pack(opinion: Opinion) -> bytes:
+  """Bytes of an `Opinion`."""
+  body = np.ascontiguousarray(opinion.logs, '<f2').tobytes()
+  return _HEAD.pack(*opinion.logs.shape) + bytes(opinion.object_ids) + body
 
 
-def unpack(data: bytes, size: tuple[int, int]) -> tuple[tuple[int, ...], np.ndarray]:
-  """(object ids, logits float32 [objects, *size]) of bytes of `pack`.
+def unpack(data: bytes, name: str) -> Opinion:
+  """`Opinion` of bytes of `pack`.
 
   Args:
     data: what a client sent.
-    size: (h4, w4) of the session's frames.
+    name: of the field, for the message.
 
   Raises:
-    RequestError: something else was sent, or it belongs to frames of another size.
+    RequestError: something else was sent.
   """
-  problem = errors.invalid(
-    'opinion: expected the answer of /opinions of a session with frames of this size, as it came.'
-  )
-  if len(data) < _COUNT.size:
+  problem = errors.invalid(f'{name}: expected an answer of /opinions, as it came.')
+  if len(data) < _HEAD.size:
     raise problem
-  (count,) = _COUNT.unpack_from(data)
-  ids = tuple(data[_COUNT.size : _COUNT.size + count])
-  start = _COUNT.size + count
-  if len(data) != start + 4 * count * size[0] * size[1] or ids[:1] != (0,):
+  count, height, width = _HEAD.unpack_from(data)
+  ids = tuple(data[_HEAD.size : _HEAD.size + count])
+  start = _HEAD.size + count
+  if len(data) != start + 2 * count * height * width or ids[:1] != (0,) or not height * width:
     raise problem
-  logits = np.frombuffer(data, '<f4', offset=start).reshape(count, *size)
-  if list(ids) != sorted(set(ids)) or not np.isfinite(logits).all():
+  logs = np.frombuffer(data, '<f2', offset=start).reshape(count, height, width)
+  if list(ids) != sorted(set(ids)) or not np.isfinite(logs).all():
     raise problem
-  return ids, logits
+  return Opinion(ids, logs)

@@ -111,9 +111,24 @@ def _add_frames(router: fastapi.APIRouter, store: sessions.SessionStore) -> None
     async with calls.of_http(request) as call:
       return await store.correct(session, *given, remove, call)
 
+  @router.post('/{session_id}/remember', response_model=None)
+  async def remember(session_id: str, request: fastapi.Request) -> dict[str, Any]:
+    """Goes on after a frame whose mask this or another session of the video predicted.
+
+    Form as of `mask`. The references are not changed: the session has to have those that the frame
+    was predicted with.
+    """
+    session = store.get(session_id)
+    async with request.form(
+      max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
+    ) as form:
+      given = await _file(form, 'frame'), await _file(form, 'mask'), _number(form, 'frame_index')
+    async with calls.of_http(request) as call:
+      return await store.remember(session, *given, call)
+
 
 def _add_both_directions(router: fastapi.APIRouter, store: sessions.SessionStore) -> None:
-  """Frames between two masks: the session from the one before gives opinions, the other merges."""
+  """Frames between two masks: the sessions from both give opinions, which are merged."""
 
   @router.post('/{session_id}/opinions')
   async def give_opinion(session_id: str, request: fastapi.Request) -> fastapi.Response:
@@ -128,17 +143,20 @@ def _add_both_directions(router: fastapi.APIRouter, store: sessions.SessionStore
 
   @router.post('/{session_id}/merged')
   async def merge(session_id: str, request: fastapi.Request) -> fastapi.Response:
-    """Segments the next frame, merged with an opinion: form with `frame`, `opinion` and `share`.
+    """Merges two opinions on a frame: form with `before`, `behind`, `share` and the trust in both.
 
-    `share`: place of the frame between the masks, 0 at the one before, 1 at the session's.
+    `share`: place of the frame between the masks, 0 at the one before, 1 at the one behind.
+    `before_trust`, `behind_trust`: of every object, as `3:0.91,7:0.5`; see `merging.trusts`.
     """
     session = store.get(session_id)
     async with request.form(
       max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
     ) as form:
-      given = await _file(form, 'frame'), await _file(form, 'opinion'), _share(form)
+      given = await _file(form, 'before'), await _file(form, 'behind')
+      share = _share(form)
+      trust = _trust(form, 'before_trust'), _trust(form, 'behind_trust')
     async with calls.of_http(request) as call:
-      return _mask(await store.merge(session, *given, call))
+      return _mask(await store.merge(session, given, share, trust, call))
 
 
 def _mask(reply: sessions.SegmentedReply) -> fastapi.Response:
@@ -181,6 +199,22 @@ def _share(form: FormData) -> float:
     if 0 < share < 1:
       return share
   raise errors.invalid('share: expected a number between 0 and 1, where the frame lies.')
+
+
+def _trust(form: FormData, key: str) -> dict[int, float]:
+  """{id: trust} of a field such as `3:0.91,7:0.5`."""
+  text, found = form.get(key), {}
+  try:
+    for part in filter(None, str(text or '').split(',')):
+      number, value = part.split(':')
+      found[int(number)] = float(value)
+  except ValueError:
+    found = {-1: -1.0}
+  if not all(0 < number < 256 and 0.0 <= value <= 1.0 for number, value in found.items()):
+    raise errors.invalid(
+      f'{key}: expected numbers between 0 and 1 of objects, for example 3:0.91,7:0.5.'
+    )
+  return found
 
 
 async def _pairs(form: FormData, *keys: str) -> list[tuple[bytes, bytes]]:

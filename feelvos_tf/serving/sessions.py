@@ -70,6 +70,7 @@ class Session:
       'height': height,
       'width': width,
       'frame_index': self.frame_index,
+      'remembers_masks': self.segmenter.remembers_masks,
     }
 
 
@@ -228,49 +229,57 @@ class SessionStore:
     return await self._use(session, lambda: self._reply(session, frame), call)
 
   async def opinion(self, session: Session, frame: bytes, call: Call | None = None) -> bytes:
-    """Segments the next frame; `opinions.pack` of what the model thinks of it, and no mask."""
+    """Segments the next frame; `opinions.pack` of what the model says of it, and no mask."""
 
     def run() -> bytes:
       result = self._segment(session, self._decoder.frame(frame))
-      return opinions.pack(result.object_ids, result.predicted_logits)
+      return opinions.pack(merging.opinion_of(result))
 
     return await self._use(session, run, call)
 
   async def merge(
-    self, session: Session, frame: bytes, opinion: bytes, share: float, call: Call | None = None
+    self,
+    session: Session,
+    given: tuple[bytes, bytes],
+    share: float,
+    trust: tuple[dict[int, float], dict[int, float]],
+    call: Call | None = None,
   ) -> SegmentedReply:
-    """Segments the next frame and merges the result with an opinion, see `merging.merge`.
+    """Merges the opinions of two runs on a frame, see `merging.merge`; the model is not run.
 
     Args:
-      session: `Session` of the run from the mask behind.
-      frame: bytes of a JPEG or PNG.
-      opinion: bytes of `opinion` on this frame, by a session that comes from the mask before.
+      session: `Session` of frames of the same size.
+      given: bytes of `opinion` on this frame, by sessions that come from the mask before and from
+        the mask behind.
       share: float, place of the frame between the masks.
+      trust: in these sessions, see `merging.trusts`.
       call: `Call`, as of `step`.
 
     Returns:
       `SegmentedReply`.
     """
 
-    def merged(size: tuple[int, int], result: SegmentedFrame) -> SegmentedFrame:
-      logits = result.predicted_logits
-      before = opinions.unpack(opinion, logits.shape[1:])
-      self._check_objects({*before[0], *result.object_ids})
-      return merging.merge(size, before, (result.object_ids, logits), share)
+    def run() -> SegmentedReply:
+      before, behind = (opinions.unpack(d, n) for d, n in zip(given, ('before', 'behind')))
+      if before.logs.shape[1:] != behind.logs.shape[1:]:
+        raise errors.invalid('before and behind are of frames of different sizes.')
+      self._check_objects({*before.object_ids, *behind.object_ids})
+      result = merging.merge(session.segmenter.size, before, behind, share, trust)
+      return self._encoded(session, result)
 
-    return await self._use(session, lambda: self._reply(session, frame, merged), call)
+    return await self._use(session, run, call)
 
-  def _reply(
-    self, session: Session, frame: bytes, change: Callable = lambda size, result: result
-  ) -> SegmentedReply:
-    """`SegmentedReply` of the next frame; `change` gives another result of its size."""
+  def _reply(self, session: Session, frame: bytes) -> SegmentedReply:
+    """`SegmentedReply` of the next frame."""
     with self._metrics.frame_seconds.time():
       with tracing.span('decode'):
         image = self._decoder.frame(frame)
-      result = change(image.shape[:2], self._segment(session, image))
-      with tracing.span('encode'):
-        png = masks.encode_mask(result.mask, session.palette, _COMPRESS_LEVEL)
-      return SegmentedReply(png, session.frame_index, result.object_ids, result.confidence)
+      return self._encoded(session, self._segment(session, image))
+
+  def _encoded(self, session: Session, result: SegmentedFrame) -> SegmentedReply:
+    with tracing.span('encode'):
+      png = masks.encode_mask(result.mask, session.palette, _COMPRESS_LEVEL)
+    return SegmentedReply(png, session.frame_index, result.object_ids, result.confidence)
 
   def _segment(self, session: Session, image: np.ndarray) -> SegmentedFrame:
     with self._metrics.segment_seconds.time(), tracing.span('model'):
@@ -311,6 +320,32 @@ class SessionStore:
         session.segmenter.correct(image, given.ids, remove)
       if given.palette is not None:
         session.palette = given.palette
+      if frame_index is not None:
+        session.frame_index = frame_index
+      return session.describe()
+
+    return await self._use(session, run, call)
+
+  async def remember(
+    self,
+    session: Session,
+    frame: bytes,
+    mask: bytes,
+    frame_index: int | None = None,
+    call: Call | None = None,
+  ) -> dict[str, Any]:
+    """Goes on after a frame as if it had just been predicted so, see `VideoSegmenter.remember`.
+
+    Args as of `correct`; returns `Session.describe()` after it.
+    """
+    if not session.segmenter.remembers_masks:
+      raise errors.invalid('the model remembers more of a frame than its mask.')
+
+    def run() -> dict[str, Any]:
+      with tracing.span('decode'):
+        given, image = self._decoder.mask(mask), self._decoder.frame(frame)
+      with tracing.span('model'):
+        session.segmenter.remember(image, given.ids)
       if frame_index is not None:
         session.frame_index = frame_index
       return session.describe()

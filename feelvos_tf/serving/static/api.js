@@ -57,20 +57,36 @@ export class Api {
     return (await this.request('POST', path, form(fields))).json();
   }
 
+  /** Goes on after a frame whose mask this or an earlier session of the same masks predicted. */
+  async remember(id, frame, mask, index) {
+    const path = `v1/sessions/${id}/remember`;
+    return (await this.request('POST', path, form({frame, mask, frame_index: index}))).json();
+  }
+
   /** Sends a frame; returns {mask: Blob, confidence: Map of object id to number}. */
   async step(id, frame) {
     return answer(await this.request('POST', `v1/sessions/${id}/frames`, frame));
   }
 
-  /** Sends a frame between two masks; returns what the run thinks of it, for `merged`. */
+  /** Sends a frame between two masks; returns what the run says of it, for `merged`. */
   async opinion(id, frame) {
     return (await this.request('POST', `v1/sessions/${id}/opinions`, frame)).blob();
   }
 
-  /** Sends the same frame to the run from the other mask; returns what both give, as `step`. */
-  async merged(id, frame, opinion, share) {
-    const body = form({frame, share});
-    body.append('opinion', opinion, 'opinion');
+  /**
+   * Merges what two runs say of a frame; returns as `step`.
+   *
+   * @param {string} id of a session of the clip.
+   * @param {{opinion: Blob, trust: Map}} before of the run from the mask before.
+   * @param {{opinion: Blob, trust: Map}} behind of the run from the mask behind.
+   * @param {number} share place of the frame between the masks.
+   */
+  async merged(id, before, behind, share) {
+    const body = form({share});
+    for (const [side, {opinion, trust}] of Object.entries({before, behind})) {
+      body.append(side, opinion, side);
+      body.append(`${side}_trust`, [...trust].map((pair) => pair.join(':')).join(','));
+    }
     return answer(await this.request('POST', `v1/sessions/${id}/merged`, body));
   }
 

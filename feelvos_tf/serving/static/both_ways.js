@@ -1,9 +1,11 @@
 /**
  * A run in both directions, as `runtime/both_directions.py` has it: before the first mask frames
- * are segmented backward, behind the last one forward. Between two masks both runs pass; the server
- * merges what the second gives with what the first gave, which waits here.
+ * are segmented backward, behind the last one forward. Between two masks both runs pass; what they
+ * say waits here, and the server merges it.
  */
 
+import {agreement, agreementOf, trusts} from './opinions.js';
+import {decodeIds} from './png.js';
 import {SessionRun} from './session_run.js';
 
 const MOST_OTHERS = 3; // Further masks that a session compares with.
@@ -79,26 +81,53 @@ export class BothWays extends SessionRun {
 
   async between(before, behind, adds) {
     const {api, clip} = this;
-    const opinions = new Map();
-    await this.startAt(before);
+    const there = await this.seeFrom(before, behind, adds);
+    if (!there) return;
+    this.pending.delete(behind);
+    const back = await this.seeFrom(behind, before, false);
+    if (!back) return;
+    const trust = trusts([back.arrival, ...await this.agreements(there, back), there.arrival]);
     for (let index = before + 1; index < behind; index++) {
       if (this.stopping) return;
+      const place = index - before;
+      const [one, other] = [there, back].map(({opinions}, side) =>
+        ({opinion: opinions.get(index), trust: trust[place][side ? 'behind' : 'before']}));
+      const share = place / (behind - before);
+      await this.take(index, await api.merged(this.session.id, one, other, share));
+      await this.onFrame(index, (await clip.encodeFrame(index)).canvas);
+    }
+  }
+
+  /** How well both runs agree on the frames between the masks, in the order of time. */
+  async agreements(there, back) {
+    const found = [];
+    for (const [index, opinion] of there.opinions) {
+      found.push(await agreementOf(opinion, back.opinions.get(index)));
+    }
+    return found;
+  }
+
+  /**
+   * What the run from one mask says of the frames up to another one, and how well it meets that:
+   * {opinions: Map of frame index to Blob, arrival: Map of object id to J}; null if it was stopped.
+   */
+  async seeFrom(start, end, adds) {
+    const {api, clip} = this;
+    const opinions = new Map();
+    await this.startAt(start);
+    const step = Math.sign(end - start);
+    for (let index = start + step; index !== end; index += step) {
+      if (this.stopping) return null;
       const {blob} = await clip.encodeFrame(index);
       opinions.set(index, await api.opinion(this.session.id, blob));
       await this.onFrame(index, null);
     }
-    if (adds) await this.complete(behind, (await clip.encodeFrame(behind)).blob);
-    this.pending.delete(behind);
-    await this.startAt(behind);
-    for (let index = behind - 1; index > before; index--) {
-      if (this.stopping) return;
-      const {blob, canvas} = await clip.encodeFrame(index);
-      const share = (index - before) / (behind - before);
-      await this.take(index,
-        await api.merged(this.session.id, blob, opinions.get(index), share));
-      opinions.delete(index);
-      await this.onFrame(index, canvas);
-    }
+    if (this.stopping) return null;
+    const {blob} = await clip.encodeFrame(end);
+    const {ids} = await decodeIds((await api.step(this.session.id, blob)).mask);
+    if (adds) await this.complete(end, ids);
+    const given = await decodeIds(clip.masks.get(end));
+    return {opinions, arrival: agreement(ids, given.ids, this.objectIds)};
   }
 
   async startAt(index) {

@@ -49,18 +49,17 @@ export class SessionRun {
     await this.close();
     const {api, clip, settings} = this;
     const {blob} = await clip.encodeFrame(index);
-    const {session_id: id, object_ids: objectIds} = await api.createSession(
-      {frame: blob, mask: clip.masks.get(index), ...settings}, others);
+    const {session_id: id, object_ids: objectIds, remembers_masks: remembers} =
+      await api.createSession({frame: blob, mask: clip.masks.get(index), ...settings}, others);
     this.objectIds = new Set(objectIds.filter(Boolean));
-    this.session = {id};
+    this.session = {id, remembers};
   }
 
-  /** Completes a mask of new objects by what the session, now at the frame before, predicts. */
-  async complete(index, blob) {
-    const {api, clip, session} = this;
-    const predicted = await decodeIds((await api.step(session.id, blob)).mask);
+  /** Completes a mask of new objects by the ids that the session predicts for its frame. */
+  async complete(index, predicted) {
+    const {clip} = this;
     const {ids} = await decodeIds(clip.masks.get(index));
-    const whole = ids.map((id, i) => id || predicted.ids[i]);
+    const whole = ids.map((id, i) => id || predicted[i]);
     const mask = await encodeIds(whole, clip.width, clip.height);
     clip.complete(index, mask, [...new Set(whole)].filter(Boolean));
   }

@@ -11,7 +11,9 @@ const FRAMES_UNDER_WAY = 3;
  * Runs a clip through the server, forward or backward.
  *
  * The session's references are the masks that the user made up to its position. A run that goes
- * back behind one of them, or whose session is gone, builds a new session from those masks.
+ * back behind one of them, or whose session is gone, builds a new session from those masks. Before
+ * it takes a mask, a session is brought to the frame before it, whose mask is known: so it gives what
+ * a run over all frames gives.
  */
 export class Tracking extends SessionRun {
   constructor(...given) {
@@ -39,10 +41,13 @@ export class Tracking extends SessionRun {
     const corrected = clip.unsent.has(index);
     if (session?.position === index && !corrected) return;
     const place = clip.position(index);
+    const earlier = clip.position(place - 1);
     const goesOn = session && place > Math.max(...[...session.references].map(
-      (other) => clip.position(other))) && index !== clip.start;
+      (other) => clip.position(other))) && index !== clip.start &&
+      (session.position === earlier || !clip.corrections.has(earlier));
     if (!goesOn || !corrected) await this.rebuild(index);
-    if (this.session.position !== index) await this.giveMask(index);
+    if (this.session.position === index) return;
+    if (clip.corrections.has(index) || !await this.remember(index)) await this.giveMask(index);
   }
 
   /** A new session with the user's masks before `index`. */
@@ -60,10 +65,12 @@ export class Tracking extends SessionRun {
 
   async giveMask(index) {
     const {api, clip, session} = this;
+    const earlier = clip.position(clip.position(index) - 1);
+    if (session.position !== earlier) await this.remember(earlier);
     const {blob, canvas} = await clip.encodeFrame(index);
-    const isNext = Math.abs(clip.position(index) - clip.position(session.position)) === 1;
-    if (isNext && clip.corrections.has(index) && clip.addsOnly(index, this.objectIds)) {
-      await this.complete(index, blob);
+    if (session.position === earlier && clip.corrections.has(index) &&
+        clip.addsOnly(index, this.objectIds)) {
+      await this.complete(index, (await decodeIds((await api.step(session.id, blob)).mask)).ids);
     }
     const mask = clip.masks.get(index);
     const {object_ids: objectIds} = await api.correct(session.id, blob, mask,
@@ -73,6 +80,22 @@ export class Tracking extends SessionRun {
     session.references.add(index);
     clip.unsent.delete(index);
     return canvas;
+  }
+
+  /**
+   * Brings the session to a frame whose mask a run made with the references that it has; whether it
+   * can. A mask of which removed objects were taken out is not what the run predicted.
+   */
+  async remember(index) {
+    const {api, clip, session} = this;
+    if (!session.remembers || !clip.masks.has(index) || clip.corrections.has(index) ||
+        (clip.direction !== 'forward' && clip.gone(index).size)) {
+      return false;
+    }
+    const {blob} = await clip.encodeFrame(index);
+    await api.remember(session.id, blob, clip.masks.get(index), Math.abs(index - clip.start));
+    session.position = index;
+    return true;
   }
 
   /** Ids that the session follows and that end at a frame; one that was painted again does not. */

@@ -181,8 +181,8 @@ LAST = {COUNT - 1: disc(86, 7, disc(38, 1))}
       3,
     ),  # From 5 on the model follows more than masks show.
     ('backward', LAST, {**LAST, 2: disc(28, 1)}, [[], []], 2),
-    ('both', {0: ALL[0], 5: disc(34, 1)}, {0: ALL[0], 5: disc(34, 1), 7: disc(38, 1)}, [[], []], 2),
-    ('both', {2: ALL[6], 4: ALL[6]}, {0: ALL[6], 2: ALL[6], 4: ALL[6]}, [[], []], 2),
+    ('both', {0: ALL[0], 5: disc(34, 1)}, {0: ALL[0], 5: disc(34, 1), 7: disc(38, 1)}, [[], []], 4),
+    ('both', {2: ALL[6], 4: ALL[6]}, {0: ALL[6], 2: ALL[6], 4: ALL[6]}, [[], []], 4),
   ],
 )
 def test_only_what_depends_on_a_mask_is_segmented_again(

@@ -28,29 +28,38 @@ def test_opinions_are_merged(client, open_session, video, server):
   reply = client.post('/v1/sessions', data={'model': 'small'}, files=[*files, *others])
   assert reply.status_code == 201 and reply.json()['object_ids'] == [0, 3, 5, 200]
   url = f'/v1/sessions/{reply.json()["session_id"]}'
-  opinion = client.post(f'{before.url}/opinions', content=png(frames[1]))
-  given = {'frame': png(frames[1]), 'opinion': opinion.content}
-  merged = client.post(f'{url}/merged', files=given, data={'share': '0.25'})
+  given = {
+    side: client.post(f'{one}/opinions', content=png(frames[1])).content
+    for side, one in (('before', before.url), ('behind', url))
+  }
+  fields = {'share': '0.25', 'before_trust': '3:0.5,200:1', 'behind_trust': '3:0.25,200:0.125'}
+  merged = client.post(f'{url}/merged', files=given, data=fields)
   assert merged.status_code == 200, merged.text
 
   with server.services.models.leased('small') as version:
     runs = [VideoSegmenter(version.model) for _ in range(2)]
     runs[0].start(frames[0], mask)
     runs[1].start(frames[2], late, [(frames[0], mask)])
-    results = [run.step(frames[1]) for run in runs]
-  expected = merging.merge(SIZE, *((r.object_ids, r.stride4_logits) for r in results), 0.25)
+    results = [merging.opinion_of(run.step(frames[1])) for run in runs]
+  expected = merging.merge(SIZE, *results, 0.25, ({3: 0.5, 200: 1.0}, {3: 0.25, 200: 0.125}))
   np.testing.assert_array_equal(ids_of(merged.content), expected.mask)
   assert merged.headers['X-Object-Ids'] == ','.join(map(str, expected.object_ids))
   np.testing.assert_allclose(
     [float(v) for v in merged.headers['X-Confidence'].split(',')], expected.confidence, atol=6e-4
   )
 
-  nan = opinion.content[:-4] + np.float32('nan').tobytes()
-  for data in (b'', b'\x02', opinion.content[:-1], nan, b'\0' + opinion.content[1:]):
-    reply = client.post(f'{url}/merged', files={**given, 'opinion': data}, data={'share': '0.5'})
-    assert reply.status_code == 400 and 'opinion: ' in reply.json()['error']
-  reply = client.post(f'{url}/merged', files=given, data={'share': '1'})
-  assert reply.status_code == 400 and 'share: expected a number' in reply.json()['error']
+  opinion = given['behind']
+  nan = opinion[:-2] + np.float16('nan').tobytes()
+  for data in (b'', b'\x02', opinion[:-1], nan, b'\0' * 6 + opinion[6:]):
+    reply = client.post(f'{url}/merged', files={**given, 'behind': data}, data=fields)
+    assert reply.status_code == 400 and 'behind: expected an answer of' in reply.json()['error']
+  for field, text in (
+    ({'share': '1'}, 'share: expected a number'),
+    ({'before_trust': '3:1.5'}, 'before_trust: expected numbers between 0 and 1'),
+    ({'behind_trust': '3'}, 'behind_trust: expected numbers between 0 and 1'),
+  ):
+    reply = client.post(f'{url}/merged', files=given, data={**fields, **field})
+    assert reply.status_code == 400 and text in reply.json()['error']
   reply = client.post('/v1/sessions', data={'model': 'small'}, files=[*files, others[0]])
   assert '1 other_frame and 0 other_mask given' in reply.json()['error']
 

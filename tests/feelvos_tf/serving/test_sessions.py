@@ -37,6 +37,7 @@ def test_masks_are_those_of_the_segmenter(open_session, segmenter, video):
     'height': 33,
     'width': 49,
     'frame_index': 0,
+    'remembers_masks': True,
   }
   for index, frame in enumerate(video[0][1:], 1):
     reply = session.send(frame)
@@ -65,6 +66,29 @@ def test_a_correction_with_a_new_object(open_session, segmenter, video):
     assert close_enough(ids_of(reply.content), segmenter.step(frame).mask)
     assert reply.headers['x-object-ids'] == '0,3,50,200'
   assert reply.headers['x-frame-index'] == '11'
+
+
+def test_it_goes_on_after_a_mask_that_it_predicted(open_session, video):
+  """Frame 3 is corrected after the session was at frame 5: all masks are those of one run."""
+  frames, mask = video
+  corrected = np.roll(mask, 5, axis=1)
+  straight, again = open_session(), open_session()
+  found = [straight.mask_of(frame) for frame in frames[1:3]]
+  straight.correct(frames[3], corrected)
+  expected = [straight.mask_of(frame) for frame in frames[4:]]
+  for frame in frames[1:]:
+    again.mask_of(frame)
+  reply = again.client.post(
+    f'{again.url}/remember',
+    files={'frame': png(frames[2]), 'mask': masks.encode_mask(found[-1])},
+    data={'frame_index': 2},
+  )
+  assert reply.status_code == 200 and reply.json() == {**again.info, 'frame_index': 2}
+  again.correct(frames[3], corrected)
+  np.testing.assert_array_equal([again.mask_of(frame) for frame in frames[4:]], expected)
+  unknown = {'frame': png(frames[2]), 'mask': masks.encode_mask(np.full_like(mask, 9))}
+  reply = again.client.post(f'{again.url}/remember', files=unknown)
+  assert reply.status_code == 400 and 'the mask holds object 9' in reply.json()['error']
 
 
 def test_distance_is_the_smallest_to_any_reference(small_graph, video):

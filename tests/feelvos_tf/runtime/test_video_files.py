@@ -1,0 +1,99 @@
+"""`segment_video` with all that one can ask for: several masks, removals, directions, a box."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+import feelvos_tf
+from feelvos_tf.datasets import masks
+
+# Stride 4 samples these frames where the copying model keeps what it was given.
+SIZE, COUNT = (33, 49), 5
+
+
+def boxes(*given):
+  """uint8 [33, 49] with (id, left) each: a square of 16 pixels."""
+  ids = np.zeros(SIZE, np.uint8)
+  for object_id, left in given:
+    ids[8:24, left : left + 16] = object_id
+  return ids
+
+
+@pytest.fixture(scope='module')
+def clip(tmp_path_factory):
+  """Function: name of a mask -> its file; the frames are in `frames`."""
+  path = tmp_path_factory.mktemp('clip')
+  (path / 'frames').mkdir()
+  for i in range(COUNT):
+    image = np.full((*SIZE, 3), 40, np.uint8)
+    image[8:24, 4:20] = (30, 200, 240)
+    cv2.imwrite(str(path / 'frames' / f'{i}.png'), image)
+  for name, ids in {'left': boxes((3, 4)), 'both': boxes((3, 4), (17, 28))}.items():
+    masks.write_mask(path / f'{name}.png', ids)
+  masks.write_mask(path / 'new.png', boxes((17, 28)))
+  return path
+
+
+def run(clip, output, model, mask, **options):
+  """Ids of every frame that got a mask: {index: what the copying model keeps exactly}."""
+  mask = mask and {frame: clip / f'{name}.png' for frame, name in mask.items()}
+  folder = feelvos_tf.segment_video(
+    clip / 'frames', mask, output, model, pictures=False, precision='float32', **options
+  )
+  return {int(p.stem): masks.read_mask(p).ids[::4, ::4] for p in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize(
+  'mask, options, expected',
+  [
+    # A mask of a new object adds it; from frame 3 on it is gone.
+    (
+      {0: 'left', 2: 'new'},
+      {'remove': [(17, 3)]},
+      {0: 'left', 1: 'left', 2: 'both', 3: 'left', 4: 'left'},
+    ),
+    ({3: 'both'}, {'direction': 'backward', 'start': 1}, dict.fromkeys((1, 2, 3), 'both')),
+    (
+      {1: 'both', 3: 'both'},
+      {'direction': 'both', 'remove': [(17, 4)]},
+      {0: 'both', 1: 'both', 2: 'both', 3: 'both', 4: 'left'},
+    ),
+    ({'1': 'left'}, {'end': '3'}, dict.fromkeys((1, 2, 3), 'left')),
+  ],
+)
+def test_plans(clip, tmp_path, copying_model, mask, options, expected):
+  found = run(clip, tmp_path / 'out', copying_model, mask, **options)
+  wanted = {'left': boxes((3, 4)), 'both': boxes((3, 4), (17, 28))}
+  assert sorted(found) == sorted(expected)
+  for index, name in expected.items():
+    np.testing.assert_array_equal(found[index], wanted[name][::4, ::4], err_msg=f'frame {index}')
+
+
+def test_a_further_mask_segments_what_depends_on_it(clip, tmp_path, copying_weights, capsys):
+  options = {'formats': ['coco'], 'labels': {3: 'dog', 17: 'ball'}}
+  run(clip, tmp_path / 'out', copying_weights, {0: 'left'}, **options)
+  capsys.readouterr()
+  found = run(clip, tmp_path / 'out', copying_weights, {0: 'left', 3: 'new'}, **options)
+  assert '3 masks do not depend on what changed and stay' in capsys.readouterr().out
+  np.testing.assert_array_equal(found[4], boxes((3, 4), (17, 28))[::4, ::4])
+  coco = tmp_path / 'out' / 'coco' / 'annotations' / 'instances_default.json'
+  content = json.loads(coco.read_text())
+  assert [(a['image_id'], a['track_id']) for a in content['annotations']] == [
+    *((i, 3) for i in (1, 2, 3)),
+    *((i, o) for i in (4, 5) for o in (3, 17)),
+  ]
+
+
+def test_a_box_to_start_and_a_mask_later(clip, tmp_path, copying_model):
+  drawings = [('box', '2,6,20,20,id=3'), ('polygon', '28,8;43,8;43,23;28,23,id=5')]
+  found = run(clip, tmp_path / 'out', copying_model, {3: 'both'}, drawings=drawings)
+  # The object is a square of one colour: the box around it finds it, give or take its edge.
+  assert np.count_nonzero((found[0] == 3) != (boxes((3, 4)) == 3)[::4, ::4]) <= 8
+  assert set(np.unique(found[2])) == {0, 3, 5}
+  np.testing.assert_array_equal(found[4], boxes((3, 4), (17, 28))[::4, ::4])
+  with pytest.raises(ValueError, match="kind 'circle' given, expected one of box, points"):
+    run(clip, tmp_path / 'none', copying_model, None, drawings=[('circle', '2,6,20')])
+  with pytest.raises(ValueError, match='no mask given; expected a mask, or drawings'):
+    run(clip, tmp_path / 'none', copying_model, None)

@@ -1,0 +1,143 @@
+r"""What masks at both ends of a gap give its frames: forward, backward, and both merged.
+
+  python -m tools.measure_directions --davis_root=DAVIS --year=2016 --output_dir=runs/directions
+
+Segments every gap from both ends and keeps what the model says of every frame in
+`<sequence>.npz`; so another rule in `inference/merging.py` is scored in a minute by the same
+command. It goes on after an interruption. Prints J&F of the frames at a quarter, in the middle and
+at three quarters of the gaps, and of all frames between the masks: means over gaps, then over
+sequences. Writes directions.json. The results are in docs/masks.md, "Both directions".
+"""
+
+from collections.abc import Sequence
+import json
+from typing import Any
+
+from absl import flags
+import numpy as np
+
+from feelvos_tf.datasets.video import Video
+from feelvos_tf.evaluation import directions
+from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import methods
+from feelvos_tf.evaluation import sequences as sequences_lib
+from feelvos_tf.inference import speed
+from feelvos_tf.model import default_model
+from feelvos_tf.runtime import command_line
+from feelvos_tf.runtime import model_flags
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+
+FLAGS = flags.FLAGS
+_JOB, FILE = 'directions', 'directions.json'
+PLACES = {'a quarter': 0.25, 'the middle': 0.5, 'three quarters': 0.75}
+
+
+def define_flags() -> None:
+  """Defines the flags; only when run as a program, so that mains can be imported together."""
+  flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
+  flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
+  flags.DEFINE_string('split', 'val', 'Name of the list of sequences.')
+  flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
+  flags.DEFINE_string('output_dir', None, f'Folder for {FILE} and what the model said.')
+  flags.DEFINE_integer(
+    'every', 0, 'Frames from a mask to the next; 0: the first and the last frame.', lower_bound=0
+  )
+  flags.DEFINE_string('model', None, 'Weights file; default: the model of the project.')
+  flags.DEFINE_enum('speed', speed.DEFAULT_SPEED, list(speed.SPEEDS), 'Preset.')
+  model_flags.define_precision()
+
+
+def main() -> None:
+  """Measures one sequence after another, then prints the table."""
+  for flag in ('davis_root', 'output_dir'):
+    if not getattr(FLAGS, flag):
+      raise command_line.UsageError(f'--{flag} is missing.')
+  model = default_model.model_path(FLAGS.model)
+  sequences = sequences_lib.davis_sequences(
+    FLAGS.davis_root, FLAGS.output_dir, FLAGS.year, FLAGS.split, names=FLAGS.sequences
+  )
+  inputs = [path for files in sequences for path in (files.truth, files.frames)]
+  result_folder.check_inputs(FLAGS.output_dir, inputs)
+  start_tensorflow()
+  precision = model_flags.choose_precision(FLAGS.precision, default_model.is_default(FLAGS.model))
+  run = methods.ModelRun(
+    str(model),
+    speed.segmenter_options(FLAGS.speed),
+    precision.name,
+    tuple(speed.model_overrides(FLAGS.speed).items()),
+  )
+  made_by = f'{run.fingerprint()} {FLAGS.every} {FLAGS.year}'
+  with result_folder.ResultFolder(FLAGS.output_dir, run.fingerprint(), overwrite=True) as output:
+    scores = _measure_all(run, made_by, sequences, output)
+    output.write(_JOB, FILE, f'{json.dumps(_to_json(scores))}\n'.encode())
+  print(table(scores))
+
+
+def _measure_all(
+  run: methods.ModelRun,
+  made_by: str,
+  sequences: Sequence[sequences_lib.SequenceFiles],
+  output: result_folder.ResultFolder,
+) -> dict[str, list[np.ndarray]]:
+  """{sequence: scores of every gap, float [ways, frames]}; runs the model where a file lacks."""
+  output.check_free(_JOB, [FILE, *(f'{files.name}.npz' for files in sequences)])
+  single = measures.PROTOCOLS[f'davis{FLAGS.year}'].foreground_only
+  segmenters: Any = None
+  scores = {}
+  for files in sequences:
+    video, path = sequences_lib.open_video(files, single), output.path / f'{files.name}.npz'
+    gaps = directions.from_bytes(path.read_bytes(), made_by) if path.exists() else None
+    if gaps is None:
+      segmenters = segmenters or methods.Segmenters(run)
+      gaps = _run(video, segmenters())
+      output.write(_JOB, path.name, directions.to_bytes(gaps, made_by))
+    scores[files.name] = [directions.score(video, gap) for gap in gaps]
+    print(_line(files.name, scores[files.name]), flush=True)
+  return scores
+
+
+def _run(video: Video, segmenter: Any) -> list[directions.Gap]:
+  ends = directions.ends(video.num_frames or 0, FLAGS.every)
+  return [directions.run(video, segmenter, *pair) for pair in ends]
+
+
+def table(scores: dict[str, list[np.ndarray]]) -> str:
+  """Lines of a Markdown table: J&F of every way by place in the gap.
+
+  Args:
+    scores: {sequence: `directions.score` of every gap}.
+  """
+  rows = [f'| frame between the masks | {" | ".join(directions.WAYS)} |', '|---|--:|--:|--:|']
+  for name, place in PLACES.items():
+    rows.append(_row(f'at {name}', [_at(gaps, place) for gaps in scores.values()]))
+  rows.append(_row('all', [_mean(gaps) for gaps in scores.values()]))
+  return '\n'.join(rows)
+
+
+def _at(gaps: Sequence[np.ndarray], place: float) -> np.ndarray:
+  """Mean scores [ways] of the frame at a place of the gaps, 0 to 1."""
+  return np.mean([gap[:, round(place * (gap.shape[1] - 1))] for gap in gaps], axis=0)
+
+
+def _mean(gaps: Sequence[np.ndarray]) -> np.ndarray:
+  return np.concatenate(gaps, axis=1).mean(axis=1)
+
+
+def _row(name: str, values: Sequence[np.ndarray]) -> str:
+  return f'| {name} | {" | ".join(f"{v:.3f}" for v in np.mean(values, axis=0))} |'
+
+
+def _line(name: str, gaps: Sequence[np.ndarray]) -> str:
+  middle, mean = _at(gaps, 0.5), _mean(gaps)
+  text = ', '.join(f'{way} {m:.3f}' for way, m in zip(directions.WAYS, middle))
+  all_of_it = ', '.join(f'{m:.3f}' for m in mean)
+  return f'{name}: {len(gaps)} gaps; middle: {text}; all frames: {all_of_it}'
+
+
+def _to_json(scores: dict[str, list[np.ndarray]]) -> dict[str, Any]:
+  return {name: [gap.tolist() for gap in gaps] for name, gaps in scores.items()}
+
+
+if __name__ == '__main__':
+  command_line.run(main, define_flags)
