@@ -11,7 +11,7 @@ sequences. Writes directions.json. The results are in docs/masks.md, "Both direc
 
 from collections.abc import Sequence
 import json
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from absl import flags
 import numpy as np
@@ -21,24 +21,32 @@ from feelvos_tf.evaluation import directions
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import sequences as sequences_lib
+from feelvos_tf.evaluation import truth as truth_lib
 from feelvos_tf.inference import speed
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime.option_flags import OptionFlags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+
+if TYPE_CHECKING:
+  from feelvos_tf.inference.segmenter import VideoSegmenter
 
 FLAGS = flags.FLAGS
 _JOB, FILE = 'directions', 'directions.json'
+TRUTH = OptionFlags(
+  truth_lib.TruthOptions,
+  leave_out=truth_lib.BEYOND_DAVIS,
+  choices={'protocol': measures.PROTOCOLS},
+  lists=('sequences',),
+)
 PLACES = {'a quarter': 0.25, 'the middle': 0.5, 'three quarters': 0.75}
 
 
 def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string('davis_root', None, 'DAVIS folder: Annotations, JPEGImages, ImageSets.')
-  flags.DEFINE_enum('year', '2017', ['2016', '2017'], 'DAVIS year: list of sequences, protocol.')
-  flags.DEFINE_string('split', 'val', 'Name of the list of sequences.')
-  flags.DEFINE_list('sequences', None, 'Only these sequences, separated by commas.')
+  TRUTH.define()
   flags.DEFINE_string('output_dir', None, f'Folder for {FILE} and what the model said.')
   flags.DEFINE_integer(
     'every', 0, 'Frames from a mask to the next; 0: the first and the last frame.', lower_bound=0
@@ -54,9 +62,8 @@ def main() -> None:
     if not getattr(FLAGS, flag):
       raise command_line.UsageError(f'--{flag} is missing.')
   model = default_model.model_path(FLAGS.model)
-  sequences = sequences_lib.davis_sequences(
-    FLAGS.davis_root, FLAGS.output_dir, FLAGS.year, FLAGS.split, names=FLAGS.sequences
-  )
+  truth = TRUTH.make()
+  sequences = truth_lib.find_sequences(truth, FLAGS.output_dir, FLAGS.output_dir)
   inputs = [path for files in sequences for path in (files.truth, files.frames)]
   result_folder.check_inputs(FLAGS.output_dir, inputs)
   start_tensorflow()
@@ -67,9 +74,9 @@ def main() -> None:
     precision.name,
     tuple(speed.model_overrides(FLAGS.speed).items()),
   )
-  made_by = f'{run.fingerprint()} {FLAGS.every} {FLAGS.year}'
+  made_by = f'{run.fingerprint()} {FLAGS.every} {truth.rules.name}'
   with result_folder.ResultFolder(FLAGS.output_dir, run.fingerprint(), overwrite=True) as output:
-    scores = _measure_all(run, made_by, sequences, output)
+    scores = _measure_all(run, made_by, truth.rules, sequences, output)
     output.write(_JOB, FILE, f'{json.dumps(_to_json(scores))}\n'.encode())
   print(table(scores))
 
@@ -77,27 +84,30 @@ def main() -> None:
 def _measure_all(
   run: methods.ModelRun,
   made_by: str,
+  rules: measures.Protocol,
   sequences: Sequence[sequences_lib.SequenceFiles],
   output: result_folder.ResultFolder,
 ) -> dict[str, list[np.ndarray]]:
   """{sequence: scores of every gap, float [ways, frames]}; runs the model where a file lacks."""
   output.check_free(_JOB, [FILE, *(f'{files.name}.npz' for files in sequences)])
-  single = measures.PROTOCOLS[f'davis{FLAGS.year}'].foreground_only
-  segmenters: Any = None
+  segmenters: methods.Segmenters | None = None
   scores = {}
   for files in sequences:
-    video, path = sequences_lib.open_video(files, single), output.path / f'{files.name}.npz'
+    video, path = (
+      sequences_lib.open_video(files, rules.foreground_only),
+      output.path / f'{files.name}.npz',
+    )
     gaps = directions.from_bytes(path.read_bytes(), made_by) if path.exists() else None
     if gaps is None:
       segmenters = segmenters or methods.Segmenters(run)
-      gaps = _run(video, segmenters())
+      gaps = _run(video, segmenters.of_model())
       output.write(_JOB, path.name, directions.to_bytes(gaps, made_by))
     scores[files.name] = [directions.score(video, gap) for gap in gaps]
     print(_line(files.name, scores[files.name]), flush=True)
   return scores
 
 
-def _run(video: Video, segmenter: Any) -> list[directions.Gap]:
+def _run(video: Video, segmenter: 'VideoSegmenter') -> list[directions.Gap]:
   ends = directions.ends(video.num_frames or 0, FLAGS.every)
   return [directions.run(video, segmenter, *pair) for pair in ends]
 

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from typing import TYPE_CHECKING
 
 from absl import flags
 import cv2
@@ -33,6 +34,9 @@ from feelvos_tf.runtime import packaged_files
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 from feelvos_tf.tools import soak_frames
+
+if TYPE_CHECKING:
+  from feelvos_tf.inference.segmenter import VideoSegmenter
 
 FLAGS = flags.FLAGS
 _WAIT = 20.0  # seconds until the source listens
@@ -150,7 +154,7 @@ def _size(text: str) -> tuple[int, int]:
   return int(width), int(height)
 
 
-def _segmenter():  # noqa: ANN202 (imports TensorFlow)
+def _segmenter() -> 'VideoSegmenter':
   from feelvos_tf.inference.segmenter import VideoSegmenter
   from feelvos_tf.model import default_model
   from feelvos_tf.model import precision as precision_lib

@@ -2,30 +2,11 @@
 
 import json
 
-import cv2
-import numpy as np
 import pytest
 
-from feelvos_tf.datasets import masks
 from feelvos_tf.runtime import result_folder
 
 MODULE = 'tools.measure_repairs'
-
-
-@pytest.fixture
-def davis(tmp_path):
-  root = tmp_path / 'davis'
-  (root / 'ImageSets' / '2016').mkdir(parents=True)
-  (root / 'ImageSets' / '2016' / 'val.txt').write_text('one\n')
-  for kind in ('JPEGImages', 'Annotations'):
-    (root / kind / '480p' / 'one').mkdir(parents=True)
-  for t in range(4):
-    ids = np.zeros((48, 64), np.uint8)
-    ids[10:30, 5 + 8 * t : 25 + 8 * t] = 1
-    image = np.random.default_rng(t).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    cv2.imwrite(str(root / 'JPEGImages' / '480p' / 'one' / f'{t:05d}.jpg'), image)
-    masks.write_mask(root / 'Annotations' / '480p' / 'one' / f'{t:05d}.png', ids)
-  return root
 
 
 def test_it_measures_and_goes_on(davis, tmp_path, run_main, copying_weights):

@@ -28,16 +28,12 @@ from .browser import driver  # Fixtures of the page's tests.
 from .browser import open_page  # Fixtures of the page's tests.
 from .browser import page  # Fixtures of the page's tests.
 from .browser import page_server  # Fixtures of the page's tests.
+from .page_clip import frame_files  # Fixtures of the page's tests.
+from .page_clip import frames  # Fixtures of the page's tests.
+from .page_clip import ids_of
+from .page_clip import png
 
 SIZE = (33, 49)
-
-
-def png(frame):
-  return cv2.imencode('.png', frame[..., ::-1])[1].tobytes()
-
-
-def ids_of(data):
-  return masks.decode_mask(data, 'answer', void=False).ids
 
 
 def halves_and_two(path):
@@ -175,10 +171,10 @@ def video(rng):
   """(frames: a list of uint8 arrays, mask uint8 with the ids 3 and 200)."""
   base = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
   base = cv2.resize(base, (SIZE[1] + 12, SIZE[0]), interpolation=cv2.INTER_CUBIC)
-  frames = [np.ascontiguousarray(base[:, 2 * i : 2 * i + SIZE[1]]) for i in range(6)]
+  images = [np.ascontiguousarray(base[:, 2 * i : 2 * i + SIZE[1]]) for i in range(6)]
   mask = np.zeros(SIZE, np.uint8)
   mask[4:20, 4:20], mask[10:30, 26:44] = 3, 200
-  return frames, mask
+  return images, mask
 
 
 class SessionClient:

@@ -8,47 +8,21 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets import masks
-from feelvos_tf.datasets.sources import folder
-from feelvos_tf.inference import given_masks
 from feelvos_tf.inference.segmenter import SegmentedFrame
-from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.runtime import frame_table
-from feelvos_tf.runtime import result_folder
-from feelvos_tf.runtime import segment_run
 from feelvos_tf.serving.options import ServingOptions
 
 from .conftest import ids_of
 from .conftest import png
 from .conftest import running
-
-HEIGHT, WIDTH, COUNT = 96, 160, 6
-
-
-@pytest.fixture(scope='module')
-def frames():
-  """RGB frames of a scene that moves to the left: uint8 [height, width, 3] each."""
-  base = np.random.default_rng(7).integers(0, 256, (12, 24, 3), dtype=np.uint8)
-  base = cv2.resize(base, (WIDTH + 4 * COUNT, HEIGHT), interpolation=cv2.INTER_CUBIC)
-  return [np.ascontiguousarray(base[:, 4 * i : 4 * i + WIDTH]) for i in range(COUNT)]
-
-
-@pytest.fixture(scope='module')
-def frame_files(frames, tmp_path_factory):
-  folder = tmp_path_factory.mktemp('frames')
-  for i, frame in enumerate(frames):
-    (folder / f'shot_{i + 8}.png').write_bytes(png(frame))  # 8, 9, 10, ...: not in text order.
-  return [folder / f'shot_{i + 8}.png' for i in range(COUNT)]
-
-
-def stroke(ids, value, size, *places):
-  """Paints a stroke into ids, by the definition in mask_editor.js."""
-  y, x = np.mgrid[: ids.shape[0], : ids.shape[1]] + 0.5
-  for (x0, y0), (x1, y1) in zip([places[0], *places], places):
-    dx, dy = x1 - x0, y1 - y0
-    along = ((x - x0) * dx + (y - y0) * dy) / max(dx * dx + dy * dy, 1e-9)
-    along = np.clip(along, 0, 1)
-    ids[(x - x0 - along * dx) ** 2 + (y - y0 - along * dy) ** 2 <= (size / 2) ** 2] = value
-  return ids
+from .page_clip import by_command_line
+from .page_clip import check_masks
+from .page_clip import choose
+from .page_clip import COUNT
+from .page_clip import HEIGHT
+from .page_clip import stroke
+from .page_clip import type_into
+from .page_clip import WIDTH
 
 
 class Reference:
@@ -81,34 +55,6 @@ class Reference:
   def __exit__(self, *unused_exception):
     self.client.delete(self.url)
     self.client.close()
-
-
-def by_command_line(page_server, frame_files, by_frame, path, direction='forward'):
-  """{index: ids} that `segment` writes of the frames with these masks and the server's model."""
-  given = {i: masks.Mask(ids) for i, ids in by_frame.items()}
-  given = given_masks.GivenMasks(given, (), direction)
-  with (
-    page_server.services.models.leased('small') as version,
-    result_folder.ResultFolder(path, path.name) as output,
-  ):
-    video = folder.open_video(frame_files[0].parent)
-    segment_run.segment(VideoSegmenter(version.model), video, given, output, pictures=False)
-  written = masks.list_masks(path / 'masks').items()
-  return {int(stem[5:]) - 8: masks.read_mask(path).ids for stem, path in written}
-
-
-def type_into(field, text):
-  """Replaces what stands in a field."""
-  from selenium.webdriver.common.keys import Keys
-
-  field.send_keys(Keys.CONTROL + 'a' + Keys.NULL, text, Keys.ENTER)
-
-
-def check_masks(page, expected):
-  found = {index: ids_of(data) for index, data in page.masks().items()}
-  assert sorted(found) == sorted(expected)
-  for index, ids in expected.items():
-    np.testing.assert_array_equal(found[index], ids, err_msg=f'frame {index}')
 
 
 def paint_two_objects(page):
@@ -361,12 +307,6 @@ def test_box_and_polygon(page, frame_files, tmp_path):
   page.wait("return !document.getElementById('undo').disabled")
   assert 1500 <= np.count_nonzero(ids()) <= 1700 and (ids()[22:58, 102:138] == 1).all()
   assert page.find('#shape').get_attribute('hidden') is not None
-
-
-def choose(page, selector, value):
-  from selenium.webdriver.support.ui import Select
-
-  Select(page.find(selector)).select_by_value(value)
 
 
 @pytest.mark.parametrize('direction', ['backward', 'both'])
