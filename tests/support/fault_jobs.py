@@ -124,7 +124,7 @@ class Tracker:
       mask=ids,
       object_ids=self.object_ids,
       confidence=np.array([1, self._level.mean()]),
-      stride4_logits=np.stack([1 - self._level, self._level]),
+      predicted_logits=np.stack([1 - self._level, self._level]),
     )
 
 
@@ -168,12 +168,14 @@ def segment_both(folder, source=None):
   """In both directions from masks on two frames; opinions are averaged without TensorFlow."""
   from feelvos_tf.runtime import both_directions
 
-  def merge(size, before, behind, share):
-    logits = (1 - share) * before[1] + share * behind[1]
+  def merge(size, before, behind, share, trust):
+    logits = (1 - share) * before.logs.astype(np.float32) + share * behind.logs
     ids = logits.argmax(axis=0).astype(np.uint8)
     return types.SimpleNamespace(mask=ids, object_ids=(0, 1), confidence=logits.mean((1, 2)))
 
-  both_directions.merging = types.SimpleNamespace(merge=merge)
+  names = ('Opinion', 'agreement', 'arrival', 'opinion_of', 'trusts')
+  real = {name: getattr(both_directions.merging, name) for name in names}
+  both_directions.merging = types.SimpleNamespace(merge=merge, **real)
   if result_folder.holds_results(folder, 'run'):
     return
   other = masks.Mask(np.roll(first_mask(), 5, axis=0))
