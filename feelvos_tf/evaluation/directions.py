@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import dataclasses
 import io
 import itertools
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 import zipfile
 
 import numpy as np
@@ -89,13 +89,14 @@ def run(video: Video, segmenter: 'VideoSegmenter', before: int, behind: int) -> 
 
 def to_bytes(gaps: Sequence[Gap], fingerprint: str) -> bytes:
   """A file of the gaps of a video, which `from_bytes` reads; `fingerprint` says what made them."""
-  arrays = {
+  arrays: dict[str, Any] = {
     f'{i}_{field.name}': np.asarray(getattr(gap, field.name))
     for i, gap in enumerate(gaps)
     for field in dataclasses.fields(gap)
   }
   file = io.BytesIO()
-  np.savez(file, fingerprint=np.asarray(fingerprint), **arrays)
+  arrays['fingerprint'] = np.asarray(fingerprint)
+  np.savez(file, **arrays)
   return file.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 The opinions are those of the run that comes from the mask before and of the run that comes
 backwards from the mask behind. Their log-probabilities are averaged, object by object; each counts
-by how close its mask is in time, by how sure it is of its objects, and by how far it is to be
+by how close its mask is in time, by how sure it is of the object, and by how far it is to be
 trusted: a run is still on the object if it meets the other run, or the mask at the other end, later
 on its way. The paper has one direction; this is ours, chosen on DAVIS 2016 val (docs/masks.md,
 "Both directions").
@@ -20,9 +20,10 @@ from feelvos_tf.inference.segmented_frame import SegmentedFrame
 from feelvos_tf.model.feelvos import Maps
 
 _LEAST = 1e-6  # of a probability
-_LOST = 0.01  # confidence of a run that sees no object any more
 _LEAST_TRUST = 0.02
-_NEARNESS_POWER = 0.5  # of the distance in time to a run's mask, as a share of the gap
+# How much counts: nearness in time, as a share of the gap; trust; odds of the mean probability.
+_NEARNESS_POWER, _TRUST_POWER, _ODDS_POWER = 0.5, 3.0, 2.0
+_MOST_SURE = 0.999  # of a mean probability
 
 
 class Opinion(NamedTuple):
@@ -77,7 +78,9 @@ def agreement(one: Opinion, two: Opinion) -> dict[int, float]:
   return arrival(labels[0], labels[1], sorted({*one.object_ids} & {*two.object_ids}))
 
 
-def trusts(meetings: Sequence[Mapping[int, float]]) -> list[tuple[dict[int, float], ...]]:
+def trusts(
+  meetings: Sequence[Mapping[int, float]],
+) -> list[tuple[dict[int, float], dict[int, float]]]:
   """How far both runs are to be trusted on every frame of a gap.
 
   The run from before is trusted on a frame as far as it meets the other one there or later: by the
@@ -111,7 +114,7 @@ def merge(
   before: Opinion,
   behind: Opinion,
   share: float,
-  trust: tuple[Mapping[int, float], ...] = ({}, {}),
+  trust: tuple[Mapping[int, float], Mapping[int, float]] = ({}, {}),
 ) -> SegmentedFrame:
   """Merges the results of both directions.
 
@@ -139,7 +142,7 @@ def _part_of_first(
   ids: Sequence[int],
   logs: tuple[np.ndarray, np.ndarray],
   share: float,
-  trust: tuple[Mapping[int, float], ...],
+  trust: tuple[Mapping[int, float], Mapping[int, float]],
 ) -> NDArray[np.float64]:
   """float64 [ids], 0 to 1: how much the run from before counts for every channel.
 
@@ -147,8 +150,8 @@ def _part_of_first(
   """
   weights = [
     near**_NEARNESS_POWER
-    * _confidence(one)
-    * np.array([max(known.get(i, 1.0), _LEAST_TRUST) for i in ids[1:]])
+    * np.array([max(known.get(i, 1.0), _LEAST_TRUST) for i in ids[1:]]) ** _TRUST_POWER
+    * _odds(one) ** _ODDS_POWER
     for near, one, known in zip((1.0 - share, share), logs, trust)
   ]
   parts = weights[0] / (weights[0] + weights[1])
@@ -164,8 +167,15 @@ def _on_channels(opinion: Opinion, ids: Sequence[int]) -> NDArray[np.float32]:
   return np.stack([logs[known.index(i) if i in known else 0] for i in ids])
 
 
-def _confidence(logs: np.ndarray) -> float:
-  """Mean probability of the positions that objects, not the background, won."""
-  winner = logs.argmax(axis=0)  # The background is the first of equals.
-  won = np.exp(logs.max(axis=0)[winner > 0])
-  return max(float(won.mean()), _LOST) if won.size else _LOST
+def _odds(logs: np.ndarray) -> NDArray[np.float64]:
+  """float64 [ids without the background]: odds of the mean probability where an object won.
+
+  1 for an object that won nowhere. The background is the first of equals.
+  """
+  winner, chances = logs.argmax(axis=0), np.exp(logs.max(axis=0)).astype(np.float64)
+  found = []
+  for channel in range(1, len(logs)):
+    won = chances[winner == channel]
+    sure = min(max(float(won.mean()), 1.0 - _MOST_SURE), _MOST_SURE) if won.size else 0.5
+    found.append(sure / (1.0 - sure))
+  return np.array(found)

@@ -264,7 +264,8 @@ class SessionStore:
       if before.logs.shape[1:] != behind.logs.shape[1:]:
         raise errors.invalid('before and behind are of frames of different sizes.')
       self._check_objects({*before.object_ids, *behind.object_ids})
-      result = merging.merge(session.segmenter.size, before, behind, share, trust)
+      size = session.segmenter.size or (0, 0)
+      result = merging.merge(size, before, behind, share, trust)
       return self._encoded(session, result)
 
     return await self._use(session, run, call)

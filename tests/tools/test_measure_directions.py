@@ -49,7 +49,7 @@ def test_it_measures_and_scores_again_without_the_model(davis, tmp_path, run_mai
   forward, backward, both = scores['one'][0]
   # The model repeats the mask it comes from, and the object moves on: the nearer mask is better.
   assert forward[0] > backward[0] and forward[1] < backward[1]
-  assert both == [pytest.approx(forward[0]), pytest.approx(backward[1])]
+  assert both[0] > backward[0] and both[1] > forward[1]
   assert '| at a quarter | 0.' in done.stdout and 'one: 1 gaps; middle: forward 0.' in done.stdout
   kept = (tmp_path / 'out' / 'one.npz').read_bytes()
   again = run_main(MODULE, *arguments)
