@@ -3,8 +3,8 @@
 #   make test    runs the tests
 #   make lint    checks style, formatting and types
 #   make soak-server  runs a server with clients for a long time, two of them hostile
-#   make soak    kills runs at random moments, 50 times each signal; segments 20,000 frames
-#   make fuzz    tries damaged and made-up files, 20,000 of each kind
+#   make soak    kills runs at random moments, 50 times each signal; full disks; segments 20,000 frames
+#   make fuzz    tries damaged and made-up files, 20,000 of each kind twice, and requests to the server
 #   make docs    builds the pages with the API reference into build/site
 #   make test-lowest  runs tests with the lowest versions of requirements, on Python 3.10
 #   make audit   asks for known vulnerabilities of the packages in .venv, writes build/sbom.json
@@ -51,19 +51,29 @@ test-lowest: $(VENV)/bin/python
 	$(LOWEST) .venv-lowest -e '.[test]'
 	.venv-lowest/bin/python -m pytest -q -rs -n $(TEST_WORKERS) --dist loadfile
 
-# Damaged and made-up files: this many of each kind, other ones in every run.
+# Damaged and made-up inputs: this many of each kind, other ones in every run. What was tried is added
+# to build/soak.jsonl, what was bad to build/fuzz.
 FUZZ_EXAMPLES ?= 20000
+FUZZ_REQUESTS ?= 500
+FUZZ = FEELVOS_SOAK_NOTES=$(CURDIR)/build/soak.jsonl $(BIN)/python -m pytest -q
 fuzz: $(VENV)/.test-installed
-	FEELVOS_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q tests/faults/test_hostile_files.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	mkdir -p build
+	FEELVOS_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(FUZZ) --timeout=0 tests/faults/test_hostile_files.py
+	FEELVOS_FUZZ_EXAMPLES=$(FUZZ_REQUESTS) $(FUZZ) --timeout=0 tests/feelvos_tf/serving/test_made_up_requests.py
+	PYTHONPATH=.:tests/support $(BIN)/python tests/faults/fuzz_readers.py --runs=$(FUZZ_EXAMPLES) \
+		--seed=$(SEED) --notes=build/soak.jsonl
 
 # What happened is added to build/soak.jsonl; tools/reliability_report.py makes docs/reliability.md of it.
 KILLS ?= 50
+FAULTS ?= 20
 SEED ?= 1
 FRAMES ?= 20000
 soak: $(VENV)/.test-installed
 	mkdir -p build
-	FEELVOS_KILLS=$(KILLS) FEELVOS_SEED=$(SEED) FEELVOS_SOAK_NOTES=$(CURDIR)/build/soak.jsonl \
-		$(BIN)/python -m pytest -q tests/faults/test_kills.py
+	FEELVOS_KILLS=$(KILLS) FEELVOS_FAULTS=$(FAULTS) FEELVOS_SEED=$(SEED) \
+		FEELVOS_SOAK_NOTES=$(CURDIR)/build/soak.jsonl \
+		$(BIN)/python -m pytest -q tests/faults/test_kills.py tests/faults/test_disturbed.py
 	$(BIN)/python -m tools.soak_frames --frames=$(FRAMES) --seed=$(SEED) --notes=build/soak.jsonl
 
 # Fails for a package that nobody could answer for, too: an index without data is no clean bill.

@@ -48,6 +48,7 @@ ALLOWED_SKIPS = (
   "could not import 'pycocotools",
   "could not import 'tensorboard'",
   "could not import 'datumaro'",
+  "could not import 'schemathesis'",
   "could not import 'vos_benchmark",
   "could not import 'tritonclient",
   'ray is not installed',

@@ -17,6 +17,7 @@ from feelvos_tf.datasets.mask_files import drawn
 from feelvos_tf.inference import first_mask
 from feelvos_tf.inference.contract import Graph
 from feelvos_tf.serving import calls
+from feelvos_tf.serving import described
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import forms
 from feelvos_tf.serving.images import ImageDecoder
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
 
 _MOST_SHAPES = 64
 _MOST_FIELD_BYTES = 65536
+_FORM = described.form(
+  ['frame'], {'model': None, **dict.fromkeys(drawn.KINDS)}, drawn.KINDS, ['frame']
+)
 
 
 def build_router(services: 'Services') -> fastapi.APIRouter:
   """The route; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
 
-  @router.post('/v1/draw')
+  @router.post('/v1/draw', openapi_extra=_FORM)
   async def draw(request: fastapi.Request) -> fastapi.Response:
     """Form with `frame` and `box`, `points`, `scribble`, `polygon` as flags have them: a PNG.
 

@@ -22,6 +22,7 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import writers
 from feelvos_tf.serving import calls
+from feelvos_tf.serving import described
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import forms
 from feelvos_tf.serving.images import ImageDecoder
@@ -40,13 +41,19 @@ _MOST_AT_ONCE = 8  # Each one has an encoder.
 _MOST_VIDEO_BYTES = 2 * 2**30
 _PIECE_BYTES = 2**20
 _POLICY_VIOLATION, _INTERNAL_ERROR = 1008, 1011
+_FORM = described.form(
+  ['frames', 'masks'],
+  {'frames_per_second': {'type': 'number'}},
+  ['frames', 'masks'],
+  ['frames', 'masks'],
+)
 
 
 def build_router(services: 'Services') -> fastapi.APIRouter:
   """The route for forms; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
 
-  @router.post('/v1/overlay')
+  @router.post('/v1/overlay', openapi_extra=_FORM)
   async def overlay(request: fastapi.Request) -> fastapi.Response:
     """Form with `frames` and `masks`, as many of one as of the other: an mp4 with H.264 or VP9."""
     async with request.form(

@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.serving import calls
+from feelvos_tf.serving import described
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import forms
 from feelvos_tf.serving.images import ImageDecoder
@@ -29,13 +30,19 @@ _MOST_MASKS = 20000
 _MOST_FIELDS = 300
 _MOST_FIELD_BYTES = 4096
 _FORMATS = [name for name, writer in writing.FORMATS.items() if not writer.needs_frames]
+_FORM = described.form(
+  ['masks'],
+  {'format': {'enum': _FORMATS}, 'name': None, 'label': None, 'suffix': None},
+  ['masks', 'label'],
+  ['masks', 'format'],
+)
 
 
 def build_router(services: 'Services') -> fastapi.APIRouter:
   """The route; `services` is the server's `Services`."""
   router = fastapi.APIRouter()
 
-  @router.post('/v1/results')
+  @router.post('/v1/results', openapi_extra=_FORM)
   async def results(request: fastapi.Request) -> fastapi.Response:
     """Form with `masks` (PNG files named like their frames, in the order of time) and `format`.
 

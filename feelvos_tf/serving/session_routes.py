@@ -11,6 +11,7 @@ from starlette.datastructures import UploadFile
 
 from feelvos_tf.inference.kept_references import MAX_REFERENCES
 from feelvos_tf.serving import calls
+from feelvos_tf.serving import described
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import forms
 from feelvos_tf.serving import sessions
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
 
 _MOST_FIELD_BYTES = 4096
 _MOST_PARTS = 8
+_NUMBER = {'type': 'integer'}
+_OPENING = described.form(
+  ['frame', 'mask', 'state', 'other_frame', 'other_mask'],
+  {'model': None, 'version': _NUMBER, 'speed': None, 'frame_index': _NUMBER},
+  ['other_frame', 'other_mask'],
+)
+_CORRECTION = described.form(
+  ['frame', 'mask'], {'frame_index': _NUMBER, 'remove': None}, required=['frame', 'mask']
+)
+_MERGING = described.form(
+  ['frame', 'opinion'],
+  {'share': {'type': 'number', 'minimum': 0, 'maximum': 1}},
+  required=['frame', 'opinion', 'share'],
+)
 
 
 def build_router(services: 'Services') -> fastapi.APIRouter:
@@ -38,7 +53,7 @@ def _add_life(
 ) -> None:
   """Opening, looking at, saving and closing sessions."""
 
-  @router.post('', status_code=201, response_model=None)
+  @router.post('', status_code=201, response_model=None, openapi_extra=_OPENING)
   async def open_session(request: fastapi.Request) -> dict[str, Any]:
     """Opens a session: form with `frame` and `mask`, or with `state`.
 
@@ -86,7 +101,7 @@ def _add_life(
 def _add_frames(router: fastapi.APIRouter, store: sessions.SessionStore) -> None:
   """Frames and corrections."""
 
-  @router.post('/{session_id}/frames')
+  @router.post('/{session_id}/frames', openapi_extra=described.picture())
   async def send_frame(session_id: str, request: fastapi.Request) -> fastapi.Response:
     """Segments the next frame; the body is the encoded frame, the answer the mask PNG."""
     session = store.get(session_id)
@@ -96,7 +111,7 @@ def _add_frames(router: fastapi.APIRouter, store: sessions.SessionStore) -> None
     async with calls.of_http(request) as call:
       return _mask(await store.step(session, frame, call))
 
-  @router.post('/{session_id}/mask', response_model=None)
+  @router.post('/{session_id}/mask', response_model=None, openapi_extra=_CORRECTION)
   async def correct(session_id: str, request: fastapi.Request) -> dict[str, Any]:
     """Takes the right mask of a frame; new ids become new objects.
 
@@ -130,7 +145,7 @@ def _add_frames(router: fastapi.APIRouter, store: sessions.SessionStore) -> None
 def _add_both_directions(router: fastapi.APIRouter, store: sessions.SessionStore) -> None:
   """Frames between two masks: the sessions from both give opinions, which are merged."""
 
-  @router.post('/{session_id}/opinions')
+  @router.post('/{session_id}/opinions', openapi_extra=described.picture())
   async def give_opinion(session_id: str, request: fastapi.Request) -> fastapi.Response:
     """Segments the next frame; answers with what the model thinks of it, for `merged`."""
     session = store.get(session_id)
@@ -141,7 +156,7 @@ def _add_both_directions(router: fastapi.APIRouter, store: sessions.SessionStore
       opinion = await store.opinion(session, frame, call)
     return fastapi.Response(opinion, media_type='application/octet-stream')
 
-  @router.post('/{session_id}/merged')
+  @router.post('/{session_id}/merged', openapi_extra=_MERGING)
   async def merge(session_id: str, request: fastapi.Request) -> fastapi.Response:
     """Merges two opinions on a frame: form with `before`, `behind`, `share` and the trust in both.
 
