@@ -1,8 +1,11 @@
 r"""Writes docs/reliability.md from what soak runs noted.
 
-  python -m tools.reliability_report --notes=build/soak.jsonl --output=docs/reliability.md
+  python -m tools.reliability_report
+  python -m tools.reliability_report --add=build/soak.jsonl
 
-`make soak` notes a line of JSON for each part. Lines of the same part and kind are added up.
+`make soak` and `make fuzz` note a line of JSON for each part in build/soak.jsonl. Those behind the
+page are kept in docs/reliability.jsonl; --add puts further ones there first. Lines of the same part
+and kind are added up.
 """
 
 import collections
@@ -21,8 +24,8 @@ _SIGNALS = ('SIGKILL', 'SIGTERM', 'SIGINT')
 _HEAD = """# Reliability
 
 What was tried so that results are there after a kill, on a long video and with damaged files. The tables are made
-by `python -m tools.reliability_report` of what `make soak` notes; SECURITY.md says what is trusted and which limits
-there are.
+by `python -m tools.reliability_report` of what `make soak` and `make fuzz` noted (docs/reliability.jsonl); SECURITY.md
+says what is trusted and which limits there are.
 
 ## Runs that are killed
 
@@ -30,6 +33,15 @@ A run gets a signal at a random point of writing (before, in the middle of and a
 and a rename), every fifth one at a random time. Then the same command runs again. "Bad": a traceback, a
 refusal, a file that is missing or left over, or bytes that differ from those of an undisturbed run. The network
 is replaced by arithmetic here; files, journals and resuming are those of the commands.
+
+"""
+_FAULTS = """
+## Disks, clocks, inputs and second runs
+
+Disks that get full at many sizes (tmpfs of a few pages, and limits on the size of files), read-only ones, a file in
+place of the folder, a second run in the same folder, clocks ten years ahead or back, frames, films, masks and ground
+truth that vanish while they are read. "Bad": anything but one line that names the user's file and the exit code 1,
+something half-written under a final name, or other bytes when the same command ran again (`tests/faults`).
 
 """
 _FRAMES = """
@@ -47,10 +59,24 @@ and written by `feelvos segment`. Memory as above; "bad": masks that are missing
 
 """
 _TAIL = """
-## Damaged and made-up files
+## Damaged and made-up inputs
 
-`make fuzz` gives made-up and damaged masks, frames, annotations and weights files to their readers
-(`tests/faults/test_hostile_files.py`): every input is read or refused in one line. `FEELVOS_FUZZ_EXAMPLES` says how many.
+`make fuzz` gives inputs to everything that reads what others wrote: damaged ones (Hypothesis), ones that are guided by
+coverage (atheris), and requests made of the server's own description (schemathesis). "Bad": neither read nor refused in
+one line, a status of 500 and above for a fault of the request, more than a second of processor time per megabyte, or more
+than 512 MB of memory for an input.
+
+INPUTS
+
+Found by such inputs and by these runs, and mended with a test each:
+
+- A weights file could show bytes of other files (external and virtual datasets of HDF5), and take minutes (groups in
+  3,000 groups); values that are not finite were taken.
+- A damaged `manifest.json` of TFRecords gave a traceback, and its names of shards could lead out of the folder.
+- A TFRecord that got shorter while it was scanned ended the process.
+- On a full disk, HDF5 wrote a traceback next to the error, and messages named temporary files.
+- Two exports into one folder ran at the same time; `convert-masks` could not go on after an interruption.
+- Ctrl-C that came in a destructor or in native code was lost, and SIGTERM did nothing from then on.
 
 ## Server
 
@@ -61,6 +87,9 @@ the warm-up and 2,496 MB at the end.
 """
 
 
+_KILL_COLUMNS = {**dict(zip(_SIGNALS, _SIGNALS)), 'ended_early': 'hit before the end', 'bad': 'bad'}
+_FAULT_COLUMNS = {'tried': 'tried', 'bad': 'bad'}
+_INPUT_COLUMNS = {'inputs': 'inputs', 'bad': 'bad'}
 _FRAME_COLUMNS = {
   'what': 'what',
   'frames': 'frames',
@@ -81,7 +110,8 @@ _FILM_COLUMNS = {
 
 def define_flags() -> None:
   """Defines the flags."""
-  flags.DEFINE_string('notes', 'build/soak.jsonl', 'File of JSON lines that soak runs wrote.')
+  flags.DEFINE_string('notes', 'docs/reliability.jsonl', 'JSON lines behind the page.')
+  flags.DEFINE_multi_string('add', [], 'JSON lines of a soak run that are added to --notes.')
   flags.DEFINE_string('output', 'docs/reliability.md', 'Markdown file to write.')
 
 
@@ -105,22 +135,35 @@ def read_notes(path: str) -> list[dict[str, Any]]:
 
 def to_markdown(notes: Iterable[dict[str, Any]]) -> str:
   """The page."""
-  kills: dict[str, collections.Counter] = {}
-  frames, films = [], []
+  parts: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
   for note in notes:
-    if note['part'] == 'kills':
-      counts = kills.setdefault(note['what'], collections.Counter())
-      counts.update({k: note[k] for k in (*_SIGNALS, 'ended_early', 'bad')})
-    elif note['part'] == 'frames':
-      frames.append(note)
-    elif note['part'] == 'film':
-      films.append(note)
-  rows = [[what, *(n[k] for k in (*_SIGNALS, 'ended_early', 'bad'))] for what, n in kills.items()]
-  text = _HEAD + _table(['run', *_SIGNALS, 'hit before the end', 'bad'], rows) + _FRAMES
-  text += _table(*_columns(frames, _FRAME_COLUMNS))
-  if films:
-    text += _FILM + _table(*_columns(films, _FILM_COLUMNS))
-  return text + _TAIL
+    parts[note['part']].append(note)
+  text = _HEAD + _sums(parts['kills'], 'run', _KILL_COLUMNS)
+  if parts['faults']:
+    text += _FAULTS + _sums(parts['faults'], 'fault', _FAULT_COLUMNS)
+  text += _FRAMES + _table(*_columns(parts['frames'], _FRAME_COLUMNS))
+  if parts['film']:
+    text += _FILM + _table(*_columns(parts['film'], _FILM_COLUMNS))
+  hours = sum(note.get('seconds', 0) for part in parts.values() for note in part) / 3600
+  text += f'\nAll of these runs together: {hours:.1f} hours.\n'
+  return text + _TAIL.replace('INPUTS\n', _inputs(parts['inputs']), 1)
+
+
+def _inputs(notes: list[dict[str, Any]]) -> str:
+  """Table of the inputs that were tried, and how many these are."""
+  total = sum(note['inputs'] for note in notes)
+  bad = sum(note['bad'] for note in notes)
+  named = [{**note, 'what': f'{note["what"]}, {note["tool"]}'} for note in notes]
+  return _sums(named, 'input', _INPUT_COLUMNS) + f'\nIn all {total:,} inputs, {bad} bad ones.\n'
+
+
+def _sums(notes: Iterable[dict[str, Any]], head: str, names: dict[str, str]) -> str:
+  """A table with a line for each `what`, whose fields are added up."""
+  counts: dict[str, collections.Counter] = {}
+  for note in notes:
+    counts.setdefault(note['what'], collections.Counter()).update({k: note[k] for k in names})
+  rows = [[what, *(count[name] for name in names)] for what, count in counts.items()]
+  return _table([head, *names.values()], rows)
 
 
 def _columns(
@@ -136,7 +179,11 @@ def _table(head: list[str], rows: list[list[Any]]) -> str:
 
 
 def main() -> None:
-  """Reads the notes and writes the page."""
+  """Adds notes, reads all of them and writes the page."""
+  if added := [note for path in FLAGS.add for note in read_notes(path)]:
+    known = read_notes(FLAGS.notes) if pathlib.Path(FLAGS.notes).exists() else []
+    lines = [json.dumps(note) + '\n' for note in [*known, *added]]
+    whole_file.write_text(pathlib.Path(FLAGS.notes), ''.join(lines))
   whole_file.write_text(pathlib.Path(FLAGS.output), to_markdown(read_notes(FLAGS.notes)))
   print(f'written: {FLAGS.output}')
 
