@@ -69,6 +69,8 @@ def read_text(path: str | os.PathLike) -> str:
     ValueError: neither UTF-8 nor marked as UTF-16.
   """
   data = pathlib.Path(path).read_bytes()
+  if data[:2] not in (b'\xff\xfe', b'\xfe\xff') and b'\0' in data:
+    raise ValueError(f'{path}: a file with zero bytes given, expected a text; save it as UTF-8')
   encoding = 'utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
   try:
     return data.decode(encoding)

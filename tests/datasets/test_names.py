@@ -56,6 +56,13 @@ def test_damaged_utf_16_is_named(tmp_path):
     names.read_names(tmp_path / 'list.txt')
 
 
+@pytest.mark.parametrize('data', ['dog\ncat\n'.encode('utf-16-le'), b'dog\0\ncat\n'])
+def test_zero_bytes_are_no_text(tmp_path, data):
+  (tmp_path / 'list.txt').write_bytes(data)
+  with pytest.raises(ValueError, match=r'list\.txt: a file with zero bytes given, expected a text'):
+    names.read_names(tmp_path / 'list.txt')
+
+
 @pytest.mark.parametrize('name', ['', '.', '..', '../x', '/x', 'a/b', 'a/', 'a\0b'])
 def test_paths_are_no_names(name):
   with pytest.raises(ValueError, match=r'list\.txt: .* given, expected the name of a folder'):
