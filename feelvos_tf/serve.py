@@ -84,6 +84,13 @@ def define_flags() -> None:
 
 def main() -> None:
   """Checks flags, loads models, serves until SIGTERM or SIGINT."""
+  try:
+    _serve()
+  except KeyboardInterrupt:  # While models load, or after an orderly end; it wrote nothing.
+    raise SystemExit(130) from None
+
+
+def _serve() -> None:
   options = read_options()
   models_to_serve(options)
   encryption = read_tls()
@@ -120,10 +127,7 @@ def main() -> None:
   print(device_line(services.models), flush=True)
   for line in precision_notes(services.models):
     print(line, flush=True)
-  try:
-    server.run(sockets)
-  except KeyboardInterrupt:  # It has ended orderly, and wrote nothing.
-    raise SystemExit(130) from None
+  server.run(sockets)
 
 
 def device_line(models: 'ModelStore') -> str:

@@ -39,6 +39,7 @@ _QUICK_CALLS = 16
 # Connections that say nothing are closed, and clients that have vanished are noticed.
 _CONNECTIONS = (
   ('grpc.server_handshake_timeout_ms', 20_000),
+  ('grpc.max_connection_idle_ms', 600_000),
   ('grpc.keepalive_time_ms', 30_000),
   ('grpc.keepalive_timeout_ms', 20_000),
   ('grpc.http2.min_recv_ping_interval_without_data_ms', 10_000),

@@ -1,8 +1,10 @@
 """Around every request over HTTP: who may send it, what it is called, counted and logged as."""
 
 from collections.abc import Mapping
+import re
 import time
 from typing import TYPE_CHECKING
+import urllib.parse
 
 from fastapi import responses
 from starlette.datastructures import Headers
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
   from feelvos_tf.serving.services import Services
 
 
+_ABSOLUTE = re.compile(r'https?://(?P<authority>[^/]*)(?P<path>/.*)?', re.IGNORECASE | re.DOTALL)
 _METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH')
 
 
@@ -48,6 +51,7 @@ class Outermost:
     if scope['type'] == 'lifespan':
       await self._app(scope, receive, send)
       return
+    scope = _with_path(scope)
     headers = Headers(scope=scope)
     record = _Record(scope, headers, self._services)
     with self._services.tracing.request(record.name, headers) as span:
@@ -87,6 +91,25 @@ class Outermost:
 
   def _is_too_large(self, length: str) -> bool:
     return length.isdecimal() and int(length) > self._services.options.max_body_bytes
+
+
+def _with_path(scope: Scope) -> Scope:
+  """A scope whose target is a path; of a whole URL the authority stands for Host.
+
+  Source: RFC 9112 section 3.2.2.
+  """
+  match = _ABSOLUTE.fullmatch(scope['path'])
+  if match is None:
+    return scope
+  others = [(name, value) for name, value in scope['headers'] if name != b'host']
+  host = (b'host', match['authority'].encode('utf-8', 'replace'))
+  path = match['path'] or '/'
+  return {
+    **scope,
+    'path': path,
+    'raw_path': urllib.parse.quote(path).encode(),
+    'headers': [host, *others],
+  }
 
 
 class _Record:

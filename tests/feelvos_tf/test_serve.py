@@ -108,6 +108,16 @@ def test_sigterm_finishes_what_is_running(tmp_path):
     server.kill()
 
 
+def test_an_interruption_says_nothing_of_written_files(monkeypatch, capsys):
+  def interrupt():
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(serve, 'read_options', interrupt)  # As while models are loaded.
+  with pytest.raises(SystemExit) as end:
+    serve.main()
+  assert end.value.code == 130 and capsys.readouterr() == ('', '')
+
+
 def test_nothing_to_serve_is_one_line(run_main, tmp_path):
   for folder, message in (
     (tmp_path, 'no <name>/<version>/saved_model.pb in it'),

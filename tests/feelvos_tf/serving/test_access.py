@@ -1,6 +1,7 @@
 """No web page uses the server: names, origins, headers, and a browser that tries."""
 
 import functools
+import http.client
 import http.server
 import json
 import logging
@@ -107,6 +108,16 @@ def test_every_route_refuses_other_names_and_pages(client):
     assert "Host 'evil.example': this server goes by another name" in error_of(reply, 403)
     reply = client.request(method, path, headers={'Origin': 'http://evil.example'})
     assert "Origin 'http://evil.example': pages of other sites" in error_of(reply, 403)
+
+
+@pytest.mark.parametrize(
+  'target, status', [('http://localhost/healthz', 200), ('http://evil.example/healthz', 403)]
+)
+def test_a_target_with_a_name_stands_for_the_host(server, target, status):
+  connection = http.client.HTTPConnection(server.url.removeprefix('http://'), timeout=60)
+  connection.request('GET', target, headers={'Host': '127.0.0.1'})
+  assert connection.getresponse().status == status
+  connection.close()
 
 
 def test_refused_websockets_write_no_line(server):
