@@ -80,7 +80,8 @@ def _prepare_environment() -> None:
 _prepare_environment()
 if 'tensorflow' not in sys.modules:
   sys.meta_path.insert(0, QuietTensorFlow())
-sys.meta_path.append(OldNames())  # Last: asked for names that nothing else finds.
+sys.meta_path.insert(0, OldNames('feelvos_tf'))  # First: pretrained/ is a folder of files now.
+sys.meta_path.append(OldNames('datasets', 'tools'))  # Last: of names that nothing else finds.
 
 
 def __getattr__(name: str) -> object:

@@ -6,6 +6,7 @@ checkout, where these two are packages of their own.
 """
 
 from collections.abc import Sequence
+import functools
 import importlib
 import importlib.machinery
 import os
@@ -13,6 +14,8 @@ import sys
 import types
 from typing import Any, cast
 import warnings
+
+from feelvos_tf import old_members
 
 # Old name -> new name, both below `feelvos_tf.`; those of `datasets` and `tools` stood at the top
 # level.
@@ -68,6 +71,7 @@ MOVED = {
   'segmenter': 'inference.segmenter',
   'segmenter_options': 'inference.options',
   'serving.exported_model': 'saved_model.exported_model',
+  'serving.overlay_route': 'serving.overlay_routes',
   'state_bytes': 'saved_model.state_bytes',
   'submission': 'evaluation.submission',
   'tools.benchmark_cases': 'tools.benchmarks.cases',
@@ -94,18 +98,28 @@ _PACKAGE = 'feelvos_tf.'
 class OldNames:
   """Finder and loader of old names; the module found is the one of the new name."""
 
+  def __init__(self, *tops: str) -> None:
+    """Args: the packages at the top level whose old names it knows."""
+    self._tops = tops
+
   def find_spec(
     self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
   ) -> importlib.machinery.ModuleSpec | None:
     """A spec for an old name; None for every other name."""
     loader: Any = self
-    return importlib.machinery.ModuleSpec(fullname, loader) if _new_name(fullname) else None
+    if fullname.partition('.')[0] not in self._tops or not _new_name(fullname):
+      return None
+    return importlib.machinery.ModuleSpec(fullname, loader)
 
   def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
     """The module of the new name."""
     new = cast(str, _new_name(spec.name))
     warnings.warn(f'{spec.name} is now {new}', DeprecationWarning, stacklevel=2)
     module = importlib.import_module(new)
+    old = spec.name.removeprefix(_PACKAGE)
+    if old in old_members.MEMBERS:
+      own = vars(module).get('__getattr__')
+      vars(module)['__getattr__'] = functools.partial(old_members.find, old, own=own)
     spec.loader_state = module.__spec__
     return module
 
