@@ -304,7 +304,8 @@ class VideoSegmenter:
     extracted = self._ahead.take(frame) if self._ahead else None
     if extracted is not None:
       graph = cast(graph_lib.InferenceGraph, self._shown_to)
-      return graph.step(*extracted, self._state, len(self._object_ids), sizes.frame)
+      features, embedding = extracted
+      return graph.step(features, embedding, self._state, len(self._object_ids), sizes.frame)
     return self._shown_to.advance(
       sizes.shrink_frame(frame), self._state, len(self._object_ids), sizes
     )

@@ -252,6 +252,7 @@ def _one_direction(
     progress.Progress(video.num_frames, 'frames', video.name) as bar,
   ):
     estimate = Estimate(video, segmenter.options)
+    ready: Iterable[tuple[tuple[int, np.ndarray], tuple[int, np.ndarray] | None]]
     if video.live:  # Frames that lie ready would be old when their turn comes.
       ready = ((item, None) for item in frames)
     else:
