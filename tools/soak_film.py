@@ -26,7 +26,7 @@ from feelvos_tf.datasets import writers
 from feelvos_tf.datasets.film.reader import Film
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import packaged_files
-from tools import soak_frames
+from feelvos_tf.tools import soak_frames
 
 FLAGS = flags.FLAGS
 _FRAMES_PER_SECOND = 24

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import os
 import pathlib
+import shutil
 
 from google.protobuf import text_format
 import tensorflow as tf
@@ -10,6 +11,8 @@ import tensorflow as tf
 from feelvos_tf.files import whole_file
 
 _NAME = 'train'
+# What TensorFlow writes before it renames, and leaves where a kill or a full disk ended it.
+_LEFTOVERS = ('checkpoint.tmp*', f'{_NAME}-*.tempstate*', f'{_NAME}-*_temp')
 
 
 class Checkpoints:
@@ -82,6 +85,10 @@ class Checkpoints:
     return []
 
   def _mend_list(self) -> None:
+    for pattern in _LEFTOVERS:
+      for path in self._folder.glob(pattern):
+        shutil.rmtree(path, ignore_errors=True)
+        whole_file.remove(path)
     try:
       if tf.train.get_checkpoint_state(self._folder) or not (self._folder / 'checkpoint').exists():
         return

@@ -41,6 +41,6 @@ def mount(folder, size, read_only=False):
 
 
 def unmount(folder):
-  """Takes the disk away with all files on it."""
-  if ctypes.CDLL(None, use_errno=True).umount(os.fsencode(folder)):
+  """Takes the disk away with all files on it, if there is one."""
+  if os.path.ismount(folder) and ctypes.CDLL(None, use_errno=True).umount(os.fsencode(folder)):
     raise OSError(ctypes.get_errno(), 'umount', folder)

@@ -91,3 +91,15 @@ def test_a_full_disk_is_an_error_of_the_disk(tmp_path, monkeypatch):
   with pytest.raises(OSError) as error:
     run.save(1)
   assert (error.value.errno, error.value.filename) == (errno.ENOSPC, os.fspath(tmp_path))
+
+
+def test_what_tensorflow_left_goes(tmp_path):
+  """A full disk or a kill ends it between writing and renaming."""
+  write_run(tmp_path, [1])
+  whole = {path.name for path in tmp_path.iterdir()}
+  (tmp_path / 'checkpoint.tmpef601dc9c1e3').touch()
+  (tmp_path / 'train-2.data-00000-of-00001.tempstate17').touch()
+  (tmp_path / 'train-2_temp').mkdir()
+  (tmp_path / 'train-2_temp' / 'part-00000-of-00001.index').touch()
+  assert restored(tmp_path) == (1, [])
+  assert {path.name for path in tmp_path.iterdir()} == whole
