@@ -52,7 +52,7 @@ test-lowest: $(VENV)/bin/python
 	.venv-lowest/bin/python -m pytest -q -rs -n $(TEST_WORKERS) --dist loadfile
 
 # Damaged and made-up inputs: this many of each kind, other ones in every run. What was tried is added
-# to build/soak.jsonl, what was bad to build/fuzz.
+# to build/soak.jsonl.
 FUZZ_EXAMPLES ?= 20000
 FUZZ_REQUESTS ?= 500
 FUZZ = FEELVOS_SOAK_NOTES=$(CURDIR)/build/soak.jsonl $(BIN)/python -m pytest -q

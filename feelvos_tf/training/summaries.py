@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.files import whole_file
 
 
 def available() -> bool:
@@ -32,6 +33,7 @@ class Summaries:
       folder: where it goes.
       picture_secs: seconds between pictures; the first log line always has some.
     """
+    self._folder = folder
     self._writer = tf.summary.create_file_writer(str(folder))
     self._picture_secs = picture_secs
     self._last_pictures: float | None = None
@@ -52,8 +54,11 @@ class Summaries:
         [frames, height, width], object index.
       maps: optional dict of its `logits` and distances, float32 [objects, h4, w4]; pictures are
         made of sample and maps, not more often than `picture_secs`.
+
+    Raises:
+      OSError: they cannot be written.
     """
-    with self._writer.as_default(step=step):
+    with whole_file.named_errors(self._folder), self._writer.as_default(step=step):
       for tag, value in scalars.items():
         tf.summary.scalar(tag, value)
       now = time.monotonic()
@@ -62,7 +67,7 @@ class Summaries:
         self._last_pictures = now
         for tag, picture in pictures(sample, maps).items():
           tf.summary.image(tag, picture[np.newaxis])
-    self._writer.flush()
+      self._writer.flush()
 
 
 def pictures(

@@ -119,6 +119,17 @@ def refused(call, *arguments, also=()):
     return None
 
 
+def pixels_of(data):
+  """Pixels that a picture says it has, if no more than are allowed; 0 for what is none."""
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      width, height = Image.open(io.BytesIO(data)).size
+  except Exception:
+    return 0
+  return width * height if width * height <= masks.MAX_PIXELS else 0
+
+
 def read_mask(data):
   mask = refused(masks.decode_mask, data, 'm.png')
   assert mask is None or (mask.ids.dtype == np.uint8 and mask.ids.ndim == 2)

@@ -1,5 +1,7 @@
 """What a training is put together from: data sets, validation, memory estimate, summaries."""
 
+import resource
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -233,3 +235,18 @@ def test_spread_matching_leaves_no_dead_channel(rng):
   for name in feelvos.Maps._fields:
     changed = feelvos.Maps(*maps)._replace(**{name: np.zeros([2, 17, 17], np.float32)})
     assert np.abs(model.segment(features[0], changed) - before).max() > 0, name
+
+
+def test_a_disk_that_gets_full_under_summaries(tmp_path):
+  """TensorFlow raises OutOfRangeError, which elsewhere is the end of the data."""
+  pytest.importorskip('tensorboard')
+  summaries = summaries_lib.Summaries(tmp_path)
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+  try:
+    with pytest.raises(OSError, match='File too large') as error:
+      for step in range(200):
+        summaries.write(step, {'loss': 0.5})
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert error.value.filename == str(tmp_path)
