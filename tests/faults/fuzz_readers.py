@@ -5,8 +5,8 @@ r"""Tries inputs on everything that reads files or bytes of others, guided by co
 
 Part of `make fuzz`. Each kind is a process of its own. An input is bad if it is neither read nor
 refused in one line, takes more than a second of processor time per megabyte (and one for itself),
-or more than 512 MB of memory. A picture counts as a byte and 16 bytes of memory a pixel: a GIF of 38
-bytes may have the 64 million that are allowed. Exit code 1: there was a bad one.
+or more than 512 MB of memory. A picture counts as a byte and 16 bytes of memory a pixel: a GIF of
+38 bytes may have the 64 million that are allowed. Exit code 1: there was a bad one.
 """
 
 import argparse
