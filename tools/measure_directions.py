@@ -5,8 +5,9 @@ r"""What masks at both ends of a gap give its frames: forward, backward, and bot
 Segments every gap from both ends and keeps what the model says of every frame in
 `<sequence>.npz`; so another rule in `inference/merging.py` is scored in a minute by the same
 command. It goes on after an interruption. Prints J&F of the frames at a quarter, in the middle and
-at three quarters of the gaps, and of all frames between the masks: means over gaps, then over
-sequences. Writes directions.json. The results are in docs/masks.md, "Both directions".
+at three quarters of the gaps, of their middle fifths, and of all frames between the masks: means
+over gaps, then over sequences. Writes directions.json. The results are in docs/masks.md, "Both
+directions".
 """
 
 from collections.abc import Sequence
@@ -121,6 +122,8 @@ def table(scores: dict[str, list[np.ndarray]]) -> str:
   rows = [f'| frame between the masks | {" | ".join(directions.WAYS)} |', '|---|--:|--:|--:|']
   for name, place in PLACES.items():
     rows.append(_row(f'at {name}', [_at(gaps, place) for gaps in scores.values()]))
+  fifth = [[_middle_fifth(gap) for gap in gaps] for gaps in scores.values()]
+  rows.append(_row('the middle fifth', [_mean(gaps) for gaps in fifth]))
   rows.append(_row('all', [_mean(gaps) for gaps in scores.values()]))
   return '\n'.join(rows)
 
@@ -128,6 +131,13 @@ def table(scores: dict[str, list[np.ndarray]]) -> str:
 def _at(gaps: Sequence[np.ndarray], place: float) -> np.ndarray:
   """Mean scores [ways] of the frame at a place of the gaps, 0 to 1."""
   return np.mean([gap[:, round(place * (gap.shape[1] - 1))] for gap in gaps], axis=0)
+
+
+def _middle_fifth(gap: np.ndarray) -> np.ndarray:
+  """Scores [ways, frames] of the frames between 40 and 60 % of the gap, one at least."""
+  frames = gap.shape[1]
+  first = min(round(0.4 * frames), frames - 1)
+  return gap[:, first : max(first + 1, round(0.6 * frames))]
 
 
 def _mean(gaps: Sequence[np.ndarray]) -> np.ndarray:
