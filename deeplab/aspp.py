@@ -9,6 +9,7 @@ from typing import cast
 import keras
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab import resizing
 from feelvos_tf.deeplab.options import ModelOptions
 
 DEPTH = 256
@@ -38,7 +39,7 @@ def aspp(
     )
     pooled = layers.Conv2D(DEPTH, 1, name='image_pooling', **kwargs)(pooled)
     end_points['image_pooling'] = pooled
-    branches.append(layers.ResizeLike(name='image_pooling.resize')(pooled, features))
+    branches.append(resizing.ResizeLike(name='image_pooling.resize')(pooled, features))
   branches.append(layers.Conv2D(DEPTH, 1, name='aspp0', **kwargs)(features))
   end_points['aspp0'] = branches[-1]
   for i, rate in enumerate(cast(tuple, options.atrous_rates), start=1):

@@ -9,6 +9,7 @@ from typing import Any, cast
 import keras
 
 from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab import resizing
 from feelvos_tf.deeplab.options import ModelOptions
 
 DEPTH = 256
@@ -41,8 +42,8 @@ def decoder(
   end_points = {'feature_projection0': projected}
   net = keras.layers.Concatenate()(
     [
-      layers.ResizeLike(scale, name='decoder.resize_features')(features, images),
-      layers.ResizeLike(scale, name='decoder.resize_low_level')(projected, images),
+      resizing.ResizeLike(scale, name='decoder.resize_features')(features, images),
+      resizing.ResizeLike(scale, name='decoder.resize_low_level')(projected, images),
     ]
   )
   for i in range(2):

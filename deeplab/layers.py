@@ -1,4 +1,4 @@
-"""Building blocks: convolutions with batch norm or bias, fixed padding, align-corners resize.
+"""Building blocks: convolutions with batch norm or bias, and what is added to them.
 
 A layer's name is the scope of the original slim variables with '.' for '/', so a variable's
 original name follows from the layer that owns it (see tf1_checkpoint.py).
@@ -11,10 +11,14 @@ import functools
 from typing import Any, TypeVar
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.deeplab.depthwise import depthwise_conv2d
+from feelvos_tf.deeplab.resizing import pad_for_kernel
+from feelvos_tf.deeplab.resizing import resize_bilinear  # noqa: F401 (here in version 0.1)
+from feelvos_tf.deeplab.resizing import resize_nearest  # noqa: F401
+from feelvos_tf.deeplab.resizing import ResizeLike  # noqa: F401
+from feelvos_tf.deeplab.resizing import scale_dimension  # noqa: F401
 
 # Batch norm's epsilon: 1e-3 in Xception and MobileNet. Elsewhere the original asks for 1e-5,
 # which TF1's fused kernel raises to 1.001e-5.
@@ -55,71 +59,6 @@ def from_weights(compute: Callable[[], Tensors]) -> Tensors:
     return compute()
   with tf.init_scope():
     return tf.nest.map_structure(tf.convert_to_tensor, compute())
-
-
-def scale_dimension(dimension: int | tf.Tensor, scale: float) -> int | tf.Tensor:
-  """Size of a side after scaling with align_corners: int((dimension - 1) * scale + 1).
-
-  Args:
-    dimension: int or int tensor, side in pixels.
-    scale: float, for example 1 / 4.
-
-  Returns:
-    int, or int32 tensor if `dimension` is one.
-
-  Source: original `deeplab/model.py`, `scale_dimension`.
-  """
-  if isinstance(dimension, (int, np.integer)):
-    return int((float(dimension) - 1.0) * scale + 1.0)
-  return tf.cast((tf.cast(dimension, tf.float32) - 1.0) * scale + 1.0, tf.int32)
-
-
-def resize_bilinear(images: tf.Tensor, size: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
-  """Bilinear resize with aligned corners.
-
-  Args:
-    images: [batch, height, width, channels], any float dtype.
-    size: (height, width), ints or int32 scalars.
-
-  Returns:
-    [batch, size[0], size[1], channels] of the dtype of `images`.
-
-  Source: `tf.image.resize_bilinear(align_corners=True)` of TF1, used all over the original.
-  """
-  resized = tf.raw_ops.ResizeBilinear(images=images, size=size, align_corners=True)
-  return tf.cast(resized, images.dtype)
-
-
-def resize_nearest(labels: tf.Tensor, size: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
-  """Nearest neighbour resize with aligned corners; halves are rounded away from zero.
-
-  Args:
-    labels: [batch, height, width, channels], any dtype.
-    size: (height, width), ints or int32 scalars.
-
-  Returns:
-    [batch, size[0], size[1], channels] of the dtype of `labels`.
-  """
-  return tf.raw_ops.ResizeNearestNeighbor(images=labels, size=size, align_corners=True)
-
-
-def pad_for_kernel(inputs: tf.Tensor, kernel_size: int, rate: int = 1) -> tf.Tensor:
-  """Zero padding that depends on the kernel alone, not on the input's size.
-
-  Args:
-    inputs: [batch, height, width, channels].
-    kernel_size: int, side of the kernel.
-    rate: int, atrous rate.
-
-  Returns:
-    [batch, height + (kernel_size - 1) * rate, width + (kernel_size - 1) * rate, channels].
-
-  Source: original `deeplab/core/xception.py`, `fixed_padding`.
-  """
-  total = (kernel_size - 1) * rate
-  before = total // 2
-  after = total - before
-  return tf.pad(inputs, [[0, 0], [before, after], [before, after], [0, 0]])
 
 
 class _Convolution(keras.layers.Layer):
@@ -440,33 +379,3 @@ class Residual(keras.layers.Layer):
   ) -> keras.KerasTensor:
     del other
     return keras.KerasTensor(inputs.shape, self.compute_dtype)
-
-
-@keras.saving.register_keras_serializable(package='deeplab')
-class ResizeLike(keras.layers.Layer):
-  """Resizes bilinearly, corners aligned, to the size of another tensor times a scale.
-
-  Call with ([batch, height, width, channels], [batch, other height, other width, any]); the
-  result is [batch, scale_dimension(other height), scale_dimension(other width), channels].
-  """
-
-  def __init__(self, scale: float = 1.0, **kwargs: Any) -> None:
-    super().__init__(**kwargs)
-    self.scale = scale
-
-  def call(self, inputs: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    return resize_bilinear(inputs, self._size(tf.shape(other)))
-
-  def _size(self, shape: tf.Tensor) -> list[int | tf.Tensor]:
-    return [scale_dimension(side, self.scale) for side in (shape[1], shape[2])]
-
-  def compute_output_spec(
-    self, inputs: keras.KerasTensor, other: keras.KerasTensor
-  ) -> keras.KerasTensor:
-    size = [
-      None if side is None else scale_dimension(side, self.scale) for side in other.shape[1:3]
-    ]
-    return keras.KerasTensor((inputs.shape[0], *size, inputs.shape[3]), self.compute_dtype)
-
-  def get_config(self) -> dict[str, Any]:
-    return {**super().get_config(), 'scale': self.scale}

@@ -23,6 +23,7 @@ from feelvos_tf.datasets import worker_processes
 from feelvos_tf.evaluation import methods
 from feelvos_tf.runtime import background
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import result_job
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _write_video(
   """Segments a video to files; returns its SegmentedVideo."""
   for name in _files(video, run):
     (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
-  writer = result_folder.Writer(output_dir, video.name)
+  writer = result_job.Writer(output_dir, video.name)
   times, confidences = [], {}
   object_ids: tuple[int, ...] = ()
   speed = getattr(new_segmenter, 'matmul_gflops', lambda: None)()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import tensorflow as tf
 
 from feelvos_tf import matching
-from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab import resizing
 from feelvos_tf.inference import ablation
 from feelvos_tf.inference import confidence
 from feelvos_tf.inference import frozen_graph
@@ -78,7 +78,7 @@ class InferenceFunctions:
     if self.options.resizes_frames:
       if network_size is None:
         network_size = FrameGeometry.of(tf.shape(frame)[:2], self.options).network
-      images = layers.resize_bilinear(tf.cast(images, tf.float32), network_size)
+      images = resizing.resize_bilinear(tf.cast(images, tf.float32), network_size)
     features, embedding = self._model.extract(images)
     return features[0], embedding[0]
 

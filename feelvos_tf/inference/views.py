@@ -29,7 +29,7 @@ from typing import NamedTuple, TYPE_CHECKING
 
 import tensorflow as tf
 
-from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab import resizing
 from feelvos_tf.inference import confidence
 from feelvos_tf.inference.contract import Graph
 from feelvos_tf.inference.contract import References
@@ -190,7 +190,7 @@ def _mirror(values: tf.Tensor, view: View, axis: int) -> tf.Tensor:
 def _show(frame: 'np.ndarray | tf.Tensor', view: View, sizes: FrameGeometry) -> tf.Tensor:
   """The frame as a view shows it, uint8; `sizes` are the view's."""
   if sizes.frame != tuple(frame.shape[:2]):
-    scaled = layers.resize_bilinear(tf.cast(frame, tf.float32)[tf.newaxis], sizes.frame)[0]
+    scaled = resizing.resize_bilinear(tf.cast(frame, tf.float32)[tf.newaxis], sizes.frame)[0]
     frame = tf.cast(tf.round(scaled), tf.uint8)
   return _mirror(frame, view, axis=1)
 

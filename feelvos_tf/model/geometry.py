@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab import resizing
 from feelvos_tf.model import frame_size
 from feelvos_tf.model.options import InferenceOptions
 
@@ -69,7 +69,7 @@ class FrameGeometry:
   def scaled(self, scale: float) -> tuple[int, int]:
     """`working`, which has to be two ints, times a scale; corners aligned as in DeepLab."""
     height, width = cast(tuple[int, int], self.working)
-    return layers.scale_dimension(height, scale), layers.scale_dimension(width, scale)
+    return resizing.scale_dimension(height, scale), resizing.scale_dimension(width, scale)
 
   def at_scale(self, scale: float, options: InferenceOptions) -> 'FrameGeometry':
     """The sizes of frames that are handed to a graph at size `scaled(scale)`."""
@@ -137,7 +137,7 @@ def shrink_labels(labels: tf.Tensor, size: Size | None = None) -> tf.Tensor:
   images = labels[tf.newaxis] if is_one else labels
   if size is None:
     size = (tf.shape(images)[1:3] - 1) // 4 + 1
-  small = layers.resize_nearest(images[..., tf.newaxis], size)[..., 0]
+  small = resizing.resize_nearest(images[..., tf.newaxis], size)[..., 0]
   return small[0] if is_one else small
 
 
@@ -184,7 +184,7 @@ def _restore_lost(labels: tf.Tensor, small: tf.Tensor, lost: tf.Tensor) -> tf.Te
 
 def enlarge_labels(labels: tf.Tensor, size: Size) -> tf.Tensor:
   """Labels int32 [h4, w4] at `size`: nearest neighbour, corners aligned."""
-  return layers.resize_nearest(labels[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]
+  return resizing.resize_nearest(labels[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]
 
 
 def enlarge_logits(logits: tf.Tensor, size: Size) -> tf.Tensor:
@@ -197,4 +197,4 @@ def enlarge_logits(logits: tf.Tensor, size: Size) -> tf.Tensor:
   Returns:
     float32 [objects, height, width].
   """
-  return layers.resize_bilinear(logits[..., tf.newaxis], size)[..., 0]
+  return resizing.resize_bilinear(logits[..., tf.newaxis], size)[..., 0]

@@ -5,9 +5,33 @@ tenth of the memory of as many dicts.
 """
 
 from collections.abc import Iterator, MutableMapping
+import hashlib
 import json
+import os
 import pathlib
 from typing import Any, NamedTuple
+
+JOURNAL = '.feelvos_run.jsonl'
+STATE = '.feelvos_state.npz'  # what the model remembers of the last frame
+BEGIN = '.feelvos_begin.npz'  # what it remembers of the last frame whose mask was given
+
+
+def digest(data: bytes | memoryview) -> str:
+  """Hash of a file's content or of a frame's pixels: 16 hexadecimal digits."""
+  return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def file_digest(path: str | os.PathLike) -> str:
+  """`digest` of a file, read in pieces.
+
+  Raises:
+    OSError: it cannot be read.
+  """
+  result = hashlib.blake2b(digest_size=8)
+  with open(path, 'rb') as stream:
+    while piece := stream.read(1 << 20):
+      result.update(piece)
+  return result.hexdigest()
 
 
 class Entries(MutableMapping[str, dict[str, Any]]):

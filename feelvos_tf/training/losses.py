@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from feelvos_tf.datasets.object_ids import VOID_ID
-from feelvos_tf.deeplab import layers
+from feelvos_tf.deeplab import resizing
 from feelvos_tf.model import geometry
 from feelvos_tf.training.options import HardMining
 
@@ -83,7 +83,7 @@ def _match_sizes(
   if labels.shape.rank == 4:
     labels = tf.squeeze(labels, axis=-1)
   if upsample_logits:
-    logits = layers.resize_bilinear(logits, tf.shape(labels)[1:3])
+    logits = resizing.resize_bilinear(logits, tf.shape(labels)[1:3])
   else:
     labels = geometry.shrink_labels(labels, tf.shape(logits)[1:3])
   return logits, labels
