@@ -4,8 +4,9 @@ r"""Does `segment` keep up with a live source? Lag and memory over time, in fron
 
 ffmpeg sends the demo clip again and again over TCP, in real time; the run that `segment` makes
 takes it: masks, table and overlay go to a temporary folder. The lag of a frame is the time from
-when it was due, counted from the first frame, to when the run takes it. Prints a line every ten
-seconds, then how lag and memory changed; --output gets all samples as JSON. Needs ffmpeg.
+when it was due, counted from the first frame, to when the run takes it; the summary counts from the
+frame that was taken most promptly. Prints a line every ten seconds, then how lag and memory
+changed; --output gets all samples as JSON. Needs ffmpeg.
 """
 
 from collections.abc import Iterator
@@ -125,7 +126,8 @@ def summary(samples: list[Sample]) -> str:
     samples: of all frames, in order; those of the first ten seconds count for the number only.
   """
   settled = [s for s in samples if s.seconds >= _SETTLED] or samples
-  lags, quarter = [s.lag for s in settled], max(1, len(settled) // 4)
+  least = min(s.lag for s in samples)  # The source may be ahead of the first frame's clock.
+  lags, quarter = [s.lag - least for s in settled], max(1, len(settled) // 4)
   seconds = [s.seconds for s in settled]
   memory = [s.memory / 1e6 for s in settled]
   return '\n'.join(
