@@ -195,7 +195,7 @@ def compose(plan: ClipPlan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def object_of(ids: np.ndarray) -> np.ndarray:
-  """Where any object is: bool, ids neither background nor void."""
+  """Where any object is, bool [height, width]: ids that are neither background nor void."""
   return (ids != 0) & (ids != VOID_ID)
 
 

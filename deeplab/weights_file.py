@@ -199,7 +199,7 @@ class Arrays:
     return {name: list(value.shape) for name, value in self._arrays.items()}
 
   def get_tensor(self, name: str) -> np.ndarray:
-    """Returns the array of that name."""
+    """The array of that name, float32 [...], in the shape of its variable."""
     return self._arrays[name]
 
 

@@ -100,7 +100,7 @@ def write(
 
 
 def masks_of_folder(folder: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-  """(name, ids) of the masks that `segment` wrote, in natural order.
+  """(name, ids uint8 [height, width]) of the masks that `segment` wrote, in natural order.
 
   Raises:
     FileNotFoundError: there is no such folder, or no mask in it.

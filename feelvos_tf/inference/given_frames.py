@@ -52,7 +52,7 @@ def check_mask(mask: np.ndarray, frame: np.ndarray) -> NDArray[np.uint8]:
 
 
 def ids_of(mask: np.ndarray) -> tuple[int, ...]:
-  """Ids of a mask, 0 first whether or not there is background."""
+  """Ids of a mask [height, width], 0 first whether or not there is background."""
   return (0,) + tuple(int(i) for i in np.unique(mask) if i)
 
 

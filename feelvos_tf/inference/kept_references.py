@@ -62,7 +62,7 @@ def make_room(references: KeptReferences, newest: np.ndarray) -> KeptReferences:
 
 
 def stack(references: Sequence[tuple[Any, np.ndarray]]) -> References | None:
-  """`References` of a list of (embedding, labels); None of an empty one."""
+  """`References` of a list of (embedding [h4, w4, channels], labels [h4, w4]); None of none."""
   if not references:
     return None
   embeddings, labels = zip(*references)

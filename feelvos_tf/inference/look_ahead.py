@@ -26,7 +26,7 @@ class LookAhead:
     self._begun: list[_Begun] = []
 
   def begin(self, frame: np.ndarray) -> None:
-    """Begins with a frame; `take` gets the same array, whose content may not change until then."""
+    """Begins with a frame, uint8 [height, width, 3], RGB; `take` gets the same array, unchanged."""
     self._begun = [*self._begun[-1:], _Begun(frame, self._thread.submit(self._extract, frame))]
 
   def take(self, frame: np.ndarray) -> Any:

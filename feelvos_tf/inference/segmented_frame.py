@@ -51,7 +51,7 @@ class SegmentedFrame:
 
   @property
   def predicted_logits(self) -> np.ndarray:
-    """`stride4_logits` of a frame that the model segmented.
+    """`stride4_logits`, float32 [objects, h4, w4], of a frame that the model segmented.
 
     Raises:
       ValueError: the mask of the frame was given.

@@ -470,5 +470,5 @@ def replica_of(session_id: str) -> str:
 
 
 def confidence_text(confidence: np.ndarray | Sequence[float]) -> str:
-  """`X-Confidence`: numbers of three decimals, separated by commas."""
+  """`X-Confidence` of float32 [objects]: three decimals each, separated by commas."""
   return ','.join(f'{value:.3f}' for value in np.asarray(confidence))

@@ -25,7 +25,7 @@ _START_SECONDS = 600
 
 
 def demo_clip(height: int, width: int, count: int) -> tuple[list[np.ndarray], np.ndarray]:
-  """(list of `count` uint8 frames, uint8 mask) of the demo clip, resized."""
+  """(`count` frames uint8 [height, width, 3] RGB, mask uint8 [height, width]) of the demo clip."""
   frames = [
     cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     for _, frame in zip(range(count), folder.open_video(packaged_files.DEMO_CLIP).frames())
@@ -35,12 +35,12 @@ def demo_clip(height: int, width: int, count: int) -> tuple[list[np.ndarray], np
 
 
 def jpeg(frame: np.ndarray) -> bytes:
-  """Bytes of a frame as a client sends it."""
+  """JPEG bytes of a frame, uint8 [height, width, 3] RGB, as a client sends it."""
   return cv2.imencode('.jpg', frame[..., ::-1])[1].tobytes()
 
 
 def decoded(data: bytes) -> np.ndarray:
-  """The frame that a server sees of these bytes."""
+  """The frame, uint8 [height, width, 3] RGB, that a server sees of these bytes."""
   return picture.pixels(picture.inspect(data, 'frame', max_pixels=2**24), 'frame')
 
 

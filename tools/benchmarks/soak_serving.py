@@ -85,7 +85,7 @@ def soak_videos(count: int) -> list[tuple[list[bytes], np.ndarray, np.ndarray]]:
 def masks_in_process(
   segmenter: 'VideoSegmenter', video: tuple[list[bytes], np.ndarray, np.ndarray]
 ) -> list[np.ndarray]:
-  """The masks of a video that the server should answer with."""
+  """The masks, uint8 [height, width] each, that the server should answer a video with."""
   frames, mask, correction = video
   images = [decoded(frame) for frame in frames]
   segmenter.start(images[0], mask)
