@@ -69,14 +69,14 @@ MEMBERS = {
 # Names of 0.1 that nothing of today stands for, and what does their work.
 GONE = {
   'datasets.clip_source.Clip': 'datasets.clips.Clip has other fields',
-  'evaluation_model.write_maps': 'evaluation.run writes them',
+  'evaluation_model.write_maps': 'evaluation.segmenting',
   'evaluation_report.write_report': 'evaluation.report.to_html',
   'evaluation_splits.png_names': 'datasets.masks.list_masks',
   'evaluation_tables.write_tables': 'evaluation.tables.to_files',
   'frozen_graph.portable_depthwise_conv2d': 'deeplab.depthwise',
   'inference.PREVIOUS_NAMES': 'the state has names: inference.contract.State',
   'inference.STATE_NAMES': 'the state has names: inference.contract.State',
-  'inference.mean_confidence': 'model.confidence',
+  'inference.mean_confidence': 'inference.confidence',
   'model.network_size': 'model.geometry.FrameGeometry',
   'model.stride_4_size': 'model.geometry.FrameGeometry',
   'options.NEUTRAL_INPUTS': 'the type of the field',
