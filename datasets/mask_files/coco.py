@@ -33,7 +33,7 @@ def read(content: Any, name: str, frame_name: str) -> tuple[tuple[int, int], lis
   """
   images = content.get('images') or []
   image = pick(images, [i.get('file_name', '') for i in images], frame_name, name, 'images')
-  size = int(image['height']), int(image['width'])
+  size = shapes.image_size(image['height'], image['width'])
   labels = {c.get('id'): str(c.get('name', '')) for c in content.get('categories') or []}
   found = []
   for number, annotation in enumerate(content['annotations'], 1):

@@ -34,7 +34,7 @@ def read(content: Any, name: str) -> tuple[tuple[int, int], list[shapes.Instance
   Raises:
     ValueError: a shape without an area.
   """
-  size = int(content['imageHeight']), int(content['imageWidth'])
+  size = shapes.image_size(content['imageHeight'], content['imageWidth'])
   groups: dict[tuple[str, int | str], NDArray[np.bool_]] = {}
   for number, shape in enumerate(content['shapes']):
     label = str(shape.get('label', ''))

@@ -179,7 +179,11 @@ def _read_json(path: pathlib.Path, frame_name: str) -> GivenMask:
     raise ValueError(
       f'{path}: JSON without the entry {error} of COCO or labelme given; export it again'
     ) from None
-  except (TypeError, AttributeError, IndexError) as error:
+  except shapes.ShapeError:
+    raise
+  except (ValueError, TypeError, AttributeError, IndexError) as error:
+    if str(error).startswith(f'{path}: '):
+      raise
     raise ValueError(
       f'{path}: JSON given whose entries are not those of COCO or labelme ({error}); export it again'
     ) from None

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 import dataclasses
+import re
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
+
+from feelvos_tf.datasets import masks
 
 
 class ShapeError(ValueError):
@@ -30,6 +33,20 @@ class Instance:
   where: np.ndarray
   object_id: int | None = None
   key: str = ''
+
+
+def image_size(height: object, width: object) -> tuple[int, int]:
+  """(height, width) of an image, as its file gives them.
+
+  Raises:
+    ShapeError: no whole numbers, or more pixels than a mask may have.
+  """
+  sides = [float(side) for side in (height, width) if re.fullmatch(r'\d{1,9}(\.0)?', str(side))]
+  if len(sides) != 2 or not 1 <= sides[0] * sides[1] <= masks.MAX_PIXELS:
+    raise ShapeError(
+      f'an image of {height}x{width} (height x width) given, expected 1 to {masks.MAX_PIXELS} pixels'
+    )
+  return int(sides[0]), int(sides[1])
 
 
 def polygon(points: ArrayLike, size: tuple[int, int]) -> np.ndarray:

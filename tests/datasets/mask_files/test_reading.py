@@ -464,6 +464,8 @@ def test_coco_polygons_are_those_of_pycocotools(tmp_path, rng):
     (coco_content(images=[]), '0 images given'),
     ({'annotations': [{}], 'images': [{}]}, "JSON without the entry 'height' of COCO or labelme"),
     (coco_content({'size': [60, 80], 'counts': 'äö~~'}), r'c\.json: damaged run lengths given'),
+    (coco_content([[1, 2, 3, 4, 5, 6, 7]]), r'c\.json: JSON given whose entries are not those'),
+    (coco_content('abc'), r'c\.json: JSON given whose entries are not those'),
     ({'info': 1}, 'JSON of another kind'),
     ([1], 'JSON of another kind'),
   ],
@@ -475,6 +477,29 @@ def test_json_that_is_refused(tmp_path, content, message):
   (tmp_path / 'c.json').write_text('{"annotations"')
   with pytest.raises(ValueError, match='damaged JSON'):
     read(tmp_path / 'c.json')
+
+
+@pytest.mark.parametrize('height, width', [(10**9, 10**9), (-1, 5), ('x', 5), (None, 5), (2.5, 5)])
+def test_sizes_that_no_image_has(tmp_path, height, width):
+  image = {'id': 1, 'file_name': '00000.jpg', 'height': height, 'width': width}
+  contents = (
+    {'images': [image], 'annotations': [], 'categories': []},
+    {'imageHeight': height, 'imageWidth': width, 'shapes': []},
+  )
+  for content in contents:
+    (tmp_path / 'c.json').write_text(json.dumps(content))
+    with pytest.raises(
+      ValueError, match=rf'c\.json: an image of {height}x{width} \(height x width'
+    ):
+      read(tmp_path / 'c.json')
+
+
+def test_a_size_may_be_a_text(tmp_path):
+  content = coco_content([corners(BOXES[0])])
+  content['images'][0].update(height='60', width='80.0')
+  content['annotations'][0]['segmentation'] = [np.ravel(corners(BOXES[0])).tolist()]
+  (tmp_path / 'c.json').write_text(json.dumps(content))
+  np.testing.assert_array_equal(read(tmp_path / 'c.json').mask.ids, ids_of(1, 0))
 
 
 def labelme_content(*shapes):
