@@ -160,7 +160,8 @@ def _coco() -> list[tuple[str, Write, MaskOptions]]:
   from pycocotools import mask as coco_mask
 
   polygons = [[np.ravel(_corners(box)).tolist()] for box in _BOXES]
-  counts, packed = [], []
+  counts: list = []
+  packed: list = []
   for i in (1, 2):
     where = np.asfortranarray((true_ids() == i).astype(np.uint8))
     edges = np.flatnonzero(np.diff(np.r_[0, where.ravel('F'), 0]))
@@ -168,9 +169,10 @@ def _coco() -> list[tuple[str, Write, MaskOptions]]:
     counts.append({'size': SIZE, 'counts': lengths.tolist()})
     packed.append({'size': SIZE, 'counts': coco_mask.encode(where)['counts'].decode()})
   names = ('polygons', 'run lengths', 'compressed run lengths')
+  forms_of_shapes: tuple[list, ...] = (polygons, counts, packed)
   return [
     (f'COCO JSON, {name}', _text('coco.json', json.dumps(_coco_content(shapes))), MaskOptions())
-    for name, shapes in zip(names, (polygons, counts, packed))
+    for name, shapes in zip(names, forms_of_shapes)
   ]
 
 

@@ -41,7 +41,9 @@ def image_size(height: object, width: object) -> tuple[int, int]:
   Raises:
     ShapeError: no whole numbers, or more pixels than a mask may have.
   """
-  sides = [float(side) for side in (height, width) if re.fullmatch(r'\d{1,9}(\.0)?', str(side))]
+  sides = [
+    float(str(side)) for side in (height, width) if re.fullmatch(r'\d{1,9}(\.0)?', str(side))
+  ]
   if len(sides) != 2 or not 1 <= sides[0] * sides[1] <= masks.MAX_PIXELS:
     raise ShapeError(
       f'an image of {height}x{width} (height x width) given, expected 1 to {masks.MAX_PIXELS} pixels'
