@@ -64,7 +64,7 @@ _TAIL = """
 `make fuzz` gives inputs to everything that reads what others wrote: damaged ones (Hypothesis), ones that are guided by
 coverage (atheris), and requests made of the server's own description (schemathesis). "Bad": neither read nor refused in
 one line, a status of 500 and above for a fault of the request, more than a second of processor time per megabyte, or more
-than 512 MB of memory for an input.
+than 512 MB of memory for an input. A picture counts as a byte and 16 bytes of memory a pixel.
 
 INPUTS
 
@@ -72,11 +72,16 @@ Found by such inputs and by these runs, and mended with a test each:
 
 - A weights file could show bytes of other files (external and virtual datasets of HDF5), and take minutes (groups in
   3,000 groups); values that are not finite were taken.
+- An image of CVAT without a size gave a traceback.
+- A full disk under the logs of a training gave a traceback.
 - A damaged `manifest.json` of TFRecords gave a traceback, and its names of shards could lead out of the folder.
 - A TFRecord that got shorter while it was scanned ended the process.
 - On a full disk, HDF5 wrote a traceback next to the error, and messages named temporary files.
 - Two exports into one folder ran at the same time; `convert-masks` could not go on after an interruption.
 - Ctrl-C that came in a destructor or in native code was lost, and SIGTERM did nothing from then on.
+
+Not mended: a damaged weights file of 8 kB on which HDF5's library reads a text without end. It happens in the library,
+where no limit of this project counts; SECURITY.md says what to do.
 
 ## Server
 

@@ -68,11 +68,10 @@ def check(status, content, headers):
 
 @pytest.fixture
 def goes_on(client, open_session, video):
-  """After a test: the server is ready, and a session opened before it gives masks."""
-  session = open_session()
+  """After a test: the server is ready, and a session gives masks."""
   yield
   assert client.get('/readyz').status_code == 200
-  assert session.send(video[0][1]).status_code == 200
+  assert open_session().send(video[0][1]).status_code == 200
 
 
 def pictures(video):
