@@ -54,8 +54,9 @@ settled frames to the last ones. "Differ": frames whose mask is not the one of t
 _FILM = """
 ## A long film
 
-`python -m tools.soak_film`: ten minutes of 1920x1080 at 24 frames a second with the default model, decoded, segmented
-and written by `feelvos segment`. Memory as above; "bad": masks that are missing.
+`python -m tools.soak_film`: ten minutes of 1920x1080 at 10 frames a second with the default model, decoded, segmented and
+written by `feelvos segment`, next to other jobs, so that its frames/s say little. Memory as above; "bad": masks that
+are missing. Decoding is in turns with OpenCV's, alone on the machine.
 
 """
 _TAIL = """
