@@ -91,7 +91,7 @@ prints waits, wrong masks and memory. 600 s without and 600 s with two hostile o
 
 - 8,316 frames, no error, no session left, 99 % of the honest frames within 3.73 s (2.42 s without the hostile
   clients), memory 2,411 MB after the warm-up and 2,496 MB at the end;
-- since free memory goes back to the system, on a machine with much other work: 1,221 frames, no error, no session
+- while free memory goes back to the system, on a machine with much other work: 1,221 frames, no error, no session
   left, 99 % within 27.95 s (15.83 s), memory by minutes 1,710, 1,943, 1,993, 2,006 and then between 2,007 and 2,113
   MB for 19 minutes; in the second half it fell by .17 MB a minute.
 """

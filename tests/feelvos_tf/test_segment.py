@@ -490,7 +490,7 @@ def test_files_that_are_refused(refuse, tmp_path):
   refuse(1, 'void.mp4: no decodable video stream', input=tmp_path / 'void.mp4')
   refuse(1, 'none: no such file or folder; check --input', input=tmp_path / 'none')
   refuse(1, 'none.png: no such mask file', mask=tmp_path / 'none.png')
-  refuse(1, 'mask.jpg: a damaged picture', mask=tmp_path / 'mask.jpg')
+  refuse(1, 'mask.jpg: unreadable picture (the JPEG is cut off', mask=tmp_path / 'mask.jpg')
 
 
 def test_inputs_in_the_output_are_refused(run_main, frames, davis, tmp_path):

@@ -25,6 +25,7 @@ class FakeFrame:
     self.mask, self.object_ids = mask, object_ids
     self.confidence = np.full(len(object_ids), 0.75)
     self.probabilities, self.stride4_logits = probabilities, logits
+    self.predicted_logits = logits
     self.global_distance = None if logits is None else np.full(logits.shape, 0.2, np.float32)
     self.local_distance = None
 
