@@ -24,13 +24,11 @@ from typing import Any
 
 from absl import flags
 
-from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import tables
-from feelvos_tf.evaluation import truth
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import result_folder
-from feelvos_tf.runtime.option_flags import OptionFlags
+from feelvos_tf.tools import davis_runs
 
 # Name of the row: what it is, and the flags of feelvos_tf.evaluate.
 OPTIONS = {
@@ -88,12 +86,6 @@ REFERENCE = 'default'  # the row that others are compared with
 _COLUMNS = ('J', 'F', 'J&F', 'difference', 's/frame', 'GFLOP/s')
 
 FLAGS = flags.FLAGS
-TRUTH = OptionFlags(
-  truth.TruthOptions,
-  leave_out=truth.BEYOND_DAVIS,
-  choices={'protocol': measures.PROTOCOLS},
-  lists=('sequences',),
-)
 
 
 def define_flags() -> None:
@@ -103,7 +95,7 @@ def define_flags() -> None:
   flags.DEFINE_string(
     'model', 'default', 'Weights file; "default" is the one that comes with the project.'
   )
-  TRUTH.define()
+  davis_runs.TRUTH.define()
   flags.DEFINE_integer(
     'max_internal_size',
     None,
@@ -160,7 +152,7 @@ def command(name: str, output_dir: pathlib.Path) -> list[str]:
   own = OPTIONS[name][1]
   arguments = [
     *own,
-    *TRUTH.arguments(),
+    *davis_runs.TRUTH.arguments(),
     f'--output_dir={output_dir / name}',
     '--nokeep_maps',
     '--noreport',
@@ -224,7 +216,7 @@ def write_table(output: result_folder.ResultFolder, rows: list[dict[str, Any]]) 
   """Writes table.json and table.md of some rows; returns the text of table.md."""
   about = {
     'model': FLAGS.model,
-    **TRUTH.values(),
+    **davis_runs.TRUTH.values(),
     'max_internal_size': FLAGS.max_internal_size,
     'precision': FLAGS.precision or _precision(rows),
     'cores': os.cpu_count(),

@@ -22,62 +22,40 @@ from feelvos_tf.evaluation import directions
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import sequences as sequences_lib
-from feelvos_tf.evaluation import truth as truth_lib
 from feelvos_tf.inference import speed
-from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
-from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import result_folder
-from feelvos_tf.runtime.option_flags import OptionFlags
-from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+from feelvos_tf.tools import davis_runs
 
 if TYPE_CHECKING:
   from feelvos_tf.inference.segmenter import VideoSegmenter
 
 FLAGS = flags.FLAGS
 _JOB, FILE = 'directions', 'directions.json'
-TRUTH = OptionFlags(
-  truth_lib.TruthOptions,
-  leave_out=truth_lib.BEYOND_DAVIS,
-  choices={'protocol': measures.PROTOCOLS},
-  lists=('sequences',),
-)
 PLACES = {'a quarter': 0.25, 'the middle': 0.5, 'three quarters': 0.75}
 
 
 def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  TRUTH.define()
-  flags.DEFINE_string('output_dir', None, f'Folder for {FILE} and what the model said.')
+  davis_runs.define_flags(f'Folder for {FILE} and what the model said.')
   flags.DEFINE_integer(
     'every', 0, 'Frames from a mask to the next; 0: the first and the last frame.', lower_bound=0
   )
-  flags.DEFINE_string('model', None, 'Weights file; default: the model of the project.')
   flags.DEFINE_enum('speed', speed.DEFAULT_SPEED, list(speed.SPEEDS), 'Preset.')
-  model_flags.define_precision()
 
 
 def main() -> None:
   """Measures one sequence after another, then prints the table."""
-  for flag in ('davis_root', 'output_dir'):
-    if not getattr(FLAGS, flag):
-      raise command_line.UsageError(f'--{flag} is missing.')
-  model = default_model.model_path(FLAGS.model)
-  truth = TRUTH.make()
-  sequences = truth_lib.find_sequences(truth, FLAGS.output_dir, FLAGS.output_dir)
-  inputs = [path for files in sequences for path in (files.truth, files.frames)]
-  result_folder.check_inputs(FLAGS.output_dir, inputs)
-  start_tensorflow()
-  precision = model_flags.choose_precision(FLAGS.precision, default_model.is_default(FLAGS.model))
+  davis = davis_runs.begin()
   run = methods.ModelRun(
-    str(model),
+    str(davis.model),
     speed.segmenter_options(FLAGS.speed),
-    precision.name,
+    davis.precision,
     tuple(speed.model_overrides(FLAGS.speed).items()),
   )
-  made_by = f'{run.fingerprint()} {FLAGS.every} {truth.rules.name}'
+  made_by = f'{run.fingerprint()} {FLAGS.every} {davis.rules.name}'
   with result_folder.ResultFolder(FLAGS.output_dir, run.fingerprint(), overwrite=True) as output:
-    scores = _measure_all(run, made_by, truth.rules, sequences, output)
+    scores = _measure_all(run, made_by, davis.rules, davis.sequences, output)
     output.write(_JOB, FILE, f'{json.dumps(_to_json(scores))}\n'.encode())
   print(table(scores))
 

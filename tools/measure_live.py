@@ -34,7 +34,7 @@ from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import packaged_files
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
-from feelvos_tf.tools import soak_frames
+from feelvos_tf.tools.benchmarks import soaking
 
 if TYPE_CHECKING:
   from feelvos_tf.inference.segmenter import VideoSegmenter
@@ -82,7 +82,7 @@ class Watched(live.LiveVideo):
       now = time.monotonic()
       seconds = now - self._start
       lag = seconds - float(self.frame_time(index) or 0)
-      self.samples.append(Sample(seconds, lag, soak_frames.resident_bytes(), self.left_out_frames))
+      self.samples.append(Sample(seconds, lag, soaking.resident_bytes(), self.left_out_frames))
       if now - self._printed >= _EVERY:
         self._printed = now
         print(self.line(), flush=True)
@@ -136,17 +136,12 @@ def summary(samples: list[Sample]) -> str:
       f'{samples[-1].left_out - settled[0].left_out} of them after the first {_SETTLED:.0f} s',
       f'lag: median {np.median(lags):.3f} s, 99 % {np.percentile(lags, 99):.3f} s, most '
       f'{max(lags):.3f} s; median of the first quarter {np.median(lags[:quarter]):.3f} s, of the '
-      f'last {np.median(lags[-quarter:]):.3f} s; slope {60e3 * slope(seconds, lags):+.1f} ms a '
+      f'last {np.median(lags[-quarter:]):.3f} s; slope {60e3 * soaking.slope(seconds, lags):+.1f} ms a '
       'minute',
       f'memory: {memory[0]:.0f} MB, then {memory[-1]:.0f} MB; slope '
-      f'{60 * slope(seconds, memory):+.2f} MB a minute',
+      f'{60 * soaking.slope(seconds, memory):+.2f} MB a minute',
     ]
   )
-
-
-def slope(x: list[float], y: list[float]) -> float:
-  """Of the line that fits best; 0 for one point."""
-  return float(np.polyfit(x, y, 1)[0]) if len(x) > 1 else 0.0
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -23,47 +23,25 @@ from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import repairs
 from feelvos_tf.evaluation import sequences as sequences_lib
-from feelvos_tf.evaluation import truth as truth_lib
-from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
-from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import result_folder
-from feelvos_tf.runtime.option_flags import OptionFlags
-from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+from feelvos_tf.tools import davis_runs
 
 FLAGS = flags.FLAGS
 _JOB, FILE = 'repairs', 'repairs.json'
-TRUTH = OptionFlags(
-  truth_lib.TruthOptions,
-  leave_out=truth_lib.BEYOND_DAVIS,
-  choices={'protocol': measures.PROTOCOLS},
-  lists=('sequences',),
-)
 
 
 def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  TRUTH.define()
-  flags.DEFINE_string('output_dir', None, f'Folder for {FILE}.')
-  flags.DEFINE_string('model', None, 'Weights file; default: the model of the project.')
-  model_flags.define_precision()
+  davis_runs.define_flags(f'Folder for {FILE}.')
 
 
 def main() -> None:
   """Measures one sequence after another, then prints the table."""
-  for flag in ('davis_root', 'output_dir'):
-    if not getattr(FLAGS, flag):
-      raise command_line.UsageError(f'--{flag} is missing.')
-  model = default_model.model_path(FLAGS.model)
-  truth = TRUTH.make()
-  sequences = truth_lib.find_sequences(truth, FLAGS.output_dir, FLAGS.output_dir)
-  inputs = [path for files in sequences for path in (files.truth, files.frames)]
-  result_folder.check_inputs(FLAGS.output_dir, inputs)
-  start_tensorflow()
-  precision = model_flags.choose_precision(FLAGS.precision, default_model.is_default(FLAGS.model))
-  run = methods.ModelRun(str(model), precision=precision.name)
+  davis = davis_runs.begin()
+  run = methods.ModelRun(str(davis.model), precision=davis.precision)
   with result_folder.ResultFolder(FLAGS.output_dir, run.fingerprint(), overwrite=True) as output:
-    _measure_all(run, truth.rules, sequences, output)
+    _measure_all(run, davis.rules, davis.sequences, output)
 
 
 def _measure_all(

@@ -10,13 +10,11 @@ line a part and adds it to --notes, which `tools/reliability_report.py` reads. E
 failed or a mask is missing. Linux only: memory is read from /proc.
 """
 
-import json
 import pathlib
 import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
 
 from absl import flags
 import cv2
@@ -26,7 +24,7 @@ from feelvos_tf.datasets import writers
 from feelvos_tf.datasets.film.reader import Film
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import packaged_files
-from feelvos_tf.tools import soak_frames
+from feelvos_tf.tools.benchmarks import soaking
 
 FLAGS = flags.FLAGS
 _FRAMES_PER_SECOND = 24
@@ -105,7 +103,7 @@ def segment(
   samples = []
   while process.poll() is None:
     try:
-      samples.append(soak_frames.resident_bytes(process.pid))
+      samples.append(soaking.resident_bytes(process.pid))
     except OSError:  # It ended between the two calls.
       break
     time.sleep(_SAMPLE_SECONDS)
@@ -124,30 +122,26 @@ def main() -> int:
       make_film(film, mask, round(FLAGS.minutes * 60 * _FRAMES_PER_SECOND), (height, width))
     size, count = 'x'.join(map(str, Film(film).frame_size)), Film(film).num_frames
     here, opencv = decoding(film)
-    _note(
-      f'decoding {size}, the first 1,000 frames',
+    soaking.note(
+      FLAGS.notes,
+      part='film',
+      what=f'decoding {size}, the first 1,000 frames',
       frames_per_second=round(here),
       opencv_frames_per_second=round(opencv),
     )
     begun = time.monotonic()
     code, samples, written = segment(film, mask, folder / 'result')
-    _note(
-      f'segment --speed={FLAGS.speed}, {size}',
+    soaking.note(
+      FLAGS.notes,
+      part='film',
+      what=f'segment --speed={FLAGS.speed}, {size}',
       frames=written,
       frames_per_second=round(written / (time.monotonic() - begun), 2),
-      memory_percent=round(soak_frames.growth(samples), 2),
+      memory_percent=round(soaking.growth(samples), 2),
       highest_mb=round(max(samples) / 1e6),
       bad=int(code != 0) + abs(written - (count or written)),
     )
   return int(code != 0 or written != (count or written))
-
-
-def _note(what: str, **values: Any) -> None:
-  line = json.dumps({'part': 'film', 'what': what, **values})
-  print(line, flush=True)
-  if FLAGS.notes:
-    with open(FLAGS.notes, 'a', encoding='utf-8') as stream:
-      stream.write(f'{line}\n')
 
 
 if __name__ == '__main__':

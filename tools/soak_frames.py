@@ -8,8 +8,6 @@ with the number of frames. Part of `make soak`. Prints a line a part and adds it
 """
 
 from collections.abc import Iterator
-import json
-import os
 import pathlib
 import tempfile
 import time
@@ -27,14 +25,13 @@ from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segment_run
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
+from feelvos_tf.tools.benchmarks import soaking
 
 if TYPE_CHECKING:
   from feelvos_tf.inference.segmenter import VideoSegmenter
 
 FLAGS = flags.FLAGS
 SIZE = (48, 64)
-# Memory is compared from here on: before, functions are traced and caches filled.
-_SETTLED = 0.2
 
 
 def define_flags() -> None:
@@ -72,7 +69,7 @@ class LongVideo(Video):
       if index == self._stops_at:
         raise KeyboardInterrupt
       if index % max(1, (self.num_frames or 1) // 100) == 0:
-        self.memory.append(resident_bytes())
+        self.memory.append(soaking.resident_bytes())
       yield self.frame(index)
 
   def mask(self, index: int) -> None:
@@ -83,26 +80,13 @@ class LongVideo(Video):
     return np.roll(self._disc, -10, axis=1).astype(np.uint8)
 
 
-def resident_bytes(process: int | str = 'self') -> int:
-  """Memory of a process, this one unless another's number is given."""
-  pages = int(pathlib.Path(f'/proc/{process}/statm').read_text(encoding='ascii').split()[1])
-  return pages * os.sysconf('SC_PAGE_SIZE')
-
-
-def growth(samples: list[int]) -> float:
-  """Percent from the highest of the first settled samples to the highest of the last."""
-  settled = samples[int(_SETTLED * len(samples)) :]
-  third = max(1, len(settled) // 3)
-  return 100 * (max(settled[-third:]) / max(settled[:third]) - 1)
-
-
 def run_whole(segmenter: 'VideoSegmenter', video: LongVideo) -> tuple[list[str], float]:
   """(digest of every mask, percent that memory grew)."""
   digests = []
   for index, frame in enumerate(video.frames()):
     result = segmenter.start(frame, video.first_mask()) if index == 0 else segmenter.step(frame)
     digests.append(result_folder.digest(np.ascontiguousarray(result.mask).data))
-  return digests, growth(video.memory)
+  return digests, soaking.growth(video.memory)
 
 
 def run_pieces(segmenter: 'VideoSegmenter', video: LongVideo, pieces: int) -> list[str]:
@@ -144,7 +128,7 @@ def run_folder(segmenter: 'VideoSegmenter', count: int, seed: int) -> tuple[list
     paths = [pathlib.Path(folder, 'masks', f'{name}.png') for name in video.frame_names[:count]]
     ids = [masks.read_mask(path, void=False).ids for path in paths]
   digests = [result_folder.digest(np.ascontiguousarray(one).data) for one in ids]
-  return digests, growth(video.memory)
+  return digests, soaking.growth(video.memory)
 
 
 def run_many_objects(segmenter: 'VideoSegmenter', seed: int, frames: int = 10) -> int:
@@ -210,13 +194,7 @@ def _different(one: list[str], two: list[str]) -> int:
 
 def _note(what: str, begun: float, **values: Any) -> None:
   seconds = round(time.monotonic() - begun)
-  line = json.dumps(
-    {'part': 'frames', 'what': what, 'seed': FLAGS.seed, **values, 'seconds': seconds}
-  )
-  print(line, flush=True)
-  if FLAGS.notes:
-    with open(FLAGS.notes, 'a', encoding='utf-8') as stream:
-      stream.write(f'{line}\n')
+  soaking.note(FLAGS.notes, part='frames', what=what, seed=FLAGS.seed, **values, seconds=seconds)
 
 
 if __name__ == '__main__':

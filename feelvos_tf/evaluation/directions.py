@@ -14,9 +14,9 @@ import zipfile
 import numpy as np
 from numpy.typing import NDArray
 
-from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import truth
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import merging
 
@@ -75,7 +75,7 @@ def run(video: Video, segmenter: 'VideoSegmenter', before: int, behind: int) -> 
     ValueError: a frame or mask cannot be read, or both masks are empty.
   """
   frames = list(itertools.islice(video.frames(before), behind - before + 1))
-  masks = [truth(video, index) for index in (before, behind)]
+  masks = [truth.to_give(video, index) for index in (before, behind)]
   ids = np.union1d(*masks).tolist()
   found = []
   for order in (frames, frames[::-1]):
@@ -134,7 +134,7 @@ def score(video: Video, gap: Gap) -> NDArray[np.float64]:
   Raises:
     ValueError: a mask cannot be read.
   """
-  ends = [truth(video, index) for index in (gap.before, gap.behind)]
+  ends = [truth.to_give(video, index) for index in (gap.before, gap.behind)]
   ids = np.asarray(gap.ids, np.uint8)
   mask_of = lambda logits: ids[_full(logits, ends[0].shape).argmax(axis=0)]
   arrivals = (
@@ -163,9 +163,3 @@ def score(video: Video, gap: Gap) -> NDArray[np.float64]:
 
 def _full(logits: np.ndarray, size: tuple[int, ...]) -> NDArray[np.float32]:
   return graph_lib.to_full_probabilities(logits.astype(np.float32), size)
-
-
-def truth(video: Video, index: int) -> NDArray[np.uint8]:
-  """Ids that may be given to a segmenter: void is background."""
-  ids = video.needed_mask(index).ids
-  return np.where(ids == VOID_ID, 0, ids).astype(np.uint8)

@@ -9,11 +9,10 @@ import dataclasses
 from typing import Any, TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import truth
 from feelvos_tf.evaluation.confidence_score import WRONG_J
 from feelvos_tf.runtime import repair_list
 
@@ -106,7 +105,7 @@ def _segment(
   masks, rows, lowest = [], [], np.inf
   snapshot: Any = None
   for index, frame in enumerate(video.frames()):
-    result = segmenter.step(frame) if index else segmenter.start(frame, _truth(video, 0))
+    result = segmenter.step(frame) if index else segmenter.start(frame, truth.to_give(video, 0))
     masks.append(result.mask)
     rows.append(np.asarray(result.confidence[1:], np.float64))
     if rows[-1].min() < lowest:
@@ -119,16 +118,10 @@ def _corrected(video: Video, segmenter: 'VideoSegmenter', index: int) -> list[np
   found = []
   for time, frame in enumerate(video.frames()):
     if time == index:
-      found.append(segmenter.correct(frame, _truth(video, index)).mask)
+      found.append(segmenter.correct(frame, truth.to_give(video, index)).mask)
     elif time > index:
       found.append(segmenter.step(frame).mask)
   return found
-
-
-def _truth(video: Video, index: int) -> NDArray[np.uint8]:
-  """Ids that may be given to the segmenter: void is background."""
-  ids = video.needed_mask(index).ids
-  return np.where(ids == VOID_ID, 0, ids).astype(np.uint8) if (ids == VOID_ID).any() else ids
 
 
 def _score(

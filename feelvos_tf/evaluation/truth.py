@@ -4,7 +4,12 @@ import dataclasses
 import pathlib
 from typing import cast, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.datasets.sources import registry
+from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.evaluation.sequences import SequenceFiles
@@ -121,3 +126,20 @@ def find_sequences(
     options.resolution,
     options.sequences,
   )
+
+
+def to_give(video: Video, index: int) -> NDArray[np.uint8]:
+  """The mask of a frame as it may be given to a segmenter: void is background.
+
+  Args:
+    video: `feelvos_tf.datasets.video.Video`.
+    index: of a frame with a mask.
+
+  Returns:
+    uint8 [height, width], object ids.
+
+  Raises:
+    ValueError: there is no mask, or it cannot be read.
+  """
+  ids = video.needed_mask(index).ids
+  return np.where(ids == VOID_ID, 0, ids).astype(np.uint8)

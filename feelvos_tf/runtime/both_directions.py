@@ -17,6 +17,7 @@ import numpy as np
 
 from feelvos_tf.datasets import backwards
 from feelvos_tf.datasets.video import Video
+from feelvos_tf.inference import given_frames
 from feelvos_tf.inference import merging
 from feelvos_tf.inference.kept_references import MAX_REFERENCES
 from feelvos_tf.inference.segmented_frame import SegmentedFrame
@@ -224,7 +225,7 @@ class _Run:
 
   def _write_given(self, index: int) -> None:
     mask = self._masks[index]
-    ids = (0, *(i for i in np.unique(mask).tolist() if i))
+    ids = given_frames.ids_of(mask)
     self._write(index, self._frame(index), SegmentedFrame(mask.copy(), ids))
 
   def _write(

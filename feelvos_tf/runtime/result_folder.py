@@ -216,11 +216,7 @@ class ResultFolder:
 
   def is_own(self, name: str) -> bool:
     """Whether a file is listed and has the listed content, or that before it was replaced."""
-    entry = self._entries.get(name)
-    path = self.path / name
-    if entry is None or not path.is_file():
-      return False
-    return file_digest(path) in (entry['file'], entry.get('before'))
+    return self._own_digest(name) is not None
 
   def close(self) -> None:
     """Releases the lock; removes the journal if nothing was written."""
@@ -267,12 +263,21 @@ class ResultFolder:
     self._check_inside(path.parent)
     if not os.path.lexists(path):
       return {}
-    if path.is_symlink() or not self.is_own(name) or self._entries[name]['job'] != job:
+    own = None if path.is_symlink() else self._own_digest(name)
+    if own is None or self._entries[name]['job'] != job:
       raise ValueError(
         f'{path}: a file that no earlier run wrote as it is lies where a result has to go; move it '
         'away or choose another output folder'
       )
-    return {'before': file_digest(path)}
+    return {'before': own}
+
+  def _own_digest(self, name: str) -> str | None:
+    """Hash of a file's content if it is listed with that or was before it was replaced."""
+    entry, path = self._entries.get(name), self.path / name
+    if entry is None or not path.is_file():
+      return None
+    found = file_digest(path)
+    return found if found in (entry['file'], entry.get('before')) else None
 
   def _check_inside(self, path: pathlib.Path) -> None:
     """Refuses a folder that is a link to one elsewhere."""

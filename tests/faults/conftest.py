@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import result_folder
 
 SERVER = pathlib.Path(__file__).resolve().parents[1] / 'support' / 'fault_jobs.py'
@@ -73,7 +74,6 @@ def note():
 
   def write(**values):
     if path := os.environ.get('FEELVOS_SOAK_NOTES'):
-      with open(path, 'a', encoding='utf-8') as stream:
-        stream.write(f'{json.dumps(values)}\n')
+      whole_file.append_line(path, json.dumps(values))
 
   return write

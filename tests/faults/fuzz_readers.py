@@ -10,7 +10,6 @@ or more than 512 MB of memory. A picture counts as a byte and 16 bytes of memory
 """
 
 import argparse
-import json
 import os
 import re
 import resource
@@ -24,6 +23,8 @@ import atheris
 
 with atheris.instrument_imports(include=['feelvos_tf']):
   import hostile_readers
+
+  from feelvos_tf.tools.benchmarks import soaking
 
 MOST_BYTES = 512 << 20
 LONGEST = 1 << 14  # Bytes of an input.
@@ -91,11 +92,7 @@ def main():
     count, bad = run_kind(kind, options.runs, options.seed)
     seconds = round(time.monotonic() - begun)
     values = {'inputs': count, 'bad': bad, 'seconds': seconds, 'seed': options.seed}
-    line = json.dumps({'part': 'inputs', 'what': kind, 'tool': 'atheris', **values})
-    print(line, flush=True)
-    if options.notes:
-      with open(options.notes, 'a', encoding='utf-8') as stream:
-        stream.write(f'{line}\n')
+    soaking.note(options.notes, part='inputs', what=kind, tool='atheris', **values)
     worst = max(worst, bad)
   return worst
 

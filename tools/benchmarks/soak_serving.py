@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 import contextlib
 import os
-import pathlib
 import subprocess
 import threading
 import time
@@ -13,6 +12,7 @@ import httpx
 import numpy as np
 
 from feelvos_tf.serving import version_folders
+from feelvos_tf.tools.benchmarks import soaking
 from feelvos_tf.tools.benchmarks.hostile_clients import HostileClient
 from feelvos_tf.tools.benchmarks.serving_clients import check_mask
 from feelvos_tf.tools.benchmarks.serving_clients import decoded
@@ -112,8 +112,7 @@ def expected_masks(
 
 def resident_bytes(process: subprocess.Popen) -> int:
   """Memory of a process that is in RAM."""
-  pages = int(pathlib.Path(f'/proc/{process.pid}/statm').read_text().split()[1])
-  return pages * os.sysconf('SC_PAGE_SIZE')
+  return soaking.resident_bytes(process.pid)
 
 
 def soak(options: 'ServingBenchmarkOptions') -> dict[str, Any]:
@@ -198,11 +197,10 @@ def memory_figures(memory: Sequence[tuple[float, int]]) -> dict[str, Any]:
   fifth = lambda index: taken[seconds // (seconds[-1] / 5) == index]
   minutes = seconds // 60
   late = seconds >= seconds[-1] / 2
-  slope = np.polyfit(seconds[late] / 60, taken[late], 1)[0] if np.sum(late) > 1 else 0.0
   return dict(
     memory_after_warmup_bytes=float(np.median(fifth(1))),
     memory_at_end_bytes=float(np.median(fifth(4))),
     memory_peak_bytes=float(np.max(taken)),
     memory_minutes_bytes=[float(np.median(taken[minutes == n])) for n in np.unique(minutes)],
-    memory_slope_bytes_per_minute=float(slope),
+    memory_slope_bytes_per_minute=soaking.slope(seconds[late] / 60, taken[late]),
   )

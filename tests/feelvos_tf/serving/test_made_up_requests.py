@@ -22,6 +22,7 @@ from websockets import exceptions
 from websockets.sync import client as websockets
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.files import whole_file
 
 from .conftest import png
 
@@ -53,9 +54,8 @@ def tried(count):
 def note(what, tool, inputs, begun):
   if path := os.environ.get('FEELVOS_SOAK_NOTES'):
     values = {'what': what, 'tool': tool, 'inputs': inputs, 'bad': 0}
-    with open(path, 'a', encoding='utf-8') as stream:
-      line = {'part': 'inputs', **values, 'seconds': round(time.monotonic() - begun)}
-      stream.write(f'{json.dumps(line)}\n')
+    line = {'part': 'inputs', **values, 'seconds': round(time.monotonic() - begun)}
+    whole_file.append_line(path, json.dumps(line))
 
 
 def check(status, content, headers):
