@@ -146,7 +146,7 @@ class InferenceOptions(JsonOptions):
   # pixels is near whatever they show: next to 25,000 pixels of background an object of 140 is lost.
   max_reference_imbalance: float | None = None
   # Which reference pixels those are where not all are taken: 'even' takes them evenly spaced in
-  # raster order, 'border' oftener near an object's border, see `matching.reference_choice`.
+  # raster order, 'border' more often near an object's border, see `matching.reference_choice`.
   reference_choice: Literal['even', 'border'] = 'even'
   # Frames with a longer side of more pixels are seen at this many; masks come out at full size.
   # None: frames as they are. `SegmenterOptions.max_internal_size` overrules it.
