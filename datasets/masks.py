@@ -227,7 +227,17 @@ def encode_mask(
 
 
 def write_mask(path: str | os.PathLike, ids: np.ndarray, palette: np.ndarray | None = None) -> None:
-  """Writes `encode_mask(ids, palette)` to `path`, whole or not at all."""
+  """Writes a palette PNG, whole or not at all.
+
+  Args:
+    path: file to write.
+    ids: integers 0..255 [height, width].
+    palette: uint8 [256, 3], RGB; None for DAVIS_PALETTE.
+
+  Raises:
+    ValueError: see `encode_mask`.
+    OSError: the file cannot be written.
+  """
   whole_file.write_bytes(path, encode_mask(ids, palette))
 
 
@@ -339,7 +349,7 @@ def _refuse_antialiased(values: np.ndarray, is_palette: bool, name: str) -> None
   """Raises ValueError if most values exist on outlines only, as smoothing leaves them.
 
   A value counts as thin if no 3x3 block of the image is filled with it. Objects of a few pixels
-  are thin as well, so thin values are held against an image only if there are several, they are
+  are thin, so thin values are held against an image only if there are several, they are
   the majority, and they mostly lie against other objects as the steps of a ramp do.
   """
   present = np.flatnonzero(np.bincount(values.ravel(), minlength=256))

@@ -124,7 +124,18 @@ def decode(data: bytes, name: str, **limits: Any) -> np.ndarray:
 
 
 def pixels(found: Picture, name: str) -> np.ndarray:
-  """Decodes what `inspect` returned, see `decode`."""
+  """Decodes what `inspect` returned.
+
+  Args:
+    found: the `Picture`.
+    name: what messages call it.
+
+  Returns:
+    uint8 [height, width, 3] RGB, upright; transparent pixels are black.
+
+  Raises:
+    ValueError: one line: the pixels are damaged.
+  """
   try:
     if found.kind in ('JPEG', 'PNG') and not found.transparent:
       image = _decode_with_opencv(found.data)
@@ -147,7 +158,7 @@ def upright(image: np.ndarray, orientation: int) -> np.ndarray:
     orientation: 1..8.
 
   Returns:
-    The upright picture, contiguous; [width, height, ...] for 5..8.
+    The upright picture in the type of `image`; [width, height, ...] for 5..8.
   """
   if orientation == 1:
     return image

@@ -195,7 +195,18 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-  """Decodes an image file's content; `name` is what messages call it. See `read_image`."""
+  """Decodes an image file's content.
+
+  Args:
+    data: the content.
+    name: what messages call it.
+
+  Returns:
+    uint8 [height, width, 3] RGB, upright, see `picture`.
+
+  Raises:
+    ValueError: not an image, or cut off.
+  """
   return picture.decode(data, name, trusted=True)
 
 

@@ -179,7 +179,17 @@ class ContactSheet:
   def __init__(
     self, path: str | os.PathLike, max_tiles: int = 12, tile_width: int = 320, columns: int = 4
   ) -> None:
-    """Args: path of the PNG, number of tiles, their width in pixels, tiles in a row."""
+    """Begins an empty sheet.
+
+    Args:
+      path: PNG to write.
+      max_tiles: most frames shown.
+      tile_width: width of each in pixels.
+      columns: tiles in a row.
+
+    Raises:
+      ValueError: a number below 1.
+    """
     if min(max_tiles, tile_width, columns) < 1:
       raise ValueError(
         f'max_tiles {max_tiles}, tile_width {tile_width}, columns {columns} given, '
@@ -204,7 +214,12 @@ class ContactSheet:
       self._stride *= 2
 
   def write(self) -> None:
-    """Writes the PNG; nothing if no frame was added."""
+    """Writes the PNG; nothing if no frame was added.
+
+    Raises:
+      ValueError: OpenCV cannot encode a sheet of this size.
+      OSError: the file cannot be written.
+    """
     if self._last is None:
       return
     tiles = self._choose(*self._last)

@@ -48,15 +48,16 @@ def depthwise_conv2d(
   """Depthwise convolution, fast on CPUs and right everywhere.
 
   Args:
-    inputs: [batch, height, width, channels].
+    inputs: float32, bfloat16 or float16 [batch, height, width, channels].
     kernel: [kernel height, kernel width, channels, 1], dtype of `inputs`.
     strides: int; has to be 1 if `rate` is not.
     rate: int, atrous rate.
     padding: 'SAME' or 'VALID'.
-    then: function of every value alone, as bias and activation, that is applied to the result.
+    then: function of every value alone, as bias and activation, that is applied to the result; it
+      takes and returns a tensor [batch, any height, any width, channels].
 
   Returns:
-    [batch, new height, new width, channels].
+    [batch, new height, new width, channels], dtype of `inputs`.
   """
   # The CPU kernels for float16 know neither dilations nor large kernels.
   if inputs.dtype == tf.float16 or tf.config.list_physical_devices('GPU'):
@@ -85,13 +86,14 @@ def in_phases(
   optimiser to see. `tf.nn.depthwise_conv2d` does neither.
 
   Args:
-    inputs: [batch, height, width, channels]; no size but that of the channels has to be known.
-    kernel: [kernel height, kernel width, channels, 1].
+    inputs: float32 or bfloat16 [batch, height, width, channels]; no size but that of the channels
+      has to be known.
+    kernel: [kernel height, kernel width, channels, 1], dtype of `inputs`.
     rate: int, atrous rate.
     then: see `depthwise_conv2d`.
 
   Returns:
-    [batch, height, width, channels].
+    [batch, height, width, channels], dtype of `inputs`.
   """
   size = tf.shape(inputs)
   margins = tf.stack([tf.zeros([2], tf.int32), -size[1:3] % rate], axis=1)

@@ -47,7 +47,7 @@ def read_mobilenet_v2(path: str | os.PathLike) -> 'dict[str, np.ndarray]':
     path: weights file, width multiplier 1.
 
   Returns:
-    dict of the original's variable names to float32 arrays.
+    {name of the variable in the original: float32 array in the shape of the variable}.
 
   Raises:
     FileNotFoundError: there is no such file.

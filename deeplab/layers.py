@@ -207,7 +207,8 @@ class _Convolution(keras.layers.Layer):
 class Conv2D(_Convolution):
   """Convolution, then batch norm or bias, then activation.
 
-  Call with [batch, height, width, channels]; returns [batch, new height, new width, filters].
+  Call with float [batch, height, width, channels]; returns [batch, new height, new width, filters]
+  in the type that the model computes in.
 
   >>> Conv2D(48, 1, activation='relu')(tf.zeros([1, 5, 7, 256])).shape
   TensorShape([1, 5, 7, 48])
@@ -247,7 +248,8 @@ class Conv2D(_Convolution):
 class DepthwiseConv2D(_Convolution):
   """Depthwise convolution, then batch norm or bias, then activation.
 
-  Call with [batch, height, width, channels]; returns [batch, new height, new width, channels].
+  Call with float [batch, height, width, channels]; returns [batch, new height, new width, channels]
+  in the type that the model computes in.
 
   Source: `slim.separable_conv2d(inputs, None, ...)` with the original's argument scopes.
   """
@@ -344,7 +346,9 @@ def truncated_normal(stddev: float) -> keras.initializers.Initializer:
 
 @keras.saving.register_keras_serializable(package='deeplab')
 class Preprocess(keras.layers.Layer):
-  """[batch, height, width, 3] with values 0..255 to -1..1: x * 2 / 255 - 1.
+  """RGB 0..255 [batch, height, width, 3], any dtype, to -1..1: x * 2 / 255 - 1.
+
+  The result has the type that the model computes in.
 
   Source: original `feature_extractor._preprocess_zero_mean_unit_range`.
   """

@@ -15,11 +15,11 @@ def scale_dimension(dimension: int | tf.Tensor, scale: float) -> int | tf.Tensor
   """Size of a side after scaling with align_corners: int((dimension - 1) * scale + 1).
 
   Args:
-    dimension: int or int tensor, side in pixels.
+    dimension: int or integer scalar tensor, side in pixels.
     scale: float, for example 1 / 4.
 
   Returns:
-    int, or int32 tensor if `dimension` is one.
+    int, or int32 scalar tensor if `dimension` is a tensor.
 
   Source: original `deeplab/model.py`, `scale_dimension`.
   """
@@ -61,12 +61,13 @@ def pad_for_kernel(inputs: tf.Tensor, kernel_size: int, rate: int = 1) -> tf.Ten
   """Zero padding that depends on the kernel alone, not on the input's size.
 
   Args:
-    inputs: [batch, height, width, channels].
+    inputs: [batch, height, width, channels], any dtype.
     kernel_size: int, side of the kernel.
     rate: int, atrous rate.
 
   Returns:
-    [batch, height + (kernel_size - 1) * rate, width + (kernel_size - 1) * rate, channels].
+    [batch, height + (kernel_size - 1) * rate, width + (kernel_size - 1) * rate, channels] of the
+    dtype of `inputs`.
 
   Source: original `deeplab/core/xception.py`, `fixed_padding`.
   """
@@ -80,11 +81,13 @@ def pad_for_kernel(inputs: tf.Tensor, kernel_size: int, rate: int = 1) -> tf.Ten
 class ResizeLike(keras.layers.Layer):
   """Resizes bilinearly, corners aligned, to the size of another tensor times a scale.
 
-  Call with ([batch, height, width, channels], [batch, other height, other width, any]); the
-  result is [batch, scale_dimension(other height), scale_dimension(other width), channels].
+  Call with (float [batch, height, width, channels], [batch, other height, other width, any]); the
+  result is [batch, scale_dimension(other height), scale_dimension(other width), channels] of the
+  first one's dtype.
   """
 
   def __init__(self, scale: float = 1.0, **kwargs: Any) -> None:
+    """Args: scale, a factor on the sides of the other tensor; **kwargs of keras.layers.Layer."""
     super().__init__(**kwargs)
     self.scale = scale
 

@@ -107,7 +107,7 @@ class TensorReader(Protocol):
     """Shape of every tensor, by name."""
 
   def get_tensor(self, name: str) -> np.ndarray:
-    """The tensor of that name."""
+    """The array of that name, in the dtype and shape in which it was saved."""
 
 
 def variables_by_name(model: 'keras.Model') -> 'dict[str, keras.Variable]':
@@ -277,7 +277,19 @@ def restore_from_reader(
   scopes: Collection[str] | None = None,
   exclude_scopes: Collection[str] = (),
 ) -> Report:
-  """As `restore`, from an open reader (`get_variable_to_shape_map` and `get_tensor`)."""
+  """As `restore`, from an open reader.
+
+  Args:
+    reader: `TensorReader`; values are cast to float32.
+    path: what messages call it.
+    model: see `restore`.
+    allow_incomplete: see `restore`.
+    scopes: see `compare`.
+    exclude_scopes: see `compare`.
+
+  Raises:
+    ValueError: see `restore`.
+  """
   report = compare(reader, model, scopes, exclude_scopes)
   if not report.loaded:
     raise ValueError(
@@ -313,10 +325,13 @@ def save(
     path: prefix of the files to write, for example `model.ckpt-0`.
     model: keras.Model.
     global_step: int.
-    slots: optional dict of original variable name to momentum array.
+    slots: optional {original name of a variable: its momentum, float32 in the variable's shape}.
 
   Returns:
-    list of the variable names written.
+    list of the variable names written, sorted.
+
+  Raises:
+    OSError: the files cannot be written.
   """
   tensors = {
     name: tf.convert_to_tensor(variable.numpy())
@@ -334,7 +349,7 @@ def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray | tf
 
   Args:
     path: prefix of the files to write.
-    tensors: dict of name to array or tensor.
+    tensors: {name: array or tensor of any dtype and shape}.
 
   Raises:
     OSError: the files cannot be written.

@@ -38,6 +38,10 @@ def save(
     model: keras.Model built of `feelvos_tf.deeplab.layers`.
     metadata: JSON-ready dict, for example {'options': options.to_dict()}.
     dtype: 'float32' or 'float16' (half the size, values rounded).
+
+  Raises:
+    ValueError: see `save_arrays`.
+    OSError: the file cannot be written.
   """
   save_arrays(
     path,
@@ -55,8 +59,15 @@ def save_arrays(
 ) -> None:
   """Writes named arrays as `save` does.
 
+  Args:
+    path: see `save`.
+    arrays: {original name of a variable: float array in the variable's shape}.
+    metadata: see `save`.
+    dtype: see `save`.
+
   Raises:
-    ValueError: `dtype` is neither float32 nor float16, or a value does not fit float16.
+    ValueError: `dtype` is neither float32 nor float16, or a value is not finite in it.
+    OSError: the file cannot be written.
   """
   if dtype not in ('float32', 'float16'):
     raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float16'.")
@@ -94,7 +105,7 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Returns all variables of a weights file as float32 arrays, by name.
+  """Returns all variables of a weights file: {name: float32 array in the variable's shape}.
 
   Links are not followed: what is read lies in the file.
 
@@ -192,6 +203,7 @@ class Arrays:
   """A dict of arrays with the two methods of a checkpoint reader that loading needs."""
 
   def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+    """Args: {name: float32 array in the variable's shape}, see `read_arrays`."""
     self._arrays = arrays
 
   def get_variable_to_shape_map(self) -> dict[str, list[int]]:

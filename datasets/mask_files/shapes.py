@@ -55,7 +55,8 @@ def polygon(points: ArrayLike, size: tuple[int, int]) -> np.ndarray:
   """The pixels whose middle lies inside a polygon.
 
   Args:
-    points: [[x, y], ...] in pixels; (0, 0) is the corner of the picture, not the middle of a pixel.
+    points: float [n, 2], x and y in pixels; (0, 0) is the corner of the picture, not the middle of
+      a pixel.
     size: (height, width).
 
   Returns:
@@ -85,7 +86,20 @@ def polygon(points: ArrayLike, size: tuple[int, int]) -> np.ndarray:
 def rectangle(
   corner: Sequence[float], opposite: Sequence[float], size: tuple[int, int], degrees: float = 0
 ) -> np.ndarray:
-  """A filled rectangle, see `polygon`; corners (x, y), turned clockwise around its middle."""
+  """The pixels whose middle lies inside a rectangle.
+
+  Args:
+    corner: (x, y) in pixels, see `polygon`.
+    opposite: (x, y) of the opposite corner.
+    size: (height, width).
+    degrees: angle by which the rectangle is turned clockwise around its middle.
+
+  Returns:
+    bool [height, width].
+
+  Raises:
+    ShapeError: coordinates that are no finite numbers.
+  """
   (x0, y0), (x1, y1) = corner, opposite
   corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float64)
   if degrees:
@@ -96,7 +110,16 @@ def rectangle(
 
 
 def circle(centre: Sequence[float], edge: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-  """A filled circle around (x, y) through the point (x, y) `edge`; see `polygon`."""
+  """The pixels whose middle lies inside a circle.
+
+  Args:
+    centre: (x, y) in pixels, see `polygon`.
+    edge: (x, y) of a point on the circle.
+    size: (height, width).
+
+  Returns:
+    bool [height, width].
+  """
   (x, y), radius = centre, float(np.hypot(*np.subtract(edge, centre)))
   columns, rows = np.arange(size[1]) + 0.5 - x, np.arange(size[0]) + 0.5 - y
   return columns[None] ** 2 + rows[:, None] ** 2 <= radius**2
@@ -105,7 +128,17 @@ def circle(centre: Sequence[float], edge: Sequence[float], size: tuple[int, int]
 def ellipse(
   centre: Sequence[float], radii: Sequence[float], degrees: float, size: tuple[int, int]
 ) -> np.ndarray:
-  """A filled ellipse around (x, y) with radii (x, y), turned by degrees; see `polygon`."""
+  """The pixels whose middle lies inside an ellipse.
+
+  Args:
+    centre: (x, y) in pixels, see `polygon`.
+    radii: (along x, along y) in pixels, before it is turned.
+    degrees: angle by which the ellipse is turned clockwise around its centre.
+    size: (height, width).
+
+  Returns:
+    bool [height, width].
+  """
   turn = np.deg2rad(degrees)
   columns, rows = np.arange(size[1]) + 0.5 - centre[0], np.arange(size[0]) + 0.5 - centre[1]
   along = columns[None] * np.cos(turn) + rows[:, None] * np.sin(turn)

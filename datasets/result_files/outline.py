@@ -33,7 +33,7 @@ def one_path(paths: list[np.ndarray]) -> np.ndarray:
   Filled by the even-odd rule, parts are filled and holes are not.
 
   Args:
-    paths: of `polygons`, at least one.
+    paths: float64 [n, 2] each, outlines of `polygons`; at least one.
 
   Returns:
     float64 [n, 2].
@@ -48,6 +48,9 @@ def one_path(paths: list[np.ndarray]) -> np.ndarray:
 
 
 def box(where: np.ndarray) -> tuple[int, int, int, int]:
-  """(left, top, width, height) in pixels of an object that is visible; bool [height, width]."""
+  """(left, top, width, height) in pixels of the pixels that are set in a bool [height, width].
+
+  (0, 0, 0, 0) if none is.
+  """
   left, top, width, height = cv2.boundingRect(where.astype(np.uint8))
   return int(left), int(top), int(width), int(height)

@@ -169,21 +169,37 @@ def nearest_indices(
     count: int, number of pixels wanted; None for all. Fewer come where the line ends.
 
   Returns:
-    int64 array of indices in [0, length).
+    int64 [n], indices from 0 to length - 1; n is `count` or less.
   """
   positions = _source_positions(length, scaled, offset, scaled if count is None else count)
   return np.minimum(np.floor(positions.astype(np.float64) + 0.5).astype(np.int64), length - 1)
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  """Labels [..., H, W] of any type resized by nearest neighbour to (height, width) `size`."""
+  """Labels resized by nearest neighbour, corners aligned.
+
+  Args:
+    labels: [..., H, W], any dtype.
+    size: (height, width) of the result.
+
+  Returns:
+    [..., height, width] of the dtype of `labels`.
+  """
   rows = nearest_indices(labels.shape[-2], size[0])
   columns = nearest_indices(labels.shape[-1], size[1])
   return labels[..., rows[:, np.newaxis], columns]
 
 
 def labels_at_stride(labels: np.ndarray, stride: int) -> np.ndarray:
-  """Labels [..., H, W] as the network sees them: at `scale_dimension` of the size."""
+  """Labels at a stride of the network.
+
+  Args:
+    labels: [..., H, W], any dtype.
+    stride: int, for example 4.
+
+  Returns:
+    [..., h, w] of the dtype of `labels`; h and w are `scale_dimension` of H and W.
+  """
   height, width = (scale_dimension(length, 1.0 / stride) for length in labels.shape[-2:])
   return resize_labels(labels, (height, width))
 
@@ -197,7 +213,7 @@ def crop_labels(labels: np.ndarray, view: View, ignore_label: int = VOID_ID) -> 
     ignore_label: int, value of the padding.
 
   Returns:
-    Array of the type of `labels`, [crop height, crop width].
+    [crop height, crop width] of the dtype of `labels`.
   """
   rows, columns = (
     nearest_indices(*axis)

@@ -77,7 +77,16 @@ def _sample_numbers(
 
 
 def element_spec(options: TripletOptions) -> dict[str, tf.TensorSpec]:
-  """tf.TensorSpec of every entry of one sample: dict from key to spec."""
+  """What one sample holds.
+
+  Args:
+    options: `TripletOptions`; height and width are None without `crop_size`.
+
+  Returns:
+    {key: tf.TensorSpec}: `images` [frames, height, width, 3] of `image_dtype`, `labels` int32
+    [frames, height, width], `num_objects` int32 [], `video` string [], and with
+    `has_previous_labels` `previous_labels` int32 [height, width].
+  """
   size = (None, None) if options.crop_size is None else tuple(options.crop_size)
   frames = options.num_frames
   spec = {

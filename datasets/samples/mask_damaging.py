@@ -48,8 +48,8 @@ def damage_masks(
     interpolation: NEAREST, as with scikit-image 0.16 and later, or BILINEAR, as before.
 
   Returns:
-    Array like `labels`. Where damaged objects overlap, the last of the random order wins; pixels
-    with label 255 (ignored) stay as they are, and are no object.
+    Array of the shape and dtype of `labels`. Where damaged objects overlap, the last of the random
+    order wins; pixels with label 255 (ignored) stay as they are, and are no object.
 
   Raises:
     ValueError: if the labels are not a single mask or the interpolation is unknown.
@@ -89,7 +89,7 @@ def confuse_ids(labels: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     rng: numpy RandomState.
 
   Returns:
-    New array like `labels`; pixels of 255 stay. Without any object, a copy.
+    New array of the shape and dtype of `labels`; pixels of 255 stay. Without any object, a copy.
 
   Raises:
     ValueError: if the labels are not a single mask.

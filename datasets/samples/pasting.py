@@ -64,8 +64,9 @@ def aim(
 
   Args:
     rng: numpy RandomState.
-    pieces: list of (image, bool [height, width]), see `paste`.
-    labels: list of uint8 [height, width] ids of the clip.
+    pieces: for every frame (image uint8 or float32 [height, width, 3], where the object is, bool
+      [height, width]), see `paste`.
+    labels: for every frame uint8 [height, width], ids of the clip.
 
   Returns:
     List like `pieces`; the same one if no object is there to cross.

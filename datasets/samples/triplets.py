@@ -355,7 +355,7 @@ def objects_of(reference: np.ndarray, stride: int) -> NDArray[np.int64]:
     stride: int, stride of the embedding.
 
   Returns:
-    int64 array.
+    int64 [objects], ascending ids in 1..254.
   """
   counts = np.bincount(augment.labels_at_stride(reference, stride).ravel(), minlength=256)
   return np.flatnonzero(counts[1:VOID_ID]) + 1
@@ -372,7 +372,8 @@ def index_labels(
   Args:
     labels: uint8 [frames, height, width] ids, the reference frame first; 255 is ignored.
     stride: int, stride of the embedding.
-    keep: optional function from the ids present to those that stay objects; the rest is ignored.
+    keep: optional function from the ids present, int64 [n], to those that stay objects, int64 [m];
+      pixels of the rest are ignored.
 
   Returns:
     (labels int32 [frames, height, width] with indices and 255, number of indices).

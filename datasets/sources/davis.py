@@ -61,7 +61,12 @@ def davis_sources(
   single_object: bool | None = None,
   sequences: Sequence[str] | None = None,
 ) -> list[VideoSource]:
-  """`davis_videos` before any video has been looked at; the same arguments and errors."""
+  """`davis_videos` before any video has been looked at; the same arguments.
+
+  Raises:
+    FileNotFoundError: no such folder or list.
+    ValueError: unknown year or sequence, or an empty list.
+  """
   root, year = pathlib.Path(root), str(year)
   if year not in YEARS:
     raise ValueError(f'year: {year!r} given, expected one of {", ".join(YEARS)}')
@@ -84,7 +89,12 @@ def davis_sources(
 def read_split(
   root: str | os.PathLike, year: str, split: str, resolution: str = '480p'
 ) -> list[str]:
-  """Names of the sequences in a split's list; see `davis_videos` for arguments and errors."""
+  """Names of the sequences in a split's list, in its order; arguments as of `davis_videos`.
+
+  Raises:
+    FileNotFoundError: no such folder or list.
+    ValueError: an empty list, or a name that leads out of the folder.
+  """
   root = pathlib.Path(root)
   if not (root / 'JPEGImages' / resolution).is_dir():
     raise FileNotFoundError(f'{root}: no folder JPEGImages/{resolution}; expected a DAVIS root')

@@ -86,7 +86,7 @@ class LiveVideo(Video):
     self.stored_size = stored if stored != self.frame_size else None
 
   def frame(self, index: int) -> np.ndarray:
-    """The first frame; others have not come yet or are gone.
+    """The first frame, uint8 [height, width, 3] RGB; others have not come yet or are gone.
 
     Raises:
       IndexError: another index.

@@ -67,7 +67,7 @@ class ConversionOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """One job: the videos of one shard. Can be pickled."""
+  """One job: the videos of a shard, written to `path`; a note at `note_path`. Can be pickled."""
 
   options: ConversionOptions
   index: int

@@ -232,8 +232,8 @@ def decode_frames(video: dict[str, tf.Tensor], indices: tf.Tensor) -> tuple[tf.T
   """Decodes chosen frames of `parse_video`, and no others.
 
   Args:
-    video: what `parse_video` returns.
-    indices: int [k], frames of the video.
+    video: dict of tensors that `parse_video` returns.
+    indices: int32 [k], frames of the video.
 
   Returns:
     images uint8 [k, height, width, 3] RGB and labels int32 [k, height, width] object ids; a frame

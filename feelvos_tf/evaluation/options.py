@@ -58,7 +58,11 @@ class MethodOptions:
     return bool(self.model or self.baseline)
 
   def model_changes(self) -> dict[str, Any]:
-    """Fields of `FeelvosOptions` to change."""
+    """{field of `FeelvosOptions`: new value}, of the preset, the ablations and `model_option`.
+
+    Raises:
+      ValueError: an unknown ablation, or a `model_option` that is not name=value.
+    """
     try:
       ablations = methods.ablation_overrides(self.ablation)
     except ValueError as error:

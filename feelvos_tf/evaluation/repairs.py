@@ -26,7 +26,7 @@ FIRST = 3  # Entries within which a wrong mask should be found.
 
 @dataclasses.dataclass(frozen=True)
 class Repair:
-  """One video. All frames but the first count, the last one too.
+  """One video. All frames but the first count, also the last one.
 
   Attributes:
     name: of the video.

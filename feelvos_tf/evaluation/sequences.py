@@ -256,7 +256,11 @@ def load_seen(
     train_meta: meta.json of the training split; by default `../train/meta.json` if it exists.
 
   Returns:
-    (sequence name, object id) -> bool; None when the files do not say it for every object.
+    Function (sequence name, object id) -> bool, which raises a ValueError for an object that
+    meta.json does not list; None when the files do not say it for every listed object.
+
+  Raises:
+    ValueError: a meta.json that is damaged or not of YouTube-VOS.
   """
   meta = pathlib.Path(root) / 'meta.json'
   if not meta.is_file():

@@ -18,12 +18,32 @@ _Fields = TypeVar('_Fields', bound=tuple)
 
 
 def to_named(prefix: str, fields: NamedTuple) -> dict[str, tf.Tensor]:
-  """A named tuple's tensors as a dict, `<prefix>_<field>` each; names of an exported model."""
+  """The tensors of a named tuple by the names that an exported model gives them.
+
+  Args:
+    prefix: 'reference' or 'previous'.
+    fields: named tuple of tensors: `matching.ReferenceBank`, `References` or `PreviousFrame`.
+
+  Returns:
+    {`<prefix>_<field>`: tensor}, shapes and dtypes as they are.
+  """
   return {f'{prefix}_{name}': value for name, value in fields._asdict().items()}
 
 
 def from_named(kind: type[_Fields], prefix: str, named: dict[str, tf.Tensor]) -> _Fields:
-  """The named tuple `kind` of a dict that has `to_named`'s names; others are left alone."""
+  """The named tuple of a dict, the reverse of `to_named`.
+
+  Args:
+    kind: class of the named tuple.
+    prefix: as of `to_named`.
+    named: {`<prefix>_<field>`: tensor}; further entries are left alone.
+
+  Returns:
+    A `kind`.
+
+  Raises:
+    KeyError: a field is missing.
+  """
   fields = cast(Any, kind)._fields
   return kind(**{name: named[f'{prefix}_{name}'] for name in fields})
 
@@ -40,12 +60,17 @@ class State(NamedTuple):
   previous: PreviousFrame
 
   def to_named(self) -> dict[str, tf.Tensor]:
-    """All tensors: `reference_rows`, ..., `previous_embedding`, ..."""
+    """{name: tensor} of all fields.
+
+    `reference_rows`, `reference_block_object`, `reference_center` have shapes and dtypes as in
+    `matching.ReferenceBank`, `previous_embedding`, `previous_labels`, `previous_probabilities` as
+    in `PreviousFrame`.
+    """
     return {**to_named('reference', self.reference), **to_named('previous', self.previous)}
 
   @classmethod
   def from_named(cls, named: dict[str, tf.Tensor]) -> 'State':
-    """The state of a dict with the names of `to_named`."""
+    """The state of a dict {name: tensor} with the names, shapes and dtypes of `to_named`."""
     return cls(
       from_named(matching.ReferenceBank, 'reference', named),
       from_named(PreviousFrame, 'previous', named),
@@ -107,7 +132,8 @@ class Graph(Protocol):
   """
 
   @property
-  def remembers_masks(self) -> bool: ...
+  def remembers_masks(self) -> bool:
+    """See the class."""
 
   def frame_geometry(
     self, size: tuple[int, int], max_internal_size: int | None = None

@@ -38,7 +38,7 @@ def without_contradicted(
     newest_embedding: float [h4, w4, channels] of the corrected frame.
     newest_labels: int32 [h4, w4], the right labels.
     predicted: int32 [h4, w4], what was predicted there.
-    known: indices of objects that were there before the correction.
+    known: int indices [n] of objects that were there before the correction.
 
   Returns:
     int32 [h4, w4]: `labels` with NO_LABEL where the correction contradicts them.
@@ -66,7 +66,11 @@ def without_contradicted(
 
 
 def is_same_frame(one: ArrayLike, other: ArrayLike) -> bool:
-  """Whether two embeddings [h4, w4, channels] are of one frame, apart from rounding."""
+  """Whether two embeddings, float [h4, w4, channels], are of one frame.
+
+  They are if the mean of |one - other| is at most 1 % of the mean of |one|: states keep embeddings
+  in bfloat16.
+  """
   one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
   if one.shape != other.shape:
     return False

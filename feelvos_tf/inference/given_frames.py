@@ -9,7 +9,14 @@ from feelvos_tf.datasets import object_ids
 
 
 def check_frame(frame: np.ndarray) -> np.ndarray:
-  """A frame, uint8 [height, width, 3]; ValueError if it is none."""
+  """Returns a frame as an array.
+
+  Args:
+    frame: uint8 [height, width, 3], RGB.
+
+  Raises:
+    ValueError: another dtype or shape, or no pixel.
+  """
   frame = np.asarray(frame)
   if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
     raise ValueError(
@@ -20,7 +27,15 @@ def check_frame(frame: np.ndarray) -> np.ndarray:
 
 
 def check_like(other: np.ndarray, frame: np.ndarray) -> np.ndarray:
-  """A frame of the size of another; ValueError if it is none."""
+  """Returns a further reference frame as an array.
+
+  Args:
+    other: uint8 [height, width, 3], RGB.
+    frame: uint8 [height, width, 3], the frame whose size it has to have.
+
+  Raises:
+    ValueError: `other` is no frame, or has another size.
+  """
   other = check_frame(other)
   if other.shape != frame.shape:
     raise ValueError(
@@ -31,7 +46,15 @@ def check_like(other: np.ndarray, frame: np.ndarray) -> np.ndarray:
 
 
 def check_mask(mask: np.ndarray, frame: np.ndarray) -> NDArray[np.uint8]:
-  """A mask uint8 [height, width] of the size of a frame; ValueError if it is none."""
+  """Returns a mask as uint8 [height, width].
+
+  Args:
+    mask: integers 0..255 [height, width], object ids; 0 is background.
+    frame: uint8 [height, width, 3], the frame whose size it has to have.
+
+  Raises:
+    ValueError: another dtype, shape, size or range.
+  """
   mask = np.asarray(mask)
   if mask.ndim != 2 or mask.dtype.kind not in 'ui':
     raise ValueError(
@@ -52,7 +75,7 @@ def check_mask(mask: np.ndarray, frame: np.ndarray) -> NDArray[np.uint8]:
 
 
 def ids_of(mask: np.ndarray) -> tuple[int, ...]:
-  """Ids of a mask [height, width], 0 first whether or not there is background."""
+  """Ids of a mask uint8 [height, width], ascending; 0 first, whether or not there is background."""
   return (0,) + tuple(int(i) for i in np.unique(mask) if i)
 
 

@@ -73,7 +73,16 @@ class InferenceFunctions:
   def trace_extract(
     self, frame: np.ndarray | tf.Tensor, network_size: tf.Tensor | None = None
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`extract` for use inside a graph; `network_size` int32 [2], None: by the options."""
+    """`InferenceGraph.extract` for use inside a graph.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB.
+      network_size: int32 [2], (height, width) at which the network sees the frame; None: by the
+        options.
+
+    Returns:
+      (features float32 [h4, w4, 256], embedding float32 [h4, w4, embedding_dimension]).
+    """
     images = frame[tf.newaxis]
     if self.options.resizes_frames:
       if network_size is None:
@@ -85,7 +94,13 @@ class InferenceFunctions:
   def trace_initialize(
     self, embedding: tf.Tensor, labels: tf.Tensor, num_objects: int | tf.Tensor
   ) -> State:
-    """`initialize` for use inside a graph."""
+    """`InferenceGraph.initialize` for use inside a graph.
+
+    Args:
+      embedding: float32 [h4, w4, embedding_dimension] of the reference frame.
+      labels: int32 [height, width], object index.
+      num_objects: int32 scalar, background included.
+    """
     labels = geometry.shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
     reference = self._prepare_reference(embedding, labels, num_objects)
     return State(reference, self._model.previous_frame(embedding, labels, num_objects))
@@ -97,7 +112,14 @@ class InferenceFunctions:
     num_objects: int | tf.Tensor,
     references: References,
   ) -> State:
-    """`correct` for use inside a graph."""
+    """`InferenceGraph.correct` for use inside a graph.
+
+    Args:
+      embedding: float32 [h4, w4, embedding_dimension] of the frame.
+      labels: int32 [height, width], object index.
+      num_objects: int32 scalar, background included.
+      references: `References` to keep.
+    """
     labels = geometry.shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
     reference = self._prepare_reference(
       tf.concat([references.embeddings, embedding[tf.newaxis]], axis=0),
@@ -142,7 +164,15 @@ class InferenceFunctions:
     num_objects: int | tf.Tensor,
     size: geometry.Size,
   ) -> Step:
-    """`step` for use inside a graph."""
+    """`InferenceGraph.step` for use inside a graph.
+
+    Args:
+      features: float32 [h4, w4, 256] of the frame.
+      embedding: float32 [h4, w4, embedding_dimension] of the frame.
+      state: `State` after the frame before.
+      num_objects: int32 scalar, background included.
+      size: (height, width) of the labels to return.
+    """
     maps = self._model.match(
       embedding, state.reference, state.previous, num_objects, mode=Mode.INFERENCE
     )
@@ -220,7 +250,7 @@ class InferenceGraph(InferenceFunctions):
     """State after the reference frame.
 
     Args:
-      embedding: [h4, w4, embedding_dimension] of the reference frame.
+      embedding: float32 [h4, w4, embedding_dimension] of the reference frame.
       labels: int32 [height, width], object index.
       num_objects: int32 scalar, background included.
 
@@ -242,7 +272,7 @@ class InferenceGraph(InferenceFunctions):
     reference frames before it: the distance to an object is the smallest one to any of them.
 
     Args:
-      embedding: [h4, w4, embedding_dimension] of the frame.
+      embedding: float32 [h4, w4, embedding_dimension] of the frame.
       labels: int32 [height, width], object index.
       num_objects: int32 scalar, background included.
       references: `References` to keep, with the same object indices.
@@ -298,8 +328,8 @@ class InferenceGraph(InferenceFunctions):
     """Segments a frame.
 
     Args:
-      features: [h4, w4, 256] of the frame.
-      embedding: [h4, w4, embedding_dimension] of the frame.
+      features: float32 [h4, w4, 256] of the frame.
+      embedding: float32 [h4, w4, embedding_dimension] of the frame.
       state: `State` after the frame before.
       num_objects: int32 scalar, background included.
       size: int32 [2], (height, width) of the labels to return.

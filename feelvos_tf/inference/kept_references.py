@@ -15,7 +15,7 @@ from feelvos_tf.model.feelvos import PreviousFrame
 # of a frame's, is proportional to their number.
 MAX_REFERENCES = 4
 
-# (embedding [h4, w4, channels], labels int32 [h4, w4]) of each, oldest first.
+# (embedding float32 [h4, w4, channels], labels int32 [h4, w4]) of each, oldest first.
 KeptReferences: TypeAlias = list[tuple[Any, np.ndarray]]
 
 
@@ -53,7 +53,7 @@ def make_room(references: KeptReferences, newest: np.ndarray) -> KeptReferences:
 
   Args:
     references: those there are.
-    newest: object indices on the one to come.
+    newest: int [...], object indices on the one to come.
   """
   if len(references) < MAX_REFERENCES:
     return references
@@ -62,7 +62,10 @@ def make_room(references: KeptReferences, newest: np.ndarray) -> KeptReferences:
 
 
 def stack(references: Sequence[tuple[Any, np.ndarray]]) -> References | None:
-  """`References` of a list of (embedding [h4, w4, channels], labels [h4, w4]); None of none."""
+  """`References` of a list of (embedding float32 [h4, w4, channels], labels int32 [h4, w4]).
+
+  None for an empty list.
+  """
   if not references:
     return None
   embeddings, labels = zip(*references)

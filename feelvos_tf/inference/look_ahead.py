@@ -30,7 +30,11 @@ class LookAhead:
     self._begun = [*self._begun[-1:], _Begun(frame, self._thread.submit(self._extract, frame))]
 
   def take(self, frame: np.ndarray) -> Any:
-    """What the function gave for `frame`, waited for, or None if it was not begun."""
+    """Waits for what the function returns for a frame; None if it was not begun.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB; the same array that `begin` got, not an equal one.
+    """
     for begun in self._begun:
       if begun.frame is frame:
         self._begun = [other for other in self._begun if other is not begun]

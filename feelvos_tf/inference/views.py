@@ -87,7 +87,7 @@ class Views:
       graph: `InferenceGraph`.
       image_pyramid: scales, see `SegmenterOptions`.
       merge_method: 'max' or 'avg', how the logits of the scales are merged.
-      flip: bool, mirrored views too.
+      flip: bool, whether every scale is also shown mirrored.
 
     Raises:
       ValueError: `graph` is an exported model, which segments frames as they are.

@@ -16,8 +16,8 @@ class StripReduction(NamedTuple):
 
   Attributes:
     of_strip: function of (product, runs, pixels, strip, num_objects, row_edges), see
-      `_strip_scores`.
-    types: of its results.
+      `_strip_scores` for shapes and dtypes.
+    types: dtypes of its results.
   """
 
   of_strip: Callable[..., tuple[tf.Tensor, ...]]

@@ -54,10 +54,10 @@ def prepare_reference(
     labels: int [...], object index of every pixel. Pixels whose label is not in
       0..num_objects-1 (255 for padding) take no part.
     num_objects: int or int32 scalar tensor, >= 1.
-    max_pixels_per_object: int, scalar tensor or None. At most this many pixels of an object are
-      kept (training in the paper: 1,024). None keeps all.
+    max_pixels_per_object: int, int32 scalar tensor or None. At most this many pixels of an object
+      are kept (training in the paper: 1,024). None keeps all.
     seed: chooses which pixels are kept: None for evenly spaced ones in raster order, which is
-      deterministic; an int or an int [2] tensor for a random choice with that stateless seed.
+      deterministic; an int or an int32 [2] tensor for a random choice with that stateless seed.
     weights: float32 [...] or None. How often a pixel is kept relative to others of its object
       (see `reference_choice`), where not all are and there is no seed.
     compute_dtype: tf.float32 or tf.bfloat16, operand type of the matrix product.

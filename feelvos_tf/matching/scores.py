@@ -72,7 +72,7 @@ def check_compute_dtype(compute_dtype: tf.DType | str) -> tf.DType:
 
 
 def extra_channels(compute_dtype: tf.DType) -> int:
-  """Number of channels that `reference_operand` and `query_operand` append."""
+  """Number of channels that `reference_operand` and `query_operand` append: 1 or 6."""
   return 1 if compute_dtype == tf.float32 else 6
 
 
@@ -102,7 +102,7 @@ def used_channels(reference: tf.Tensor, axes: Sequence[int]) -> tf.Tensor:
   training: a gradient also flows into channels that happen to be constant.
 
   Args:
-    reference: operand made by `reference_operand`.
+    reference: float32 or bfloat16 [..., channels], made by `reference_operand`.
     axes: all axes but that of the channels.
   """
   return tf.cast(tf.where(tf.reduce_any(reference != 0, axis=axes))[:, 0], tf.int32)
@@ -112,11 +112,12 @@ def without_constant_channels(query: tf.Tensor, reference: tf.Tensor) -> list[tf
   """Both operands without the channels that `used_channels` finds to be of no use.
 
   Args:
-    query, reference: operands; channels come last.
+    query: [..., channels], made by `query_operand`.
+    reference: [..., channels], made by `reference_operand`; both float32 or both bfloat16.
 
   Returns:
-    (query, reference), as they are if fewer than a quarter of the channels could go: taking
-    channels out costs as much as a quarter of the product.
+    [query, reference], each [..., used channels]; as they are if fewer than a quarter of the
+    channels could go: taking channels out costs as much as a quarter of the product.
   """
   channels = tf.shape(reference)[-1]
   used = used_channels(reference, list(range(reference.shape.rank - 1)))
@@ -175,11 +176,16 @@ def reference_operand(
 def query_operand(
   embeddings: tf.Tensor, center: tf.Tensor, compute_dtype: tf.DType
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """The query side of the product; shapes as in `reference_operand`.
+  """The query side of the product.
+
+  Args:
+    embeddings: float tensor [..., channels].
+    center: float32 [channels], subtracted from every embedding.
+    compute_dtype: tf.float32 or tf.bfloat16.
 
   Returns:
-    (operand [..., channels + extra], norm float32 [...]): the squared distance of a query pixel
-    is `norm - 2 * score`.
+    (operand, compute_dtype [..., channels + extra_channels(compute_dtype)]; norm float32 [...]):
+    the squared distance of a query pixel is `norm - 2 * score`.
   """
   vectors = tf.cast(embeddings, tf.float32) - center
   if compute_dtype == tf.float32:
@@ -193,7 +199,15 @@ def query_operand(
 
 
 def squared_from_score(score: tf.Tensor, query_norm: tf.Tensor) -> tf.Tensor:
-  """Squared distance, float32, never negative; huge where the score is NO_MATCH_SCORE."""
+  """Squared distance of query pixels whose score is known.
+
+  Args:
+    score: float tensor of any shape.
+    query_norm: float32 of a shape that broadcasts to it, see `query_operand`.
+
+  Returns:
+    float32 of the shape of `score`, at least 0; about 2e30 where the score is NO_MATCH_SCORE.
+  """
   return tf.maximum(query_norm - 2.0 * tf.cast(score, tf.float32), 0.0)
 
 

@@ -44,7 +44,8 @@ class IdentityWithNoise(keras.initializers.Initializer):
 class EmbeddingLayer(keras.Model):
   """Maps stride-4 features to embeddings; no batch norm, ReLU last, so embeddings are >= 0.
 
-  Call with [batch, h4, w4, 256]; returns [batch, h4, w4, embedding_dimension].
+  Call with float [batch, h4, w4, 256]; returns [batch, h4, w4, embedding_dimension] in the type
+  that the model computes in.
   """
 
   def __init__(

@@ -32,7 +32,7 @@ class PreviousFrame(NamedTuple):
   """Inputs of the head from the previous frame, all at stride 4.
 
   Attributes:
-    embedding: [h4, w4, embedding_dimension].
+    embedding: float32 [h4, w4, embedding_dimension].
     labels: int32 [h4, w4], object index.
     probabilities: float32 [objects, h4, w4], the previous prediction: one-hot or soft.
   """
@@ -43,7 +43,13 @@ class PreviousFrame(NamedTuple):
 
 
 class Maps(NamedTuple):
-  """Inputs of the head besides the features: float32 [objects, h4, w4] in [0, 1] each, or None."""
+  """Inputs of the head in addition to the features; None for one that the model does not have.
+
+  Attributes:
+    global_distance: float32 [objects, h4, w4] in [0, 1], distance to the reference frames.
+    previous_prediction: float32 [objects, h4, w4] in [0, 1].
+    local_distance: float32 [objects, h4, w4] in [0, 1], distance to the previous frame.
+  """
 
   global_distance: tf.Tensor | None
   previous_prediction: tf.Tensor | None
@@ -117,11 +123,11 @@ class Feelvos(keras.Model):
     """Global matching's view of a reference frame; done once per reference.
 
     Args:
-      embedding: [h4, w4, embedding_dimension].
-      labels: int32 [h4, w4], object index; indices outside 0..num_objects - 1 are ignored.
+      embedding: float32 [..., h4, w4, embedding_dimension], of one frame or several.
+      labels: int32 [..., h4, w4], object index; indices outside 0..num_objects - 1 are ignored.
       num_objects: int32 scalar, background included.
-      max_pixels_per_object: int or None; training takes 1,024 (section 4).
-      seed: seed of the choice.
+      max_pixels_per_object: int, int32 scalar, or None for all; training takes 1,024 (section 4).
+      seed: int or int32 [2], seed of a random choice; None chooses evenly, without chance.
       mode: `Mode`; INFERENCE also chooses pixels as the option `reference_choice` says.
 
     Returns:
@@ -157,7 +163,7 @@ class Feelvos(keras.Model):
     """The maps of the current frame.
 
     Args:
-      embedding: [h4, w4, embedding_dimension] of the current frame.
+      embedding: float32 [h4, w4, embedding_dimension] of the current frame.
       reference: `matching.ReferenceBank` of the reference frame.
       previous: `PreviousFrame`.
       num_objects: int32 scalar, background included.
@@ -207,7 +213,7 @@ class Feelvos(keras.Model):
     """Logits of the current frame.
 
     Args:
-      features: [h4, w4, 256] of the current frame.
+      features: float32 [h4, w4, 256] of the current frame.
       maps: `Maps`.
       training: bool; all objects at once, for gradients.
 
@@ -231,9 +237,9 @@ class Feelvos(keras.Model):
     """Packs what the next frame has to know of this one.
 
     Args:
-      embedding: [h4, w4, embedding_dimension].
+      embedding: float32 [h4, w4, embedding_dimension].
       labels: int32 [h4, w4], object index.
-      num_objects: int32 scalar.
+      num_objects: int32 scalar, background included.
       probabilities: float32 [objects, h4, w4]; used if the option `previous_prediction` is
         'probabilities', else the labels' one-hot map is. None takes the one-hot map.
 

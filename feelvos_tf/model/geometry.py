@@ -126,11 +126,11 @@ def shrink_labels(labels: tf.Tensor, size: Size | None = None) -> tf.Tensor:
   """Smaller labels: nearest neighbour, corners aligned.
 
   Args:
-    labels: int [height, width] or [images, height, width].
-    size: size of the result; None takes stride 4 of frames as they are.
+    labels: integers [height, width] or [images, height, width].
+    size: (h4, w4) of the result; None takes stride 4 of frames as they are.
 
   Returns:
-    int32 labels of that size, of the same rank.
+    int32 [h4, w4] or [images, h4, w4].
   """
   labels = tf.cast(labels, tf.int32)
   is_one = labels.shape.rank == 2
@@ -151,11 +151,11 @@ def shrink_object_labels(
 
   Args:
     labels: int32 [height, width], object index.
-    num_objects: int32 scalar.
-    size: size of the result; None takes stride 4 of frames as they are.
+    num_objects: int32 scalar, background included.
+    size: (h4, w4) of the result; None takes stride 4 of frames as they are.
 
   Returns:
-    int32 labels of that size.
+    int32 [h4, w4].
   """
   small = shrink_labels(labels, size)
   full_counts = tf.math.bincount(
@@ -183,7 +183,10 @@ def _restore_lost(labels: tf.Tensor, small: tf.Tensor, lost: tf.Tensor) -> tf.Te
 
 
 def enlarge_labels(labels: tf.Tensor, size: Size) -> tf.Tensor:
-  """Labels int32 [h4, w4] at `size`: nearest neighbour, corners aligned."""
+  """Labels int32 [h4, w4] as int32 [height, width] of `size`.
+
+  Nearest neighbour, corners aligned.
+  """
   return resizing.resize_nearest(labels[tf.newaxis, ..., tf.newaxis], size)[0, ..., 0]
 
 

@@ -26,8 +26,8 @@ class SegmentationHead(keras.Model):
   channels: so the features' share of the first layer is computed once per frame. That is exact
   up to the order of float additions.
 
-  Call with features [1, h4, w4, channels] and maps [objects, h4, w4, object_channels]; returns
-  logits [objects, h4, w4] float32.
+  Call with features float [1, h4, w4, feature_channels] and maps float [objects, h4, w4,
+  object_channels] in [0, 1]; returns logits float32 [objects, h4, w4].
   """
 
   def __init__(
@@ -49,7 +49,7 @@ class SegmentationHead(keras.Model):
       object_channels: int, channels of the maps of one object.
       dimension: int, channels of each layer.
       num_layers: int.
-      kernel_size: int.
+      kernel_size: int, side of the depthwise kernels in pixels of stride 4.
       atrous_rates: one int per layer, or None for 1.
       group_bytes: int, see GROUP_BYTES; 0 takes all objects at once.
       name: str.

@@ -81,7 +81,7 @@ def with_next(iterable: Iterable[Item]) -> Iterator[tuple[Item, Item | None]]:
     except StopIteration:
       yield item, None
       return
-    except BaseException:  # An interruption, too, comes after what was there before it.
+    except BaseException:  # Also an interruption comes after the items before it.
       yield item, None
       raise
     yield item, following

@@ -11,8 +11,8 @@
   OPTIONS.define()         # --log_steps, integer, default 10, help "Steps between log lines."
   options = OPTIONS.make() # after the flags are parsed
 
-A field is written once: in its dataclass. Ranges are checked there, too; what it refuses is a usage
-error of the command.
+A field is written once: in its dataclass, which also checks the range. A value that it refuses is a
+usage error of the command.
 """
 
 from collections.abc import Collection, Mapping
@@ -59,6 +59,9 @@ class OptionFlags(Generic[Options]):
       defaults: {field: default of its flag} where it is not the field's.
       choices: {field: what its flag can be} where the field's type does not say it.
       lists: names of tuple fields whose flag is given once, with commas, and is not repeated.
+
+    Raises:
+      ValueError: an argument names a field that the dataclass does not have.
     """
     self._options = options
     self._names, self._defaults = dict(names or {}), dict(defaults or {})
@@ -90,7 +93,7 @@ class OptionFlags(Generic[Options]):
     return tuple(self.flag(field.name) for field in self._fields)
 
   def arguments(self) -> list[str]:
-    """What a command line needs for the same values: '--name=value', none for None."""
+    """Arguments of a command line that give the same values: '--name=value', none for None."""
     texts = (flags.FLAGS[name].serialize() for name in self.flag_names())
     return [text for text in texts if text]
 

@@ -114,7 +114,16 @@ class Job:
     return found
 
   def save_state(self, count: int, arrays: Sequence[np.ndarray], file: str = STATE) -> None:
-    """Keeps what the model remembers after `count` frames: a list of numpy arrays."""
+    """Keeps what the model remembers after `count` frames, in the output folder.
+
+    Args:
+      count: number of frames.
+      arrays: any number of numpy arrays of any shape, none of objects.
+      file: name of the file, `STATE` or `BEGIN` of `result_folder`.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
     stream = io.BytesIO()
     self._folder.flush(self._name)  # A state is of no use without the masks before it.
     job = np.frombuffer(self._name.encode('utf-8', 'surrogateescape'), np.uint8)
@@ -122,7 +131,7 @@ class Job:
     whole_file.write_bytes(self._folder.path / file, stream.getvalue())
 
   def load_state(self, file: str = STATE) -> tuple[int, list[np.ndarray]] | None:
-    """(count, arrays) of `save_state`, or None if there is none of this job."""
+    """(count, list of arrays) that `save_state` got; None if this job has no such file."""
     path = self._folder.path / file
     try:
       with np.load(path, allow_pickle=False) as archive:

@@ -48,7 +48,7 @@ class Results:
       name: '' or the name of the video, which sorts its files.
       given: `GivenMasks` with the palette to write.
       video: `video.Video`, whose times and sound the overlay gets.
-      pictures: bool, overlay and contact sheet too.
+      pictures: bool, whether to write the overlay and the contact sheet.
     """
     self._job, self._name = job, name
     self._palette, self._video = given.palette, video
@@ -81,8 +81,12 @@ class Results:
       frame_name: str.
       frame: uint8 [height, width, 3], RGB.
       result: `SegmentedFrame`; None if its mask is there already.
-      state: `previous_tensors` of the segmenter after this frame.
-      begun: `remembered` of the segmenter if the mask of this frame was given.
+      state: `VideoSegmenter.previous_tensors` after this frame, which has their shapes; None saves
+        nothing.
+      begun: `VideoSegmenter.remembered` if the mask of this frame was given, else None.
+
+    Raises:
+      OSError: a file cannot be written.
     """
     self.write_mask(frame_name, frame, result, state, begun)
     if self._writers is not None:
@@ -102,7 +106,18 @@ class Results:
     state: Sequence[np.ndarray] | None = None,
     begun: Sequence[np.ndarray] | None = None,
   ) -> None:
-    """Writes one frame's mask, in the order in which frames are segmented; see `write`."""
+    """Writes one frame's mask, in the order in which frames are segmented.
+
+    Args:
+      frame_name: str.
+      frame: uint8 [height, width, 3], RGB; its hash is noted.
+      result: see `write`.
+      state: see `write`.
+      begun: see `write`.
+
+    Raises:
+      OSError: the mask cannot be written.
+    """
     if result is not None:
       data = masks.encode_mask(result.mask, self._palette)
       self._job.write(

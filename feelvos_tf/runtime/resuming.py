@@ -56,7 +56,15 @@ def result_of(
   frame: 'np.ndarray',
   given: given_masks.GivenMasks,
 ) -> 'SegmentedFrame':
-  """`SegmentedFrame` of a frame of a run in one direction, given masks taken."""
+  """Segments a frame of a run in one direction, or takes the mask that is given for it.
+
+  Args:
+    segmenter: `VideoSegmenter`.
+    position: place in the run; 0 is its first frame, whose mask is given.
+    index: index of the frame in the video.
+    frame: uint8 [height, width, 3], RGB.
+    given: `GivenMasks`.
+  """
   if position == 0:
     return segmenter.start(frame, given.mask(index))
   if given.ids(index) is not None:

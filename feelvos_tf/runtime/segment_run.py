@@ -100,7 +100,7 @@ def segment(
     given: `GivenMasks`, or the `feelvos_tf.datasets.masks.Mask` of the first frame.
     output: `ResultFolder` to write to.
     name: '' for one video, else the sub-folder of `masks` and the stem of the pictures.
-    pictures: bool, overlay video and contact sheet too.
+    pictures: bool, whether to write the overlay video and the contact sheet.
     forms: `export_results.Forms` to write in addition.
 
   Returns:

@@ -98,7 +98,15 @@ def orientation(exif: tf.Tensor) -> tf.Tensor:
 
 
 def upright(image: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
-  """Turns and mirrors an image [height, width, channels] as an orientation asks, see `picture`."""
+  """Turns and mirrors an image as an EXIF orientation asks, see `datasets.picture.upright`.
+
+  Args:
+    image: [height, width, channels], any dtype.
+    turned: int32 scalar, orientation 1..8.
+
+  Returns:
+    [height, width, channels] of the dtype of `image`; [width, height, channels] for 5..8.
+  """
   image = tf.cond(turned >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
   for axis, values in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))):
     flips = tf.reduce_any(turned == tf.constant(values))

@@ -150,7 +150,7 @@ class Signatures:
       num_objects: int32 scalar, background included.
 
     Returns:
-      dict of the tensors that `step` takes.
+      dict of the tensors that `step` takes, see `contract.State.to_named`.
     """
     labels = checked_all(labels, *_label_checks(image, labels, num_objects))
     _, embedding = self._video.extract(image)
@@ -165,14 +165,16 @@ class Signatures:
     """State after a frame whose mask is given in the middle of a video.
 
     Args:
-      image, labels, num_objects: as of `initialize`.
+      image: uint8 [height, width, 3], RGB.
+      labels: int32 [height, width], object index, 0 for background.
+      num_objects: int32 scalar, background included.
       **references: `reference_embeddings` float32 [references, h4, w4, channels] and
         `reference_labels` int32 [references, h4, w4]: `previous_embedding` and `previous_labels`
         that `initialize` and `correct` returned for the reference frames to keep. Where objects
         are new, labels have to be given with the indices that the objects have now.
 
     Returns:
-      dict of the tensors that `step` takes.
+      dict of the tensors that `step` takes, see `contract.State.to_named`.
     """
     kept = from_named(References, 'reference', references)
     labels = checked_all(

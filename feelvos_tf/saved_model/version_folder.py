@@ -211,7 +211,15 @@ def readme(info: dict[str, Any]) -> str:
 
 
 def warmup_examples(size: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:
-  """Inputs that exercise the signatures that take bytes: dict of signature to dict of arrays."""
+  """Inputs that exercise the signatures that take bytes.
+
+  Args:
+    size: (height, width) of the frames in pixels.
+
+  Returns:
+    {signature: {input: array of bytes, dtype object}}; `image_bytes` is [2] for whole videos and []
+    for single frames, `mask_bytes` and `state_bytes` are [].
+  """
   height, width = size
   ids = np.zeros(size, np.uint8)
   ids[height // 4 : height // 2 + 1, width // 4 : width // 2 + 1] = 1

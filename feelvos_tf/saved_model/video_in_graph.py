@@ -85,14 +85,29 @@ class VideoInGraph:
     )
 
   def extract(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Features and embedding of a frame; one beyond `largest_side` is scaled down to it."""
+    """Features and embedding of a frame; one beyond `largest_side` is scaled down to it.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB.
+
+    Returns:
+      (features float32 [h4, w4, 256], embedding float32 [h4, w4, embedding_dimension]).
+    """
     sizes = self._sizes(tf.shape(frame)[:2])
     if self._options.largest_side is not None:
       frame = area_in_graph.shrink_frame(frame, sizes.internal)
     return self._network(frame, *([sizes.network] if self._options.resizes_frames else []))
 
   def shrink_labels(self, labels: tf.Tensor, num_objects: tf.Tensor) -> tf.Tensor:
-    """Labels of a frame at the size that `extract` scales it to."""
+    """Labels of a frame at the size that `extract` scales it to.
+
+    Args:
+      labels: int32 [height, width], object index.
+      num_objects: int32 scalar, background included.
+
+    Returns:
+      int32 [height, width] of that size.
+    """
     if self._options.largest_side is None:
       return labels
     size = self._sizes(tf.shape(labels)).internal

@@ -1,4 +1,4 @@
-"""The access log: a line of JSON for every request, with an id that the answer has, too."""
+"""The access log: a line of JSON for every request, with the id that the answer has."""
 
 from collections.abc import Callable
 import datetime

@@ -1,4 +1,4 @@
-"""The HTTP application: routes, errors as one line of JSON, limits, and what runs beside them."""
+"""The HTTP application: routes, errors as one line of JSON, limits, and background tasks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -102,7 +102,7 @@ def create_app(
 
 
 def _lifespan(services: 'Services', grpc_server: grpc.Server | None, grpc_grace: float) -> Callable:
-  """What runs beside the routes, and the order in which everything ends."""
+  """Starts the background tasks of the server, and ends everything in order."""
 
   @contextlib.asynccontextmanager
   async def lifespan(app: fastapi.FastAPI) -> AsyncIterator[None]:

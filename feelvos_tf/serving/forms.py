@@ -23,7 +23,11 @@ def files(form: FormData, key: str, problem: str) -> list[UploadFile]:
 
 
 def texts(form: FormData, key: str, problem: str) -> list[str]:
-  """The texts of a field, in order; as `files`."""
+  """The texts of a field, in order; arguments and errors as of `files`.
+
+  Raises:
+    RequestError: INVALID_ARGUMENT with `problem`, if one of them is a file.
+  """
   found = [part for part in form.getlist(key) if isinstance(part, str)]
   if len(found) < len(form.getlist(key)):
     raise errors.invalid(problem)
@@ -31,5 +35,9 @@ def texts(form: FormData, key: str, problem: str) -> list[str]:
 
 
 def text(form: FormData, key: str, problem: str) -> str:
-  """The text of a field, '' without it; as `files`."""
+  """The first text of a field, '' without one; arguments as of `files`.
+
+  Raises:
+    RequestError: INVALID_ARGUMENT with `problem`, if the field has a file.
+  """
   return next(iter(texts(form, key, problem)), '')

@@ -72,7 +72,7 @@ def build_server(
     + grpc_health.MOST_WATCHERS
     + grpc_health.MOST_REFLECTIONS
   )
-  # Bytes that are no message are the client's fault, who is told so.
+  # Bytes that are no message are the client's fault: it gets an error, the log gets no line.
   logging.getLogger('grpc._common').addFilter(_is_no_bad_message)
   server = grpc.server(
     futures.ThreadPoolExecutor(most, thread_name_prefix='grpc'),

@@ -60,7 +60,11 @@ def check_type(name: str, datatype: Any) -> tf.DType:
 
 
 def array_of_bytes(values: list[bytes], shape: list[int]) -> np.ndarray:
-  """np array of objects.
+  """Bytes as an array of objects.
+
+  Args:
+    values: bytes of every element in raster order.
+    shape: of the result.
 
   Raises:
     ValueError: another number of values than the shape has.

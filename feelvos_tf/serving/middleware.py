@@ -174,7 +174,7 @@ def _size(message: Message) -> int:
 
 
 def too_large(services: 'Services') -> str:
-  """What a client whose body is too large is told."""
+  """The message for a client whose body is larger than `max_body_bytes`."""
   return (
     f'the body is larger than {services.options.max_body_bytes} bytes; send less at a time, '
     'or start the server with a higher --max_body_bytes.'

@@ -76,7 +76,7 @@ class Lease:
 class ModelStore:
   """Keeps the wanted versions of every model loaded.
 
-  A new version is loaded beside the old one and takes over at once. The old one stays for those
+  A new version is loaded next to the old one, then takes over. The old one stays for those
   who hold a `Lease` (sessions, running requests) and is unloaded with the last of them. A version
   that cannot be loaded is reported, the newest that can is served, and loading is tried again: some
   times, and whenever the files of the version have changed.
@@ -112,7 +112,7 @@ class ModelStore:
     self.load_seconds: dict[str, float] = collections.defaultdict(float)
     self._lock = threading.Lock()
     self._refreshing = threading.Lock()
-    # By name and number; those that ended, too.
+    # By name and number, with those that ended.
     self._versions: dict[str, dict[int, Version]] = {}
     self._labels: dict[str, dict[str, int]] = {}  # Numbers by name and label.
 

@@ -56,12 +56,13 @@ class Predictor:
     Args:
       version: leased `Version`.
       signature_name: str; '' takes the default.
-      inputs: dict of name to np array (object dtype for strings).
+      inputs: {name: np array} in the dtypes and shapes of the signature; strings are bytes in
+        arrays of objects.
       output_filter: names of outputs wanted; none means all.
       call: `Call`; the graph stops when that is over.
 
     Returns:
-      dict of name to np array.
+      {name: np array} in the dtypes and shapes of the signature.
 
     Raises:
       RequestError: names, types, shapes or sizes do not fit the signature or the limits.
@@ -92,6 +93,13 @@ class Predictor:
     """Refuses a tensor before memory for it is taken.
 
     A message of a few bytes can ask for any shape: one value is repeated to fill it.
+
+    Args:
+      shape: of the tensor.
+      item_bytes: bytes of one value.
+
+    Raises:
+      RequestError: more bytes than `max_body_bytes`, or a negative side.
     """
     size = float(np.prod(np.asarray(shape, np.float64))) * item_bytes
     if size > self._options.max_body_bytes or any(side < 0 for side in shape):

@@ -110,7 +110,19 @@ def _describe(services: 'Services', match: re.Match[str]) -> str:
 def predict_text(
   services: 'Services', name: str, number: int | None, body: bytes, call: calls.Call
 ) -> str:
-  """JSON text of the answer to a predict request; runs in a worker."""
+  """JSON text of the answer to a predict request; runs in a worker.
+
+  Args:
+    services: the server's `Services`.
+    name: name of the model.
+    number: version; None takes the latest.
+    body: JSON text of the request.
+    call: `Call`; the graph stops when that is over.
+
+  Raises:
+    RequestError: no such model, version or signature, or inputs that do not fit.
+    tf.errors.InvalidArgumentError: the graph refuses the values.
+  """
   document = tensor_json.parse(body)
   signature_name = document.get('signature_name', '') or predict.DEFAULT_SIGNATURE
   with services.models.leased(name, number) as version:

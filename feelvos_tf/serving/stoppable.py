@@ -40,7 +40,10 @@ def run(function: Callable, call: calls.Call | None, tensors: dict[str, tf.Tenso
   Args:
     function: takes tensors by name and returns a dict of them.
     call: whose result it is; None does not stop.
-    tensors: dict of name to tensor.
+    tensors: {name: tensor}, as the function takes them.
+
+  Returns:
+    {name: tensor}, what the function returns.
 
   Raises:
     RequestError: the call is over.

@@ -94,7 +94,7 @@ class _Stream:
     stop = asyncio.ensure_future(self._services.streams.stopping.wait())
     try:
       await self._take_until(stop)
-    except Exception:  # The answers have to come to an end as well.
+    except Exception:  # The answers have to end then, whatever it was.
       _log.exception('reading a stream failed')
     finally:
       stop.cancel()

@@ -64,7 +64,8 @@ def inputs_of(
     check_size: function of (shape, bytes per item) that refuses tensors that are too large.
 
   Returns:
-    (dict of name to np array, whether it is the row format).
+    ({name: np array in the dtype of its `TensorInfo`; strings are bytes in arrays of objects},
+    whether it is the row format, where the first dimension counts instances).
 
   Raises:
     RequestError: not formatted as the API says.
@@ -84,7 +85,7 @@ def answer(outputs: Mapping[str, np.ndarray], rows: bool) -> str:
   """The JSON text of an answer.
 
   Args:
-    outputs: dict of name to np array.
+    outputs: {name: np array of any shape; strings are bytes in arrays of objects}.
     rows: bool, whether the request was in the row format.
 
   Raises:
@@ -293,6 +294,13 @@ def _to_json(value: Any, name: str) -> Any:
 
 def numbers(value: np.ndarray, name: str) -> list | float | int | bool:
   """Nested lists of numbers, with the fewest digits that give the same ones.
+
+  Args:
+    value: array of numbers or bools, any shape.
+    name: of the output, for the message.
+
+  Returns:
+    Lists as deep as `value` has dimensions; a number for [].
 
   Raises:
     RequestError: UNIMPLEMENTED, complex numbers.

@@ -36,7 +36,13 @@ class Tls:
     self.context()
 
   def context(self) -> ssl.SSLContext:
-    """For HTTP. The files that Python's ssl wants are gone when this returns."""
+    """The TLS settings of the HTTP server, TLS 1.2 and later.
+
+    Key and certificate lie in temporary files while this runs, as Python's ssl reads files only.
+
+    Raises:
+      ValueError: key or certificate are not PEM, have a password, or do not belong together.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +63,7 @@ class Tls:
     return context
 
   def credentials(self) -> grpc.ServerCredentials:
-    """For gRPC."""
+    """The TLS settings of the gRPC server."""
     return grpc.ssl_server_credentials(
       [(self.key, self.certificate)],
       root_certificates=self.ca or None,

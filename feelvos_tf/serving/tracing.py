@@ -1,6 +1,6 @@
 """Traces by OpenTelemetry: a span for every request, and in it decode, wait, model and encode.
 
-Which request a piece of work belongs to is carried by Python's contexts, into workers too.
+Python's contexts carry the request that a piece of work belongs to, also into workers.
 """
 
 from collections.abc import Callable, Iterator, Mapping

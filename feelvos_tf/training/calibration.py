@@ -44,7 +44,7 @@ def calibrate(
 
   Args:
     model: `Feelvos`.
-    images: iterable of [batch, height, width, 3], 0..255; 30 batches or more.
+    images: iterable of uint8 or float [batch, height, width, 3], RGB 0..255; 30 batches or more.
     scopes: see `layers_with_statistics`.
     decay: float, decay of the moving statistics meanwhile.
 
@@ -92,7 +92,8 @@ def spread_matching(
 
   Args:
     model: `Feelvos`; the embedding layer and the first layer's kernels of the maps are changed.
-    images: iterable of [batch, height, width, 3], 0..255; a few batches.
+    images: iterable of uint8 or float [batch, height, width, 3], RGB 0..255, all of one size; a few
+      batches.
     seed: int.
     mean_squared_distance: float, mean of ||e_p - e_q||^2 over pixels p, q of an image.
   """

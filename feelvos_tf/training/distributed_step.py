@@ -99,7 +99,7 @@ class DistributedStep:
     return self.loss_scale is not None and bool(self.loss_scale.scale > loss_scale.MIN_SCALE)
 
   def checkpoint_items(self) -> dict[str, Any]:
-    """What a checkpoint holds next to the weights: keyword arguments of tf.train.Checkpoint."""
+    """{name: object} that a checkpoint holds next to the weights, for tf.train.Checkpoint."""
     optional = {} if self.loss_scale is None else {'loss_scale': self.loss_scale}
     return {'step': self.step, 'optimizer': self._optimizer_state(), **optional}
 

@@ -68,7 +68,8 @@ def mask_absent_objects(logits: tf.Tensor, num_objects: int | tf.Tensor) -> tf.T
     num_objects: integer scalar, objects that exist (background included).
 
   Returns:
-    Logits of the same shape; a padded object gets a probability and a gradient of exactly 0.
+    Logits of the same shape and dtype; a padded object gets a probability and a gradient of
+    exactly 0.
   """
   exists = tf.range(tf.shape(logits)[-1]) < tf.cast(num_objects, tf.int32)
   return tf.where(exists, logits, tf.constant(_NO_OBJECT_LOGIT, logits.dtype))

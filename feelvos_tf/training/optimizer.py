@@ -47,7 +47,15 @@ def rate_multiplier(name: str, options: OptimizerOptions = OptimizerOptions()) -
 
 
 def clip_by_own_norm(gradient: tf.Tensor, norm: float) -> tf.Tensor:
-  """Scales a gradient so that its own norm is at most `norm` (float; 0 does not clip)."""
+  """Scales a gradient so that its own norm is at most `norm`.
+
+  Args:
+    gradient: float tensor of any shape.
+    norm: float; 0 does not clip.
+
+  Returns:
+    Tensor of the same shape and dtype.
+  """
   return tf.clip_by_norm(gradient, norm) if norm else gradient
 
 
@@ -115,10 +123,11 @@ class MomentumOptimizer(tf.Module):
     """Gradients as the update takes them: multiplied, then clipped one by one.
 
     Args:
-      gradients: one tensor or None per variable, in the order of `targets`.
+      gradients: one float tensor in the variable's shape, or None, per variable, in the order of
+        `targets`.
 
     Returns:
-      List of the same length; None stays None.
+      List of the same length, in the variables' dtypes; None stays None.
 
     Raises:
       ValueError: if the number of gradients is wrong, or all are None.
@@ -146,8 +155,8 @@ class MomentumOptimizer(tf.Module):
     """One update of all variables and slots; then `iterations` grows by one.
 
     Args:
-      gradients: one tensor or None per variable, in the order of `targets`. A variable whose
-        gradient is None keeps its value and its slot.
+      gradients: one float tensor in the variable's shape, or None, per variable, in the order of
+        `targets`. A variable whose gradient is None keeps its value and its slot.
       learning_rate: float scalar; `schedule.learning_rate(optimizer.iterations)` gives the rate
         of the step before the increment, as the original uses it.
 

@@ -20,13 +20,19 @@ FIXED = ('model', 'optimizer', 'loss_scaling')
 
 
 class RunDirectory:
-  """A `train_logdir`."""
+  """A `train_logdir`.
+
+  Attributes:
+    path: `pathlib.Path` of the folder.
+  """
 
   def __init__(self, path: str | os.PathLike) -> None:
+    """Args: path of the folder; `locked` makes it."""
     self.path = pathlib.Path(path)
 
   @property
   def options_path(self) -> pathlib.Path:
+    """Path of `run.json`, which holds the options."""
     return self.path / 'run.json'
 
   @contextlib.contextmanager

@@ -47,10 +47,10 @@ def video_results(
 
   Args:
     model: `Feelvos`; `DeepLabV3Plus` with semantic logits for the loss 'softmax'.
-    batch: dict of `images` [videos, frames, height, width, 3] 0..255 in the order reference,
-      previous, current, ...; `labels` int [videos, frames, height, width], object index, 255
-      ignored; `num_objects` int32 [videos]; optionally `previous_labels` int [videos, height,
-      width], the damaged labels of the previous frame.
+    batch: dict of `images` uint8 or float32 [videos, frames, height, width, 3] 0..255 in the order
+      reference, previous, current, ...; `labels` int32 [videos, frames, height, width], object
+      index, 255 ignored; `num_objects` int32 [videos]; optionally `previous_labels` int32 [videos,
+      height, width], the damaged labels of the previous frame.
     step: integer scalar, training step.
     options: LossOptions.
     first_video: integer scalar, place of the first video in the batch of all devices. What is
@@ -174,7 +174,7 @@ def mean_iou(results: Sequence[VideoResult], labels: tf.Tensor) -> tf.Tensor:
 
   Args:
     results: list of VideoResult with logits [frames - 2, h4, w4, objects].
-    labels: int [videos, frames, height, width], object index, 255 ignored.
+    labels: int32 [videos, frames, height, width], object index, 255 ignored.
 
   Returns:
     float32 scalar: the mean over videos of the mean over objects (background included) that are
@@ -230,12 +230,13 @@ def gradients(
     step: integer scalar.
     options: LossOptions.
     loss_scale: float or float32 scalar that multiplies the losses of the videos.
-    regularization_scale: the same for the regularization; None takes `loss_scale`.
+    regularization_scale: float or float32 scalar that multiplies the regularization; None takes
+      `loss_scale`.
     first_video: see `video_results`.
 
   Returns:
-    (list of VideoResult, regularization float32 scalar, list of gradients in the order of
-    `variables`, of loss_scale * sum of the videos' losses + regularization_scale *
+    (list of VideoResult, regularization float32 scalar, list of gradients in the order, shapes and
+    dtypes of `variables`, of loss_scale * sum of the videos' losses + regularization_scale *
     regularization). A variable the loss does not depend on has the gradient None.
   """
   if regularization_scale is None:

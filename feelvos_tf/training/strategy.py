@@ -22,6 +22,7 @@ class Placement(NamedTuple):
 
   @property
   def is_chief(self) -> bool:
+    """Whether this process writes checkpoints and logs."""
     return self.worker == 0
 
 

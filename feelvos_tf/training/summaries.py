@@ -50,10 +50,11 @@ class Summaries:
     Args:
       step: int.
       scalars: dict of tag to float.
-      sample: optional dict of one video: `images` [frames, height, width, 3] 0..255 and `labels`
-        [frames, height, width], object index.
-      maps: optional dict of its `logits` and distances, float32 [objects, h4, w4]; pictures are
-        made of sample and maps, not more often than `picture_secs`.
+      sample: optional dict of one video: `images` uint8 or float32 [frames, height, width, 3],
+        0..255, and `labels` integers [frames, height, width], object index.
+      maps: optional dict of `logits`, `global_distance` and `local_distance` of its last frame,
+        float32 [objects, h4, w4]; pictures are made of sample and maps, not more often than
+        `picture_secs`.
 
     Raises:
       OSError: they cannot be written.
@@ -76,7 +77,8 @@ def pictures(
   """Pictures of one video.
 
   Args:
-    sample, maps: see `Summaries.write`.
+    sample: dict of arrays, see `Summaries.write`.
+    maps: dict of float32 [objects, h4, w4], see `Summaries.write`; distances may be missing.
 
   Returns:
     dict of tag to uint8 [height, width, 3]: 'triplet' has the frames with their labels side by
