@@ -1,4 +1,4 @@
-r"""Times whole frames beside other methods, in the same run: all take turns, round after round.
+r"""Times whole frames next to other methods, in the same run: all take turns, round after round.
 
   git clone https://github.com/hkchengrex/Cutie CLONE
   python -m venv PEERS && PEERS/bin/pip install torch omegaconf einops pillow numpy

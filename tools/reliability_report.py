@@ -23,9 +23,9 @@ FLAGS = flags.FLAGS
 _SIGNALS = ('SIGKILL', 'SIGTERM', 'SIGINT')
 _HEAD = """# Reliability
 
-What was tried so that results are there after a kill, on a long video and with damaged files. The tables are made
-by `python -m tools.reliability_report` of what `make soak` and `make fuzz` noted (docs/reliability.jsonl); SECURITY.md
-says what is trusted and which limits there are.
+Tests of killed runs, full disks, long videos and damaged files, and their results.
+`python -m tools.reliability_report` makes the tables from the notes of `make soak` and `make fuzz`
+(docs/reliability.jsonl). [SECURITY.md](../SECURITY.md) says what is trusted and which limits there are.
 
 ## Runs that are killed
 
@@ -55,8 +55,8 @@ _FILM = """
 ## A long film
 
 `python -m tools.soak_film`: ten minutes of 1920x1080 at 10 frames a second with the default model, decoded, segmented and
-written by `feelvos segment`, next to other jobs, so that its frames/s say little. Memory as above; "bad": masks that
-are missing. Decoding is in turns with OpenCV's, alone on the machine.
+written by `feelvos segment`. Other jobs ran at the same time, so its frames/s are lower than on a machine of its own.
+Memory as above; "bad": masks that are missing. Decoding took turns with OpenCV's, without other jobs.
 
 """
 _TAIL = """
@@ -81,8 +81,8 @@ Found by such inputs and by these runs, and mended with a test each:
 - Two exports into one folder ran at the same time; `convert-masks` could not go on after an interruption.
 - Ctrl-C that came in a destructor or in native code was lost, and SIGTERM did nothing from then on.
 
-Not mended: a damaged weights file of 8 kB on which HDF5's library reads a text without end. It happens in the library,
-where no limit of this project counts; SECURITY.md says what to do.
+Not mended: a damaged weights file of 8 kB on which HDF5's library reads a text without end. It happens inside the
+library, where the limits of this project do not apply; [SECURITY.md](../SECURITY.md) says what to do.
 
 ## Server
 
@@ -91,9 +91,9 @@ prints waits, wrong masks and memory. 600 s without and 600 s with two hostile o
 
 - 8,316 frames, no error, no session left, 99 % of the honest frames within 3.73 s (2.42 s without the hostile
   clients), memory 2,411 MB after the warm-up and 2,496 MB at the end;
-- while free memory goes back to the system, on a machine with much other work: 1,221 frames, no error, no session
-  left, 99 % within 27.95 s (15.83 s), memory by minutes 1,710, 1,943, 1,993, 2,006 and then between 2,007 and 2,113
-  MB for 19 minutes; in the second half it fell by .17 MB a minute.
+- since free memory goes back to the system, on a machine with other jobs: 1,221 frames, no error, no session left,
+  99 % within 27.95 s (15.83 s), memory by minutes 1,710, 1,943, 1,993, 2,006 and then between 2,007 and 2,113 MB for
+  19 minutes; in the second half it fell by .17 MB a minute.
 """
 
 

@@ -117,7 +117,12 @@ def remove(temporary: str | os.PathLike) -> None:
 
 
 def move(temporary: str | os.PathLike, path: str | os.PathLike, last: bool = True) -> None:
-  """Flushes a finished file or folder and gives it its name; `last` as for `appearing`.
+  """Flushes a finished file or folder and gives it its name.
+
+  Args:
+    temporary: the finished file or folder.
+    path: its name, in the same file system; a file there is replaced.
+    last: as for `appearing`.
 
   Raises:
     OSError: it cannot be flushed or renamed.

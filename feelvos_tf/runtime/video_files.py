@@ -62,7 +62,8 @@ def segment_video(
     speed: 'fast', 'balanced' or 'best', see `feelvos_tf.inference.speed`; what it changes in the
       model counts for a model that is read here. The next four count more than `speed` where they
       differ from their defaults.
-    max_internal_size: longer side in pixels at which frames are segmented; None: as they are.
+    max_internal_size: longer side in pixels at which frames are segmented; None: the model's option
+      `largest_side`, 854 for the model that comes with the project.
     image_pyramid: scales at which every frame is segmented.
     merge_method: 'max' or 'avg', how the logits of the scales are merged.
     flip: bool, also segment every frame mirrored.
@@ -168,7 +169,7 @@ def _job(
 
 
 def _model_id(model: 'str | os.PathLike | Feelvos | None') -> str:
-  """What tells weights apart; a model in memory is like no other, so its run is not resumed."""
+  """Name that tells weights apart; a model in memory gets a new one, so its run is not resumed."""
   from feelvos_tf.model import default_model
   from feelvos_tf.runtime import result_folder
 

@@ -91,7 +91,22 @@ def describe(
   precision_reason: str = '',
   speed: str | None = None,
 ) -> dict[str, Any]:
-  """What a client or an operator wants to know of an exported model, as a JSON-ready dict."""
+  """The content of `model.json`: options, signatures, limits, licence and scores of a model.
+
+  Args:
+    name: of the model.
+    version: its number.
+    precision: 'float32', 'bfloat16' or 'float16', which it computes in.
+    jit_compile: whether features and embedding are compiled with XLA.
+    model: `Feelvos`.
+    signatures: {name of a signature: its function}.
+    notes: what the weights file says of itself; `licence` and `scores` become entries of their own.
+    precision_reason: why that precision, as `precision.Choice` says it; '' where it was asked for.
+    speed: preset that it was exported for; None for none.
+
+  Returns:
+    JSON-ready dict.
+  """
   notes = dict(notes or {})
   return {
     'name': name,

@@ -163,7 +163,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
   def GetModelMetadata(
     self, request: get_model_metadata_pb2.GetModelMetadataRequest, call: Call
   ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """See tensorflow_serving/apis/get_model_metadata.proto."""
+    """See tensorflow_serving/apis/get_model_metadata.proto.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT, another field than `signature_def`.
+    """
     del call
     if not request.metadata_field:
       raise errors.invalid('GetModelMetadataRequest must specify at least one metadata_field')
@@ -210,7 +214,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 def metadata(
   services: 'Services', name: str, number: int | None
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-  """`GetModelMetadataResponse` with the signatures of a version; also what REST answers with."""
+  """The signatures of a version, for gRPC and REST; `number` None takes the latest.
+
+  Raises:
+    RequestError: NOT_FOUND, no such model or version.
+  """
   with services.models.leased(name, number) as version:
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = version.name
@@ -225,7 +233,11 @@ def metadata(
 def status(
   services: 'Services', name: str, number: int | None
 ) -> get_model_status_pb2.GetModelStatusResponse:
-  """`GetModelStatusResponse` of a model; also what REST answers with."""
+  """The state of a model's versions, for gRPC and REST; `number` None takes all.
+
+  Raises:
+    RequestError: NOT_FOUND, no such model or version.
+  """
   response = get_model_status_pb2.GetModelStatusResponse()
   for version in services.models.status(name, number):
     entry = response.model_version_status.add()

@@ -70,7 +70,16 @@ class ImageDecoder:
     return masks.encode_mask(mask.ids, mask.palette, _COMPRESS_LEVEL)
 
   def check_size(self, height: int, width: int, name: str) -> None:
-    """Checks the size of an image that came as a tensor."""
+    """Checks the size of an image that came as a tensor.
+
+    Args:
+      height: pixels.
+      width: pixels.
+      name: of the input, for the message.
+
+    Raises:
+      RequestError: more than `max_pixels`.
+    """
     if height * width > self._max_pixels:
       raise self._too_large(name, height, width)
 

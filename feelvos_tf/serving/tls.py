@@ -72,10 +72,17 @@ class Tls:
 
 
 def read(certificate: str, key: str, client_ca: str = '') -> Tls:
-  """`Tls` of PEM files; with `client_ca`, clients have to bring a certificate of it.
+  """`Tls` of PEM files.
+
+  Args:
+    certificate: path of the certificate with its chain.
+    key: path of its private key, without a password.
+    client_ca: path of the authority that clients' certificates have to come from; '' asks clients
+      for none.
 
   Raises:
-    FileNotFoundError, ValueError: a file is missing or wrong.
+    FileNotFoundError: a file is missing.
+    ValueError: key or certificate are not PEM, have a password, or do not belong together.
   """
   data = []
   for path in (key, certificate, client_ca):

@@ -48,7 +48,7 @@ class WorkerPool:
       raise
 
   def run_blocking(self, function: Callable, *args: Any, call: Call | None = None) -> Any:
-    """`run` for threads: blocks until the result is there."""
+    """`run` for threads: blocks until the result is there; the same arguments and errors."""
     future = self._submit(function, args, call)
     try:
       return future.result()
