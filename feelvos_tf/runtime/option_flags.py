@@ -98,7 +98,11 @@ class OptionFlags(Generic[Options]):
     return [text for text in texts if text]
 
   def given(self) -> dict[str, Any]:
-    """{field: value of its flag} of those on the command line."""
+    """{field: value of its flag} of those on the command line.
+
+    Raises:
+      UsageError: an entry of a list is no number.
+    """
     return {
       field.name: self._value(field.name)
       for field in self._fields
@@ -106,7 +110,7 @@ class OptionFlags(Generic[Options]):
     }
 
   def values(self) -> dict[str, Any]:
-    """{field: value of its flag}."""
+    """{field: value of its flag}; raises as `given`."""
     return {field.name: self._value(field.name) for field in self._fields}
 
   def make(self, **others: Any) -> Options:

@@ -40,8 +40,15 @@ class TokenCheck:
   def check_websocket(self, authorization: str | None, subprotocols: Sequence[str]) -> str | None:
     """`check` for a WebSocket, whose token may come as the subprotocol `bearer.TOKEN`.
 
+    Args:
+      authorization: value of the header, or None.
+      subprotocols: that the client offers.
+
     Returns:
       The subprotocol to accept with, or None.
+
+    Raises:
+      RequestError: UNAUTHENTICATED.
     """
     offered = next((name for name in subprotocols if name.startswith(_SUBPROTOCOL)), None)
     if offered is None:
