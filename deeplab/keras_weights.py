@@ -1,18 +1,24 @@
 """Weights of `keras.applications.MobileNetV2` as initial weights of our backbone."""
 
+import contextlib
+import dataclasses
 import os
 import re
+import tempfile
 from typing import TYPE_CHECKING
 import warnings
 
 import keras
 
+from feelvos_tf.deeplab import hdf5_file
 from feelvos_tf.deeplab import tf1_checkpoint
 
 if TYPE_CHECKING:
   import numpy as np
 
 
+# The numbers of MobileNetV2 with its classes as float32 are 14 MB.
+_MOST_BYTES = 64 << 20
 _STATISTICS = ('gamma', 'beta', 'moving_mean', 'moving_variance')
 
 
@@ -62,9 +68,9 @@ def read_mobilenet_v2(path: str | os.PathLike) -> 'dict[str, np.ndarray]':
     with warnings.catch_warnings():
       # For a file of another model: a warning per layer, then an error.
       warnings.simplefilter('ignore')
-      model.load_weights(path)
+      _load_rewritten(model, path)
   except Exception as error:  # Keras and h5py raise several kinds.
-    reason = (str(error).strip().splitlines() or [''])[0][:200]
+    reason = (str(error).strip().splitlines() or [''])[0].removeprefix(f'{path}: ')[:200]
     raise ValueError(
       f'{path}: not weights of keras.applications.MobileNetV2(include_top=False) ({reason}).'
     ) from error
@@ -75,6 +81,17 @@ def read_mobilenet_v2(path: str | os.PathLike) -> 'dict[str, np.ndarray]':
       if name is not None:
         arrays[name] = variable.numpy()
   return arrays
+
+
+def _load_rewritten(model: keras.Model, path: str | os.PathLike) -> None:
+  """Loads a Keras file of others: Keras sees a new file with its numbers and texts."""
+  limits = dataclasses.replace(hdf5_file.limits_of_environment(), values_bytes=_MOST_BYTES)
+  parts = hdf5_file.parts(path, limits=limits)
+  # Keras goes by the end of the name.
+  with tempfile.TemporaryDirectory() as folder, contextlib.closing(parts):
+    rewritten = os.path.join(folder, os.path.basename(path))
+    hdf5_file.write_parts(rewritten, parts)
+    model.load_weights(rewritten)
 
 
 def restore_mobilenet_v2(path: str | os.PathLike, model: keras.Model) -> list[str]:

@@ -4,7 +4,8 @@ The names are those of tf1_checkpoint.py, so a file says what it holds, survives
 and can be read with any HDF5 tool. Options and notes travel in the attribute `metadata` (JSON).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
+import contextlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any, TYPE_CHECKING
 import h5py
 import numpy as np
 
+from feelvos_tf.deeplab import hdf5_file
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.files import whole_file
 
@@ -21,11 +23,6 @@ if TYPE_CHECKING:
 
 
 FORMAT = 'feelvos-tf weights 1'
-# All values of a file as float32: ten times those of the largest network. A file of a few bytes may
-# claim any number of zeros.
-_MOST_BYTES = 2 << 30
-# The largest network has 2,000 arrays, in groups of up to 10 levels.
-_MOST_LEVELS, _MOST_ITEMS = 50, 20_000
 
 
 def save(
@@ -84,97 +81,88 @@ def save_arrays(
       if not np.all(np.isfinite(stored)):
         raise ValueError(f'{path}: {name} has values that are not finite in {dtype}.')
       file.create_dataset(name, data=stored, compression='gzip', shuffle=True)
+  hdf5_file.know(stream.getvalue())
   whole_file.write_bytes(path, stream.getvalue())
 
 
-def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
-  """Returns the metadata of a weights file.
-
-  Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: the file is not one of ours, or is truncated or damaged.
-  """
-  with _open(path) as file:
-    try:
-      metadata = json.loads(file.attrs['metadata'])
-    except (KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
-      raise ValueError(f'{path}: its options are damaged; copy it again.') from error
-  if not isinstance(metadata, dict):
-    raise ValueError(f'{path}: its options are damaged; copy it again.')
-  return metadata
-
-
-def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Returns all variables of a weights file: {name: float32 array in the variable's shape}.
+def read(
+  path: str | os.PathLike, known: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """Reads a weights file, in a process of its own with limits, see `hdf5_file`.
 
   Links are not followed: what is read lies in the file.
 
+  Args:
+    path: file written by `save`.
+    known: SHA-256 checksums (hexadecimal) of files whose bytes are trusted; they start no process.
+
+  Returns:
+    (metadata, {name: float32 array in the variable's shape}).
+
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: the file is not one of ours, is truncated, or holds something else than a model's
-      numbers.
+    ValueError: the file is not one of ours, is truncated, takes longer than the limit to read, or
+      holds something else than a model's numbers.
   """
-  with _open(path) as file:
-    try:
-      found = dict(_datasets(path, file))
-      _check_contents(path, found)
-      return {name: _finite(path, name, item[()]) for name, item in found.items()}
-    except (OSError, RuntimeError, KeyError, TypeError, UnicodeDecodeError) as error:
-      reason = ' '.join(str(error).split())
-      raise ValueError(f'{path}: truncated weights file ({reason}); copy it again.') from error
+  with contextlib.closing(_checked_parts(path, known)) as parts:
+    metadata = _metadata(path, next(parts)[1])
+    arrays = {name: value for name, value in parts if isinstance(value, np.ndarray)}
+  return metadata, arrays
 
 
-def _datasets(path: str | os.PathLike, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-  """(name, dataset) of all that lie in a file, each once.
+def read_metadata(path: str | os.PathLike, known: Collection[str] = ()) -> dict[str, Any]:
+  """Returns the metadata of a weights file, without reading its arrays; see `read`."""
+  with contextlib.closing(_checked_parts(path, known)) as parts:
+    return _metadata(path, next(parts)[1])
 
-  Not `visititems`: on groups in groups in groups, its time grows with more than the square.
+
+def is_ours(path: str | os.PathLike) -> bool:
+  """Whether an HDF5 file is a weights file of this project, and not one of Keras or others.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is no HDF5 file, or damaged; see `read`.
   """
-  seen, todo = {h5py.h5o.get_info(file.id).addr}, [('', file, 0)]
-  while todo:
-    prefix, item, level = todo.pop()
-    if isinstance(item, h5py.Dataset):
-      yield prefix, item
-      continue
-    if level > _MOST_LEVELS or len(seen) > _MOST_ITEMS:
-      raise ValueError(
-        f'{path}: more than {_MOST_LEVELS} levels of groups or {_MOST_ITEMS} arrays given; expected '
-        'the weights of a model.'
-      )
-    inner = []
-    for name in item:
-      if isinstance(item.get(name, getlink=True), h5py.HardLink):
-        found = item[name]
-        address = h5py.h5o.get_info(found.id).addr
-        if address not in seen and isinstance(found, (h5py.Group, h5py.Dataset)):
-          seen.add(address)
-          inner.append((f'{prefix}/{name}'.lstrip('/'), found, level + 1))
-    todo.extend(reversed(inner))
+  with contextlib.closing(_existing_parts(path, ())) as parts:
+    return _says_ours(next(parts)[1])
 
 
-def _check_contents(path: str | os.PathLike, datasets: Mapping[str, h5py.Dataset]) -> None:
-  total = 0
-  for name, item in datasets.items():
-    if item.dtype.kind not in 'fiu':
-      raise ValueError(f'{path}: {name} has values of the type {item.dtype}; expected numbers.')
-    if item.external or item.is_virtual:
-      raise ValueError(f'{path}: {name} lies in another file; expected numbers in this one.')
-    if item.size is None:
-      raise ValueError(f'{path}: {name} has no values; expected numbers.')
-    total += 4 * item.size
-    if total > _MOST_BYTES:
-      raise ValueError(
-        f'{path}: {name} has {item.size} values; expected at most {_MOST_BYTES >> 30} GiB of '
-        'float32 in a file.'
-      )
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Returns all variables of a file, {name: float32 array}, whatever its metadata; see `read`."""
+  with contextlib.closing(_checked_parts(path, ())) as parts:
+    return {name: value for name, value in parts if isinstance(value, np.ndarray)}
 
 
-def _finite(path: str | os.PathLike, name: str, values: np.ndarray) -> np.ndarray:
-  """Values as float32, which have to be finite: others would make masks of nothing."""
-  with np.errstate(over='ignore'):
-    values = values.astype(np.float32)
-  if not np.isfinite(values).all():
-    raise ValueError(f'{path}: {name} has values that are not finite in float32.')
-  return values
+def _existing_parts(path: str | os.PathLike, known: Collection[str]) -> hdf5_file.Parts:
+  if not os.path.isfile(path):
+    raise FileNotFoundError(f'{os.fspath(path)}: no such weights file; check the path.')
+  return hdf5_file.parts(path, known)
+
+
+def _checked_parts(path: str | os.PathLike, known: Collection[str]) -> hdf5_file.Parts:
+  """`hdf5_file.parts` of a file that says it is one of ours."""
+  with contextlib.closing(_existing_parts(path, known)) as parts:
+    for name, value in parts:
+      if not name and not _says_ours(value):
+        raise ValueError(
+          f'{os.fspath(path)}: not a weights file of this project; expected the attribute '
+          f'format = {FORMAT!r}. Keras files are converted by tools.convert_checkpoint.'
+        )
+      yield name, value
+
+
+def _says_ours(attributes: Any) -> bool:
+  return attributes.get('format') == FORMAT
+
+
+def _metadata(path: str | os.PathLike, attributes: Any) -> dict[str, Any]:
+  try:
+    metadata = json.loads(attributes['metadata'])
+  except (KeyError, ValueError, TypeError, RecursionError) as error:
+    raise ValueError(f'{path}: its options are damaged; copy it again.') from error
+  if not isinstance(metadata, dict):
+    raise ValueError(f'{path}: its options are damaged; copy it again.')
+  return metadata
 
 
 def restore(
@@ -213,26 +201,3 @@ class Arrays:
   def get_tensor(self, name: str) -> np.ndarray:
     """The array of that name, float32 [...], in the shape of its variable."""
     return self._arrays[name]
-
-
-def _open(path: str | os.PathLike) -> h5py.File:
-  path = os.fspath(path)
-  if not os.path.isfile(path):
-    raise FileNotFoundError(f'{path}: no such weights file; check the path.')
-  try:
-    file = h5py.File(path, 'r')
-  except (OSError, RuntimeError) as error:
-    reason = ' '.join(str(error).split())
-    raise ValueError(f'{path}: not a weights file or truncated ({reason}).') from error
-  try:
-    its_format = file.attrs.get('format')
-  except (OSError, RuntimeError, ValueError, TypeError, KeyError):
-    its_format = None  # Damaged.
-  if not isinstance(its_format, str) or its_format != FORMAT:
-    file.close()
-    raise ValueError(
-      f'{path}: not a weights file of this project; expected the attribute '
-      f'format = {FORMAT!r}. Keras files are converted by '
-      'tools.convert_checkpoint.'
-    )
-  return file

@@ -104,11 +104,10 @@ def read_any(path: str) -> 'tuple[tf1_checkpoint.TensorReader, dict[str, Any] | 
 
   if not str(path).endswith('.h5'):
     return tf1_checkpoint.read_checkpoint(path), None
-  try:
-    metadata = weights_file.read_metadata(path)
-  except ValueError:
+  if not weights_file.is_ours(path):
     return weights_file.Arrays(keras_weights.read_mobilenet_v2(path)), None
-  return weights_file.Arrays(weights_file.read_arrays(path)), metadata
+  metadata, arrays = weights_file.read(path)
+  return weights_file.Arrays(arrays), metadata
 
 
 def build_model(

@@ -80,9 +80,8 @@ Found by such inputs and by these runs, and mended with a test each:
 - On a full disk, HDF5 wrote a traceback next to the error, and messages named temporary files.
 - Two exports into one folder ran at the same time; `convert-masks` could not go on after an interruption.
 - Ctrl-C that came in a destructor or in native code was lost, and SIGTERM did nothing from then on.
-
-Not mended: a damaged weights file of 8 kB on which HDF5's library reads a text without end. It happens inside the
-library, where the limits of this project do not apply; [SECURITY.md](../SECURITY.md) says what to do.
+- A damaged weights file of 8 kB on which HDF5's library reads a text without end: it is read by a process with limits
+  now, and refused in one line ([SECURITY.md](../SECURITY.md)).
 
 ## Server
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
 from feelvos_tf.deeplab.options import ModelVariant
 from feelvos_tf.model import default_model
@@ -64,13 +65,13 @@ def load_model(
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: the file is broken, from a newer version or not a FEELVOS model; an unknown
-      precision.
+    ValueError: the file is broken, takes longer than the limit to read (`deeplab/hdf5_file.py`),
+      is from a newer version or not a FEELVOS model; an unknown precision.
   """
   if precision is not None:
     return with_precision(precision, lambda: load_model(path, **overrides))
   path = default_model.model_path(path)
-  metadata = weights_file.read_metadata(path)
+  metadata, arrays = weights_file.read(path, known=[default_model.CHECKSUM])
   if 'model' not in metadata.get('options', {}):
     raise ValueError(
       f'{path}: weights without the options of a video model; expected a file of '
@@ -81,5 +82,5 @@ def load_model(
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
   model = Feelvos(options)
-  weights_file.restore(path, model)
+  tf1_checkpoint.restore_from_reader(weights_file.Arrays(arrays), path, model)
   return model

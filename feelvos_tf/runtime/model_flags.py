@@ -92,6 +92,6 @@ def load(**overrides: Any) -> LoadedModel:
     make = lambda: weights.seeded_model(seeded, **overrides)
   else:
     path = default_model.model_path(path)
-    notes = weights_file.read_metadata(path).get('notes')
+    notes = weights_file.read_metadata(path, [default_model.CHECKSUM]).get('notes')
     make = lambda: weights.load_model(path, **overrides)
   return LoadedModel(precision_lib.with_precision(choice.name, make), notes, choice)

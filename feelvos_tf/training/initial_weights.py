@@ -46,7 +46,7 @@ def initialize(
     ValueError: the file is broken or of another network; the model is not touched then.
   """
   path = str(path)
-  if path.endswith('.h5') and not _is_ours(path):
+  if path.endswith('.h5') and not weights_file.is_ours(path):
     names = keras_weights.restore_mobilenet_v2(path, model)
     return f'{path}: {len(names)} variables of the backbone loaded, the others start from scratch.'
   reader = (
@@ -100,15 +100,6 @@ def _with_other_distances(
     if name == depthwise:
       arrays[name][shape[0] // 2, shape[1] // 2, old_channels:] = 1.0
   return weights_file.Arrays(arrays)
-
-
-def _is_ours(path: str | os.PathLike) -> bool:
-  """Whether an existing HDF5 file is one of `weights_file`; errors of a missing file pass."""
-  try:
-    weights_file.read_metadata(path)
-  except ValueError:
-    return False
-  return True
 
 
 def _describe(report: tf1_checkpoint.Report, exclude: Sequence[str]) -> str:
