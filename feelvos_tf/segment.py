@@ -32,7 +32,6 @@ from absl import flags
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names
-from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.sources import clip_folder
 from feelvos_tf.datasets.sources import folder
@@ -46,6 +45,7 @@ from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import preview
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import segment_flags
 from feelvos_tf.runtime import segment_job
 from feelvos_tf.runtime import segment_run
 from feelvos_tf.runtime import segmenter_flags
@@ -56,100 +56,11 @@ if TYPE_CHECKING:
 
 
 FLAGS = flags.FLAGS
-_DRAWINGS = {
-  'box': 'a box around an object: [FRAME:]x,y,width,height[,id=N].',
-  'points': 'points on an object, behind a - on the background: [FRAME:]x,y;x,y;-x,y[,id=N].',
-  'polygon': 'the outline of an object, taken as it is: [FRAME:]x,y;x,y;x,y[,id=N].',
-  'scribble': 'a line over an object, behind a - over the background: [FRAME:]x,y;x,y[,id=N].',
-}
 
 
 def define_flags() -> None:
   """Defines the flags; only when run as a program, so that mains can be imported together."""
-  flags.DEFINE_string(
-    'input',
-    None,
-    'Video file, folder of frames, folder of clips, or DAVIS-style root with --sequence. Live: the '
-    'number of a camera, the address of a stream (rtsp://, rtmp://, srt://, udp://, tcp://), or - for a pipe.',
-  )
-  flags.DEFINE_multi_string(
-    'mask',
-    [],
-    'Masks of the objects on the first frame: a picture (palette or grey: values are object ids; '
-    'or few exact colours on black), a COCO, labelme, CVAT or YOLO file, a folder, or, repeated, '
-    'one picture an object. FRAME:FILE gives the mask of another frame, by its number from 0 or '
-    'its name; it adds objects, or corrects all. A folder of masks named like frames gives them '
-    'all, also as a tree with Annotations or sub-folders of sequences. DAVIS roots bring their own. '
-    'For a folder of clips: a folder with CLIP.png or a folder CLIP for each; default: next to them.',
-  )
-  for kind, text in _DRAWINGS.items():
-    flags.DEFINE_multi_string(kind, [], f'Instead of a mask: {text} May be repeated.')
-  flags.DEFINE_string(
-    'preview', None, 'Picture to write of the mask that is drawn, with the mask next to it; no run.'
-  )
-  flags.DEFINE_enum(
-    'direction',
-    'forward',
-    given_masks.DIRECTIONS,
-    'In which direction of time objects are followed; both: in both from every mask, merged '
-    'between two masks.',
-  )
-  flags.DEFINE_multi_string(
-    'remove', [], 'ID@FRAME: from this frame on no mask holds the object. May be repeated.'
-  )
-  flags.DEFINE_string('start', '', 'First frame to segment, by its number from 0 or its name.')
-  flags.DEFINE_string('end', '', 'Last frame to segment, likewise.')
-  flags.DEFINE_float(
-    'threshold',
-    None,
-    'The mask is soft grey of one object: grey from here on is the object; a share of white (0.5) '
-    'or a level (128).',
-  )
-  flags.DEFINE_bool(
-    'resize_mask', False, 'Resize a mask that differs from the frames in scale only.'
-  )
-  flags.DEFINE_enum(
-    'value_255',
-    'auto',
-    ['auto', 'object', 'void'],
-    'What 255 in the mask is next to other ids; auto: void (nobody) where it is a thin line along '
-    'objects.',
-  )
-  flags.DEFINE_enum(
-    'take',
-    'auto',
-    live.TAKES,
-    'Frames of a live source: the latest when the one before is done, or every one. auto: every one '
-    'of a pipe, which waits, the latest of a camera or stream.',
-  )
-  flags.DEFINE_multi_string('sequence', [], 'Sequence of a DAVIS-style root; may be repeated.')
-  flags.DEFINE_integer(
-    'clips_at_once', 2, 'Clips of a folder that are segmented at a time.', lower_bound=1
-  )
-  flags.DEFINE_string('resolution', '480p', 'Folder of the DAVIS-style root to take.')
-  flags.DEFINE_string('output', None, 'Folder to write to.')
-  flags.DEFINE_bool(
-    'overwrite',
-    False,
-    'Write to a folder that is not empty: results of earlier runs are replaced, other files stay.',
-  )
-  model_flags.define_flags()
-  segmenter_flags.define_flags()
-  flags.DEFINE_enum(
-    'previous_prediction',
-    None,
-    ['labels', 'probabilities'],
-    'What the head receives of the previous frame; default: the option of the model.',
-  )
-  flags.DEFINE_list(
-    'format', [], f'Also write the masks as, separated by commas: {", ".join(writing.FORMATS)}.'
-  )
-  flags.DEFINE_multi_string(
-    'label',
-    [],
-    'ID:NAME, the class of an object in --format. May be repeated; default: a class an object.',
-  )
-  flags.DEFINE_bool('pictures', True, 'Write the overlay video and the contact sheet.')
+  segment_flags.define_flags()
 
 
 def main() -> int:
@@ -158,11 +69,11 @@ def main() -> int:
     return _segment_clips()
   inputs = _inputs()
   segmenter_flags.from_flags()  # Before anything is written.
-  _mask_options()
+  segment_flags.mask_options()
   path = pathlib.Path(FLAGS.output)
   result_folder.check_inputs(path, [p for i in inputs for p in (*i.video.files, *i.mask_paths)])
-  forms = _forms()
-  segmenter = _segmenter() if _drawings() else None
+  forms = segment_flags.forms()
+  segmenter = _segmenter() if segment_flags.drawings() else None
   jobs = [(i.name, _job(i, segmenter)) for i in inputs]
   if FLAGS.preview:
     print(preview.write(FLAGS.preview, jobs[0][1]))
@@ -191,7 +102,7 @@ def _segment_clips() -> int:
   """Segments a folder of clips; returns the exit code, 1 if one of them went wrong."""
   if not FLAGS.output:
     raise command_line.UsageError('--output is missing.')
-  if _drawings() or FLAGS.preview or FLAGS.remove or FLAGS.start or FLAGS.end:
+  if segment_flags.drawings() or FLAGS.preview or FLAGS.remove or FLAGS.start or FLAGS.end:
     raise command_line.UsageError(
       f'{FLAGS.input} holds clips, and --box, --remove, --start and the like are about one video; '
       'give one clip.'
@@ -201,8 +112,8 @@ def _segment_clips() -> int:
       f'{FLAGS.input} holds clips; expected one --mask, the folder of their masks.'
     )
   segmenter_flags.from_flags()
-  _mask_options()
-  output, forms = pathlib.Path(FLAGS.output), _forms()
+  segment_flags.mask_options()
+  output, forms = pathlib.Path(FLAGS.output), segment_flags.forms()
   result_folder.check_inputs(output, [FLAGS.input, *FLAGS.mask])
   clips = clip_folder.find(FLAGS.input, *FLAGS.mask)
   if missing := [clip.name for clip in clips if clip.masks is None]:
@@ -248,15 +159,6 @@ def _segment_clip(
   print(f'{clip.name}: {count} masks in {path / "masks"}')
 
 
-def _forms() -> export_results.Forms:
-  """`Forms` of the flags; refuses what cannot be written before anything is segmented."""
-  try:
-    writing.check_formats(FLAGS.format)
-    return export_results.Forms(tuple(FLAGS.format), writing.parse_labels(FLAGS.label))
-  except ValueError as error:
-    raise command_line.UsageError(f'--{error}') from None
-
-
 class _Input(NamedTuple):
   """A video that the flags ask for: `Video`, masks as text, their paths, name of the output."""
 
@@ -285,10 +187,10 @@ def _inputs() -> list[_Input]:
       raise command_line.UsageError(f'--{flag} is missing.')
   root = pathlib.Path(FLAGS.input)
   images = root / 'JPEGImages' / FLAGS.resolution
-  if FLAGS.preview and not _drawings():
+  if FLAGS.preview and not segment_flags.drawings():
     raise command_line.UsageError('--preview shows what --box and the like give; add one.')
   if FLAGS.sequence:
-    if _drawings():
+    if segment_flags.drawings():
       raise command_line.UsageError('--sequence brings its masks; leave out --box and the like.')
     if any(not pathlib.Path(mask).is_dir() for mask in FLAGS.mask):
       raise command_line.UsageError(
@@ -300,7 +202,7 @@ def _inputs() -> list[_Input]:
     raise command_line.UsageError(
       f'{root} is a DAVIS-style root; say which sequence: --sequence=NAME.'
     )
-  if not FLAGS.mask and not _drawings():
+  if not FLAGS.mask and not segment_flags.drawings():
     raise command_line.UsageError(
       '--mask is missing: a PNG with the objects on the first frame, or --box=x,y,width,height.'
     )
@@ -309,7 +211,7 @@ def _inputs() -> list[_Input]:
   names.check_local(FLAGS.input, '--input')
   if not root.exists():
     raise FileNotFoundError(f'{root}: no such file or folder; check --input.')
-  paths = segment_job.given_paths(_request(FLAGS.mask))
+  paths = segment_job.given_paths(segment_flags.request(FLAGS.mask))
   video = folder.open_video(root, leave_out=paths)
   for name in getattr(video, 'left_out', ()):
     print(f'{root}: {name} is the mask, not a frame')
@@ -324,7 +226,7 @@ def _live_input() -> _Input:
       f'--format={",".join(FLAGS.format)} shows frames, and those of a live source are gone; '
       'record it, or leave the form out.'
     )
-  paths = segment_job.given_paths(_request(FLAGS.mask))
+  paths = segment_job.given_paths(segment_flags.request(FLAGS.mask))
   return _Input(live.LiveVideo(FLAGS.input, FLAGS.take), FLAGS.mask, paths, '')
 
 
@@ -344,29 +246,18 @@ def _davis_input(root: pathlib.Path, images: pathlib.Path, sequence: str) -> _In
   return _Input(video, [], [mask], sequence)
 
 
-def _request(given: list[str]) -> segment_job.Request:
-  return segment_job.Request(
-    given, FLAGS.remove, FLAGS.direction, FLAGS.start, FLAGS.end, _drawings()
-  )
-
-
-def _drawings() -> list[tuple[str, str]]:
-  """(kind, text) of what is drawn in flags."""
-  return [(kind, text) for kind in _DRAWINGS for text in FLAGS[kind].value or ()]
-
-
 def _job(given: _Input, segmenter: 'VideoSegmenter | None' = None) -> segment_job.Job:
   """`segment_job.Job` of an `_Input`; says what became of the masks."""
   if given.name and not given.masks:
     return _davis_job(given)
-  options = _mask_options(given.video.stored_size)
+  options = segment_flags.mask_options(given.video.stored_size)
   path = f'Annotations/{FLAGS.resolution}/{given.name}' if given.name else ''
   draw = None
   if segmenter is not None:
     from feelvos_tf.inference import first_mask
 
     draw = first_mask.drawer(segmenter)
-  job = segment_job.prepare(given.video, _request(given.masks), options, path, draw)
+  job = segment_job.prepare(given.video, segment_flags.request(given.masks), options, path, draw)
   for line in job.lines:
     print(line)
   return job
@@ -384,13 +275,6 @@ def _davis_job(given: _Input) -> segment_job.Job:
   if ((mask.ids != 0) & (mask.ids != masks.VOID_ID)).any():
     mask.ids[mask.ids == masks.VOID_ID] = 0
   return segment_job.Job(given.video, given_masks.of(mask))
-
-
-def _mask_options(stored_size: tuple[int, int] | None = None) -> reading.MaskOptions:
-  try:
-    return reading.MaskOptions(FLAGS.threshold, FLAGS.resize_mask, FLAGS.value_255, stored_size)
-  except ValueError as error:
-    raise command_line.UsageError(f'--{error}') from None
 
 
 def _segmenter() -> 'VideoSegmenter':
