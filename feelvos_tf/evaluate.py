@@ -18,10 +18,10 @@ benchmark's server. Exit code 0: done; 1: something is wrong with the data; 2: w
 
 from absl import flags
 
-from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import options as options_lib
 from feelvos_tf.evaluation import run
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation.pictures import PictureOptions
 from feelvos_tf.evaluation.scoring import EvaluationOptions
 from feelvos_tf.evaluation.truth import TruthOptions
@@ -31,7 +31,9 @@ from feelvos_tf.runtime.option_flags import OptionFlags
 
 FLAGS = flags.FLAGS
 
-TRUTH = OptionFlags(TruthOptions, choices={'protocol': measures.PROTOCOLS}, lists=('sequences',))
+TRUTH = OptionFlags(
+  TruthOptions, choices={'protocol': sequence_scores.PROTOCOLS}, lists=('sequences',)
+)
 SCORING = OptionFlags(EvaluationOptions, leave_out=('protocol',))
 PICTURES = OptionFlags(
   PictureOptions, leave_out=('width', 'jpeg_quality'), names={'per_sequence': 'worst_frames'}

@@ -10,9 +10,11 @@ from typing import Any
 
 _KEYS = 'datasets.tfrecord.keys'
 _MEASURES = (
-  'BOUNDARY_TOLERANCE DECAY_BINS FOREGROUND_ID PROTOCOLS Protocol RECALL_THRESHOLD SequenceScores '
-  'Statistics as_protocol boundary_map boundary_radius contour_accuracy region_similarity '
-  'score_frame score_sequence statistics'
+  'BOUNDARY_TOLERANCE boundary_map boundary_radius contour_accuracy region_similarity score_frame'
+)
+_SEQUENCE_SCORES = (
+  'DECAY_BINS FOREGROUND_ID PROTOCOLS Protocol RECALL_THRESHOLD SequenceScores Statistics '
+  'as_protocol score_sequence statistics'
 )
 _VOID = 'datasets.masks:VOID_ID'
 
@@ -31,6 +33,7 @@ MEMBERS = {
   'datasets.triplets': {'IGNORE_LABEL': _VOID},
   'evaluation': {
     **dict.fromkeys(_MEASURES.split(), 'evaluation.measures'),
+    **dict.fromkeys(_SEQUENCE_SCORES.split(), 'evaluation.sequence_scores'),
     'VOID_ID': 'datasets.masks',
   },
   'evaluation_model': {'Clip': 'evaluation.segmenting:SegmentedVideo'},

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from absl import flags
 
-from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import truth as truth_lib
 from feelvos_tf.evaluation.sequences import SequenceFiles
 from feelvos_tf.model import default_model
@@ -21,7 +21,7 @@ FLAGS = flags.FLAGS
 TRUTH = OptionFlags(
   truth_lib.TruthOptions,
   leave_out=truth_lib.BEYOND_DAVIS,
-  choices={'protocol': measures.PROTOCOLS},
+  choices={'protocol': sequence_scores.PROTOCOLS},
   lists=('sequences',),
 )
 
@@ -32,13 +32,13 @@ class DavisRun(NamedTuple):
   Attributes:
     model: weights file.
     precision: what it computes in.
-    rules: `measures.Protocol`.
+    rules: `sequence_scores.Protocol`.
     sequences: what to run on.
   """
 
   model: pathlib.Path
   precision: str
-  rules: measures.Protocol
+  rules: sequence_scores.Protocol
   sequences: list[SequenceFiles]
 
 

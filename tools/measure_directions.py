@@ -19,8 +19,8 @@ import numpy as np
 
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import directions
-from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.inference import speed
 from feelvos_tf.runtime import command_line
@@ -63,7 +63,7 @@ def main() -> None:
 def _measure_all(
   run: methods.ModelRun,
   made_by: str,
-  rules: measures.Protocol,
+  rules: sequence_scores.Protocol,
   sequences: Sequence[sequences_lib.SequenceFiles],
   output: result_folder.ResultFolder,
 ) -> dict[str, list[np.ndarray]]:

@@ -19,9 +19,9 @@ import numpy as np
 
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import confidence_score
-from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import repairs
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import result_folder
@@ -46,7 +46,7 @@ def main() -> None:
 
 def _measure_all(
   run: methods.ModelRun,
-  protocol: measures.Protocol,
+  protocol: sequence_scores.Protocol,
   sequences: Sequence[sequences_lib.SequenceFiles],
   output: result_folder.ResultFolder,
 ) -> None:
@@ -105,7 +105,7 @@ def _line(result: repairs.Repair) -> str:
   )
 
 
-def _video(files: sequences_lib.SequenceFiles, protocol: measures.Protocol) -> Video:
+def _video(files: sequences_lib.SequenceFiles, protocol: sequence_scores.Protocol) -> Video:
   video = sequences_lib.open_video(files, protocol.foreground_only)
   masks, frames = len(video.masked_frames), video.num_frames
   if frames is None or masks < frames:

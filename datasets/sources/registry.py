@@ -64,7 +64,7 @@ class DataSetEntry:
     in_training: {option: value} for training and validation, where it is not the default.
     aliases: other names.
     made_up: it needs no folder.
-    protocol: key of `evaluation.measures.PROTOCOLS` by which it is scored.
+    protocol: key of `evaluation.sequence_scores.PROTOCOLS` by which it is scored.
     unnoted: options that a conversion does not note, since the names of the videos tell them.
   """
 

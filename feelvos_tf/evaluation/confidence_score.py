@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequence_scores
 
 WRONG_J = 0.5  # A mask with a lower J is wrong.
 
@@ -30,7 +30,7 @@ def auroc(confidences: Sequence[float], wrong: Sequence[bool]) -> float:
   return float((right * (np.cumsum(lower) - lower / 2)).sum() / pairs)
 
 
-def summarise(sequences: Iterable[tuple[measures.SequenceScores, dict]]) -> dict | None:
+def summarise(sequences: Iterable[tuple[sequence_scores.SequenceScores, dict]]) -> dict | None:
   """AUROC over the masks of several sequences.
 
   Args:

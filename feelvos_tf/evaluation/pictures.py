@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from feelvos_tf.datasets import video
 from feelvos_tf.datasets.object_ids import VOID_ID
-from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import scoring
 from feelvos_tf.evaluation import segmenting
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences
 from feelvos_tf.model import option_checks
 
@@ -122,9 +122,9 @@ def draw_moment(
   """
   sequence = scoring.SequenceMasks(files, 'empty')
   index = sequence.names.index(moment.frame)
-  rules = measures.PROTOCOLS[protocol]
-  truth = measures.as_protocol(sequence.truth(index), rules)
-  prediction = measures.as_protocol(sequence.prediction(index), rules, predicted=True)
+  rules = sequence_scores.PROTOCOLS[protocol]
+  truth = sequence_scores.as_protocol(sequence.truth(index), rules)
+  prediction = sequence_scores.as_protocol(sequence.prediction(index), rules, predicted=True)
   image: np.ndarray = _frame(files, moment.frame, truth.shape)
   scale = options.width / image.shape[1]
   size = (options.width, max(1, round(image.shape[0] * scale)))

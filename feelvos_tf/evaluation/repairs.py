@@ -11,7 +11,7 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from feelvos_tf.datasets.video import Video
-from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import truth
 from feelvos_tf.evaluation.confidence_score import WRONG_J
 from feelvos_tf.runtime import repair_list
@@ -59,7 +59,9 @@ class Repair:
     return any(j is not None and j < WRONG_J for *_, j in self.entries[:FIRST])
 
 
-def measure(video: Video, segmenter: 'VideoSegmenter', protocol: measures.Protocol) -> Repair:
+def measure(
+  video: Video, segmenter: 'VideoSegmenter', protocol: sequence_scores.Protocol
+) -> Repair:
   """Segments a video, corrects it once and scores both.
 
   Args:
@@ -125,18 +127,18 @@ def _corrected(video: Video, segmenter: 'VideoSegmenter', index: int) -> list[np
 
 
 def _score(
-  video: Video, masks: Sequence[np.ndarray], protocol: measures.Protocol
-) -> measures.SequenceScores:
+  video: Video, masks: Sequence[np.ndarray], protocol: sequence_scores.Protocol
+) -> sequence_scores.SequenceScores:
   truth: Callable = lambda index: video.needed_mask(index).ids
   names = list(video.frame_names)
-  return measures.score_sequence(video.name, names, truth, masks.__getitem__, protocol)
+  return sequence_scores.score_sequence(video.name, names, truth, masks.__getitem__, protocol)
 
 
-def _times(scores: measures.SequenceScores) -> range:
+def _times(scores: sequence_scores.SequenceScores) -> range:
   return range(scores.j.shape[1])
 
 
-def _j_and_f(scores: measures.SequenceScores, frames: slice = slice(None)) -> float:
+def _j_and_f(scores: sequence_scores.SequenceScores, frames: slice = slice(None)) -> float:
   return float((np.nanmean(scores.j[:, frames]) + np.nanmean(scores.f[:, frames])) / 2)
 
 

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.evaluation import confidence_score
-from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import report
 from feelvos_tf.evaluation import scoring
 from feelvos_tf.evaluation import segmenting
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.evaluation import submission
 from feelvos_tf.evaluation import summary as summary_lib
@@ -203,7 +203,7 @@ class _Scoring:
 
   def _score(
     self, sequences: Sequence[sequences_lib.SequenceFiles]
-  ) -> tuple[list[measures.SequenceScores], dict[str, str]]:
+  ) -> tuple[list[sequence_scores.SequenceScores], dict[str, str]]:
     """(SequenceScores in the order of `sequences`, {name left out: reason})."""
     options = dataclasses.replace(self.options.scoring, protocol=self.options.truth.rules.name)
     done = {}
@@ -219,7 +219,7 @@ class _Scoring:
   def _write_state(self, path: pathlib.Path, content: bytes) -> None:
     self.results.write(_TABLES, str(path.relative_to(self.output_dir)), content)
 
-  def _confidence(self, scored: Sequence[measures.SequenceScores]) -> dict[str, Any] | None:
+  def _confidence(self, scored: Sequence[sequence_scores.SequenceScores]) -> dict[str, Any] | None:
     """How well the confidence predicts wrong masks; None of a method that has none."""
     states = [segmenting.read_state(self.output_dir, scores.name) for scores in scored]
     return confidence_score.summarise(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import worker_processes
-from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation.sequences import SequenceFiles
 from feelvos_tf.files import whole_file
 from feelvos_tf.model import option_checks
@@ -31,7 +31,7 @@ class EvaluationOptions:
     ValueError: a field is out of its range.
   """
 
-  # Key of `measures.PROTOCOLS`.
+  # Key of `sequence_scores.PROTOCOLS`.
   protocol: str = 'davis2017'
   # A bad sequence ends the run, or is left out and listed in the summary.
   on_error: Literal['fail', 'skip'] = 'fail'
@@ -43,9 +43,9 @@ class EvaluationOptions:
   def __post_init__(self) -> None:
     option_checks.check_choices(self)
     option_checks.check_least(self, {'num_workers': 0})
-    if self.protocol not in measures.PROTOCOLS:
+    if self.protocol not in sequence_scores.PROTOCOLS:
       raise ValueError(
-        f'protocol is {self.protocol!r}; expected one of {", ".join(measures.PROTOCOLS)}.'
+        f'protocol is {self.protocol!r}; expected one of {", ".join(sequence_scores.PROTOCOLS)}.'
       )
 
 
@@ -54,7 +54,7 @@ class Outcome:
   """The result of one sequence: its scores, or why it was left out."""
 
   name: str
-  scores: measures.SequenceScores | None = None
+  scores: sequence_scores.SequenceScores | None = None
   error: str = ''
   resumed: bool = False  # the scores were read back, not computed
 
@@ -130,7 +130,7 @@ class SequenceMasks:
 
 def score_files(
   files: SequenceFiles, options: EvaluationOptions = EvaluationOptions()
-) -> measures.SequenceScores:
+) -> sequence_scores.SequenceScores:
   """Scores one sequence from its files.
 
   Args:
@@ -145,8 +145,8 @@ def score_files(
     ValueError: a mask cannot be read or has another size, or nothing can be scored.
   """
   sequence = SequenceMasks(files, options.missing_frames)
-  protocol = measures.PROTOCOLS[options.protocol]
-  scores = measures.score_sequence(
+  protocol = sequence_scores.PROTOCOLS[options.protocol]
+  scores = sequence_scores.score_sequence(
     files.name, sequence.names, sequence.truth, sequence.prediction, protocol, str(files.truth)
   )
   if sequence.missing:
@@ -206,7 +206,7 @@ def score_all(
 
 def _run(
   pending: Sequence[SequenceFiles], options: EvaluationOptions
-) -> Iterator[tuple[SequenceFiles, tuple[measures.SequenceScores | None, Exception | None]]]:
+) -> Iterator[tuple[SequenceFiles, tuple[sequence_scores.SequenceScores | None, Exception | None]]]:
   """Yields (files, (scores, error)) as sequences finish, from processes if that helps."""
   num_workers = min(options.num_workers or os.cpu_count() or 1, len(pending))
   if num_workers <= 1:
@@ -225,7 +225,7 @@ def _run(
 
 def _attempt(
   files: SequenceFiles, options: EvaluationOptions
-) -> tuple[measures.SequenceScores | None, Exception | None]:
+) -> tuple[sequence_scores.SequenceScores | None, Exception | None]:
   """(scores, None) or (None, the error that the user can do something about)."""
   try:
     return score_files(files, options), None
@@ -262,7 +262,7 @@ def _resume(
     state = json.loads(state_path(files.name, state_dir).read_text(encoding='utf-8'))
     if state['fingerprint'] != _fingerprint(files, options):
       return None
-    scores = measures.SequenceScores(
+    scores = sequence_scores.SequenceScores(
       files.name,
       tuple(state['object_ids']),
       tuple(state['frame_names']),
@@ -276,7 +276,7 @@ def _resume(
 
 
 def _to_state(
-  files: SequenceFiles, options: EvaluationOptions, scores: measures.SequenceScores
+  files: SequenceFiles, options: EvaluationOptions, scores: sequence_scores.SequenceScores
 ) -> bytes:
   state = {
     'fingerprint': _fingerprint(files, options),

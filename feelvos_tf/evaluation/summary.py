@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequence_scores
 
 
-def summarise(sequences: Sequence[measures.SequenceScores]) -> dict[str, float]:
+def summarise(sequences: Sequence[sequence_scores.SequenceScores]) -> dict[str, float]:
   """Global numbers: every object of every sequence counts once.
 
   Args:
@@ -28,7 +28,7 @@ def summarise(sequences: Sequence[measures.SequenceScores]) -> dict[str, float]:
 
 
 def summarise_seen_unseen(
-  sequences: Iterable[measures.SequenceScores], seen: Callable[[str, int], bool]
+  sequences: Iterable[sequence_scores.SequenceScores], seen: Callable[[str, int], bool]
 ) -> dict[str, float]:
   """YouTube-VOS: J and F over objects of seen and of unseen categories, and their mean G.
 

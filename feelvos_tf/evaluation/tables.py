@@ -11,7 +11,7 @@ import pathlib
 from typing import Any
 
 from feelvos_tf.datasets import names as names_lib
-from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import summary as summary_lib
 
 # Columns of the two files that the DAVIS 2017 evaluation writes; three decimals, as there.
@@ -25,7 +25,7 @@ def global_csv(summary: dict[str, float]) -> str:
   return _csv([GLOBAL_COLUMNS, [f'{summary[name]:.3f}' for name in GLOBAL_COLUMNS]])
 
 
-def per_sequence_csv(sequences: Sequence[measures.SequenceScores]) -> str:
+def per_sequence_csv(sequences: Sequence[sequence_scores.SequenceScores]) -> str:
   """The official table with one row per object, named `<sequence>_<id>`."""
   rows = [SEQUENCE_COLUMNS]
   for scores in sequences:
@@ -35,7 +35,7 @@ def per_sequence_csv(sequences: Sequence[measures.SequenceScores]) -> str:
 
 
 def to_summary(
-  sequences: Sequence[measures.SequenceScores],
+  sequences: Sequence[sequence_scores.SequenceScores],
   left_out: dict[str, str],
   settings: dict,
   seen_unseen: dict[str, float] | None = None,
@@ -75,7 +75,7 @@ def table_names(split: str) -> tuple[str, str, str]:
 
 
 def to_files(
-  split: str, sequences: Sequence[measures.SequenceScores], summary: dict
+  split: str, sequences: Sequence[sequence_scores.SequenceScores], summary: dict
 ) -> dict[str, bytes]:
   """Both CSV files and the summary: {name: content}.
 
@@ -154,7 +154,7 @@ def format_lines(summary: dict) -> list[str]:
   return lines
 
 
-def _sequence_entry(scores: measures.SequenceScores) -> dict[str, Any]:
+def _sequence_entry(scores: sequence_scores.SequenceScores) -> dict[str, Any]:
   objects = {}
   for row, object_id in enumerate(scores.object_ids):
     objects[str(object_id)] = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.datasets.sources import registry
 from feelvos_tf.datasets.video import Video
-from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.evaluation.sequences import SequenceFiles
 
@@ -58,9 +58,9 @@ class TruthOptions:
     if len([place for place in PLACES if getattr(self, place)]) != 1:
       flags = [f'--{place}' for place in PLACES]
       raise ValueError(f'exactly one of {", ".join(flags[:-1])} and {flags[-1]} expected')
-    if self.protocol not in (None, *measures.PROTOCOLS):
+    if self.protocol not in (None, *sequence_scores.PROTOCOLS):
       raise ValueError(
-        f'protocol is {self.protocol!r}; expected one of {", ".join(measures.PROTOCOLS)}.'
+        f'protocol is {self.protocol!r}; expected one of {", ".join(sequence_scores.PROTOCOLS)}.'
       )
     made_up = not self.dataset or registry.find(self.dataset).made_up
     if not made_up and not self.data_dir:
@@ -69,12 +69,12 @@ class TruthOptions:
       raise ValueError('--data_dir needs --dataset, the name of what is in it')
 
   @property
-  def rules(self) -> measures.Protocol:
+  def rules(self) -> sequence_scores.Protocol:
     """The protocol that is given, or that of the data set."""
     name = self.dataset or f'davis{self.year}'
     if self.youtube_vos_root:
       name = 'youtube_vos_2019'
-    return measures.PROTOCOLS[self.protocol or registry.find(name).protocol]
+    return sequence_scores.PROTOCOLS[self.protocol or registry.find(name).protocol]
 
   @property
   def place(self) -> str:

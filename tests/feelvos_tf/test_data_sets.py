@@ -14,7 +14,7 @@ from feelvos_tf.datasets.sources import registry
 from feelvos_tf.datasets.sources import synthetic
 from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.datasets.video import VideoSource
-from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences
 from feelvos_tf.runtime import command_line
 from feelvos_tf.tools import convert_to_tfrecord
@@ -119,7 +119,7 @@ def test_every_entry_fits(name):
   entry = registry.find(name)
   fields = {field.name for field in dataclasses.fields(registry.SourceOptions)}
   assert {*entry.options, *entry.in_training, *entry.unnoted} <= fields
-  assert entry.protocol in measures.PROTOCOLS
+  assert entry.protocol in sequence_scores.PROTOCOLS
   assert set(json.loads(json.dumps(entry.settings(registry.SourceOptions())))) <= fields
   assert [registry.full_name(alias) for alias in entry.aliases] == [name] * len(entry.aliases)
 

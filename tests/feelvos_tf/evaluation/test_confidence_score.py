@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from feelvos_tf.evaluation import confidence_score
-from feelvos_tf.evaluation.measures import SequenceScores
+from feelvos_tf.evaluation.sequence_scores import SequenceScores
 
 
 def test_auroc_counts_pairs(rng):

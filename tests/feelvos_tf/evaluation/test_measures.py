@@ -9,6 +9,7 @@ import pytest
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.evaluation import measures
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import summary as summary_lib
 from feelvos_tf.runtime import packaged_files
 
@@ -203,7 +204,7 @@ def test_different_sizes_are_refused():
 def test_statistics_by_hand():
   # 9 values, borders at 1, 3, 5, 7, 9: the first bin is values 1..3, the last 7..9.
   values = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
-  found = measures.statistics(values)
+  found = sequence_scores.statistics(values)
   assert found.mean == pytest.approx(0.5)
   assert found.recall == pytest.approx(4 / 9)  # 0.5 itself is not above the threshold
   assert found.decay == pytest.approx(0.8 - 0.2)
@@ -211,17 +212,17 @@ def test_statistics_by_hand():
 
 def test_statistics_round_bin_borders_up():
   # 7 values: borders 1, 2.5, 4, 5.5, 7 become 1, 3, 4, 6, 7.
-  found = measures.statistics([1, 1, 0, 0, 0, 0, 1])
+  found = sequence_scores.statistics([1, 1, 0, 0, 0, 0, 1])
   assert found.decay == pytest.approx(2 / 3 - 1 / 2)
 
 
 def test_statistics_of_one_and_of_many_frames():
-  assert measures.statistics([0.7]) == measures.Statistics(0.7, 1.0, 0.0)
+  assert sequence_scores.statistics([0.7]) == sequence_scores.Statistics(0.7, 1.0, 0.0)
   # More than 256 frames, where the official code's 8-bit borders wrap around.
-  found = measures.statistics([1.0] * 200 + [0.0] * 200)
+  found = sequence_scores.statistics([1.0] * 200 + [0.0] * 200)
   assert found.decay == 1.0
-  assert np.isnan(measures.statistics([]).mean)
-  assert measures.statistics([np.nan, 0.6]).recall == 1.0
+  assert np.isnan(sequence_scores.statistics([]).mean)
+  assert sequence_scores.statistics([np.nan, 0.6]).recall == 1.0
 
 
 # A made-up data set. The images are 40x50 pixels, so the contour radius is 1 pixel, and objects are
@@ -240,12 +241,12 @@ def frame(**objects):
 
 def score(name, truth, prediction, protocol='davis2017'):
   """score_sequence on lists of frames; the first and last prediction must not be asked for."""
-  return measures.score_sequence(
+  return sequence_scores.score_sequence(
     name,
     [f'{i:05d}' for i in range(len(truth))],
     truth.__getitem__,
     prediction.__getitem__,
-    measures.PROTOCOLS[protocol],
+    sequence_scores.PROTOCOLS[protocol],
   )
 
 

@@ -6,8 +6,8 @@ import pytest
 from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
-from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import repairs
+from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.inference.segmented_frame import SegmentedFrame
 
 COUNT, WORST = 12, 7
@@ -56,7 +56,7 @@ class Copying:
 
 
 def test_the_frames_behind_the_correction_gain():
-  result = repairs.measure(Moving(), Copying(), measures.PROTOCOLS['davis2017'])
+  result = repairs.measure(Moving(), Copying(), sequence_scores.PROTOCOLS['davis2017'])
   overlap = lambda moved: max(0, 12 - 3 * moved) / (12 + min(12, 3 * moved))
   np.testing.assert_allclose(
     [row[0] for row in result.j], [overlap(index) for index in range(1, COUNT)]
@@ -70,6 +70,6 @@ def test_the_frames_behind_the_correction_gain():
 def test_a_sure_video_is_left_as_it_is():
   sure = Copying()
   sure.step = lambda frame: SegmentedFrame(square(int(frame[0, 0, 0])), (0, 2))
-  result = repairs.measure(Moving(), sure, measures.PROTOCOLS['davis2017'])
+  result = repairs.measure(Moving(), sure, sequence_scores.PROTOCOLS['davis2017'])
   assert result.entries == [] and result.before == result.after == 1.0
   assert not result.has_wrong and not result.is_found
