@@ -61,6 +61,10 @@ class Video(abc.ABC):
     """The files that the frames are read from; empty for a source without files."""
     return ()
 
+  def waiting(self) -> np.ndarray | None:
+    """Of a live source: the frame that `frames` gives next, if it has come. Others: None."""
+    return None
+
   @abc.abstractmethod
   def frames(self, start: int = 0) -> collections.abc.Iterator[np.ndarray]:
     """Yields frames `start`, start + 1, ... one at a time: uint8 [height, width, 3] RGB.

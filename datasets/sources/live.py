@@ -60,6 +60,7 @@ class LiveVideo(Video):
     self._latest = take == 'latest' or (take == 'auto' and self.source != '-')
     self.left_out_frames, self._begun = 0, False
     self._times: dict[int, Fraction | None] = {}
+    self._items: queue.Queue[tuple[Any, Any]] | None = None
     try:
       self._container = _open(self.source)
       tracks = self._container.streams.video
@@ -100,6 +101,7 @@ class LiveVideo(Video):
       raise ValueError(f'{self.name}: a live source can be read once; start the run again')
     self._begun = True
     items: queue.Queue[tuple[Any, Any]] = queue.Queue(maxsize=1 if self._latest else 2)
+    self._items = items
     stopped = threading.Event()
     thread = threading.Thread(target=self._read, args=(items, stopped), daemon=True, name='live')
     thread.start()
@@ -107,6 +109,17 @@ class LiveVideo(Video):
       yield from self._taken(items, start)
     finally:
       stopped.set()
+
+  def waiting(self) -> np.ndarray | None:
+    """The frame that `frames` gives next, uint8 [height, width, 3], if it has come.
+
+    None if it has not, and where the latest is taken: then another one may come before it.
+    """
+    if self._latest or self._items is None:
+      return None
+    with self._items.mutex:
+      image = self._items.queue[0][0] if self._items.queue else None
+    return None if image is _END else image
 
   def _taken(self, items: queue.Queue, start: int) -> Iterator[np.ndarray]:
     index = 0

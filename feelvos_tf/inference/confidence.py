@@ -20,6 +20,7 @@ This is ours: the paper has no confidence.
 import tensorflow as tf
 
 from feelvos_tf import matching
+from feelvos_tf.inference import winner
 from feelvos_tf.model.feelvos import Maps
 
 _VISIBLE = -1.2
@@ -52,7 +53,7 @@ def of_frame(logits: tf.Tensor, maps: Maps) -> tf.Tensor:
   """
   count = tf.shape(logits)[0]
   index = tf.range(count)[:, tf.newaxis, tf.newaxis]
-  won = tf.cast(tf.argmax(logits, axis=0, output_type=tf.int32)[tf.newaxis] == index, tf.float32)
+  won = tf.cast(winner.of_logits(logits)[tf.newaxis] == index, tf.float32)
   area = tf.reduce_sum(won, axis=[1, 2])
 
   def mean(values: tf.Tensor) -> tf.Tensor:

@@ -18,6 +18,7 @@ from feelvos_tf.deeplab import resizing
 from feelvos_tf.inference import ablation
 from feelvos_tf.inference import confidence
 from feelvos_tf.inference import frozen_graph
+from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import Step
@@ -178,7 +179,7 @@ class InferenceFunctions:
     )
     maps = ablation.neutralise(maps, self.options)
     logits = self._model.segment(features, maps)
-    labels = tf.argmax(geometry.enlarge_logits(logits, size), axis=0, output_type=tf.int32)
+    labels = winner.of_logits(geometry.enlarge_logits(logits, size))
     previous = self._model.previous_frame(
       embedding,
       geometry.shrink_labels(labels, tf.shape(logits)[1:]),

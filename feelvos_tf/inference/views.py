@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from feelvos_tf.deeplab import resizing
 from feelvos_tf.inference import confidence
+from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import Graph
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
@@ -156,7 +157,7 @@ class Views:
       # Its own labels are not needed: the smallest size costs nothing.
       steps.append(self._graph.step(*shown, of_view, num_objects, (1, 1)))
     logits = self._merged([step.logits for step in steps], geometry)
-    labels = tf.argmax(enlarge_logits(logits, geometry.frame), axis=0, output_type=tf.int32)
+    labels = winner.of_logits(enlarge_logits(logits, geometry.frame))
     states = tuple(
       _tell(step.state, view, labels, logits, geometry, self.options.previous_prediction)
       for view, step in zip(self._views, steps)

@@ -124,10 +124,21 @@ def without_constant_channels(query: tf.Tensor, reference: tf.Tensor) -> list[tf
   shapes = [value.shape[:-1] + [None] for value in (query, reference)]
   taken = tf.cond(
     4 * tf.size(used) <= 3 * channels,
-    lambda: [tf.gather(value, used, axis=-1) for value in (query, reference)],
+    lambda: [_some_channels(value, used) for value in (query, reference)],
     lambda: [query, reference],
   )
   return [tf.ensure_shape(value, shape) for value, shape in zip(taken, shapes)]
+
+
+def _some_channels(value: tf.Tensor, used: tf.Tensor) -> tf.Tensor:
+  """`tf.gather(value, used, axis=-1)`, which copies number by number, in half the time or less."""
+  channels = tf.shape(value)[-1]
+  rows = tf.reshape(value, tf.stack([-1, channels]))
+  if value.dtype == tf.bfloat16:  # Exact: each sum has one term that is not 0.
+    taken = tf.matmul(rows, tf.one_hot(used, channels, axis=0, dtype=rows.dtype))
+  else:  # A product may round float32 to TF32.
+    taken = tf.transpose(tf.gather(tf.transpose(rows), used))
+  return tf.reshape(taken, tf.concat([tf.shape(value)[:-1], tf.shape(used)], axis=0))
 
 
 def _half_norm(vectors: tf.Tensor) -> tf.Tensor:

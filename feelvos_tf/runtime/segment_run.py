@@ -9,7 +9,7 @@ frames before are read again for the pictures and compared with those that the r
 segmented.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import contextlib
 import json
 from typing import Any, TYPE_CHECKING
@@ -252,12 +252,7 @@ def _one_direction(
     progress.Progress(video.num_frames, 'frames', video.name) as bar,
   ):
     estimate = Estimate(video, segmenter.options)
-    ready: Iterable[tuple[tuple[int, np.ndarray], tuple[int, np.ndarray] | None]]
-    if video.live:  # Frames that lie ready would be old when their turn comes.
-      ready = ((item, None) for item in frames)
-    else:
-      ready = background.with_next(background.prefetch(frames))
-    for position, ((index, frame), following) in enumerate(ready):
+    for position, (index, frame, following) in enumerate(_with_following(video, frames)):
       frame_name = video.frame_names[index]
       if position < count:
         if known[position] != (results.mask_name(frame_name), frame_digest(frame)):
@@ -265,7 +260,7 @@ def _one_direction(
         write(frame_name, frame, None, None, restore(position, frame))
       else:
         if following is not None:
-          segmenter.look_ahead(following[1])
+          segmenter.look_ahead(following)
         result = resuming.result_of(segmenter, position, index, frame, given)
         is_given = position > 0 and index in given.frames
         begun = segmenter.remembered(result.mask) if is_given else None
@@ -275,6 +270,18 @@ def _one_direction(
           print(line, flush=True)
       bar.advance()
   return bar.count
+
+
+def _with_following(
+  video: Video, frames: 'Iterable[tuple[int, np.ndarray]]'
+) -> 'Iterator[tuple[int, np.ndarray, np.ndarray | None]]':
+  """(index, frame, the frame after it or None), read ahead where that makes no frame old."""
+  if video.live:
+    for index, frame in frames:
+      yield index, frame, video.waiting()
+    return
+  for (index, frame), following in background.with_next(background.prefetch(frames)):
+    yield index, frame, None if following is None else following[1]
 
 
 def _write_pictures(

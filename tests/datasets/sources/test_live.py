@@ -40,17 +40,20 @@ def test_a_pipe(monkeypatch, take):
     monkeypatch.setattr(live.sys, 'stdin', type('Stdin', (), {'buffer': process.stdout}))
     video = live.LiveVideo('-', take)
     assert video.frame_size == SIZE and video.fps == 25 and video.live
-    means = []
+    means, waiting, expected = [], 0, None
     for image in video.frames():
+      assert expected is None or image is expected
       means.append(image.mean())
-      if take == 'latest':
-        time.sleep(0.2)
+      time.sleep(0.2 if take == 'latest' else 0.02)
+      expected = video.waiting()
+      waiting += expected is not None
   assert means == sorted(means)
   assert len(means) + video.left_out_frames == 20
   if take == 'auto':
+    assert 10 < waiting < 20 and video.waiting() is None
     assert len(means) == 20 and float(video.frame_time(19)) == pytest.approx(19 / 25, abs=0.01)
   else:
-    assert len(means) < 20
+    assert len(means) < 20 and not waiting
   with pytest.raises(ValueError, match='pipe: a live source can be read once'):
     next(video.frames())
 
