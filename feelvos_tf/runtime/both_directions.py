@@ -23,6 +23,7 @@ from feelvos_tf.inference.kept_references import MAX_REFERENCES
 from feelvos_tf.inference.segmented_frame import SegmentedFrame
 from feelvos_tf.runtime import background
 from feelvos_tf.runtime import progress
+from feelvos_tf.runtime.estimate import Estimate
 
 if TYPE_CHECKING:
   from feelvos_tf.inference.given_masks import GivenMasks
@@ -55,7 +56,10 @@ def segment(
   Raises:
     ValueError: a frame cannot be read, or there are fewer than masks ask for.
   """
-  with progress.Progress(video.num_frames, 'frames', video.name) as bar:
+  total, frames = video.num_frames, given.frames
+  # Twice from the first mask to the last, once elsewhere.
+  steps = None if total is None else total - 1 + frames[-1] - frames[0]
+  with progress.Progress(total, 'frames', video.name, steps=steps) as bar:
     return _Run(segmenter, video, given, job, results, known, bar).segment()
 
 
@@ -75,6 +79,7 @@ class _Run:
     self._segmenter, self._video, self._given, self._job = segmenter, video, given, job
     self._results, self._known, self._bar = results, known, bar
     self._masks: dict[int, np.ndarray] = {}
+    self._estimate = Estimate(video, segmenter.options)
 
   def segment(self) -> int:
     with backwards.Tape(self._job.folder) as tape:
@@ -129,9 +134,10 @@ class _Run:
       self._masks[behind] = self._given.mask(behind)
     if self._is_known(before + 1, behind):
       self._masks[behind] = self._results.read_mask(self._video.frame_names[behind])
-      self._bar.advance(behind - before)
+      self._bar.advance(behind - before, steps=2 * (behind - before))
       return
     if behind == before + 1 and not adds:
+      self._bar.advance(0, steps=2)
       self._write_given(behind)
       return
     with backwards.Tape(self._job.folder) as there, backwards.Tape(self._job.folder) as back:
@@ -154,6 +160,13 @@ class _Run:
         self._write(index, frame, result, counts=False)
     self._write_given(behind)
 
+  def _step(self, frame: np.ndarray) -> SegmentedFrame:
+    result = self._segmenter.step(frame)
+    self._bar.advance(0, steps=1)
+    if line := self._estimate.frame_done(self._bar.steps_left):
+      print(line, flush=True)
+    return result
+
   def _see(
     self,
     frames: Iterable[tuple[int, np.ndarray]],
@@ -175,10 +188,10 @@ class _Run:
       `merging.arrival` at the other mask.
     """
     for index, frame in frames:
-      result = self._segmenter.step(frame)
+      result = self._step(frame)
       if index != end:
         tape.append(merging.opinion_of(result).logs)
-        self._bar.advance(int(counts))
+        self._bar.advance(int(counts), steps=0)
     if adds:
       given = self._given.mask(end)
       self._masks[end] = np.where(given == 0, result.mask, given)
@@ -191,14 +204,14 @@ class _Run:
     self._start(first)
     stretch = backwards.frames_backwards(self._video, 0, first - 1, self._job.folder)
     for index, frame in background.prefetch(stretch):
-      self._write(index, frame, self._segmenter.step(frame))
+      self._write(index, frame, self._step(frame))
 
   def _behind_last(self, last: int) -> int:
     self._start(last)
     index, known = last, self._known_behind(last)
     for index, frame in self._forward(last + 1, None):
       if index > known:
-        self._write(index, frame, self._segmenter.step(frame))
+        self._write(index, frame, self._step(frame))
         continue
       if index == known:
         self._segmenter.remember(frame, self._results.read_mask(self._video.frame_names[index]))
@@ -233,4 +246,4 @@ class _Run:
   ) -> None:
     self._given.show(result, index)
     self._results.write_mask(self._video.frame_names[index], frame, result)
-    self._bar.advance(int(counts))
+    self._bar.advance(int(counts), steps=0)

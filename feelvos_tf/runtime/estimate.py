@@ -27,23 +27,20 @@ class Estimate:
     self._video, self._options, self._clock = video, options, clock
     self._times: list[float] = []
 
-  def frame_done(self, index: int) -> str | None:
+  def frame_done(self, left: int | None) -> str | None:
     """Counts a segmented frame; the line after the second one, else None.
 
     Args:
-      index: number of the frame in the video, from 0.
+      left: how often a frame is still to be segmented; None if that is unknown.
     """
     if len(self._times) < 2:
       self._times.append(self._clock())
-      if len(self._times) == 2:
-        return self._line(index, self._times[1] - self._times[0])
+      if len(self._times) == 2 and left:
+        return self._line(left, self._times[1] - self._times[0])
     return None
 
-  def _line(self, index: int, seconds: float) -> str | None:
+  def _line(self, left: int, seconds: float) -> str:
     total = self._video.num_frames
-    left = 0 if total is None else total - 1 - index
-    if left <= 0:
-      return None
     height, width = self._video.frame_size
     text = (
       f'{self._video.name}: {total} frames of {width}x{height}, {seconds:.2g} s a frame, '

@@ -103,6 +103,7 @@ class Progress(Waiting):
     title: str = '',
     stream: TextIO | None = None,
     clock: Callable[[], float] = time.monotonic,
+    steps: int | None = None,
   ) -> None:
     """Starts the clock.
 
@@ -111,15 +112,23 @@ class Progress(Waiting):
       unit: str, what is counted.
       title: str, what it is about.
       stream, clock: see `Waiting`.
+      steps: of the work, by which the time left is told; default: a unit is a step.
     """
     super().__init__(title, True, stream, clock)
     self._total, self._unit = total, unit
-    self.count = 0
+    self._steps = total if steps is None else steps
+    self.count = self._steps_done = 0
 
-  def advance(self, units: int = 1, note: str = '') -> None:
-    """Counts finished units; prints when it is time to."""
+  def advance(self, units: int = 1, note: str = '', steps: int | None = None) -> None:
+    """Counts finished units and steps (as many, if None); prints when it is time to."""
     self.count += units
+    self._steps_done += units if steps is None else steps
     self.tick(note)
+
+  @property
+  def steps_left(self) -> int | None:
+    """Steps to come; None if unknown."""
+    return None if self._steps is None else max(0, self._steps - self._steps_done)
 
   def line(self, note: str = '') -> str:
     """The line as text: `bear: 41/82 frames, 1.9 frames/s, 22 s left`."""
@@ -129,11 +138,10 @@ class Progress(Waiting):
     text += f'{self.count}{total} {self._unit}'
     if self.count:
       # Significant digits: a slow rate must not read as 0.0.
-      rate = self.count / max(seconds, 1e-9)
-      text += f', {rate:.3g} {self._unit}/s'
-      if self._total is not None and self.count < self._total:
-        text += f', {duration((self._total - self.count) / rate)} left'
-    elif seconds >= 1:
+      text += f', {self.count / max(seconds, 1e-9):.3g} {self._unit}/s'
+    if self._steps_done and self.steps_left:
+      text += f', {duration(seconds * self.steps_left / self._steps_done)} left'
+    elif not self.count and seconds >= 1:
       text += f', {duration(seconds)}'
     return text + (f', {note}' if note else '')
 

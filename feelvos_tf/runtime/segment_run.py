@@ -241,15 +241,17 @@ def _one_direction(
   write_result: Callable,
 ) -> int:
   """Segments (index, frame) in the order they come in; returns how many there were."""
-  last = given.frames[-1]
-  order = (lambda p: last - p) if given.direction == 'backward' else (lambda p: p)
+  last, total = given.frames[-1], video.num_frames
+  order = lambda position: position
+  if given.direction == 'backward':
+    order, total = (lambda position: last - position), last + 1
   read_mask = lambda index: results.read_mask(video.frame_names[index])
   count, restore = resuming.after_known(segmenter, job, known, given, order, read_mask)
   if count:
     print(f'{video.name}: goes on after the {count} masks that are there')
   with (
     background.BackgroundCalls(write_result) as write,
-    progress.Progress(video.num_frames, 'frames', video.name) as bar,
+    progress.Progress(total, 'frames', video.name) as bar,
   ):
     estimate = Estimate(video, segmenter.options)
     for position, (index, frame, following) in enumerate(_with_following(video, frames)):
@@ -266,7 +268,8 @@ def _one_direction(
         begun = segmenter.remembered(result.mask) if is_given else None
         given.show(result, index)
         write(frame_name, frame, result, segmenter.previous_tensors, begun)
-        if position and (line := estimate.frame_done(position)):
+        left = None if bar.steps_left is None else bar.steps_left - 1
+        if position and (line := estimate.frame_done(left)):
           print(line, flush=True)
       bar.advance()
   return bar.count

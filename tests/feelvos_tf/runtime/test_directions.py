@@ -10,6 +10,7 @@ from feelvos_tf.datasets.sources import folder
 from feelvos_tf.inference import given_masks
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model.weights import load_model
+from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import results
 from feelvos_tf.runtime import segment_run
@@ -109,9 +110,18 @@ def test_removed_objects_are_on_no_mask_from_there_on(segmenter, film, tmp_path,
   assert '00006,1,0,,,,,1.0' in (tmp_path / 'out' / 'frames.csv').read_text()  # As sure as can be.
 
 
-def test_between_two_masks_both_directions_count(segmenter, film, tmp_path):
+def test_between_two_masks_both_directions_count(segmenter, film, tmp_path, monkeypatch, capsys):
   """An object that is only on the later mask is there before it; frames before the first too."""
+  bars, steps, step = [], [], segmenter.step
+  make = progress.Progress
+  monkeypatch.setattr(progress, 'Progress', lambda *a, **k: bars.append(make(*a, **k)) or bars[-1])
+  monkeypatch.setattr(
+    segmenter, 'step', lambda frame: steps.append(bars[0].steps_left) or step(frame)
+  )
   run(segmenter, film(), given({1: disc(26, 1), 6: ALL[6]}, (), 'both'), tmp_path / 'out')
+  assert steps == list(range(12, 0, -1))  # 1 frame before, 1 behind, 5 twice there and back.
+  assert bars[0].steps_left == 0 and bars[0].count == COUNT
+  assert 'a frame, about' in capsys.readouterr().out
   written = read(tmp_path / 'out')
   assert len(written) == COUNT
   np.testing.assert_array_equal(written[1], disc(26, 1))

@@ -16,7 +16,8 @@ def lines(num_frames, options, size=(720, 1280)):
   video = types.SimpleNamespace(name='clip', num_frames=num_frames, frame_size=size)
   times = iter([5.0, 7.0, 9.0, 11.0])
   estimate = Estimate(video, options, clock=lambda: next(times))
-  return [estimate.frame_done(index) for index in (1, 2, 3)]
+  left = [None] * 3 if num_frames is None else [max(0, num_frames - n) for n in (2, 3, 4)]
+  return [estimate.frame_done(frames) for frames in left]
 
 
 def test_the_second_frame_counts_and_the_preset_that_takes_less_is_named():

@@ -23,6 +23,18 @@ def test_line_has_count_rate_and_time_left():
   assert bar.line() == 'bear: 41/82 frames, 2.05 frames/s, 20 s left'
 
 
+def test_steps_tell_the_time_left():
+  """Frames between two masks are segmented twice, and count when they are written."""
+  clock = _Clock()
+  bar = progress.Progress(40, 'frames', 'bear', io.StringIO(), clock, steps=70)
+  clock.now = 10.0
+  bar.advance(0, steps=20)
+  assert bar.line() == 'bear: 0/40 frames, 25 s left' and bar.steps_left == 50
+  clock.now = 30.0
+  bar.advance(20, steps=40)
+  assert bar.line() == 'bear: 20/40 frames, 0.667 frames/s, 5 s left'
+
+
 def test_without_terminal_a_line_every_five_seconds_one_before_and_one_at_the_end():
   clock, stream = _Clock(), io.StringIO()
   with progress.Progress(unit='frames', stream=stream, clock=clock) as bar:
