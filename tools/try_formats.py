@@ -43,6 +43,46 @@ class Trial:
   note: str = ''
 
 
+# Container, codec in the table, encoder of ffmpeg with its options.
+_OTHERS = (
+  ('avi', 'Motion JPEG', 'mjpeg -pix_fmt yuvj420p -q:v 3'),
+  ('mov', 'Motion JPEG', 'mjpeg -pix_fmt yuvj422p -q:v 3'),
+  ('mov', 'ProRes 422', 'prores_ks -profile:v 2 -pix_fmt yuv422p10le'),
+  ('mov', 'ProRes 4444', 'prores_ks -profile:v 4 -pix_fmt yuva444p10le'),
+  ('mov', 'QuickTime Animation', 'qtrle -pix_fmt argb'),
+  ('mov', 'PNG', 'png -pix_fmt rgba'),
+  ('mov', 'JPEG 2000', 'jpeg2000 -pix_fmt yuv420p'),
+  ('mkv', 'FFV1', 'ffv1 -pix_fmt yuv420p'),
+  ('mkv', 'FFV1', 'ffv1 -pix_fmt yuv422p10le'),
+  ('avi', 'HuffYUV', 'huffyuv -pix_fmt yuv422p'),
+  ('avi', 'FFVHUFF', 'ffvhuff -pix_fmt yuv420p'),
+  ('avi', 'Ut Video', 'utvideo -pix_fmt gbrp'),
+  ('nut', 'raw', 'rawvideo -pix_fmt bgr24'),
+  ('mov', 'raw', 'rawvideo -pix_fmt yuyv422'),
+  ('mov', 'raw', 'v210 -pix_fmt yuv422p10le'),
+  ('y4m', 'raw', 'wrapped_avframe -pix_fmt yuv420p'),
+  ('avi', 'Cinepak', 'cinepak -s 160x96 -pix_fmt rgb24'),
+  ('avi', 'raw', 'rawvideo -pix_fmt yuyv422'),
+  ('avi', 'MS MPEG-4 v3', 'msmpeg4 -q:v 3'),
+  ('wmv', 'WMV 2', 'wmv2 -q:v 3'),
+  ('wmv', 'WMV 1', 'wmv1 -q:v 3'),
+  ('flv', 'Sorenson H.263', 'flv1 -q:v 3'),
+  ('ogv', 'Theora', 'libtheora -q:v 6'),
+  ('avi', 'Dirac', 'vc2 -pix_fmt yuv420p -strict -1'),
+  ('gif', 'GIF', 'gif'),
+  ('apng', 'APNG', 'apng -pix_fmt rgb24'),
+  ('apng', 'APNG', 'apng -pix_fmt rgba'),
+)
+# Of H.264 in mp4: options of ffmpeg, note in the table.
+_SPECIAL = (
+  ('-movflags frag_keyframe+empty_moov', 'fragments'),
+  ('-movflags faststart', 'index in front'),
+  ('-vf setsar=4/3', 'pixels 4:3'),
+  ('-vf "select=not(mod(n\\,3))+gt(n\\,15)" -vsync vfr', 'variable rate'),
+  ('-metadata:s:v rotate=90', 'turned'),
+)
+
+
 def _trials() -> list[Trial]:
   """The lines of the table."""
   x264, x265 = '-c:v libx264 -g 8 -bf 2', '-c:v libx265 -x265-params log-level=none'
@@ -71,47 +111,12 @@ def _trials() -> list[Trial]:
   for suffix in ('mpg', 'ts', 'mkv', 'mxf', 'vob'):
     trials.append(Trial(suffix, 'MPEG-2', '-c:v mpeg2video -q:v 3'))
   trials.append(Trial('mpg', 'MPEG-1', '-c:v mpeg1video -q:v 3 -r 24'))
-  for suffix, codec, encoder in (
-    ('avi', 'Motion JPEG', 'mjpeg -pix_fmt yuvj420p -q:v 3'),
-    ('mov', 'Motion JPEG', 'mjpeg -pix_fmt yuvj422p -q:v 3'),
-    ('mov', 'ProRes 422', 'prores_ks -profile:v 2 -pix_fmt yuv422p10le'),
-    ('mov', 'ProRes 4444', 'prores_ks -profile:v 4 -pix_fmt yuva444p10le'),
-    ('mov', 'QuickTime Animation', 'qtrle -pix_fmt argb'),
-    ('mov', 'PNG', 'png -pix_fmt rgba'),
-    ('mov', 'JPEG 2000', 'jpeg2000 -pix_fmt yuv420p'),
-    ('mkv', 'FFV1', 'ffv1 -pix_fmt yuv420p'),
-    ('mkv', 'FFV1', 'ffv1 -pix_fmt yuv422p10le'),
-    ('avi', 'HuffYUV', 'huffyuv -pix_fmt yuv422p'),
-    ('avi', 'FFVHUFF', 'ffvhuff -pix_fmt yuv420p'),
-    ('avi', 'Ut Video', 'utvideo -pix_fmt gbrp'),
-    ('nut', 'raw', 'rawvideo -pix_fmt bgr24'),
-    ('mov', 'raw', 'rawvideo -pix_fmt yuyv422'),
-    ('mov', 'raw', 'v210 -pix_fmt yuv422p10le'),
-    ('y4m', 'raw', 'wrapped_avframe -pix_fmt yuv420p'),
-    ('avi', 'Cinepak', 'cinepak -s 160x96 -pix_fmt rgb24'),
-    ('avi', 'raw', 'rawvideo -pix_fmt yuyv422'),
-    ('avi', 'MS MPEG-4 v3', 'msmpeg4 -q:v 3'),
-    ('wmv', 'WMV 2', 'wmv2 -q:v 3'),
-    ('wmv', 'WMV 1', 'wmv1 -q:v 3'),
-    ('flv', 'Sorenson H.263', 'flv1 -q:v 3'),
-    ('ogv', 'Theora', 'libtheora -q:v 6'),
-    ('avi', 'Dirac', 'vc2 -pix_fmt yuv420p -strict -1'),
-    ('gif', 'GIF', 'gif'),
-    ('apng', 'APNG', 'apng -pix_fmt rgb24'),
-    ('apng', 'APNG', 'apng -pix_fmt rgba'),
-  ):
+  for suffix, codec, encoder in _OTHERS:
     trials.append(Trial(suffix, codec, f'-c:v {encoder}'))
   trials.append(Trial('3gp', 'H.263', '-c:v h263 -s 176x144 -q:v 3'))
   trials.append(Trial('avi', 'DV', '-c:v dvvideo -s 720x576 -r 25 -pix_fmt yuv420p'))
   trials.append(Trial('mov', 'DNxHD', '-c:v dnxhd -s 1280x720 -b:v 60M -pix_fmt yuv422p -r 24'))
-  special = [
-    ('-movflags frag_keyframe+empty_moov', 'fragments'),
-    ('-movflags faststart', 'index in front'),
-    ('-vf setsar=4/3', 'pixels 4:3'),
-    ('-vf "select=not(mod(n\\,3))+gt(n\\,15)" -vsync vfr', 'variable rate'),
-    ('-metadata:s:v rotate=90', 'turned'),
-  ]
-  for arguments, note in special:
+  for arguments, note in _SPECIAL:
     trials.append(Trial('mp4', 'H.264', f'{x264} -pix_fmt yuv420p {arguments}', note))
   return trials
 

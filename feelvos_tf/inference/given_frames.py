@@ -74,9 +74,9 @@ def check_mask(mask: np.ndarray, frame: np.ndarray) -> NDArray[np.uint8]:
   return mask.astype(np.uint8)
 
 
-def ids_of(mask: np.ndarray) -> tuple[int, ...]:
-  """Ids of a mask uint8 [height, width], ascending; 0 first, whether or not there is background."""
-  return (0,) + tuple(int(i) for i in np.unique(mask) if i)
+def ids_of(*masks: np.ndarray) -> tuple[int, ...]:
+  """Ids of masks uint8 [height, width], ascending; 0 first, whether or not there is background."""
+  return tuple(sorted({0, *(int(i) for mask in masks for i in np.unique(mask))}))
 
 
 def check_removed(remove: Iterable[int], mask: np.ndarray, known: tuple[int, ...]) -> set[int]:

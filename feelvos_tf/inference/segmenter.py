@@ -12,6 +12,7 @@ from feelvos_tf.inference import given_frames
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import kept_references
 from feelvos_tf.inference import look_ahead
+from feelvos_tf.inference import state_arrays
 from feelvos_tf.inference import views
 from feelvos_tf.inference.contract import Graph
 from feelvos_tf.inference.contract import References
@@ -98,13 +99,7 @@ class VideoSegmenter:
     """Bytes of the state between two frames."""
     if self._state is None:
       return 0
-    tensors = tf.nest.flatten((self._state, self._references))
-    return sum(
-      tensor.nbytes
-      if isinstance(tensor, np.ndarray)
-      else tensor.shape.num_elements() * tensor.dtype.size
-      for tensor in tensors
-    )
+    return state_arrays.num_bytes((self._state, self._references))
 
   def start(
     self, frame: np.ndarray, mask: np.ndarray, others: Sequence[tuple[np.ndarray, np.ndarray]] = ()
@@ -129,14 +124,7 @@ class VideoSegmenter:
       (given_frames.check_like(other, frame), given_frames.check_mask(ids, frame))
       for other, ids in others
     ]
-    ids = tuple(
-      sorted(
-        {
-          *given_frames.ids_of(mask),
-          *(i for _, other in others for i in given_frames.ids_of(other)),
-        }
-      )
-    )
+    ids = given_frames.ids_of(mask, *(ids for _, ids in others))
     if len(ids) == 1:
       raise ValueError('the mask holds background (0) only; mark at least one object.')
     references = []
@@ -262,7 +250,7 @@ class VideoSegmenter:
     Together with the first frame and its mask this is all there is to know of a video without
     corrections; `remembered` has what corrections leave.
     """
-    return tf.nest.flatten(_previous_frames(self._state))
+    return state_arrays.previous_tensors(self._state)
 
   def restore_previous(self, arrays: Sequence[np.ndarray]) -> None:
     """Goes on after a frame in the middle of the video that was started with the same mask.
@@ -277,19 +265,7 @@ class VideoSegmenter:
     """
     if self._state is None:
       raise RuntimeError('restore_previous before start: call start(frame, mask) first.')
-    current = self.previous_tensors
-    if [tuple(a.shape) for a in arrays] != [tuple(t.shape) for t in current]:
-      raise ValueError('what is remembered of the last frame has other shapes than this video.')
-    tensors = [
-      tf.convert_to_tensor(array.view(tensor.dtype.as_numpy_dtype))
-      for array, tensor in zip(arrays, current)
-    ]
-    frames = tf.nest.pack_sequence_as(_previous_frames(self._state), tensors)
-    if hasattr(self._state, 'states'):
-      states = [s._replace(previous=f) for s, f in zip(self._state.states, frames)]
-      self._state = self._state._replace(states=tuple(states))
-    else:
-      self._state = self._state._replace(previous=frames[0])
+    self._state = state_arrays.with_previous(self._state, arrays)
 
   def _predicted(self, frame: np.ndarray, embedding: np.ndarray) -> np.ndarray:
     """What was or would be predicted for a frame: int32 [h4, w4], object index."""
@@ -410,11 +386,6 @@ class VideoSegmenter:
 
   def _frame_geometry(self, size: tuple[int, int]) -> geometry.FrameGeometry:
     return self._shown_to.frame_geometry(size, self.options.max_internal_size)
-
-
-def _previous_frames(state: Any) -> list[PreviousFrame]:
-  """`model.PreviousFrame` of every view of a state."""
-  return [one.previous for one in getattr(state, 'states', (state,))]
 
 
 def _largest_side(graph: Graph) -> int | None:

@@ -31,9 +31,9 @@ SPEEDS = types.MappingProxyType(
   {
     # Smaller frames, and matching with few pixels of the first frame.
     'fast': Preset(
-      SegmenterOptions(max_internal_size=512),
+      SegmenterOptions(max_internal_size=496),
       (
-        ('max_reference_pixels_per_object', 1024),
+        ('max_reference_pixels_per_object', 512),
         ('max_reference_imbalance', None),
         ('reference_choice', 'border'),
       ),

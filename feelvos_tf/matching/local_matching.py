@@ -235,20 +235,12 @@ def _sweep_band(
   Returns:
     List of [tiles, objects, rows, TILE_WIDTH], with `radius` rows above the frame and some below.
   """
-  height, width, channels = tf.unstack(tf.shape(previous))
-  previous = tf.reshape(previous, tf.stack([-1, channels]))
+  height = tf.shape(previous)[0]
   count = tf.shape(tiles)[0]
   strips = tf.shape(labels)[0] // STRIP_ROWS
-  halo_width = TILE_WIDTH + 2 * radius
-  pixels_per_halo = STRIP_ROWS * halo_width
-  column = (first + tf.range(count)[:, tf.newaxis]) * TILE_WIDTH + tf.range(halo_width)
+  column = _halo_columns(first, count, radius)
   runs = label_runs(_halo_labels(tf.gather(labels, column, axis=1)), num_objects)
-  # Beyond the border the labels are -1, so that any pixel will do there.
-  column = tf.clip_by_value(column - radius, 0, width - 1)[:, tf.newaxis]
-  edges = _edge_penalty(halo_width, TILE_WIDTH, radius, previous.dtype)
-  edges = tf.broadcast_to(
-    tf.tile(edges, [STRIP_ROWS, 1]), tf.stack([count, pixels_per_halo, TILE_WIDTH])
-  )
+  halo_of = _halo_reader(previous, column - radius, radius)
   row_edges = tf.transpose(
     _edge_penalty(STRIP_ROWS + 2 * radius, STRIP_ROWS, radius, previous.dtype)
   )
@@ -256,9 +248,7 @@ def _sweep_band(
 
   def of_strip(strip: tf.Tensor, *arrays: tf.TensorArray) -> tuple:
     top = strip * STRIP_ROWS
-    row = tf.minimum(tf.range(STRIP_ROWS) + top, height - 1)[:, tf.newaxis]
-    pixels = tf.reshape(row * width + column, tf.stack([count, pixels_per_halo]))
-    halo = tf.concat([tf.gather(previous, pixels), edges], axis=-1)
+    pixels, halo = halo_of(top)
     # The query rows that reach the strip, without those beyond the frame.
     above = tf.maximum(radius - top, 0)
     below = tf.maximum(top + STRIP_ROWS + radius - height, 0)
@@ -290,6 +280,45 @@ def _sweep_band(
     for array in arrays
   ]
   return _merge_strips(parts, radius)
+
+
+def _halo_columns(first: tf.Tensor, count: tf.Tensor, radius: int) -> tf.Tensor:
+  """int32 [tiles, halo width]: columns of the halos of some tiles, plus `radius`."""
+  tile = (first + tf.range(count)[:, tf.newaxis]) * TILE_WIDTH
+  return tile + tf.range(TILE_WIDTH + 2 * radius)
+
+
+def _halo_reader(
+  previous: tf.Tensor, column: tf.Tensor, radius: int
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+  """Function of the first row of a strip that gives the left-hand operands of its tiles.
+
+  Args:
+    previous: [h, w, channels].
+    column: int32 [tiles, halo width]; beyond the border the labels are -1, so that any pixel will
+      do there.
+    radius: of the windows.
+
+  Returns:
+    function: int32 scalar -> (int32 [tiles, pixels], index in raster order of the halos' pixels,
+    [tiles, pixels, channels + TILE_WIDTH]).
+  """
+  height, width, channels = tf.unstack(tf.shape(previous))
+  flat = tf.reshape(previous, tf.stack([-1, channels]))
+  count, halo_width = tf.shape(column)[0], TILE_WIDTH + 2 * radius
+  num_pixels = STRIP_ROWS * halo_width
+  column = tf.clip_by_value(column, 0, width - 1)[:, tf.newaxis]
+  edges = _edge_penalty(halo_width, TILE_WIDTH, radius, previous.dtype)
+  edges = tf.broadcast_to(
+    tf.tile(edges, [STRIP_ROWS, 1]), tf.stack([count, num_pixels, TILE_WIDTH])
+  )
+
+  def halo_of(top: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    row = tf.minimum(tf.range(STRIP_ROWS) + top, height - 1)[:, tf.newaxis]
+    pixels = tf.reshape(row * width + column, tf.stack([count, num_pixels]))
+    return pixels, tf.concat([tf.gather(flat, pixels), edges], axis=-1)
+
+  return halo_of
 
 
 def _merge_strips(parts: Sequence[tf.Tensor], radius: int) -> list[tf.Tensor]:

@@ -65,30 +65,8 @@ class SegmentationHead(keras.Model):
     self.group_bytes = group_bytes
     self.depthwise, self.pointwise = [], []
     channels = feature_channels + object_channels
-    for i, rate in enumerate(self.atrous_rates):
-      scope = f'embedding_seg.split_separable_conv2d_{i}'
-      self.depthwise.append(
-        layers.DepthwiseConv2D(
-          kernel_size,
-          rate=rate,
-          use_batch_norm=False,
-          activation='relu',
-          kernel_initializer=layers.truncated_normal(0.33),
-          name=f'{scope}_depthwise',
-        )
-      )
-      self.pointwise.append(
-        layers.Conv2D(
-          dimension,
-          1,
-          use_batch_norm=False,
-          activation='relu',
-          kernel_initializer=layers.truncated_normal(0.06),
-          name=f'{scope}_pointwise',
-        )
-      )
-      self.depthwise[-1].build((None, None, None, channels))
-      self.pointwise[-1].build((None, None, None, channels))
+    for index, rate in enumerate(self.atrous_rates):
+      self._add_layer(index, rate, channels)
       channels = dimension
     self.logit = layers.Conv2D(
       1,
@@ -100,6 +78,28 @@ class SegmentationHead(keras.Model):
     )
     self.logit.build((None, None, None, channels))
     self.built = True
+
+  def _add_layer(self, index: int, rate: int, channels: int) -> None:
+    scope = f'embedding_seg.split_separable_conv2d_{index}'
+    depthwise = layers.DepthwiseConv2D(
+      self.kernel_size,
+      rate=rate,
+      use_batch_norm=False,
+      activation='relu',
+      kernel_initializer=layers.truncated_normal(0.33),
+      name=f'{scope}_depthwise',
+    )
+    pointwise = layers.Conv2D(
+      self.dimension,
+      1,
+      use_batch_norm=False,
+      activation='relu',
+      kernel_initializer=layers.truncated_normal(0.06),
+      name=f'{scope}_pointwise',
+    )
+    for found, layer in ((self.depthwise, depthwise), (self.pointwise, pointwise)):
+      found.append(layer)
+      layer.build((None, None, None, channels))
 
   def call(self, features: tf.Tensor, maps: tf.Tensor, training: bool = False) -> tf.Tensor:
     dtype = self.compute_dtype

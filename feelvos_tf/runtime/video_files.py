@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import uuid
 
 if TYPE_CHECKING:
+  from feelvos_tf.inference.options import SegmenterOptions
   from feelvos_tf.model.feelvos import Feelvos
   from feelvos_tf.runtime import segment_job
 
@@ -88,7 +89,6 @@ def segment_video(
       an option is refused.
   """
   from feelvos_tf.datasets.result_files import writing
-  from feelvos_tf.inference import speed as speed_lib
   from feelvos_tf.inference.options import SegmenterOptions
   from feelvos_tf.inference.segmenter import VideoSegmenter
   from feelvos_tf.runtime import export_results
@@ -105,13 +105,9 @@ def segment_video(
     end='' if end is None else str(end),
     drawings=drawings,
   )
-  given = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
-  changes = {
-    field.name: getattr(given, field.name)
-    for field in dataclasses.fields(given)
-    if getattr(given, field.name) != field.default
-  }
-  options = speed_lib.segmenter_options(speed, **changes)
+  options = _with_preset(
+    speed, SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
+  )
   forms = export_results.Forms(tuple(formats), dict(labels or {}))
   writing.check_formats(formats)
   segmenter = None
@@ -131,6 +127,18 @@ def segment_video(
     segment_run.segment(segmenter, job.video, job.given, results, pictures=pictures, forms=forms)
     results.finish()
   return output / 'masks'
+
+
+def _with_preset(speed: str, given: 'SegmenterOptions') -> 'SegmenterOptions':
+  """Options of a preset, with those of `given` that are not the defaults."""
+  from feelvos_tf.inference import speed as speed_lib
+
+  changes = {
+    field.name: getattr(given, field.name)
+    for field in dataclasses.fields(given)
+    if getattr(given, field.name) != field.default
+  }
+  return speed_lib.segmenter_options(speed, **changes)
 
 
 def _as_text(mask: Masks) -> list[str]:

@@ -61,19 +61,7 @@ def create_app(
     lifespan=_lifespan(services, grpc_server, grpc_grace),
   )
   app.state.services = services
-  app.add_middleware(
-    body_limit.RequestBodyLimitMiddleware, max_body_size=services.options.max_body_bytes
-  )
-  options = services.options
-  if options.allowed_origins:
-    app.add_middleware(
-      cors.CORSMiddleware,
-      allow_origins=options.allowed_origins,
-      allow_methods=['*'],
-      allow_headers=['*'],
-      expose_headers=_EXPOSED_HEADERS,
-    )
-  app.add_middleware(middleware.Outermost, services=services)
+  _add_middleware(app, services)
   _add_error_handlers(app)
   app.include_router(page_routes.build_open_router(services))
   app.include_router(platform_routes.build_health_router(services))
@@ -99,6 +87,20 @@ def create_app(
   ):  # They check the token themselves.
     app.include_router(router)
   return app
+
+
+def _add_middleware(app: fastapi.FastAPI, services: 'Services') -> None:
+  options = services.options
+  app.add_middleware(body_limit.RequestBodyLimitMiddleware, max_body_size=options.max_body_bytes)
+  if options.allowed_origins:
+    app.add_middleware(
+      cors.CORSMiddleware,
+      allow_origins=options.allowed_origins,
+      allow_methods=['*'],
+      allow_headers=['*'],
+      expose_headers=_EXPOSED_HEADERS,
+    )
+  app.add_middleware(middleware.Outermost, services=services)
 
 
 def _lifespan(services: 'Services', grpc_server: grpc.Server | None, grpc_grace: float) -> Callable:

@@ -16,6 +16,9 @@ from feelvos_tf.serving import errors
 from feelvos_tf.serving import forms
 from feelvos_tf.serving import sessions
 from feelvos_tf.serving.model_store import ModelStore
+from feelvos_tf.serving.session import confidence_text
+from feelvos_tf.serving.session import SegmentedReply
+from feelvos_tf.serving.session import Session
 
 if TYPE_CHECKING:
   from feelvos_tf.serving.services import Services
@@ -62,17 +65,7 @@ def _add_life(
     async with request.form(
       max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
     ) as form:
-      name, number = _model_of(form, models, speed)
-      opened: Callable[[calls.Call], Awaitable[sessions.Session]]
-      if 'state' in form:
-        if 'frame' in form or 'mask' in form:
-          raise errors.invalid('give either state, or frame and mask.')
-        state, index = await _file(form, 'state'), _number(form, 'frame_index') or 0
-        opened = lambda call: store.resume(name, number, state, index, call)
-      else:
-        frame, mask = await _file(form, 'frame'), await _file(form, 'mask')
-        others = await _pairs(form, 'other_frame', 'other_mask')
-        opened = lambda call: store.create(name, number, frame, mask, call, others)
+      opened = await _opening(form, store, *_model_of(form, models, speed))
     async with calls.of_http(request) as call:
       session = await opened(call)
       if call.over:  # Nobody gets its id.
@@ -96,6 +89,20 @@ def _add_life(
   async def close(session_id: str) -> None:
     """Closes the session."""
     await store.close(store.get(session_id))
+
+
+async def _opening(
+  form: FormData, store: sessions.SessionStore, name: str, number: int | None
+) -> Callable[[calls.Call], Awaitable[Session]]:
+  """Function that opens the session a form asks for, once the form is closed."""
+  if 'state' in form:
+    if 'frame' in form or 'mask' in form:
+      raise errors.invalid('give either state, or frame and mask.')
+    state, index = await _file(form, 'state'), _number(form, 'frame_index') or 0
+    return lambda call: store.resume(name, number, state, index, call)
+  frame, mask = await _file(form, 'frame'), await _file(form, 'mask')
+  others = await _pairs(form, 'other_frame', 'other_mask')
+  return lambda call: store.create(name, number, frame, mask, call, others)
 
 
 def _add_frames(router: fastapi.APIRouter, store: sessions.SessionStore) -> None:
@@ -174,7 +181,7 @@ def _add_both_directions(router: fastapi.APIRouter, store: sessions.SessionStore
       return _mask(await store.merge(session, given, share, trust, call))
 
 
-def _mask(reply: sessions.SegmentedReply) -> fastapi.Response:
+def _mask(reply: SegmentedReply) -> fastapi.Response:
   """The answer of `SegmentedReply`: the mask PNG."""
   return fastapi.Response(
     reply.png,
@@ -182,7 +189,7 @@ def _mask(reply: sessions.SegmentedReply) -> fastapi.Response:
     headers={
       'X-Frame-Index': str(reply.frame_index),
       'X-Object-Ids': ','.join(map(str, reply.object_ids)),
-      'X-Confidence': sessions.confidence_text(reply.confidence),
+      'X-Confidence': confidence_text(reply.confidence),
     },
   )
 

@@ -3,7 +3,6 @@
 import asyncio
 import collections
 from collections.abc import Callable, Collection, Coroutine, Sequence
-import secrets
 import time
 from typing import Any
 
@@ -22,74 +21,15 @@ from feelvos_tf.serving import tracing
 from feelvos_tf.serving.calls import Call
 from feelvos_tf.serving.images import ImageDecoder
 from feelvos_tf.serving.metrics import Metrics
-from feelvos_tf.serving.model_store import Lease
 from feelvos_tf.serving.model_store import ModelStore
 from feelvos_tf.serving.options import ServingOptions
+from feelvos_tf.serving.session import missing
+from feelvos_tf.serving.session import SegmentedReply
+from feelvos_tf.serving.session import Session
 from feelvos_tf.serving.worker_pool import WorkerPool
 
 _COMPRESS_LEVEL = 1  # A client waits for the mask.
 _REMEMBERED = 10000  # Ids of expired sessions, to tell "expired" from "unknown".
-
-
-class Session:
-  """One video. Everything that changes it runs under its lock, one after the other.
-
-  Attributes:
-    id: str, unguessable; `<replica>.<random>` where the server has a name among several.
-    segmenter: `VideoSegmenter`.
-    palette: uint8 [256, 3] of the masks that come out.
-    frame_index: number of the last frame, 0 for the first.
-    last_used: time of the store's clock.
-  """
-
-  def __init__(
-    self,
-    lease: Lease,
-    segmenter: VideoSegmenter,
-    palette: np.ndarray,
-    frame_index: int,
-    now: float,
-    replica: str = '',
-  ) -> None:
-    token = secrets.token_urlsafe(16)
-    self.id = f'{replica}.{token}' if replica else token
-    self.segmenter, self.palette, self.frame_index = segmenter, palette, frame_index
-    self.last_used = now
-    self.lock = asyncio.Lock()
-    self.lease = lease
-    self.open = True
-
-  def describe(self) -> dict[str, Any]:
-    """JSON-ready dict of the API's answers."""
-    height, width = self.segmenter.size or (0, 0)
-    return {
-      'session_id': self.id,
-      'model': self.lease.version.name,
-      'version': self.lease.version.number,
-      'object_ids': list(self.segmenter.object_ids or ()),
-      'height': height,
-      'width': width,
-      'frame_index': self.frame_index,
-      'remembers_masks': self.segmenter.remembers_masks,
-    }
-
-
-class SegmentedReply:
-  """What a frame is answered with: PNG bytes, frame index, object ids, their confidence."""
-
-  def __init__(
-    self, png: bytes, frame_index: int, object_ids: Sequence[int], confidence: np.ndarray
-  ) -> None:
-    self.png, self.frame_index = png, frame_index
-    self.object_ids, self.confidence = object_ids, confidence
-
-  def describe(self) -> dict[str, Any]:
-    """JSON-ready dict of all but the mask."""
-    return {
-      'frame_index': self.frame_index,
-      'object_ids': [int(object_id) for object_id in self.object_ids],
-      'confidence': [round(float(value), 3) for value in self.confidence],
-    }
 
 
 class SessionStore:
@@ -190,24 +130,7 @@ class SessionStore:
     if session is not None:
       session.last_used = self._clock()
       return session
-    if session_id in self._expired:
-      raise errors.RequestError(
-        grpc.StatusCode.NOT_FOUND,
-        f'the session expired after {self._options.idle_seconds:g} seconds without a request; '
-        'open another one.',
-        410,
-      )
-    holder = replica_of(session_id)
-    if self._options.replica and holder and holder != self._options.replica:
-      raise errors.RequestError(
-        grpc.StatusCode.NOT_FOUND,
-        'the replica that held this session is gone; go on with POST /v1/sessions and the state '
-        'bytes last taken (field state), or with a frame and its mask.',
-        410,
-      )
-    raise errors.RequestError(
-      grpc.StatusCode.NOT_FOUND, 'no such session; it was closed, or the id is wrong.'
-    )
+    raise missing(session_id, session_id in self._expired, self._options)
 
   def idle_seconds(self, session_id: str) -> float:
     """Seconds since a session was used; does not count as use."""
@@ -462,13 +385,3 @@ class SessionStore:
     if self._sessions.pop(session.id, None) is not None:
       session.open = False
       session.lease.release()
-
-
-def replica_of(session_id: str) -> str:
-  """Name of the replica that a session's id begins with; '' if there is none."""
-  return session_id.rpartition('.')[0]
-
-
-def confidence_text(confidence: np.ndarray | Sequence[float]) -> str:
-  """`X-Confidence` of float32 [objects]: three decimals each, separated by commas."""
-  return ','.join(f'{value:.3f}' for value in np.asarray(confidence))

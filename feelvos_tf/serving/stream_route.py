@@ -13,7 +13,7 @@ import fastapi
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import tracing
-from feelvos_tf.serving.sessions import Session
+from feelvos_tf.serving.session import Session
 
 if TYPE_CHECKING:
   from feelvos_tf.serving.services import Services

@@ -69,16 +69,15 @@ def video_results(
   features, embeddings = (
     tf.unstack(value, num_videos * num_frames) for value in (features, embeddings)
   )
+  previous = batch.get('previous_labels')
   results = []
   for video in range(num_videos):
     part = slice(video * num_frames, (video + 1) * num_frames)
     seed = tf.stack([tf.cast(step, tf.int32), options.seed * 1024 + first_video + video])
     if options.classification_loss == 'triplet':
-      results.append(
-        VideoResult(losses.triplet_loss(tf.stack(embeddings[part]), labels[video], seed=seed))
-      )
+      loss = losses.triplet_loss(tf.stack(embeddings[part]), labels[video], seed=seed)
+      results.append(VideoResult(loss))
       continue
-    previous = batch.get('previous_labels')
     logits, maps = _video_logits(
       model,
       features[part],
@@ -89,22 +88,27 @@ def video_results(
       seed,
       options,
     )
-    loss = losses.video_cross_entropy(
-      logits,
-      labels[video, 2:],
-      step=step,
-      mining=options.mining,
-      upsample_logits=options.upsample_logits,
-    )
-    if options.matching_loss_weight:
-      loss += options.matching_loss_weight * losses.matching_cross_entropy(
-        tf.stack([frame.global_distance for frame in maps]),
-        labels[video, 2:],
-        step=step,
-        mining=options.mining,
-      )
+    loss = _cross_entropies(logits, maps, labels[video, 2:], step, options)
     results.append(VideoResult(loss, logits, maps[-1]))
   return results
+
+
+def _cross_entropies(
+  logits: tf.Tensor,
+  maps: list[feelvos.Maps],
+  labels: tf.Tensor,
+  step: int | tf.Tensor,
+  options: LossOptions,
+) -> tf.Tensor:
+  """Loss of the current frames of a video: of the head, and of global matching alone."""
+  loss = losses.video_cross_entropy(
+    logits, labels, step=step, mining=options.mining, upsample_logits=options.upsample_logits
+  )
+  if options.matching_loss_weight:
+    loss += options.matching_loss_weight * losses.matching_cross_entropy(
+      tf.stack([frame.global_distance for frame in maps]), labels, step=step, mining=options.mining
+    )
+  return loss
 
 
 def _semantic_results(

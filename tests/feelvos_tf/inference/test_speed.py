@@ -18,10 +18,10 @@ def test_balanced_changes_nothing():
 
 def test_fast_matches_with_fewer_pixels_of_smaller_frames():
   options = speed.segmenter_options('fast')
-  assert (options.max_internal_size, options.flip, options.image_pyramid) == (512, False, (1.0,))
+  assert (options.max_internal_size, options.flip, options.image_pyramid) == (496, False, (1.0,))
   model = FeelvosOptions(max_reference_imbalance=16)
   changed = FeelvosOptions.from_dict({**model.to_dict(), **speed.model_overrides('fast')})
-  assert changed.max_reference_pixels_per_object == 1024
+  assert changed.max_reference_pixels_per_object == 512
   assert (changed.max_reference_imbalance, changed.reference_choice) == (None, 'border')
 
 
@@ -41,7 +41,7 @@ def test_an_exported_model_takes_the_size_of_a_preset_as_its_own():
   assert speed.exported_options('balanced') == {}
   fast = speed.exported_options('fast')
   assert fast['largest_side'] == speed.segmenter_options('fast').max_internal_size
-  assert fast['max_reference_pixels_per_object'] == 1024
+  assert fast['max_reference_pixels_per_object'] == 512
   with pytest.raises(ValueError, match="speed is 'best'.* Expected one of fast, balanced"):
     speed.exported_options('best')
 

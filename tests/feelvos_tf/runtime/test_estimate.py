@@ -21,10 +21,10 @@ def lines(num_frames, options, size=(720, 1280)):
 
 
 def test_the_second_frame_counts_and_the_preset_that_takes_less_is_named():
-  # 286 frames are left; the preset shows 512x288 instead of 1280x720 pixels, 0.16 of them.
+  # 286 frames are left; the preset shows 496x279 instead of 1280x720 pixels, 0.15 of them.
   expected = (
     'clip: 289 frames of 1280x720, 2 s a frame, about 10 min to go; --speed=fast would take about '
-    '92 s.'
+    '86 s.'
   )
   assert lines(289, SegmenterOptions()) == [None, expected, None]
 
