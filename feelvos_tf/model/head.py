@@ -63,7 +63,8 @@ class SegmentationHead(keras.Model):
     self.kernel_size = kernel_size
     self.atrous_rates = tuple(atrous_rates or (1,) * num_layers)
     self.group_bytes = group_bytes
-    self.depthwise, self.pointwise = [], []
+    self.depthwise: list[layers.DepthwiseConv2D] = []
+    self.pointwise: list[layers.Conv2D] = []
     channels = feature_channels + object_channels
     for index, rate in enumerate(self.atrous_rates):
       self._add_layer(index, rate, channels)
