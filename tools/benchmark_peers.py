@@ -12,7 +12,6 @@ the more reliable one where other processes take cores away), and of the ratio t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-import dataclasses
 import json
 import os
 import pathlib
@@ -120,12 +119,10 @@ def _ours(
   preset: str, precision: str, frames: np.ndarray, mask: np.ndarray
 ) -> Callable[[], tuple[float, float]]:
   """Function that segments CYCLE frames and returns (wall seconds, processor seconds) of one."""
-  from feelvos_tf.inference.segmenter import VideoSegmenter
-  from feelvos_tf.model import weights
   from feelvos_tf.tools.benchmarks import measure
+  from feelvos_tf.tools.benchmarks import preset as preset_lib
 
-  model = weights.load_model(precision=precision, **speed.model_overrides(preset))
-  segmenter = VideoSegmenter(model, **dataclasses.asdict(speed.segmenter_options(preset)))
+  segmenter = preset_lib.segmenter(preset, precision)
   segmenter.start(frames[0], mask)
   place = 0
 

@@ -18,7 +18,6 @@ import socket
 import subprocess
 import tempfile
 import time
-from typing import TYPE_CHECKING
 
 from absl import flags
 import cv2
@@ -29,15 +28,13 @@ from feelvos_tf.datasets.sources import live
 from feelvos_tf.files import whole_file
 from feelvos_tf.inference import given_masks
 from feelvos_tf.inference import speed as speed_lib
+from feelvos_tf.model import default_model
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import packaged_files
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 from feelvos_tf.tools.benchmarks import soaking
-
-if TYPE_CHECKING:
-  from feelvos_tf.inference.segmenter import VideoSegmenter
 
 FLAGS = flags.FLAGS
 _WAIT = 20.0  # seconds until the source listens
@@ -52,7 +49,7 @@ def define_flags() -> None:
   flags.DEFINE_string('size', '320x180', 'WIDTHxHEIGHT of its frames.')
   flags.DEFINE_enum('take', 'every', ['every', 'latest'], 'As --take of feelvos segment.')
   flags.DEFINE_enum('speed', 'fast', list(speed_lib.SPEEDS), 'Preset.')
-  flags.DEFINE_integer('max_internal_size', 320, 'Longer side at which frames are segmented.')
+  flags.DEFINE_integer('max_internal_size', 256, 'Longer side at which frames are segmented.')
   flags.DEFINE_string('output', None, 'JSON file for the samples.')
   flags.DEFINE_string('model', None, 'Weights file; default: the model of the project.')
   model_flags.define_precision()
@@ -103,7 +100,12 @@ def main() -> None:
   if shutil.which('ffmpeg') is None:
     raise command_line.UsageError('ffmpeg is missing; install it to make a live source.')
   start_tensorflow()
-  segmenter = _segmenter()
+  from feelvos_tf.tools.benchmarks import preset  # Imports TensorFlow.
+
+  choice = model_flags.choose_precision(FLAGS.precision, default_model.is_default(FLAGS.model))
+  segmenter = preset.segmenter(
+    FLAGS.speed, choice.name, FLAGS.model, max_internal_size=FLAGS.max_internal_size
+  )
   mask = masks.read_mask(packaged_files.DEMO_MASK)
   ids = cv2.resize(mask.ids, (width, height), interpolation=cv2.INTER_NEAREST)
   given = given_masks.GivenMasks({0: masks.Mask(ids, mask.palette)})
@@ -149,21 +151,6 @@ def _size(text: str) -> tuple[int, int]:
   if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 32):
     raise command_line.UsageError(f'--size={text} given, expected WIDTHxHEIGHT, 32 or more each.')
   return int(width), int(height)
-
-
-def _segmenter() -> 'VideoSegmenter':
-  from feelvos_tf.inference.segmenter import VideoSegmenter
-  from feelvos_tf.model import default_model
-  from feelvos_tf.model import precision as precision_lib
-  from feelvos_tf.model import weights
-
-  choice = model_flags.choose_precision(FLAGS.precision, default_model.is_default(FLAGS.model))
-  overrides = speed_lib.model_overrides(FLAGS.speed)
-  model = precision_lib.with_precision(
-    choice.name, lambda: weights.load_model(default_model.model_path(FLAGS.model), **overrides)
-  )
-  options = speed_lib.segmenter_options(FLAGS.speed, max_internal_size=FLAGS.max_internal_size)
-  return VideoSegmenter(model, **dataclasses.asdict(options))
 
 
 @contextlib.contextmanager

@@ -23,7 +23,6 @@ from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources import synthetic
 from feelvos_tf.deeplab.options import ModelVariant
 from feelvos_tf.inference import graph as graph_lib
-from feelvos_tf.inference import speed
 from feelvos_tf.inference.graph import InferenceGraph
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.matching import global_matching
@@ -34,6 +33,7 @@ from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.precision import with_precision
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import segment_run
+from feelvos_tf.tools.benchmarks import preset
 from feelvos_tf.tools.benchmarks import reference_frame
 from feelvos_tf.tools.benchmarks.reference_matching import original_global_matching
 from feelvos_tf.tools.benchmarks.reference_matching import original_local_matching
@@ -280,11 +280,7 @@ def end_to_end_case(options: BenchmarkOptions) -> Case:
   return Case(lambda: segmenter.step(frame), baseline, flop)
 
 
-@functools.lru_cache(maxsize=1)
-def _segmenter_of_preset(preset: str, precision: str) -> VideoSegmenter:
-  """`VideoSegmenter` of the default model as `feelvos segment --speed` makes it."""
-  model = weights.load_model(precision=precision, **speed.model_overrides(preset))
-  return VideoSegmenter(model, **dataclasses.asdict(speed.segmenter_options(preset)))
+_segmenter_of_preset = functools.lru_cache(maxsize=1)(preset.segmenter)
 
 
 def end_to_end_io_case(options: BenchmarkOptions) -> Case:
