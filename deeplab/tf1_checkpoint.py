@@ -171,8 +171,8 @@ def read_checkpoint(path: str | os.PathLike) -> TensorReader:
   prefix = re.sub(r'\.(index|meta|data-\d{5}-of-\d{5})$', '', prefix)
   if not os.path.exists(f'{prefix}.index') and not os.path.isfile(prefix):
     raise FileNotFoundError(
-      f'{path}: no checkpoint here; expected {os.path.basename(prefix)}.index beside its '
-      'data files.'
+      f'{path}: no checkpoint here; expected {os.path.basename(prefix)}.index next to '
+      'its data files.'
     )
   try:
     reader = tf.train.load_checkpoint(prefix)

@@ -31,7 +31,7 @@ def region_similarity(
 
   Args:
     prediction: bool or uint8 [height, width], nonzero inside the object.
-    truth: the same for the ground truth.
+    truth: bool or uint8 [height, width], the ground truth.
     void: optional bool [height, width]; pixels to leave out.
 
   Returns:
@@ -54,7 +54,7 @@ def contour_accuracy(
 
   Args:
     prediction: bool or uint8 [height, width], nonzero inside the object.
-    truth: the same for the ground truth.
+    truth: bool or uint8 [height, width], the ground truth.
     void: optional bool [height, width]; belongs to neither region.
     tolerance: fraction of the image diagonal, or pixels when it is 1 or more.
 

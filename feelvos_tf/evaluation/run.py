@@ -175,7 +175,17 @@ class _Scoring:
     clips: Sequence[segmenting.SegmentedVideo],
     other: dict[str, Any] | None,
   ) -> None:
-    """Scores, writes tables and report, prints the result."""
+    """Scores, writes tables and report, prints the result.
+
+    Args:
+      sequences: what is scored.
+      left_out: {name of a sequence: why} of those that could not be segmented.
+      clips: what was segmented, for the settings in the summary.
+      other: the summary to compare with in the report, or None.
+
+    Raises:
+      ValueError: no sequence could be scored.
+    """
     options = self.options
     scored, bad = self._score(sequences)
     left_out = {**left_out, **bad}

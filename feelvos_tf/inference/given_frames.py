@@ -45,6 +45,25 @@ def check_like(other: np.ndarray, frame: np.ndarray) -> np.ndarray:
   return other
 
 
+def check_next(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """Returns a frame of a video that has begun as an array.
+
+  Args:
+    frame: uint8 [height, width, 3], RGB.
+    size: (height, width) of the first frame.
+
+  Raises:
+    ValueError: `frame` is no frame, or has another size.
+  """
+  frame = check_frame(frame)
+  if frame.shape[:2] != size:
+    raise ValueError(
+      f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first frame was {size[1]}x{size[0]}; '
+      'frames of a video may not change size. Resize them, or start again with a mask.'
+    )
+  return frame
+
+
 def check_mask(mask: np.ndarray, frame: np.ndarray) -> NDArray[np.uint8]:
   """Returns a mask as uint8 [height, width].
 

@@ -1,7 +1,7 @@
 """Two opinions on a frame between two given masks, one from before and one from behind, merged.
 
 The opinions are those of the run that comes from the mask before and of the run that comes
-backwards from the mask behind. Their log-probabilities are averaged, object by object; each counts
+backwards from the mask behind. Their probabilities are averaged, object by object; each counts
 by how close its mask is in time, by how sure it is of the object, and by how far it is to be
 trusted: a run is still on the object if it meets the other run, or the mask at the other end, later
 on its way. The paper has one direction; this is ours, chosen on DAVIS 2016 val (docs/masks.md,

@@ -109,8 +109,9 @@ class VideoSegmenter:
     Args:
       frame: uint8 [height, width, 3], RGB.
       mask: uint8 [height, width], object ids.
-      others: (frame, mask) of further reference frames of the same video, before or after this
-        one; they may hold further objects. Each takes the time of matching once more.
+      others: (frame, mask), of shape and dtype as these, of further reference frames of the same
+        video, before or after this one; they may hold further objects. Each takes the time of
+        matching once more.
 
     Returns:
       `SegmentedFrame` with the given mask.
@@ -196,7 +197,15 @@ class VideoSegmenter:
     self._references = list(zip(references.embeddings, np.asarray(references.labels)))
 
   def remembered(self, mask: np.ndarray) -> list[np.ndarray]:
-    """What `start_as_before` needs after a frame whose `mask` was given, as numpy arrays."""
+    """What `start_as_before` needs after a frame whose mask was given.
+
+    Args:
+      mask: uint8 [height, width], the mask.
+
+    Returns:
+      numpy arrays: uint8 [objects], the ids; the mask; of every older reference frame its embedding
+      [h4, w4, channels], float32 or bfloat16, and its labels, int32 [h4, w4].
+    """
     older = [np.asarray(array) for pair in self._references[:-1] for array in pair]
     return [np.asarray(self._object_ids, np.uint8), mask, *older]
 
@@ -256,8 +265,9 @@ class VideoSegmenter:
     """Goes on after a frame in the middle of the video that was started with the same mask.
 
     Args:
-      arrays: `previous_tensors` of a segmenter of the same model and options, as numpy arrays;
-        arrays of bfloat16 may come as bytes of two.
+      arrays: `previous_tensors` of a segmenter of the same model and options, as numpy arrays: for
+        every view the fields of `PreviousFrame`, whose embedding may be bfloat16 and then come as
+        pairs of bytes.
 
     Raises:
       RuntimeError: `start` was not called.
@@ -368,15 +378,7 @@ class VideoSegmenter:
   def _check_next(self, frame: np.ndarray) -> np.ndarray:
     if self._state is None:
       raise RuntimeError('step before start: call start(frame, mask) with the first frame.')
-    frame = given_frames.check_frame(frame)
-    height, width = self._geometry.frame
-    if frame.shape[:2] != (height, width):
-      raise ValueError(
-        f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first frame was '
-        f'{width}x{height}; frames of a video may not change size. Resize '
-        'them, or start again with a mask.'
-      )
-    return frame
+    return given_frames.check_next(frame, self._geometry.frame)
 
   def _set_geometry(self, size: tuple[int, int]) -> None:
     sizes = self._frame_geometry(size)

@@ -84,7 +84,7 @@ def _define_input() -> None:
     'input',
     None,
     'Video file, folder of frames, folder of clips, or DAVIS-style root with --sequence. Live: the '
-    'number of a camera, the address of a stream (rtsp://, rtmp://, srt://, udp://, tcp://), or - for a pipe.',
+    'number of a camera, the address of a stream (rtsp://, rtmp://, rtp://, srt://, udp://, tcp://), or - for a pipe.',
   )
   flags.DEFINE_multi_string('sequence', [], 'Sequence of a DAVIS-style root; may be repeated.')
   flags.DEFINE_string('resolution', '480p', 'Folder of the DAVIS-style root to take.')

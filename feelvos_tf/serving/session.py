@@ -58,7 +58,14 @@ class Session:
 
 
 class SegmentedReply:
-  """What a frame is answered with: PNG bytes, frame index, object ids, their confidence."""
+  """What a frame is answered with.
+
+  Attributes:
+    png: bytes of the mask.
+    frame_index: number of the frame, 0 for the first.
+    object_ids: ids in the mask's channels, 0 first.
+    confidence: float32 [objects] in 0..1, in this order.
+  """
 
   def __init__(
     self, png: bytes, frame_index: int, object_ids: Sequence[int], confidence: np.ndarray

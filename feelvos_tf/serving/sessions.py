@@ -77,7 +77,8 @@ class SessionStore:
     """Opens a session.
 
     Args:
-      name: model, number: its version or None.
+      name: name of the model.
+      number: its version; None: the newest.
       frame: bytes of a JPEG or PNG. mask: bytes of a PNG.
       others: (frame, mask) of further reference frames, see `VideoSegmenter.start`.
       call: `Call`; no session is left if that is over before it is open.
