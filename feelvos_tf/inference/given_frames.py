@@ -56,7 +56,7 @@ def check_next(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     ValueError: `frame` is no frame, or has another size.
   """
   frame = check_frame(frame)
-  if frame.shape[:2] != size:
+  if frame.shape[:2] != tuple(size):
     raise ValueError(
       f'the frame is {frame.shape[1]}x{frame.shape[0]}, the first frame was {size[1]}x{size[0]}; '
       'frames of a video may not change size. Resize them, or start again with a mask.'
