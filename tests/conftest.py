@@ -1,12 +1,12 @@
 """Shared fixtures: golden data and models of the original, seeded numpy, quiet TensorFlow."""
 
 import functools
+import gc
 import gzip
 import json
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import time
 
@@ -18,6 +18,7 @@ if 'PYTEST_XDIST_WORKER_COUNT' in os.environ:  # Processes of pytest-xdist share
   os.environ.setdefault('TF_NUM_INTRAOP_THREADS', str(threads))
 
 import numpy as np
+import programs
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -53,6 +54,16 @@ ALLOWED_SKIPS = (
   "could not import 'tritonclient",
   'ray is not installed',
 )
+
+
+def pytest_collection_finish():
+  """Imported modules and collected tests stay until the end: the garbage collector skips them.
+
+  And it comes less often: building and tracing models makes many objects, few of them garbage.
+  """
+  gc.collect()
+  gc.freeze()
+  gc.set_threshold(20_000, 10, 10)
 
 
 def unexpected_skips(reports):
@@ -245,20 +256,11 @@ def copying_weights(copying_model, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def run_main():
-  """Function: (module, *flags) -> finished process of `python -m module flags`."""
+  """Function: (module, *flags) -> finished process of `python -m module flags`.
 
-  def run(module, *flags, **kwargs):
-    return subprocess.run(
-      [sys.executable, '-m', module, *map(str, flags)],
-      cwd=ROOT,
-      text=True,
-      capture_output=True,
-      timeout=300,
-      check=False,
-      **kwargs,
-    )
-
-  return run
+  See `programs`: the process is forked where TensorFlow is imported already.
+  """
+  return programs.run
 
 
 @pytest.fixture(scope='session')

@@ -1,15 +1,13 @@
 """The commands of docs/masks.md, "A film from start to end", on a film made here."""
 
 import json
-import os
 import pathlib
 import re
 import shlex
-import subprocess
-import sys
 
 import cv2
 import numpy as np
+import programs
 import pytest
 
 from feelvos_tf.datasets import masks
@@ -54,14 +52,7 @@ def run(folder, line):
   """Output of a line of the page."""
   program, *arguments = shlex.split(line)
   assert program == 'feelvos'
-  process = subprocess.run(
-    [sys.executable, '-m', 'feelvos_tf', *arguments],
-    cwd=folder,
-    env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  process = programs.run('feelvos_tf', *arguments, cwd=folder)
   assert process.returncode == 0, process.stderr
   return process.stdout
 

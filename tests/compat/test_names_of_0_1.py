@@ -7,12 +7,11 @@ names_of_0_1.json has the functions, classes and constants of every module of co
 import importlib.util
 import json
 import pathlib
-import subprocess
-import sys
+
+import programs
 
 from feelvos_tf import old_members
 
-CHECKOUT = pathlib.Path(__file__).parents[2]
 NAMES = pathlib.Path(__file__).with_name('names_of_0_1.json')
 CODE = """
 import importlib, json, pathlib, sys
@@ -29,13 +28,8 @@ print(json.dumps(lost))
 
 
 def test_no_name_is_lost_without_a_reason():
-  done = subprocess.run(
-    [sys.executable, '-W', 'ignore', '-c', CODE, NAMES],
-    check=True,
-    capture_output=True,
-    cwd=CHECKOUT,
-    timeout=300,
-  )
+  done = programs.run_code(CODE, NAMES)
+  assert done.returncode == 0, done.stderr
   lost = {name.removeprefix('feelvos_tf.') for name in json.loads(done.stdout.splitlines()[-1])}
   if importlib.util.find_spec('ray') is None:  # An extra that not every machine has.
     lost -= {'serving.ray_app', 'serving.ray_router'}
@@ -55,6 +49,5 @@ def test_a_name_that_went_to_another_module_than_its_neighbours():
     'except ImportError:\n'
     '  pass\n'
   )
-  subprocess.run(
-    [sys.executable, '-W', 'ignore', '-c', code], check=True, timeout=120, cwd=CHECKOUT
-  )
+  process = programs.run_code(code)
+  assert process.returncode == 0, process.stderr

@@ -13,6 +13,7 @@ import zipfile
 import cv2
 import numpy as np
 from PIL import Image
+import programs
 import pytest
 
 from feelvos_tf.datasets import masks
@@ -55,7 +56,7 @@ def command(*arguments):
 
 def evaluate(*arguments):
   """Runs the command; returns (exit code, standard output, errors without TensorFlow's chat)."""
-  done = subprocess.run(command(*arguments), cwd=REPOSITORY, capture_output=True, text=True)
+  done = programs.run('feelvos_tf.evaluate', *arguments)
   lines = [line for line in done.stderr.splitlines() if 'evaluate: error:' in line]
   return done.returncode, done.stdout, '\n'.join(lines)
 
@@ -231,7 +232,7 @@ def test_an_output_that_holds_the_data_is_refused(davis):
 
 
 def test_help_lists_the_flags_that_mains_share():
-  done = subprocess.run(command('--helpshort'), cwd=REPOSITORY, capture_output=True, text=True)
+  done = programs.run('feelvos_tf.evaluate', '--helpshort')
   assert '--image_pyramid' in done.stdout and '--ablation' in done.stdout
 
 

@@ -184,7 +184,6 @@ def test_resuming_in_chunks_equals_one_go(signatures, encoded, expected):
 @pytest.mark.parametrize(
   'options, stride_4',
   [
-    ({'frame_grid': 16}, (25, 41)),  # Of 97x161; 90x160 has 23x40.
     ({'frame_grid': 16, 'largest_side': 100}, (13, 25)),  # Of 56x100, put on the grid.
     ({'largest_side': 80}, (12, 20)),  # Of 45x80.
   ],

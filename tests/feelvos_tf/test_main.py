@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import programs
 import pytest
 
 import feelvos_tf
@@ -71,7 +72,7 @@ def test_every_command_is_a_program(name):
   [('segment', '--overwrite'), ('convert-checkpoint', '--backbone_only'), ('serve', '--model_dir')],
 )
 def test_help_of_a_command_lists_its_flags(name, flag):
-  process = feelvos(name, '--help')
+  process = programs.run('feelvos_tf', name, '--help')
   assert flag.removeprefix('--') in process.stdout, process.stdout + process.stderr
   assert f'feelvos {name} ' in process.stdout
 
@@ -106,7 +107,8 @@ def test_conversion_of_data_from_another_folder(tmp_path):
 
 
 def test_demo(tmp_path, copying_weights):
-  process = feelvos('demo', f'--model={copying_weights}', '--max_internal_size=64', cwd=tmp_path)
+  flags = (f'--model={copying_weights}', '--max_internal_size=64')
+  process = programs.run('feelvos_tf', 'demo', *flags, cwd=tmp_path)
   assert process.returncode == 0, process.stderr
   assert 'Computes in float32 on ' in process.stdout
   written = sorted(p.name for p in (tmp_path / 'demo_output' / 'masks').iterdir())

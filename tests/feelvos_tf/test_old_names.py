@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import programs
 import pytest
 
 from feelvos_tf import old_names
@@ -37,7 +38,8 @@ def test_imports_of_the_readme_of_0_1():
     'import feelvos_tf\n'
     'assert load_model is feelvos_tf.load_model and VideoSegmenter is feelvos_tf.VideoSegmenter\n'
   )
-  subprocess.run([sys.executable, '-c', code], check=True, timeout=120)
+  process = programs.run_code(code)
+  assert process.returncode == 0, process.stderr
 
 
 def test_other_names_are_still_unknown():
@@ -57,7 +59,8 @@ def test_data_sets_and_tools_of_a_checkout_under_their_old_names():
     'from feelvos_tf.datasets.tfrecord import schema\n'
     'assert masks is new_masks and folder is new_folder and sequence_example is schema\n'
   )
-  subprocess.run([sys.executable, '-c', code], check=True, timeout=120, cwd=CHECKOUT)
+  process = programs.run_code(code)
+  assert process.returncode == 0, process.stderr
 
 
 def test_packages_of_others_named_like_ours_are_left_alone(tmp_path):

@@ -1,8 +1,6 @@
 """The benchmark runs, counts what it says, and refuses what it does not know. No time is judged."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -97,10 +95,8 @@ def test_a_curve_is_a_picture(tmp_path):
     ('--size=480', "--size: '480' is no size; give HEIGHTxWIDTH, like 480x854"),
   ],
 )
-def test_wrong_flags_are_one_line(flag, message):
-  run = subprocess.run(
-    [sys.executable, '-m', 'tools.benchmark', flag], capture_output=True, text=True, check=False
-  )
+def test_wrong_flags_are_one_line(run_main, flag, message):
+  run = run_main('tools.benchmark', flag)
   assert run.returncode == 2
   assert run.stderr.strip().splitlines()[-1] == (
     f'tools.benchmark: error: {message} (python -m tools.benchmark --helpshort lists the flags)'

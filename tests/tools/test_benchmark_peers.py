@@ -1,8 +1,5 @@
 """Methods are timed in turns; wrong flags are one line. Cutie itself is not run here."""
 
-import subprocess
-import sys
-
 import pytest
 
 from feelvos_tf.tools import benchmark_peers
@@ -29,8 +26,7 @@ def test_ratios_are_of_the_same_round():
     (['--cutie=.', '--peers_python=.', '--peers=tiny'], "--peers: 'tiny' is not known; choose"),
   ],
 )
-def test_wrong_flags_are_one_line(flags, message):
-  command = [sys.executable, '-m', 'tools.benchmark_peers', *flags]
-  run = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_wrong_flags_are_one_line(run_main, flags, message):
+  run = run_main('tools.benchmark_peers', *flags)
   assert (run.returncode, run.stderr.count('\n')) == (2, 1)
   assert message in run.stderr

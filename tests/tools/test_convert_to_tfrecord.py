@@ -1,7 +1,6 @@
 """Conversion to TFRecords: sharding, resuming, bad videos, and the command line."""
 
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -11,6 +10,7 @@ import time
 
 import cv2
 import numpy as np
+import programs
 import pytest
 
 from feelvos_tf.datasets import masks
@@ -60,15 +60,7 @@ def contents(path):
 
 
 def run(*flags):
-  return subprocess.run(
-    [sys.executable, '-m', 'tools.convert_to_tfrecord', *flags],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    timeout=300,
-    env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
-    check=False,
-  )
+  return programs.run('tools.convert_to_tfrecord', *flags)
 
 
 @pytest.mark.parametrize('num_shards', [1, 2, 3, 4, 5])

@@ -25,6 +25,12 @@ def with_grid(model, frame_grid):
   return other
 
 
+@pytest.fixture(scope='module')
+def grid_graph(copying_model):
+  """Inference graph of `copying_model` on the grid of 16."""
+  return graph_lib.InferenceGraph(with_grid(copying_model, 16))
+
+
 @pytest.mark.parametrize(
   'size, grid, expected, at_stride_4',
   [
@@ -100,29 +106,28 @@ def test_features_look_where_corner_aligned_resizing_puts_them():
   assert np.all(np.abs(distance_from_its_position(None)) > 1)
 
 
-def test_the_network_sees_the_resized_frame(copying_model, rng):
-  graph = graph_lib.InferenceGraph(with_grid(copying_model, 16))
+def test_the_network_sees_the_resized_frame(copying_model, grid_graph, rng):
   frame = rng.integers(0, 256, (30, 50, 3), dtype=np.uint8)
   resized = layers.resize_bilinear(tf.cast(frame, tf.float32)[tf.newaxis], (33, 49))
-  for found, expected in zip(graph.extract(frame), copying_model.extract(resized)):
+  for found, expected in zip(grid_graph.extract(frame), copying_model.extract(resized)):
     np.testing.assert_allclose(found, expected[0], atol=1e-4)
 
 
-def test_frames_on_the_grid_are_left_as_they_are(copying_model, rng):
+def test_frames_on_the_grid_are_left_as_they_are(copying_graph, grid_graph, rng):
   frame = rng.integers(0, 256, (33, 49, 3), dtype=np.uint8)
-  graphs = [graph_lib.InferenceGraph(with_grid(copying_model, grid)) for grid in (16, None)]
-  for found, expected in zip(*(graph.extract(frame) for graph in graphs)):
+  assert copying_graph.options.frame_grid is None
+  for found, expected in zip(*(graph.extract(frame) for graph in (grid_graph, copying_graph))):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('size', [SIZE, (30, 50), (9, 5), (33, 49)])
-def test_masks_have_the_frames_size_and_the_users_ids(copying_model, rng, size):
+def test_masks_have_the_frames_size_and_the_users_ids(grid_graph, rng, size):
   frames = rng.integers(0, 256, (4, *size, 3), dtype=np.uint8)
   height, width = size
   mask = np.zeros(size, np.uint8)
   mask[: height // 2, : width // 2] = 9
   mask[height // 2 :, width // 2 :] = 200
-  segmenter = VideoSegmenter(with_grid(copying_model, 16))
+  segmenter = VideoSegmenter(grid_graph)
   segmenter.start(frames[0], mask)
   results = [segmenter.step(frames[1])]
   segmenter.correct(frames[2], mask)
@@ -133,22 +138,22 @@ def test_masks_have_the_frames_size_and_the_users_ids(copying_model, rng, size):
     assert result.probabilities.shape == (3, *size)
 
 
-def test_smaller_frames_and_views_keep_full_size_masks(copying_model, rng):
+def test_smaller_frames_and_views_keep_full_size_masks(grid_graph, rng):
   mask = np.zeros(SIZE, np.uint8)
   mask[20:70, 30:120] = 1
   frames = rng.integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
   for options in ({'max_internal_size': 100}, {'image_pyramid': (0.75, 1.0)}, {'flip': True}):
-    segmenter = VideoSegmenter(with_grid(copying_model, 16), **options)
+    segmenter = VideoSegmenter(grid_graph, **options)
     segmenter.start(frames[0], mask)
     assert np.mean(segmenter.step(frames[1]).mask == mask) > 0.9, options
 
 
-def test_a_still_video_keeps_its_mask_in_place(copying_model, rng):
+def test_a_still_video_keeps_its_mask_in_place(grid_graph, rng):
   """Shrunk and enlarged ten times, a mask must not creep."""
   frame = cv2.GaussianBlur(rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), (5, 5), 0)
   mask = np.zeros(SIZE, np.uint8)
   mask[32:64, 48:112] = 1
-  segmenter = VideoSegmenter(with_grid(copying_model, 16))
+  segmenter = VideoSegmenter(grid_graph)
   segmenter.start(frame, mask)
   masks = [segmenter.step(frame).mask for _ in range(10)]
   np.testing.assert_array_equal(masks[-1], masks[0])

@@ -85,13 +85,12 @@ def test_small_frames_are_seen_larger(graph, clip):
   assert np.mean(result.mask != mask) < 0.06
 
 
-def test_it_is_the_frame_enlarged_beforehand(copying_model, graph, clip):
+def test_it_is_the_frame_enlarged_beforehand(copying_graph, graph, clip):
   """Features of the small frame are those of the frame enlarged as the network sees it."""
   frame = clip[0][0]
-  plain = graph_lib.InferenceGraph(copying_model)
   larger = tf.round(layers.resize_bilinear(tf.cast(frame, tf.float32)[tf.newaxis], (97, 161))[0])
   features, _ = graph.extract(frame)
-  expected = plain.extract(tf.cast(larger, tf.uint8))
+  expected = copying_graph.extract(tf.cast(larger, tf.uint8))
   assert features.shape == expected[0].shape == (25, 41, 256)
   np.testing.assert_allclose(features, expected[0], atol=0.05 * np.ptp(expected[0]))
 

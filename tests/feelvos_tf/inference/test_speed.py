@@ -1,9 +1,8 @@
 """Presets of speed: what they choose, and that flags that are given count more."""
 
 import ast
-import subprocess
-import sys
 
+import programs
 import pytest
 
 from feelvos_tf.inference import speed
@@ -73,5 +72,6 @@ def test_flags_that_are_given_count_more_than_the_preset(given, expected):
     f'f.define_flags(); flags.FLAGS(["x", *{given}]); o = f.from_flags(); '
     'print((o.max_internal_size, o.image_pyramid, o.flip, f.model_overrides()))'
   )
-  process = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, check=True)
+  process = programs.run_code(code)
+  assert process.returncode == 0, process.stderr
   assert ast.literal_eval(process.stdout) == expected

@@ -78,7 +78,7 @@ def mean_probability(logits):
   ],
 )
 def test_merged_as_the_original_merges(golden_graph, clip, options, shown, merge):
-  result = run(golden_graph, clip, **options)[0]
+  result = run(golden_graph, (clip[0][:2], clip[1]), **options)[0]
   expected = merged_by_hand(golden_graph, clip, shown, merge)
   scale = np.abs(expected).max()
   np.testing.assert_allclose(result.stride4_logits, expected, atol=1e-4 * scale)

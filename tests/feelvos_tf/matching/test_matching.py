@@ -541,8 +541,15 @@ def test_bad_input_is_named(rng):
     local_matching(query, reference, labels[1:], 2)
 
 
-@pytest.mark.parametrize('dtype', [tf.float32, tf.bfloat16])
-@pytest.mark.parametrize('values', [(), (0.0,), (0.0, 0.37, -2.5), tuple(np.linspace(-1, 1, 12))])
+@pytest.mark.parametrize(
+  'values, dtype',
+  [
+    ((), tf.float32),
+    ((0.0,), tf.bfloat16),
+    ((0.0, 0.37, -2.5), tf.float32),
+    (tuple(np.linspace(-1, 1, 12)), tf.bfloat16),
+  ],
+)
 def test_constant_channels_change_nothing_when_skipped(rng, dtype, values):
   """Channels in which the reference has one value, and the query may have any."""
   query, other = (0.4 * rng.random([2, 11, 14, 12])).astype(np.float32)

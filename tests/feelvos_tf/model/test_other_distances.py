@@ -156,9 +156,8 @@ def test_the_order_of_objects_does_not_matter(graph, clip):
   np.testing.assert_allclose(second[:, order], first, rtol=1e-5, atol=1e-5)
 
 
-def test_frozen_graph_equals_the_eager_model(model, graph, clip):
-  frames, mask = clip
-  labels = np.searchsorted([0, 5, 7, 200], mask).astype(np.int32)
+def eager_logits(model, frames, labels):
+  """Logits of the second frame, of four objects, computed without a graph."""
   features, embedding = model.extract(frames[:2])
   small = geometry.shrink_object_labels(labels, 4)
   maps = model.match(
@@ -167,8 +166,14 @@ def test_frozen_graph_equals_the_eager_model(model, graph, clip):
     model.previous_frame(embedding[0], small, 4),
     4,
   )
+  return model.segment(features[1], maps)
+
+
+def test_frozen_graph_equals_the_eager_model(model, graph, clip):
+  frames, mask = clip
+  labels = np.searchsorted([0, 5, 7, 200], mask).astype(np.int32)
   found = logits_of(graph, frames[:2], labels, 4)[0]
-  np.testing.assert_allclose(found, model.segment(features[1], maps), rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(found, eager_logits(model, frames, labels), rtol=1e-4, atol=1e-4)
 
 
 def test_signatures_equal_the_segmenter(model, graph, clip):
@@ -225,9 +230,7 @@ def test_initial_weights_without_them_give_the_same_logits(clip, tmp_path):
   assert 'from scratch' not in text
   frames, mask = clip
   labels = np.searchsorted([0, 5, 7, 200], mask).astype(np.int32)
-  before, after = (
-    logits_of(graph_lib.InferenceGraph(m), frames, labels, 4) for m in (published, model)
-  )
+  before, after = (eager_logits(m, frames, labels) for m in (published, model))
   np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
 
 

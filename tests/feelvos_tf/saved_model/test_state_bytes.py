@@ -1,6 +1,7 @@
 """State bytes: round trip, exact layout, and refusal of everything that is not a state."""
 
 import dataclasses
+import functools
 import struct
 
 import keras
@@ -39,8 +40,13 @@ def state(rng):
   )
 
 
+@functools.cache
+def traced_pack(options):
+  return tf.function(lambda state: state_bytes.pack(state, KEY, options))
+
+
 def pack(state, options=OPTIONS):
-  return tf.function(lambda: state_bytes.pack(state, KEY, options))().numpy()
+  return traced_pack(options)(state).numpy()
 
 
 @pytest.fixture(scope='module')

@@ -1,11 +1,8 @@
 """The optimizer against the training steps of the original."""
 
-import pathlib
-import subprocess
-import sys
-
 import keras
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
 
@@ -239,15 +236,7 @@ print('result', [round(float(v[0]), 5) for v in strategy.experimental_local_resu
 @pytest.mark.parametrize('multiplier, weight', [(1.0, 0.7), (0.5, 0.85)])
 def test_replicas_add_up_their_gradients(multiplier, weight):
   # In a process of its own: logical devices can only be set up before TensorFlow starts.
-  root = pathlib.Path(__file__).resolve().parents[3]
-  finished = subprocess.run(
-    [sys.executable, '-c', TWO_REPLICAS, str(multiplier)],
-    cwd=root,
-    text=True,
-    capture_output=True,
-    timeout=300,
-    check=False,
-  )
+  finished = programs.run_code(TWO_REPLICAS, multiplier)
   assert finished.returncode == 0, finished.stderr[-2000:]
   # 1 - 0.1 * multiplier * (1 + 2), on both replicas, in one step.
   assert finished.stdout.split('result ')[1].strip() == f'[{weight}, {weight}] 1'
