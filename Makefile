@@ -51,16 +51,16 @@ test-lowest: $(VENV)/bin/python
 	$(LOWEST) .venv-lowest -e '.[test]'
 	.venv-lowest/bin/python -m pytest -q -rs -n $(TEST_WORKERS) --dist loadfile
 
-# Damaged and made-up inputs: this many of each kind, other ones in every run. What was tried is added
-# to build/soak.jsonl.
+# Damaged and made-up inputs: this many of each kind (of weights files a tenth, as each starts a process).
+# Another SEED makes other ones. What was tried is added to build/soak.jsonl.
 FUZZ_EXAMPLES ?= 20000
 FUZZ_REQUESTS ?= 500
-FUZZ = FEELVOS_SOAK_NOTES=$(CURDIR)/build/soak.jsonl $(BIN)/python -m pytest -q
-fuzz: $(VENV)/.test-installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+FUZZ = FEELVOS_SEED=$(SEED) FEELVOS_SOAK_NOTES=$(CURDIR)/build/soak.jsonl \
+	$(BIN)/python -m pytest -q --timeout=0 --hypothesis-seed=$(SEED)
+fuzz: $(VENV)/.fuzz-installed
 	mkdir -p build
-	FEELVOS_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(FUZZ) --timeout=0 tests/faults/test_hostile_files.py
-	FEELVOS_FUZZ_EXAMPLES=$(FUZZ_REQUESTS) $(FUZZ) --timeout=0 tests/feelvos_tf/serving/test_made_up_requests.py
+	FEELVOS_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(FUZZ) tests/faults/test_hostile_files.py
+	FEELVOS_FUZZ_EXAMPLES=$(FUZZ_REQUESTS) $(FUZZ) tests/feelvos_tf/serving/test_made_up_requests.py
 	PYTHONPATH=.:tests/support $(BIN)/python tests/faults/fuzz_readers.py --runs=$(FUZZ_EXAMPLES) \
 		--seed=$(SEED) --notes=build/soak.jsonl
 
@@ -114,6 +114,10 @@ $(VENV)/.core-installed: $(VENV)/bin/python requirements.txt pyproject.toml
 
 $(VENV)/.test-installed: $(VENV)/.core-installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.fuzz-installed: $(VENV)/.test-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	@touch $@
 
 $(VENV)/.lint-installed: $(VENV)/.core-installed

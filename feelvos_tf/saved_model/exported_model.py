@@ -1,7 +1,6 @@
 """An exported version, loaded: its signatures, and the arithmetic that `VideoSegmenter` runs."""
 
 from collections.abc import Mapping
-import json
 import os
 import pathlib
 from typing import Any
@@ -19,6 +18,7 @@ from feelvos_tf.inference.contract import to_named
 from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
+from feelvos_tf.saved_model import version_folder
 
 _SESSION_SIGNATURES = ('initialize', 'correct', 'step', 'save_state', 'restore_state')
 _LEAST_LOGIT = -87.0  # exp of less is no float32.
@@ -146,10 +146,8 @@ class ExportedModel:
 
 def _options(folder: pathlib.Path) -> dict[str, Any]:
   """Options of the model as `version_folder.describe` has them; {} without a model.json of that."""
-  try:
-    return dict(json.loads((folder / 'model.json').read_text(encoding='utf-8'))['options'])
-  except (OSError, ValueError, KeyError, TypeError):
-    return {}
+  options = version_folder.read_description(folder).get('options')
+  return options if isinstance(options, dict) else {}
 
 
 def _constants(named: Mapping[str, np.ndarray | tf.Tensor]) -> dict[str, tf.Tensor]:

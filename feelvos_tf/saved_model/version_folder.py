@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.files import folder_lock
 from feelvos_tf.files import whole_file
@@ -162,7 +163,7 @@ def made_for(info: dict[str, Any]) -> str:
 def read_description(folder: str | os.PathLike) -> dict[str, Any]:
   """The dict of a version folder's model.json; an empty one if there is none."""
   try:
-    info = json.loads((pathlib.Path(folder) / 'model.json').read_text(encoding='utf-8'))
+    info = names.parse_json((pathlib.Path(folder) / 'model.json').read_text(encoding='utf-8'))
   except (OSError, ValueError):
     return {}
   return info if isinstance(info, dict) else {}

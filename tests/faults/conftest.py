@@ -74,6 +74,7 @@ def note():
 
   def write(**values):
     if path := os.environ.get('FEELVOS_SOAK_NOTES'):
-      whole_file.append_line(path, json.dumps(values))
+      seed = os.environ.get('FEELVOS_SEED')
+      whole_file.append_line(path, json.dumps({**values, **({'seed': int(seed)} if seed else {})}))
 
   return write

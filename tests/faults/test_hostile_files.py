@@ -12,6 +12,7 @@ import h5py
 from hostile_readers import COCO
 from hostile_readers import LABELME
 from hostile_readers import READERS
+from hostile_readers import SLOW
 from hypothesis import given
 from hypothesis import HealthCheck
 from hypothesis import settings
@@ -72,8 +73,7 @@ def try_all(note):
 @pytest.mark.parametrize('kind', READERS)
 def test_damaged_inputs(try_all, kind):
   read, originals = READERS[kind]
-  # Each weights file starts a process.
-  examples = max(1, EXAMPLES // 10) if kind == 'weights (HDF5)' else EXAMPLES
+  examples = max(1, EXAMPLES // 10) if kind in SLOW else EXAMPLES
   try_all(kind, read, damaged(originals()), examples)
 
 
@@ -114,7 +114,7 @@ def changed_json(draw, originals):
 
 
 @pytest.mark.parametrize(
-  'kind', ['COCO, labelme', 'meta.json', 'manifest.json', 'bodies of requests']
+  'kind', ['COCO, labelme', 'meta.json', 'manifest.json', 'model.json', 'bodies of requests']
 )
 def test_json_of_other_kinds(try_all, kind):
   read, originals = READERS[kind]
@@ -136,6 +136,11 @@ READERS_BY_SUFFIX = {
   '.txt': READERS['YOLO'][0],
   '.png': READERS['masks of users'][0],
 }
+
+
+@pytest.mark.parametrize('kind', ['COCO, labelme', 'meta.json', 'manifest.json', 'model.json'])
+def test_json_that_is_nested_without_end(kind):
+  READERS[kind][0](b'[' * 100_000)
 
 
 @pytest.mark.parametrize('name', ['../x', '/etc/passwd', 'a/../../b', '..', '.', '', 'a\0b'])

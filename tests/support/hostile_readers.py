@@ -7,6 +7,7 @@ coverage, by `tests/faults/fuzz_readers.py`.
 import functools
 import io
 import json
+import os
 import pathlib
 import tempfile
 import warnings
@@ -166,7 +167,15 @@ def read_manifest(data):
   refused(shards.list_shards, folder())
 
 
+def read_model_json(data):
+  from feelvos_tf.saved_model import version_folder
+
+  file_of('model.json', data)
+  assert isinstance(version_folder.read_description(folder()), dict)
+
+
 def read_weights(data):
+  os.environ.setdefault('FEELVOS_WEIGHTS_SECONDS', '1')  # Of files on which HDF5 does not end.
   path = file_of('weights.h5', data)
   refused(weights_file.read, path)
 
@@ -314,10 +323,13 @@ def record_seeds():
 
 MANIFEST = b"""{"format": 1, "splits": {"train": {"fingerprint": "0", "videos": [{"name": "a"}], "shards":
 [{"name": "train-00000-of-00001.tfrecord", "bytes": 9, "sha256": "0", "videos": 1, "frames": 2}]}}}"""
+MODEL_JSON = b'{"name": "m", "options": {"previous_prediction": "labels"}, "speed": "fast"}'
 REQUESTS = (
   b'{"instances": [{"x": [1, 2.5], "image_bytes": {"b64": "aGk="}}]}',
   b'{"inputs": {"x": [[1, 2], [3, 4]], "image_bytes": [{"b64": ""}]}, "signature_name": "a"}',
 )
+# Of these, one in ten of the inputs of others is tried: each starts a process.
+SLOW = frozenset({'weights (HDF5)'})
 # What is read -> (function of bytes, function that returns inputs to begin at).
 READERS = {
   'masks of data sets': (read_mask, lambda: [mask_png(), picture_file('PNG')]),
@@ -332,6 +344,7 @@ READERS = {
   ),
   'meta.json': (read_meta, lambda: [json.dumps(META).encode()]),
   'manifest.json': (read_manifest, lambda: [MANIFEST]),
+  'model.json': (read_model_json, lambda: [MODEL_JSON]),
   'weights (HDF5)': (read_weights, weights_seeds),
   'films': (read_film, film_seeds),
   'TFRecords': (read_records, record_seeds),

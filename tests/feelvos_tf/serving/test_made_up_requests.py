@@ -54,6 +54,7 @@ def tried(count):
 def note(what, tool, inputs, begun):
   if path := os.environ.get('FEELVOS_SOAK_NOTES'):
     values = {'what': what, 'tool': tool, 'inputs': inputs, 'bad': 0}
+    values |= {'seed': int(seed)} if (seed := os.environ.get('FEELVOS_SEED')) else {}
     line = {'part': 'inputs', **values, 'seconds': round(time.monotonic() - begun)}
     whole_file.append_line(path, json.dumps(line))
 
