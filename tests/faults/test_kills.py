@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-KILLS = int(os.environ.get('FEELVOS_KILLS', '3'))
+KILLS = int(os.environ.get('FEELVOS_KILLS', '1'))
 SEED = int(os.environ.get('FEELVOS_SEED', '1'))
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
