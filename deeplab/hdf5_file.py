@@ -9,7 +9,7 @@ A file of known bytes is read here and starts no process: the caller knows its c
 process wrote it.
 """
 
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 import contextlib
 import dataclasses
 import hashlib
@@ -34,6 +34,7 @@ _START = (
   "module = sys.argv.pop(1); runpy.run_path(module, run_name='__main__')"
 )
 _CLOCK_PER_SECOND = 6
+_SECONDS_TO_START = 120  # By the clock, on a busy machine; none of the file has been read then.
 _MOST_KNOWN_BYTES = 64 << 20  # Larger files are not compared with known checksums.
 Parts = Generator[tuple[str, dict[str, Any] | np.ndarray], None, None]
 _written: set[str] = set()  # Checksums of files that this process wrote.
@@ -149,18 +150,45 @@ def _parts_of_process(path: str, limits: hdf5_contents.Limits) -> Parts:
       late.set()
       process.kill()
 
-    timer = threading.Timer(_CLOCK_PER_SECOND * limits.seconds, stop)
-    timer.daemon = True
-    timer.start()
     try:
-      with contextlib.closing(_received(process, limits)) as received:
-        yield from received
+      with _alarm(_SECONDS_TO_START, stop):
+        _await_start(process)
+      with _alarm(_CLOCK_PER_SECOND * limits.seconds, stop):
+        yield from _received(process, limits)
     except EOFError as error:
       process.kill()
       raise _failure(process.wait(), late.is_set(), limits) from error
     finally:
-      timer.cancel()
       process.kill()
+
+
+@contextlib.contextmanager
+def _alarm(seconds: int, call: Callable[[], None]) -> Iterator[None]:
+  """Calls a function unless the `with` block ends in that time."""
+  timer = threading.Timer(seconds, call)
+  timer.daemon = True
+  timer.start()
+  try:
+    yield
+  finally:
+    timer.cancel()
+
+
+def _await_start(process: subprocess.Popen) -> None:
+  """Waits until the process has imported what it needs; it has not opened the file then.
+
+  Raises:
+    OSError: it does not start.
+  """
+  assert process.stdout is not None
+  try:
+    hdf5_contents.receive(process.stdout, 0)
+  except (EOFError, ValueError):
+    process.kill()
+    raise OSError(
+      f'the process that reads weights files does not start ({process.args[0]!r}, exit code '  # type: ignore[index]
+      f'{process.wait()}); is h5py there?'
+    ) from None
 
 
 def _received(process: subprocess.Popen, limits: hdf5_contents.Limits) -> Parts:
@@ -168,18 +196,10 @@ def _received(process: subprocess.Popen, limits: hdf5_contents.Limits) -> Parts:
 
   Raises:
     EOFError: it ended before the last one, or sent something else.
-    OSError: it did not start.
     Refused: it refused the file.
   """
   stream, room = process.stdout, limits.values_bytes
   assert stream is not None
-  try:
-    hdf5_contents.receive(stream, 0)
-  except (EOFError, ValueError):
-    raise OSError(
-      f'the process that reads weights files does not start ({process.args[0]!r}, exit code '  # type: ignore[index]
-      f'{process.wait()}); is h5py there?'
-    ) from None
   while True:
     try:
       message, values = hdf5_contents.receive(stream, room)

@@ -44,11 +44,15 @@ def define_flags() -> None:
   flags.DEFINE_string('notes', None, 'File to which a JSON line a part is added.')
 
 
+class Stopped(KeyboardInterrupt):
+  """The interruption that `LongVideo` makes, and not one from outside."""
+
+
 class LongVideo(Video):
   """A texture that moves behind a disc; frame `stops_at` ends the run, as a kill would."""
 
   def __init__(self, count: int, seed: int, stops_at: int | None = None) -> None:
-    """Args: number of frames; seed; index of the frame in whose place KeyboardInterrupt comes."""
+    """Args: number of frames; seed; index of the frame in whose place `Stopped` comes."""
     self.memory: list[int] = []  # Of this process, at a hundred moments while frames are read.
     self.name, self.num_frames, self.frame_size = 'long', count, SIZE
     self.frame_names = NumberedNames(count)
@@ -67,7 +71,7 @@ class LongVideo(Video):
   def frames(self, start: int = 0) -> Iterator[np.ndarray]:
     for index in range(start, self.num_frames or 0):
       if index == self._stops_at:
-        raise KeyboardInterrupt
+        raise Stopped
       if index % max(1, (self.num_frames or 1) // 100) == 0:
         self.memory.append(soaking.resident_bytes())
       yield self.frame(index)
@@ -123,7 +127,7 @@ def run_folder(segmenter: 'VideoSegmenter', count: int, seed: int) -> tuple[list
         try:
           segment_run.segment(segmenter, video, given, output, pictures=False)
           output.finish()
-        except KeyboardInterrupt:
+        except Stopped:
           pass
     paths = [pathlib.Path(folder, 'masks', f'{name}.png') for name in video.frame_names[:count]]
     ids = [masks.read_mask(path, void=False).ids for path in paths]

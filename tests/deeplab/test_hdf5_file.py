@@ -1,5 +1,6 @@
 """Weights files of others: read by a process with limits, whatever the file does to it."""
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -119,6 +120,20 @@ def test_a_process_that_does_not_start(path, monkeypatch):
   monkeypatch.setattr(hdf5_file, '_START', 'import package_that_is_not_there')
   with pytest.raises(OSError, match=r'does not start .*exit code 1.*is h5py there'):
     weights_file.read(path)
+
+
+def test_the_clock_of_the_limit_begins_after_the_start(path, monkeypatch):
+  alarms = []
+
+  @contextlib.contextmanager
+  def alarm(seconds, call):
+    alarms.append(seconds)
+    yield
+
+  monkeypatch.setattr(hdf5_file, '_alarm', alarm)
+  monkeypatch.setenv('FEELVOS_WEIGHTS_SECONDS', '3')
+  weights_file.read(path)
+  assert alarms == [120, 18]
 
 
 def test_known_bytes_need_no_process(path, tmp_path, monkeypatch):

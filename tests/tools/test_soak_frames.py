@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from feelvos_tf.tools import soak_frames
+
 
 @pytest.mark.slow
 def test_a_short_video(run_main, tmp_path):
@@ -14,3 +16,12 @@ def test_a_short_video(run_main, tmp_path):
   found = [json.loads(line) for line in notes.read_text().splitlines()]
   assert [note.get('bad') for note in found] == [None, 0, 0, None]
   assert found[0]['frames'] == 60 and found[3]['what'] == '200 objects'
+
+
+def test_an_interruption_from_outside_ends_it(monkeypatch):
+  def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(soak_frames.segment_run, 'segment', interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    soak_frames.run_folder(None, 50, 1)
