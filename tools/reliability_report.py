@@ -90,6 +90,8 @@ than 512 MB of memory for an input. A picture counts as a byte and 16 bytes of m
 
 INPUTS
 
+The bad ones, a CVAT file and a weights file, came before what they showed was mended.
+
 Found by such inputs and by these runs, and mended with a test each:
 
 - A weights file could show bytes of other files (external and virtual datasets of HDF5), and take minutes (groups in
