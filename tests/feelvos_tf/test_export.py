@@ -185,7 +185,7 @@ def test_resuming_in_chunks_equals_one_go(signatures, encoded, expected):
   'options, stride_4',
   [
     ({'frame_grid': 16, 'largest_side': 100}, (13, 25)),  # Of 56x100, put on the grid.
-    ({'largest_side': 80}, (12, 20)),  # Of 45x80.
+    pytest.param({'largest_side': 80}, (12, 20), marks=pytest.mark.slow),  # Of 45x80.
   ],
 )
 def test_other_sizes_than_the_frames_are_the_segmenters(
