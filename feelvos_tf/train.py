@@ -74,6 +74,7 @@ FEELVOS = OptionFlags(
     'largest_side',
     'frame_grid',
     'internal_scale_limits',
+    'far_parts_radius',
     'neutral_inputs',
   ),
   names={

@@ -17,6 +17,7 @@ from feelvos_tf import matching
 from feelvos_tf.deeplab import resizing
 from feelvos_tf.inference import ablation
 from feelvos_tf.inference import confidence
+from feelvos_tf.inference import far_parts
 from feelvos_tf.inference import frozen_graph
 from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import References
@@ -179,6 +180,10 @@ class InferenceFunctions:
     )
     maps = ablation.neutralise(maps, self.options)
     logits = self._model.segment(features, maps)
+    if self.options.far_parts_radius is not None:
+      logits = far_parts.leave_out(
+        logits, state.previous.labels, maps.global_distance, self.options.far_parts_radius
+      )
     labels = winner.of_logits(geometry.enlarge_logits(logits, size))
     previous = self._model.previous_frame(
       embedding,

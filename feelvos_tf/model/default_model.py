@@ -9,7 +9,7 @@ from feelvos_tf.datasets import names
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 # SHA-256 of that file. Weights of these bytes are trusted and read in this process, see
 # `deeplab/hdf5_file.py`.
-CHECKSUM = '685a171edb5d6c90371d224989d6aa32ac41220d2e9ca0575e20fad0ecc08175'
+CHECKSUM = 'f0acbb5cb931c758269c0ebfd4a8116bf2625746abc3ff4de8f8688d69a49ac9'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:

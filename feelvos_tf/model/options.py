@@ -165,6 +165,10 @@ class InferenceOptions(JsonOptions):
   # frames. With (1, 2) large frames are left. None: like the original.
   internal_size: int | None = None
   internal_scale_limits: tuple[float, float] = (1.0, 2.0)
+  # At inference, parts of an object that are more than this many positions of stride 4 away from
+  # where it was on the previous frame are left out, if another part of it is not. None: like the
+  # original. See `inference.far_parts`.
+  far_parts_radius: int | None = None
 
   def __post_init__(self) -> None:
     option_checks.check_choices(self)
@@ -176,6 +180,7 @@ class InferenceOptions(JsonOptions):
       )
     for name in ('largest_side', 'frame_grid', 'internal_size'):
       option_checks.check_count(self, name, 'frames as they are', 'pixels')
+    option_checks.check_count(self, 'far_parts_radius', 'all parts', 'positions')
     limits = tuple(self.internal_scale_limits)
     object.__setattr__(self, 'internal_scale_limits', limits)
     if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1]:

@@ -52,6 +52,7 @@ _LATER_OPTIONS = (
   'largest_side',
   'internal_size',
   'internal_scale_limits',
+  'far_parts_radius',
 )
 
 

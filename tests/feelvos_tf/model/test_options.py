@@ -23,6 +23,7 @@ OTHERS = {
   'frame_grid': 16,
   'internal_size': 360,
   'internal_scale_limits': (0.5, 2.0),
+  'far_parts_radius': 8,
   'neutral_inputs': ('global_distance',),
 }
 
