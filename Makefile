@@ -45,7 +45,7 @@ test-lowest: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	rm -rf .venv-lowest .venv-lowest-core
 	$(BIN)/uv venv --quiet --python 3.10 .venv-lowest-core
-	$(LOWEST) .venv-lowest-core -e . 'pytest>=8.0' 'pytest-xdist>=3.6' 'pytest-timeout>=2.3'
+	$(LOWEST) .venv-lowest-core -e '.[formats]' 'pytest>=8.0' 'pytest-xdist>=3.6' 'pytest-timeout>=2.3'
 	.venv-lowest-core/bin/python -m pytest -q -rs -n $(TEST_WORKERS) --dist loadfile $(CORE_TESTS)
 	$(BIN)/uv venv --quiet --python 3.10 .venv-lowest
 	$(LOWEST) .venv-lowest -e '.[test]'

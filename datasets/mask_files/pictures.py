@@ -181,6 +181,7 @@ def _open(data: bytes, name: str) -> Image.Image:
       )
     if note := picture.several(picture.pictures_in(data)):
       data_warning.warn(f'{name}: {note}')
+    image.getexif()  # Pillow 10.0 cannot once a TIFF of several pages is loaded.
     image.load()
     image = _upright(image)
   except (OSError, SyntaxError, EOFError, Image.DecompressionBombError):
