@@ -355,7 +355,7 @@ def objects_of(reference: np.ndarray, stride: int) -> NDArray[np.int64]:
     stride: int, stride of the embedding.
 
   Returns:
-    int64 [objects], ascending ids in 1..254.
+    int64 [objects], ascending ids, without 0 and 255.
   """
   counts = np.bincount(augment.labels_at_stride(reference, stride).ravel(), minlength=256)
   return np.flatnonzero(counts[1:VOID_ID]) + 1
