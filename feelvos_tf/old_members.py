@@ -90,6 +90,8 @@ GONE = {
   'segment.Results': 'runtime.results.Results, with other arguments',
   'segment.segment': 'runtime.segment_run.segment, with other arguments; segment_video for users',
   'serving.overlay_stream_route': 'serving.overlay_routes',
+  'serving.sessions.confidence_text': 'serving.session.confidence_text',
+  'serving.sessions.replica_of': 'serving.session.replica_of',
   'serving.version_folders.find_versions': 'serving.version_folders.versions_in',
   'tools.convert_to_tfrecord.CONVERTERS': 'datasets.sources.registry',
   'tools.serving_clients.DEMO': 'runtime.packaged_files',

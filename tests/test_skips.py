@@ -26,7 +26,11 @@ def test_unexpected_skips_fail_in_ci_only(tmp_path, reason, strict, workers, cod
   process = subprocess.run(
     [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-n', workers, str(tmp_path)],
     cwd=tmp_path,
-    env={**os.environ, 'PYTHONPATH': str(ROOT), 'FEELVOS_STRICT_SKIPS': strict},
+    env={
+      **os.environ,
+      'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests' / 'support')]),
+      'FEELVOS_STRICT_SKIPS': strict,
+    },
     text=True,
     capture_output=True,
     timeout=120,
