@@ -24,6 +24,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 def test_killed_and_run_again(runs, note, job):
   rng = random.Random(f'{SEED} {job}')
   out, log = runs.folder / job, runs.folder / f'{job}.log'
+  shutil.rmtree(out, ignore_errors=True)  # Of another test's runs.
   undisturbed = runs(job=job, folder=str(out))
   assert undisturbed['status'] == 0, log.read_text()
   expected = runs.content(out)
