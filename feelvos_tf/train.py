@@ -85,6 +85,7 @@ FEELVOS = OptionFlags(
     'window_radius': 'previous_frame_attention_window_size',
   },
   defaults={'head_atrous_rates': ()},
+  lists=('local_window_radii',),
 )
 SAMPLES = OptionFlags(
   TripletOptions,

@@ -56,6 +56,11 @@ def define_flags() -> None:
     'what the input says, else as they are.',
     lower_bound=0,
   )
+  flags.DEFINE_list(
+    'local_window_radii',
+    [],
+    'Of a TF1 checkpoint of a video model trained with this option: its radii; no variable has them.',
+  )
   flags.DEFINE_bool(
     'allow_incomplete',
     False,
@@ -136,8 +141,7 @@ def build_model(
   if FLAGS.network == 'feelvos' or (
     FLAGS.network == 'auto' and (with_embedding or FLAGS.backbone_only)
   ):
-    others = guess_other_object_distances(shapes)
-    return Feelvos(_on_grid(FeelvosOptions(options, other_object_distances=others)))
+    return Feelvos(_on_grid(FeelvosOptions(options, **guess_head_options(shapes, _radii()))))
   return DeepLabV3Plus(dataclasses.replace(options, **guess_deeplab_options(shapes, options)))
 
 
@@ -183,11 +187,35 @@ def guess_depth_multiplier(shapes: Mapping[str, Sequence[int]], variant: str) ->
   return last[-1] / 320 if variant == 'mobilenet_v2' and last else 1.0
 
 
-def guess_other_object_distances(shapes: Mapping[str, Sequence[int]]) -> bool:
-  """Whether a checkpoint's head has 5 input channels for an object, not the published 3."""
+def _radii() -> tuple[int, ...]:
+  """The radii of the flag.
+
+  Raises:
+    UsageError: one is no whole number.
+  """
+  try:
+    return tuple(int(text) for text in FLAGS.local_window_radii)
+  except ValueError:
+    raise command_line.UsageError(
+      f'--local_window_radii={",".join(FLAGS.local_window_radii)} given; expected whole numbers '
+      'separated by commas.'
+    ) from None
+
+
+def guess_head_options(
+  shapes: Mapping[str, Sequence[int]], radii: tuple[int, ...] = ()
+) -> dict[str, Any]:
+  """Options of the head that show in a checkpoint's variables.
+
+  Args:
+    shapes: dict of variable name to shape.
+    radii: `local_window_radii`, one input channel of an object each; the published models have 3
+      others, those with `other_object_distances` 5.
+  """
   features = shapes.get('decoder/decoder_conv1_pointwise/weights')
   head_input = shapes.get('embedding_seg/split_separable_conv2d_0_pointwise/weights')
-  return bool(features and head_input and head_input[2] - features[-1] == 5)
+  others = features and head_input and head_input[2] - features[-1] - len(radii) == 5
+  return {'other_object_distances': bool(others), 'local_window_radii': radii}
 
 
 def guess_deeplab_options(

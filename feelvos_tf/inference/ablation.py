@@ -3,6 +3,8 @@
 Table 3 of the paper trained a model without each; `evaluation.methods.ABLATIONS` names them.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from feelvos_tf.matching.scores import NO_DISTANCE
@@ -18,16 +20,19 @@ NO_PREDICTION = 0.0
 def neutralise(maps: Maps, ablation: Ablation) -> Maps:
   """The maps with constants for the neutral inputs.
 
-  Inside a graph, what computes those inputs falls away.
+  Inside a graph, what computes those inputs falls away. Without `local_distance` the smaller
+  windows of previous-frame matching are constant, as it is.
 
   Args:
     maps: `Maps`, float32 [objects, h4, w4] each.
     ablation: `Ablation`, or `FeelvosOptions` with one.
   """
-  constants = {
+  constants: dict[str, Any] = {
     name: tf.fill(
       tf.shape(getattr(maps, name)), NO_PREDICTION if name == 'previous_prediction' else NO_DISTANCE
     )
     for name in ablation.neutral_inputs
   }
+  if 'local_distance' in constants:
+    constants['window_distances'] = (constants['local_distance'],) * len(maps.window_distances)
   return maps._replace(**constants)

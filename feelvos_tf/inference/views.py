@@ -148,7 +148,7 @@ class Views:
     """Segments a frame; see `contract.Graph`.
 
     Logits and maps have the size of stride 4 of the largest scale. Maps are those of the scale
-    closest to 1, not mirrored.
+    closest to 1, not mirrored, without the smaller windows.
     """
     steps = []
     for view, of_view in zip(self._views, state.states):
@@ -163,9 +163,10 @@ class Views:
       for view, step in zip(self._views, steps)
     )
     closest = min(range(len(self._pyramid)), key=lambda i: abs(self._pyramid[i] - 1.0))
-    maps = Maps(
-      *(None if one is None else _resized(one, logits.shape[1:]) for one in steps[closest].maps)
+    far, prediction, near = (
+      None if one is None else _resized(one, logits.shape[1:]) for one in steps[closest].maps[:3]
     )
+    maps = Maps(far, prediction, near)
     return Step(labels, logits, maps, ViewsState(states), confidence.of_frame(logits, maps))
 
   def _merged(self, logits: Sequence[tf.Tensor], geometry: FrameGeometry) -> tf.Tensor:

@@ -49,11 +49,13 @@ class Maps(NamedTuple):
     global_distance: float32 [objects, h4, w4] in [0, 1], distance to the reference frames.
     previous_prediction: float32 [objects, h4, w4] in [0, 1].
     local_distance: float32 [objects, h4, w4] in [0, 1], distance to the previous frame.
+    window_distances: the same in the windows of the option `local_window_radii`, one tensor each.
   """
 
   global_distance: tf.Tensor | None
   previous_prediction: tf.Tensor | None
   local_distance: tf.Tensor | None
+  window_distances: tuple[tf.Tensor, ...] = ()
 
 
 @keras.saving.register_keras_serializable(package='feelvos_tf')
@@ -184,22 +186,18 @@ class Feelvos(keras.Model):
     if options.previous_frame_matching != 'none':
       near = self._match_previous(embedding, previous, num_objects, mode)
     prediction = None if options.previous_prediction == 'none' else previous.probabilities
-    return Maps(global_distance=far, previous_prediction=prediction, local_distance=near)
+    windows = tuple(
+      self._match_window(embedding, previous, num_objects, radius, mode)
+      for radius in options.local_window_radii
+    )
+    return Maps(far, prediction, near, windows)
 
   def _match_previous(
     self, embedding: tf.Tensor, previous: PreviousFrame, num_objects: int | tf.Tensor, mode: Mode
   ) -> tf.Tensor:
     options = self.options
     if options.previous_frame_matching == 'local':
-      return matching.local_matching(
-        embedding,
-        previous.embedding,
-        previous.labels,
-        num_objects,
-        window_radius=options.window_radius,
-        skip_constant_channels=mode is Mode.INFERENCE,
-        compute_dtype=self.matching_dtype(mode),
-      )
+      return self._match_window(embedding, previous, num_objects, options.window_radius, mode)
     bank = self.prepare_reference(previous.embedding, previous.labels, num_objects, mode=mode)
     return matching.global_matching(
       embedding,
@@ -207,6 +205,24 @@ class Feelvos(keras.Model):
       num_objects,
       k=options.k_nearest_neighbors,
       skip_constant_channels=mode is Mode.INFERENCE,
+    )
+
+  def _match_window(
+    self,
+    embedding: tf.Tensor,
+    previous: PreviousFrame,
+    num_objects: int | tf.Tensor,
+    radius: int,
+    mode: Mode,
+  ) -> tf.Tensor:
+    return matching.local_matching(
+      embedding,
+      previous.embedding,
+      previous.labels,
+      num_objects,
+      window_radius=radius,
+      skip_constant_channels=mode is Mode.INFERENCE,
+      compute_dtype=self.matching_dtype(mode),
     )
 
   def segment(self, features: tf.Tensor, maps: Maps, training: bool = False) -> tf.Tensor:
@@ -220,11 +236,12 @@ class Feelvos(keras.Model):
     Returns:
       float32 [objects, h4, w4].
     """
-    inputs = [value for value in maps if value is not None]
+    inputs = [getattr(maps, name) for name in self.options.object_inputs]
     if self.options.other_object_distances:
       inputs += [
         matching.distance_to_others(getattr(maps, name)) for name in self.options.matched_inputs
       ]
+    inputs += maps.window_distances
     return self.head(features[tf.newaxis], tf.stack(inputs, axis=-1), training=training)
 
   def previous_frame(

@@ -47,3 +47,14 @@ def check_count(options: Any, name: str, meaning_of_none: str, unit: str = '') -
     raise ValueError(
       f'{name} is {value!r}; expected {what} at least 1, or None for {meaning_of_none}.'
     )
+
+
+def check_radii(options: Any, name: str, largest: int) -> None:
+  """Raises ValueError for a field that is no ascending tuple of radii from 1 to `largest` - 1."""
+  radii = getattr(options, name)
+  whole = all(isinstance(radius, int) and not isinstance(radius, bool) for radius in radii)
+  if not whole or any(a >= b for a, b in zip((0, *radii), (*radii, largest))):
+    raise ValueError(
+      f'{name} is {radii}; expected ascending whole numbers from 1 to {largest - 1}, below the '
+      'radius of the window that is always there.'
+    )

@@ -75,6 +75,12 @@ class NetworkOptions(JsonOptions):
   # object, background included (background matching of CFBI, Yang et al., ECCV 2020, section 3.1).
   # The published models do not have them.
   other_object_distances: bool = False
+  # Further, smaller radii of local matching, ascending: one more input of the head for each, the
+  # distance in that window. Initial weights without them still load.
+  #
+  # Multi-local matching of CFBI (Yang et al., ECCV 2020, section 3.2). The published models have
+  # one window.
+  local_window_radii: tuple[int, ...] = ()
 
   def __post_init__(self) -> None:
     if isinstance(self.model, dict):
@@ -91,6 +97,13 @@ class NetworkOptions(JsonOptions):
     option_checks.check_least(
       self, dict.fromkeys((*positive, 'k_nearest_neighbors', 'window_radius'), 1)
     )
+    object.__setattr__(self, 'local_window_radii', tuple(self.local_window_radii))
+    option_checks.check_radii(self, 'local_window_radii', self.window_radius)
+    if self.local_window_radii and self.previous_frame_matching == 'none':
+      raise ValueError(
+        f'local_window_radii is {self.local_window_radii}, and previous-frame matching is off; '
+        'turn it on or give no radii.'
+      )
     if self.other_object_distances and not self.matched_inputs:
       raise ValueError(
         'other_object_distances is true, and first-frame and previous-frame matching are off; '
@@ -122,9 +135,12 @@ class NetworkOptions(JsonOptions):
 
   @property
   def object_channels(self) -> int:
-    """Number of the head's input channels that belong to one object: 1 to 5."""
+    """Number of the head's input channels that belong to one object.
+
+    They are `object_inputs`, then those of `other_object_distances`, then `local_window_radii`.
+    """
     others = len(self.matched_inputs) if self.other_object_distances else 0
-    return len(self.object_inputs) + others
+    return len(self.object_inputs) + others + len(self.local_window_radii)
 
 
 @dataclasses.dataclass(frozen=True)

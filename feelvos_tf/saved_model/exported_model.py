@@ -106,7 +106,7 @@ class ExportedModel:
     # Logarithms of probabilities are logits with another constant per position.
     logits = tf.maximum(tf.math.log(result['probabilities']), _LEAST_LOGIT)
     previous = from_named(PreviousFrame, 'previous', result)
-    no_maps = Maps(*[None] * len(Maps._fields))
+    no_maps = Maps(None, None, None)
     return Step(
       result['labels'], logits, no_maps, State(state.reference, previous), result['confidence']
     )

@@ -48,6 +48,7 @@ _LONGEST_PALETTE = 768 + 12
 # defaults only, so that its videos go on. Every new option belongs here.
 _LATER_OPTIONS = (
   'other_object_distances',
+  'local_window_radii',
   'reference_choice',
   'largest_side',
   'internal_size',

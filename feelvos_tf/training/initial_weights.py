@@ -49,12 +49,14 @@ def initialize(
   if path.endswith('.h5') and not weights_file.is_ours(path):
     names = keras_weights.restore_mobilenet_v2(path, model)
     return f'{path}: {len(names)} variables of the backbone loaded, the others start from scratch.'
-  reader = (
-    weights_file.Arrays(weights_file.read_arrays(path))
-    if path.endswith('.h5')
-    else tf1_checkpoint.read_checkpoint(path)
-  )
-  reader = _with_other_distances(reader, model)
+  reader: tf1_checkpoint.TensorReader
+  known: Any = None
+  if path.endswith('.h5'):
+    metadata, arrays = weights_file.read(path)
+    reader, known = weights_file.Arrays(arrays), metadata.get('options')
+  else:
+    reader = tf1_checkpoint.read_checkpoint(path)
+  reader = _with_more_maps(reader, known if isinstance(known, dict) else {}, model)
   last_layers = LOGITS_ONLY if last_layers_contain_logits_only else LAST_LAYERS
   exclude = () if initialize_last_layer else last_layers
   report = tf1_checkpoint.compare(reader, model, exclude_scopes=exclude)
@@ -70,13 +72,13 @@ def initialize(
   return f'{path}: {_describe(report, exclude)}'
 
 
-def _with_other_distances(
-  reader: tf1_checkpoint.TensorReader, model: 'keras.Model'
+def _with_more_maps(
+  reader: tf1_checkpoint.TensorReader, known: dict[str, Any], model: 'keras.Model'
 ) -> tf1_checkpoint.TensorReader:
-  """The reader; a head without `other_object_distances` gets them if the model has them.
+  """The reader; a head without `other_object_distances`, `local_window_radii` or both gets them.
 
-  Their kernels pass the maps on and their weights in the sum over channels are 0: the model's
-  logits are those of the file.
+  It does if the model has them. Their kernels pass the maps on and their weights in the sum over
+  channels are 0: the model's logits are those of the file. `known` are the options in the file.
   """
   wanted = {
     name: tuple(variable.shape)
@@ -85,10 +87,14 @@ def _with_other_distances(
   }
   options: Any = getattr(model, 'options', None)
   shapes = reader.get_variable_to_shape_map()
-  if not getattr(options, 'other_object_distances', False) or not wanted.keys() <= shapes.keys():
+  # The smaller windows come last, so nothing can be put before those that a file has.
+  if options is None or known.get('local_window_radii') or not wanted.keys() <= shapes.keys():
     return reader
+  others = len(options.matched_inputs) if options.other_object_distances else 0
+  windows = len(options.local_window_radii)
   depthwise = f'{_FIRST_HEAD_LAYER}_depthwise/depthwise_weights'
-  if wanted[depthwise][2] - shapes[depthwise][2] != len(options.matched_inputs):
+  lacking = wanted[depthwise][2] - shapes[depthwise][2]
+  if not lacking or lacking not in (windows, windows + others):
     return reader
   arrays = {name: reader.get_tensor(name) for name in shapes}
   for name, shape in wanted.items():

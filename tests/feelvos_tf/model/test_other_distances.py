@@ -97,7 +97,7 @@ def test_gradients_reach_the_nearest_other_only():
 def test_the_head_gets_features_then_own_maps_then_those_of_the_others(model, rng):
   maps = feelvos.Maps(*[tf.constant(rng.random((3, 9, 13)), tf.float32) for _ in range(3)])
   features = tf.constant(rng.random((9, 13, 256)), tf.float32)
-  stacked = [*maps, expected_others(maps[0].numpy()), expected_others(maps[2].numpy())]
+  stacked = [*maps[:3], expected_others(maps[0].numpy()), expected_others(maps[2].numpy())]
   expected = model.head(features[tf.newaxis], tf.stack(stacked, axis=-1))
   assert model.head.object_channels == 5
   np.testing.assert_array_equal(model.segment(features, maps), expected)
@@ -244,10 +244,12 @@ def test_converted_checkpoints_are_recognised(golden):
   from feelvos_tf.tools import convert_checkpoint
 
   shapes = {entry['name']: entry['shape'] for entry in golden.json('tf1/vars/mobilenet_v2_infer')}
-  assert not convert_checkpoint.guess_other_object_distances(shapes)
+  guess = convert_checkpoint.guess_head_options
+  assert not guess(shapes)['other_object_distances']
   wider = {
     name: [1, 1, 261, 256] if name.endswith('conv2d_0_pointwise/weights') else shape
     for name, shape in shapes.items()
   }
-  assert convert_checkpoint.guess_other_object_distances(wider)
-  assert not convert_checkpoint.guess_other_object_distances({})
+  assert guess(wider)['other_object_distances']
+  assert not guess(wider, (4, 8))['other_object_distances']
+  assert not guess({})['other_object_distances']
