@@ -212,10 +212,17 @@ def guess_head_options(
     radii: `local_window_radii`, one input channel of an object each; the published models have 3
       others, those with `other_object_distances` 5.
   """
+  from feelvos_tf.model import head
+
   features = shapes.get('decoder/decoder_conv1_pointwise/weights')
   head_input = shapes.get('embedding_seg/split_separable_conv2d_0_pointwise/weights')
   others = features and head_input and head_input[2] - features[-1] - len(radii) == 5
-  return {'other_object_distances': bool(others), 'local_window_radii': radii}
+  return {
+    'other_object_distances': bool(others),
+    'local_window_radii': radii,
+    'object_gates': any(name.startswith(head.GATE_SCOPE) for name in shapes),
+    'joint_head': any(name.startswith(head.JOINT_SCOPE) for name in shapes),
+  }
 
 
 def guess_deeplab_options(

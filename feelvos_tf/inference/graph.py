@@ -179,7 +179,8 @@ class InferenceFunctions:
       embedding, state.reference, state.previous, num_objects, mode=Mode.INFERENCE
     )
     maps = ablation.neutralise(maps, self.options)
-    logits = self._model.segment(features, maps)
+    guidance = self._model.guidance(state.reference, state.previous, num_objects)
+    logits = self._model.segment(features, maps, guidance=guidance)
     if self.options.far_parts_radius is not None:
       logits = far_parts.leave_out(
         logits, state.previous.labels, maps.global_distance, self.options.far_parts_radius

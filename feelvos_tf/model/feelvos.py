@@ -96,6 +96,8 @@ class Feelvos(keras.Model):
       num_layers=options.head_layers,
       kernel_size=options.head_kernel_size,
       atrous_rates=options.head_atrous_rates,
+      guidance_channels=4 * options.embedding_dimension if options.object_gates else 0,
+      joint=options.joint_head,
     )
     self.built = True
 
@@ -225,13 +227,37 @@ class Feelvos(keras.Model):
       compute_dtype=self.matching_dtype(mode),
     )
 
-  def segment(self, features: tf.Tensor, maps: Maps, training: bool = False) -> tf.Tensor:
+  def guidance(
+    self, reference: matching.ReferenceBank, previous: PreviousFrame, num_objects: int | tf.Tensor
+  ) -> tf.Tensor | None:
+    """Mean embeddings that set the gates of the head.
+
+    Args:
+      reference: `matching.ReferenceBank` of the reference frame.
+      previous: `PreviousFrame`.
+      num_objects: int32 scalar, background included.
+
+    Returns:
+      float32 [objects, 4 * embedding_dimension]: means over the object's reference pixels, all
+      other reference pixels, and the same two of the previous frame; None without the option
+      `object_gates`.
+    """
+    if not self.options.object_gates:
+      return None
+    far = matching.means_of_bank(reference, num_objects)
+    near = matching.means_of_frame(previous.embedding, previous.labels, num_objects)
+    return tf.concat([far, near], axis=-1)
+
+  def segment(
+    self, features: tf.Tensor, maps: Maps, training: bool = False, guidance: tf.Tensor | None = None
+  ) -> tf.Tensor:
     """Logits of the current frame.
 
     Args:
       features: float32 [h4, w4, 256] of the current frame.
       maps: `Maps`.
       training: bool; all objects at once, for gradients.
+      guidance: what the method `guidance` returns; needed with the option `object_gates`.
 
     Returns:
       float32 [objects, h4, w4].
@@ -242,7 +268,9 @@ class Feelvos(keras.Model):
         matching.distance_to_others(getattr(maps, name)) for name in self.options.matched_inputs
       ]
     inputs += maps.window_distances
-    return self.head(features[tf.newaxis], tf.stack(inputs, axis=-1), training=training)
+    return self.head(
+      features[tf.newaxis], tf.stack(inputs, axis=-1), training=training, guidance=guidance
+    )
 
   def previous_frame(
     self,

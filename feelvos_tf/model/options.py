@@ -81,6 +81,18 @@ class NetworkOptions(JsonOptions):
   # Multi-local matching of CFBI (Yang et al., ECCV 2020, section 3.2). The published models have
   # one window.
   local_window_radii: tuple[int, ...] = ()
+  # Gates on the channels of the head's layers, for every object by the mean embeddings of its
+  # pixels and of all others. Initial weights without them still load.
+  #
+  # Four means: of the reference pixels that are matched with and of the previous frame
+  # (instance-level attention of CFBI, section 3.3). The published models do not have them.
+  object_gates: bool = False
+  # Half way through the head, add to every object a projection of the mean of all other objects'
+  # channels. Initial weights without it still load.
+  #
+  # So the objects see each other before the softmax. Inference with several groups of objects
+  # computes the layers before it twice. The published models do not have it.
+  joint_head: bool = False
 
   def __post_init__(self) -> None:
     if isinstance(self.model, dict):

@@ -49,6 +49,8 @@ _LONGEST_PALETTE = 768 + 12
 _LATER_OPTIONS = (
   'other_object_distances',
   'local_window_radii',
+  'object_gates',
+  'joint_head',
   'reference_choice',
   'largest_side',
   'internal_size',

@@ -14,6 +14,7 @@ import numpy as np
 from feelvos_tf.deeplab import keras_weights
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
+from feelvos_tf.model import head
 from feelvos_tf.training.options import LAST_LAYERS
 from feelvos_tf.training.options import LOGITS_ONLY
 
@@ -57,6 +58,7 @@ def initialize(
   else:
     reader = tf1_checkpoint.read_checkpoint(path)
   reader = _with_more_maps(reader, known if isinstance(known, dict) else {}, model)
+  reader = _with_gates_and_joint(reader, model)
   last_layers = LOGITS_ONLY if last_layers_contain_logits_only else LAST_LAYERS
   exclude = () if initialize_last_layer else last_layers
   report = tf1_checkpoint.compare(reader, model, exclude_scopes=exclude)
@@ -106,6 +108,21 @@ def _with_more_maps(
     if name == depthwise:
       arrays[name][shape[0] // 2, shape[1] // 2, old_channels:] = 1.0
   return weights_file.Arrays(arrays)
+
+
+def _with_gates_and_joint(
+  reader: tf1_checkpoint.TensorReader, model: 'keras.Model'
+) -> tf1_checkpoint.TensorReader:
+  """The reader; a head without gates or joint layer gets those of the model as 0: the identity."""
+  shapes = reader.get_variable_to_shape_map()
+  added = {
+    name: np.zeros(tuple(variable.shape), np.float32)
+    for name, variable in tf1_checkpoint.variables_by_name(model).items()
+    if name.startswith((head.GATE_SCOPE, head.JOINT_SCOPE)) and name not in shapes
+  }
+  if not added or f'{_FIRST_HEAD_LAYER}_depthwise/depthwise_weights' not in shapes:
+    return reader
+  return weights_file.Arrays({**{name: reader.get_tensor(name) for name in shapes}, **added})
 
 
 def _describe(report: tf1_checkpoint.Report, exclude: Sequence[str]) -> str:

@@ -159,7 +159,8 @@ def _video_logits(
   all_logits, all_maps = [], []
   for frame in range(2, labels.shape[0]):
     maps = model.match(embeddings[frame], reference, previous, num_objects)
-    logits = model.segment(features[frame], maps, training=True)
+    guidance = model.guidance(reference, previous, num_objects)
+    logits = model.segment(features[frame], maps, training=True, guidance=guidance)
     all_logits.append(logits)
     all_maps.append(maps)
     # What a later frame receives of this one is data, as at inference: no gradient through it.

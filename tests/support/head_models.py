@@ -50,7 +50,8 @@ def eager_logits(model, training=False):
   reference = model.prepare_reference(embedding[0], small, 4)
   previous = model.previous_frame(embedding[0], small, 4)
   maps = model.match(embedding[1], reference, previous, 4)
-  return model.segment(features[1], maps, training=training)
+  guidance = model.guidance(reference, previous, 4)
+  return model.segment(features[1], maps, training, guidance)
 
 
 def logits_of(graph, order=None):
