@@ -146,13 +146,16 @@ class NetworkOptions(JsonOptions):
     return tuple(name for name in self.object_inputs if name != 'previous_prediction')
 
   @property
-  def object_channels(self) -> int:
-    """Number of the head's input channels that belong to one object.
+  def added_inputs(self) -> tuple[str, ...]:
+    """Names of the channels behind `object_inputs`, which the published models do not have."""
+    others = self.matched_inputs if self.other_object_distances else ()
+    windows = (f'local_distance_in_radius_{radius}' for radius in self.local_window_radii)
+    return (*(f'other_{name}' for name in others), *windows)
 
-    They are `object_inputs`, then those of `other_object_distances`, then `local_window_radii`.
-    """
-    others = len(self.matched_inputs) if self.other_object_distances else 0
-    return len(self.object_inputs) + others + len(self.local_window_radii)
+  @property
+  def object_channels(self) -> int:
+    """Number of the head's input channels that belong to one object."""
+    return len(self.object_inputs) + len(self.added_inputs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,8 @@ from feelvos_tf.deeplab import keras_weights
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
 from feelvos_tf.model import head
+from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.model.options import NetworkOptions
 from feelvos_tf.training.options import LAST_LAYERS
 from feelvos_tf.training.options import LOGITS_ONLY
 
@@ -22,7 +24,13 @@ if TYPE_CHECKING:
   import keras
 
 
-_FIRST_HEAD_LAYER = 'embedding_seg/split_separable_conv2d_0'
+_DEPTHWISE = 'embedding_seg/split_separable_conv2d_0_depthwise/depthwise_weights'
+# Variables of the head's first layer: the axis of its inputs; the middle of a new input's kernel.
+_FIRST_LAYER = {
+  _DEPTHWISE: (2, 1.0),
+  'embedding_seg/split_separable_conv2d_0_depthwise/biases': (0, 0.0),
+  'embedding_seg/split_separable_conv2d_0_pointwise/weights': (2, 0.0),
+}
 
 
 def initialize(
@@ -57,7 +65,7 @@ def initialize(
     reader, known = weights_file.Arrays(arrays), metadata.get('options')
   else:
     reader = tf1_checkpoint.read_checkpoint(path)
-  reader = _with_more_maps(reader, known if isinstance(known, dict) else {}, model)
+  reader, left_out = _fitted_to_maps(reader, known, model)
   reader = _with_gates_and_joint(reader, model)
   last_layers = LOGITS_ONLY if last_layers_contain_logits_only else LAST_LAYERS
   exclude = () if initialize_last_layer else last_layers
@@ -71,43 +79,67 @@ def initialize(
   tf1_checkpoint.restore_from_reader(
     reader, path, model, allow_incomplete=True, exclude_scopes=exclude
   )
-  return f'{path}: {_describe(report, exclude)}'
+  return f'{path}: {_describe(report, exclude, left_out)}'
 
 
-def _with_more_maps(
-  reader: tf1_checkpoint.TensorReader, known: dict[str, Any], model: 'keras.Model'
-) -> tf1_checkpoint.TensorReader:
-  """The reader; a head without `other_object_distances`, `local_window_radii` or both gets them.
+def _fitted_to_maps(
+  reader: tf1_checkpoint.TensorReader, known: Any, model: 'keras.Model'
+) -> tuple[tf1_checkpoint.TensorReader, tuple[str, ...]]:
+  """The reader with the added inputs of the head that the model has, and those left out.
 
-  It does if the model has them. Their kernels pass the maps on and their weights in the sum over
-  channels are 0: the model's logits are those of the file. `known` are the options in the file.
+  Kernels of new inputs pass the maps on and their weights in the sum over channels are 0: the
+  model's logits are those of the file, unless it has inputs that the model does not.
+
+  Args:
+    reader: of the file.
+    known: options in the file; None for a TF1 checkpoint, whose inputs are the model's first ones.
+    model: `Feelvos` or `DeepLabV3Plus`.
   """
-  wanted = {
-    name: tuple(variable.shape)
-    for name, variable in tf1_checkpoint.variables_by_name(model).items()
-    if name.startswith(f'{_FIRST_HEAD_LAYER}_')
-  }
   options: Any = getattr(model, 'options', None)
   shapes = reader.get_variable_to_shape_map()
-  # The smaller windows come last, so nothing can be put before those that a file has.
-  if options is None or known.get('local_window_radii') or not wanted.keys() <= shapes.keys():
-    return reader
-  others = len(options.matched_inputs) if options.other_object_distances else 0
-  windows = len(options.local_window_radii)
-  depthwise = f'{_FIRST_HEAD_LAYER}_depthwise/depthwise_weights'
-  lacking = wanted[depthwise][2] - shapes[depthwise][2]
-  if not lacking or lacking not in (windows, windows + others):
-    return reader
+  if not isinstance(options, NetworkOptions) or not _FIRST_LAYER.keys() <= shapes.keys():
+    return reader, ()
+  wanted = options.added_inputs
+  first = model.head.feature_channels + len(options.object_inputs)
+  count = shapes[_DEPTHWISE][2] - first
+  have = wanted[:count] if known is None else _added_inputs(known, options)
+  if have is None or len(have) != count or have == wanted:
+    return reader, ()  # The comparison says if it is another model.
   arrays = {name: reader.get_tensor(name) for name in shapes}
-  for name, shape in wanted.items():
-    more = [(0, new - old) for new, old in zip(shape, arrays[name].shape)]
-    if min(count for _, count in more) < 0:
-      return reader  # Another model; the comparison says so.
-    old_channels = arrays[name].shape[2] if name == depthwise else 0
-    arrays[name] = np.pad(arrays[name], more)
-    if name == depthwise:
-      arrays[name][shape[0] // 2, shape[1] // 2, old_channels:] = 1.0
-  return weights_file.Arrays(arrays)
+  channels = [have.index(name) if name in have else -1 for name in wanted]
+  for name, (axis, new) in _FIRST_LAYER.items():
+    arrays[name] = _chosen(arrays[name], axis, first, channels, new)
+  left_out = tuple(name for name in have if name not in wanted)
+  return weights_file.Arrays(arrays), left_out
+
+
+def _added_inputs(known: Any, options: NetworkOptions) -> tuple[str, ...] | None:
+  """`added_inputs` of the options in a file; None if its other inputs are not the model's."""
+  try:
+    found = FeelvosOptions.from_dict(known)
+  except (ValueError, TypeError, AttributeError):
+    return None
+  return found.added_inputs if found.object_inputs == options.object_inputs else None
+
+
+def _chosen(
+  values: np.ndarray, axis: int, first: int, channels: Sequence[int], new: float
+) -> np.ndarray:
+  """The channels before `first`, then some of those behind; for -1 one that is `new` in its middle.
+
+  Args:
+    values: kernel or bias; the middle is that of the first two axes, if they are not channels.
+    axis: of the channels.
+    first: number of channels that stay.
+    channels: counted from `first`.
+    new: value of a new channel in the middle; elsewhere it is 0.
+  """
+  values = np.moveaxis(values, axis, 0)
+  fresh = np.zeros_like(values[0])
+  if new:
+    fresh[fresh.shape[0] // 2, fresh.shape[1] // 2] = new
+  added = [values[first + channel] if channel >= 0 else fresh for channel in channels]
+  return np.moveaxis(np.stack([*values[:first], *added]), 0, axis)
 
 
 def _with_gates_and_joint(
@@ -120,18 +152,22 @@ def _with_gates_and_joint(
     for name, variable in tf1_checkpoint.variables_by_name(model).items()
     if name.startswith((head.GATE_SCOPE, head.JOINT_SCOPE)) and name not in shapes
   }
-  if not added or f'{_FIRST_HEAD_LAYER}_depthwise/depthwise_weights' not in shapes:
+  if not added or _DEPTHWISE not in shapes:
     return reader
   return weights_file.Arrays({**{name: reader.get_tensor(name) for name in shapes}, **added})
 
 
-def _describe(report: tf1_checkpoint.Report, exclude: Sequence[str]) -> str:
+def _describe(
+  report: tf1_checkpoint.Report, exclude: Sequence[str], left_out: Sequence[str]
+) -> str:
   text = f'{len(report.loaded)} variables loaded'
   if exclude:
     text += f'; {", ".join(exclude)} start from scratch (--initialize_last_layer loads them)'
   if report.missing:
     scopes = sorted({name.split('/')[0] for name in report.missing})
     text += f'; not in the checkpoint, from scratch: {", ".join(scopes)}'
+  if left_out:
+    text += f'; inputs of the head that the model does not have left out: {", ".join(left_out)}'
   if report.left_over:
     text += f'; {len(report.left_over)} variables of the checkpoint not used'
   return f'{text}.'

@@ -1,10 +1,11 @@
-"""The option `local_window_radii`: its maps, and that all ways to run a model have them."""
+"""The option `local_window_radii`: its maps, training, files, and weights without or with them."""
 
 import head_models
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.inference import ablation
 from feelvos_tf.model import weights
 from feelvos_tf.model.options import FeelvosOptions
@@ -65,10 +66,6 @@ def test_they_are_the_heads_last_channels(rng, others):
   )
 
 
-def test_all_ways_agree(model):
-  head_models.check_all_ways_agree(model)
-
-
 def test_they_are_trained(model):
   kernel = np.asarray(head_models.gradients_of(model)[head_models.FIRST_LAYER])
   assert kernel.shape[2] == 256 + 5
@@ -88,10 +85,32 @@ def test_initial_weights_without_them_give_the_same_logits(tmp_path, before, aft
   head_models.check_initial_weights(plain, make(**after), tmp_path / 'm.h5')
 
 
-def test_initial_weights_with_them_get_no_inputs_in_front_of_them(model, tmp_path):
-  weights.save_model(tmp_path / 'm.h5', model)
-  with pytest.raises(ValueError, match='the checkpoint is of another model'):
-    initial_weights.initialize(make(other_object_distances=True), tmp_path / 'm.h5')
+def test_initial_weights_with_them_get_inputs_in_front_of_them(model, tmp_path):
+  head_models.check_initial_weights(model, make(other_object_distances=True), tmp_path / 'm.h5')
+
+
+def test_tf1_checkpoints_without_them_give_the_same_logits(tmp_path):
+  plain, model = make((), other_object_distances=True), make(other_object_distances=True)
+  tf1_checkpoint.save(tmp_path / 'model.ckpt-1', plain)
+  initial_weights.initialize(model, tmp_path / 'model.ckpt-1', initialize_last_layer=True)
+  np.testing.assert_allclose(
+    head_models.eager_logits(model), head_models.eager_logits(plain), rtol=1e-5, atol=1e-5
+  )
+
+
+def test_inputs_that_the_model_does_not_have_are_left_out_and_named(tmp_path):
+  whole = make(other_object_distances=True)
+  weights.save_model(tmp_path / 'm.h5', whole)
+  model = make((3,))
+  text = initial_weights.initialize(model, tmp_path / 'm.h5', initialize_last_layer=True)
+  names = 'other_global_distance, other_local_distance, local_distance_in_radius_1'
+  assert f'inputs of the head that the model does not have left out: {names}.' in text
+  # Global, previous, local and radius 3, of these eight: features, 3, 2 others, radius 1 and 3.
+  for name, axis in (('depthwise_weights', 2), ('biases', 0)):
+    name = f'embedding_seg/split_separable_conv2d_0_depthwise/{name}'
+    before, after = (tf1_checkpoint.variables_by_name(m)[name].numpy() for m in (whole, model))
+    kept = [*range(256 + 3), 256 + 6]
+    np.testing.assert_array_equal(after, np.take(before, kept, axis=axis))
 
 
 def test_files_keep_them(model, tmp_path):
