@@ -18,7 +18,6 @@ import os
 import pathlib
 import platform
 import signal
-import subprocess
 import sys
 from typing import Any
 
@@ -28,6 +27,7 @@ from feelvos_tf.evaluation import tables
 from feelvos_tf.runtime import command_line
 from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.tools import command_runs
 from feelvos_tf.tools import davis_runs
 
 # Name of the row: what it is, and the flags of feelvos_tf.evaluate.
@@ -129,7 +129,9 @@ def _evaluate_all(output: result_folder.ResultFolder) -> int:
   failures, text = {}, ''
   for number, name in enumerate(names, 1):
     print(f'{number}/{len(names)} {name}', file=sys.stderr, flush=True)
-    error = evaluate(name, command(name, output.path))
+    error = command_runs.run(
+      'feelvos_tf.evaluate', command(name, output.path), name, ('segmenting', 'scoring')
+    )
     if error:
       failures[name] = error
       print(f'{name}: {error}', file=sys.stderr, flush=True)
@@ -164,32 +166,6 @@ def command(name: str, output_dir: pathlib.Path) -> list[str]:
     if FLAGS.max_internal_size and not any('max_internal_size' in flag for flag in own):
       arguments.append(f'--max_internal_size={FLAGS.max_internal_size}')
   return arguments
-
-
-def evaluate(name: str, arguments: list[str]) -> str | None:
-  """Runs the evaluation in a process of its own, showing its progress; the error or None."""
-  environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
-  with subprocess.Popen(
-    [sys.executable, '-m', 'feelvos_tf.evaluate', *arguments],
-    env=environment,
-    text=True,
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.PIPE,
-  ) as process:
-    last = ''
-    try:
-      for line in process.stderr or ():
-        last = line.strip() or last
-        if line.startswith(('segmenting', 'scoring')):
-          print(f'  {name}: {line}', end='', file=sys.stderr, flush=True)
-    except KeyboardInterrupt:
-      process.terminate()  # Only a terminal's Ctrl-C reaches it by itself.
-      raise
-  if process.returncode == 0:
-    return None
-  if process.returncode == 130:
-    raise KeyboardInterrupt
-  return last.partition('error: ')[2] or f'{last} (exit code {process.returncode})'
 
 
 def read_row(name: str, output_dir: pathlib.Path, error: str | None = None) -> dict[str, Any]:
