@@ -212,7 +212,7 @@ def run_one(
   """
   digest = hashlib.sha256(initial.read_bytes()).hexdigest()
   weights = [f'--tf_initial_checkpoint={initial}', '--initialize_last_layer']
-  _check_same(folder / 'ladder.json', {'flags': arguments, 'initial': digest})
+  _check_same(folder / 'ladder.json', {'flags': arguments, 'initial': digest}, folder / 'run.json')
   if not (folder / 'final.h5').is_file():
     with open(folder / 'log.txt', 'a', encoding='utf-8') as log:
       command = [*weights, *arguments, f'--train_logdir={folder}']
@@ -225,9 +225,9 @@ def run_one(
   return {root.folder: _score(label, folder, root) for root in roots}
 
 
-def _check_same(path: pathlib.Path, about: dict[str, Any]) -> None:
-  """Notes how a run was made, or compares it with the note."""
-  if not path.is_file():
+def _check_same(path: pathlib.Path, about: dict[str, Any], result: pathlib.Path) -> None:
+  """Notes how a run is made; where it has a result, compares that with the note."""
+  if not path.is_file() or not result.exists():
     path.parent.mkdir(parents=True, exist_ok=True)
     whole_file.write_text(path, json.dumps(about, indent=1) + '\n')
   elif json.loads(path.read_text(encoding='utf-8')) != about:
@@ -264,7 +264,7 @@ def _score(label: str, folder: pathlib.Path, root: Root) -> float:
     *([f'--precision={FLAGS.precision}'] if FLAGS.precision else []),
   ]
   results = folder / root.folder
-  _check_same(folder / f'{root.folder}.json', {'flags': arguments})
+  _check_same(folder / f'{root.folder}.json', {'flags': arguments}, results)
   if not (results / tables.SUMMARY_NAME).is_file():
     command = [*arguments, f'--output_dir={results}']
     shown = ('segmenting', 'scoring')

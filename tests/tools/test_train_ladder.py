@@ -71,6 +71,7 @@ def commands(monkeypatch):
       metadata, arrays = weights_file.read(values['tf_initial_checkpoint'])
       metadata['options']['largest_side'] = None
       weights_file.save_arrays(f'{values["train_logdir"]}/final.h5', arrays, metadata)
+      train_ladder.pathlib.Path(values['train_logdir'], 'run.json').touch()
     else:
       assert weights_file.read_metadata(values['model'])['options']['largest_side'] == 64
       score = 0.5 + int(label.partition('seed ')[2][0]) / 100 - 0.2 * label.startswith('soft')
@@ -111,6 +112,9 @@ def test_a_run_with_other_flags_is_not_taken_for_this_one(given, flags, commands
   assert train_ladder.main() == 1
   assert 'holds a run with other flags' in (tmp_path / 'out' / 'table.md').read_text()
   assert len(commands) == 2
+  # One that did not begin is.
+  (tmp_path / 'out' / 'base' / 'seed_1' / 'run.json').unlink()
+  assert train_ladder.main() == 0
 
 
 def test_the_rungs_flags_come_after_those_of_all(flags, tmp_path):
