@@ -43,6 +43,7 @@ def run(
           print(f'  {label}: {line}', end='', file=sys.stderr, flush=True)
     except KeyboardInterrupt:
       process.terminate()  # Only a terminal's Ctrl-C reaches it by itself.
+      process.wait()  # `with` would leave it behind, at work in its folder.
       raise
   if process.returncode == 0:
     return None
