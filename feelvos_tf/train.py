@@ -75,6 +75,7 @@ FEELVOS = OptionFlags(
     'frame_grid',
     'internal_scale_limits',
     'far_parts_radius',
+    'unlike_parts_margin',
     'neutral_inputs',
   ),
   names={

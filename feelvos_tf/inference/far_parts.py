@@ -9,9 +9,10 @@ the paper.
 
 import tensorflow as tf
 
+from feelvos_tf.inference import connected
 from feelvos_tf.inference import winner
 
-_LEFT_OUT = -1e4  # A logit that does not win.
+LEFT_OUT = -1e4  # A logit that does not win.
 
 
 def leave_out(
@@ -33,16 +34,16 @@ def leave_out(
     float32 [objects, h4, w4].
   """
   index = tf.range(tf.shape(logits)[0])[:, tf.newaxis, tf.newaxis]
-  near = _grown(tf.cast(previous_labels[tf.newaxis] == index, tf.float32), radius)
+  near = connected.grown(tf.cast(previous_labels[tf.newaxis] == index, tf.float32), radius)
   won_by = lambda logits: tf.cast(winner.of_logits(logits)[tf.newaxis] == index, tf.float32)
 
   def step(logits: tf.Tensor, won: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    kept = _connected(near * won, won)
+    kept = connected.spread(near * won, won)
     far = won - kept
     is_other = (_sum(kept) > _sum(far)) & (index > 0)
     if global_distance is not None:
       is_other &= _mean(global_distance, far) > _mean(global_distance, kept)
-    logits = tf.where((far > 0) & is_other, tf.constant(_LEFT_OUT, logits.dtype), logits)
+    logits = tf.where((far > 0) & is_other, tf.constant(LEFT_OUT, logits.dtype), logits)
     return logits, won_by(logits)
 
   logits, _ = tf.while_loop(
@@ -62,48 +63,3 @@ def _sum(maps: tf.Tensor) -> tf.Tensor:
 def _mean(values: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
   """Mean of values where maps are 1, float32 [objects, 1, 1]; 0 where they are nowhere."""
   return tf.math.divide_no_nan(_sum(values * maps), _sum(maps))
-
-
-def _grown(maps: tf.Tensor, radius: int) -> tf.Tensor:
-  """Maps [objects, h4, w4] with every 1 as a square of 2 radius + 1."""
-  side = 2 * radius + 1
-  rows = tf.nn.max_pool2d(maps[..., tf.newaxis], [side, 1], 1, 'SAME')
-  return tf.nn.max_pool2d(rows, [1, side], 1, 'SAME')[..., 0]
-
-
-def _connected(seeds: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-  """The parts of maps that hold a seed; all float32 [objects, h4, w4] of 0 and 1.
-
-  A step spreads seeds to the eight neighbours, then along the whole runs of rows and of columns, so
-  that few steps are needed.
-  """
-  across = tf.transpose(maps, [0, 2, 1])
-  in_rows, in_columns = _runs(maps), _runs(across)
-
-  def step(found: tf.Tensor, before: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    del before
-    spread = _along(_grown(found, 1) * maps, in_rows) * maps
-    spread = tf.transpose(_along(tf.transpose(spread, [0, 2, 1]), in_columns) * across, [0, 2, 1])
-    return spread, found
-
-  found, _ = tf.while_loop(
-    lambda found, before: tf.reduce_any(found > before),
-    step,
-    [seeds, tf.zeros_like(seeds) - 1.0],
-    parallel_iterations=1,
-  )
-  return found
-
-
-def _runs(maps: tf.Tensor) -> tf.Tensor:
-  """int32 [objects * rows * columns]: number of the run of equal values in its row."""
-  starts = tf.concat(
-    [tf.ones_like(maps[..., :1], tf.bool), maps[..., 1:] != maps[..., :-1]], axis=-1
-  )
-  return tf.cumsum(tf.cast(tf.reshape(starts, [-1]), tf.int32)) - 1
-
-
-def _along(maps: tf.Tensor, runs: tf.Tensor) -> tf.Tensor:
-  """Maps in which the largest value of a run is that of all its positions."""
-  largest = tf.math.segment_max(tf.reshape(maps, [-1]), runs)
-  return tf.reshape(tf.gather(largest, runs), tf.shape(maps))

@@ -19,6 +19,7 @@ from feelvos_tf.inference import ablation
 from feelvos_tf.inference import confidence
 from feelvos_tf.inference import far_parts
 from feelvos_tf.inference import frozen_graph
+from feelvos_tf.inference import unlike_parts
 from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
@@ -185,6 +186,8 @@ class InferenceFunctions:
       logits = far_parts.leave_out(
         logits, state.previous.labels, maps.global_distance, self.options.far_parts_radius
       )
+    if self.options.unlike_parts_margin is not None:
+      logits = unlike_parts.leave_out(logits, maps, self.options.unlike_parts_margin)
     labels = winner.of_logits(geometry.enlarge_logits(logits, size))
     previous = self._model.previous_frame(
       embedding,

@@ -9,7 +9,7 @@ from feelvos_tf.datasets import names
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 # SHA-256 of that file. Weights of these bytes are trusted and read in this process, see
 # `deeplab/hdf5_file.py`.
-CHECKSUM = 'f0acbb5cb931c758269c0ebfd4a8116bf2625746abc3ff4de8f8688d69a49ac9'
+CHECKSUM = '87729a33b0086c9dba31a80f749c807fc1eda4e56732292de6ac0c2dc3617f62'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:

@@ -200,6 +200,10 @@ class InferenceOptions(JsonOptions):
   # where it was on the previous frame are left out, if another part of it is not. None: like the
   # original. See `inference.far_parts`.
   far_parts_radius: int | None = None
+  # At inference, parts of an object that do not look like it are left out: those nearer to the
+  # reference frame's background, and those whose mean global distance is larger than that of the
+  # object's largest part by more than this. None: like the original. See `inference.unlike_parts`.
+  unlike_parts_margin: float | None = None
 
   def __post_init__(self) -> None:
     option_checks.check_choices(self)
@@ -212,6 +216,12 @@ class InferenceOptions(JsonOptions):
     for name in ('largest_side', 'frame_grid', 'internal_size'):
       option_checks.check_count(self, name, 'frames as they are', 'pixels')
     option_checks.check_count(self, 'far_parts_radius', 'all parts', 'positions')
+    margin = self.unlike_parts_margin
+    if margin is not None and not 0 <= margin <= 1:
+      raise ValueError(
+        f'unlike_parts_margin is {margin}; expected a difference of distances from 0 to 1, or None '
+        'for all parts.'
+      )
     limits = tuple(self.internal_scale_limits)
     object.__setattr__(self, 'internal_scale_limits', limits)
     if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1]:

@@ -56,6 +56,7 @@ _LATER_OPTIONS = (
   'internal_size',
   'internal_scale_limits',
   'far_parts_radius',
+  'unlike_parts_margin',
 )
 
 

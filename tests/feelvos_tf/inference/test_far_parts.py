@@ -1,6 +1,5 @@
 """Tests of `inference.far_parts`."""
 
-import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -78,18 +77,3 @@ def test_what_is_far_from_two_objects_goes_to_neither():
   now[:] = previous
   now[16:18, 26:28] = 1
   np.testing.assert_array_equal(leave_out(now, previous, 2), previous)
-
-
-@pytest.mark.parametrize('share', [0.4, 0.55, 0.7])
-def test_parts_are_connected_components(share):
-  """As OpenCV finds them, with eight neighbours; winding ones among them."""
-  rng = np.random.default_rng(int(100 * share))
-  maps = (rng.random([3, 40, 57]) < share).astype(np.float32)
-  seeds = maps * (rng.random(maps.shape) < 0.004)
-  expected = np.zeros_like(maps)
-  for found, seed, one in zip(expected, seeds, maps):
-    _, parts = cv2.connectedComponents(one.astype(np.uint8), connectivity=8)
-    found[np.isin(parts, np.unique(parts[seed > 0])) & (one > 0)] = 1
-  np.testing.assert_array_equal(
-    far_parts._connected(tf.constant(seeds), tf.constant(maps)), expected
-  )

@@ -24,6 +24,7 @@ OTHERS = {
   'internal_size': 360,
   'internal_scale_limits': (0.5, 2.0),
   'far_parts_radius': 8,
+  'unlike_parts_margin': 0.2,
   'neutral_inputs': ('global_distance',),
 }
 
