@@ -76,9 +76,7 @@ class _Parts:
       self.from_background += _LOCAL_WEIGHT * background(maps.local_distance)
 
 
-def _unlike(
-  parts: _Parts, of_object: tf.Tensor, objects: tf.Tensor, margin: float
-) -> tf.Tensor:
+def _unlike(parts: _Parts, of_object: tf.Tensor, objects: tf.Tensor, margin: float) -> tf.Tensor:
   """bool [parts]: which are left out; of_object int32 [parts], the object of each."""
   of_largest = lambda values: tf.gather(
     tf.math.unsorted_segment_max(values, of_object, objects), of_object

@@ -18,9 +18,7 @@ def test_parts_are_connected_components(share):
   for found, seed, one in zip(expected, seeds, maps):
     _, parts = cv2.connectedComponents(one.astype(np.uint8), connectivity=8)
     found[np.isin(parts, np.unique(parts[seed > 0])) & (one > 0)] = 1
-  np.testing.assert_array_equal(
-    connected.spread(tf.constant(seeds), tf.constant(maps)), expected
-  )
+  np.testing.assert_array_equal(connected.spread(tf.constant(seeds), tf.constant(maps)), expected)
 
 
 @pytest.mark.parametrize('share', [0.0, 0.3, 0.5, 0.7, 1.0])

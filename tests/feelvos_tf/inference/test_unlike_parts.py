@@ -34,8 +34,7 @@ def scene(part, body=0.2, background=0.7):
 
 
 @pytest.mark.parametrize(
-  'part, margin, goes',
-  [(0.45, 0.2, True), (0.35, 0.2, False), (0.4, 0.1, True), (0.1, 0.0, False)],
+  'part, margin, goes', [(0.45, 0.2, True), (0.35, 0.2, False), (0.4, 0.1, True), (0.1, 0.0, False)]
 )
 def test_a_part_less_like_the_object_than_its_largest_part(part, margin, goes):
   labels, distance = scene(part, background=0.5)
@@ -120,7 +119,7 @@ def test_every_object_has_a_largest_part_of_its_own():
 
 
 def test_no_object_and_no_distances():
-  labels, distance = scene(0.9)
+  _, distance = scene(0.9)
   np.testing.assert_array_equal(leave_out(np.zeros(SHAPE, np.int32), distance), np.zeros(SHAPE))
   logits = tf.random.normal([2, *SHAPE])
   kept = unlike_parts.leave_out(logits, Maps(None, None, None), 0.2)
