@@ -94,6 +94,7 @@ GONE = {
   'serving.sessions.replica_of': 'serving.session.replica_of',
   'serving.version_folders.find_versions': 'serving.version_folders.versions_in',
   'tools.convert_to_tfrecord.CONVERTERS': 'datasets.sources.registry',
+  'tools.evaluate_options.evaluate': 'tools.command_runs.run',
   'tools.serving_clients.DEMO': 'runtime.packaged_files',
   'tools.serving_clients.ROOT': 'runtime.packaged_files',
   'trainer.OPTIMIZERS': 'the type of the field',

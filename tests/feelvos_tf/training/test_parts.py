@@ -232,7 +232,7 @@ def test_spread_matching_leaves_no_dead_channel(rng):
   np.testing.assert_array_equal(np.array(head.kernel)[:, :, :256], of_features)
   maps = rng.uniform(0, 1, (3, 2, 17, 17)).astype(np.float32)
   before = model.segment(features[0], feelvos.Maps(*maps))
-  for name in feelvos.Maps._fields:
+  for name in model.options.object_inputs:
     changed = feelvos.Maps(*maps)._replace(**{name: np.zeros([2, 17, 17], np.float32)})
     assert np.abs(model.segment(features[0], changed) - before).max() > 0, name
 
