@@ -12,8 +12,6 @@ import tensorflow as tf
 from feelvos_tf.inference import connected
 from feelvos_tf.inference import winner
 
-LEFT_OUT = -1e4  # A logit that does not win.
-
 
 def leave_out(
   logits: tf.Tensor, previous_labels: tf.Tensor, global_distance: tf.Tensor | None, radius: int
@@ -43,7 +41,7 @@ def leave_out(
     is_other = (_sum(kept) > _sum(far)) & (index > 0)
     if global_distance is not None:
       is_other &= _mean(global_distance, far) > _mean(global_distance, kept)
-    logits = tf.where((far > 0) & is_other, tf.constant(LEFT_OUT, logits.dtype), logits)
+    logits = tf.where((far > 0) & is_other, tf.constant(winner.LEFT_OUT, logits.dtype), logits)
     return logits, won_by(logits)
 
   logits, _ = tf.while_loop(

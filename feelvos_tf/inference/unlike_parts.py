@@ -16,7 +16,6 @@ docs/notes/options.md says how these numbers were found.
 import tensorflow as tf
 
 from feelvos_tf.inference import connected
-from feelvos_tf.inference import far_parts
 from feelvos_tf.inference import winner
 from feelvos_tf.model.feelvos import Maps
 
@@ -51,7 +50,7 @@ def leave_out(logits: tf.Tensor, maps: Maps, margin: float) -> tf.Tensor:
   unlike = _unlike(parts, keys // most, tf.size(index), margin)
   left_out = tf.scatter_nd(where, tf.gather(unlike, part), tf.shape(number))
   left_out = tf.pad(left_out, [[1, 0], [0, 0], [0, 0]])
-  return tf.where(left_out, tf.constant(far_parts.LEFT_OUT, logits.dtype), logits)
+  return tf.where(left_out, tf.constant(winner.LEFT_OUT, logits.dtype), logits)
 
 
 class _Parts:

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+LEFT_OUT = -1e4  # A logit that does not win.
+
 
 def of_logits(logits: tf.Tensor) -> tf.Tensor:
   """Index of the highest logit of each pixel, the first of equal ones.

@@ -1,12 +1,11 @@
 """The option `other_object_distances`: its maps, and that all ways to run a model have them."""
 
+import head_models
 import numpy as np
 import pytest
 import tensorflow as tf
-import weight_recipe
 
 from feelvos_tf import matching
-from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.inference import ablation
 from feelvos_tf.inference import graph as graph_lib
@@ -17,31 +16,16 @@ from feelvos_tf.model import weights
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.saved_model import signatures
 from feelvos_tf.training import initial_weights
-from feelvos_tf.training import step
 
 SIZE = (33, 49)
-FIRST_LAYER = 'embedding_seg/split_separable_conv2d_0_depthwise/depthwise_weights'
+FIRST_LAYER = head_models.FIRST_LAYER
 
 
 def make(other_object_distances=True, **options):
-  """A small model with weights that keep embeddings and distances in sensible ranges."""
-  model = feelvos.Feelvos(
-    FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.1),
-      embedding_dimension=16,
-      head_dimension=16,
-      head_layers=2,
-      window_radius=2,
-      other_object_distances=other_object_distances,
-      **options,
-    )
+  """A small model with the option."""
+  return head_models.make_model(
+    window_radius=2, other_object_distances=other_object_distances, **options
   )
-  for part in (model.deeplab, model.embedding_layer, model.head):
-    for name, variable in tf1_checkpoint.variables_by_name(part).items():
-      value = weight_recipe.value(name, variable.shape)
-      # No map may hide behind the first layer's ReLU.
-      variable.assign(np.abs(value) if name == FIRST_LAYER else value)
-  return model
 
 
 @pytest.fixture(scope='module')
@@ -199,15 +183,8 @@ def test_mirrored_frames_have_them(graph, clip):
   assert segmenter.step(frames[1]).stride4_logits.shape[0] == 4
 
 
-def test_all_weights_are_trained(model, rng):
-  batch = {
-    'images': tf.constant(rng.integers(0, 256, (1, 3, *SIZE, 3), dtype=np.uint8)),
-    'labels': tf.constant(rng.integers(0, 3, (1, 3, *SIZE)), tf.int32),
-    'num_objects': tf.constant([3]),
-  }
-  variables = step.trained_variables(model)
-  _, _, gradients = step.gradients(model, variables, batch, 0, step.LossOptions(weight_decay=0.0))
-  kernel = dict(zip(variables, gradients))[FIRST_LAYER]
+def test_all_weights_are_trained(model):
+  kernel = head_models.gradients_of(model)[FIRST_LAYER]
   assert np.abs(np.asarray(kernel)[:, :, 256:, 0]).max(axis=(0, 1)).min() > 0
 
 
