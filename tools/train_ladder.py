@@ -5,9 +5,10 @@ r"""What each option of the network brings: equal short trainings with several s
 
 trains every rung with every seed from the same initial weights (`feelvos train`), scores it on the
 split val of every root (`feelvos evaluate`), and writes table.md and table.json: the mean of J&F,
-its standard deviation over the seeds, and the difference to the rung `base`, the default model's
-options. --train_flags names a file with the flags of `feelvos train` that all runs share, one a
-line: data sets, crops, rates. Models are scored with the initial weights' options of inference.
+its standard deviation over the seeds, and the same of the difference to the rung `base`, the
+default model's options, seed by seed: runs of one seed see the same samples. --train_flags names a
+file with the flags of `feelvos train` that all runs share, one a line: data sets, crops, rates.
+Models are scored with the initial weights' options of inference.
 
 Run the command again after an interruption, with more seeds or more rungs: what is finished is
 kept. The table is written after every run. Exit code 1: a run failed; the table says which.
@@ -302,11 +303,11 @@ def markdown(
     failures: {run: why}.
 
   Returns:
-    Markdown. A difference is the mean over the seeds that the rung and the base have.
+    Markdown. Differences are over the seeds that the rung and the base have.
   """
   lines = [
     f'{FLAGS.steps} steps from {FLAGS.initial}. Mean of J&F ± standard deviation over the seeds '
-    f'(their number), difference to {BASE}.',
+    f'(their number), the same of the difference to {BASE} seed by seed.',
     '',
     f'| rung | flags | {" | ".join(f"{root.title} | difference" for root in roots)} |',
     '|---' * 2 + '|--:|--:' * len(roots) + '|',
@@ -324,17 +325,19 @@ def markdown(
 
 
 def _mean(values: list[float]) -> str:
-  if not values:
-    return '–'
-  spread = f' ± {statistics.stdev(values):.3f}' if len(values) > 1 else ''
-  return f'{statistics.mean(values):.3f}{spread} ({len(values)})'
+  return f'{statistics.mean(values):.3f}{_spread(values)} ({len(values)})' if values else '–'
 
 
 def _difference(name: str, found: dict[str, float], base: dict[str, float]) -> str:
   if name == BASE or not base:
     return '' if name == BASE else '–'
+  differences = [found[seed] - base[seed] for seed in base]
   # Rounded first, and + 0.0: no minus zero.
-  return f'{round(statistics.mean(found[seed] - base[seed] for seed in base), 3) + 0.0:+.3f}'
+  return f'{round(statistics.mean(differences), 3) + 0.0:+.3f}{_spread(differences)}'
+
+
+def _spread(values: list[float]) -> str:
+  return f' ± {statistics.stdev(values):.3f}' if len(values) > 1 else ''
 
 
 if __name__ == '__main__':

@@ -40,7 +40,7 @@ SPEEDS = types.MappingProxyType(
     ),
     # What the weights file says.
     'balanced': Preset(),
-    # Also larger frames, and both sizes mirrored: six times the time.
+    # Also larger frames, and both sizes mirrored: five times the time.
     'best': Preset(SegmenterOptions(image_pyramid=(1.0, 1.25), merge_method='avg', flip=True)),
   }
 )
@@ -55,7 +55,7 @@ class ModelChoices:
   """
 
   # fast: smaller frames and fewer pixels of the first frame to match with; balanced: as the weights
-  # file says; best: also larger and mirrored frames, at six times the time. Flags for these that
+  # file says; best: also larger and mirrored frames, at five times the time. Flags for these that
   # are given count more.
   speed: str = DEFAULT_SPEED
   # Match with at most this many pixels of each object on the first frame; 0: with all. Default: as
