@@ -21,6 +21,7 @@ _OGG_LAST_PAGE = 4
 _OGG_LONGEST_PAGE = 65307
 _Y4M_COLOURS = re.compile(r'(444alpha|411|420|422|444|mono)(?:jpeg|mpeg2|paldv)?p?(\d{1,2})?')
 _LONGEST_INDEX = 1 << 24
+_MOST_SAMPLE_ENTRIES = 64
 _PACKETS_LOOKED_AT = 1 << 14  # At the end of a transport stream, some 3 MB.
 
 
@@ -229,8 +230,21 @@ def is_encrypted(path: str | os.PathLike) -> bool:
     for position, length, kind in _boxes(stream, os.path.getsize(path)):
       if kind == b'moov' and length:
         stream.seek(position)
-        return b'encv' in stream.read(min(length, _LONGEST_INDEX))
+        index = stream.read(min(length, _LONGEST_INDEX))
+        found = (match.end() for match in re.finditer(b'stsd', index))
+        return any(b'encv' in _sample_entries(index, place) for place in found)
   return False
+
+
+def _sample_entries(index: bytes, position: int) -> list[bytes]:
+  """Kinds of the entries of the sample description whose body begins there: codecs of a track."""
+  count = int.from_bytes(index[position + 4 : position + 8], 'big')
+  position += 8
+  kinds = []
+  for _ in range(min(count, _MOST_SAMPLE_ENTRIES)):
+    kinds.append(index[position + 4 : position + 8])
+    position += int.from_bytes(index[position : position + 4], 'big')
+  return kinds
 
 
 def _flv(stream: BinaryIO, size: int) -> bool | None:

@@ -26,6 +26,7 @@ from feelvos_tf.datasets.film import wholeness
 _TEXTS = frozenset(['tty', 'ass', 'srt', 'webvtt', 'lavfi'])
 _LISTS = frozenset(['concat', 'hls', 'dash', 'imf', 'sdp', 'rtsp'])  # Texts that name other files.
 _PICTURES = frozenset(['image2', 'ico'])
+_ENCRYPTED = 'the film is encrypted; export it without protection'
 _ADVICE = 'expected a video file that FFmpeg reads, for example H.264 in mp4, or a folder of frames'
 
 
@@ -64,11 +65,9 @@ class Film:
       watch = wholeness.Wholeness(self.path, container, track)
       first = next(_decoded(container, track, watch), None)
       if first is None:
-        is_encrypted = file_end.is_encrypted(self.path)
-        what = 'film is encrypted; export it without protection'
         raise ValueError(
           f'{self.path}: no decodable video stream (none of the frames, codec {self.codec}); the '
-          f'{what if is_encrypted else "file is cut off or damaged"}; {_ADVICE}'
+          f'file is cut off or damaged; {_ADVICE}'
         )
       self.start = streams.seconds(first.pts, track.time_base) or Fraction(0)
       rate = track.average_rate or track.guessed_rate
@@ -116,7 +115,7 @@ def opened(path: str | os.PathLike) -> Iterator[av.container.InputContainer]:
     except av.error.FFmpegError as error:
       what = 'the file is no video, or cut off or damaged'
       if os.path.isfile(path) and file_end.is_encrypted(path):
-        what = 'the film is encrypted; export it without protection'
+        what = _ENCRYPTED
       raise ValueError(
         f'{path}: no decodable video stream ({error.strerror}); {what}; {_ADVICE}'
       ) from error
@@ -125,6 +124,9 @@ def opened(path: str | os.PathLike) -> Iterator[av.container.InputContainer]:
       raise ValueError(f'{path}: a single image given, expected a video file or a folder of frames')
     if names & _LISTS:
       raise ValueError(f'{path}: a list of other files given; {_ADVICE}')
+    # Now and then bytes of a cipher are a frame, of noise.
+    if 'mp4' in names and file_end.is_encrypted(path):
+      raise ValueError(f'{path}: no decodable video stream; {_ENCRYPTED}; {_ADVICE}')
     if names & _TEXTS:
       raise ValueError(f'{path}: no decodable video stream (a text); {_ADVICE}')
     yield container

@@ -1,12 +1,14 @@
 """What is missing of a video file: noticed in every container, and never made up."""
 
 import itertools
+import struct
 import warnings
 
 import av
 import pytest
 
 from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets.film import file_end
 from feelvos_tf.datasets.film import reader
 
 H264 = {'codec': 'libx264', 'options': {'bf': '2', 'g': '12'}}
@@ -146,7 +148,10 @@ def test_two_films_in_one_file(tmp_path, films):
     assert sum(1 for _ in reader.Film(path).frames()) == 30
 
 
-def test_an_encrypted_film_is_called_so(tmp_path, films):
+def test_an_encrypted_film_is_called_so(tmp_path, films, monkeypatch):
+  # As FFmpeg does now and then: a frame of noise.
+  noise = av.VideoFrame(64, 48, 'yuv420p')
+  monkeypatch.setattr(reader, '_decoded', lambda *_: iter([noise]))
   key = {
     'encryption_scheme': 'cenc-aes-ctr',
     'encryption_key': '76' * 16,
@@ -155,3 +160,14 @@ def test_an_encrypted_film_is_called_so(tmp_path, films):
   path = films.write(tmp_path / 'a.mp4', **H264, container_options=key)
   with pytest.raises(ValueError, match=r'a\.mp4: .* film is encrypted; export it without'):
     read(path)
+
+
+def test_encryption_is_read_from_the_codecs_of_the_tracks(tmp_path):
+  box = lambda kind, body: struct.pack('>I4s', 8 + len(body), kind) + body
+  codecs = lambda *kinds: box(
+    b'stsd', struct.pack('>II', 0, len(kinds)) + b''.join(box(kind, bytes(78)) for kind in kinds)
+  )
+  path = tmp_path / 'a.mp4'
+  for kinds, expected in (([b'avc1'], False), ([b'encv'], True), ([b'avc1', b'encv'], True)):
+    path.write_bytes(box(b'ftyp', b'isom') + box(b'moov', box(b'udta', b'encv') + codecs(*kinds)))
+    assert file_end.is_encrypted(path) is expected
