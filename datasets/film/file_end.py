@@ -5,7 +5,7 @@ function opens a file and answers True (torn: it ends before it should), False, 
 file does not say.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import os
 import re
 import struct
@@ -20,8 +20,10 @@ _PNG_END = bytes.fromhex('0000000049454e44ae426082')
 _OGG_LAST_PAGE = 4
 _OGG_LONGEST_PAGE = 65307
 _Y4M_COLOURS = re.compile(r'(444alpha|411|420|422|444|mono)(?:jpeg|mpeg2|paldv)?p?(\d{1,2})?')
-_LONGEST_INDEX = 1 << 24
-_MOST_SAMPLE_ENTRIES = 64
+# Boxes of an mp4 file around those whose kinds are the codecs of a track; the last one has a
+# version and a number before them.
+_TO_CODECS = (b'moov', b'trak', b'mdia', b'minf', b'stbl', b'stsd')
+_HEAD_OF_CODECS = 16
 _PACKETS_LOOKED_AT = 1 << 14  # At the end of a transport stream, some 3 MB.
 
 
@@ -199,10 +201,11 @@ def _mov(stream: BinaryIO, size: int) -> bool | None:
   return position > size
 
 
-def _boxes(stream: BinaryIO, size: int) -> Iterator[tuple[int, int | None, bytes]]:
-  """(place, length, kind) of the boxes at the top level, up to the first that is odd."""
-  position = 0
-  while position < size:
+def _boxes(
+  stream: BinaryIO, end: int, position: int = 0
+) -> Iterator[tuple[int, int | None, bytes]]:
+  """(place, length, kind) of boxes one after the other, up to the first that is odd."""
+  while position < end:
     stream.seek(position)
     head = stream.read(16)
     if len(head) < 8:
@@ -227,24 +230,17 @@ def holds_another(path: str | os.PathLike) -> bool:
 def is_encrypted(path: str | os.PathLike) -> bool:
   """Whether an mp4 file has an encrypted track of video (ISO 23001-7), by its index."""
   with open(path, 'rb') as stream:
-    for position, length, kind in _boxes(stream, os.path.getsize(path)):
-      if kind == b'moov' and length:
-        stream.seek(position)
-        index = stream.read(min(length, _LONGEST_INDEX))
-        found = (match.end() for match in re.finditer(b'stsd', index))
-        return any(b'encv' in _sample_entries(index, place) for place in found)
-  return False
+    return b'encv' in _kinds(stream, os.path.getsize(path), 0, _TO_CODECS)
 
 
-def _sample_entries(index: bytes, position: int) -> list[bytes]:
-  """Kinds of the entries of the sample description whose body begins there: codecs of a track."""
-  count = int.from_bytes(index[position + 4 : position + 8], 'big')
-  position += 8
-  kinds = []
-  for _ in range(min(count, _MOST_SAMPLE_ENTRIES)):
-    kinds.append(index[position + 4 : position + 8])
-    position += int.from_bytes(index[position : position + 4], 'big')
-  return kinds
+def _kinds(stream: BinaryIO, end: int, position: int, way: Sequence[bytes]) -> Iterator[bytes]:
+  """Kinds of the boxes in all boxes to which a way of kinds leads, from a place to an end."""
+  for place, length, kind in _boxes(stream, end, position):
+    if not way:
+      yield kind
+    elif kind == way[0] and length:
+      head = _HEAD_OF_CODECS if kind == _TO_CODECS[-1] else 8
+      yield from _kinds(stream, min(end, place + length), place + head, way[1:])
 
 
 def _flv(stream: BinaryIO, size: int) -> bool | None:

@@ -164,10 +164,15 @@ def test_an_encrypted_film_is_called_so(tmp_path, films, monkeypatch):
 
 def test_encryption_is_read_from_the_codecs_of_the_tracks(tmp_path):
   box = lambda kind, body: struct.pack('>I4s', 8 + len(body), kind) + body
-  codecs = lambda *kinds: box(
-    b'stsd', struct.pack('>II', 0, len(kinds)) + b''.join(box(kind, bytes(78)) for kind in kinds)
-  )
+
+  def index(*kinds):
+    codecs = struct.pack('>II', 0, len(kinds)) + b''.join(box(kind, bytes(78)) for kind in kinds)
+    track = box(b'stsd', codecs)
+    for kind in (b'stbl', b'minf', b'mdia', b'trak'):
+      track = box(kind, track)
+    return box(b'moov', box(b'udta', b'encv') + track)
+
   path = tmp_path / 'a.mp4'
   for kinds, expected in (([b'avc1'], False), ([b'encv'], True), ([b'avc1', b'encv'], True)):
-    path.write_bytes(box(b'ftyp', b'isom') + box(b'moov', box(b'udta', b'encv') + codecs(*kinds)))
+    path.write_bytes(box(b'ftyp', b'isom') + index(*kinds))
     assert file_end.is_encrypted(path) is expected
