@@ -76,6 +76,7 @@ FEELVOS = OptionFlags(
     'internal_scale_limits',
     'far_parts_radius',
     'unlike_parts_margin',
+    'head_area_radius',
     'neutral_inputs',
   ),
   names={

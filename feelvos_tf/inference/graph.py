@@ -19,6 +19,7 @@ from feelvos_tf.inference import ablation
 from feelvos_tf.inference import confidence
 from feelvos_tf.inference import far_parts
 from feelvos_tf.inference import frozen_graph
+from feelvos_tf.inference import head_area
 from feelvos_tf.inference import unlike_parts
 from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import References
@@ -26,6 +27,7 @@ from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import Step
 from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.feelvos import Mode
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
@@ -176,12 +178,7 @@ class InferenceFunctions:
       num_objects: int32 scalar, background included.
       size: (height, width) of the labels to return.
     """
-    maps = self._model.match(
-      embedding, state.reference, state.previous, num_objects, mode=Mode.INFERENCE
-    )
-    maps = ablation.neutralise(maps, self.options)
-    guidance = self._model.guidance(state.reference, state.previous, num_objects)
-    logits = self._model.segment(features, maps, guidance=guidance)
+    maps, logits = self._match_and_segment(features, embedding, state, num_objects)
     if self.options.far_parts_radius is not None:
       logits = far_parts.leave_out(
         logits, state.previous.labels, maps.global_distance, self.options.far_parts_radius
@@ -198,6 +195,22 @@ class InferenceFunctions:
     return Step(
       labels, logits, maps, State(state.reference, previous), confidence.of_frame(logits, maps)
     )
+
+  def _match_and_segment(
+    self, features: tf.Tensor, embedding: tf.Tensor, state: State, num_objects: int | tf.Tensor
+  ) -> tuple[Maps, tf.Tensor]:
+    """The head's inputs and its logits, float32 [objects, h4, w4]."""
+    guidance = self._model.guidance(state.reference, state.previous, num_objects)
+    radius = head_area.radius_of(self.options)
+    if radius is not None:
+      return head_area.match_and_segment(
+        self._model, radius, features, embedding, state, num_objects, guidance
+      )
+    maps = self._model.match(
+      embedding, state.reference, state.previous, num_objects, mode=Mode.INFERENCE
+    )
+    maps = ablation.neutralise(maps, self.options)
+    return maps, self._model.segment(features, maps, guidance=guidance)
 
 
 class InferenceGraph(InferenceFunctions):

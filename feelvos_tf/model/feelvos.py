@@ -176,23 +176,45 @@ class Feelvos(keras.Model):
     Returns:
       `Maps`.
     """
-    options, far, near = self.options, None, None
-    if options.use_first_frame_matching:
-      far = matching.global_matching(
-        embedding,
-        reference,
-        num_objects,
-        k=options.k_nearest_neighbors,
-        skip_constant_channels=mode is Mode.INFERENCE,
-      )
+    far = self.match_reference(embedding, reference, num_objects, mode)
+    near, windows = self.match_previous(embedding, previous, num_objects, mode)
+    has_prediction = self.options.previous_prediction != 'none'
+    return Maps(far, previous.probabilities if has_prediction else None, near, windows)
+
+  def match_reference(
+    self,
+    embedding: tf.Tensor,
+    reference: matching.ReferenceBank,
+    num_objects: int | tf.Tensor,
+    mode: Mode = Mode.TRAINING,
+  ) -> tf.Tensor | None:
+    """`global_distance` of `match`; None without first-frame matching."""
+    if not self.options.use_first_frame_matching:
+      return None
+    return matching.global_matching(
+      embedding,
+      reference,
+      num_objects,
+      k=self.options.k_nearest_neighbors,
+      skip_constant_channels=mode is Mode.INFERENCE,
+    )
+
+  def match_previous(
+    self,
+    embedding: tf.Tensor,
+    previous: PreviousFrame,
+    num_objects: int | tf.Tensor,
+    mode: Mode = Mode.TRAINING,
+  ) -> tuple[tf.Tensor | None, tuple[tf.Tensor, ...]]:
+    """`local_distance` and `window_distances` of `match`, float32 [objects, h4, w4] each."""
+    options, near = self.options, None
     if options.previous_frame_matching != 'none':
       near = self._match_previous(embedding, previous, num_objects, mode)
-    prediction = None if options.previous_prediction == 'none' else previous.probabilities
     windows = tuple(
       self._match_window(embedding, previous, num_objects, radius, mode)
       for radius in options.local_window_radii
     )
-    return Maps(far, prediction, near, windows)
+    return near, windows
 
   def _match_previous(
     self, embedding: tf.Tensor, previous: PreviousFrame, num_objects: int | tf.Tensor, mode: Mode

@@ -204,6 +204,10 @@ class InferenceOptions(JsonOptions):
   # reference frame's background, and those whose mean global distance is larger than that of the
   # object's largest part by more than this. None: like the original. See `inference.unlike_parts`.
   unlike_parts_margin: float | None = None
+  # At inference, the head and local matching work on a box with this many positions of stride 4
+  # around the objects of the previous frame, and around what global matching gives to an object.
+  # Beyond it is background. None: on the whole frame, like the original. See `inference.head_area`.
+  head_area_radius: int | None = None
 
   def __post_init__(self) -> None:
     option_checks.check_choices(self)
@@ -216,6 +220,7 @@ class InferenceOptions(JsonOptions):
     for name in ('largest_side', 'frame_grid', 'internal_size'):
       option_checks.check_count(self, name, 'frames as they are', 'pixels')
     option_checks.check_count(self, 'far_parts_radius', 'all parts', 'positions')
+    option_checks.check_count(self, 'head_area_radius', 'whole frames', 'positions')
     margin = self.unlike_parts_margin
     if margin is not None and not 0 <= margin <= 1:
       raise ValueError(
