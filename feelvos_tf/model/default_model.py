@@ -9,7 +9,7 @@ from feelvos_tf.datasets import names
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 # SHA-256 of that file. Weights of these bytes are trusted and read in this process, see
 # `deeplab/hdf5_file.py`.
-CHECKSUM = '87729a33b0086c9dba31a80f749c807fc1eda4e56732292de6ac0c2dc3617f62'
+CHECKSUM = '0af18834e4c491ab02a5718b6d81b918ff12c8532771af53ec17868dfb159ee7'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:
