@@ -7,6 +7,7 @@ share.
 import tensorflow as tf
 
 from feelvos_tf.inference import frozen_graph
+from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import from_named
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
@@ -268,7 +269,7 @@ class Signatures:
     frame = png_in_graph.decode_frame(image_bytes, self._video.max_pixels)
     logits = self._semantic(frame)
     full = geometry.enlarge_logits(tf.transpose(logits, [2, 0, 1]), tf.shape(frame)[:2])
-    return {'logits': logits, 'labels': tf.argmax(full, axis=0, output_type=tf.int32)}
+    return {'logits': logits, 'labels': winner.of_logits(full)}
 
   def _trace_semantic(self, frame: tf.Tensor) -> tf.Tensor:
     return self._model.deeplab(tf.cast(frame[tf.newaxis], tf.float32))['logits'][0]
