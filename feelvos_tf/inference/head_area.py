@@ -54,7 +54,7 @@ class Box(NamedTuple):
       side: of the squares, whose first row and column are that of the True.
 
     Returns:
-      `Box`; if nothing is True, one whose top and left are below its bottom and right.
+      `Box`; if nothing is True, one from the mask's end to 0, which `with_other` takes as nothing.
     """
 
     def edges(line: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
