@@ -76,6 +76,7 @@ FEELVOS = OptionFlags(
     'internal_scale_limits',
     'far_parts_radius',
     'unlike_parts_margin',
+    'parted_factor',
     'head_area_radius',
     'neutral_inputs',
   ),

@@ -20,6 +20,7 @@ from feelvos_tf.inference import confidence
 from feelvos_tf.inference import far_parts
 from feelvos_tf.inference import frozen_graph
 from feelvos_tf.inference import head_area
+from feelvos_tf.inference import parted
 from feelvos_tf.inference import unlike_parts
 from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import References
@@ -185,6 +186,10 @@ class InferenceFunctions:
       )
     if self.options.unlike_parts_margin is not None:
       logits = unlike_parts.leave_out(logits, maps, self.options.unlike_parts_margin)
+    if self.options.parted_factor is not None:
+      logits = parted.give_back(
+        logits, maps.global_distance, state.reference, self.options.parted_factor
+      )
     labels = winner.of_logits(geometry.enlarge_logits(logits, size))
     previous = self._model.previous_frame(
       embedding,

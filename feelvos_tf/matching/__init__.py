@@ -22,6 +22,7 @@ from feelvos_tf.matching.global_matching import global_matching
 from feelvos_tf.matching.local_matching import local_matching
 from feelvos_tf.matching.object_means import means_of_bank
 from feelvos_tf.matching.object_means import means_of_frame
+from feelvos_tf.matching.reference_bank import kept_pixels
 from feelvos_tf.matching.reference_bank import prepare_reference
 from feelvos_tf.matching.reference_bank import ReferenceBank
 from feelvos_tf.matching.reference_choice import border_weights
@@ -34,6 +35,7 @@ __all__ = [
   'distance_from_squared',
   'distance_to_others',
   'global_matching',
+  'kept_pixels',
   'local_matching',
   'means_of_bank',
   'means_of_frame',

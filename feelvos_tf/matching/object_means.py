@@ -5,8 +5,8 @@ Source: instance-level attention of CFBI (Yang et al., ECCV 2020, section 3.3).
 
 import tensorflow as tf
 
+from feelvos_tf.matching.reference_bank import kept_pixels
 from feelvos_tf.matching.reference_bank import ReferenceBank
-from feelvos_tf.matching.scores import NO_MATCH_SCORE
 
 
 def means_of_bank(bank: ReferenceBank, num_objects: int | tf.Tensor) -> tf.Tensor:
@@ -22,14 +22,11 @@ def means_of_bank(bank: ReferenceBank, num_objects: int | tf.Tensor) -> tf.Tenso
   """
   channels = tf.shape(bank.center)[0]
   rows = tf.cast(bank.rows, tf.float32)
-  # Padding has zeros for an embedding, and a norm that no pixel has.
-  used = tf.cast(rows[:, channels] > 0.5 * NO_MATCH_SCORE, tf.float32)
   blocks = tf.shape(bank.block_object)[0]
   sums = tf.reduce_sum(tf.reshape(rows[:, :channels], tf.stack([blocks, -1, channels])), axis=1)
-  counts = tf.reduce_sum(tf.reshape(used, tf.stack([blocks, -1])), axis=1)
-  # Blocks of no object have the number -1, which adds to no sum.
+  # Blocks of no object have the number -1, which adds to no sum; padding has zeros for embeddings.
   sums = tf.math.unsorted_segment_sum(sums, bank.block_object, num_objects)
-  counts = tf.math.unsorted_segment_sum(counts, bank.block_object, num_objects)
+  counts = kept_pixels(bank, num_objects)
   return _own_and_others(sums + counts[:, tf.newaxis] * bank.center, counts)
 
 

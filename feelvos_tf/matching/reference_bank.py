@@ -13,6 +13,7 @@ from feelvos_tf.matching import reference_choice
 from feelvos_tf.matching.scores import center_of
 from feelvos_tf.matching.scores import check_compute_dtype
 from feelvos_tf.matching.scores import extra_channels
+from feelvos_tf.matching.scores import NO_MATCH_SCORE
 from feelvos_tf.matching.scores import reference_operand
 
 BLOCK = 128
@@ -97,6 +98,24 @@ def prepare_reference(
   if embeddings.shape[-1] is not None:
     operand = tf.ensure_shape(operand, [None, embeddings.shape[-1] + extra_channels(compute_dtype)])
   return ReferenceBank(operand, block_object, center)
+
+
+def kept_pixels(bank: ReferenceBank, num_objects: int | tf.Tensor) -> tf.Tensor:
+  """How many pixels of every object a bank kept.
+
+  Args:
+    bank: `ReferenceBank`.
+    num_objects: int or int32 scalar tensor, >= 1.
+
+  Returns:
+    float32 [num_objects].
+  """
+  # Padding has a norm that no pixel has.
+  norms = tf.cast(bank.rows[:, tf.shape(bank.center)[0]], tf.float32)
+  used = tf.cast(norms > 0.5 * NO_MATCH_SCORE, tf.float32)
+  in_block = tf.reduce_sum(tf.reshape(used, tf.stack([tf.size(bank.block_object), -1])), axis=1)
+  # Blocks of no object have the number -1, which adds to no sum.
+  return tf.math.unsorted_segment_sum(in_block, bank.block_object, num_objects)
 
 
 def _choose_pixels(

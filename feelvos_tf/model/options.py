@@ -204,6 +204,10 @@ class InferenceOptions(JsonOptions):
   # reference frame's background, and those whose mean global distance is larger than that of the
   # object's largest part by more than this. None: like the original. See `inference.unlike_parts`.
   unlike_parts_margin: float | None = None
+  # At inference, an object that is nowhere gets a part of another one that is in two parts, if the
+  # parts' sizes are to each other as the objects' on the reference frames, up to this factor. None:
+  # like the original. See `inference.parted`.
+  parted_factor: float | None = None
   # At inference, the head and local matching work on a box with this many positions of stride 4
   # around the objects of the previous frame, and around what global matching gives to an object.
   # Beyond it is background. None: on the whole frame, like the original. See `inference.head_area`.
@@ -226,6 +230,10 @@ class InferenceOptions(JsonOptions):
       raise ValueError(
         f'unlike_parts_margin is {margin}; expected a difference of distances from 0 to 1, or None '
         'for all parts.'
+      )
+    if self.parted_factor is not None and not self.parted_factor >= 1:
+      raise ValueError(
+        f'parted_factor is {self.parted_factor}; expected at least 1, or None to give nothing back.'
       )
     limits = tuple(self.internal_scale_limits)
     object.__setattr__(self, 'internal_scale_limits', limits)

@@ -57,6 +57,7 @@ _LATER_OPTIONS = (
   'internal_scale_limits',
   'far_parts_radius',
   'unlike_parts_margin',
+  'parted_factor',
   'head_area_radius',
 )
 

@@ -25,6 +25,7 @@ OTHERS = {
   'internal_scale_limits': (0.5, 2.0),
   'far_parts_radius': 8,
   'unlike_parts_margin': 0.2,
+  'parted_factor': 1.4,
   'head_area_radius': 8,
   'neutral_inputs': ('global_distance',),
 }

@@ -1,0 +1,174 @@
+"""Look-alikes that part: one of them has both masks, the other one none.
+
+While two objects that look alike cross, one can get all of their pixels. When they part, nothing
+gives the other one its mask back: to global matching both look the same, and to local matching both
+are what the first one was. But their sizes tell who is who, if they differ. Where an object is
+nowhere, and another one is in two parts whose sizes are to each other as the two objects' sizes on
+the reference frames, the missing object gets the part that has its size. Not in the paper;
+docs/notes/options.md has what it brings.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from feelvos_tf import matching
+from feelvos_tf.inference import connected
+from feelvos_tf.inference import winner
+
+# An object is nowhere if it has less than this share of the part that it would get.
+_NOWHERE = 0.15
+_LEAST_POSITIONS = 40  # of stride 4, in each part
+# How much farther than from the object that has it a part may be from the object that gets it.
+_FARTHER = 0.15
+# Positions that are lost on every side before parts are found: what is thinner joins none.
+_THREAD = 1
+_NEVER = 1e3
+
+
+def give_back(
+  logits: tf.Tensor,
+  global_distance: tf.Tensor | None,
+  reference: matching.ReferenceBank,
+  factor: float,
+) -> tf.Tensor:
+  """Logits with which a missing object wins its part of another one; one object a frame at most.
+
+  Parts that another object joins are one: what hides the middle of an object makes no two of it.
+  In the part, the two objects' logits are exchanged; elsewhere the missing one wins nothing.
+
+  Args:
+    logits: float32 [objects, h4, w4]; the first is the background's.
+    global_distance: float32 [objects, h4, w4] in [0, 1]; without it nothing changes.
+    reference: `matching.ReferenceBank` of the reference frames. An object of which as many pixels
+      were kept as of the background may be larger than they say, and takes no part.
+    factor: how many times larger or smaller the parts' ratio of sizes may be than the objects'.
+
+  Returns:
+    float32 [objects, h4, w4].
+  """
+  if global_distance is None:
+    return logits
+  count = tf.shape(logits)[0] - 1
+  index = tf.range(1, count + 1)[:, tf.newaxis, tf.newaxis]
+  won = tf.cast(winner.of_logits(logits)[tf.newaxis] == index, tf.float32)
+  kept = matching.kept_pixels(reference, count + 1)
+  known = (kept[1:] > 0) & (kept[1:] < kept[0])
+  candidates = _Candidates.of(won, kept[1:], known[:, tf.newaxis] & known[tf.newaxis])
+
+  def exchange() -> tf.Tensor:
+    parts = _two_largest_parts(won)
+    pairs = _Pairs.of(parts, candidates, global_distance[1:], factor)
+    giver, getter, which = pairs.best()
+    part = (parts[giver, which] > 0) & (pairs.error[giver, getter] < _NEVER)
+    of_giver, of_getter = logits[giver + 1], logits[getter + 1]
+    without = tf.minimum(of_getter, winner.LEFT_OUT)
+    got = tf.where(part, of_giver, tf.where(tf.reduce_any(part), without, of_getter))
+    left = tf.where(part, of_getter, of_giver)
+    return tf.concat(
+      [
+        logits[:1],
+        tf.where(index == giver + 1, left, tf.where(index == getter + 1, got, logits[1:])),
+      ],
+      axis=0,
+    )
+
+  return tf.cond(tf.reduce_any(candidates.may_be), exchange, lambda: logits)
+
+
+class _Candidates(NamedTuple):
+  """Pairs of objects of which the column's may be nowhere; the background is not counted.
+
+  Attributes:
+    may_be: bool [objects, objects].
+    ratio: float32 [objects, objects], size of the column's object by that of the row's.
+    won: float32 [objects], positions that an object wins.
+  """
+
+  may_be: tf.Tensor
+  ratio: tf.Tensor
+  won: tf.Tensor
+
+  @classmethod
+  def of(cls, won: tf.Tensor, sizes: tf.Tensor, known: tf.Tensor) -> '_Candidates':
+    """Pairs by what objects win, float32 [objects, h4, w4], and sizes, float32 [objects]."""
+    won = tf.reduce_sum(won, axis=[1, 2])
+    ratio = tf.math.divide_no_nan(sizes[tf.newaxis], sizes[:, tf.newaxis])
+    nowhere = won[tf.newaxis] < _NOWHERE * won[:, tf.newaxis]
+    return cls(known & nowhere & ~tf.eye(tf.size(won), dtype=tf.bool), ratio, won)
+
+
+class _Pairs(NamedTuple):
+  """What speaks for every pair of objects: the row's gives a part to the column's.
+
+  Attributes:
+    error: float32 [objects, objects], how far the ratio of sizes is off, as a logarithm; `_NEVER`
+      for a pair that is not to be.
+    which: int32 [objects, objects], 0 or 1, the part that has the column's size.
+  """
+
+  error: tf.Tensor
+  which: tf.Tensor
+
+  @classmethod
+  def of(
+    cls, parts: tf.Tensor, candidates: _Candidates, global_distance: tf.Tensor, factor: float
+  ) -> '_Pairs':
+    """Pairs by parts, float32 [objects, 2, h4, w4], and distances, float32 [objects, h4, w4]."""
+    sizes = tf.reduce_sum(parts, axis=[2, 3])
+    of_parts, of_objects = _log(sizes[:, 1:]) - _log(sizes[:, :1]), _log(candidates.ratio)
+    if_first, if_second = tf.abs(-of_parts - of_objects), tf.abs(of_parts - of_objects)
+    error, which = tf.minimum(if_first, if_second), tf.cast(if_second <= if_first, tf.int32)
+    may_be = candidates.may_be & (error <= tf.math.log(factor))
+    may_be &= sizes[:, 1:] >= _LEAST_POSITIONS
+    may_be &= candidates.won[tf.newaxis] < _NOWHERE * _chosen(sizes[..., tf.newaxis], which)
+    may_be &= _farther(parts, sizes, which, global_distance) <= _FARTHER
+    return cls(tf.where(may_be, error, _NEVER), which)
+
+  def best(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(object that gives, object that gets, part), each an int32 scalar."""
+    count = tf.shape(self.error)[0]
+    pair = tf.argmin(tf.reshape(self.error, [-1]), output_type=tf.int32)
+    return pair // count, pair % count, tf.reshape(self.which, [-1])[pair]
+
+
+def _two_largest_parts(won: tf.Tensor) -> tf.Tensor:
+  """Two parts of every object, the largest first: float32 [objects, 2, h4, w4] of 0 and 1."""
+  count, height, width = tf.unstack(tf.shape(won))
+  of_any = tf.reduce_max(won, axis=0, keepdims=True)
+  core = 1.0 - connected.grown(1.0 - of_any, _THREAD)
+  number = connected.numbered(core) * tf.cast(won, tf.int32)
+  numbers = height * width + 2  # One of them not used, so that there are two to choose from.
+  sizes = tf.math.bincount(
+    tf.reshape(number, tf.stack([count, height * width])),
+    minlength=numbers,
+    maxlength=numbers,
+    axis=-1,
+  )
+  largest, which = tf.math.top_k(sizes[:, 1:], k=2)
+  which = tf.where(largest > 0, which + 1, -1)[..., tf.newaxis, tf.newaxis]
+  cores = tf.cast(number[:, tf.newaxis] == which, tf.float32)
+  whole = connected.grown(tf.reshape(cores, tf.stack([2 * count, height, width])), 2 * _THREAD)
+  first, second = tf.unstack(tf.reshape(whole, tf.shape(cores)) * won[:, tf.newaxis], 2, axis=1)
+  return tf.stack([first, second * (1.0 - first)], axis=1)
+
+
+def _farther(
+  parts: tf.Tensor, sizes: tf.Tensor, which: tf.Tensor, global_distance: tf.Tensor
+) -> tf.Tensor:
+  """Mean distance of a part to the column's object, less the row's: float32 [objects, objects]."""
+  means = tf.einsum('gphw,ohw->gpo', parts, global_distance)
+  means = tf.math.divide_no_nan(means, sizes[..., tf.newaxis])
+  of_giver = tf.linalg.diag_part(tf.transpose(means, [1, 0, 2]))
+  farther = means - tf.transpose(of_giver)[..., tf.newaxis]
+  return _chosen(farther, which)
+
+
+def _chosen(values: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
+  """Of values [objects, 2, objects or 1] those of the part that is chosen: [objects, objects]."""
+  return tf.where(which == 1, values[:, 1], values[:, 0])
+
+
+def _log(sizes: tf.Tensor) -> tf.Tensor:
+  """Logarithm of sizes, of 0 as of next to nothing."""
+  return tf.math.log(tf.maximum(sizes, 1e-6))

@@ -1,0 +1,164 @@
+"""Tests of `inference.parted`."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from feelvos_tf import matching
+from feelvos_tf.inference import parted
+
+SHAPE = (40, 60)
+LARGE = np.s_[2:22, 2:18]  # 320 positions
+SMALL = np.s_[24:34, 30:46]  # 160
+OBJECTS = {1: 320, 2: 160}  # Sizes on the reference frame.
+
+
+def reference(sizes, background=1000, frames=1, most=None):
+  """A bank of objects with so many pixels on every frame."""
+  labels = np.concatenate([np.full(n, i, np.int32) for i, n in {0: background, **sizes}.items()])
+  labels = np.tile(labels, frames)
+  embeddings = np.random.default_rng(0).normal(size=[labels.size, 8]).astype(np.float32)
+  return matching.prepare_reference(
+    tf.constant(embeddings), tf.constant(labels), 1 + max(sizes), max_pixels_per_object=most
+  )
+
+
+def give_back(labels, bank, distance=None, factor=1.4):
+  """Winners after it."""
+  objects = int(bank.block_object[-1]) + 1
+  logits = 3.0 * (np.arange(objects)[:, np.newaxis, np.newaxis] == labels).astype(np.float32)
+  if distance is None:
+    distance = np.full(logits.shape, 0.4, np.float32)
+  function = tf.function(lambda *given: parted.give_back(*given, factor))
+  result = function(tf.constant(logits), tf.constant(distance), bank)
+  assert result.shape == logits.shape
+  return np.asarray(result).argmax(axis=0)
+
+
+def absorbed(giver=1):
+  """Both objects have the id of one."""
+  labels = np.zeros(SHAPE, np.int32)
+  labels[LARGE], labels[SMALL] = giver, giver
+  return labels
+
+
+@pytest.mark.parametrize('giver', [1, 2])
+def test_the_missing_object_gets_the_part_that_has_its_size(giver):
+  expected = np.zeros(SHAPE, np.int32)
+  expected[LARGE], expected[SMALL] = 1, 2
+  np.testing.assert_array_equal(give_back(absorbed(giver), reference(OBJECTS)), expected)
+
+
+def test_frames_before_count_by_their_mean_ratio_and_padding_does_not():
+  """3 frames of 107 and 53 pixels, in blocks of 128."""
+  bank = reference({1: 107, 2: 53}, frames=3)
+  np.testing.assert_array_equal(matching.kept_pixels(bank, 3), [3000, 321, 159])
+  expected = np.zeros(SHAPE, np.int32)
+  expected[LARGE], expected[SMALL] = 1, 2
+  np.testing.assert_array_equal(give_back(absorbed(), bank), expected)
+
+
+@pytest.mark.parametrize('dtype', [tf.float32, tf.bfloat16])
+def test_kept_pixels(dtype):
+  labels = np.array([0] * 300 + [1] * 5 + [3] * 129 + [255] * 9, np.int32)
+  embeddings = tf.random.normal([labels.size, 8])
+  bank = matching.prepare_reference(
+    embeddings, tf.constant(labels), 4, max_pixels_per_object=200, compute_dtype=dtype
+  )
+  np.testing.assert_array_equal(matching.kept_pixels(bank, 4), [200, 5, 0, 129])
+
+
+@pytest.mark.parametrize(
+  'sizes, changes', [({1: 320, 2: 115}, True), ({1: 320, 2: 113}, False), ({1: 320, 2: 223}, True)]
+)
+def test_the_ratio_of_sizes_may_be_off_by_a_factor(sizes, changes):
+  """.5 next to .359, .353 and .697; the factor is 1.4."""
+  result = give_back(absorbed(), reference(sizes))
+  assert (result[SMALL] == (2 if changes else 1)).all()
+  assert (result[LARGE] == 1).all()
+
+
+@pytest.mark.parametrize('there, changes', [(23, True), (25, False)])
+def test_an_object_that_is_somewhere_gets_nothing(there, changes):
+  """15 % of 160 are 24 positions; what it has goes, where it gets a part."""
+  labels = absorbed()
+  labels[0, 30 : 30 + there] = 2
+  expected = labels.copy()
+  if changes:
+    expected[0], expected[SMALL] = 0, 2
+  np.testing.assert_array_equal(give_back(labels, reference(OBJECTS)), expected)
+
+
+@pytest.mark.parametrize('farther, changes', [(0.14, True), (0.16, False)])
+def test_a_part_that_looks_like_its_owner_only_stays(farther, changes):
+  distance = np.full([3, *SHAPE], 0.4, np.float32)
+  distance[2] += farther
+  result = give_back(absorbed(), reference(OBJECTS), distance)
+  assert (result[SMALL] == (2 if changes else 1)).all()
+
+
+def test_the_part_is_compared_and_not_the_rest():
+  distance = np.full([3, *SHAPE], 0.4, np.float32)
+  distance[2][LARGE] = 0.9
+  assert (give_back(absorbed(), reference(OBJECTS), distance)[SMALL] == 2).all()
+
+
+@pytest.mark.parametrize('width, changes', [(1, True), (2, True), (3, False)])
+def test_a_thread_joins_no_parts(width, changes):
+  labels = np.zeros(SHAPE, np.int32)
+  labels[5:25, 2:18], labels[5:15, 30:46] = 1, 1
+  labels[8 : 8 + width, 18:30] = 1
+  result = give_back(labels, reference(OBJECTS))
+  assert (result[5:15, 32:46] == (2 if changes else 1)).all()
+  assert (result[5:25, 2:18] == 1).all()
+
+
+def test_what_another_object_hides_in_the_middle_is_one_part():
+  labels = np.zeros(SHAPE, np.int32)
+  labels[5:25, 2:18], labels[5:15, 30:46], labels[3:30, 18:30] = 1, 1, 3
+  bank = reference({**OBJECTS, 3: 324})
+  np.testing.assert_array_equal(give_back(labels, bank), labels)
+  labels[:, 20:28] = 0  # The third object touches each of them, but is itself in two.
+  assert (give_back(labels, bank)[5:15, 30:46] == 2).all()
+
+
+def test_parts_of_few_positions_stay():
+  labels = np.zeros(SHAPE, np.int32)
+  labels[2:12, 2:10], labels[20:23, 30:43] = 1, 1  # 80 and 39
+  np.testing.assert_array_equal(give_back(labels, reference(OBJECTS)), labels)
+  labels[20:24, 30:40] = 1
+  assert (give_back(labels, reference(OBJECTS))[20:23, 30:40] == 2).all()
+
+
+def test_an_object_larger_than_its_kept_pixels_takes_no_part():
+  """160 of each: the first one is larger, by how much is not known."""
+  bank = reference({1: 320, 2: 100}, most=160)
+  np.testing.assert_array_equal(give_back(absorbed(), bank), absorbed())
+
+
+def test_the_pair_that_fits_best():
+  """Two objects are nowhere: of 160 and of 200 pixels."""
+  result = give_back(absorbed(), reference({1: 320, 2: 200, 3: 160}))
+  assert (result[SMALL] == 3).all() and (result[LARGE] == 1).all()
+
+
+def test_of_other_objects_nothing_changes():
+  labels = absorbed()
+  labels[30:40, 0:20] = 3
+  result = give_back(labels, reference({**OBJECTS, 3: 190}))
+  assert (result[SMALL] == 2).all()
+  result[SMALL] = 1
+  np.testing.assert_array_equal(result, labels)
+
+
+@pytest.mark.parametrize('objects', [1, 2, 3])
+def test_nothing_to_give(objects):
+  """No object, one, or two of which none is in parts; maps of one position as well."""
+  bank = reference({i: 100 + i for i in range(1, objects)}) if objects > 1 else None
+  bank = bank or matching.prepare_reference(tf.zeros([9, 8]), tf.zeros([9], tf.int32), 1)
+  for shape in ((1, 1), SHAPE):
+    labels = np.zeros(shape, np.int32)
+    labels[2:12, 2:12] = objects - 1
+    np.testing.assert_array_equal(give_back(labels, bank), labels)
+  logits = tf.random.normal([objects, *SHAPE])
+  np.testing.assert_array_equal(parted.give_back(logits, None, bank, 1.4), logits)
