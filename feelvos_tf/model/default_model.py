@@ -9,7 +9,7 @@ from feelvos_tf.datasets import names
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 # SHA-256 of that file. Weights of these bytes are trusted and read in this process, see
 # `deeplab/hdf5_file.py`.
-CHECKSUM = 'd2bb9fd0747d7b0586d4faeabdcf83aa39d03251a9504ff45ae111af9ecbc8e4'
+CHECKSUM = '9d0f978f4ca4db92686de1ad7af1cc2b618ad0b97b7d77547eb7cf57de7dd222'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:
