@@ -1,11 +1,14 @@
 """Tests of `inference.parted`."""
 
+import head_models
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from feelvos_tf import matching
+from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import parted
+from feelvos_tf.model.feelvos import Maps
 
 SHAPE = (40, 60)
 LARGE = np.s_[2:22, 2:18]  # 320 positions
@@ -162,3 +165,23 @@ def test_nothing_to_give(objects):
     np.testing.assert_array_equal(give_back(labels, bank), labels)
   logits = tf.random.normal([objects, *SHAPE])
   np.testing.assert_array_equal(parted.give_back(logits, None, bank, 1.4), logits)
+
+
+@pytest.mark.parametrize('factor', [None, 1.4])
+def test_a_step_gives_back_if_the_model_has_the_option(factor, monkeypatch):
+  """The state has it as well: masks of later frames follow from it."""
+  functions = graph_lib.InferenceFunctions(head_models.make_model(parted_factor=factor))
+  frame, size = tf.zeros([160, 240, 3], tf.uint8), (160, 240)
+  mask = np.zeros(size, np.int32)
+  mask[8:88, 8:72], mask[96:136, 120:184] = 1, 2
+  features, embedding = functions.trace_extract(frame)
+  state = functions.trace_initialize(embedding, tf.constant(mask), 3)
+  joined = np.where(np.asarray(state.previous.labels) > 0, 1, 0)
+  logits = 3.0 * tf.one_hot(joined, 3, axis=0)
+  maps = Maps(tf.fill(tf.shape(logits), 0.4), None, None)
+  monkeypatch.setattr(functions, '_match_and_segment', lambda *_: (maps, logits))
+  step = functions.trace_step(features, embedding, state, 3, size)
+  missing = 2 if factor else 1
+  assert (np.asarray(step.state.previous.labels)[25:32, 32:44] == missing).all()
+  assert (np.asarray(step.state.previous.labels)[4:20, 4:16] == 1).all()
+  assert (np.asarray(step.labels)[100:132, 124:180] == missing).all()
