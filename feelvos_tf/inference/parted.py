@@ -23,6 +23,9 @@ _LEAST_POSITIONS = 40  # of stride 4, in each part
 _FARTHER = 0.15
 # Positions that are lost on every side before parts are found: what is thinner joins none.
 _THREAD = 1
+# How many times more the ratio of sizes has to be off if the parts are exchanged: it does not tell
+# objects of one size apart.
+_TELLING = 1.25
 _NEVER = 1e3
 
 
@@ -35,6 +38,7 @@ def give_back(
   """Logits with which a missing object wins its part of another one; one object a frame at most.
 
   Parts that another object joins are one: what hides the middle of an object makes no two of it.
+  Objects of about one size are not told apart, and neither gives the other one anything.
   In the part, the two objects' logits are exchanged; elsewhere the missing one wins nothing.
 
   Args:
@@ -120,6 +124,7 @@ class _Pairs(NamedTuple):
     if_first, if_second = tf.abs(-of_parts - of_objects), tf.abs(of_parts - of_objects)
     error, which = tf.minimum(if_first, if_second), tf.cast(if_second <= if_first, tf.int32)
     may_be = candidates.may_be & (error <= tf.math.log(factor))
+    may_be &= tf.abs(if_first - if_second) >= tf.math.log(_TELLING)
     may_be &= sizes[:, 1:] >= _LEAST_POSITIONS
     may_be &= candidates.won[tf.newaxis] < _NOWHERE * _chosen(sizes[..., tf.newaxis], which)
     may_be &= _farther(parts, sizes, which, global_distance) <= _FARTHER

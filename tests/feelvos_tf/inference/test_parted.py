@@ -81,6 +81,15 @@ def test_the_ratio_of_sizes_may_be_off_by_a_factor(sizes, changes):
   assert (result[LARGE] == 1).all()
 
 
+@pytest.mark.parametrize('size, changes', [(280, True), (290, False), (320, False)])
+def test_objects_of_one_size_are_not_told_apart(size, changes):
+  """Parts of 320 and 280: the other way round is off by 1.31 or 1.2 times more, or as much."""
+  labels = np.zeros(SHAPE, np.int32)
+  labels[LARGE], labels[24:38, 30:50] = 1, 1
+  result = give_back(labels, reference({1: 320, 2: size}))
+  assert (result[24:38, 30:50] == (2 if changes else 1)).all()
+
+
 @pytest.mark.parametrize('there, changes', [(23, True), (25, False)])
 def test_an_object_that_is_somewhere_gets_nothing(there, changes):
   """15 % of 160 are 24 positions; what it has goes, where it gets a part."""
