@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from feelvos_tf.inference import connected
 from feelvos_tf.inference import winner
+from feelvos_tf.model.feelvos import one_hot
 
 
 def leave_out(
@@ -31,9 +32,10 @@ def leave_out(
   Returns:
     float32 [objects, h4, w4].
   """
-  index = tf.range(tf.shape(logits)[0])[:, tf.newaxis, tf.newaxis]
-  near = connected.grown(tf.cast(previous_labels[tf.newaxis] == index, tf.float32), radius)
-  won_by = lambda logits: tf.cast(winner.of_logits(logits)[tf.newaxis] == index, tf.float32)
+  count = tf.shape(logits)[0]
+  index = tf.range(count)[:, tf.newaxis, tf.newaxis]
+  near = connected.grown(one_hot(previous_labels, count), radius)
+  won_by = lambda logits: one_hot(winner.of_logits(logits), count)
 
   def step(logits: tf.Tensor, won: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     kept = connected.spread(near * won, won)

@@ -15,6 +15,7 @@ import tensorflow as tf
 from feelvos_tf import matching
 from feelvos_tf.inference import connected
 from feelvos_tf.inference import winner
+from feelvos_tf.model.feelvos import one_hot
 
 # An object is nowhere if it has less than this share of the part that it would get.
 _NOWHERE = 0.15
@@ -53,53 +54,25 @@ def give_back(
   """
   if global_distance is None:
     return logits
-  count = tf.shape(logits)[0] - 1
-  index = tf.range(1, count + 1)[:, tf.newaxis, tf.newaxis]
-  won = tf.cast(winner.of_logits(logits)[tf.newaxis] == index, tf.float32)
-  kept = matching.kept_pixels(reference, count + 1)
-  known = (kept[1:] > 0) & (kept[1:] < kept[0])
-  candidates = _Candidates.of(won, kept[1:], known[:, tf.newaxis] & known[tf.newaxis])
+  count = tf.shape(logits)[0]
+  won = one_hot(winner.of_logits(logits), count)[1:]
+  positions = tf.reduce_sum(won, axis=[1, 2])
 
   def exchange() -> tf.Tensor:
-    parts = _two_largest_parts(won)
-    pairs = _Pairs.of(parts, candidates, global_distance[1:], factor)
+    parts, kept = _two_largest_parts(won), matching.kept_pixels(reference, count)
+    pairs = _Pairs.of(parts, positions, kept, global_distance[1:], factor)
     giver, getter, which = pairs.best()
-    part = (parts[giver, which] > 0) & (pairs.error[giver, getter] < _NEVER)
+    part = parts[giver, which] > 0
     of_giver, of_getter = logits[giver + 1], logits[getter + 1]
-    without = tf.minimum(of_getter, winner.LEFT_OUT)
-    got = tf.where(part, of_giver, tf.where(tf.reduce_any(part), without, of_getter))
     left = tf.where(part, of_getter, of_giver)
-    return tf.concat(
-      [
-        logits[:1],
-        tf.where(index == giver + 1, left, tf.where(index == getter + 1, got, logits[1:])),
-      ],
-      axis=0,
-    )
+    got = tf.where(part, of_giver, tf.minimum(of_getter, winner.LEFT_OUT))
+    index = tf.range(count)[:, tf.newaxis, tf.newaxis]
+    changed = tf.where(index == giver + 1, left, tf.where(index == getter + 1, got, logits))
+    return tf.where(pairs.error[giver, getter] < _NEVER, changed, logits)
 
-  return tf.cond(tf.reduce_any(candidates.may_be), exchange, lambda: logits)
-
-
-class _Candidates(NamedTuple):
-  """Pairs of objects of which the column's may be nowhere; the background is not counted.
-
-  Attributes:
-    may_be: bool [objects, objects].
-    ratio: float32 [objects, objects], size of the column's object by that of the row's.
-    won: float32 [objects], positions that an object wins.
-  """
-
-  may_be: tf.Tensor
-  ratio: tf.Tensor
-  won: tf.Tensor
-
-  @classmethod
-  def of(cls, won: tf.Tensor, sizes: tf.Tensor, known: tf.Tensor) -> '_Candidates':
-    """Pairs by what objects win, float32 [objects, h4, w4], and sizes, float32 [objects]."""
-    won = tf.reduce_sum(won, axis=[1, 2])
-    ratio = tf.math.divide_no_nan(sizes[tf.newaxis], sizes[:, tf.newaxis])
-    nowhere = won[tf.newaxis] < _NOWHERE * won[:, tf.newaxis]
-    return cls(known & nowhere & ~tf.eye(tf.size(won), dtype=tf.bool), ratio, won)
+  # Mostly all objects are there; no part is larger than the largest object.
+  is_any_nowhere = tf.reduce_any(positions < _NOWHERE * tf.reduce_max(positions))
+  return tf.cond(is_any_nowhere, exchange, lambda: logits)
 
 
 class _Pairs(NamedTuple):
@@ -116,17 +89,32 @@ class _Pairs(NamedTuple):
 
   @classmethod
   def of(
-    cls, parts: tf.Tensor, candidates: _Candidates, global_distance: tf.Tensor, factor: float
+    cls,
+    parts: tf.Tensor,
+    positions: tf.Tensor,
+    kept: tf.Tensor,
+    global_distance: tf.Tensor,
+    factor: float,
   ) -> '_Pairs':
-    """Pairs by parts, float32 [objects, 2, h4, w4], and distances, float32 [objects, h4, w4]."""
+    """All pairs of objects; no object but `kept`'s first one is the background.
+
+    Args:
+      parts: float32 [objects, 2, h4, w4] of 0 and 1, the largest first.
+      positions: float32 [objects] that an object wins.
+      kept: float32 [objects + 1], `matching.kept_pixels`.
+      global_distance: float32 [objects, h4, w4].
+      factor: see `give_back`.
+    """
     sizes = tf.reduce_sum(parts, axis=[2, 3])
-    of_parts, of_objects = _log(sizes[:, 1:]) - _log(sizes[:, :1]), _log(candidates.ratio)
+    known, of_object = (kept[1:] > 0) & (kept[1:] < kept[0]), _log(kept[1:])
+    of_objects = of_object[tf.newaxis] - of_object[:, tf.newaxis]
+    of_parts = _log(sizes[:, 1:]) - _log(sizes[:, :1])
     if_first, if_second = tf.abs(-of_parts - of_objects), tf.abs(of_parts - of_objects)
     error, which = tf.minimum(if_first, if_second), tf.cast(if_second <= if_first, tf.int32)
-    may_be = candidates.may_be & (error <= tf.math.log(factor))
+    may_be = known[:, tf.newaxis] & known[tf.newaxis] & (error <= tf.math.log(factor))
     may_be &= tf.abs(if_first - if_second) >= tf.math.log(_TELLING)
     may_be &= sizes[:, 1:] >= _LEAST_POSITIONS
-    may_be &= candidates.won[tf.newaxis] < _NOWHERE * _chosen(sizes[..., tf.newaxis], which)
+    may_be &= positions[tf.newaxis] < _NOWHERE * _chosen(sizes[..., tf.newaxis], which)
     may_be &= _farther(parts, sizes, which, global_distance) <= _FARTHER
     return cls(tf.where(may_be, error, _NEVER), which)
 

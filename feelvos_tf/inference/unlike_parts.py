@@ -18,6 +18,7 @@ import tensorflow as tf
 from feelvos_tf.inference import connected
 from feelvos_tf.inference import winner
 from feelvos_tf.model.feelvos import Maps
+from feelvos_tf.model.feelvos import one_hot
 
 _LEAST_POSITIONS = 40  # of stride 4
 _LEAST_SHARE = 0.2
@@ -39,15 +40,14 @@ def leave_out(logits: tf.Tensor, maps: Maps, margin: float) -> tf.Tensor:
   """
   if maps.global_distance is None:
     return logits
-  index = tf.range(1, tf.shape(logits)[0])[:, tf.newaxis, tf.newaxis]
-  won = tf.cast(winner.of_logits(logits)[tf.newaxis] == index, tf.float32)
+  won = one_hot(winner.of_logits(logits), tf.shape(logits)[0])[1:]
   number = connected.numbered(won)
   where = tf.cast(tf.where(number > 0), tf.int32)  # [positions, (object, row, column)]
   of_object = where[:, 0]
   most = tf.size(number[:1]) + 1
   keys, part = tf.unique(of_object * most + tf.gather_nd(number, where))
   parts = _Parts(maps, where, part, tf.size(keys))
-  unlike = _unlike(parts, keys // most, tf.size(index), margin)
+  unlike = _unlike(parts, keys // most, tf.shape(won)[0], margin)
   left_out = tf.scatter_nd(where, tf.gather(unlike, part), tf.shape(number))
   left_out = tf.pad(left_out, [[1, 0], [0, 0], [0, 0]])
   return tf.where(left_out, tf.constant(winner.LEFT_OUT, logits.dtype), logits)
