@@ -55,6 +55,12 @@ class BoundedProtocol(h11_impl.H11Protocol):
     self._received += len(data)
     super().data_received(data)
 
+  def handle_websocket_upgrade(self, event: h11.Request) -> None:
+    """Hands the connection over to the protocol of WebSockets, which uvicorn pings."""
+    if self._timer is not None:
+      self._timer.cancel()
+    super().handle_websocket_upgrade(event)
+
   def send_400_response(self, msg: str) -> None:
     """Answers bytes that are no request, in JSON like every other error."""
     self._refuse(400, msg)
@@ -70,8 +76,6 @@ class BoundedProtocol(h11_impl.H11Protocol):
 
   def _look(self) -> None:
     """Looks, every second, what the connection waits for, and whether for too long."""
-    if self.transport.get_protocol() is not self:
-      return  # It is a WebSocket now, which uvicorn pings.
     self._timer = self.loop.call_later(self._every, self._look)
     unread = self.transport.get_write_buffer_size()
     state = {h11.IDLE: _HEADERS, h11.SEND_BODY: _BODY}.get(self.conn.their_state, _ANSWER)
