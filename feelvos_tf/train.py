@@ -77,6 +77,8 @@ FEELVOS = OptionFlags(
     'far_parts_radius',
     'unlike_parts_margin',
     'parted_factor',
+    'crossing_radius',
+    'least_positions',
     'head_area_radius',
     'neutral_inputs',
   ),

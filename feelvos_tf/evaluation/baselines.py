@@ -56,6 +56,7 @@ class GlobalMatching:
   """
 
   remembers_masks = False
+  remembers_hidden = False
 
   def __init__(self, graph: InferenceGraph) -> None:
     """Takes an `InferenceGraph`."""

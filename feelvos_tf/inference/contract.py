@@ -10,11 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf import matching
+from feelvos_tf.model.feelvos import HiddenParts
 from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
 
 _Fields = TypeVar('_Fields', bound=tuple)
+# Fields that are named tuples, or () in a model without them.
+_NESTED = {'hidden': HiddenParts}
 
 
 def to_named(prefix: str, fields: NamedTuple) -> dict[str, tf.Tensor]:
@@ -27,7 +30,13 @@ def to_named(prefix: str, fields: NamedTuple) -> dict[str, tf.Tensor]:
   Returns:
     {`<prefix>_<field>`: tensor}, shapes and dtypes as they are.
   """
-  return {f'{prefix}_{name}': value for name, value in fields._asdict().items()}
+  named = {}
+  for name, value in fields._asdict().items():
+    if name not in _NESTED:
+      named[f'{prefix}_{name}'] = value
+    elif value:
+      named.update(to_named(f'{prefix}_{name}', value))
+  return named
 
 
 def from_named(kind: type[_Fields], prefix: str, named: dict[str, tf.Tensor]) -> _Fields:
@@ -44,8 +53,13 @@ def from_named(kind: type[_Fields], prefix: str, named: dict[str, tf.Tensor]) ->
   Raises:
     KeyError: a field is missing.
   """
-  fields = cast(Any, kind)._fields
-  return kind(**{name: named[f'{prefix}_{name}'] for name in fields})
+  values = {}
+  for name in cast(Any, kind)._fields:
+    if name not in _NESTED:
+      values[name] = named[f'{prefix}_{name}']
+    elif any(other.startswith(f'{prefix}_{name}_') for other in named):
+      values[name] = from_named(_NESTED[name], f'{prefix}_{name}', named)
+  return kind(**values)
 
 
 class State(NamedTuple):
@@ -64,7 +78,8 @@ class State(NamedTuple):
 
     `reference_rows`, `reference_block_object`, `reference_center` have shapes and dtypes as in
     `matching.ReferenceBank`, `previous_embedding`, `previous_labels`, `previous_probabilities` as
-    in `PreviousFrame`.
+    in `PreviousFrame`, `previous_hidden_embedding`, `previous_hidden_labels`,
+    `previous_hidden_motion` as in `HiddenParts` if the model has them.
     """
     return {**to_named('reference', self.reference), **to_named('previous', self.previous)}
 
@@ -128,11 +143,16 @@ class Graph(Protocol):
 
   Attributes:
     remembers_masks: whether its state is a `State` and a frame's mask is all that counts of what
-      was predicted for it.
+      was predicted for it, or all but what objects cover of each other.
+    remembers_hidden: whether its states have `HiddenParts`.
   """
 
   @property
   def remembers_masks(self) -> bool:
+    """See the class."""
+
+  @property
+  def remembers_hidden(self) -> bool:
     """See the class."""
 
   def frame_geometry(

@@ -89,6 +89,11 @@ class GivenMasks:
     """Ids of the mask of a frame."""
     return self._ids[index]
 
+  @property
+  def num_ids(self) -> int:
+    """Number of ids that any of the masks holds."""
+    return len(frozenset().union(*self._ids.values()))
+
   def adds_only(self, index: int, known: Iterable[int]) -> bool:
     """Whether a frame's mask holds new ids and none of the known ones."""
     ids = self._ids[index]

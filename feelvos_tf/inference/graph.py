@@ -17,10 +17,12 @@ from feelvos_tf import matching
 from feelvos_tf.deeplab import resizing
 from feelvos_tf.inference import ablation
 from feelvos_tf.inference import confidence
+from feelvos_tf.inference import crossing
 from feelvos_tf.inference import far_parts
 from feelvos_tf.inference import frozen_graph
 from feelvos_tf.inference import head_area
 from feelvos_tf.inference import parted
+from feelvos_tf.inference import specks
 from feelvos_tf.inference import unlike_parts
 from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import References
@@ -109,7 +111,7 @@ class InferenceFunctions:
     """
     labels = geometry.shrink_object_labels(labels, num_objects, tf.shape(embedding)[:2])
     reference = self._prepare_reference(embedding, labels, num_objects)
-    return State(reference, self._model.previous_frame(embedding, labels, num_objects))
+    return State(reference, self._first_previous(embedding, labels, num_objects))
 
   def trace_correct(
     self,
@@ -132,7 +134,7 @@ class InferenceFunctions:
       tf.concat([references.labels, labels[tf.newaxis]], axis=0),
       num_objects,
     )
-    return State(reference, self._model.previous_frame(embedding, labels, num_objects))
+    return State(reference, self._first_previous(embedding, labels, num_objects))
 
   def trace_restore(
     self, references: References, previous: PreviousFrame, num_objects: int | tf.Tensor
@@ -149,7 +151,17 @@ class InferenceFunctions:
       `State`.
     """
     reference = self._prepare_reference(*references, num_objects)
-    return State(reference, self._model.previous_frame(*previous[:2], num_objects, previous[2]))
+    restored = self._model.previous_frame(*previous[:2], num_objects, previous.probabilities)
+    return State(reference, restored._replace(hidden=previous.hidden))
+
+  def _first_previous(
+    self, embedding: tf.Tensor, labels: tf.Tensor, num_objects: int | tf.Tensor
+  ) -> PreviousFrame:
+    """`PreviousFrame` of a frame whose mask was given."""
+    previous = self._model.previous_frame(embedding, labels, num_objects)
+    if self.options.crossing_radius is None:
+      return previous
+    return previous._replace(hidden=crossing.nothing_hidden(embedding, num_objects))
 
   def _prepare_reference(
     self, embedding: tf.Tensor, labels: tf.Tensor, num_objects: int | tf.Tensor
@@ -190,6 +202,13 @@ class InferenceFunctions:
       logits = parted.give_back(
         logits, maps.global_distance, state.reference, self.options.parted_factor
       )
+    radius, motion = self.options.crossing_radius, None
+    if radius is not None:
+      logits, motion = crossing.settle(
+        logits, embedding, state.previous, maps.global_distance, radius
+      )
+    if self.options.least_positions is not None:
+      logits = specks.leave_out(logits, state.reference, self.options.least_positions)
     labels = winner.of_logits(geometry.enlarge_logits(logits, size))
     previous = self._model.previous_frame(
       embedding,
@@ -197,6 +216,9 @@ class InferenceFunctions:
       num_objects,
       tf.nn.softmax(logits, axis=0),
     )
+    if motion is not None:
+      hidden = crossing.cover(state.previous, motion, previous.labels, embedding)
+      previous = previous._replace(hidden=hidden)
     return Step(
       labels, logits, maps, State(state.reference, previous), confidence.of_frame(logits, maps)
     )
@@ -314,6 +336,11 @@ class InferenceGraph(InferenceFunctions):
   def remembers_masks(self) -> bool:
     """See `contract.Graph`."""
     return self.options.previous_prediction == 'labels'
+
+  @property
+  def remembers_hidden(self) -> bool:
+    """See `contract.Graph`."""
+    return self.options.crossing_radius is not None
 
   def frame_geometry(
     self, size: tuple[int, int], max_internal_size: int | None = None

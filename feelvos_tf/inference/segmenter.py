@@ -23,7 +23,6 @@ from feelvos_tf.inference.segmented_frame import SegmentedFrame
 from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import Feelvos
-from feelvos_tf.model.feelvos import PreviousFrame
 
 
 class VideoSegmenter:
@@ -225,11 +224,23 @@ class VideoSegmenter:
 
   @property
   def remembers_masks(self) -> bool:
-    """Whether `remember` can be called: a mask is all that counts of a frame's prediction."""
+    """Whether `remember` can be called: a mask is what counts of a frame's prediction."""
     return self._shown_to.remembers_masks
 
+  def is_told_by_masks(self, num_ids: int) -> bool:
+    """Whether after `remember` all is as after `step`, in a video with so many objects.
+
+    What two objects cover of each other is in no mask; a model with `crossing_radius` knows it.
+
+    Args:
+      num_ids: of objects, background aside.
+    """
+    return self.remembers_masks and (num_ids < 2 or not self._shown_to.remembers_hidden)
+
   def remember(self, frame: np.ndarray, mask: np.ndarray) -> None:
-    """Goes on after a frame as if `step` had just given this mask of it.
+    """Goes on after a frame as if `step` had just given this mask of it; see `is_told_by_masks`.
+
+    What objects covered of each other is forgotten.
 
     Args:
       frame: uint8 [height, width, 3], RGB, of the size of the first.
@@ -245,11 +256,11 @@ class VideoSegmenter:
       raise RuntimeError('remember: the model takes more than the mask of the previous frame.')
     mask, ids = given_frames.check_mask(mask, frame), self._object_ids
     given_frames.check_known(mask, ids)
-    embedding = self._begin_state(frame, mask, ids, []).previous.embedding
+    first = self._begin_state(frame, mask, ids, []).previous
     index = np.searchsorted(ids, mask).astype(np.int32)
     # As `step` does: the pixels in which the predicted mask was sampled, not shrunken objects.
-    labels = geometry.shrink_labels(tf.constant(index), embedding.shape[:2])
-    previous = PreviousFrame(embedding, labels, feelvos.one_hot(labels, len(ids)))
+    labels = geometry.shrink_labels(tf.constant(index), first.embedding.shape[:2])
+    previous = first._replace(labels=labels, probabilities=feelvos.one_hot(labels, len(ids)))
     self._state = self._state._replace(previous=previous)
 
   @property

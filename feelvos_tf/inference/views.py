@@ -74,6 +74,7 @@ class Views:
   """A `contract.Graph` that shows every frame several times; `VideoSegmenter` makes it."""
 
   remembers_masks = False  # Every view has a state of its own.
+  remembers_hidden = False  # Those of the views; with them a mask is not enough anyway.
 
   def __init__(
     self,

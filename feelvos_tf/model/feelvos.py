@@ -28,18 +28,34 @@ class Mode(enum.Enum):
   INFERENCE = 'inference'
 
 
+class HiddenParts(NamedTuple):
+  """What objects cover of each other, and how they move; see `inference.crossing`.
+
+  Attributes:
+    embedding: float32 [h4, w4, embedding_dimension], the last one seen of what is hidden; else 0.
+    labels: int32 [h4, w4], index of the object that is hidden, 0 where none is.
+    motion: int32 [objects, 2], positions down and to the right from the frame before.
+  """
+
+  embedding: tf.Tensor
+  labels: tf.Tensor
+  motion: tf.Tensor
+
+
 class PreviousFrame(NamedTuple):
-  """Inputs of the head from the previous frame, all at stride 4.
+  """What the next frame has to know of the previous one, all at stride 4.
 
   Attributes:
     embedding: float32 [h4, w4, embedding_dimension].
     labels: int32 [h4, w4], object index.
     probabilities: float32 [objects, h4, w4], the previous prediction: one-hot or soft.
+    hidden: `HiddenParts`, or () in a model without the option `crossing_radius`.
   """
 
   embedding: tf.Tensor
   labels: tf.Tensor
   probabilities: tf.Tensor
+  hidden: HiddenParts | tuple[()] = ()
 
 
 class Maps(NamedTuple):

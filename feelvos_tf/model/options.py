@@ -208,6 +208,13 @@ class InferenceOptions(JsonOptions):
   # parts' sizes are to each other as the objects' on the reference frames, up to this factor. None:
   # like the original. See `inference.parted`.
   parted_factor: float | None = None
+  # At inference, positions of objects near each other go to the one that they move with, of those
+  # that they look like; no object moves more positions of stride 4 than this from frame to frame.
+  # None: like the original. See `inference.crossing`.
+  crossing_radius: int | None = None
+  # At inference, an object that wins fewer positions of stride 4 than this, and than a tenth of those
+  # that it had on the reference frames, wins none. None: like the original. See `inference.specks`.
+  least_positions: int | None = None
   # At inference, the head and local matching work on a box with this many positions of stride 4
   # around the objects of the previous frame, and around what global matching gives to an object.
   # Beyond it is background. None: on the whole frame, like the original. See `inference.head_area`.
@@ -224,6 +231,8 @@ class InferenceOptions(JsonOptions):
     for name in ('largest_side', 'frame_grid', 'internal_size'):
       option_checks.check_count(self, name, 'frames as they are', 'pixels')
     option_checks.check_count(self, 'far_parts_radius', 'all parts', 'positions')
+    option_checks.check_count(self, 'crossing_radius', 'what matching says', 'positions')
+    option_checks.check_count(self, 'least_positions', 'what matching says', 'positions')
     option_checks.check_count(self, 'head_area_radius', 'whole frames', 'positions')
     margin = self.unlike_parts_margin
     if margin is not None and not 0 <= margin <= 1:

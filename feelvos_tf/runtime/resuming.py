@@ -116,11 +116,12 @@ def _recoverable(
 ) -> int:
   """After how many frames, at most, their masks hold all that the model remembered."""
   positions = {p for p in range(most) if order(p) in given.frames}
+  is_told = segmenter.is_told_by_masks(given.num_ids)
 
   def is_known(position: int) -> bool:
     if position in positions:
       return True
-    return segmenter.remembers_masks and not given.gone(order(position))
+    return is_told and not given.gone(order(position))
 
   # The frame before a given mask has to be known too: the mask is compared with its prediction.
   gaps = [p for p in positions if p and not is_known(p - 1)]

@@ -33,7 +33,7 @@ class ExportedModel:
     signatures: dict of name to function that takes and returns tensors by name.
     signature_defs: dict of name to `SignatureDef`.
     keeps_state: bool, whether it has the signatures that sessions need.
-    remembers_masks: bool, see `contract.Graph`.
+    remembers_masks, remembers_hidden: bool, see `contract.Graph`.
   """
 
   def __init__(self, folder: str | os.PathLike) -> None:
@@ -57,7 +57,9 @@ class ExportedModel:
       name: value for name, value in definition.signature_def.items() if name in self.signatures
     }
     self.keeps_state = all(name in self.signatures for name in _SESSION_SIGNATURES)
-    self.remembers_masks = _options(folder).get('previous_prediction') == 'labels'
+    options = _options(folder)
+    self.remembers_masks = options.get('previous_prediction') == 'labels'
+    self.remembers_hidden = options.get('crossing_radius') is not None
 
   def frame_geometry(
     self, size: tuple[int, int], max_internal_size: int | None = None

@@ -338,6 +338,11 @@ def _state_check(state: State, h4w4: tf.Tensor, num_objects: tf.Tensor) -> tuple
     & tf.reduce_all(tf.equal(tf.shape(state.previous.labels), h4w4))
     & tf.reduce_all(tf.equal(tf.shape(state.previous.embedding)[:2], h4w4))
   )
+  if state.previous.hidden:
+    hidden = state.previous.hidden
+    fits &= tf.reduce_all(tf.equal(tf.shape(hidden.labels), h4w4))
+    fits &= tf.reduce_all(tf.equal(tf.shape(hidden.embedding)[:2], h4w4))
+    fits &= tf.equal(tf.shape(hidden.motion)[0], num_objects)
   return (
     fits,
     'the state is of frames of another size or of another number of objects. Objects, h4 and w4 '

@@ -5,13 +5,16 @@ Layout, version 2, little endian, no padding:
   8 bytes   magic
   8 bytes   key of the model (`model_key`): states of other weights are refused
   10 int32  version; height, width of the frames; h4, w4 of the embeddings; channels; number of
-            objects; length of the palette; 1 if probabilities follow, else 0; number of references
+            objects; length of the palette; 1 if probabilities follow, else 0, and 2 more if hidden
+            parts follow; number of references
   ids       uint8 [objects], background 0 first, ascending
   palette   a whole PLTE chunk of a PNG
   labels    uint8 [h4, w4] of every reference frame, then of the previous one; object index, in
             reference frames also 255 for a pixel that a correction took from its object
   embedding bfloat16 [h4, w4, channels] of every reference frame, then of the previous one
   soft map  float32 [objects, h4, w4], previous prediction, only if the model wants it soft
+  hidden    parts (`HiddenParts`), only if the model has `crossing_radius`: labels uint8 [h4, w4],
+            embedding bfloat16 [h4, w4, channels], motion int16 [objects, 2]
   8 bytes   FarmHash64 of everything before
 
 Embeddings are rounded to bfloat16: a resumed video may differ from an undisturbed one in a few
@@ -29,6 +32,7 @@ import tensorflow as tf
 from feelvos_tf.inference import contradiction
 from feelvos_tf.inference.contract import References
 from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.feelvos import HiddenParts
 from feelvos_tf.model.feelvos import one_hot
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
@@ -58,6 +62,8 @@ _LATER_OPTIONS = (
   'far_parts_radius',
   'unlike_parts_margin',
   'parted_factor',
+  'crossing_radius',
+  'least_positions',
   'head_area_radius',
 )
 
@@ -99,6 +105,16 @@ def _is_soft(options: FeelvosOptions) -> bool:
   return options.previous_prediction == 'probabilities'
 
 
+def _has_hidden(options: FeelvosOptions) -> bool:
+  """Whether hidden parts are stored."""
+  return options.crossing_radius is not None
+
+
+def _what_follows(options: FeelvosOptions) -> int:
+  """The number that says which parts follow the embeddings."""
+  return int(_is_soft(options)) + 2 * int(_has_hidden(options))
+
+
 def pack(state: VideoState, key: bytes, options: FeelvosOptions) -> tf.Tensor:
   """Packs a state.
 
@@ -121,7 +137,7 @@ def pack(state: VideoState, key: bytes, options: FeelvosOptions) -> tf.Tensor:
       shape[3],
       tf.size(state.object_ids),
       tf.strings.length(state.palette),
-      int(_is_soft(options)),
+      _what_follows(options),
       shape[0],
     ]
   )
@@ -136,6 +152,13 @@ def pack(state: VideoState, key: bytes, options: FeelvosOptions) -> tf.Tensor:
   ]
   if _is_soft(options):
     parts.append(_to_bytes(state.previous.probabilities))
+  if _has_hidden(options):
+    hidden = state.previous.hidden
+    parts += [
+      _to_bytes(tf.cast(hidden.labels, tf.uint8)),
+      _to_bytes(tf.cast(hidden.embedding, tf.bfloat16)),
+      _to_bytes(tf.cast(hidden.motion, tf.int16)),
+    ]
   body = tf.strings.join(parts)
   return tf.strings.join([body, _to_bytes(_checksum(body))])
 
@@ -220,18 +243,17 @@ def _fitting(
   numbers: tf.Tensor, length: tf.Tensor, options: FeelvosOptions, max_pixels: int
 ) -> tf.Tensor:
   """The numbers, if they fit each other, the model and the length."""
-  _, height, width, h4, w4, dimension, objects, palette, soft, references = tf.unstack(
+  _, height, width, h4, w4, dimension, objects, palette, follows, references = tf.unstack(
     tf.cast(numbers, tf.float64)
   )
   embedding_size = FrameGeometry.of(numbers[1:3], options).stride_4
+  frames = references + 1.0 + int(_has_hidden(options))
   expected = (
     _HEADER_BYTES
     + _CHECKSUM_BYTES
-    + objects
+    + objects * (1.0 + 4.0 * int(_has_hidden(options)))
     + palette
-    + h4
-    * w4
-    * ((references + 1.0) * (1.0 + 2.0 * dimension) + 4.0 * objects * int(_is_soft(options)))
+    + h4 * w4 * (frames * (1.0 + 2.0 * dimension) + 4.0 * objects * int(_is_soft(options)))
   )
   fits = (
     (height >= 1.0)
@@ -243,7 +265,7 @@ def _fitting(
     & (objects <= 256.0)
     & (palette >= 0.0)
     & (palette <= _LONGEST_PALETTE)
-    & tf.equal(soft, float(_is_soft(options)))
+    & tf.equal(follows, float(_what_follows(options)))
     & (references >= 1.0)
     & (references <= MAX_REFERENCES)
     & tf.equal(expected, tf.cast(length, tf.float64))
@@ -282,12 +304,18 @@ def _parse(data: tf.Tensor, numbers: tf.Tensor, options: FeelvosOptions) -> Vide
     probabilities = take_tensor([objects, h4, w4], tf.float32)
   else:
     probabilities = one_hot(labels[1], objects)
+  hidden: HiddenParts | tuple[()] = ()
+  if _has_hidden(options):
+    hidden_labels = tf.cast(take_tensor([h4, w4], tf.uint8), tf.int32)
+    hidden_embedding = tf.cast(take_tensor([h4, w4, channels], tf.bfloat16), tf.float32)
+    motion = tf.cast(take_tensor([objects, 2], tf.int16), tf.int32)
+    hidden = HiddenParts(hidden_embedding, hidden_labels, motion)
   return VideoState(
     tf.stack([height, width]),
     object_ids,
     palette,
     References(embeddings[0], labels[0]),
-    PreviousFrame(embeddings[1], labels[1], probabilities),
+    PreviousFrame(embeddings[1], labels[1], probabilities, hidden),
   )
 
 
@@ -302,11 +330,11 @@ def _possible(state: VideoState) -> VideoState:
   nobody = tf.equal(state.references.labels, contradiction.NO_LABEL)
   good &= tf.reduce_all(nobody | (state.references.labels < count))
   good &= tf.reduce_all(state.previous.labels < count)
-  for values in (
-    state.references.embeddings,
-    state.previous.embedding,
-    state.previous.probabilities,
-  ):
+  floats = [state.references.embeddings, state.previous.embedding, state.previous.probabilities]
+  if state.previous.hidden:
+    good &= tf.reduce_all(state.previous.hidden.labels < count)
+    floats.append(state.previous.hidden.embedding)
+  for values in floats:
     good &= tf.reduce_all(tf.math.is_finite(values))
   good &= tf.strings.substr(tf.strings.join([state.palette, bytes(8)]), 4, 4) == b'PLTE'
   return checked(

@@ -28,6 +28,7 @@ from feelvos_tf.model.default_model import DEFAULT_MODEL
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.runtime import packaged_files
+from feelvos_tf.saved_model import png_in_graph
 from feelvos_tf.saved_model import version_folder
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -184,7 +185,8 @@ def test_resuming_in_chunks_equals_one_go(signatures, encoded, expected):
 @pytest.mark.parametrize(
   'options, stride_4',
   [
-    ({'frame_grid': 16, 'largest_side': 100}, (13, 25)),  # Of 56x100, put on the grid.
+    # Of 56x100, put on the grid.
+    ({'frame_grid': 16, 'largest_side': 100, 'crossing_radius': 5}, (13, 25)),
     pytest.param({'largest_side': 80}, (12, 20), marks=pytest.mark.slow),  # Of 45x80.
   ],
 )
@@ -207,12 +209,24 @@ def test_other_sizes_than_the_frames_are_the_segmenters(
   assert state['previous_labels'].shape == stride_4
   result = signatures['step'](image=tf.constant(video[0][1]), num_objects=three, **state)
   assert np.mean(IDS[result['labels']] == expected[1]) >= 0.9999
+  reference = {
+    'reference_embeddings': state['previous_embedding'][tf.newaxis],
+    'reference_labels': state['previous_labels'][tf.newaxis],
+  }
+  previous = {name: value for name, value in result.items() if name.startswith('previous_')}
+  assert ('previous_hidden_labels' in previous) == ('crossing_radius' in options)
+  packed = signatures['save_state'](
+    size=tf.constant(SIZE),
+    object_ids=tf.constant(IDS, tf.int32),
+    palette_bytes=tf.constant(png_in_graph.DAVIS_PALETTE_CHUNK),
+    **reference,
+    **previous,
+  )
+  restored = signatures['restore_state'](**packed)
+  for name, value in previous.items():
+    np.testing.assert_allclose(restored[name], value, rtol=0.01, err_msg=name)
   signatures['correct'](
-    image=tf.constant(video[0][1]),
-    labels=labels,
-    num_objects=three,
-    reference_embeddings=state['previous_embedding'][tf.newaxis],
-    reference_labels=state['previous_labels'][tf.newaxis],
+    image=tf.constant(video[0][1]), labels=labels, num_objects=three, **reference
   )
   with pytest.raises(tf.errors.InvalidArgumentError, match='another size'):
     signatures['step'](image=tf.zeros([60, 160, 3], tf.uint8), num_objects=three, **state)

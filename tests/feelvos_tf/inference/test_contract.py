@@ -12,6 +12,7 @@ from feelvos_tf.inference import contract
 from feelvos_tf.inference.graph import InferenceGraph
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.inference.views import Views
+from feelvos_tf.model.feelvos import HiddenParts
 from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
@@ -37,6 +38,20 @@ def test_a_state_is_the_same_by_name():
   backwards = dict(reversed(named.items()), labels=tf.constant(9))
   again = contract.State.from_named(backwards)
   assert tf.nest.map_structure(int, again) == tf.nest.map_structure(int, state)
+
+
+def test_hidden_parts_are_in_the_names_if_a_model_has_them():
+  numbers = [tf.constant(i) for i in range(9)]
+  hidden = HiddenParts(*numbers[6:])
+  state = contract.State(matching.ReferenceBank(*numbers[:3]), PreviousFrame(*numbers[3:6], hidden))
+  named = state.to_named()
+  parts = ['embedding', 'labels', 'motion']
+  assert list(named) == STATE_NAMES + [f'previous_hidden_{part}' for part in parts]
+  again = contract.State.from_named(dict(reversed(named.items())))
+  assert tf.nest.map_structure(int, again) == tf.nest.map_structure(int, state)
+  del named['previous_hidden_motion']
+  with pytest.raises(KeyError, match='previous_hidden_motion'):
+    contract.State.from_named(named)
 
 
 def test_a_missing_tensor_is_named():

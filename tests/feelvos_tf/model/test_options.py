@@ -26,6 +26,8 @@ OTHERS = {
   'far_parts_radius': 8,
   'unlike_parts_margin': 0.2,
   'parted_factor': 1.4,
+  'crossing_radius': 15,
+  'least_positions': 10,
   'head_area_radius': 8,
   'neutral_inputs': ('global_distance',),
 }

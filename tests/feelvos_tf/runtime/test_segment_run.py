@@ -6,6 +6,7 @@ import json
 import resource
 
 import cv2
+import head_models
 import numpy as np
 import pytest
 
@@ -146,6 +147,31 @@ def test_after_a_kill_it_goes_on_from_the_last_state(model, frames, mask, tmp_pa
   assert run(segmenter, Frames(frames), mask, tmp_path / 'out') == 8
   assert segmenter.steps == 4
   assert written(tmp_path / 'out') == written(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('other, steps', [(0, 3), (9, 7)], ids=['one object', 'two'])
+def test_no_mask_tells_what_objects_hide(frames, mask, tmp_path, monkeypatch, other, steps):
+  """Without a saved state, a run with two objects that may cross begins again; one goes on."""
+  segmenter = Counting(VideoSegmenter(head_models.make_model(crossing_radius=5)))
+  ids = mask.ids.copy()
+  ids[50:, 60:] = other
+  given = masks.Mask(ids)
+  run(segmenter, Frames(frames), given, tmp_path / 'whole')
+  with monkeypatch.context() as patch:
+    patch.setattr(results.Results, '__exit__', lambda *args: None)
+    with pytest.raises(KeyboardInterrupt):
+      run(segmenter, Frames(frames, 5), given, tmp_path / 'out')
+  segmenter.steps = 0
+  run(segmenter, Frames(frames), given, tmp_path / 'out')
+  assert segmenter.steps == steps
+  assert written(tmp_path / 'out') == written(tmp_path / 'whole')
+  # With the state that an end in good order saves, nothing is made twice.
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, Frames(frames, 5), given, tmp_path / 'more')
+  segmenter.steps = 0
+  run(segmenter, Frames(frames), given, tmp_path / 'more')
+  assert segmenter.steps == 3
+  assert written(tmp_path / 'more') == written(tmp_path / 'whole')
 
 
 def test_other_frames_begin_again_and_a_lost_mask_is_made_again(model, frames, mask, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from feelvos_tf.inference.contract import References
+from feelvos_tf.model.feelvos import HiddenParts
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.saved_model import png_in_graph
@@ -101,6 +102,50 @@ def test_soft_maps_are_kept_exactly(state):
   data = pack(state, soft)
   found = tf.function(lambda: state_bytes.unpack(data, KEY, soft))()
   np.testing.assert_array_equal(found.previous.probabilities, state.previous.probabilities)
+
+
+CROSSING = dataclasses.replace(OPTIONS, crossing_radius=15)
+
+
+def unpack_crossing(data):
+  return tf.function(lambda: state_bytes.unpack(data, KEY, CROSSING))()
+
+
+@pytest.fixture
+def crossing_state(state, rng):
+  embedding = rng.uniform(0, 4, (H4, W4, CHANNELS)).astype(np.float32)
+  labels = rng.integers(0, 3, (H4, W4)).astype(np.int32)
+  hidden = HiddenParts(
+    tf.constant(embedding), tf.constant(labels), tf.constant([[0, 0], [-15, 3], [2, -300]])
+  )
+  return state._replace(previous=state.previous._replace(hidden=hidden))
+
+
+def test_hidden_parts_are_kept(crossing_state):
+  data = pack(crossing_state, CROSSING)
+  assert data[16 + 4 * 8] == 2
+  hidden = crossing_state.previous.hidden
+  end = H4 * W4 * (1 + 2 * CHANNELS) + 3 * 4 + 8
+  labels = np.frombuffer(data[-end : -end + H4 * W4], np.uint8)
+  np.testing.assert_array_equal(labels.reshape(H4, W4), hidden.labels)
+  np.testing.assert_array_equal(np.frombuffer(data[-20:-8], '<i2').reshape(3, 2), hidden.motion)
+  found = unpack_crossing(data).previous.hidden
+  np.testing.assert_array_equal(found.labels, hidden.labels)
+  np.testing.assert_array_equal(found.embedding, rounded(hidden.embedding))
+  np.testing.assert_array_equal(found.motion, hidden.motion)
+
+
+def test_made_up_hidden_parts_are_refused(crossing_state):
+  hidden = crossing_state.previous.hidden
+  infinite = np.array(hidden.embedding)
+  infinite[2, 3, 5] = np.inf
+  for changes in ({'labels': tf.fill([H4, W4], 3)}, {'embedding': tf.constant(infinite)}):
+    previous = crossing_state.previous._replace(hidden=hidden._replace(**changes))
+    data = pack(crossing_state._replace(previous=previous), CROSSING)
+    with pytest.raises(tf.errors.InvalidArgumentError, match='values that no state can have'):
+      unpack_crossing(data)
+  with pytest.raises(tf.errors.InvalidArgumentError, match='sizes that do not fit'):
+    unpack_crossing(pack(crossing_state))
 
 
 def test_layout_is_as_documented(state):

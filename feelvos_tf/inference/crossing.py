@@ -1,0 +1,269 @@
+"""Look-alikes that cross: their pixels go to the one that they move with.
+
+While two objects that look alike touch, matching cannot tell their pixels apart: both have been
+near, and both look the same. But what belongs together moves together. For every object that is
+near another one, the shift is found that lays it as it was onto the frame best. A position that one
+object wins goes to another that it fits better, laid on like this.
+
+What another object covers is remembered with the look that it had last, and moves on with its
+object: what comes out again is known, and what is in front is not taken for what is behind. Not in
+the paper; docs/notes/options.md has what it brings.
+"""
+
+import tensorflow as tf
+
+from feelvos_tf.inference import winner
+from feelvos_tf.inference.head_area import Box
+from feelvos_tf.matching.scores import NO_DISTANCE
+from feelvos_tf.model.feelvos import HiddenParts
+from feelvos_tf.model.feelvos import one_hot
+from feelvos_tf.model.feelvos import PreviousFrame
+
+# Positions of an object with which its shift is found, at most; evenly spaced in raster order.
+_SAMPLES = 256
+# An object of fewer positions gets none. Nor do so few that can be seen, or a smaller share of an
+# object, tell how it moves: it goes on as before.
+_LEAST_POSITIONS = 40
+_LEAST_SHARE = 0.3
+# What a shift by one position more than in the frame before costs, as a mean distance.
+_PER_POSITION = 0.003
+# Sides of the squares over which distances are averaged: to what was laid on, and global ones.
+_SQUARE, _GLOBAL_SQUARE = 5, 7
+# A position fits no object from which it is as far as this.
+_NO_FIT = 0.9
+# How much farther from an object, by global matching, a position may be that goes to it.
+_FARTHER = 0.2
+
+
+def nothing_hidden(embedding: tf.Tensor, num_objects: int | tf.Tensor) -> HiddenParts:
+  """`HiddenParts` after a frame whose mask was given: nothing is hidden, and nothing moves.
+
+  Args:
+    embedding: float32 [h4, w4, embedding_dimension] of the frame.
+    num_objects: int32 scalar, background included.
+  """
+  return HiddenParts(
+    tf.zeros_like(embedding),
+    tf.zeros(tf.shape(embedding)[:2], tf.int32),
+    tf.zeros([num_objects, 2], tf.int32),
+  )
+
+
+def settle(
+  logits: tf.Tensor,
+  embedding: tf.Tensor,
+  previous: PreviousFrame,
+  global_distance: tf.Tensor | None,
+  radius: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Logits with which positions of crossing objects go to the one that they move with.
+
+  Only positions that an object wins change, and only from one object to another, whose logits are
+  exchanged there.
+
+  Args:
+    logits: float32 [objects, h4, w4]; the first is the background's.
+    embedding: float32 [h4, w4, embedding_dimension] of the frame.
+    previous: `PreviousFrame` with `hidden`.
+    global_distance: float32 [objects, h4, w4] in [0, 1]; without it all objects look alike.
+    radius: positions up, down and sideways that an object may move from frame to frame. Objects at
+      most twice that far from each other are looked at.
+
+  Returns:
+    (logits; motion int32 [objects, 2], positions down and to the right, 0 of what was not looked
+    at).
+  """
+  count = tf.shape(logits)[0]
+  is_near = _near_others(previous, count, radius)
+
+  def follow() -> tuple[tf.Tensor, tf.Tensor]:
+    motion, misfit = tf.map_fn(
+      lambda index: tf.cond(
+        is_near[index],
+        lambda: _follow(embedding, previous, index, radius),
+        lambda: (tf.zeros([2], tf.int32), tf.fill(tf.shape(previous.labels), NO_DISTANCE)),
+      ),
+      tf.range(count),
+      fn_output_signature=(tf.int32, tf.float32),
+      parallel_iterations=1,
+    )
+    return _given_to_best(logits, misfit, global_distance), motion
+
+  standing = tf.zeros([count, 2], tf.int32)
+  return tf.cond(tf.reduce_any(is_near), follow, lambda: (logits, standing))
+
+
+def cover(
+  previous: PreviousFrame, motion: tf.Tensor, labels: tf.Tensor, embedding: tf.Tensor
+) -> HiddenParts:
+  """What other objects cover of those that moved.
+
+  Of several objects at a position that of the highest index is remembered.
+
+  Args:
+    previous: `PreviousFrame` of the frame before, with `hidden`.
+    motion: int32 [objects, 2] of `settle`.
+    labels: int32 [h4, w4], objects of this frame.
+    embedding: float32 [h4, w4, embedding_dimension] of this frame.
+
+  Returns:
+    `HiddenParts` after this frame.
+  """
+  count, hidden = tf.shape(motion)[0], previous.hidden
+  if not hidden:
+    raise ValueError('previous.hidden is empty; give what `nothing_hidden` returns.')
+
+  def moved(index: tf.Tensor) -> tf.Tensor:
+    own = (previous.labels == index) | (hidden.labels == index)
+    positions = tf.cast(tf.where(own), tf.int32) + motion[index]
+    is_inside = tf.reduce_all((positions >= 0) & (positions < tf.shape(labels)), axis=1)
+    positions = tf.boolean_mask(positions, is_inside)
+    found = tf.scatter_nd(positions, tf.ones(tf.shape(positions)[:1], tf.int32), tf.shape(labels))
+    return tf.where((found > 0) & (labels > 0) & (labels != index), index, 0)
+
+  def covered() -> HiddenParts:
+    by_object = tf.map_fn(moved, tf.range(count), parallel_iterations=1)
+    index = tf.reduce_max(by_object, axis=0)
+    positions = tf.cast(tf.where(index > 0), tf.int32)
+    index_there = tf.gather_nd(index, positions)
+    before = positions - tf.gather(motion, index_there)
+    is_seen = tf.gather_nd(previous.labels, before) == index_there
+    looks = tf.where(
+      is_seen[:, tf.newaxis],
+      tf.gather_nd(previous.embedding, before),
+      tf.gather_nd(hidden.embedding, before),
+    )
+    return HiddenParts(tf.scatter_nd(positions, looks, tf.shape(embedding)), index, motion)
+
+  # Nothing hides behind a single object.
+  return tf.cond(count > 2, covered, lambda: nothing_hidden(embedding, count))
+
+
+def _near_others(previous: PreviousFrame, count: tf.Tensor, radius: int) -> tf.Tensor:
+  """Whether the box around an object, grown, meets another object's: bool [objects]."""
+  there = one_hot(previous.labels, count)
+  if previous.hidden:
+    there = tf.maximum(there, one_hot(previous.hidden.labels, count))
+
+  def edges(lines: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    index = tf.range(tf.shape(lines)[1])
+    first = tf.reduce_min(tf.where(lines > 0, index, tf.int32.max // 2), axis=1)
+    return first - radius, tf.reduce_max(tf.where(lines > 0, index, -1), axis=1) + radius
+
+  is_meeting = tf.ones([count, count], tf.bool)
+  for axis in (1, 2):
+    first, last = edges(tf.reduce_max(there, axis=axis))
+    is_meeting &= (first[:, tf.newaxis] <= last) & (first <= last[:, tf.newaxis])
+  index = tf.range(count)
+  is_object = (index > 0) & tf.reduce_any(there > 0, axis=[1, 2])
+  is_other = index[:, tf.newaxis] != index
+  return is_object & tf.reduce_any(is_meeting & is_other & is_object, axis=1)
+
+
+def _follow(
+  embedding: tf.Tensor, previous: PreviousFrame, index: tf.Tensor, radius: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """How an object moves, and how far every position is from it when it is laid on the frame.
+
+  Args:
+    embedding: of the frame.
+    previous: `PreviousFrame`.
+    index: of the object.
+    radius: of the shifts that are tried.
+
+  Returns:
+    (motion int32 [2], misfit float32 [h4, w4], NO_DISTANCE where the object is not laid).
+  """
+  hidden = previous.hidden
+  own = (previous.labels == index) | (hidden.labels == index)
+  positions = tf.cast(tf.where(own), tf.int32)
+  is_seen = tf.gather_nd(previous.labels, positions) == index
+  looks = tf.where(
+    is_seen[:, tf.newaxis],
+    tf.gather_nd(previous.embedding, positions),
+    tf.gather_nd(hidden.embedding, positions),
+  )
+  seen, total = tf.reduce_sum(tf.cast(is_seen, tf.int32)), tf.size(is_seen)
+  is_known = (seen >= _LEAST_POSITIONS) & (
+    tf.cast(seen, tf.float32) >= _LEAST_SHARE * tf.cast(total, tf.float32)
+  )
+  last = hidden.motion[index]
+  find = lambda: _motion(
+    embedding, tf.boolean_mask(positions, is_seen), tf.boolean_mask(looks, is_seen), last, radius
+  )
+  motion = tf.cond(is_known, find, lambda: last)
+  size = tf.shape(previous.labels)
+  moved = positions + motion
+  is_inside = tf.reduce_all((moved >= 0) & (moved < size), axis=1)
+  moved, looks = tf.boolean_mask(moved, is_inside), tf.boolean_mask(looks, is_inside)
+  distance = _distance(tf.reduce_sum((tf.gather_nd(embedding, moved) - looks) ** 2, axis=-1))
+  everywhere = tf.fill(size, NO_DISTANCE)
+  return motion, tf.tensor_scatter_nd_update(everywhere, moved, distance)
+
+
+def _motion(
+  embedding: tf.Tensor, positions: tf.Tensor, looks: tf.Tensor, last: tf.Tensor, radius: int
+) -> tf.Tensor:
+  """The shift int32 [2] with which looks [n, channels] at positions [n, 2] fit a frame best."""
+  count = tf.shape(positions)[0]
+  samples = tf.minimum(count, _SAMPLES)
+  which = tf.range(samples) * count // samples
+  positions, looks = tf.gather(positions, which), tf.gather(looks, which)
+  size = tf.shape(embedding)[:2]
+  first, end = tf.reduce_min(positions, axis=0), tf.reduce_max(positions, axis=0) + 1
+  box = Box(first[0], first[1], end[0], end[1]).grown(radius, size)
+  frame = tf.reshape(box.cut(embedding), [-1, tf.shape(embedding)[-1]])
+  squared = (
+    tf.reduce_sum(looks**2, axis=-1, keepdims=True)
+    + tf.reduce_sum(frame**2, axis=-1)
+    - 2.0 * tf.matmul(looks, frame, transpose_b=True)
+  )
+  line = tf.range(-radius, radius + 1)
+  shifts = tf.stack(tf.meshgrid(line, line, indexing='ij'), axis=-1)
+  shifts = tf.reshape(shifts, [-1, 2])
+  moved = positions[:, tf.newaxis] + shifts
+  is_inside = tf.reduce_all((moved >= 0) & (moved < size), axis=-1)
+  moved = tf.where(is_inside[..., tf.newaxis], moved, positions[:, tf.newaxis])
+  place = (moved[..., 0] - box.top) * (box.right - box.left) + moved[..., 1] - box.left
+  distance = _distance(tf.maximum(tf.gather(squared, place, batch_dims=1), 0.0))
+  cost = tf.reduce_mean(tf.where(is_inside, distance, NO_DISTANCE), axis=0)
+  away = tf.cast(shifts - last, tf.float32)
+  cost += _PER_POSITION * tf.sqrt(tf.reduce_sum(away**2, axis=-1))
+  return shifts[tf.argmin(cost, output_type=tf.int32)]
+
+
+def _given_to_best(
+  logits: tf.Tensor, misfit: tf.Tensor, global_distance: tf.Tensor | None
+) -> tf.Tensor:
+  """Logits with which a position goes to the object that it fits best, of those it looks like."""
+  count = tf.shape(logits)[0]
+  index = tf.range(count)[:, tf.newaxis, tf.newaxis]
+  won_by = winner.of_logits(logits)
+  is_object = won_by > 0
+  mask = tf.cast(is_object, tf.float32)
+  misfit = tf.where(index > 0, _smoothed(misfit, mask, _SQUARE), NO_DISTANCE)
+  at_winner = lambda maps: tf.reduce_sum(tf.where(index == won_by, maps, 0.0), axis=0)
+  may_get = misfit < _NO_FIT
+  if global_distance is not None:
+    distance = _smoothed(global_distance, mask, _GLOBAL_SQUARE)
+    may_get &= distance <= at_winner(distance) + _FARTHER
+  misfit_of_those = tf.where(may_get, misfit, 2.0 * NO_DISTANCE)
+  best = tf.argmin(misfit_of_those, axis=0, output_type=tf.int32)
+  is_better = is_object & (tf.reduce_min(misfit_of_those, axis=0) < at_winner(misfit))
+  best = tf.where(is_better, best, won_by)
+  size = tf.reduce_sum(one_hot(best, count), axis=[1, 2])
+  best = tf.where(tf.gather(size, best) >= _LEAST_POSITIONS, best, won_by)
+  of_best = tf.reduce_sum(tf.where(index == best, logits, 0.0), axis=0)
+  exchanged = tf.where(index == won_by, of_best, logits)
+  return tf.where(index == best, at_winner(logits), exchanged)
+
+
+def _smoothed(maps: tf.Tensor, mask: tf.Tensor, side: int) -> tf.Tensor:
+  """Means of maps [objects, h4, w4] over squares, of the positions of a mask [h4, w4] alone."""
+  mean = lambda maps: tf.nn.avg_pool2d(maps[..., tf.newaxis], side, 1, 'SAME')[..., 0]
+  return tf.math.divide_no_nan(mean(maps * mask), mean(mask[tf.newaxis]))
+
+
+def _distance(squared: tf.Tensor) -> tf.Tensor:
+  """The method's distance of a squared difference: 1 - 2 / (1 + exp(squared))."""
+  return tf.tanh(0.5 * squared)

@@ -1,0 +1,44 @@
+"""Tests of `inference.specks`."""
+
+import head_models
+import numpy as np
+import tensorflow as tf
+
+from feelvos_tf import matching
+from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.inference import specks
+from feelvos_tf.model.feelvos import one_hot
+
+
+def bank(sizes, rng):
+  labels = np.concatenate([np.full(n, i, np.int32) for i, n in enumerate(sizes)])
+  embeddings = rng.normal(size=[labels.size, 4]).astype(np.float32)
+  return matching.prepare_reference(tf.constant(embeddings), tf.constant(labels), len(sizes))
+
+
+def test_few_positions_of_a_large_object_go_and_those_of_a_small_one_stay(rng):
+  labels = np.zeros((12, 20), np.int32)
+  labels[0, :9], labels[2, :10], labels[4, :9], labels[6, :9] = 1, 2, 3, 4
+  logits = 2.0 * one_hot(tf.constant(labels), 5) + 1.0
+  # 9 is less than 10 and a tenth of 100, 91 or 90: no more than a tenth of the last one.
+  reference = bank([200, 100, 100, 91, 90], rng)
+  result = tf.function(lambda *given: specks.leave_out(*given, 10))(logits, reference)
+  labels[labels == 1] = 0
+  labels[labels == 3] = 0
+  np.testing.assert_array_equal(np.argmax(result, axis=0), labels)
+  for kept in (0, 2, 4):
+    np.testing.assert_array_equal(result[kept], logits[kept])
+
+
+def test_the_option_is_used(monkeypatch):
+  """With a limit above the sizes of all objects, and any share of them, nothing is left."""
+  frames, mask = head_models.make_clip()
+  labels = tf.constant(np.searchsorted([0, 5, 7, 200], mask).astype(np.int32))
+  monkeypatch.setattr(specks, '_SHARE', 10.0)
+  found = []
+  for least in (None, 1000):
+    functions = graph_lib.InferenceFunctions(head_models.make_model(least_positions=least))
+    state = functions.trace_initialize(functions.trace_extract(frames[0])[1], labels, 4)
+    step = functions.trace_step(*functions.trace_extract(frames[1]), state, 4, mask.shape)
+    found.append(set(np.unique(step.labels)))
+  assert found == [{0, 1, 2, 3}, {0}]
