@@ -212,8 +212,8 @@ class InferenceOptions(JsonOptions):
   # that they look like; no object moves more positions of stride 4 than this from frame to frame.
   # None: like the original. See `inference.crossing`.
   crossing_radius: int | None = None
-  # At inference, an object that wins fewer positions of stride 4 than this, and than a tenth of those
-  # that it had on the reference frames, wins none. None: like the original. See `inference.specks`.
+  # At inference, an object that wins fewer positions of stride 4 than this, and than a tenth of
+  # what the reference frames have, wins none. None: like the original. See `inference.specks`.
   least_positions: int | None = None
   # At inference, the head and local matching work on a box with this many positions of stride 4
   # around the objects of the previous frame, and around what global matching gives to an object.
