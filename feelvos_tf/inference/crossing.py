@@ -74,7 +74,8 @@ def settle(
     at).
   """
   count = tf.shape(logits)[0]
-  is_near = _near_others(previous, count, radius)
+  there = tf.maximum(one_hot(previous.labels, count), one_hot(previous.hidden.labels, count))
+  is_near = _near_others(there, radius)
 
   def follow() -> tuple[tf.Tensor, tf.Tensor]:
     motion, misfit = tf.map_fn(
@@ -87,7 +88,8 @@ def settle(
       fn_output_signature=(tf.int32, tf.float32),
       parallel_iterations=1,
     )
-    return _given_to_best(logits, misfit, global_distance), motion
+    is_new = tf.reduce_sum(there, axis=[1, 2]) < _LEAST_POSITIONS
+    return _given_to_best(logits, misfit, is_new, global_distance), motion
 
   standing = tf.zeros([count, 2], tf.int32)
   return tf.cond(tf.reduce_any(is_near), follow, lambda: (logits, standing))
@@ -139,11 +141,17 @@ def cover(
   return tf.cond(count > 2, covered, lambda: nothing_hidden(embedding, count))
 
 
-def _near_others(previous: PreviousFrame, count: tf.Tensor, radius: int) -> tf.Tensor:
-  """Whether the box around an object, grown, meets another object's: bool [objects]."""
-  there = one_hot(previous.labels, count)
-  if previous.hidden:
-    there = tf.maximum(there, one_hot(previous.hidden.labels, count))
+def _near_others(there: tf.Tensor, radius: int) -> tf.Tensor:
+  """Whether the box around an object, grown, meets another object's.
+
+  Args:
+    there: float32 [objects, h4, w4] of 0 and 1.
+    radius: by which both boxes grow.
+
+  Returns:
+    bool [objects].
+  """
+  count = tf.shape(there)[0]
 
   def edges(lines: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     index = tf.range(tf.shape(lines)[1])
@@ -233,9 +241,13 @@ def _motion(
 
 
 def _given_to_best(
-  logits: tf.Tensor, misfit: tf.Tensor, global_distance: tf.Tensor | None
+  logits: tf.Tensor, misfit: tf.Tensor, is_new: tf.Tensor, global_distance: tf.Tensor | None
 ) -> tf.Tensor:
-  """Logits with which a position goes to the object that it fits best, of those it looks like."""
+  """Logits with which a position goes to the object that it fits best, of those it looks like.
+
+  An object that `is_new`, bool [objects], keeps what it wins: nothing is known of its motion, and
+  whatever had its pixels by mistake would never lose them.
+  """
   count = tf.shape(logits)[0]
   index = tf.range(count)[:, tf.newaxis, tf.newaxis]
   won_by = winner.of_logits(logits)
@@ -249,7 +261,8 @@ def _given_to_best(
     may_get &= distance <= at_winner(distance) + _FARTHER
   misfit_of_those = tf.where(may_get, misfit, 2.0 * NO_DISTANCE)
   best = tf.argmin(misfit_of_those, axis=0, output_type=tf.int32)
-  is_better = is_object & (tf.reduce_min(misfit_of_those, axis=0) < at_winner(misfit))
+  is_better = tf.reduce_min(misfit_of_those, axis=0) < at_winner(misfit)
+  is_better &= is_object & ~tf.gather(is_new, won_by)
   best = tf.where(is_better, best, won_by)
   size = tf.reduce_sum(one_hot(best, count), axis=[1, 2])
   best = tf.where(tf.gather(size, best) >= _LEAST_POSITIONS, best, won_by)

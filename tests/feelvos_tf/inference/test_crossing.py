@@ -150,6 +150,16 @@ def test_logits_are_exchanged_between_look_alikes_only(texture):
   np.testing.assert_array_equal(result, expected)
 
 
+def test_an_object_that_was_nowhere_keeps_what_it_gets(texture):
+  """The first one has both squares; the head gives the second one its own, motion takes nothing."""
+  scene = Scene(texture, lambda t: (9, 25), lambda t: (9, 40))
+  before = previous_of(scene)
+  absorbed = before._replace(labels=tf.minimum(before.labels, 1))
+  logits = 3.0 * one_hot(before.labels, 3)
+  given = logits, tf.constant(scene.embedding(1)), absorbed, tf.fill(logits.shape, 0.5)
+  np.testing.assert_array_equal(settle(*given)[0], logits)
+
+
 def test_a_video_of_one_object_is_left_alone(texture):
   scene = Scene(texture, lambda t: (9, 5 + 3 * t))
   found, previous = follow(scene, 4)
