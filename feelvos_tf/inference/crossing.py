@@ -74,7 +74,7 @@ def settle(
     at).
   """
   count = tf.shape(logits)[0]
-  there = tf.maximum(one_hot(previous.labels, count), one_hot(previous.hidden.labels, count))
+  there = tf.maximum(one_hot(previous.labels, count), one_hot(previous.hidden_parts.labels, count))
   is_near = _near_others(there, radius)
 
   def follow() -> tuple[tf.Tensor, tf.Tensor]:
@@ -111,9 +111,7 @@ def cover(
   Returns:
     `HiddenParts` after this frame.
   """
-  count, hidden = tf.shape(motion)[0], previous.hidden
-  if not hidden:
-    raise ValueError('previous.hidden is empty; give what `nothing_hidden` returns.')
+  count, hidden = tf.shape(motion)[0], previous.hidden_parts
 
   def moved(index: tf.Tensor) -> tf.Tensor:
     own = (previous.labels == index) | (hidden.labels == index)
@@ -182,7 +180,7 @@ def _follow(
   Returns:
     (motion int32 [2], misfit float32 [h4, w4], NO_DISTANCE where the object is not laid).
   """
-  hidden = previous.hidden
+  hidden = previous.hidden_parts
   own = (previous.labels == index) | (hidden.labels == index)
   positions = tf.cast(tf.where(own), tf.int32)
   is_seen = tf.gather_nd(previous.labels, positions) == index

@@ -5,7 +5,7 @@ Source: Voigtlaender et al., CVPR 2019 (arXiv 1902.09513), figure 2; original
 """
 
 import enum
-from typing import Any, NamedTuple
+from typing import Any, cast, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -56,6 +56,17 @@ class PreviousFrame(NamedTuple):
   labels: tf.Tensor
   probabilities: tf.Tensor
   hidden: HiddenParts | tuple[()] = ()
+
+  @property
+  def hidden_parts(self) -> HiddenParts:
+    """`hidden` of a model with the option.
+
+    Raises:
+      ValueError: there are none.
+    """
+    if not self.hidden:
+      raise ValueError('the previous frame has no hidden parts; give what `initialize` returned.')
+    return cast(HiddenParts, self.hidden)
 
 
 class Maps(NamedTuple):

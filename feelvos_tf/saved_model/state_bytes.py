@@ -153,7 +153,7 @@ def pack(state: VideoState, key: bytes, options: FeelvosOptions) -> tf.Tensor:
   if _is_soft(options):
     parts.append(_to_bytes(state.previous.probabilities))
   if _has_hidden(options):
-    hidden = state.previous.hidden
+    hidden = state.previous.hidden_parts
     parts += [
       _to_bytes(tf.cast(hidden.labels, tf.uint8)),
       _to_bytes(tf.cast(hidden.embedding, tf.bfloat16)),

@@ -170,7 +170,7 @@ def test_a_video_of_one_object_is_left_alone(texture):
 def test_a_state_without_hidden_parts_is_named(texture):
   scene = Scene(texture, lambda t: (9, 5))
   previous = previous_of(scene)._replace(hidden=())
-  with pytest.raises(ValueError, match='previous.hidden is empty'):
+  with pytest.raises(ValueError, match='has no hidden parts'):
     crossing.cover(previous, tf.zeros([2, 2], tf.int32), previous.labels, previous.embedding)
 
 
