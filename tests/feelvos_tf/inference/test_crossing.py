@@ -150,14 +150,19 @@ def test_logits_are_exchanged_between_look_alikes_only(texture):
   np.testing.assert_array_equal(result, expected)
 
 
-def test_an_object_that_was_nowhere_keeps_what_it_gets(texture):
-  """The first one has both squares; the head gives the second one its own, motion takes nothing."""
-  scene = Scene(texture, lambda t: (9, 25), lambda t: (9, 40))
-  before = previous_of(scene)
-  absorbed = before._replace(labels=tf.minimum(before.labels, 1))
-  logits = 3.0 * one_hot(before.labels, 3)
-  given = logits, tf.constant(scene.embedding(1)), absorbed, tf.fill(logits.shape, 0.5)
-  np.testing.assert_array_equal(settle(*given)[0], logits)
+@pytest.mark.parametrize('farther, is_kept', [(0.01, True), (-0.01, False)])
+def test_an_object_that_was_nowhere_keeps_what_looks_like_it(texture, farther, is_kept):
+  """The first one has two squares; the head gives the second one its own. A third is near them."""
+  scene = Scene(texture, lambda t: (9, 25), lambda t: (9, 40), lambda t: (9, 10))
+  labels = scene.labels(0)
+  absorbed = np.where(labels == 2, 1, labels)
+  previous = previous_of(scene)._replace(labels=tf.constant(absorbed))
+  logits = 3.0 * one_hot(tf.constant(labels), 4)
+  distance = np.full(logits.shape, 0.5, np.float32)
+  distance[1] += farther
+  result, _ = settle(logits, tf.constant(scene.embedding(1)), previous, tf.constant(distance))
+  expected = labels if is_kept else absorbed
+  np.testing.assert_array_equal(np.argmax(result, axis=0), expected)
 
 
 def test_a_video_of_one_object_is_left_alone(texture):
