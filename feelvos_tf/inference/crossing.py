@@ -74,8 +74,8 @@ def settle(
     at).
   """
   count = tf.shape(logits)[0]
-  seen, covered = one_hot(previous.labels, count), one_hot(previous.hidden_parts.labels, count)
-  is_near = _near_others(tf.maximum(seen, covered), radius)
+  there = tf.maximum(one_hot(previous.labels, count), one_hot(previous.hidden_parts.labels, count))
+  is_near = _near_others(there, radius)
 
   def follow() -> tuple[tf.Tensor, tf.Tensor]:
     motion, misfit = tf.map_fn(
@@ -88,8 +88,8 @@ def settle(
       fn_output_signature=(tf.int32, tf.float32),
       parallel_iterations=1,
     )
-    was_seen = tf.reduce_sum(seen, axis=[1, 2]) >= _LEAST_POSITIONS
-    return _given_to_best(logits, misfit, was_seen, global_distance), motion
+    is_new = tf.reduce_sum(there, axis=[1, 2]) < _LEAST_POSITIONS
+    return _given_to_best(logits, misfit, is_new, global_distance), motion
 
   standing = tf.zeros([count, 2], tf.int32)
   return tf.cond(tf.reduce_any(is_near), follow, lambda: (logits, standing))
@@ -239,13 +239,12 @@ def _motion(
 
 
 def _given_to_best(
-  logits: tf.Tensor, misfit: tf.Tensor, was_seen: tf.Tensor, global_distance: tf.Tensor | None
+  logits: tf.Tensor, misfit: tf.Tensor, is_new: tf.Tensor, global_distance: tf.Tensor | None
 ) -> tf.Tensor:
   """Logits with which a position goes to the object that it fits best, of those it looks like.
 
-  One that was not seen on the previous frame, `was_seen` bool [objects], loses only what is nearer
-  to the other by global matching: its motion is a guess, and what had its pixels by mistake would
-  never lose them.
+  An object that `is_new`, bool [objects], keeps what it wins: nothing is known of its motion, and
+  whatever had its pixels by mistake would never lose them.
   """
   count = tf.shape(logits)[0]
   index = tf.range(count)[:, tf.newaxis, tf.newaxis]
@@ -257,12 +256,11 @@ def _given_to_best(
   may_get = misfit < _NO_FIT
   if global_distance is not None:
     distance = _smoothed(global_distance, mask, _GLOBAL_SQUARE)
-    farther = tf.gather(tf.where(was_seen, _FARTHER, 0.0), won_by)
-    may_get &= distance <= at_winner(distance) + farther
+    may_get &= distance <= at_winner(distance) + _FARTHER
   misfit_of_those = tf.where(may_get, misfit, 2.0 * NO_DISTANCE)
   best = tf.argmin(misfit_of_those, axis=0, output_type=tf.int32)
   is_better = tf.reduce_min(misfit_of_those, axis=0) < at_winner(misfit)
-  is_better &= is_object
+  is_better &= is_object & ~tf.gather(is_new, won_by)
   best = tf.where(is_better, best, won_by)
   size = tf.reduce_sum(one_hot(best, count), axis=[1, 2])
   best = tf.where(tf.gather(size, best) >= _LEAST_POSITIONS, best, won_by)

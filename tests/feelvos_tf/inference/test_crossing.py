@@ -150,18 +150,24 @@ def test_logits_are_exchanged_between_look_alikes_only(texture):
   np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize('farther, is_kept', [(0.01, True), (-0.01, False)])
-def test_an_object_that_was_nowhere_keeps_what_looks_like_it(texture, farther, is_kept):
-  """The first one has two squares; the head gives the second one its own. A third is near them."""
+@pytest.mark.parametrize('covered', [39, 40])
+def test_an_object_that_was_nowhere_keeps_what_it_gets(texture, covered):
+  """The first one has two squares; the head gives the second one its own. A third is near them.
+
+  With so many positions covered the second one was there, and its square moves with the first.
+  """
   scene = Scene(texture, lambda t: (9, 25), lambda t: (9, 40), lambda t: (9, 10))
   labels = scene.labels(0)
   absorbed = np.where(labels == 2, 1, labels)
-  previous = previous_of(scene)._replace(labels=tf.constant(absorbed))
+  hidden_labels = np.zeros(SHAPE, np.int32)
+  hidden_labels.ravel()[np.flatnonzero(labels == 1)[:covered]] = 2
+  previous = previous_of(scene)
+  previous = previous._replace(
+    labels=tf.constant(absorbed), hidden=previous.hidden._replace(labels=tf.constant(hidden_labels))
+  )
   logits = 3.0 * one_hot(tf.constant(labels), 4)
-  distance = np.full(logits.shape, 0.5, np.float32)
-  distance[1] += farther
-  result, _ = settle(logits, tf.constant(scene.embedding(1)), previous, tf.constant(distance))
-  expected = labels if is_kept else absorbed
+  result, _ = settle(logits, tf.constant(scene.embedding(1)), previous, tf.fill(logits.shape, 0.5))
+  expected = labels if covered < 40 else absorbed
   np.testing.assert_array_equal(np.argmax(result, axis=0), expected)
 
 
