@@ -6,8 +6,11 @@ near another one, the shift is found that lays it as it was onto the frame best.
 object wins goes to another that it fits better, laid on like this.
 
 What another object covers is remembered with the look that it had last, and moves on with its
-object: what comes out again is known, and what is in front is not taken for what is behind. Not in
-the paper; docs/notes/options.md has what it brings.
+object: what comes out again is known, and what is in front is not taken for what is behind.
+
+Motion counts only between objects that look alike as a whole and that move apart: a hand that rests
+on a stone moves like the stone, not like its body. Not in the paper; docs/notes/options.md has what
+it brings.
 """
 
 import tensorflow as tf
@@ -27,12 +30,16 @@ _LEAST_POSITIONS = 40
 _LEAST_SHARE = 0.3
 # What a shift by one position more than in the frame before costs, as a mean distance.
 _PER_POSITION = 0.003
-# Sides of the squares over which distances are averaged: to what was laid on, and global ones.
-_SQUARE, _GLOBAL_SQUARE = 5, 7
+# Side of the square over which the distance of a position to what was laid on is averaged.
+_SQUARE = 5
+# Objects move apart if their shifts differ by as many positions, up and down or sideways.
+_APART = 2
 # A position fits no object from which it is as far as this.
 _NO_FIT = 0.9
+# Objects look alike if what either wins is this far from the other, as a mean of global distances.
+_ALIKE = 0.55
 # How much farther from an object, by global matching, a position may be that goes to it.
-_FARTHER = 0.2
+_FARTHER = 0.3
 
 
 def nothing_hidden(embedding: tf.Tensor, num_objects: int | tf.Tensor) -> HiddenParts:
@@ -89,7 +96,9 @@ def settle(
       parallel_iterations=1,
     )
     is_new = tf.reduce_sum(there, axis=[1, 2]) < _LEAST_POSITIONS
-    return _given_to_best(logits, misfit, is_new, global_distance), motion
+    shifts = tf.abs(motion[:, tf.newaxis] - motion)
+    is_apart = tf.reduce_max(shifts, axis=-1) >= _APART
+    return _given_to_best(logits, misfit, is_new, is_apart, global_distance), motion
 
   standing = tf.zeros([count, 2], tf.int32)
   return tf.cond(tf.reduce_any(is_near), follow, lambda: (logits, standing))
@@ -239,24 +248,37 @@ def _motion(
 
 
 def _given_to_best(
-  logits: tf.Tensor, misfit: tf.Tensor, is_new: tf.Tensor, global_distance: tf.Tensor | None
+  logits: tf.Tensor,
+  misfit: tf.Tensor,
+  is_new: tf.Tensor,
+  is_apart: tf.Tensor,
+  global_distance: tf.Tensor | None,
 ) -> tf.Tensor:
   """Logits with which a position goes to the object that it fits best, of those it looks like.
 
-  An object that `is_new`, bool [objects], keeps what it wins: nothing is known of its motion, and
-  whatever had its pixels by mistake would never lose them.
+  Args:
+    logits: see `settle`.
+    misfit: float32 [objects, h4, w4], distance to every object as it is laid on the frame.
+    is_new: bool [objects], that keep what they win: nothing is known of their motion, and whatever
+      had their pixels by mistake would never lose them.
+    is_apart: bool [objects, objects], between which motion counts.
+    global_distance: see `settle`.
+
+  Returns:
+    float32 [objects, h4, w4].
   """
   count = tf.shape(logits)[0]
   index = tf.range(count)[:, tf.newaxis, tf.newaxis]
   won_by = winner.of_logits(logits)
   is_object = won_by > 0
-  mask = tf.cast(is_object, tf.float32)
-  misfit = tf.where(index > 0, _smoothed(misfit, mask, _SQUARE), NO_DISTANCE)
+  smoothed = _smoothed(misfit, tf.cast(is_object, tf.float32))
+  misfit = tf.where(index > 0, smoothed, NO_DISTANCE)
   at_winner = lambda maps: tf.reduce_sum(tf.where(index == won_by, maps, 0.0), axis=0)
-  may_get = misfit < _NO_FIT
+  between = lambda pairs: tf.transpose(tf.gather(pairs, won_by), [2, 0, 1])
+  may_get = (misfit < _NO_FIT) & between(is_apart)
   if global_distance is not None:
-    distance = _smoothed(global_distance, mask, _GLOBAL_SQUARE)
-    may_get &= distance <= at_winner(distance) + _FARTHER
+    may_get &= global_distance <= at_winner(global_distance) + _FARTHER
+    may_get &= between(_alike(one_hot(won_by, count), global_distance))
   misfit_of_those = tf.where(may_get, misfit, 2.0 * NO_DISTANCE)
   best = tf.argmin(misfit_of_those, axis=0, output_type=tf.int32)
   is_better = tf.reduce_min(misfit_of_those, axis=0) < at_winner(misfit)
@@ -269,9 +291,23 @@ def _given_to_best(
   return tf.where(index == best, at_winner(logits), exchanged)
 
 
-def _smoothed(maps: tf.Tensor, mask: tf.Tensor, side: int) -> tf.Tensor:
+def _alike(won: tf.Tensor, global_distance: tf.Tensor) -> tf.Tensor:
+  """Which objects look alike: bool [objects, objects], symmetric.
+
+  Args:
+    won: float32 [objects, h4, w4] of 0 and 1, what every object wins; of one that wins nothing the
+      other one's say counts alone.
+    global_distance: float32 [objects, h4, w4].
+  """
+  means = tf.math.divide_no_nan(
+    tf.einsum('ahw,bhw->ab', won, global_distance), tf.reduce_sum(won, axis=[1, 2])[:, tf.newaxis]
+  )
+  return tf.maximum(means, tf.transpose(means)) <= _ALIKE
+
+
+def _smoothed(maps: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
   """Means of maps [objects, h4, w4] over squares, of the positions of a mask [h4, w4] alone."""
-  mean = lambda maps: tf.nn.avg_pool2d(maps[..., tf.newaxis], side, 1, 'SAME')[..., 0]
+  mean = lambda maps: tf.nn.avg_pool2d(maps[..., tf.newaxis], _SQUARE, 1, 'SAME')[..., 0]
   return tf.math.divide_no_nan(mean(maps * mask), mean(mask[tf.newaxis]))
 
 

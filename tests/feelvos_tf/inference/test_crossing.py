@@ -132,22 +132,55 @@ def test_only_objects_near_each_other_are_looked_at(texture, gap, looked_at):
   np.testing.assert_array_equal(motion, [[0, 0], [0, 0], [int(looked_at), 0]])
 
 
+def beside(texture, columns=3):
+  """Two squares of which the second one moves away to the right."""
+  return Scene(texture, lambda t: (9, 25), lambda t: (9, 38 + columns * t))
+
+
 def test_logits_are_exchanged_between_look_alikes_only(texture):
-  """Background stays; so does what is farther from the other object by .3."""
-  scene = Scene(texture, lambda t: (9, 25), lambda t: (9, 30))
-  previous, embedding = previous_of(scene), tf.constant(scene.embedding(0))
-  labels = scene.labels(0)
+  """Background stays; so does what is farther from the other object by more than .3."""
+  scene = beside(texture)
+  labels = scene.labels(1)
   won = np.where(labels > 0, 1, 0).astype(np.int32)
-  won[9, 40] = 0  # The head sees background in a position of the second one.
+  won[9, 44] = 0  # The head sees background in a position of the second one.
   logits = tf.constant(one_hot(tf.constant(won), 3) * [[[2.0]], [[3.0]], [[4.0]]] - 0.5)
   distance = np.full([3, *SHAPE], 0.2, np.float32)
-  distance[2, :16] = 0.6  # A mean of seven rows, of which the object has four.
-  result, _ = settle(logits, embedding, previous, tf.constant(distance))
+  distance[2, 11] = 0.51
+  result, motion = settle(
+    logits, tf.constant(scene.embedding(1)), previous_of(scene), tf.constant(distance)
+  )
+  np.testing.assert_array_equal(motion, [[0, 0], [0, 0], [0, 3]])
   expected = logits.numpy()
   given = (labels == 2) & (won == 1)
-  given[:16] = False
+  given[11] = False
   expected[1, given], expected[2, given] = -0.5, 2.5
   np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize('distance, is_alike', [(0.54, True), (0.56, False)])
+def test_objects_that_do_not_look_alike_keep_what_they_get(texture, distance, is_alike):
+  scene = beside(texture)
+  labels = scene.labels(1)
+  won = np.where(labels > 0, 1, 0).astype(np.int32)
+  maps = np.full([3, *SHAPE], 0.5, np.float32)
+  maps[2] = distance
+  logits = 3.0 * one_hot(tf.constant(won), 3)
+  given = logits, tf.constant(scene.embedding(1)), previous_of(scene), tf.constant(maps)
+  expected = labels if is_alike else won
+  np.testing.assert_array_equal(np.argmax(settle(*given)[0], axis=0), expected)
+
+
+@pytest.mark.parametrize('columns, moves_apart', [(2, True), (1, False)])
+def test_objects_that_move_alike_keep_what_they_get(texture, columns, moves_apart):
+  """A hand that rests on a stone moves like the stone."""
+  scene = beside(texture, columns)
+  labels = scene.labels(1)
+  won = np.where(labels > 0, 1, 0).astype(np.int32)
+  logits = 3.0 * one_hot(tf.constant(won), 3)
+  distance = tf.fill(logits.shape, 0.5)
+  result, _ = settle(logits, tf.constant(scene.embedding(1)), previous_of(scene), distance)
+  expected = labels if moves_apart else won
+  np.testing.assert_array_equal(np.argmax(result, axis=0), expected)
 
 
 @pytest.mark.parametrize('covered', [39, 40])
@@ -156,18 +189,19 @@ def test_an_object_that_was_nowhere_keeps_what_it_gets(texture, covered):
 
   With so many positions covered the second one was there, and its square moves with the first.
   """
-  scene = Scene(texture, lambda t: (9, 25), lambda t: (9, 40), lambda t: (9, 10))
+  scene = Scene(texture, lambda t: (9 + 3 * t, 25), lambda t: (9 + 3 * t, 40), lambda t: (9, 10))
   labels = scene.labels(0)
-  absorbed = np.where(labels == 2, 1, labels)
   hidden_labels = np.zeros(SHAPE, np.int32)
   hidden_labels.ravel()[np.flatnonzero(labels == 1)[:covered]] = 2
   previous = previous_of(scene)
   previous = previous._replace(
-    labels=tf.constant(absorbed), hidden=previous.hidden._replace(labels=tf.constant(hidden_labels))
+    labels=tf.constant(np.where(labels == 2, 1, labels)),
+    hidden=previous.hidden._replace(labels=tf.constant(hidden_labels)),
   )
+  labels = scene.labels(1)
   logits = 3.0 * one_hot(tf.constant(labels), 4)
   result, _ = settle(logits, tf.constant(scene.embedding(1)), previous, tf.fill(logits.shape, 0.5))
-  expected = labels if covered < 40 else absorbed
+  expected = labels if covered < 40 else np.where(labels == 2, 1, labels)
   np.testing.assert_array_equal(np.argmax(result, axis=0), expected)
 
 
