@@ -46,7 +46,7 @@ class ServingOptions:
   max_objects: int = 32
   # Most sessions at a time.
   max_sessions: int = 64
-  # Most memory of the sessions' states together, in bytes. One of 480x854 takes 32 MB, 21 MB more
+  # Most memory of the sessions' states together, in bytes. One of 480x854 takes 34 MB, 21 MB more
   # for every correction kept.
   max_state_bytes: int = 2 * 2**30
   # A session that is not used for this many seconds is closed.

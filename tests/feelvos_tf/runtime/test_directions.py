@@ -182,14 +182,15 @@ LAST = {COUNT - 1: disc(86, 7, disc(38, 1))}
   [
     ('forward', {0: ALL[0]}, {0: ALL[0], 5: disc(34, 1)}, [[], []], 2),  # One correction.
     ('forward', {0: ALL[0], 3: ALL[3]}, {**ALL, 3: ALL[3]}, [[], []], 2),  # 3 is taken once more.
-    ('forward', ALL, {0: ALL[0], 3: ALL[3]}, [[], []], 3),  # A mask is taken away.
+    # A mask is taken away: on from the one before it, as no mask tells what objects cover.
+    ('forward', ALL, {0: ALL[0], 3: ALL[3]}, [[], []], 5),
     (
       'forward',
       ALL,
       ALL,
       [[(1, 5)], [(1, 5), (7, 7)]],
-      3,
-    ),  # From 5 on the model follows more than masks show.
+      4,
+    ),  # From 5 on the model follows more than masks show; the mask before that is of frame 3.
     ('backward', LAST, {**LAST, 2: disc(28, 1)}, [[], []], 2),
     ('both', {0: ALL[0], 5: disc(34, 1)}, {0: ALL[0], 5: disc(34, 1), 7: disc(38, 1)}, [[], []], 4),
     ('both', {2: ALL[6], 4: ALL[6]}, {0: ALL[6], 2: ALL[6], 4: ALL[6]}, [[], []], 4),
