@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from feelvos_tf.inference import winner
 from feelvos_tf.inference.head_area import Box
+from feelvos_tf.matching.scores import distance_from_squared
 from feelvos_tf.matching.scores import NO_DISTANCE
 from feelvos_tf.model.feelvos import HiddenParts
 from feelvos_tf.model.feelvos import one_hot
@@ -120,13 +121,11 @@ def cover(
   Returns:
     `HiddenParts` after this frame.
   """
-  count, hidden = tf.shape(motion)[0], previous.hidden_parts
+  count = tf.shape(motion)[0]
 
   def moved(index: tf.Tensor) -> tf.Tensor:
-    own = (previous.labels == index) | (hidden.labels == index)
-    positions = tf.cast(tf.where(own), tf.int32) + motion[index]
-    is_inside = tf.reduce_all((positions >= 0) & (positions < tf.shape(labels)), axis=1)
-    positions = tf.boolean_mask(positions, is_inside)
+    positions = _positions(previous, index) + motion[index]
+    positions = tf.boolean_mask(positions, _are_inside(positions, tf.shape(labels)))
     found = tf.scatter_nd(positions, tf.ones(tf.shape(positions)[:1], tf.int32), tf.shape(labels))
     return tf.where((found > 0) & (labels > 0) & (labels != index), index, 0)
 
@@ -135,17 +134,12 @@ def cover(
     index = tf.reduce_max(by_object, axis=0)
     positions = tf.cast(tf.where(index > 0), tf.int32)
     index_there = tf.gather_nd(index, positions)
-    before = positions - tf.gather(motion, index_there)
-    is_seen = tf.gather_nd(previous.labels, before) == index_there
-    looks = tf.where(
-      is_seen[:, tf.newaxis],
-      tf.gather_nd(previous.embedding, before),
-      tf.gather_nd(hidden.embedding, before),
-    )
+    _, looks = _looks(previous, positions - tf.gather(motion, index_there), index_there)
     return HiddenParts(tf.scatter_nd(positions, looks, tf.shape(embedding)), index, motion)
 
   # Nothing hides behind a single object.
-  return tf.cond(count > 2, covered, lambda: nothing_hidden(embedding, count))
+  nothing = lambda: tf.nest.map_structure(tf.zeros_like, previous.hidden_parts)
+  return tf.cond(count > 2, covered, nothing)
 
 
 def _near_others(there: tf.Tensor, radius: int) -> tf.Tensor:
@@ -189,31 +183,53 @@ def _follow(
   Returns:
     (motion int32 [2], misfit float32 [h4, w4], NO_DISTANCE where the object is not laid).
   """
-  hidden = previous.hidden_parts
-  own = (previous.labels == index) | (hidden.labels == index)
-  positions = tf.cast(tf.where(own), tf.int32)
-  is_seen = tf.gather_nd(previous.labels, positions) == index
-  looks = tf.where(
-    is_seen[:, tf.newaxis],
-    tf.gather_nd(previous.embedding, positions),
-    tf.gather_nd(hidden.embedding, positions),
-  )
+  positions = _positions(previous, index)
+  is_seen, looks = _looks(previous, positions, index)
   seen, total = tf.reduce_sum(tf.cast(is_seen, tf.int32)), tf.size(is_seen)
   is_known = (seen >= _LEAST_POSITIONS) & (
     tf.cast(seen, tf.float32) >= _LEAST_SHARE * tf.cast(total, tf.float32)
   )
-  last = hidden.motion[index]
+  last = previous.hidden_parts.motion[index]
   find = lambda: _motion(
     embedding, tf.boolean_mask(positions, is_seen), tf.boolean_mask(looks, is_seen), last, radius
   )
   motion = tf.cond(is_known, find, lambda: last)
-  size = tf.shape(previous.labels)
-  moved = positions + motion
-  is_inside = tf.reduce_all((moved >= 0) & (moved < size), axis=1)
+  size, moved = tf.shape(previous.labels), positions + motion
+  is_inside = _are_inside(moved, size)
   moved, looks = tf.boolean_mask(moved, is_inside), tf.boolean_mask(looks, is_inside)
-  distance = _distance(tf.reduce_sum((tf.gather_nd(embedding, moved) - looks) ** 2, axis=-1))
+  distance = distance_from_squared(
+    tf.reduce_sum((tf.gather_nd(embedding, moved) - looks) ** 2, axis=-1)
+  )
   everywhere = tf.fill(size, NO_DISTANCE)
   return motion, tf.tensor_scatter_nd_update(everywhere, moved, distance)
+
+
+def _positions(previous: PreviousFrame, index: tf.Tensor) -> tf.Tensor:
+  """Where an object is known to have been, seen or covered: int32 [positions, 2]."""
+  own = (previous.labels == index) | (previous.hidden_parts.labels == index)
+  return tf.cast(tf.where(own), tf.int32)
+
+
+def _looks(
+  previous: PreviousFrame, positions: tf.Tensor, index: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """What is known of positions [n, 2] of one object, or each of the object of its index.
+
+  Returns:
+    (bool [n], whether it could be seen; float32 [n, channels], its embedding).
+  """
+  is_seen = tf.gather_nd(previous.labels, positions) == index
+  looks = tf.where(
+    is_seen[:, tf.newaxis],
+    tf.gather_nd(previous.embedding, positions),
+    tf.gather_nd(previous.hidden_parts.embedding, positions),
+  )
+  return is_seen, looks
+
+
+def _are_inside(positions: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+  """Whether positions int32 [..., 2] are in maps of a size: bool [...]."""
+  return tf.reduce_all((positions >= 0) & (positions < size), axis=-1)
 
 
 def _motion(
@@ -237,10 +253,10 @@ def _motion(
   shifts = tf.stack(tf.meshgrid(line, line, indexing='ij'), axis=-1)
   shifts = tf.reshape(shifts, [-1, 2])
   moved = positions[:, tf.newaxis] + shifts
-  is_inside = tf.reduce_all((moved >= 0) & (moved < size), axis=-1)
+  is_inside = _are_inside(moved, size)
   moved = tf.where(is_inside[..., tf.newaxis], moved, positions[:, tf.newaxis])
   place = (moved[..., 0] - box.top) * (box.right - box.left) + moved[..., 1] - box.left
-  distance = _distance(tf.maximum(tf.gather(squared, place, batch_dims=1), 0.0))
+  distance = distance_from_squared(tf.maximum(tf.gather(squared, place, batch_dims=1), 0.0))
   cost = tf.reduce_mean(tf.where(is_inside, distance, NO_DISTANCE), axis=0)
   away = tf.cast(shifts - last, tf.float32)
   cost += _PER_POSITION * tf.sqrt(tf.reduce_sum(away**2, axis=-1))
@@ -273,22 +289,21 @@ def _given_to_best(
   is_object = won_by > 0
   smoothed = _smoothed(misfit, tf.cast(is_object, tf.float32))
   misfit = tf.where(index > 0, smoothed, NO_DISTANCE)
-  at_winner = lambda maps: tf.reduce_sum(tf.where(index == won_by, maps, 0.0), axis=0)
+  at = lambda which, maps: tf.reduce_sum(tf.where(index == which, maps, 0.0), axis=0)
   between = lambda pairs: tf.transpose(tf.gather(pairs, won_by), [2, 0, 1])
   may_get = (misfit < _NO_FIT) & between(is_apart)
   if global_distance is not None:
-    may_get &= global_distance <= at_winner(global_distance) + _FARTHER
+    may_get &= global_distance <= at(won_by, global_distance) + _FARTHER
     may_get &= between(_alike(one_hot(won_by, count), global_distance))
   misfit_of_those = tf.where(may_get, misfit, 2.0 * NO_DISTANCE)
   best = tf.argmin(misfit_of_those, axis=0, output_type=tf.int32)
-  is_better = tf.reduce_min(misfit_of_those, axis=0) < at_winner(misfit)
+  is_better = tf.reduce_min(misfit_of_those, axis=0) < at(won_by, misfit)
   is_better &= is_object & ~tf.gather(is_new, won_by)
   best = tf.where(is_better, best, won_by)
   size = tf.reduce_sum(one_hot(best, count), axis=[1, 2])
   best = tf.where(tf.gather(size, best) >= _LEAST_POSITIONS, best, won_by)
-  of_best = tf.reduce_sum(tf.where(index == best, logits, 0.0), axis=0)
-  exchanged = tf.where(index == won_by, of_best, logits)
-  return tf.where(index == best, at_winner(logits), exchanged)
+  exchanged = tf.where(index == won_by, at(best, logits), logits)
+  return tf.where(index == best, at(won_by, logits), exchanged)
 
 
 def _alike(won: tf.Tensor, global_distance: tf.Tensor) -> tf.Tensor:
@@ -309,8 +324,3 @@ def _smoothed(maps: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
   """Means of maps [objects, h4, w4] over squares, of the positions of a mask [h4, w4] alone."""
   mean = lambda maps: tf.nn.avg_pool2d(maps[..., tf.newaxis], _SQUARE, 1, 'SAME')[..., 0]
   return tf.math.divide_no_nan(mean(maps * mask), mean(mask[tf.newaxis]))
-
-
-def _distance(squared: tf.Tensor) -> tf.Tensor:
-  """The method's distance of a squared difference: 1 - 2 / (1 + exp(squared))."""
-  return tf.tanh(0.5 * squared)
