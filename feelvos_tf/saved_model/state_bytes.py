@@ -13,8 +13,9 @@ Layout, version 2, little endian, no padding:
             reference frames also 255 for a pixel that a correction took from its object
   embedding bfloat16 [h4, w4, channels] of every reference frame, then of the previous one
   soft map  float32 [objects, h4, w4], previous prediction, only if the model wants it soft
-  hidden    parts (`HiddenParts`), only if the model has `crossing_radius`: labels uint8 [h4, w4],
-            embedding bfloat16 [h4, w4, channels], motion int16 [objects, 2]
+  hidden    parts (`HiddenParts`), only if the model has `crossing_radius`: motion int16
+            [objects, 2], labels uint8 [h4, w4], embedding bfloat16 [positions, channels] of
+            those where the labels are not 0
   8 bytes   FarmHash64 of everything before
 
 Embeddings are rounded to bfloat16: a resumed video may differ from an undisturbed one in a few
@@ -48,6 +49,7 @@ _NUMBERS = 10
 _HEADER_BYTES = len(_MAGIC) + _KEY_BYTES + 4 * _NUMBERS
 _CHECKSUM_BYTES = 8
 _LONGEST_PALETTE = 768 + 12
+_SIZES_DIFFER = 'state: sizes that do not fit each other; start the video again with mask_bytes.'
 # Options that version 0.1 did not have. They change a model's key where they differ from their
 # defaults only, so that its videos go on. Every new option belongs here.
 _LATER_OPTIONS = (
@@ -155,9 +157,9 @@ def pack(state: VideoState, key: bytes, options: FeelvosOptions) -> tf.Tensor:
   if _has_hidden(options):
     hidden = state.previous.hidden_parts
     parts += [
-      _to_bytes(tf.cast(hidden.labels, tf.uint8)),
-      _to_bytes(tf.cast(hidden.embedding, tf.bfloat16)),
       _to_bytes(tf.cast(hidden.motion, tf.int16)),
+      _to_bytes(tf.cast(hidden.labels, tf.uint8)),
+      _to_bytes(tf.cast(tf.boolean_mask(hidden.embedding, hidden.labels > 0), tf.bfloat16)),
     ]
   body = tf.strings.join(parts)
   return tf.strings.join([body, _to_bytes(_checksum(body))])
@@ -247,14 +249,17 @@ def _fitting(
     tf.cast(numbers, tf.float64)
   )
   embedding_size = FrameGeometry.of(numbers[1:3], options).stride_4
-  frames = references + 1.0 + int(_has_hidden(options))
-  expected = (
+  has_hidden = int(_has_hidden(options))
+  frames = (references + 1.0) * (1.0 + 2.0 * dimension)
+  least = (
     _HEADER_BYTES
     + _CHECKSUM_BYTES
-    + objects * (1.0 + 4.0 * int(_has_hidden(options)))
+    + objects * (1.0 + 4.0 * has_hidden)
     + palette
-    + h4 * w4 * (frames * (1.0 + 2.0 * dimension) + 4.0 * objects * int(_is_soft(options)))
+    + h4 * w4 * (frames + 4.0 * objects * int(_is_soft(options)) + 1.0 * has_hidden)
   )
+  # The embedding of what is hidden has as many positions as its labels say: `_parse` looks.
+  most = least + h4 * w4 * 2.0 * dimension * has_hidden
   fits = (
     (height >= 1.0)
     & (width >= 1.0)
@@ -268,11 +273,10 @@ def _fitting(
     & tf.equal(follows, float(_what_follows(options)))
     & (references >= 1.0)
     & (references <= MAX_REFERENCES)
-    & tf.equal(expected, tf.cast(length, tf.float64))
+    & (least <= tf.cast(length, tf.float64))
+    & (tf.cast(length, tf.float64) <= most)
   )
-  return checked(
-    numbers, fits, 'state: sizes that do not fit each other; start the video again with mask_bytes.'
-  )
+  return checked(numbers, fits, _SIZES_DIFFER)
 
 
 def _parse(data: tf.Tensor, numbers: tf.Tensor, options: FeelvosOptions) -> VideoState:
@@ -306,9 +310,15 @@ def _parse(data: tf.Tensor, numbers: tf.Tensor, options: FeelvosOptions) -> Vide
     probabilities = one_hot(labels[1], objects)
   hidden: HiddenParts | tuple[()] = ()
   if _has_hidden(options):
-    hidden_labels = tf.cast(take_tensor([h4, w4], tf.uint8), tf.int32)
-    hidden_embedding = tf.cast(take_tensor([h4, w4, channels], tf.bfloat16), tf.float32)
     motion = tf.cast(take_tensor([objects, 2], tf.int16), tf.int32)
+    hidden_labels = tf.cast(take_tensor([h4, w4], tf.uint8), tf.int32)
+    where = tf.cast(tf.where(hidden_labels > 0), tf.int32)
+    size = tf.shape(where)[0] * channels * tf.bfloat16.size
+    where = checked(
+      where, tf.equal(position + size + _CHECKSUM_BYTES, tf.strings.length(data)), _SIZES_DIFFER
+    )
+    looks = tf.cast(take_tensor([tf.shape(where)[0], channels], tf.bfloat16), tf.float32)
+    hidden_embedding = tf.scatter_nd(where, looks, [h4, w4, channels])
     hidden = HiddenParts(hidden_embedding, hidden_labels, motion)
   return VideoState(
     tf.stack([height, width]),

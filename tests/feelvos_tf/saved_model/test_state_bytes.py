@@ -121,24 +121,46 @@ def crossing_state(state, rng):
   return state._replace(previous=state.previous._replace(hidden=hidden))
 
 
-def test_hidden_parts_are_kept(crossing_state):
+def test_hidden_parts_are_kept_where_something_is_hidden(crossing_state):
   data = pack(crossing_state, CROSSING)
   assert data[16 + 4 * 8] == 2
   hidden = crossing_state.previous.hidden
-  end = H4 * W4 * (1 + 2 * CHANNELS) + 3 * 4 + 8
-  labels = np.frombuffer(data[-end : -end + H4 * W4], np.uint8)
+  is_hidden = hidden.labels.numpy() > 0
+  end = is_hidden.sum() * 2 * CHANNELS + 8
+  labels = np.frombuffer(data[-end - H4 * W4 : -end], np.uint8)
   np.testing.assert_array_equal(labels.reshape(H4, W4), hidden.labels)
-  np.testing.assert_array_equal(np.frombuffer(data[-20:-8], '<i2').reshape(3, 2), hidden.motion)
+  motion = np.frombuffer(data[-end - H4 * W4 - 12 : -end - H4 * W4], '<i2')
+  np.testing.assert_array_equal(motion.reshape(3, 2), hidden.motion)
   found = unpack_crossing(data).previous.hidden
   np.testing.assert_array_equal(found.labels, hidden.labels)
-  np.testing.assert_array_equal(found.embedding, rounded(hidden.embedding))
+  kept = tf.where(is_hidden[..., np.newaxis], rounded(hidden.embedding), 0.0)
+  np.testing.assert_array_equal(found.embedding, kept)
   np.testing.assert_array_equal(found.motion, hidden.motion)
+
+
+def test_where_nothing_is_hidden_only_labels_and_motion_are_added(state, crossing_state):
+  hidden = crossing_state.previous.hidden._replace(
+    embedding=tf.zeros([H4, W4, CHANNELS]), labels=tf.zeros([H4, W4], tf.int32)
+  )
+  previous = state.previous._replace(hidden=hidden)
+  data = pack(state._replace(previous=previous), CROSSING)
+  assert len(data) == len(pack(state)) + H4 * W4 + 3 * 4
+  found = unpack_crossing(data).previous.hidden
+  np.testing.assert_array_equal(found.embedding, hidden.embedding)
+  np.testing.assert_array_equal(found.labels, hidden.labels)
+
+
+@pytest.mark.parametrize('change', [-2 * CHANNELS, -1, 1, 2 * CHANNELS])
+def test_hidden_parts_of_another_number_than_their_labels_are_refused(crossing_state, change):
+  body = pack(crossing_state, CROSSING)[:-8]
+  body = body[:change] if change < 0 else body + bytes(change)
+  with pytest.raises(tf.errors.InvalidArgumentError, match='sizes that do not fit'):
+    unpack_crossing(sign(body))
 
 
 def test_made_up_hidden_parts_are_refused(crossing_state):
   hidden = crossing_state.previous.hidden
-  infinite = np.array(hidden.embedding)
-  infinite[2, 3, 5] = np.inf
+  infinite = np.full(hidden.embedding.shape, np.inf, np.float32)
   for changes in ({'labels': tf.fill([H4, W4], 3)}, {'embedding': tf.constant(infinite)}):
     previous = crossing_state.previous._replace(hidden=hidden._replace(**changes))
     data = pack(crossing_state._replace(previous=previous), CROSSING)
