@@ -172,6 +172,35 @@ def matching_cross_entropy(distances: tf.Tensor, labels: tf.Tensor, **options: A
   return video_cross_entropy(logits, labels, upsample_logits=False, **options)
 
 
+def overlap_loss(logits: tf.Tensor, labels: tf.Tensor, *, ignore_label: int = VOID_ID) -> tf.Tensor:
+  """One minus the soft J of every object, which counts small objects as much as large ones.
+
+  The J of probabilities p against a mask y is sum(p y) / sum(p + y - p y), with 1 added to both:
+  an object that is not on a frame has J 1 if it gets nothing there, 1/2 if it gets one position.
+
+  Args:
+    logits: float [frames, h, w, objects], the current frames of one video; the first object is the
+      background, which does not count.
+    labels: integer [frames, H, W], object indices; shrunk to (h, w).
+    ignore_label: int, label of pixels without a loss.
+
+  Returns:
+    float32 scalar tensor in [0, 1], the mean over objects and frames; 0 without objects.
+
+  Source: none in the original. Soft J: Rahman and Wang, Optimizing Intersection-Over-Union in Deep
+  Neural Networks for Image Segmentation (ISVC 2016).
+  """
+  logits, labels = _match_sizes(logits, labels, upsample_logits=False)
+  counts = tf.cast(tf.not_equal(labels, ignore_label), tf.float32)[..., tf.newaxis]
+  index = tf.range(1, tf.shape(logits)[-1])
+  masks = tf.cast(tf.equal(labels[..., tf.newaxis], index), tf.float32)
+  probabilities = tf.nn.softmax(logits)[..., 1:] * counts
+  both = tf.reduce_sum(probabilities * masks, axis=[1, 2])
+  either = tf.reduce_sum(probabilities + masks, axis=[1, 2]) - both
+  losses = 1.0 - (both + 1.0) / (either + 1.0)
+  return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.size(losses), tf.float32))
+
+
 def cross_entropy(
   logits: Sequence[tf.Tensor], labels: Sequence[tf.Tensor] | tf.Tensor, **options: Any
 ) -> tf.Tensor:

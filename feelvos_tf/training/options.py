@@ -162,6 +162,12 @@ class LossOptions:
   # entropy of softmax(-||e_p - e_q||^2) over the nearest reference pixel q of each object. Not in
   # the original, where all the embedding learns comes through the head.
   matching_loss_weight: float = 0.0
+  # Weight of a loss of one minus the soft J of every object.
+  #
+  # In the cross entropy an object counts by its pixels: a small one beside a large one, a bag on
+  # its wearer, is worth next to nothing there, and the head leaves it to the large one. Not in the
+  # original.
+  overlap_loss_weight: float = 0.0
   # Dropout in ASPP.
   dropout: bool = True
   # Seed of what is random inside the step.
@@ -172,10 +178,10 @@ class LossOptions:
       raise ValueError(
         f'drop_previous_probability is {self.drop_previous_probability}; expected 0 to 1.'
       )
-    if self.matching_loss_weight < 0:
-      raise ValueError(f'matching_loss_weight is {self.matching_loss_weight}; expected 0 or more.')
-    if self.weight_decay < 0:
-      raise ValueError(f'weight_decay is {self.weight_decay}; expected 0 or more.')
+    for name in ('matching_loss_weight', 'overlap_loss_weight', 'weight_decay'):
+      value = getattr(self, name)
+      if value < 0:
+        raise ValueError(f'{name} is {value}; expected 0 or more.')
     option_checks.check_choices(self)
 
 

@@ -88,22 +88,24 @@ def video_results(
       seed,
       options,
     )
-    loss = _cross_entropies(logits, maps, labels[video, 2:], step, options)
+    loss = _video_loss(logits, maps, labels[video, 2:], step, options)
     results.append(VideoResult(loss, logits, maps[-1]))
   return results
 
 
-def _cross_entropies(
+def _video_loss(
   logits: tf.Tensor,
   maps: list[feelvos.Maps],
   labels: tf.Tensor,
   step: int | tf.Tensor,
   options: LossOptions,
 ) -> tf.Tensor:
-  """Loss of the current frames of a video: of the head, and of global matching alone."""
+  """Loss of the current frames of a video: of pixels, of objects, of global matching alone."""
   loss = losses.video_cross_entropy(
     logits, labels, step=step, mining=options.mining, upsample_logits=options.upsample_logits
   )
+  if options.overlap_loss_weight:
+    loss += options.overlap_loss_weight * losses.overlap_loss(logits, labels)
   if options.matching_loss_weight:
     loss += options.matching_loss_weight * losses.matching_cross_entropy(
       tf.stack([frame.global_distance for frame in maps]), labels, step=step, mining=options.mining

@@ -241,3 +241,47 @@ def test_matching_loss_of_objects_that_are_nowhere_is_finite():
     loss = losses.matching_cross_entropy(distances, tf.zeros([1, 3, 3], tf.int32))
   np.testing.assert_allclose(loss, np.log(2), rtol=1e-5)
   assert np.all(np.isfinite(tape.gradient(loss, distances)))
+
+
+def sure_logits(labels, objects):
+  """Logits that give every position to one object."""
+  return 50.0 * tf.one_hot(labels, objects)
+
+
+def test_overlap_loss_counts_objects_not_their_pixels():
+  truth = np.zeros((1, 9, 9), np.int32)
+  truth[0, :8, :8], truth[0, 8, 8] = 1, 2  # 64 positions, and one.
+  predicted = truth.copy()
+  predicted[0, 8, 8] = 1
+  loss = losses.overlap_loss(sure_logits(predicted, 3), tf.constant(truth))
+  # Object 1: (64 + 1) / (65 + 1); object 2: (0 + 1) / (1 + 1).
+  assert float(loss) == pytest.approx((1 - 65 / 66 + 1 - 1 / 2) / 2, rel=1e-5)
+
+
+def test_overlap_loss_of_objects_that_are_not_there():
+  truth = tf.zeros([2, 5, 5], tf.int32)
+  assert float(losses.overlap_loss(sure_logits(truth, 2), truth)) == pytest.approx(0, abs=1e-6)
+  predicted = np.zeros((2, 5, 5), np.int32)
+  predicted[1, 2, :3] = 1  # On one of two frames: J 1 / 4.
+  loss = losses.overlap_loss(sure_logits(predicted, 2), truth)
+  assert float(loss) == pytest.approx(0.5 * 3 / 4, rel=1e-5)
+  assert float(losses.overlap_loss(sure_logits(truth, 1), truth)) == 0  # No object at all.
+
+
+def test_overlap_loss_ignores_void():
+  truth = np.zeros((1, 5, 5), np.int32)
+  truth[0, 0], truth[0, 1:] = 1, 255
+  wrong_in_void = np.ones((1, 5, 5), np.int32)
+  loss = losses.overlap_loss(sure_logits(wrong_in_void, 2), tf.constant(truth))
+  assert float(loss) == pytest.approx(0, abs=1e-6)
+
+
+def test_overlap_loss_shrinks_labels_and_has_a_gradient():
+  truth = tf.repeat(tf.constant([[[1] * 8 + [0] * 9]]), 17, axis=1)  # [1, 17, 17]
+  logits = tf.Variable(tf.zeros([1, 5, 5, 2]))
+  with tf.GradientTape() as tape:
+    loss = losses.overlap_loss(logits, truth)
+  # Positions 0, 4 of 0, 4, 8, 12, 16 are the object's, each with a probability of 1 / 2.
+  assert float(loss) == pytest.approx(1 - (5 + 1) / (12.5 + 10 - 5 + 1), rel=1e-5)
+  gradient = tape.gradient(loss, logits)[0, ..., 1]
+  assert np.all(gradient[:, :2] < 0) and np.all(gradient[:, 2:] > 0)

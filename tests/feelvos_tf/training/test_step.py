@@ -299,9 +299,21 @@ def test_matching_loss_is_added_for_every_current_frame(tiny_model, rng):
   np.testing.assert_allclose(both.loss - plain.loss, 0.5 * added, rtol=1e-4)
 
 
-def test_negative_weight_is_refused():
-  with pytest.raises(ValueError, match='matching_loss_weight is -1'):
-    step_lib.LossOptions(matching_loss_weight=-1)
+def test_overlap_loss_is_added(tiny_model, rng):
+  batch = random_batch(rng, videos=1, frames=4)
+  (plain,) = step_lib.video_results(tiny_model, batch, 0, step_lib.LossOptions(dropout=False))
+  (both,) = step_lib.video_results(
+    tiny_model, batch, 0, step_lib.LossOptions(dropout=False, overlap_loss_weight=0.5)
+  )
+  added = losses.overlap_loss(plain.logits, batch['labels'][0, 2:])
+  assert added > 0.1
+  np.testing.assert_allclose(both.loss - plain.loss, 0.5 * added, rtol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['matching_loss_weight', 'overlap_loss_weight', 'weight_decay'])
+def test_negative_weight_is_refused(name):
+  with pytest.raises(ValueError, match=f'{name} is -1'):
+    step_lib.LossOptions(**{name: -1})
 
 
 @pytest.mark.parametrize('probability', [-0.1, 1.1])
