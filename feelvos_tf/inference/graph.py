@@ -16,14 +16,11 @@ import tensorflow as tf
 from feelvos_tf import matching
 from feelvos_tf.deeplab import resizing
 from feelvos_tf.inference import ablation
+from feelvos_tf.inference import after_head
 from feelvos_tf.inference import confidence
 from feelvos_tf.inference import crossing
-from feelvos_tf.inference import far_parts
 from feelvos_tf.inference import frozen_graph
 from feelvos_tf.inference import head_area
-from feelvos_tf.inference import parted
-from feelvos_tf.inference import specks
-from feelvos_tf.inference import unlike_parts
 from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
@@ -192,23 +189,7 @@ class InferenceFunctions:
       size: (height, width) of the labels to return.
     """
     maps, logits = self._match_and_segment(features, embedding, state, num_objects)
-    if self.options.far_parts_radius is not None:
-      logits = far_parts.leave_out(
-        logits, state.previous.labels, maps.global_distance, self.options.far_parts_radius
-      )
-    if self.options.unlike_parts_margin is not None:
-      logits = unlike_parts.leave_out(logits, maps, self.options.unlike_parts_margin)
-    if self.options.parted_factor is not None:
-      logits = parted.give_back(
-        logits, maps.global_distance, state.reference, self.options.parted_factor
-      )
-    radius, motion = self.options.crossing_radius, None
-    if radius is not None:
-      logits, motion = crossing.settle(
-        logits, embedding, state.previous, maps.global_distance, radius
-      )
-    if self.options.least_positions is not None:
-      logits = specks.leave_out(logits, state.reference, self.options.least_positions)
+    logits, motion = after_head.decide(logits, maps, embedding, state, self.options)
     labels = winner.of_logits(geometry.enlarge_logits(logits, size))
     previous = self._model.previous_frame(
       embedding,
