@@ -9,7 +9,7 @@ from feelvos_tf.datasets import names
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 # SHA-256 of that file. Weights of these bytes are trusted and read in this process, see
 # `deeplab/hdf5_file.py`.
-CHECKSUM = '1714ecc82f3393724542ed3d6e4e8505b4bc31f2d9e67f37762a79af0216bddb'
+CHECKSUM = '0159526eaea4d2defca0ba7deb87bfa1ee2e3d75502e083e0f9aa4fb8de5c516'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:
