@@ -227,15 +227,17 @@ class VideoSegmenter:
     """Whether `remember` can be called: a mask is what counts of a frame's prediction."""
     return self._shown_to.remembers_masks
 
-  def is_told_by_masks(self, num_ids: int) -> bool:
+  def is_told_by_masks(self, num_ids: int, goes_on: bool = True) -> bool:
     """Whether after `remember` all is as after `step`, in a video with so many objects.
 
     What two objects cover of each other is in no mask; a model with `crossing_radius` knows it.
 
     Args:
       num_ids: of objects, background aside.
+      goes_on: whether a frame without a given mask follows; no other needs what is covered.
     """
-    return self.remembers_masks and (num_ids < 2 or not self._shown_to.remembers_hidden)
+    has_hidden = goes_on and num_ids > 1 and self._shown_to.remembers_hidden
+    return self.remembers_masks and not has_hidden
 
   def remember(self, frame: np.ndarray, mask: np.ndarray) -> None:
     """Goes on after a frame as if `step` had just given this mask of it; see `is_told_by_masks`.

@@ -223,8 +223,7 @@ class _Run:
     end, index = self._video.num_frames, last
     while (end is None or index + 1 < end) and self._is_known(index + 1, index + 1):
       index += 1
-    is_told = self._segmenter.is_told_by_masks(self._given.num_ids)
-    is_told |= self._segmenter.remembers_masks and index + 1 == end
+    is_told = self._segmenter.is_told_by_masks(self._given.num_ids, goes_on=index + 1 != end)
     return index if is_told and not self._given.gone(index) else last
 
   def _forward(self, first: int, last: int | None) -> Iterator[tuple[int, np.ndarray]]:

@@ -116,15 +116,13 @@ def _recoverable(
 ) -> int:
   """After how many frames, at most, their masks hold all that the model remembered."""
   positions = {p for p in range(most) if order(p) in given.frames}
-
-  is_told = segmenter.is_told_by_masks(given.num_ids)
+  num_ids = given.num_ids
 
   def is_known(position: int) -> bool:
     if position in positions:
       return True
-    # Before a given mask, what objects covered of each other is not needed.
-    is_enough = is_told or (segmenter.remembers_masks and order(position + 1) in given.frames)
-    return is_enough and not given.gone(order(position))
+    goes_on = order(position + 1) not in given.frames
+    return segmenter.is_told_by_masks(num_ids, goes_on) and not given.gone(order(position))
 
   # The frame before a given mask has to be known too: the mask is compared with its prediction.
   gaps = [p for p in positions if p and not is_known(p - 1)]

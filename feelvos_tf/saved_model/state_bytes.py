@@ -256,7 +256,7 @@ def _fitting(
     + _CHECKSUM_BYTES
     + objects * (1.0 + 4.0 * has_hidden)
     + palette
-    + h4 * w4 * (frames + 4.0 * objects * int(_is_soft(options)) + 1.0 * has_hidden)
+    + h4 * w4 * (frames + 4.0 * objects * int(_is_soft(options)) + has_hidden)
   )
   # The embedding of what is hidden has as many positions as its labels say: `_parse` looks.
   most = least + h4 * w4 * 2.0 * dimension * has_hidden

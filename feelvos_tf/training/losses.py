@@ -192,8 +192,7 @@ def overlap_loss(logits: tf.Tensor, labels: tf.Tensor, *, ignore_label: int = VO
   """
   logits, labels = _match_sizes(logits, labels, upsample_logits=False)
   counts = tf.cast(tf.not_equal(labels, ignore_label), tf.float32)[..., tf.newaxis]
-  index = tf.range(1, tf.shape(logits)[-1])
-  masks = tf.cast(tf.equal(labels[..., tf.newaxis], index), tf.float32)
+  masks = tf.one_hot(labels, tf.shape(logits)[-1])[..., 1:] * counts
   probabilities = tf.nn.softmax(logits)[..., 1:] * counts
   both = tf.reduce_sum(probabilities * masks, axis=[1, 2])
   either = tf.reduce_sum(probabilities + masks, axis=[1, 2]) - both

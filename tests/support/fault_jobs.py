@@ -94,7 +94,7 @@ class Tracker:
 
   remembers_masks = False
   object_ids = (0, 1)
-  is_told_by_masks = staticmethod(lambda num_ids: False)
+  is_told_by_masks = staticmethod(lambda num_ids, goes_on=True: False)
 
   def __init__(self):
     from feelvos_tf.inference.options import SegmenterOptions
