@@ -79,6 +79,7 @@ FEELVOS = OptionFlags(
     'parted_factor',
     'crossing_radius',
     'least_positions',
+    'guided_filter_epsilon',
     'head_area_radius',
     'neutral_inputs',
   ),

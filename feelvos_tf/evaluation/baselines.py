@@ -12,6 +12,7 @@ from feelvos_tf.inference.graph import InferenceGraph
 from feelvos_tf.inference.segmented_frame import SegmentedFrame
 from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.geometry import enlarge_labels
+from feelvos_tf.model.geometry import enlarge_logits
 from feelvos_tf.model.geometry import FrameGeometry
 
 
@@ -105,3 +106,8 @@ class GlobalMatching:
       state,
       confidence.of_frame(-distance, maps),
     )
+
+  def enlarge(self, logits: tf.Tensor, frame: np.ndarray, geometry: FrameGeometry) -> tf.Tensor:
+    """Logits at full size; labels are enlarged by nearest neighbour, unlike these."""
+    del frame
+    return enlarge_logits(logits, geometry.frame)

@@ -203,6 +203,18 @@ class Graph(Protocol):
       `Step` with labels of size `geometry.frame`.
     """
 
+  def enlarge(self, logits: tf.Tensor, frame: np.ndarray, geometry: FrameGeometry) -> Any:
+    """Logits at full size, the highest of which decided the labels of `advance`.
+
+    Args:
+      logits: float32 [objects, h4, w4] of the `Step`.
+      frame: uint8 [height, width, 3], RGB, as `advance` got it.
+      geometry: of `frame_geometry`.
+
+    Returns:
+      float32 [objects, *geometry.frame].
+    """
+
 
 class SavingGraph(Graph, Protocol):
   """A graph that also packs the state of a video into bytes."""

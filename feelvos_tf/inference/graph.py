@@ -20,6 +20,7 @@ from feelvos_tf.inference import after_head
 from feelvos_tf.inference import confidence
 from feelvos_tf.inference import crossing
 from feelvos_tf.inference import frozen_graph
+from feelvos_tf.inference import guided_filter
 from feelvos_tf.inference import head_area
 from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import References
@@ -178,6 +179,7 @@ class InferenceFunctions:
     state: State,
     num_objects: int | tf.Tensor,
     size: geometry.Size,
+    frame: tf.Tensor | None = None,
   ) -> Step:
     """`InferenceGraph.step` for use inside a graph.
 
@@ -187,10 +189,12 @@ class InferenceFunctions:
       state: `State` after the frame before.
       num_objects: int32 scalar, background included.
       size: (height, width) of the labels to return.
+      frame: uint8 [frame height, frame width, 3], RGB, that was extracted; only a model with
+        `guided_filter_epsilon` takes it.
     """
     maps, logits = self._match_and_segment(features, embedding, state, num_objects)
     logits, motion = after_head.decide(logits, maps, embedding, state, self.options)
-    labels = winner.of_logits(geometry.enlarge_logits(logits, size))
+    labels = winner.of_logits(self.trace_enlarge(logits, frame, size))
     previous = self._model.previous_frame(
       embedding,
       geometry.shrink_labels(labels, tf.shape(logits)[1:]),
@@ -203,6 +207,13 @@ class InferenceFunctions:
     return Step(
       labels, logits, maps, State(state.reference, previous), confidence.of_frame(logits, maps)
     )
+
+  def trace_enlarge(
+    self, logits: tf.Tensor, frame: tf.Tensor | None, size: geometry.Size
+  ) -> tf.Tensor:
+    """`InferenceGraph.enlarge` for use inside a graph; arguments as of `trace_step`."""
+    epsilon = self.options.guided_filter_epsilon
+    return guided_filter.enlarge_logits(logits, frame, size, epsilon)
 
   def _match_and_segment(
     self, features: tf.Tensor, embedding: tf.Tensor, state: State, num_objects: int | tf.Tensor
@@ -250,7 +261,9 @@ class InferenceGraph(InferenceFunctions):
     extract = lambda *given: self.trace_extract(*given)
     self._extract, (features, embedding) = self._trace(extract, frame, *sizes)
     self._initialize, state = self._trace(self.trace_initialize, embedding, labels, count)
-    self._step, _ = self._trace(self.trace_step, features, embedding, state, count, size)
+    guides = [frame] if self.options.enlarges_with_frames else []
+    step = lambda *given: self.trace_step(*given)
+    self._step, _ = self._trace(step, features, embedding, state, count, size, *guides)
     references = References(
       tf.TensorSpec([None, *embedding.shape], tf.float32),
       tf.TensorSpec([None, None, None], tf.int32),
@@ -351,7 +364,13 @@ class InferenceGraph(InferenceFunctions):
     geometry: FrameGeometry,
   ) -> Step:
     """`extract`, then `step`; see `contract.Graph`."""
-    return self.step(*self.extract(frame, geometry), state, num_objects, geometry.frame)
+    return self.step(*self.extract(frame, geometry), state, num_objects, geometry.frame, frame)
+
+  def enlarge(
+    self, logits: tf.Tensor, frame: np.ndarray | tf.Tensor, geometry: FrameGeometry
+  ) -> tf.Tensor:
+    """Logits at full size; see `contract.Graph`."""
+    return self.trace_enlarge(logits, frame, geometry.frame)
 
   def step(
     self,
@@ -360,6 +379,7 @@ class InferenceGraph(InferenceFunctions):
     state: State,
     num_objects: int | tf.Tensor,
     size: geometry.Size,
+    frame: np.ndarray | tf.Tensor | None = None,
   ) -> Step:
     """Segments a frame.
 
@@ -369,11 +389,15 @@ class InferenceGraph(InferenceFunctions):
       state: `State` after the frame before.
       num_objects: int32 scalar, background included.
       size: int32 [2], (height, width) of the labels to return.
+      frame: uint8 [frame height, frame width, 3], RGB, that was extracted; only a model with
+        `guided_filter_epsilon` needs it.
 
     Returns:
       `Step`.
     """
-    return self._step(features, embedding, state, num_objects, tf.constant(size, tf.int32))
+    size = tf.constant(size, tf.int32)
+    guides = [frame] if self.options.enlarges_with_frames else []
+    return self._step(features, embedding, state, num_objects, size, *guides)
 
   def _trace(self, function: Callable, *specs: Any) -> tuple[Callable, Any]:
     if self._freeze:

@@ -1,9 +1,11 @@
 """SegmentedFrame: the mask of a frame, and what is known with it."""
 
+from collections.abc import Callable
 import functools
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from feelvos_tf.inference import graph as graph_lib
 
@@ -28,21 +30,29 @@ class SegmentedFrame:
     global_distance: np.ndarray | None = None,
     local_distance: np.ndarray | None = None,
     confidence: np.ndarray | None = None,
+    enlarge: Callable[[Any], Any] | None = None,
   ) -> None:
     self.mask = mask
     self.object_ids = object_ids
     self._logits = logits
+    self._enlarge = enlarge
     self.confidence = np.ones(len(object_ids), np.float32) if confidence is None else confidence
     self.global_distance = global_distance
     self.local_distance = local_distance
 
   @functools.cached_property
   def probabilities(self) -> np.ndarray:
-    """float32 [objects, height, width], softmax over objects; computed on first use."""
+    """float32 [objects, height, width], softmax over objects; computed on first use.
+
+    A model with `guided_filter_epsilon` then looks at the frame again: its content may not have
+    changed.
+    """
     if self._logits is None:
       ids = np.asarray(self.object_ids, np.uint8)[:, np.newaxis, np.newaxis]
       return (self.mask[np.newaxis] == ids).astype(np.float32)
-    return graph_lib.to_full_probabilities(self._logits, self.mask.shape)
+    if self._enlarge is None:
+      return graph_lib.to_full_probabilities(self._logits, self.mask.shape)
+    return np.asarray(tf.nn.softmax(self._enlarge(self._logits), axis=0))
 
   @property
   def stride4_logits(self) -> np.ndarray | None:

@@ -303,8 +303,10 @@ class VideoSegmenter:
     extracted = self._ahead.take(frame) if self._ahead else None
     if extracted is not None:
       graph = cast(graph_lib.InferenceGraph, self._shown_to)
-      features, embedding = extracted
-      return graph.step(features, embedding, self._state, len(self._object_ids), sizes.frame)
+      shrunk, features, embedding = extracted
+      return graph.step(
+        features, embedding, self._state, len(self._object_ids), sizes.frame, shrunk
+      )
     return self._shown_to.advance(
       sizes.shrink_frame(frame), self._state, len(self._object_ids), sizes
     )
@@ -354,7 +356,7 @@ class VideoSegmenter:
       ValueError: a wrong shape or dtype, or another size than the first frame's.
     """
     frame = self._check_next(frame)
-    step = self._advance(frame)
+    step, sizes = self._advance(frame), self._geometry
     self._state = step.state
     ids = np.asarray(self._object_ids, np.uint8)
     return SegmentedFrame(
@@ -364,6 +366,7 @@ class VideoSegmenter:
       _numpy_or_none(step.maps.global_distance),
       _numpy_or_none(step.maps.local_distance),
       np.asarray(step.confidence),
+      lambda logits: self._shown_to.enlarge(logits, sizes.shrink_frame(frame), sizes),
     )
 
   def look_ahead(self, frame: np.ndarray) -> None:
@@ -384,9 +387,10 @@ class VideoSegmenter:
       self._ahead = look_ahead.LookAhead(self._extract)
     self._ahead.begin(frame)
 
-  def _extract(self, frame: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+  def _extract(self, frame: np.ndarray) -> tuple[np.ndarray, tf.Tensor, tf.Tensor]:
     graph = cast(graph_lib.InferenceGraph, self._shown_to)
-    return graph.extract(self._geometry.shrink_frame(frame), self._geometry)
+    shrunk = self._geometry.shrink_frame(frame)
+    return shrunk, *graph.extract(shrunk, self._geometry)
 
   def _check_next(self, frame: np.ndarray) -> np.ndarray:
     if self._state is None:

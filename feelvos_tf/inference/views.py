@@ -156,9 +156,9 @@ class Views:
       sizes = geometry.at_scale(view.scale, self.options)
       shown = self._graph.extract(_show(frame, view, sizes), sizes)
       # Its own labels are not needed: the smallest size costs nothing.
-      steps.append(self._graph.step(*shown, of_view, num_objects, (1, 1)))
+      steps.append(self._graph.step(*shown, of_view, num_objects, (1, 1), frame))
     logits = self._merged([step.logits for step in steps], geometry)
-    labels = winner.of_logits(enlarge_logits(logits, geometry.frame))
+    labels = winner.of_logits(self.enlarge(logits, frame, geometry))
     states = tuple(
       _tell(step.state, view, labels, logits, geometry, self.options.previous_prediction)
       for view, step in zip(self._views, steps)
@@ -169,6 +169,12 @@ class Views:
     )
     maps = Maps(far, prediction, near)
     return Step(labels, logits, maps, ViewsState(states), confidence.of_frame(logits, maps))
+
+  def enlarge(
+    self, logits: tf.Tensor, frame: 'np.ndarray | tf.Tensor', geometry: FrameGeometry
+  ) -> tf.Tensor:
+    """Logits at full size; see `contract.Graph`."""
+    return self._graph.enlarge(logits, frame, geometry)
 
   def _merged(self, logits: Sequence[tf.Tensor], geometry: FrameGeometry) -> tf.Tensor:
     """Logits [objects, h4, w4] of all views, merged."""

@@ -215,6 +215,10 @@ class InferenceOptions(JsonOptions):
   # At inference, an object that wins fewer positions of stride 4 than this, and than a tenth of
   # what the reference frames have, wins none. None: like the original. See `inference.specks`.
   least_positions: int | None = None
+  # At inference, logits are enlarged to full size along the edges of the frame, by a guided filter;
+  # colours (0 to 1) that vary by less than the root of this say nothing. None: bilinearly, like the
+  # original. See `inference.guided_filter`.
+  guided_filter_epsilon: float | None = None
   # At inference, the head and local matching work on a box with this many positions of stride 4
   # around the objects of the previous frame, and around what global matching gives to an object.
   # Beyond it is background. None: on the whole frame, like the original. See `inference.head_area`.
@@ -244,6 +248,12 @@ class InferenceOptions(JsonOptions):
       raise ValueError(
         f'parted_factor is {self.parted_factor}; expected at least 1, or None to give nothing back.'
       )
+    epsilon = self.guided_filter_epsilon
+    if epsilon is not None and not 0 < epsilon <= 1:
+      raise ValueError(
+        f'guided_filter_epsilon is {epsilon}; expected a variance of colours above 0 and up to 1, or '
+        'None to enlarge bilinearly.'
+      )
     limits = tuple(self.internal_scale_limits)
     object.__setattr__(self, 'internal_scale_limits', limits)
     if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1]:
@@ -256,6 +266,11 @@ class InferenceOptions(JsonOptions):
   def resizes_frames(self) -> bool:
     """Whether the network sees frames at another size than they are given at."""
     return self.frame_grid is not None or self.internal_size is not None
+
+  @property
+  def enlarges_with_frames(self) -> bool:
+    """Whether the frame is needed to bring logits to full size."""
+    return self.guided_filter_epsilon is not None
 
 
 @dataclasses.dataclass(frozen=True)

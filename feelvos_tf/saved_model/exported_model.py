@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from feelvos_tf.inference import guided_filter
 from feelvos_tf.inference.contract import from_named
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import Snapshot
@@ -18,6 +19,7 @@ from feelvos_tf.inference.contract import to_named
 from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import FrameGeometry
+from feelvos_tf.model.options import InferenceOptions
 from feelvos_tf.saved_model import version_folder
 
 _SESSION_SIGNATURES = ('initialize', 'correct', 'step', 'save_state', 'restore_state')
@@ -60,6 +62,8 @@ class ExportedModel:
     options = _options(folder)
     self.remembers_masks = options.get('previous_prediction') == 'labels'
     self.remembers_hidden = options.get('crossing_radius') is not None
+    self._epsilon = options.get('guided_filter_epsilon')
+    self._sizes = InferenceOptions(largest_side=options.get('largest_side'))
 
   def frame_geometry(
     self, size: tuple[int, int], max_internal_size: int | None = None
@@ -112,6 +116,12 @@ class ExportedModel:
     return Step(
       result['labels'], logits, no_maps, State(state.reference, previous), result['confidence']
     )
+
+  def enlarge(self, logits: tf.Tensor, frame: np.ndarray, geometry: FrameGeometry) -> tf.Tensor:
+    """Logits at full size; see `contract.Graph`."""
+    if self._epsilon is not None:  # The graph scales large frames down; so does this.
+      frame = FrameGeometry.of(geometry.frame, self._sizes).shrink_frame(frame)
+    return guided_filter.enlarge_logits(logits, frame, geometry.frame, self._epsilon)
 
   def save(self, snapshot: Snapshot, palette_chunk: bytes) -> bytes:
     """State bytes of a video, as `track_resume` and `restore` take them.

@@ -66,6 +66,7 @@ _LATER_OPTIONS = (
   'parted_factor',
   'crossing_radius',
   'least_positions',
+  'guided_filter_epsilon',
   'head_area_radius',
 )
 

@@ -13,6 +13,7 @@ from feelvos_tf.inference import frozen_graph
 from feelvos_tf.inference import graph
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
+from feelvos_tf.inference.contract import Step
 from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.feelvos import PreviousFrame
@@ -58,7 +59,6 @@ class VideoInGraph:
     key: bytes of `state_bytes.model_key`.
     functions: `InferenceFunctions` of the model.
     state_spec: `State` of tf.TensorSpec.
-    step: frozen `trace_step`.
     max_pixels: larger images are refused.
   """
 
@@ -79,9 +79,10 @@ class VideoInGraph:
     self._network = frozen_graph.freeze(
       lambda *given: self.functions.trace_extract(*given), [FRAME, *sizes], jit_compile
     )
-    self.step = frozen_graph.freeze(
-      self.functions.trace_step,
-      [features, embedding, self.state_spec, COUNT, tf.TensorSpec([2], tf.int32)],
+    guides = [FRAME] if model.options.enlarges_with_frames else []
+    self._step = frozen_graph.freeze(
+      lambda *given: self.functions.trace_step(*given),
+      [features, embedding, self.state_spec, COUNT, tf.TensorSpec([2], tf.int32), *guides],
     )
 
   def extract(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -93,10 +94,32 @@ class VideoInGraph:
     Returns:
       (features float32 [h4, w4, 256], embedding float32 [h4, w4, embedding_dimension]).
     """
-    sizes = self._sizes(tf.shape(frame)[:2])
-    if self._options.largest_side is not None:
-      frame = area_in_graph.shrink_frame(frame, sizes.internal)
-    return self._network(frame, *([sizes.network] if self._options.resizes_frames else []))
+    return self._extract(self._shrink(frame), self._sizes(tf.shape(frame)[:2]))
+
+  def step(self, frame: tf.Tensor, state: State, num_objects: tf.Tensor, size: tf.Tensor) -> Step:
+    """Segments a frame.
+
+    Args:
+      frame: uint8 [height, width, 3], RGB.
+      state: `State` after the frame before.
+      num_objects: int32 scalar, background included.
+      size: int32 [2], (height, width) of the frame.
+
+    Returns:
+      `Step` with labels of that size.
+    """
+    shrunk = self._shrink(frame)
+    guides = [shrunk] if self._options.enlarges_with_frames else []
+    features, embedding = self._extract(shrunk, self._sizes(size))
+    return self._step(features, embedding, state, num_objects, size, *guides)
+
+  def _shrink(self, frame: tf.Tensor) -> tf.Tensor:
+    if self._options.largest_side is None:
+      return frame
+    return area_in_graph.shrink_frame(frame, self._sizes(tf.shape(frame)[:2]).internal)
+
+  def _extract(self, shrunk: tf.Tensor, sizes: geometry.FrameGeometry) -> tuple:
+    return self._network(shrunk, *([sizes.network] if self._options.resizes_frames else []))
 
   def shrink_labels(self, labels: tf.Tensor, num_objects: tf.Tensor) -> tf.Tensor:
     """Labels of a frame at the size that `extract` scales it to.
@@ -170,8 +193,7 @@ class VideoInGraph:
         tf.shape(frame)[:2],
         video.kept.size,
       )
-      features, embedding = self.extract(frame)
-      step = self.step(features, embedding, State(reference, previous), count, video.kept.size)
+      step = self.step(frame, State(reference, previous), count, video.kept.size)
       ids = tf.gather(video.kept.object_ids, step.labels)
       return (
         i + 1,

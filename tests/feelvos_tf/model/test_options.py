@@ -28,6 +28,7 @@ OTHERS = {
   'parted_factor': 1.4,
   'crossing_radius': 15,
   'least_positions': 10,
+  'guided_filter_epsilon': 0.001,
   'head_area_radius': 8,
   'neutral_inputs': ('global_distance',),
 }
