@@ -155,8 +155,8 @@ class Views:
     for view, of_view in zip(self._views, state.states):
       sizes = geometry.at_scale(view.scale, self.options)
       shown = self._graph.extract(_show(frame, view, sizes), sizes)
-      # Its own labels are not needed: the smallest size costs nothing.
-      steps.append(self._graph.step(*shown, of_view, num_objects, (1, 1), frame))
+      # Its own labels are not needed: the smallest size, and a frame of it, cost next to nothing.
+      steps.append(self._graph.step(*shown, of_view, num_objects, (1, 1), frame[:1, :1]))
     logits = self._merged([step.logits for step in steps], geometry)
     labels = winner.of_logits(self.enlarge(logits, frame, geometry))
     states = tuple(

@@ -246,7 +246,7 @@ class Signatures:
     )
     size = tf.shape(image)[:2]
     image = checked_all(image, _state_check(before, self._video.stride_4_size(size), num_objects))
-    step = self._video.step(image, before, num_objects, size)
+    step = self._video.step(image, before, num_objects)
     return {
       'labels': step.labels,
       'probabilities': tf.nn.softmax(step.logits, axis=0),

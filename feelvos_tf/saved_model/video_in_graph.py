@@ -96,19 +96,18 @@ class VideoInGraph:
     """
     return self._extract(self._shrink(frame), self._sizes(tf.shape(frame)[:2]))
 
-  def step(self, frame: tf.Tensor, state: State, num_objects: tf.Tensor, size: tf.Tensor) -> Step:
+  def step(self, frame: tf.Tensor, state: State, num_objects: tf.Tensor) -> Step:
     """Segments a frame.
 
     Args:
       frame: uint8 [height, width, 3], RGB.
       state: `State` after the frame before.
       num_objects: int32 scalar, background included.
-      size: int32 [2], (height, width) of the frame.
 
     Returns:
-      `Step` with labels of that size.
+      `Step` with labels of the frame's size.
     """
-    shrunk = self._shrink(frame)
+    shrunk, size = self._shrink(frame), tf.shape(frame)[:2]
     guides = [shrunk] if self._options.enlarges_with_frames else []
     features, embedding = self._extract(shrunk, self._sizes(size))
     return self._step(features, embedding, state, num_objects, size, *guides)
@@ -193,7 +192,7 @@ class VideoInGraph:
         tf.shape(frame)[:2],
         video.kept.size,
       )
-      step = self.step(frame, State(reference, previous), count, video.kept.size)
+      step = self.step(frame, State(reference, previous), count)
       ids = tf.gather(video.kept.object_ids, step.labels)
       return (
         i + 1,
