@@ -17,7 +17,8 @@ from feelvos_tf.datasets.composition import SHRINK
 from feelvos_tf.datasets.composition import Track
 
 KINDS = ('other', 'mirror', 'twin')
-ATTEMPTS = 300
+ATTEMPTS = 300  # For one host.
+_MOST_HOSTS = 3  # Sequences that are tried as the host of one clip.
 _SAME_STRUCTURE = 60  # Attempts with the same number of objects, before another is drawn.
 _FEWEST_PIXELS = 400  # Visible pixels of every object on the first frame.
 
@@ -66,7 +67,8 @@ def plan_clip(
   """Decides what clip `index` is made of; a function of its arguments alone.
 
   Args:
-    tracks: sequences with one object; every one is host before one is host again.
+    tracks: sequences with one object; every one is host before one is host again, unless no
+      arrangement around it is found: then the next one in order is the host.
     index: int, number of the clip.
     options: `CompositionOptions`.
     seed: int.
@@ -80,18 +82,21 @@ def plan_clip(
   if len(tracks) < 2:
     raise ValueError(f'{len(tracks)} sequences given; expected at least 2 to compose clips of.')
   order = np.random.default_rng([seed, index // len(tracks)]).permutation(len(tracks))
-  host = tracks[order[index % len(tracks)]]
   same_look = int((index + 1) * options.same_look) > int(index * options.same_look)
-  for attempt in range(ATTEMPTS):
-    drawn_by = np.random.default_rng([seed, index, attempt // _SAME_STRUCTURE])
-    structure = _Structure.draw(drawn_by, same_look, options)
-    rng = np.random.default_rng([seed, index, _SAME_STRUCTURE + attempt])
-    plan = _draw(rng, tracks, host, index, structure, options)
-    if _is_good(plan, options):
-      return plan
+  turns = range(index, index + min(_MOST_HOSTS, len(tracks)))
+  hosts = [tracks[order[turn % len(tracks)]] for turn in turns]
+  for host in hosts:
+    for attempt in range(ATTEMPTS):
+      drawn_by = np.random.default_rng([seed, index, attempt // _SAME_STRUCTURE])
+      structure = _Structure.draw(drawn_by, same_look, options)
+      rng = np.random.default_rng([seed, index, _SAME_STRUCTURE + attempt])
+      plan = _draw(rng, tracks, host, index, structure, options)
+      if _is_good(plan, options):
+        return plan
+  names = ', '.join(host.video.name for host in hosts)
   raise ValueError(
-    f'{host.video.name}: {ATTEMPTS} arrangements of other objects were tried, and none keeps the '
-    'limits; allow fewer objects or other sequences.'
+    f'clip {index}: around each of {names} {ATTEMPTS} arrangements of other objects were tried, '
+    'and none keeps the limits; allow fewer objects or other sequences.'
   )
 
 

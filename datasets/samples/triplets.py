@@ -111,7 +111,9 @@ class Triplets:
       longest = max(source.clips, key=lambda clip: clip.num_frames)
       raise ValueError(
         f'no video has the {needed} frames with masks that a sample needs; the longest, '
-        f'{longest.name}, has {longest.num_frames}. Lower num_frames or give longer videos'
+        f'{longest.name}, has {longest.num_frames}. Lower num_frames '
+        '(--train_num_frames_per_video) or give longer videos; photos become longer ones with a '
+        'higher --num_frames of convert-data'
       )
     return long_enough
 

@@ -70,6 +70,24 @@ def test_every_sequence_is_host_before_one_is_again(tracks):
   assert set(hosts[:4]) == set(hosts[4:]) == set(COLOURS)
 
 
+class Late(Disk):
+  """A disk that is not there on the first frame: no clip can begin with it."""
+
+  def mask(self, index):
+    return super().mask(index) if index else Mask(np.zeros(SIZE, np.uint8))
+
+
+def test_another_sequence_is_host_where_one_cannot_be(tracks):
+  late = Track(Late('blue'))
+  some = [tracks[0], late, tracks[1]]
+  order = np.random.default_rng([0, 0]).permutation(3)
+  wanted = [some[i] for i in order]
+  turn = wanted.index(late)
+  wanted[turn] = some[order[(turn + 1) % 3]]
+  found = plans(some, CompositionOptions(FRAMES, objects=(2, 2), max_step=0.5), count=3)
+  assert [plan.host for plan in found] == wanted
+
+
 def test_number_of_objects(tracks):
   counts = {1 + len(plan.layers) for plan in plans(tracks, count=12)}
   assert counts == {2, 3, 4}
@@ -207,5 +225,5 @@ def test_sequences_that_cannot_be_composed(tracks):
     Track(video)
   with pytest.raises(ValueError, match='no mask shows an object'):
     Track(Disk('red', radius=0))
-  with pytest.raises(ValueError, match='300 arrangements .* allow fewer objects'):
+  with pytest.raises(ValueError, match='clip 0: around each of .*, .*, .* 300 arrangements'):
     plan_clip(tracks, 0, CompositionOptions(FRAMES, max_step=0.001))
