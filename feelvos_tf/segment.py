@@ -49,6 +49,7 @@ from feelvos_tf.runtime import segment_flags
 from feelvos_tf.runtime import segment_job
 from feelvos_tf.runtime import segment_run
 from feelvos_tf.runtime import segmenter_flags
+from feelvos_tf.runtime.results import picture_names
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
@@ -147,16 +148,28 @@ def _segment_clip(
   job = _job(_Input(video, [str(masks_path)], [masks_path], ''))
   deciding = _deciding([('', job)])
   run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
-  if result_folder.holds_results(path, run) and not FLAGS.overwrite:
+  stoppable = many_clips.StoppableVideo(job.video, stop)
+  if not FLAGS.overwrite and _has_all(path, run):
+    if not segment_run.is_of(stoppable, result_folder.frames_of(path), '', job.given):
+      raise ValueError(
+        f'{path}: results of other frames than those of {clip.path} are there; choose another output '
+        'folder or add --overwrite'
+      )
     print(f'{clip.name}: is done, in {path / "masks"}')
     return
   with result_folder.ResultFolder(path, run, FLAGS.overwrite, plans) as output:
-    stoppable = many_clips.StoppableVideo(job.video, stop)
     count = segment_run.segment(
       segmenter, stoppable, job.given, output, pictures=FLAGS.pictures, forms=forms
     )
     output.finish()
   print(f'{clip.name}: {count} masks in {path / "masks"}')
+
+
+def _has_all(path: pathlib.Path, run: str) -> bool:
+  """Whether a folder has all results of a run, and the pictures that this one asks for."""
+  pictures = picture_names('') if FLAGS.pictures else ()
+  there = all((path / name).is_file() for name in pictures)
+  return there and result_folder.holds_results(path, run)
 
 
 class _Input(NamedTuple):
@@ -212,7 +225,7 @@ def _inputs() -> list[_Input]:
   if not root.exists():
     raise FileNotFoundError(f'{root}: no such file or folder; check --input.')
   paths = segment_job.given_paths(segment_flags.request(FLAGS.mask))
-  video = folder.open_video(root, leave_out=paths)
+  video = folder.open_video(clip_folder.frames_of_clip(root), leave_out=paths)
   for name in getattr(video, 'left_out', ()):
     print(f'{root}: {name} is the mask, not a frame')
   return [_Input(video, FLAGS.mask, paths, '')]

@@ -48,14 +48,25 @@ class Clip(NamedTuple):
 
 
 def is_clip_folder(path: StrPath) -> bool:
-  """Whether a folder holds clips, and no frames: its pictures are named like its video files."""
+  """Whether a folder holds clips, and no frames: its pictures are named like its video files.
+
+  A folder with `frames` and `masks` is one clip.
+  """
   path = pathlib.Path(path)
-  if not path.is_dir():
+  if not path.is_dir() or frames_of_clip(path) != path:
     return False
   entries = _visible(path)
   films = {p.stem for p in entries if p.is_file() and _frames_or_film(p)}
   is_frame = lambda p: p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES and p.stem not in films
   return any(map(_frames_or_film, entries)) and not any(map(is_frame, entries))
+
+
+def frames_of_clip(path: StrPath) -> pathlib.Path:
+  """`frames` of a folder with `frames` and `masks`; any other path as it is."""
+  path = pathlib.Path(path)
+  frames = path / 'frames'
+  is_clip = frames.is_dir() and (path / 'masks').is_dir() and _has_pictures(frames)
+  return frames if is_clip else path
 
 
 def find(path: StrPath, masks: StrPath | None = None) -> list[Clip]:
@@ -64,7 +75,8 @@ def find(path: StrPath, masks: StrPath | None = None) -> list[Clip]:
   Args:
     path: folder of video files, of folders of frames, or of folders with `frames` and `masks`.
     masks: folder with `<clip>.png` (or another form of masks) or a folder `<clip>` for each; None:
-      they lie next to the clips (`cow.mp4` with `cow.png`) or in `<clip>/masks`.
+      they lie next to the clips (`cow.mp4` with `cow.png`) or in `<clip>/masks`. It may lie in the
+      folder of the clips.
 
   Returns:
     List of `Clip`; what is no clip is left out.
@@ -76,7 +88,7 @@ def find(path: StrPath, masks: StrPath | None = None) -> list[Clip]:
   found: dict[str, Clip] = {}
   for entry in _visible(path):
     frames = _frames_or_film(entry)
-    if frames is None:
+    if frames is None or (masks is not None and entry.is_dir() and entry.samefile(masks)):
       continue
     name = entry.name if entry.is_dir() else entry.stem
     if name in found:

@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from feelvos_tf.deeplab import resizing
 from feelvos_tf.inference import confidence
+from feelvos_tf.inference import crossing
 from feelvos_tf.inference import winner
 from feelvos_tf.inference.contract import Graph
 from feelvos_tf.inference.contract import References
@@ -155,13 +156,14 @@ class Views:
     for view, of_view in zip(self._views, state.states):
       sizes = geometry.at_scale(view.scale, self.options)
       shown = self._graph.extract(_show(frame, view, sizes), sizes)
-      # Its own labels are not needed: the smallest size, and a frame of it, cost next to nothing.
+      # Its own labels are not needed, nor what follows from them (see `_tell`): the smallest size,
+      # and a frame of it, cost next to nothing.
       steps.append(self._graph.step(*shown, of_view, num_objects, (1, 1), frame[:1, :1]))
     logits = self._merged([step.logits for step in steps], geometry)
     labels = winner.of_logits(self.enlarge(logits, frame, geometry))
     states = tuple(
-      _tell(step.state, view, labels, logits, geometry, self.options.previous_prediction)
-      for view, step in zip(self._views, steps)
+      _tell(before, step.state, view, labels, logits, geometry, self.options.previous_prediction)
+      for view, before, step in zip(self._views, state.states, steps)
     )
     closest = min(range(len(self._pyramid)), key=lambda i: abs(self._pyramid[i] - 1.0))
     far, prediction, near = (
@@ -209,7 +211,11 @@ def _resized(maps: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
   return maps if tuple(maps.shape[1:]) == tuple(size) else enlarge_logits(maps, size)
 
 
+_cover = tf.function(crossing.cover, autograph=False, reduce_retracing=True)
+
+
 def _tell(
+  before: State,
   state: State,
   view: View,
   labels: 'np.ndarray | tf.Tensor',
@@ -217,7 +223,17 @@ def _tell(
   geometry: FrameGeometry,
   previous_prediction: str,
 ) -> State:
-  """The state of a view with the merged result as its previous frame's."""
+  """The state of a view with the merged result as its previous frame's.
+
+  Args:
+    before: of the view, after the frame before.
+    state: of the view, after the frame, with its own result.
+    view: `View`.
+    labels: int32 [height, width], the merged result.
+    logits: float32 [objects, h4, w4], the merged ones.
+    geometry: of the video's frames.
+    previous_prediction: option of the model.
+  """
   small = _mirror(labels, view, axis=1)
   if view.scale != 1.0:
     small = shrink_labels(small, geometry.scaled(view.scale))
@@ -228,4 +244,10 @@ def _tell(
     soft = _mirror(_resized(tf.nn.softmax(logits, axis=0), size), view, axis=2)
   else:
     soft = feelvos.one_hot(small, logits.shape[0])
-  return state._replace(previous=previous._replace(labels=small, probabilities=soft))
+  previous = previous._replace(labels=small, probabilities=soft)
+  if previous.hidden:
+    # What objects cover of each other, by the merged labels.
+    motion = previous.hidden_parts.motion
+    hidden = _cover(before.previous, motion, small, previous.embedding)
+    previous = previous._replace(hidden=hidden)
+  return state._replace(previous=previous)

@@ -65,6 +65,12 @@ def holds_results(path: str | os.PathLike[str], run: str) -> bool:
   return runs[-2:] == [run, None] and is_whole
 
 
+def frames_of(path: str | os.PathLike[str]) -> dict[str, str]:
+  """{name of a mask: hash of its frame} of a folder's journal."""
+  entries = journal.read(pathlib.Path(path) / JOURNAL).entries
+  return {name: entry['frame'] for name, entry in entries.items() if 'frame' in entry}
+
+
 class ResultFolder:
   """The folder of a run; a context manager that holds the lock.
 

@@ -1,10 +1,12 @@
 """Goes on from results that are there: after an interruption, or when only later masks changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import itertools
 from typing import Any, TYPE_CHECKING
 
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import given_masks
+from feelvos_tf.runtime import background
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime.results import frame_digest
 from feelvos_tf.runtime.results import mask_name
@@ -15,6 +17,26 @@ if TYPE_CHECKING:
 
   from feelvos_tf.inference.segmenter import SegmentedFrame
   from feelvos_tf.inference.segmenter import VideoSegmenter
+
+
+def is_of(
+  video: Video, known: Mapping[str, str], name: str, given: given_masks.GivenMasks
+) -> bool:
+  """Whether finished results are those of a video's frames, of all of them and no others.
+
+  Args:
+    video: `Video`, whose frames are read.
+    known: {name of a mask: hash of its frame}, see `result_folder.Job.frames`.
+    name: '' or the name of the video, which sorts its files.
+    given: `GivenMasks` of the results.
+  """
+  end = given.frames[-1] + 1 if given.direction == 'backward' else None
+  count = 0
+  for index, frame in enumerate(background.prefetch(itertools.islice(video.frames(), end))):
+    if known.get(mask_name(name, video.frame_names[index])) != frame_digest(frame):
+      return False
+    count += 1
+  return count == len(known)
 
 
 def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> None:

@@ -117,7 +117,10 @@ def segment(
     _keep_unchanged(video, job, name, output)
   known = job.frames()
   if job.is_done:
-    return len(known)
+    if is_of(video, dict(known), name, given):
+      return len(known)
+    job.begin_again()
+    known = []
   if len(known) > len(job.noted('objects')):  # Of a version without a table.
     known = []
   frame_names = video.frame_names[: video.num_frames or 0]
@@ -140,6 +143,14 @@ def segment(
   entries = repair_list.frames_to_check(confidences, ids)
   print(f'{video.name}: {repair_list.to_line(entries, names)}', flush=True)
   return count
+
+
+def is_of(
+  video: Video, known: Mapping[str, str], name: str, given: given_masks.GivenMasks
+) -> bool:
+  """`resuming.is_of`; says so if it takes long."""
+  with progress.Waiting(f'{video.name}: comparing frames with those of before', at_once=False):
+    return resuming.is_of(video, known, name, given)
 
 
 def _keep_unchanged(
@@ -171,7 +182,8 @@ def _write_table(video: Video, job: result_folder.Job, name: str) -> frame_table
   """Writes frames.csv of the masks that are there; returns the `FrameTable`."""
   rows = job.noted('objects')
   table = frame_table.FrameTable()
-  for index in range(video.num_frames or len(rows)):
+  # A container may claim fewer frames than it has.
+  for index in range(max(video.num_frames or 0, len(rows))):
     frame_name = video.frame_names[index]
     if (path := mask_name(name, frame_name)) in rows:
       table.add(frame_name, rows[path])

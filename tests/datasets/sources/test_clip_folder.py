@@ -35,11 +35,25 @@ def test_masks_next_to_the_clips(tmp_path):
   ]
 
 
+def test_the_folder_of_masks_is_no_clip(tmp_path):
+  touch(tmp_path / 'cow.mp4', tmp_path / 'masks' / 'cow.png')
+  expected = [('cow', tmp_path / 'cow.mp4', tmp_path / 'masks' / 'cow.png')]
+  assert clip_folder.find(tmp_path, tmp_path / 'masks') == expected
+
+
+def test_frames_of_one_clip(tmp_path):
+  touch(tmp_path / 'cow' / 'frames' / '0.jpg', tmp_path / 'cow' / 'masks' / '0.png')
+  assert clip_folder.frames_of_clip(tmp_path / 'cow') == tmp_path / 'cow' / 'frames'
+  assert clip_folder.frames_of_clip(tmp_path) == tmp_path
+  assert clip_folder.frames_of_clip(tmp_path / 'cow' / 'frames') == tmp_path / 'cow' / 'frames'
+
+
 @pytest.mark.parametrize(
   'names',
   [
     ['0.jpg', '1.jpg', 'overlay.mp4'],  # Frames and something made of them.
     ['0.jpg', 'masks/0.png'],
+    ['frames/0.jpg', 'masks/0.png'],  # One clip.
     ['notes.txt'],
     [],
   ],

@@ -10,6 +10,7 @@ from feelvos_tf.inference import views
 from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import geometry
+from feelvos_tf.model.weights import load_model
 
 VIDEO = 'tf1/video_xception_65_os16_62x86'
 
@@ -208,3 +209,36 @@ def test_exported_models_have_one_view():
 def test_wrong_options(values, message):
   with pytest.raises(ValueError, match=message):
     SegmenterOptions(**values)
+
+
+def crossing_clip(rng):
+  """(frames [6, 120, 200, 3], first mask): a square with a texture passes another one like it."""
+  texture = np.repeat(np.repeat(rng.integers(0, 256, (6, 6, 3)), 8, 0), 8, 1).astype(np.uint8)
+  frames, mask = np.full((6, 120, 200, 3), 90, np.uint8), np.zeros((120, 200), np.uint8)
+  for t, frame in enumerate(frames):
+    frame[36:84, 70:118] = texture
+    frame[44:92, 12 + 10 * t : 60 + 10 * t] = texture[:, ::-1]
+  mask[36:84, 70:118], mask[44:92, 12:60] = 1, 2
+  return frames, mask
+
+
+@pytest.mark.parametrize('flip', [False, True])
+def test_every_view_remembers_what_objects_cover(flip, rng):
+  """By the merged masks: with one view it is what the model remembers without, but for rounding."""
+  graph = graph_lib.InferenceGraph(load_model(precision='float32', internal_size=None))
+  frames, mask = crossing_clip(rng)
+  sizes = graph.frame_geometry(mask.shape)
+  several = views.Views(graph, flip=flip)
+  labels = tf.constant(mask, tf.int32)
+  plain, state = (one.begin(frames[0], labels, 3, sizes) for one in (graph, several))
+  covered = 0
+  for frame in frames[1:]:
+    plain = graph.advance(frame, plain, 3, sizes).state
+    state = several.advance(frame, state, 3, sizes).state
+    expected = plain.previous.hidden_parts
+    covered += np.sum(expected.labels)
+    for of_view, view in zip(state.states, several._views):
+      found = of_view.previous.hidden_parts
+      shown = found.labels[:, ::-1] if view.mirrored else found.labels
+      assert np.mean(shown != expected.labels) < 0.02
+  assert covered > 100

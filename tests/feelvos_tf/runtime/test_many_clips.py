@@ -130,6 +130,15 @@ def test_folder_of_clips(run_main, clips, tmp_path, copying_weights):
   assert 'goes on after the 2 masks' in process.stdout and 'torn: 4 masks' in process.stdout
   assert {p: p.stat().st_mtime_ns for p in written} == written
 
+  # Neither is what is there of a clip that was replaced done, nor a clip whose pictures are missing.
+  cv2.imwrite(str(clips / 'dog' / '3.png'), whole)
+  process = run_main('feelvos_tf.segment', *flags)
+  assert process.returncode == 1
+  assert 'results of other frames' in process.stderr and '2 of 3 clips' in process.stdout
+  process = run_main('feelvos_tf.segment', *flags, '--pictures')
+  assert process.returncode == 1 and '0 of 3 clips' in process.stdout
+  assert process.stderr.count('finished results of this command; add --overwrite') >= 2
+
 
 def test_which_results_are_done(tmp_path):
   def run(name, content=b'a', finish=True):

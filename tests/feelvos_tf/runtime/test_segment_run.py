@@ -283,6 +283,26 @@ def test_the_table_says_where_every_object_is(model, frames, mask, tmp_path, pic
   np.testing.assert_allclose([float(row['confidence']) for row in rows], expected, atol=1e-4)
 
 
+def test_the_table_has_all_frames_of_a_video_that_claims_fewer(model, frames, mask, tmp_path):
+  video = Frames(frames)
+  video.num_frames = 5
+  assert run(VideoSegmenter(model), video, mask, tmp_path) == 8
+  with open(tmp_path / 'frames.csv', newline='') as stream:
+    assert [row['frame'] for row in csv.DictReader(stream)] == [f'{i:05d}' for i in range(8)]
+
+
+def test_a_finished_video_is_segmented_again_if_its_frames_are_others(model, frames, mask, tmp_path):
+  """Of a run with several videos that is resumed."""
+  segmenter = Counting(VideoSegmenter(model))
+  changed = [*frames[:7], frames[0]]
+  for video, steps in ((frames, 7), (frames, 0), (changed, 7), (changed, 0), (changed[:6], 5)):
+    segmenter.steps = 0
+    with result_folder.ResultFolder(tmp_path, 'a') as output:
+      assert segment_run.segment(segmenter, Frames(video), mask, output, 'one') == len(video)
+    assert segmenter.steps == steps
+  assert len(list((tmp_path / 'masks' / 'one').iterdir())) == 6
+
+
 def test_a_run_of_a_version_without_table_begins_again(model, frames, mask, tmp_path):
   segmenter = Counting(VideoSegmenter(model))
   with pytest.raises(KeyboardInterrupt):
