@@ -140,6 +140,7 @@ class VideoSource:
     required_masks: which frames must have a mask: 'every', 'first' or 'some' (at least one).
     frames: the folder of its frames, if they are image files in a folder of their own.
     masks: the folder of its masks, if they are files that have the names of their frames.
+    files: further files that it is read from.
   """
 
   name: str
@@ -147,6 +148,7 @@ class VideoSource:
   required_masks: str = 'every'
   frames: pathlib.Path | None = None
   masks: pathlib.Path | None = None
+  files: tuple[pathlib.Path, ...] = ()
 
 
 class NumberedNames(collections.abc.Sequence[str]):

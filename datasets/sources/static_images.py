@@ -173,19 +173,14 @@ def static_image_sources(
   if not images:
     raise ValueError(f'{base / "images"}: an empty split given, expected images')
   files = list_masks(base / 'masks')
+  pairs = [(path, files.get(path.stem, base / 'masks' / f'{path.stem}.png')) for path in images]
   return [
     VideoSource(
-      path.stem,
-      functools.partial(
-        _open_still,
-        path,
-        files.get(path.stem, base / 'masks' / f'{path.stem}.png'),
-        num_frames,
-        seed,
-        motion,
-      ),
+      image.stem,
+      functools.partial(_open_still, image, mask, num_frames, seed, motion),
+      files=(image, mask),
     )
-    for path in images
+    for image, mask in pairs
   ]
 
 

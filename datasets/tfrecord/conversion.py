@@ -170,8 +170,9 @@ def convert(
 def pending(shards: list[Shard]) -> list[Shard]:
   """Prepares the output folder; returns the shards that still have to be written.
 
-  A shard from which videos were skipped is written again, since they may have been mended. A note
-  next to each says that this conversion writes it, so that a file of another origin is told apart.
+  A shard from which videos were skipped is written again, since they may have been mended; so is
+  one whose files have other contents than those it was made of. A note next to each says that this
+  conversion writes it, so that a file of another origin is told apart.
 
   Raises:
     ValueError: the folder holds another conversion of this split, or a file that no conversion of
@@ -220,6 +221,7 @@ def convert_shard(
   import tensorflow as tf  # Here, so that planning and refusing start quickly.
 
   videos, skipped = [], []
+  data = _data_of(shard)
   with whole_file.appearing(shard.path) as temporary:
     with tf.io.TFRecordWriter(str(temporary)) as writer:
       for source in shard.sources:
@@ -242,6 +244,7 @@ def convert_shard(
         'sha256': shards_lib.file_sha256(temporary),
         'videos': len(videos),
         'frames': sum(v['frames'] for v in videos),
+        'data': data,
       },
       'videos': videos,
       'skipped': skipped,
@@ -389,10 +392,24 @@ def _is_complete(shard: Shard, note: dict[str, Any] | None) -> bool:
     note
     and not note.get('skipped')
     and 'shard' in note
+    # Versions before 0.2 did not note it.
+    and ('data' not in note['shard'] or note['shard']['data'] == _data_of(shard))
     and shard.path.is_file()
     and shard.path.stat().st_size == note['shard']['bytes']
     and shards_lib.file_sha256(shard.path) == note['shard']['sha256']
   )
+
+
+def _data_of(shard: Shard) -> str:
+  """Hash of the names and contents of all files that a shard is made of."""
+  found = []
+  for source in shard.sources:
+    for path in (source.frames, source.masks, *source.files):
+      inside = sorted(path.iterdir()) if path is not None and path.is_dir() else [path]
+      for file in inside:
+        if file is not None and file.is_file():
+          found.append([source.name, file.name, shards_lib.file_sha256(file)])
+  return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def _write_json(path: pathlib.Path, value: Any) -> None:

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
   from feelvos_tf.inference.segmenter import VideoSegmenter
 
 
-def is_of(
-  video: Video, known: Mapping[str, str], name: str, given: given_masks.GivenMasks
-) -> bool:
+def is_of(video: Video, known: Mapping[str, str], name: str, given: given_masks.GivenMasks) -> bool:
   """Whether finished results are those of a video's frames, of all of them and no others.
 
   Args:

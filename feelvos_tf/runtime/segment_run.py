@@ -145,9 +145,7 @@ def segment(
   return count
 
 
-def is_of(
-  video: Video, known: Mapping[str, str], name: str, given: given_masks.GivenMasks
-) -> bool:
+def is_of(video: Video, known: Mapping[str, str], name: str, given: given_masks.GivenMasks) -> bool:
   """`resuming.is_of`; says so if it takes long."""
   with progress.Waiting(f'{video.name}: comparing frames with those of before', at_once=False):
     return resuming.is_of(video, known, name, given)

@@ -15,6 +15,7 @@ import pytest
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.sources import static_images
 from feelvos_tf.datasets.sources import synthetic
 from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.datasets.tfrecord import shards
@@ -138,6 +139,37 @@ def test_damaged_shard_is_written_again(data_dir, tmp_path):
   path.write_bytes(path.read_bytes()[:-5])
   convert(data_dir, tmp_path / 'out')
   assert contents(tmp_path / 'out') == before
+
+
+def test_a_shard_of_changed_masks_is_written_again(data_dir, tmp_path):
+  """Of five videos in two shards; also of photos, which have no folders of their own."""
+  out = tmp_path / 'out'
+  convert(data_dir, out)
+  corrected = np.zeros(SIZE, np.uint8)
+  corrected[2:9, 2:9] = 1
+  masks.write_mask(data_dir / 'd' / 'masks' / '001.png', corrected)
+  written = []
+  convert(data_dir, out, lambda frames, name: written.append(name))
+  assert written == ['c', 'd', 'e']
+  video = next(v for v in videos_lib.record_videos(out, 'train') if v.name == 'd')
+  np.testing.assert_array_equal(video.mask(1).ids, corrected)
+  convert(data_dir, out, lambda frames, name: pytest.fail(name))
+
+  for part, name in (
+    ('images', 'x.png'),
+    ('masks', 'x.png'),
+    ('images', 'y.png'),
+    ('masks', 'y.png'),
+  ):
+    (tmp_path / 'photos' / part).mkdir(parents=True, exist_ok=True)
+    masks.write_mask(tmp_path / 'photos' / part / name, corrected)
+  written.clear()
+  for ids in (corrected, 1 - corrected, 1 - corrected):
+    masks.write_mask(tmp_path / 'photos' / 'masks' / 'y.png', ids)
+    sources = static_images.static_image_sources(tmp_path / 'photos', 'train', num_frames=2)
+    plan = conversion.plan(sources, options(tmp_path / 'stills'))
+    conversion.convert(plan, lambda frames, name: written.append(name))
+  assert written == ['x', 'y', 'y']
 
 
 def test_another_conversion_in_the_folder_is_refused(data_dir, tmp_path):

@@ -291,7 +291,9 @@ def test_the_table_has_all_frames_of_a_video_that_claims_fewer(model, frames, ma
     assert [row['frame'] for row in csv.DictReader(stream)] == [f'{i:05d}' for i in range(8)]
 
 
-def test_a_finished_video_is_segmented_again_if_its_frames_are_others(model, frames, mask, tmp_path):
+def test_a_finished_video_is_segmented_again_if_its_frames_are_others(
+  model, frames, mask, tmp_path
+):
   """Of a run with several videos that is resumed."""
   segmenter = Counting(VideoSegmenter(model))
   changed = [*frames[:7], frames[0]]
