@@ -6,6 +6,7 @@ checkpoint holds; what else is missing from it (embedding and head, usually) als
 """
 
 from collections.abc import Sequence
+import dataclasses
 import os
 from typing import Any, TYPE_CHECKING
 
@@ -14,8 +15,10 @@ import numpy as np
 from feelvos_tf.deeplab import keras_weights
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
+from feelvos_tf.model import default_model
 from feelvos_tf.model import head
 from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.model.options import InferenceOptions
 from feelvos_tf.model.options import NetworkOptions
 from feelvos_tf.training.options import LAST_LAYERS
 from feelvos_tf.training.options import LOGITS_ONLY
@@ -80,6 +83,26 @@ def initialize(
     reader, path, model, allow_incomplete=True, exclude_scopes=exclude
   )
   return f'{path}: {_describe(report, exclude, left_out)}'
+
+
+def inference_options(path: str) -> dict[str, Any] | None:
+  """The options of inference in a `.h5` of this project; None for any other file, or none.
+
+  Args:
+    path: as of `initialize`.
+
+  Raises:
+    ValueError: the file is damaged.
+  """
+  path = str(path)
+  if not path.endswith('.h5') or not os.path.isfile(path) or not weights_file.is_ours(path):
+    return None
+  metadata = weights_file.read_metadata(path, known=[default_model.CHECKSUM])
+  known = metadata.get('options')
+  if not isinstance(known, dict):
+    return None
+  names = {field.name for field in dataclasses.fields(InferenceOptions)}
+  return {name: value for name, value in known.items() if name in names}
 
 
 def _fitted_to_maps(

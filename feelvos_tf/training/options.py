@@ -244,6 +244,9 @@ class InitialWeights:
   initialize_last_layer: bool = False
   # Only logits count as last layers.
   last_layers_contain_logits_only: bool = False
+  # The trained model also gets the options of inference that our .h5 names, such as internal_size
+  # or crossing_radius, where no flag sets them.
+  take_inference_options: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from feelvos_tf.deeplab import DeepLabV3Plus
 from feelvos_tf.model import precision
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.options import FeelvosOptions
+from feelvos_tf.model.options import InferenceOptions
 from feelvos_tf.training import calibration
 from feelvos_tf.training import data
 from feelvos_tf.training import initial_weights as initial_weights_lib
@@ -53,6 +54,7 @@ def run(options: RunOptions, placement: Placement) -> int:
   """
   logdir = pathlib.Path(options.trainer.train_logdir)
   with _locked(logdir, placement) as directory:
+    options = _with_inference_options(options, placement)
     keras.utils.set_random_seed(options.seed)
     memory.check(
       options.model.model.model_variant,
@@ -105,6 +107,36 @@ def _locked(logdir: str | os.PathLike, placement: Placement) -> contextlib.Abstr
   return contextlib.nullcontext()
 
 
+def _with_inference_options(options: RunOptions, placement: Placement) -> RunOptions:
+  """Options whose model has the initial weights' options of inference where it has the defaults.
+
+  `frame_grid` is left, which a flag always sets. Where the initial weights are gone because the run
+  is being resumed, the options are those in `run.json`.
+  """
+  initial = options.initial_weights
+  if options.num_classes or initial is None or not initial.take_inference_options:
+    return options
+  found = initial_weights_lib.inference_options(initial.path)
+  if found is None and not os.path.exists(initial.path):
+    known = run_directory.RunDirectory(options.trainer.train_logdir).registered()
+    found = known and known['model']
+  if not found:
+    return options
+  default = InferenceOptions()
+  taken = {
+    name: found[name]
+    for name, value in vars(default).items()
+    if name in found and name != 'frame_grid' and getattr(options.model, name) == value
+  }
+  model = dataclasses.replace(options.model, **taken)
+  changed = {name: getattr(model, name) for name in taken}
+  changed = {name: value for name, value in changed.items() if value != getattr(default, name)}
+  if changed and placement.is_chief:
+    named = ', '.join(f'{name} {value}' for name, value in changed.items())
+    print(f'options of inference of the initial weights: {named}.', flush=True)
+  return dataclasses.replace(options, model=model)
+
+
 def _start(
   trainer: trainer_lib.Trainer,
   samples: triplets.Triplets,
@@ -118,7 +150,9 @@ def _start(
     say(f'resumed at step {step}.', flush=True)
     return
   if options.initial_weights:
-    say(initial_weights_lib.initialize(trainer.model, **vars(options.initial_weights)), flush=True)
+    given = vars(options.initial_weights).copy()
+    del given['take_inference_options']
+    say(initial_weights_lib.initialize(trainer.model, **given), flush=True)
   else:
     say('no --tf_initial_checkpoint: everything starts from scratch.', flush=True)
   if options.num_classes:

@@ -6,6 +6,7 @@ cannot become another one by mistake.
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,10 +14,12 @@ from typing import Any
 
 from feelvos_tf.files import folder_lock
 from feelvos_tf.files import whole_file
+from feelvos_tf.model.options import InferenceOptions
 
 FORMAT = 1
-# Parts of the options that decide what a checkpoint holds.
+# Parts of the options that decide what a checkpoint holds, and what in them does not.
 FIXED = ('model', 'optimizer', 'loss_scaling')
+_FREE = tuple(f'model.{field.name}' for field in dataclasses.fields(InferenceOptions))
 
 
 class RunDirectory:
@@ -70,7 +73,11 @@ class RunDirectory:
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
       ]
-      fixed = [change for change in changed if change[0].split('.')[0] in FIXED]
+      fixed = [
+        change
+        for change in changed
+        if change[0].split('.')[0] in FIXED and change[0] not in _FREE
+      ]
       if fixed:
         raise ValueError(
           f'{self.path}: this folder holds a run of another model: '
@@ -80,6 +87,15 @@ class RunDirectory:
       changes = [_describe(change) for change in changed]
     self._write({'format': FORMAT, 'options': options})
     return changes
+
+  def registered(self) -> dict[str, Any] | None:
+    """The options in `run.json`; None if there is none.
+
+    Raises:
+      ValueError: it cannot be read.
+    """
+    known = self._read()
+    return None if known is None else known['options']
 
   def _read(self) -> dict[str, Any] | None:
     if not self.options_path.exists():

@@ -15,8 +15,12 @@ import pytest
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources.synthetic import synthetic_videos
+from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import weights_file
 from feelvos_tf.model import default_model
+from feelvos_tf.model import weights
+from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.options import FeelvosOptions
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = [
@@ -221,6 +225,36 @@ def test_rate_that_explodes_stops_with_one_line(tmp_path):
 
 
 @pytest.mark.slow
+def test_options_of_inference_come_with_the_initial_weights(tmp_path):
+  """Where no flag sets them; a run that is resumed keeps them without the file."""
+  backbone = ModelOptions('mobilenet_v2', depth_multiplier=0.35, output_stride=16)
+  network = dict(embedding_dimension=8, head_dimension=8, head_layers=1, head_kernel_size=3)
+  inference = dict(crossing_radius=4, internal_scale_limits=(0.5, 2.0), internal_size=300)
+  options = FeelvosOptions(backbone, **network, window_radius=3, **inference, frame_grid=8)
+  initial = tmp_path / 'initial.h5'
+  weights.save_model(initial, Feelvos(options))
+  flags = ['--dataset=synthetic', '--initialize_last_layer', f'--tf_initial_checkpoint={initial}']
+  flags = [*flags, '--internal_size=240', f'--train_logdir={tmp_path / "run"}', *TINY]
+  flags = [*flags, '--base_learning_rate=1e-6']
+  found = lambda: weights_file.read_metadata(tmp_path / 'run' / 'final.h5')['options']
+  expected = dict(crossing_radius=4, internal_scale_limits=[0.5, 2.0], internal_size=240)
+  code, out, errors = finish(train(*flags, '--training_number_of_steps=1'))
+  assert code == 0, errors
+  assert 'crossing_radius 4, ' in out or ', crossing_radius 4' in out
+  assert {**found(), **expected, 'frame_grid': 16} == found()
+  initial.unlink()
+  code, out, errors = finish(train(*flags, '--training_number_of_steps=2'))
+  assert code == 0 and 'resumed at step 1' in out and 'changed since' in out, errors
+  assert 'crossing' not in out.split('changed since', 1)[1]
+  assert {**found(), **expected} == found()
+  code, out, errors = finish(
+    train(*flags, '--training_number_of_steps=3', '--notake_inference_options')
+  )
+  assert code == 0 and 'model.crossing_radius 4 -> null' in out, errors
+  assert found()['crossing_radius'] is None and found()['internal_size'] == 240
+
+
+@pytest.mark.slow
 def test_crop_larger_than_memory_and_missing_data_are_refused(tmp_path):
   for flags, message in (
     (['--dataset=synthetic', '--train_crop_size=50001'], 'GB are free; lower --train_crop_size'),
@@ -270,3 +304,5 @@ def test_own_folder_trains_with_the_documented_commands(tmp_path):
   assert len(list((tmp_path / 'result' / 'masks').glob('*.png'))) == 6
   run = json.loads((tmp_path / 'runs' / 'mine' / 'run.json').read_text())
   assert run['options']['trainer']['schedule']['training_number_of_steps'] == 20
+  options = weights_file.read_metadata(tmp_path / 'runs' / 'mine' / 'final.h5')['options']
+  assert options == weights_file.read_metadata(pretrained)['options']
