@@ -74,9 +74,7 @@ class RunDirectory:
         if before.get(name) != after.get(name)
       ]
       fixed = [
-        change
-        for change in changed
-        if change[0].split('.')[0] in FIXED and change[0] not in _FREE
+        change for change in changed if change[0].split('.')[0] in FIXED and change[0] not in _FREE
       ]
       if fixed:
         raise ValueError(

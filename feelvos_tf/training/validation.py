@@ -29,13 +29,19 @@ class Validation:
       max_internal_size: see `VideoSegmenter`.
 
     Raises:
-      ValueError: a video has fewer than two frames with masks.
+      ValueError: a video has fewer than two frames with masks among those that are segmented.
     """
     for video in videos:
       if len(video.masked_frames) < 2:
         raise ValueError(
           f'{video.name}: validation needs at least two frames with masks, '
           f'{len(video.masked_frames)} given; choose other videos.'
+        )
+      gap = video.masked_frames[1] - video.masked_frames[0]
+      if gap >= num_frames:
+        raise ValueError(
+          f'{video.name}: its second mask comes {gap} frames behind the first, and {num_frames} frames '
+          f'are segmented; give --validation_frames={gap + 1} or more.'
         )
     if not videos:
       raise ValueError('no video to validate on given; expected at least one.')

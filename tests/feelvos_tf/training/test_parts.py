@@ -105,6 +105,11 @@ def test_validation_needs_videos_that_can_be_scored():
     validation.Validation([short])
   with pytest.raises(ValueError, match='no video'):
     validation.Validation([])
+  (sparse,) = synthetic_videos(1, num_frames=9)
+  sparse.masked_frames = (1, 6)
+  validation.Validation([sparse], num_frames=6)
+  with pytest.raises(ValueError, match='second mask comes 5 frames behind .*--validation_frames=6'):
+    validation.Validation([sparse], num_frames=5)
 
 
 def test_memory_is_read_from_the_system(tmp_path):
