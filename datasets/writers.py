@@ -18,6 +18,7 @@ import av
 import cv2
 import numpy as np
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names
 from feelvos_tf.datasets import streams
@@ -356,12 +357,16 @@ def _open_encoder(
       av.codec.Codec(name, 'w')
     except ValueError:  # UnknownCodecError: not in this build of FFmpeg's libraries.
       continue
-    try:
-      return name, _Encoder(path, name, fps, size, sound)
-    except av.error.FFmpegError as error:
-      if isinstance(error, IsADirectoryError) or whole_file.is_of_disk(error):
-        raise
-      continue
+    for its_sound in (sound, None) if sound is not None else (None,):
+      try:
+        encoder = _Encoder(path, name, fps, size, its_sound)
+      except (av.error.FFmpegError, ValueError) as error:
+        if isinstance(error, IsADirectoryError) or whole_file.is_of_disk(error):
+          raise
+        continue
+      if its_sound is not sound:
+        data_warning.warn('the sound cannot be encoded; the overlay video has none')
+      return name, encoder
   raise ValueError(
     f'{path}: no encoder of {", ".join(names)} could be opened; choose another '
     "codec ('mpeg4' is in every FFmpeg) or check that the folder can be written"

@@ -13,6 +13,11 @@ from feelvos_tf.datasets.film import reader
 # Codecs that players expect in mp4; sound of others is encoded as AAC.
 _COPIED = frozenset(['aac', 'mp3', 'ac3', 'eac3', 'alac', 'opus'])
 
+# Samples a second that AAC has; what has others is encoded at 48,000.
+_AAC_RATES = frozenset(
+  [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350]
+)
+
 Item = TypeVar('Item')
 
 
@@ -48,6 +53,8 @@ class Sound:
       self._packets = self._copied(track, output.add_stream_from_template(track))
     else:
       rate = track.codec_context.sample_rate
+      if rate not in _AAC_RATES:
+        rate = 48000
       stream = output.add_stream('aac', rate=rate, layout=_layout(track))
       self._packets = self._encoded(track, stream, av.AudioResampler('fltp', _layout(track), rate))
     self._next = next(self._packets, None)

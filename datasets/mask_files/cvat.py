@@ -127,6 +127,11 @@ def _of_tracks(
       f'given, none of them on frame {frame_index}; draw one there or give another frame'
     )
   frame = frame_index if frame_index in frames else min(frames, default=0)
+  if frame != frame_index:
+    data_warning.warn(
+      f'{name}: no track has a shape on frame 0; those of frame {frame} are taken for it. If they '
+      f'belong to frame {frame} of the video, give --mask={frame}:{name}'
+    )
   found = [(t, e) for t, e in shown if _whole(e.get('frame', '0'), name) == frame]
   found.sort(key=lambda pair: _layer(pair[1], name))
   return size, [

@@ -90,8 +90,12 @@ def parse(kind: str, text: str) -> Drawing:
       points, positive = [[x, y], [x + width, y + height]], [True, True]
     else:
       parts = [part for part in numbers.split(';') if part]
-      positive = [not part.startswith('-') for part in parts]
-      points = [[float(n) for n in part.lstrip('-').split(',')] for part in parts]
+      if kind == 'polygon':  # It may reach beyond the frame; there is none of background.
+        positive = [True] * len(parts)
+      else:
+        positive = [not part.startswith('-') for part in parts]
+        parts = [part.removeprefix('-') for part in parts]
+      points = [[float(n) for n in part.split(',')] for part in parts]
   except ValueError:
     raise problem from None
   least = {'box': 2, 'points': 1, 'polygon': 3, 'scribble': 2}[kind]
@@ -130,7 +134,7 @@ def hints_of(drawings: Sequence[Drawing], size: tuple[int, int]) -> list[Hints]:
 def _check_inside(drawing: Drawing, size: tuple[int, int]) -> None:
   x, y = drawing.points.max(axis=0)
   least = drawing.points.min(axis=0)
-  if (drawing.kind != 'box' and (x > size[1] or y > size[0])) or (
+  if (drawing.kind not in ('box', 'polygon') and (x > size[1] or y > size[0])) or (
     least[0] >= size[1] or least[1] >= size[0]
   ):
     raise ValueError(

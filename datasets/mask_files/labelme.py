@@ -50,7 +50,10 @@ def read(content: Any, name: str) -> tuple[tuple[int, int], list[shapes.Instance
     merged: dict[str, NDArray[np.bool_]] = {}
     for (label, _), where in groups.items():
       merged[label] = merged[label] | where if label in merged else where
-    return size, [shapes.Instance(label, where, int(label)) for label, where in merged.items()]
+    # The key is for other frames, whose labels may not all be numbers that can be ids.
+    return size, [
+      shapes.Instance(label, where, int(label), label) for label, where in merged.items()
+    ]
   return size, [shapes.Instance(label, where) for (label, _), where in groups.items()]
 
 

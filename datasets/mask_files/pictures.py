@@ -3,12 +3,14 @@
 import dataclasses
 import io
 import pathlib
+from typing import cast
 import zipfile
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL import ImageOps
+from PIL import TiffImagePlugin
 
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import jpeg_file
@@ -55,7 +57,7 @@ def read_picture(path: pathlib.Path, options: MaskOptions) -> GivenMask:
   if image.mode.startswith('I;16') or image.mode in ('I', 'F'):
     return _of_deep_grey(image, str(path))
   if image.mode in ('1', 'L', 'P'):
-    mask = masks.decode_mask(data, str(path), void=False) if is_png else _values(image)
+    mask = masks.decode_mask(data, str(path), void=False) if is_png else _values(image, data)
     hidden = _hidden_values(image)
     if not hidden:
       return _of_values(mask, str(path))
@@ -68,14 +70,24 @@ def read_picture(path: pathlib.Path, options: MaskOptions) -> GivenMask:
   return _of_colours(pixels, path)
 
 
-def _values(image: Image.Image) -> masks.Mask:
+def _values(image: Image.Image, data: bytes) -> masks.Mask:
   """Mask of a picture that is no PNG: its values, and its palette if it has one."""
   palette = None
   if image.mode == 'P':
     palette = masks.DAVIS_PALETTE.copy()
     own = np.asarray(image.getpalette('RGB') or [], np.uint8).reshape(-1, 3)
     palette[: len(own)] = own
-  return masks.Mask(np.array(image, np.uint8), palette, False, None)
+  values = np.array(image, np.uint8)
+  if image.format == 'TIFF' and image.mode == 'L':
+    # Pillow stretches 2 and 4 bits of grey to 8.
+    values //= {2: 85, 4: 17}.get(_bits_per_sample(data), 1)
+  return masks.Mask(values, palette, False, None)
+
+
+def _bits_per_sample(data: bytes) -> int:
+  with Image.open(io.BytesIO(data), formats=['TIFF']) as image:
+    found = cast(TiffImagePlugin.TiffImageFile, image).tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, 8)
+  return int(found[0] if isinstance(found, tuple) else found)
 
 
 def _hidden_values(image: Image.Image) -> list[int]:
@@ -199,4 +211,11 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _is_lossless_webp(data: bytes) -> bool:
-  return b'VP8L' in data[:64]
+  """Whether the picture in a RIFF file is VP8L; colour profiles and the like may come before it."""
+  place = 12
+  while place + 8 <= len(data):
+    kind, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], 'little')
+    if kind in (b'VP8L', b'VP8 ', b'ANMF'):
+      return kind == b'VP8L'
+    place += 8 + size + size % 2
+  return False

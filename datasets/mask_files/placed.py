@@ -8,12 +8,17 @@ frame (backwards the last one).
 from collections.abc import Sequence
 import dataclasses
 import pathlib
+import re
+import unicodedata
 
 import numpy as np
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.video import Video
+
+_PHOTOS = ('.jpg', '.jpeg')  # No masks: their compression changes colours.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +67,10 @@ def frame_index(text: str | int, video: Video, where: str) -> int:
     ValueError: neither, or the video is known to have no such frame.
   """
   text = str(text)
-  if video.seeks and text in video.frame_names:
-    return list(video.frame_names).index(text)
+  if video.seeks:
+    composed = [_composed(name) for name in video.frame_names]
+    if _composed(text) in composed:
+      return composed.index(_composed(text))
   if not text.isascii() or not text.isdecimal():
     raise ValueError(
       f'{where}: frame {text!r} given, expected the number of a frame, counted from 0, or its name'
@@ -194,24 +201,82 @@ def _with_ids(given: reading.GivenMask, known: dict[str, int]) -> reading.GivenM
 def _named_like_frames(
   folder: pathlib.Path, video: Video, sequence_path: str
 ) -> dict[int, pathlib.Path]:
-  """{index: file} of the pictures of a folder, or of the video's folder in a tree of masks."""
+  """{index: file} of the masks of a folder, or of the video's folder in a tree of masks.
+
+  Masks that are named like no frame, next to others that are, are left out with a warning.
+  """
   last = pathlib.PurePosixPath(sequence_path).name or video.name
-  for path in (folder / sequence_path, folder / last, folder):
-    files = _pictures(path) if path.is_dir() else {}
-    indices = {stem: _index_of_name(stem, video) for stem in files}
-    if found := {i: files[stem] for stem, i in indices.items() if i is not None}:
+  for name in (sequence_path, last, reading.CVAT_MASKS, ''):
+    path = folder / name
+    files = _mask_files(path) if path.is_dir() else {}
+    indices = _indices(list(files), video)
+    found: dict[int, pathlib.Path] = {}
+    for stem, index in indices.items():
+      if index in found:
+        raise ValueError(
+          f'{path}: both {found[index].name} and {files[stem].name} given, expected one mask of frame '
+          f'{video.frame_names[index]}'
+        )
+      found[index] = files[stem]
+    if found:
+      if others := sorted(files[stem].name for stem in files.keys() - indices.keys()):
+        data_warning.warn(
+          f'{path}: left out, as named like no frame of {video.name}: {", ".join(others[:5])}'
+          + (f' and {len(others) - 5} more' if len(others) > 5 else '')
+        )
       return found
   return {}
 
 
-def _pictures(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-  files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith('.')]
-  return {p.stem: p for p in files if p.suffix.lower() in (*names_lib.IMAGE_SUFFIXES, '.gif')}
+def _mask_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+  """{stem: file} of pictures and annotations; of a photo and its annotation the annotation.
+
+  Raises:
+    ValueError: two masks of one stem.
+  """
+  found: dict[str, pathlib.Path] = {}
+  for path in reading.mask_files_in(folder):
+    other = found.get(path.stem)
+    photos = [p for p in (other, path) if p and p.suffix.lower() in _PHOTOS]
+    if other is not None and len(photos) != 1:
+      raise ValueError(f'{folder}: both {other.name} and {path.name} given, expected one of them')
+    if other is None or other in photos:
+      found[path.stem] = path
+  return found
 
 
-def _index_of_name(stem: str, video: Video) -> int | None:
+def _indices(stems: Sequence[str], video: Video) -> dict[str, int]:
+  """{stem: index of its frame} of those that are named like frames.
+
+  If none has the name of a frame, their numbers decide: the ends of all names, behind one
+  beginning. They have to be numbers of frames and not of objects: one is 0, or has four digits.
+  """
+  by_name = {}
   if video.seeks:
-    names = video.frame_names
-    return names.index(stem) if stem in names else None
-  is_number = stem.isascii() and stem.isdecimal()
+    by_name = {_composed(name): i for i, name in enumerate(video.frame_names)}
+  exact = {stem: by_name.get(_composed(stem), _number_of_film(stem, video)) for stem in stems}
+  if any(index is not None for index in exact.values()):
+    return {stem: index for stem, index in exact.items() if index is not None}
+  parts = {stem: re.fullmatch(r'(.*?)([0-9]+)', stem) for stem in stems}
+  matches = {stem: match for stem, match in parts.items() if match}
+  of_frames = any(len(m[2]) >= 4 or not int(m[2]) for m in matches.values())
+  if not of_frames or len(matches) < len(stems) or len({m[1] for m in matches.values()}) > 1:
+    return {}
+  numbers = {stem: int(match[2]) for stem, match in matches.items()}
+  if not video.seeks:
+    return numbers
+  ends = [re.search(r'[0-9]+$', name) for name in video.frame_names]
+  by_number = {int(end[0]): i for i, end in enumerate(ends) if end}
+  if len(by_number) < len(ends):
+    return {}
+  return {stem: by_number[number] for stem, number in numbers.items() if number in by_number}
+
+
+def _number_of_film(stem: str, video: Video) -> int | None:
+  is_number = stem.isascii() and stem.isdecimal() and not video.seeks
   return int(stem) if is_number and video.frame_names[int(stem)] == stem else None
+
+
+def _composed(name: str) -> str:
+  """A name as most systems write it; macOS takes letters and accents apart."""
+  return unicodedata.normalize('NFC', name)

@@ -33,6 +33,8 @@ from feelvos_tf.datasets.mask_files.given import GivenMask
 from feelvos_tf.datasets.mask_files.given import MaskOptions
 from feelvos_tf.datasets.names import natural_key
 
+CVAT_MASKS = 'SegmentationClass'  # Folder in CVAT's "Segmentation mask 1.1", unpacked.
+
 
 def read_given_mask(
   paths: str | os.PathLike | Sequence[str | os.PathLike],
@@ -89,6 +91,14 @@ def read_given_mask(
   return given
 
 
+def mask_files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Pictures and annotations of a folder in natural order; lists of labels are left out."""
+  files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith('.')]
+  files = [p for p in files if p.suffix.lower() in (*pictures.SUFFIXES, '.json', '.xml', '.txt')]
+  files = [p for p in files if p.name not in ('labelmap.txt', 'classes.txt')]
+  return sorted(files, key=lambda p: natural_key(p.name))
+
+
 def _files(paths: Sequence[pathlib.Path], frame_name: str) -> Sequence[pathlib.Path]:
   """The files to read: one, or one for each object."""
   if len(paths) > 1 or not paths[0].is_dir():
@@ -97,12 +107,9 @@ def _files(paths: Sequence[pathlib.Path], frame_name: str) -> Sequence[pathlib.P
       raise ValueError(f'{folders[0]}: a folder among several masks given, expected files')
     return paths
   folder = paths[0]
-  if (folder / 'SegmentationClass').is_dir():  # CVAT's "Segmentation mask 1.1", unpacked.
-    folder = folder / 'SegmentationClass'
-  files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith('.')]
-  files = [p for p in files if p.suffix.lower() in (*pictures.SUFFIXES, '.json', '.xml', '.txt')]
-  files = [p for p in files if p.name not in ('labelmap.txt', 'classes.txt')]
-  files.sort(key=lambda p: natural_key(p.name))
+  if (folder / CVAT_MASKS).is_dir():
+    folder = folder / CVAT_MASKS
+  files = mask_files_in(folder)
   of_frame = [p for p in files if p.stem == frame_name]
   if len(of_frame) == 1:
     return of_frame
@@ -199,7 +206,7 @@ def _drawn(instances: Sequence[shapes.Instance], size: tuple[int, int], where: s
     overlap += np.count_nonzero(ids[instance.where])
     ids[instance.where] = object_id
     names[object_id] = instance.name
-    if instance.object_id is None:
+    if instance.object_id is None or instance.key:
       keys[object_id] = instance.key or instance.name
   found = []
   hidden = [names[i] for i in names if not (ids == i).any()]

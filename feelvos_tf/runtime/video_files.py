@@ -146,7 +146,8 @@ def _as_text(mask: Masks) -> list[str]:
   if mask is None:
     return []
   if isinstance(mask, Mapping):
-    return [f'{frame}:{os.fspath(path)}' for frame, path in mask.items()]
+    each = lambda given: [given] if isinstance(given, (str, os.PathLike)) else given
+    return [f'{frame}:{os.fspath(path)}' for frame, given in mask.items() for path in each(given)]
   paths = [mask] if isinstance(mask, (str, os.PathLike)) else mask
   return [os.fspath(path) for path in paths]
 
@@ -159,6 +160,7 @@ def _job(
 ) -> 'segment_job.Job':
   """`segment_job.Job`; refuses an output that holds an input."""
   from feelvos_tf.datasets import names
+  from feelvos_tf.datasets.mask_files.given import MaskOptions
   from feelvos_tf.datasets.sources import folder
   from feelvos_tf.runtime import result_folder
   from feelvos_tf.runtime import segment_job
@@ -173,7 +175,8 @@ def _job(
   result_folder.check_inputs(output, [*video.files, *paths])
   if not request.masks and not request.drawings:
     raise ValueError('no mask given; expected a mask, or drawings such as [("box", "9,9,40,30")].')
-  return segment_job.prepare(video, request, draw=draw)
+  options = MaskOptions(stored_size=video.stored_size)
+  return segment_job.prepare(video, request, options, draw=draw)
 
 
 def _model_id(model: 'str | os.PathLike | Feelvos | None') -> str:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import writers
 from feelvos_tf.datasets.sources import folder
@@ -121,23 +122,26 @@ def test_contact_sheet_of_a_name_that_is_not_utf8(tmp_path):
   assert cv2.imread(str(tmp_path / 's.png')).any()
 
 
-@pytest.mark.parametrize('source', ['aac', 'flac', None])
-def test_overlay_has_the_times_and_the_sound_of_its_source(tmp_path, source):
+@pytest.mark.parametrize(
+  'source, rate', [('aac', 44100), ('flac', 44100), ('flac', 192000), (None, 0)]
+)
+def test_overlay_has_the_times_and_the_sound_of_its_source(tmp_path, source, rate):
+  """AAC has no 192,000 samples a second."""
   path, times = tmp_path / 'v.mkv', [0, 1, 2, 10, 11, 30]
   with av.open(str(path), 'w') as output:
     video = output.add_stream('mpeg4', rate=10)
     video.height, video.width = 60, 80
-    sound = output.add_stream(source, rate=44100, layout='stereo') if source else None
+    sound = output.add_stream(source, rate=rate, layout='stereo') if source else None
     for time in times:
       frame = av.VideoFrame.from_ndarray(picture(time), format='rgb24')
       frame.pts, frame.time_base = time, Fraction(1, 10)
       output.mux(video.encode(frame))
     output.mux(video.encode(None))
-    for start in range(0, 4 * 44100 if source else 0, 1024):
+    for start in range(0, 4 * rate, 1024):
       frame = av.AudioFrame(format=sound.format.name, layout='stereo', samples=1024)
       for plane in frame.planes:
         plane.update(bytes(plane.buffer_size))
-      frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
+      frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
       output.mux(sound.encode(frame))
   source_video = folder.open_video(path)
   with writers.OverlayVideoWriter(
@@ -153,3 +157,21 @@ def test_overlay_has_the_times_and_the_sound_of_its_source(tmp_path, source):
     assert [s.codec_context.name for s in sounds] == (['aac'] if source else [])
     if source:  # Up to the end of the last frame, not longer.
       assert 2.9 < float(sounds[0].duration * sounds[0].time_base) < 3.2
+
+
+def test_an_overlay_without_the_sound_that_cannot_be_encoded(tmp_path):
+  class Sound:
+    def add_to(self, output):
+      output.add_stream('aac', rate=48000).codec_context.sample_rate = 7
+      raise ValueError('no such rate')
+
+    def close(self):
+      pass
+
+  with (
+    pytest.warns(data_warning.DataWarning, match='the sound cannot be encoded'),
+    writers.OverlayVideoWriter(tmp_path / 'o.mp4', sound=Sound()) as writer,
+  ):
+    writer.write(picture(0), ids())
+    writer.write(picture(1), ids())
+  assert len(list(folder.open_video(tmp_path / 'o.mp4').frames())) == 2

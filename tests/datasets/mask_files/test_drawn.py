@@ -34,6 +34,15 @@ def test_shapes_of_one_id_are_one_object_and_others_count_up():
   assert not (found[1].inside & found[1].outside).any()
 
 
+def test_a_polygon_is_cut_at_the_edges_of_the_frame():
+  (one,) = hints('polygon=-20,-5;50,-5;50,30;-20,30')
+  assert one.exact[:30, :50].all() and one.exact.sum() == 30 * 50
+  (one,) = hints('polygon=30,20;90,20;90,50;30,50')
+  assert one.exact[20:, 30:].all() and one.exact.sum() == 20 * 30
+  with pytest.raises(ValueError, match='expected one on the frame'):
+    hints('polygon=70,20;90,20;90,50;70,50')
+
+
 def test_a_scribble_is_a_line():
   (one,) = hints('scribble=5,5;35,5')
   assert one.inside[5, 5:36].all() and not one.inside[10:].any() and one.box is None

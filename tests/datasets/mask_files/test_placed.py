@@ -2,14 +2,17 @@
 
 import json
 import pathlib
+import types
 
 import numpy as np
 from PIL import Image
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.data_warning import DataWarning
 from feelvos_tf.datasets.mask_files import placed
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.video import NumberedNames
 
 
 @pytest.fixture
@@ -67,7 +70,66 @@ def test_files_by_frame(files, video):
   }
   assert by_frame('a.png', '2:b.png') == {0: ['a.png'], 2: ['b.png']}
   assert by_frame('a.png', 'b.png') == {0: ['a.png', 'b.png']}
-  assert by_frame('some') == {1: ['some/shot11.png'], 3: ['some/shot13.png']}
+  with pytest.warns(DataWarning, match='left out, as named like no frame of frames: other.png'):
+    assert by_frame('some') == {1: ['some/shot11.png'], 3: ['some/shot13.png']}
+
+
+def _indices(names, video):
+  places = [placed.parse('some')]
+  return {i: p.name for i, [p] in placed.files_by_frame(places, video, 0).items() if p.is_file()}
+
+
+@pytest.mark.parametrize(
+  'names, expected',
+  [
+    (['shot10.json', 'shot12.json', 'shot12.jpg'], {0: 'shot10.json', 2: 'shot12.json'}),
+    (['shot11.txt', 'shot13.gif', 'labelmap.txt'], {1: 'shot11.txt', 3: 'shot13.gif'}),
+    (['SegmentationClass/shot10.png', 'SegmentationClass/shot13.png'], {0: 'shot10.png', 3: 'shot13.png'}),
+    (['0010.png', '0012.png'], {0: '0010.png', 2: '0012.png'}),
+    (['mask_0010.png', 'mask_0012.png'], {0: 'mask_0010.png', 2: 'mask_0012.png'}),
+    (['10.png', '12.png'], {}),  # May be objects.
+    (['mask_0010.png', 'other_0012.png'], {}),
+  ],
+)  # fmt: skip
+def test_how_masks_of_frames_are_named(files, video, names, expected):
+  files(*(f'some/{name}' for name in names if name.endswith(('.png', '.gif'))))
+  for name in names:
+    path = pathlib.Path('some') / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+  assert _indices(names, video) == expected
+
+
+@pytest.mark.parametrize(
+  'names, expected',
+  [
+    (['00000.png', '00030.png'], {0: '00000.png', 30: '00030.png'}),
+    (['0000.png', '0030.png'], {0: '0000.png', 30: '0030.png'}),
+    (['v_00001.png', 'v_00030.png'], {1: 'v_00001.png', 30: 'v_00030.png'}),
+    (['frame_000000.json', 'frame_000030.json'], {0: 'frame_000000.json', 30: 'frame_000030.json'}),
+    (['000.png', '030.png'], {0: '000.png', 30: '030.png'}),
+    (['001.png', '030.png'], {}),  # Objects 1 and 30.
+  ],
+)
+def test_how_masks_of_frames_of_a_film_are_named(files, names, expected):
+  film = types.SimpleNamespace(name='v', seeks=False, num_frames=40, frame_names=NumberedNames(40))
+  for name in names:
+    pathlib.Path('some').mkdir(exist_ok=True)
+    (pathlib.Path('some') / name).touch()
+  assert _indices(names, film) == expected
+
+
+def test_letters_and_accents_apart(files, tmp_path):
+  files('letters/B\u00e4r_0.png', 'letters/B\u00e4r_1.png', 'some/Ba\u0308r_1.png')
+  video = folder.open_video(tmp_path / 'letters')
+  assert _indices((), video) == {1: 'Ba\u0308r_1.png'}
+  assert placed.frame_index('Ba\u0308r_1', video, '--mask') == 1
+
+
+def test_two_masks_of_a_frame_in_one_folder(files, video):
+  files('some/shot11.png', 'some/shot11.tif')
+  with pytest.raises(ValueError, match='both shot11.png and shot11.tif given'):
+    _indices((), video)
 
 
 @pytest.mark.parametrize('below', ['Annotations/480p/bear', 'bear'])
@@ -143,6 +205,20 @@ _RED, _BLUE, _GREEN = (255, 0, 0), (0, 0, 255), (0, 255, 0)
     ),
     (_labelme, 'json', [(0, 'dog'), (3, 'cat')], [(0, 'cat'), (3, 'dog'), (6, 'emu')]),
     (_labelme, 'json', [(0, '1'), (3, '2')], [(0, '2'), (3, '1'), (6, '3')]),
+    # Tracks and labels that can be ids on one of the frames only.
+    (
+      _coco,
+      'json',
+      [(0, {'track_id': 2}), (3, {'track_id': 300})],
+      [(0, {'track_id': 300}), (3, {'track_id': 2}), (6, {'track_id': 1})],
+    ),
+    (
+      _coco,
+      'json',
+      [(0, {'track_id': 1}), (3, {'track_id': 2})],
+      [(0, {'track_id': 2}), (3, {'track_id': 1}), (6, {'track_id': 300})],
+    ),
+    (_labelme, 'json', [(0, '2'), (3, '300')], [(0, '300'), (3, '2'), (6, '1')]),
   ],
 )
 def test_an_object_has_one_id_on_all_frames(write, suffix, first, late, video, tmp_path):
@@ -183,5 +259,11 @@ def test_tracks_of_the_frame_that_is_asked_for(video, tmp_path):
   read = placed.read({0: [tmp_path / 't.xml'], 2: [tmp_path / 't.xml']}, video)
   assert read[0].mask.ids[2, [1, 4, 7]].tolist() == [1, 2, 0]
   assert read[2].mask.ids[2, [1, 4, 7]].tolist() == [0, 1, 3]
+  late = tmp_path / 'late.xml'
+  late.write_text(f'<annotations>{size}{track.format(2, box.format(2, 6, 9))}</annotations>')
+  with pytest.warns(
+    DataWarning, match='no track has a shape on frame 0; those of frame 2 are taken'
+  ):
+    assert placed.read({0: [late]}, video)[0].mask.ids[2, 7] == 1
   with pytest.raises(ValueError, match='none of them on frame 1; draw one there'):
     placed.read({0: [tmp_path / 't.xml'], 1: [tmp_path / 't.xml']}, video)

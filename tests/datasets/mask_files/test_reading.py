@@ -3,11 +3,13 @@
 import base64
 import io
 import json
+import struct
 import zipfile
 
 import cv2
 import numpy as np
 from PIL import Image
+from PIL import ImageCms
 import pytest
 
 from feelvos_tf.datasets import data_warning
@@ -152,6 +154,35 @@ def test_the_content_says_what_a_picture_is(tmp_path, kind, name):
 def test_8_bits_stretched_to_16(tmp_path):
   path = save(tmp_path / 'm.png', ids_of(1, 255).astype(np.uint16) * 257)
   np.testing.assert_array_equal(read(path).mask.ids, ids_of(1, 255))
+
+
+@pytest.mark.parametrize('bits', [2, 4])
+def test_tiff_of_few_bits(tmp_path, bits):
+  """Pillow stretches the values to 8 bits."""
+  ids = ids_of(1, 3)
+  per_byte = 8 // bits
+  shifts = bits * np.arange(per_byte - 1, -1, -1)
+  rows = np.pad(ids, ((0, 0), (0, -ids.shape[1] % per_byte))).reshape(len(ids), -1, per_byte)
+  data = (rows << shifts).sum(axis=-1).astype(np.uint8).tobytes()
+  tags = [(256, ids.shape[1]), (257, len(ids)), (258, bits), (259, 1), (262, 1), (273, 8)]
+  tags += [(277, 1), (278, len(ids)), (279, len(data))]
+  entries = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags)
+  directory = struct.pack('<H', len(tags)) + entries + bytes(4)
+  path = tmp_path / 'm.tif'
+  path.write_bytes(b'II*\0' + struct.pack('<I', 8 + len(data)) + data + directory)
+  np.testing.assert_array_equal(read(path).mask.ids, ids)
+
+
+def test_lossless_webp_with_a_colour_profile(tmp_path):
+  profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+  ids = ids_of()
+  colours = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)
+  image = Image.fromarray(colours[np.searchsorted(np.unique(ids), ids)])
+  image.save(tmp_path / 'm.webp', lossless=True, icc_profile=profile)
+  assert len(read(tmp_path / 'm.webp').mask.object_ids) == len(np.unique(ids)) - 1
+  image.save(tmp_path / 'lossy.webp', lossless=False, icc_profile=profile)
+  with pytest.raises(ValueError, match='a WEBP image given, whose compression changes colours'):
+    read(tmp_path / 'lossy.webp')
 
 
 # ---- Refused.
