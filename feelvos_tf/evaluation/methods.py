@@ -7,11 +7,11 @@ loaded, because scoring masks does not need it.
 from collections.abc import Iterable
 import dataclasses
 import hashlib
-import os
 import time
 from typing import Any, TYPE_CHECKING
 
 from feelvos_tf.inference.options import SegmenterOptions
+from feelvos_tf.runtime import journal
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
@@ -49,9 +49,8 @@ class ModelRun:
   keep_maps: bool = False  # keep distance maps and probabilities of every frame for the report
 
   def fingerprint(self) -> str:
-    """Changes when the weights file or an option changes."""
-    stat = os.stat(self.model) if self.model else None
-    text = f'{self} {stat.st_size} {stat.st_mtime_ns}' if stat else str(self)
+    """Changes when the content of the weights file or an option changes."""
+    text = f'{self} {journal.file_digest(self.model)}' if self.model else str(self)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

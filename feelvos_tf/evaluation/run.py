@@ -59,13 +59,18 @@ def run(options: RunOptions) -> None:
   # One evaluation at a time; what it writes is listed, and only that is ever replaced.
   with result_folder.ResultFolder(output_dir, fingerprint, True) as results:
     results.check_free(_TABLES, _own_files(options, scorable))
-    left_out, clips = _segment(options, method, sequences, results) if method else ({}, [])
+    failed, clips = _segment(options, method, sequences, results) if method else ({}, [])
     if scorable:
-      left_out = {**_without_ground_truth(options, sequences, scorable), **left_out}
+      left_out = {**_without_ground_truth(options, sequences, scorable), **failed}
       scorable = [files for files in sequences if files.name not in left_out]
       _Scoring(options, results, method).write(scorable, left_out, clips, other)
     else:
       print('not scored: the split has no ground truth beyond the given masks')
+  if options.submission_zip and failed:
+    raise ValueError(
+      f'{options.submission_zip}: not written, as {len(failed)} of {len(sequences)} sequences could not '
+      f'be segmented: {", ".join(list(failed)[:5])}'
+    )
   if options.submission_zip:
     _pack(options, sequences, results_dir)
 

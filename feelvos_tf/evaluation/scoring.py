@@ -19,8 +19,9 @@ from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation.sequences import SequenceFiles
 from feelvos_tf.files import whole_file
 from feelvos_tf.model import option_checks
+from feelvos_tf.runtime import journal
 
-_STATE_VERSION = 1  # raise it when the same files would be scored differently
+_STATE_VERSION = 2  # raise it when the same files would be scored differently
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,15 +235,13 @@ def _attempt(
 
 
 def _fingerprint(files: SequenceFiles, options: EvaluationOptions) -> str:
-  """Changes when a file that counts, or an option that counts, changes."""
+  """Changes when the content of a file that counts, or an option that counts, changes."""
   digest = hashlib.sha256(f'{_STATE_VERSION} {options.protocol} {options.missing_frames}'.encode())
   for folder in (files.truth, files.results):
     entries = sorted(os.scandir(folder), key=lambda e: e.name) if folder.is_dir() else ()
     for entry in entries:
-      stat = entry.stat()
-      digest.update(
-        f'{entry.name} {stat.st_size} {stat.st_mtime_ns}\n'.encode(errors='surrogateescape')
-      )
+      content = journal.file_digest(entry.path) if entry.is_file() else ''
+      digest.update(f'{entry.name} {content}\n'.encode(errors='surrogateescape'))
     digest.update(b'\n')
   return digest.hexdigest()
 

@@ -7,6 +7,7 @@ of their own from there on; the groups are merged as independent opinions on eac
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -22,6 +23,7 @@ from feelvos_tf.datasets import video as video_lib
 from feelvos_tf.datasets import worker_processes
 from feelvos_tf.evaluation import methods
 from feelvos_tf.runtime import background
+from feelvos_tf.runtime import journal
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import result_job
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
@@ -118,7 +120,7 @@ def segment_all(
   on_frames = on_frames or (lambda count, name: None)
   pending = []
   for video in videos:
-    clip = _finished(video, output_dir, fingerprint)
+    clip = _finished(video, output_dir, fingerprint, run.late_objects)
     if clip:
       on_frames(video.num_frames, video.name)
       yield clip
@@ -238,6 +240,7 @@ def _write_video(
   for name in _files(video, run):
     (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
   writer = result_job.Writer(output_dir, video.name)
+  data = _data_of(video, run.late_objects)
   times, confidences = [], {}
   object_ids: tuple[int, ...] = ()
   speed = getattr(new_segmenter, 'matmul_gflops', lambda: None)()
@@ -254,6 +257,7 @@ def _write_video(
   seconds_per_frame = float(np.median(times)) if times else None
   state = {
     'fingerprint': run.fingerprint(),
+    'data': data,
     'object_ids': object_ids,
     'confidence': confidences,
     'seconds_per_frame': seconds_per_frame,
@@ -354,8 +358,22 @@ def _files(video: video_lib.Video, run: methods.ModelRun) -> list[str]:
   return [*pictures, _state_name(video.name)]
 
 
+def _data_of(video: video_lib.Video, late_objects: bool) -> str:
+  """Hash of a video's frames and of the masks that are given of it."""
+  digest = hashlib.sha256()
+  if video.files:
+    found = (journal.file_digest(path) for path in video.files)
+  else:
+    found = (journal.digest(np.ascontiguousarray(frame)) for frame in video.frames())
+  for name, content in zip(video.frame_names, found):
+    digest.update(f'{name} {content}\n'.encode(errors='surrogateescape'))
+  for index, ids in _beginnings(video, late_objects).items():
+    digest.update(f'{index} {ids.shape} {journal.digest(ids.tobytes())}\n'.encode())
+  return digest.hexdigest()
+
+
 def _finished(
-  video: video_lib.Video, output_dir: pathlib.Path, fingerprint: str
+  video: video_lib.Video, output_dir: pathlib.Path, fingerprint: str, late_objects: bool
 ) -> SegmentedVideo | None:
   """The SegmentedVideo of an earlier run, or None."""
   state = read_state(output_dir, video.name)
@@ -365,6 +383,11 @@ def _finished(
   written = {p.stem for p in video_lib.list_images(folder)} if folder.is_dir() else set()
   if not set(video.frame_names) <= written:
     return None
+  try:
+    if state.get('data') != _data_of(video, late_objects):
+      return None
+  except (OSError, ValueError):
+    return None  # Segmenting it says what is wrong.
   return SegmentedVideo(
     video.name,
     state.get('seconds_per_frame'),

@@ -302,29 +302,67 @@ def _claim(unpack_dir: pathlib.Path, origin: str) -> None:
 
 
 def _unpack(video: Video, folder: pathlib.Path) -> None:
-  """Writes frames and masks of a video, unless they are there; the annotations come last."""
+  """Writes frames and masks of a video, unless they are there; the annotations come last.
+
+  Raises:
+    ValueError: there are others, or the number of frames is unknown.
+  """
   frames, truth = folder / 'JPEGImages' / video.name, folder / 'Annotations' / video.name
-  if truth.is_dir():
-    return
+  is_there = truth.is_dir()
   if video.num_frames is None:
     raise ValueError(
       f'{video.name}: a video of an unknown number of frames given, expected one that knows it; '
       'convert it to a folder of frames'
     )
+  if is_there:
+    _check_unpacked(video, frames, truth)
+    return
   frames.mkdir(parents=True, exist_ok=True)
   truth.parent.mkdir(parents=True, exist_ok=True)
   with whole_file.appearing_folder(truth) as unfinished:
     for index in range(video.num_frames):
-      name, encoded = video.frame_names[index], video.encoded_frame(index)
-      if encoded is None:
-        data = cv2.imencode('.png', cv2.cvtColor(video.frame(index), cv2.COLOR_RGB2BGR))[1]
-        encoded = data.tobytes(), 'PNG'
-      suffix = {'JPEG': 'jpg', 'PNG': 'png'}[encoded[1]]
-      whole_file.write_bytes(frames / f'{name}.{suffix}', encoded[0], last=False)
-      mask = video.mask(index)
+      name, frame, mask = _files_of(video, index)
+      whole_file.write_bytes(frames / name, frame, last=False)
       if mask is not None:
-        (unfinished / f'{name}.png').write_bytes(masks.encode_mask(mask.ids, mask.palette))
+        (unfinished / f'{video.frame_names[index]}.png').write_bytes(mask)
     whole_file.flush(frames)
+
+
+def _files_of(video: Video, index: int) -> tuple[str, bytes, bytes | None]:
+  """(name of a frame's file, its content, that of its mask or None)."""
+  encoded = video.encoded_frame(index)
+  if encoded is None:
+    data = cv2.imencode('.png', cv2.cvtColor(video.frame(index), cv2.COLOR_RGB2BGR))[1]
+    encoded = data.tobytes(), 'PNG'
+  suffix = {'JPEG': 'jpg', 'PNG': 'png'}[encoded[1]]
+  mask = video.mask(index)
+  content = None if mask is None else masks.encode_mask(mask.ids, mask.palette)
+  return f'{video.frame_names[index]}.{suffix}', encoded[0], content
+
+
+def _check_unpacked(video: Video, frames: pathlib.Path, truth: pathlib.Path) -> None:
+  """Refuses what was unpacked of other data, or changed since."""
+  count = 0
+  for index in range(video.num_frames or 0):
+    name, frame, mask = _files_of(video, index)
+    own_mask = truth / f'{video.frame_names[index]}.png'
+    has = (frames / name).is_file() and (frames / name).read_bytes() == frame
+    if (
+      not has
+      or own_mask.is_file() != (mask is not None)
+      or (own_mask.is_file()
+      and (own_mask.read_bytes() != mask))
+    ):
+      raise ValueError(
+        f'{truth.parent.parent}: holds another {video.name} than the data now; remove this folder, or '
+        'choose another --output_dir'
+      )
+    count += 1
+  if len(list(frames.iterdir())) != count:
+    raise ValueError(
+      f'{frames}: has other files than the {count} frames of {video.name}; remove this folder, or '
+      'choose another --output_dir'
+    )
 
 
 def _with_results(

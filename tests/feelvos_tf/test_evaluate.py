@@ -337,6 +337,19 @@ def test_copying_the_first_mask(davis, tmp_path):
   assert 'baseline copy_first_mask' in (tmp_path / 'out' / 'report.html').read_text()
 
 
+def test_no_archive_of_sequences_that_could_not_be_segmented(davis, tmp_path):
+  archive = tmp_path / 's.zip'
+  arguments = [f'--davis_root={davis}', '--baseline=copy_first_mask', '--on_error=skip']
+  arguments += [f'--output_dir={tmp_path / "run"}', f'--submission_zip={archive}']
+  assert evaluate(*arguments)[0] == 0 and archive.is_file()
+  archive.unlink()
+  frames = davis / 'JPEGImages' / '480p' / 'dog'
+  next(iter(sorted(frames.iterdir()))).write_bytes(b'no picture')
+  code, output, errors = evaluate(*arguments)
+  assert code == 1 and '1 of 2 sequences could not be segmented: dog' in errors, output
+  assert not archive.exists()
+
+
 @pytest.mark.slow
 def test_model(davis, tmp_path):
   arguments = flags(davis, results_dir=None, model='default')
@@ -480,6 +493,12 @@ def test_records(golden, tmp_path):
   code, output, errors = evaluate(*arguments)
   assert (code, errors) == (0, '') and ' 1.000  1.000  1.000' in output.split('all')[1]
   assert evaluate(*arguments)[0] == 0  # unpacked once
+  unpacked = next((tmp_path / 'out').rglob('Annotations/*/*.png'))
+  before = unpacked.read_bytes()
+  masks.write_mask(unpacked, 1 - np.minimum(masks.read_mask(unpacked).ids, 1))
+  code, _, errors = evaluate(*arguments)  # As records that were corrected differ from it.
+  assert code == 1 and f'holds another {unpacked.parent.name} than the data now' in errors
+  unpacked.write_bytes(before)
   code, _, errors = evaluate(*arguments, '--sequences=nobody')
   assert code == 1 and "sequence 'nobody' given" in errors
   other = golden.path('tf1/tfrecord/val_2shards')

@@ -1,6 +1,7 @@
 """Scoring folders: what is missing or broken, grey files, processes, resuming."""
 
 import json
+import os
 
 import numpy as np
 from PIL import Image
@@ -181,6 +182,17 @@ def test_resumes_what_has_not_changed(data, tmp_path, monkeypatch):
   changed = run()
   assert not changed['right'].resumed and changed['shifted'].resumed
   assert changed['right'].scores.j.tolist() == [[0, 1, 1]]
+  # As unpacked from an archive: another mask of the same size and time.
+  path = data[1] / 'right' / '00001.png'
+  stat, before = path.stat(), path.read_bytes()
+  moved = next(
+    content
+    for x in range(5, 30)
+    if (content := masks.encode_mask(rectangle(x, 9))) != before and len(content) == len(before)
+  )
+  path.write_bytes(moved)
+  os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+  assert not run()['right'].resumed
   (state / 'right.json').write_text('{"fingerprint":')
   assert not run()['right'].resumed
   other = run(scoring.EvaluationOptions('davis2016', num_workers=1))

@@ -1,6 +1,8 @@
 """Running a model over videos: files, late objects, resuming, what fails. The model is made up."""
 
 import json
+import os
+import pathlib
 from typing import ClassVar
 
 import cv2
@@ -158,6 +160,30 @@ def test_resumes_whole_videos_of_the_same_model(make_video, run, tmp_path):
   assert not again['a'].resumed and again['b'].resumed
   other = methods.ModelRun(run.model, SegmenterOptions(max_internal_size=64))
   assert not any(clip.resumed for clip in segment(videos, other, tmp_path).values())
+
+
+def test_segments_again_what_has_other_frames_or_masks(make_video, run, tmp_path):
+  video = make_video('a', {0: {1: (4, 4), 2: (10, 4)}})
+  segment([video], run, tmp_path)
+  assert segment([video], run, tmp_path)['a'].resumed
+  masks.write_mask(video.files[3], squares({9: (0, 0)}))
+  assert not segment([video], run, tmp_path)['a'].resumed
+  assert segment([video], run, tmp_path)['a'].resumed
+  masks.write_mask(tmp_path / 'frames' / 'a_0.png', squares({1: (5, 5), 2: (10, 4)}))
+  assert not segment([video], run, tmp_path)['a'].resumed
+  found = masks.read_mask(tmp_path / 'masks' / 'a' / '00001.png').ids
+  np.testing.assert_array_equal(found, squares({1: (5, 6), 2: (10, 5)}))
+  # Objects as one, as DAVIS 2016 takes them, are other masks.
+  foreground = folder.FolderVideo('a', video.files, {0: tmp_path / 'one.png'})
+  masks.write_mask(tmp_path / 'one.png', squares({1: (5, 5)}) | (squares({1: (10, 4)})))
+  assert not segment([foreground], run, tmp_path)['a'].resumed
+
+
+def test_weights_are_told_apart_by_their_content(run, tmp_path):
+  before, stat = run.fingerprint(), pathlib.Path(run.model).stat()
+  pathlib.Path(run.model).write_bytes(b'WEIGHTS')
+  os.utime(run.model, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+  assert run.fingerprint() != before
 
 
 def test_bad_video(make_video, run, tmp_path):
