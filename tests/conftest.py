@@ -39,6 +39,7 @@ ALLOWED_SKIPS = (
   'no Chromium',
   'no H.264 encoder',
   'no ffmpeg on this machine',
+  'no Node.js on this machine',
   'this PyAV',
   'this file system',
   'needs curl',

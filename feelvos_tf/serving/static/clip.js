@@ -22,7 +22,8 @@ export class Clip {
     this.unsent = new Set(); // Those of them that no run has used yet.
     this.removals = new Map(); // Frame index -> ids that no later mask of a run holds.
     this.stretches = new Map(); // Of a run in both directions, see `BothWays`.
-    this.unsaved = false; // Whether a run made masks that were not downloaded.
+    this.changes = 0; // of masks; `saved` is how many there were at the last download.
+    this.saved = 0;
     this.setLongSide(Infinity, Infinity);
   }
 
@@ -67,6 +68,11 @@ export class Clip {
     return {total: this.count - first, done};
   }
 
+  /** Whether masks changed since they were downloaded: what a run made and what was painted. */
+  get unsaved() {
+    return this.changes !== this.saved;
+  }
+
   /** Whether there is nothing left to run. */
   get isDone() {
     const {total, done} = this.progress;
@@ -91,12 +97,14 @@ export class Clip {
 
   /** Takes the mask that a run made of a frame. */
   setResult(index, blob, confidence) {
+    this.changes++;
     this.masks.set(index, blob);
     this.confidence.set(index, confidence);
   }
 
   /** Sets the mask that the user made on a frame, with its ids; null takes it away. */
   setCorrection(index, blob, ids = []) {
+    this.changes++;
     this.confidence.delete(index);
     if (blob) {
       if (this.masks.has(index) && !this.corrections.has(index)) this.whole.add(index);
@@ -112,6 +120,7 @@ export class Clip {
 
   /** Takes a mask that only added objects, completed by those that the run predicted. */
   complete(index, blob, ids) {
+    this.changes++;
     this.masks.set(index, blob);
     this.corrections.set(index, new Set(ids));
     this.whole.add(index);
@@ -131,6 +140,7 @@ export class Clip {
     if (this.direction === 'forward') {
       this.setCorrection(index, this.masks.get(index), this.corrections.get(index) ?? []);
     }
+    this.changes++;
     this.removals.set(index, new Set(this.removals.get(index)).add(id));
   }
 
@@ -185,7 +195,6 @@ export class Clip {
     this.dropResults(() => true);
     this.removals.clear();
     this.unsent = new Set(this.corrections.keys());
-    this.unsaved = false;
   }
 
   /** Frames of the run to look at first, see `framesToCheck`. */

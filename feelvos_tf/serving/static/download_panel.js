@@ -19,12 +19,13 @@ export class DownloadPanel {
     const {workspace} = this;
     await workspace.settled();
     const {clip} = workspace;
-    const indices = [...clip.masks.keys()].sort((a, b) => a - b);
+    const {changes} = clip; // A run may go on while the zip file is made.
+    const indices = this.indices();
     try {
       const zip = await zipFiles(indices.map((index) =>
         [`${clip.source.stem(index)}.png`, clip.masks.get(index)]));
       const link = saveFile(zip, `${this.baseName()}_masks.zip`);
-      clip.unsaved = false;
+      clip.saved = changes;
       const noun = indices.length === 1 ? 'mask' : 'masks';
       this.tell(`${indices.length} ${noun} in the zip file.`, link);
     } catch (error) {
@@ -36,7 +37,7 @@ export class DownloadPanel {
     const {api, workspace, server} = this;
     await workspace.settled();
     const {clip} = workspace;
-    const indices = Array.from({length: clip.last - clip.start + 1}, (_, i) => clip.start + i);
+    const indices = this.indices();
     this.work = new AbortController();
     this.update();
     this.cancel.focus();
@@ -54,6 +55,11 @@ export class DownloadPanel {
       this.update();
       if (document.activeElement === document.body) this.overlay.focus({preventScroll: true});
     }
+  }
+
+  /** Frames with masks in the order of time. */
+  indices() {
+    return [...this.workspace.clip.masks.keys()].sort((a, b) => a - b);
   }
 
   tell(text, link = '') {

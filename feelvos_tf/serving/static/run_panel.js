@@ -73,6 +73,7 @@ export class RunPanel {
     } catch (error) {
       this.fail(error, clip);
     } finally {
+      if (workspace.clip === clip) await workspace.renew().catch(showError);
       workspace.running = false;
       this.onChange();
       if (document.activeElement === document.body) this.focusNext();
@@ -100,7 +101,8 @@ export class RunPanel {
     const {clip} = this.workspace;
     this.pace.mark();
     this.seen = canvas ? '' : `looked at frame ${index + 1} on the way forward`;
-    if (this.follow.checked && canvas) await this.workspace.present(index, canvas);
+    const isShown = this.follow.checked || index === this.workspace.index;
+    if (isShown && canvas) await this.workspace.present(index, canvas);
     else this.onChange();
     const {total, done} = clip.progress;
     if (canvas && done % Math.ceil(total / SPOKEN_STEPS) === 0) {

@@ -67,7 +67,6 @@ export class SessionRun {
   /** Takes a mask that the run made; of objects that were removed nothing is shown. */
   async take(index, {mask, confidence}) {
     const {clip} = this;
-    clip.unsaved = true;
     clip.setResult(index, mask, confidence);
     await hideGone(clip, index);
   }

@@ -32,7 +32,7 @@ export class Workspace {
   async setLongSide(longSide) {
     await this.settled();
     const {clip} = this;
-    const {width, height} = clip;
+    const {width, height, unsaved} = clip;
     this.longSide = longSide;
     clip.startOver();
     clip.setLongSide(longSide, this.maxPixels);
@@ -41,6 +41,7 @@ export class Workspace {
       const ids = resizeIds({width, height, ids: old}, clip.width, clip.height);
       clip.setCorrection(index, await encodeIds(ids, clip.width, clip.height), held);
     }
+    if (!unsaved) clip.saved = clip.changes;
     await this.useSize();
   }
 
@@ -84,6 +85,12 @@ export class Workspace {
     if (this.showing) return;
     this.view.showPicture(canvas);
     this.take(index, ids);
+  }
+
+  /** Shows the frame on the page again if a run gave it another mask. */
+  async renew() {
+    await this.settled();
+    if (this.base && this.base.blob !== this.clip?.masks.get(this.index)) await this.show(this.index);
   }
 
   take(index, ids) {
@@ -176,8 +183,10 @@ export class Workspace {
       throw new MaskFileError(
         `The mask holds ${ids.length} objects. The server takes ${maxObjects}.`);
     }
+    const {unsaved} = clip;
     this.editor.replace(resizeIds(mask, clip.width, clip.height));
     await this.keep();
+    if (!unsaved) clip.saved = clip.changes; // The user has the file.
     return ids;
   }
 }
