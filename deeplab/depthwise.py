@@ -189,6 +189,9 @@ def _kernel_gradient(inputs: tf.Tensor, upstream: tf.Tensor, size: tuple[int, in
     upstream: the same shape, gradient by the convolution's result.
     size: (kernel height, kernel width), ints.
   """
+  dtype = inputs.dtype
+  if not _adds_up_exactly(dtype):
+    inputs, upstream = tf.cast(inputs, tf.float32), tf.cast(upstream, tf.float32)
   before = [(side - 1) // 2 for side in size]
   margins = [[first, side - 1 - first] for first, side in zip(before, size)]
   batch, height, width, channels = tf.unstack(tf.shape(inputs))
@@ -204,4 +207,21 @@ def _kernel_gradient(inputs: tf.Tensor, upstream: tf.Tensor, size: tuple[int, in
   )
   products = tf.reshape(products, tf.stack([*size, batch, channels]))
   total = tf.reduce_sum(tf.cast(products, tf.float32), axis=2)
-  return tf.cast(total, inputs.dtype)[..., tf.newaxis]
+  return tf.cast(total, dtype)[..., tf.newaxis]
+
+
+@functools.cache
+def _adds_up_exactly(dtype: tf.DType) -> bool:
+  """Whether a depthwise convolution adds its products in float32 here, for a tf.DType.
+
+  oneDNN does. On CPUs without bfloat16 TensorFlow's own kernel adds up in bfloat16, in which
+  256 + 1 is 256: no sum over an image comes out.
+  """
+  if dtype == tf.float32:
+    return True
+  with tf.init_scope(), tf.device('CPU:0'):
+    ones = tf.ones([1, 24, 24, 4], dtype)
+    total = tf.raw_ops.DepthwiseConv2dNative(
+      input=ones, filter=tf.ones([24, 24, 4, 1], dtype), strides=[1] * 4, padding='VALID'
+    )
+    return bool(tf.reduce_all(tf.cast(total, tf.float32) == 24.0 * 24.0))

@@ -350,8 +350,7 @@ def _check_unpacked(video: Video, frames: pathlib.Path, truth: pathlib.Path) -> 
     if (
       not has
       or own_mask.is_file() != (mask is not None)
-      or (own_mask.is_file()
-      and (own_mask.read_bytes() != mask))
+      or (own_mask.is_file() and (own_mask.read_bytes() != mask))
     ):
       raise ValueError(
         f'{truth.parent.parent}: holds another {video.name} than the data now; remove this folder, or '

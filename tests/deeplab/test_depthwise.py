@@ -52,6 +52,14 @@ def test_large_kernel_in_bfloat16(rng):
   np.testing.assert_allclose(tf.cast(found[2], tf.float32), expected[2], atol=0.05 * scale)
 
 
+def test_sums_over_an_image_in_bfloat16():
+  """4,225 products of 1: kernels that add up in bfloat16 end at 256."""
+  ones = tf.ones([1, 65, 65, 4], tf.bfloat16)
+  found = _value_and_gradients(depthwise_conv2d, ones, tf.ones([7, 7, 4, 1], tf.bfloat16))
+  plain = _value_and_gradients(depthwise_conv2d, tf.ones([1, 65, 65, 4]), tf.ones([7, 7, 4, 1]))
+  np.testing.assert_allclose(tf.cast(found[2], tf.float32), plain[2], rtol=0.01)
+
+
 def test_atrous_depthwise_in_float16():
   """There is no native float16 kernel with dilations on CPUs; the portable form serves."""
   result = depthwise_conv2d(
