@@ -61,6 +61,11 @@ class Video(abc.ABC):
     """The files that the frames are read from; empty for a source without files."""
     return ()
 
+  @property
+  def first_index(self) -> int:
+    """Index of the first frame in the whole source; 0 unless this is a part of it."""
+    return 0
+
   def waiting(self) -> np.ndarray | None:
     """Of a live source: the frame that `frames` gives next, if it has come. Others: None."""
     return None

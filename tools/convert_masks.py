@@ -94,10 +94,20 @@ def _write(output: pathlib.Path, labels: dict[int, str]) -> int:
   """Writes all forms; returns the number of masks."""
   video = folder.open_video(FLAGS.input) if FLAGS.input else None
   found = writing.masks_of_folder(FLAGS.masks)
-  first = next(found)[1]
+  name, first = next(found)
   fps = video.fps if video else None
-  target = Target(output, _name(), first.shape, fps, labels)
+  target = Target(output, _name(), first.shape, fps, labels, first_frame=_index_of(name, video))
   return writing.write(_frames(video), FLAGS.format, target)
+
+
+def _index_of(name: str, video: Video | None) -> int:
+  """Index of a frame in --input; without it, masks are taken to begin with the video."""
+  if video is None:
+    return 0
+  if not video.seeks:  # Frames of films are named by their numbers.
+    return int(name) if name.isdecimal() else 0
+  names = list(video.frame_names)
+  return names.index(name) if name in names else 0
 
 
 def _name() -> str:

@@ -39,7 +39,7 @@ class Coco:
         'width': width,
         'height': height,
         'video_id': 1,
-        'frame_id': len(self._images),
+        'frame_id': self._target.first_frame + len(self._images),
       }
     )
     for object_id, where in objects(ids):
@@ -125,7 +125,7 @@ class Mots:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
     self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
     self._lines: list[str] = []
-    self._count = 0
+    self._count = target.first_frame
 
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""

@@ -25,7 +25,7 @@ class Cvat:
 
   def __init__(self, target: Target) -> None:
     """Args: Target."""
-    self._target, self._classes, self._count = target, Classes(target), 0
+    self._target, self._classes, self._count = target, Classes(target), target.first_frame
     self._tracks: dict[int, list[str]] = {}
     self._last: dict[int, tuple[int, np.ndarray]] = {}
 
@@ -73,7 +73,7 @@ class CvatImages:
     """See `Writer`."""
     file_name = quoteattr(f'{name}{self._target.frame_suffix}')
     height, width = ids.shape
-    number = len(self._images)
+    number = self._target.first_frame + len(self._images)
     lines = [f'  <image id="{number}" name={file_name} width="{width}" height="{height}">\n']
     for object_id, where in objects(ids):
       self._classes.number(object_id)
@@ -90,7 +90,7 @@ class CvatImages:
       '<attribute><name>track_id</name><mutable>False</mutable><input_type>number</input_type>'
       '<default_value>1</default_value><values>1;255;1</values></attribute>'
     )
-    count = len(self._images)
+    count = self._target.first_frame + len(self._images)
     _write(self._target, self._classes, count, 'annotation', '', self._images, attribute)
 
 

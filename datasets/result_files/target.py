@@ -18,6 +18,7 @@ class Target:
     fps: frames per second or None.
     labels: {object id: name of its class}; an object without one is a class of its own.
     frame_suffix: of the names of frames in annotations: '.jpg'.
+    first_frame: index in the whole video of the first frame that is written.
   """
 
   folder: pathlib.Path
@@ -26,6 +27,7 @@ class Target:
   fps: float | None = None
   labels: dict[int, str] = dataclasses.field(default_factory=dict)
   frame_suffix: str = '.jpg'
+  first_frame: int = 0
 
   def label(self, object_id: int) -> str:
     """Name of the class of an object."""

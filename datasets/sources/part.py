@@ -51,6 +51,10 @@ class Part(Video):
   def files(self) -> Sequence[pathlib.Path]:
     return self._video.files
 
+  @property
+  def first_index(self) -> int:
+    return self._video.first_index + self._first
+
   def frames(self, start: int = 0) -> 'Iterator[np.ndarray]':
     index = self._first + start
     if self._last is not None and index > self._last:

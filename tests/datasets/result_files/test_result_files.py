@@ -11,6 +11,9 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import Target
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.sources.part import Part
 
 SIZE = (34, 50)
 NAMES = ('0007', '0008', '0009', '0010')
@@ -61,6 +64,32 @@ def test_own_reader_takes_what_was_written(written, ids, tmp_path):
     wrong = np.count_nonzero(found != expected)
     # The lines of YOLO's paths between parts may touch the middle of a pixel.
     assert wrong <= (8 if path.suffix == '.txt' else 0), path
+
+
+def test_frames_count_from_the_start_of_the_whole_video(ids, tmp_path):
+  pytest.importorskip('pycocotools')
+  whole = folder.open_video(_frames_of(tmp_path / 'frames', 14))
+  part = Part(Part(whole, 4), 6)
+  assert part.first_index == 10
+  target = Target(tmp_path, 'clip', SIZE, first_frame=part.first_index)
+  writing.write(
+    ((f'{i:05d}', m, None) for i, m in enumerate(ids, 10)), ['coco', 'mots', 'cvat'], target
+  )
+  found = reading.read_given_mask(
+    tmp_path / 'cvat' / 'annotations.xml', SIZE, '00012', frame_index=12
+  )
+  np.testing.assert_array_equal(found.mask.ids > 0, ids[2] > 0)
+  coco = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_default.json').read_text())
+  assert [image['frame_id'] for image in coco['images']] == [10, 11, 12, 13]
+  lines = (tmp_path / 'mots' / 'clip.txt').read_text().splitlines()
+  assert sorted({int(line.split()[0]) for line in lines}) == [11, 12, 13, 14]
+
+
+def _frames_of(path, count):
+  path.mkdir()
+  for i in range(count):
+    masks.write_mask(path / f'{i:05d}.png', np.zeros(SIZE, np.uint8))
+  return path
 
 
 def test_objects_are_white_on_black_from_the_first_frame_on(written, ids):
