@@ -84,6 +84,7 @@ class Trainer:
       os.path.join(options.train_logdir, 'checkpoints'), self._checkpoint(), options.max_to_keep
     )
     self._best = -1.0
+    self._best_of: str | None = None  # `Validation.identity` of that score.
     self._dead_channels: dead_channels.DeadChannels | None = (
       None  # Looked at from the first batch on, until they have been told.
     )
@@ -114,7 +115,8 @@ class Trainer:
       self._print(f'warning: {line}')
     best = pathlib.Path(self.options.train_logdir) / 'best.json'
     if best.exists():
-      self._best = json.loads(best.read_text(encoding='utf-8'))['score']
+      known = json.loads(best.read_text(encoding='utf-8'))
+      self._best, self._best_of = known['score'], known.get('of')
     return self.step
 
   def train(self, validate: Callable | None = None) -> int:
@@ -285,12 +287,26 @@ class Trainer:
   def _validate(self, validate: Callable, step: int) -> None:
     if not self.is_chief:
       return
+    identity = getattr(validate, 'identity', None)
+    if self._best_of not in (None, identity):
+      self._set_best_aside()
     score = float(validate(self.model))
     print(f'step {step}: validation {score:.4f} (best {max(score, self._best):.4f})', flush=True)
     if self._summaries is not None:
       self._summaries.write(step, {'validation': score})
     if score > self._best:
-      self._best = score
+      self._best, self._best_of = score, identity
       folder = pathlib.Path(self.options.train_logdir)
       self.export_weights(folder / 'best.h5', {'step': step, 'validation': score})
-      whole_file.write_text(folder / 'best.json', json.dumps({'step': step, 'score': score}))
+      known = {'step': step, 'score': score, **({'of': identity} if identity else {})}
+      whole_file.write_text(folder / 'best.json', json.dumps(known))
+
+  def _set_best_aside(self) -> None:
+    """Forgets the best score: another validation than it was of begins. Its weights stay."""
+    folder = pathlib.Path(self.options.train_logdir)
+    kept = folder / 'best_of_other_validation.h5'
+    if (folder / 'best.h5').is_file():
+      whole_file.move(folder / 'best.h5', kept)
+    (folder / 'best.json').unlink(missing_ok=True)
+    print(f'another validation than before: its best weights are kept as {kept}', flush=True)
+    self._best, self._best_of = -1.0, None

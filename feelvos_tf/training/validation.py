@@ -1,6 +1,7 @@
 """Validation during a training: J of a few clips, segmented as at inference."""
 
 from collections.abc import Sequence
+import hashlib
 
 import numpy as np
 
@@ -49,6 +50,15 @@ class Validation:
     self._num_frames = num_frames
     self._max_internal_size = max_internal_size
     self._graph: graph.InferenceGraph | None = None
+
+  @property
+  def identity(self) -> str:
+    """Hash of the videos' names and masks and of how they are segmented: scores of one compare."""
+    digest = hashlib.sha256(f'{self._num_frames} {self._max_internal_size}'.encode())
+    for video in self._videos:
+      digest.update(f'\n{video.name} {video.masked_frames}'.encode(errors='surrogateescape'))
+      digest.update(video.needed_mask(video.masked_frames[0]).ids.tobytes())
+    return digest.hexdigest()
 
   def __call__(self, model: Feelvos) -> float:
     """Mean over videos of the mean J over objects and frames; float in [0, 1]."""

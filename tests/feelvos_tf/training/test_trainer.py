@@ -161,6 +161,28 @@ def test_best_weights_are_kept(fresh, samples, tmp_path):
   assert json.loads((tmp_path / 'best.json').read_text())['score'] == 0.9
 
 
+def test_the_best_of_another_validation_does_not_count(fresh, samples, tmp_path, capsys):
+  class Validate:
+    def __init__(self, identity, score):
+      self.identity, self.score = identity, score
+
+    def __call__(self, model):
+      return self.score
+
+  def train(steps, identity, score):
+    trainer = Trainer(fresh, samples, options(tmp_path, steps, validation_steps=1))
+    trainer.resume()
+    trainer.train(Validate(identity, score))
+    return json.loads((tmp_path / 'best.json').read_text())
+
+  assert train(1, 'easy', 0.9) == {'step': 1, 'score': 0.9, 'of': 'easy'}
+  easy = (tmp_path / 'best.h5').read_bytes()
+  assert train(2, 'easy', 0.8)['score'] == 0.9
+  assert train(3, 'hard', 0.6) == {'step': 3, 'score': 0.6, 'of': 'hard'}
+  assert (tmp_path / 'best_of_other_validation.h5').read_bytes() == easy
+  assert 'another validation than before' in capsys.readouterr().out
+
+
 def test_layers_that_died_are_told_once(fresh, samples, tmp_path, capsys):
   def kill(model):
     layer = model.deeplab.get_layer('MobilenetV2.expanded_conv_9.expand')
