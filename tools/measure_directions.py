@@ -20,6 +20,7 @@ import numpy as np
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import directions
 from feelvos_tf.evaluation import methods
+from feelvos_tf.evaluation import segmenting
 from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.inference import speed
@@ -76,11 +77,12 @@ def _measure_all(
       sequences_lib.open_video(files, rules.foreground_only),
       output.path / f'{files.name}.npz',
     )
-    gaps = directions.from_bytes(path.read_bytes(), made_by) if path.exists() else None
+    made_of = f'{made_by} {segmenting.data_of(video)}'
+    gaps = directions.from_bytes(path.read_bytes(), made_of) if path.exists() else None
     if gaps is None:
       segmenters = segmenters or methods.Segmenters(run)
       gaps = _run(video, segmenters.of_model())
-      output.write(_JOB, path.name, directions.to_bytes(gaps, made_by))
+      output.write(_JOB, path.name, directions.to_bytes(gaps, made_of))
     scores[files.name] = [directions.score(video, gap) for gap in gaps]
     print(_line(files.name, scores[files.name]), flush=True)
   return scores

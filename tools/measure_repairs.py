@@ -21,6 +21,7 @@ from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import confidence_score
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import repairs
+from feelvos_tf.evaluation import segmenting
 from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.runtime import command_line
@@ -51,14 +52,17 @@ def _measure_all(
   output: result_folder.ResultFolder,
 ) -> None:
   """Measures what an earlier run of the same model has not; prints a line each, then the table."""
-  done = _read(output.path / FILE, run.fingerprint())
+  videos = {files.name: _video(files, protocol) for files in sequences}
+  data = {n: f'{protocol.name} {segmenting.data_of(video)}' for n, video in videos.items()}
+  done = _read(output.path / FILE, run.fingerprint(), data)
   if any(files.name not in done for files in sequences):
     output.check_free(_JOB, [FILE])
     segmenters = methods.Segmenters(run)
   for files in sequences:
     if files.name not in done:
-      done[files.name] = repairs.measure(_video(files, protocol), segmenters.of_model(), protocol)
-      _write(output, run.fingerprint(), done)
+      video = videos[files.name]
+      done[files.name] = repairs.measure(video, segmenters.of_model(), protocol)
+      _write(output, run.fingerprint(), data, done)
     print(_line(done[files.name]), flush=True)
   print(summary([done[files.name] for files in sequences]))
 
@@ -115,22 +119,30 @@ def _video(files: sequences_lib.SequenceFiles, protocol: sequence_scores.Protoco
   return video
 
 
-def _read(path: pathlib.Path, fingerprint: str) -> dict[str, repairs.Repair]:
-  """{name: Repair} of an earlier run of the same model; {} if there is none."""
+def _read(path: pathlib.Path, fingerprint: str, data: dict[str, str]) -> dict[str, repairs.Repair]:
+  """{name: Repair} of an earlier run of the same model on the same data {name: hash of it}."""
   try:
-    data = json.loads(path.read_text(encoding='utf-8'))
-    if data['fingerprint'] != fingerprint:
+    known = json.loads(path.read_text(encoding='utf-8'))
+    if known['fingerprint'] != fingerprint:
       return {}
-    return {one['name']: repairs.Repair(**one) for one in data['videos']}
+    found = {one['name']: repairs.Repair(**one) for one in known['videos']}
+    return {name: one for name, one in found.items() if known['data'][name] == data.get(name)}
   except (OSError, ValueError, KeyError, TypeError):
     return {}
 
 
 def _write(
-  output: result_folder.ResultFolder, fingerprint: str, done: dict[str, repairs.Repair]
+  output: result_folder.ResultFolder,
+  fingerprint: str,
+  data: dict[str, str],
+  done: dict[str, repairs.Repair],
 ) -> None:
-  data = {'fingerprint': fingerprint, 'videos': [dataclasses.asdict(one) for one in done.values()]}
-  output.write(_JOB, FILE, f'{json.dumps(data)}\n'.encode())
+  content = {
+    'fingerprint': fingerprint,
+    'data': {name: data[name] for name in done},
+    'videos': [dataclasses.asdict(one) for one in done.values()],
+  }
+  output.write(_JOB, FILE, f'{json.dumps(content)}\n'.encode())
 
 
 if __name__ == '__main__':

@@ -266,12 +266,12 @@ def _score(label: str, folder: pathlib.Path, root: Root) -> float:
   ]
   results = folder / root.folder
   _check_same(folder / f'{root.folder}.json', {'flags': arguments}, results)
-  if not (results / tables.SUMMARY_NAME).is_file():
-    command = [*arguments, f'--output_dir={results}']
-    shown = ('segmenting', 'scoring')
-    error = command_runs.run('feelvos_tf.evaluate', command, f'{label}, {root.title}', shown)
-    if error:
-      raise RunError(error)
+  # What is there of the same model, frames and masks is not made again.
+  command = [*arguments, f'--output_dir={results}']
+  shown = ('segmenting', 'scoring')
+  error = command_runs.run('feelvos_tf.evaluate', command, f'{label}, {root.title}', shown)
+  if error:
+    raise RunError(error)
   return tables.read_summary(results)['global']['J&F-Mean']
 
 

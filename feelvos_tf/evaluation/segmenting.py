@@ -143,6 +143,32 @@ def segment_all(
     yield SegmentedVideo(name, error=str(refusal)) if clip is None else clip
 
 
+def data_of(video: video_lib.Video, late_objects: bool | None = None) -> str:
+  """Hash of a video's frames and of masks of it.
+
+  Args:
+    video: `feelvos_tf.datasets.video.Video`.
+    late_objects: the masks that `segment_video` is given with this value; None: all.
+
+  Raises:
+    ValueError: no mask with an object, or an unreadable frame or mask.
+  """
+  digest = hashlib.sha256()
+  if video.files:
+    found = (journal.file_digest(path) for path in video.files)
+  else:
+    found = (journal.digest(np.ascontiguousarray(frame)) for frame in video.frames())
+  for name, content in zip(video.frame_names, found):
+    digest.update(f'{name} {content}\n'.encode(errors='surrogateescape'))
+  if late_objects is None:
+    given = {index: video.needed_mask(index).ids for index in video.masked_frames}
+  else:
+    given = _beginnings(video, late_objects)
+  for index, ids in given.items():
+    digest.update(f'{index} {ids.shape} {journal.digest(ids.tobytes())}\n'.encode())
+  return digest.hexdigest()
+
+
 def encode_maps(result: 'SegmentedFrame') -> bytes:
   """What the model saw of one frame, as a grey PNG at stride 4.
 
@@ -240,7 +266,7 @@ def _write_video(
   for name in _files(video, run):
     (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
   writer = result_job.Writer(output_dir, video.name)
-  data = _data_of(video, run.late_objects)
+  data = data_of(video, run.late_objects)
   times, confidences = [], {}
   object_ids: tuple[int, ...] = ()
   speed = getattr(new_segmenter, 'matmul_gflops', lambda: None)()
@@ -358,20 +384,6 @@ def _files(video: video_lib.Video, run: methods.ModelRun) -> list[str]:
   return [*pictures, _state_name(video.name)]
 
 
-def _data_of(video: video_lib.Video, late_objects: bool) -> str:
-  """Hash of a video's frames and of the masks that are given of it."""
-  digest = hashlib.sha256()
-  if video.files:
-    found = (journal.file_digest(path) for path in video.files)
-  else:
-    found = (journal.digest(np.ascontiguousarray(frame)) for frame in video.frames())
-  for name, content in zip(video.frame_names, found):
-    digest.update(f'{name} {content}\n'.encode(errors='surrogateescape'))
-  for index, ids in _beginnings(video, late_objects).items():
-    digest.update(f'{index} {ids.shape} {journal.digest(ids.tobytes())}\n'.encode())
-  return digest.hexdigest()
-
-
 def _finished(
   video: video_lib.Video, output_dir: pathlib.Path, fingerprint: str, late_objects: bool
 ) -> SegmentedVideo | None:
@@ -384,7 +396,7 @@ def _finished(
   if not set(video.frame_names) <= written:
     return None
   try:
-    if state.get('data') != _data_of(video, late_objects):
+    if state.get('data') != data_of(video, late_objects):
       return None
   except (OSError, ValueError):
     return None  # Segmenting it says what is wrong.

@@ -118,7 +118,8 @@ def check_files(model, path):
   weights.save_model(path / 'm.h5', model)
   copy = weights.load_model(path / 'm.h5')
   assert copy.options == model.options
-  np.testing.assert_array_equal(eager_logits(copy), eager_logits(model))
+  # Not to the last bit: the copy's head may take its objects in other groups.
+  np.testing.assert_allclose(eager_logits(copy), eager_logits(model), rtol=1e-5, atol=1e-5)
   tf1_checkpoint.save(path / 'model.ckpt-1', model)
   assert tf1_checkpoint.restore(path / 'model.ckpt-1', copy).complete
   assert state_bytes.model_key(copy) == state_bytes.model_key(model)

@@ -79,7 +79,7 @@ def commands(monkeypatch):
       assert weights_file.read_metadata(values['model'])['options']['largest_side'] == 64
       seed = int(label.partition('seed ')[2][0])
       score = 0.5 + seed / 100 - seed / 10 * label.startswith('soft')
-      train_ladder.pathlib.Path(values['output_dir']).mkdir()
+      train_ladder.pathlib.Path(values['output_dir']).mkdir(exist_ok=True)
       text = json.dumps({'global': {'J&F-Mean': score}, 'sequences': [], 'settings': {}})
       train_ladder.pathlib.Path(values['output_dir'], 'summary.json').write_text(text)
     return None
