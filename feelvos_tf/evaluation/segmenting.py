@@ -157,7 +157,7 @@ def data_of(video: video_lib.Video, late_objects: bool | None = None) -> str:
   if video.files:
     found = (journal.file_digest(path) for path in video.files)
   else:
-    found = (journal.digest(np.ascontiguousarray(frame)) for frame in video.frames())
+    found = (journal.digest(frame.tobytes()) for frame in video.frames())
   for name, content in zip(video.frame_names, found):
     digest.update(f'{name} {content}\n'.encode(errors='surrogateescape'))
   if late_objects is None:
