@@ -1,6 +1,6 @@
 """The sound of a video file, copied into the video that is written from its frames."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 import os
 from typing import TypeVar
@@ -27,14 +27,15 @@ class Sound:
   Use `add_to` before the first frame is written, `write_until` with each one, `close` at the end.
   """
 
-  def __init__(self, path: str | os.PathLike, start: Fraction) -> None:
+  def __init__(self, path: str | os.PathLike, start: Callable[[], Fraction]) -> None:
     """Opens the file.
 
     Args:
       path: a video file.
-      start: seconds of the file at which the written video starts.
+      start: function: seconds of the file at which the written video starts. It is called by
+        `add_to`, when the first frame has been read, whose time no one knows before.
     """
-    self._start = start
+    self._start_of_video, self._start = start, Fraction(0)
     self._source = reader.opened(path)
     self._container = self._source.__enter__()
     tracks = [t for t in self._container.streams.audio if t.codec_context is not None]
@@ -48,7 +49,7 @@ class Sound:
     track = self._track
     if track is None:
       return
-    self._output = output
+    self._output, self._start = output, self._start_of_video()
     if track.codec_context.name in _COPIED:
       self._packets = self._copied(track, output.add_stream_from_template(track))
     else:

@@ -68,7 +68,11 @@ class VideoFile(Video):
     return self._times.get(index)
 
   def sound(self, first: int = 0) -> Sound:
-    return Sound(self.path, self._film.start + Fraction(first / (self.fps or 25)))
+    def start() -> Fraction:
+      time = self.frame_time(first)
+      return self._film.start + (Fraction(first / (self.fps or 25)) if time is None else time)
+
+    return Sound(self.path, start)
 
   def mask(self, index: int) -> masks.Mask | None:
     if self.mask_path is None or index != 0:

@@ -12,6 +12,7 @@ from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import writers
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.sources.part import Part
 
 
 def picture(i, size=(60, 80)):
@@ -157,6 +158,34 @@ def test_overlay_has_the_times_and_the_sound_of_its_source(tmp_path, source, rat
     assert [s.codec_context.name for s in sounds] == (['aac'] if source else [])
     if source:  # Up to the end of the last frame, not longer.
       assert 2.9 < float(sounds[0].duration * sounds[0].time_base) < 3.2
+
+
+def test_sound_begins_with_the_first_frame_of_a_part(tmp_path):
+  """5 frames at 1/s, then 50 at 10/s; silence up to 5 s, where frame 5 is, noise from there on."""
+  path, times, rate = tmp_path / 'v.mkv', [*range(5), *np.arange(5, 10, 0.1)], 8000
+  with av.open(str(path), 'w') as output:
+    video = output.add_stream('mpeg4', rate=10)
+    video.height, video.width = 60, 80
+    sound = output.add_stream('pcm_s16le', rate=rate, layout='mono')
+    for i, time in enumerate(times):
+      frame = av.VideoFrame.from_ndarray(picture(i), format='rgb24')
+      frame.pts, frame.time_base = round(10 * time), Fraction(1, 10)
+      output.mux(video.encode(frame))
+    output.mux(video.encode(None))
+    values = np.random.default_rng(0).integers(-9000, 9000, 10 * rate).astype(np.int16)
+    values[: 5 * rate] = 0
+    for start in range(0, len(values), 1000):
+      frame = av.AudioFrame.from_ndarray(values[np.newaxis, start : start + 1000], 's16', 'mono')
+      frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+      output.mux(sound.encode(frame))
+  part = Part(folder.open_video(path), 5)
+  with writers.OverlayVideoWriter(tmp_path / 'o.mp4', part.fps, sound=part.sound()) as writer:
+    for index, image in enumerate(part.frames()):
+      writer.write(image, ids(), time=part.frame_time(index))
+  with av.open(str(tmp_path / 'o.mp4')) as result:
+    frames = list(result.decode(audio=0))
+  loud = np.concatenate([np.abs(frame.to_ndarray()).ravel() for frame in frames]) > 0.05
+  assert np.mean(loud[: rate // 2]) > 0.5  # The noise is there from the start.
 
 
 def test_an_overlay_without_the_sound_that_cannot_be_encoded(tmp_path):
