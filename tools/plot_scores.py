@@ -6,7 +6,7 @@
 Where a curve falls, the object was lost. The HTML report of the evaluation shows the frames.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import os
 import pathlib
 from typing import Any
@@ -42,10 +42,20 @@ def main() -> None:
     )
   if os.path.exists(FLAGS.output) and not FLAGS.overwrite:
     raise ValueError(f'{FLAGS.output} exists; --overwrite replaces it.')
-  runs = {
-    pathlib.Path(run).name: curves(tables.read_summary(pathlib.Path(run))) for run in FLAGS.runs
-  }
+  runs = {n: curves(tables.read_summary(pathlib.Path(run))) for n, run in named(FLAGS.runs).items()}
   plot(runs, FLAGS.output)
+
+
+def named(runs: Sequence[str]) -> dict[str, str]:
+  """{name in the picture: folder}: the ends of the paths, or whole paths where ends are equal.
+
+  Raises:
+    UsageError: a run is given twice.
+  """
+  if len(set(runs)) < len(runs):
+    raise command_line.UsageError(f'--runs={",".join(runs)} given; expected every run once.')
+  ends = [pathlib.Path(run).name for run in runs]
+  return dict(zip(ends if len(set(ends)) == len(ends) else runs, runs))
 
 
 def curves(summary: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -33,6 +33,7 @@ from feelvos_tf.datasets.mask_files.given import GivenMask
 from feelvos_tf.datasets.mask_files.given import MaskOptions
 from feelvos_tf.datasets.names import natural_key
 
+_CVAT_OBJECTS = 'SegmentationObject'  # Next to it: a colour for each object.
 CVAT_MASKS = 'SegmentationClass'  # Folder in CVAT's "Segmentation mask 1.1", unpacked.
 
 
@@ -167,7 +168,23 @@ def _read_file_of_any_kind(
   if suffix == '.txt':
     instances = yolo.read(names_lib.read_text(path), str(path), size)
     return _drawn(instances, size, str(path))
-  return pictures.read_picture(path, options)
+  given = pictures.read_picture(path, options)
+  given.hints.extend(_hint_of_instances(path, given, options))
+  return given
+
+
+def _hint_of_instances(path: pathlib.Path, given: GivenMask, options: MaskOptions) -> list[str]:
+  """A hint where CVAT's colours are labels and the objects are in the folder next to it."""
+  other = path.parent.parent / _CVAT_OBJECTS / path.name
+  if path.parent.name != CVAT_MASKS or not other.is_file():
+    return []
+  labels = len(given.mask.object_ids)
+  objects = len(pictures.read_picture(other, options).mask.object_ids)
+  if objects <= labels:
+    return []
+  return [
+    f'{path}: what has one label is one object, {labels} in all; {other} has {objects}: give that'
+  ]
 
 
 def _read_json(path: pathlib.Path, frame_name: str) -> GivenMask:

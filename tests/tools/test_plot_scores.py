@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from feelvos_tf.runtime import command_line
 from feelvos_tf.tools import plot_scores
 
 MODULE = 'tools.plot_scores'
@@ -37,6 +38,13 @@ def test_curves_are_means_over_objects():
   found = plot_scores.curves(summary(dog=[[1.0, 0.5, None]], cow=[[1.0, 0.0], [0.5, 0.5]]))
   np.testing.assert_array_equal(found['dog'], [1.0, 0.5, np.nan])
   np.testing.assert_array_equal(found['cow'], [0.75, 0.25])
+
+
+def test_names_of_runs():
+  assert plot_scores.named(['a/now', 'a/before']) == {'now': 'a/now', 'before': 'a/before'}
+  assert list(plot_scores.named(['a/now', 'b/now'])) == ['a/now', 'b/now']
+  with pytest.raises(command_line.UsageError, match='expected every run once'):
+    plot_scores.named(['a/now', 'a/now'])
 
 
 def test_picture_and_refusals(tmp_path, run_main):

@@ -424,6 +424,15 @@ def test_segmentation_class_of_cvat(tmp_path):
   np.testing.assert_array_equal(read(file).mask.ids, ids_of(1, 2))
 
 
+def test_two_objects_of_one_label_of_cvat(tmp_path):
+  one = save(tmp_path / 'x' / 'SegmentationClass' / '00000.png', painted(GREEN, GREEN))
+  save(tmp_path / 'x' / 'SegmentationObject' / '00000.png', painted(RED, BLUE))
+  assert any('1 in all' in hint and 'has 2: give that' in hint for hint in read(one).hints)
+  assert len(read(tmp_path / 'x' / 'SegmentationObject').mask.object_ids) == 2
+  save(tmp_path / 'x' / 'SegmentationClass' / '00000.png', painted(RED, BLUE))
+  assert not any('give that' in hint for hint in read(one).hints)
+
+
 # ---- Annotation files. Corners are those of pixels: x from 10 to 40 are columns 10..39.
 
 BOXES = ((10, 10, 40, 30), (50, 35, 70, 50))
