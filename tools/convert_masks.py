@@ -15,6 +15,7 @@ from absl import flags
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.result_files.target import Target
+from feelvos_tf.datasets.sources import clip_folder
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.files import folder_lock
@@ -92,7 +93,7 @@ def _move_files(source: pathlib.Path, target: pathlib.Path) -> None:
 
 def _write(output: pathlib.Path, labels: dict[int, str]) -> int:
   """Writes all forms; returns the number of masks."""
-  video = folder.open_video(FLAGS.input) if FLAGS.input else None
+  video = folder.open_video(clip_folder.frames_of_clip(FLAGS.input)) if FLAGS.input else None
   found = writing.masks_of_folder(FLAGS.masks)
   name, first = next(found)
   fps = video.fps if video else None

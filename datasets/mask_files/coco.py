@@ -46,7 +46,9 @@ def read(content: Any, name: str, frame_name: str) -> tuple[tuple[int, int], lis
         'export segmentation masks'
       )
     where, track = _drawn(annotation['segmentation'], size, name), _track(annotation)
-    found.append(shapes.Instance(label, where, track, '' if track is None else f'track {track}'))
+    found.append(
+      shapes.Instance(label, where, track, '' if track is None else f'COCO track {track}')
+    )
   ids = {one.object_id for one in found}
   if len(ids) < len(found) or not all(i is not None and is_object_id(i) for i in ids):
     found = [dataclasses.replace(one, object_id=None) for one in found]

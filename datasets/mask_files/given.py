@@ -42,10 +42,13 @@ class GivenMask:
     mask: `masks.Mask`; every id but 0 is an object.
     names: {id: where it comes from} if the ids are not the file's own values.
     hints: sentences about what is probably not meant.
-    keys: {id: what tells the object on other frames} of ids that follow from places in the file.
+    keys: {id: what tells the object on other frames} of ids that follow from places in the file,
+      and of those that it gives itself and that other frames may not be able to give.
+    own_ids: those of `keys` that the file gives itself.
   """
 
   mask: masks.Mask
   names: dict[int, str] = dataclasses.field(default_factory=dict)
   hints: list[str] = dataclasses.field(default_factory=list)
   keys: dict[int, str] = dataclasses.field(default_factory=dict)
+  own_ids: frozenset[int] = frozenset()

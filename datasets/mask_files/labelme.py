@@ -52,9 +52,13 @@ def read(content: Any, name: str) -> tuple[tuple[int, int], list[shapes.Instance
       merged[label] = merged[label] | where if label in merged else where
     # The key is for other frames, whose labels may not all be numbers that can be ids.
     return size, [
-      shapes.Instance(label, where, int(label), label) for label, where in merged.items()
+      shapes.Instance(label, where, int(label), f'label {label}') for label, where in merged.items()
     ]
-  return size, [shapes.Instance(label, where) for (label, _), where in groups.items()]
+  # A label that is a number is one on all frames, whether all are numbers here or not.
+  return size, [
+    shapes.Instance(label, where, key=f'label {label}' if label.isdecimal() else '')
+    for (label, _), where in groups.items()
+  ]
 
 
 def _drawn(

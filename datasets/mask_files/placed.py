@@ -178,8 +178,11 @@ def one_id_each(read: dict[int, reading.GivenMask]) -> dict[int, reading.GivenMa
 def _with_ids(given: reading.GivenMask, known: dict[str, int]) -> reading.GivenMask:
   """The GivenMask with the ids of `known` {key: id}, and free ones for other keys."""
   new = {i: known[key] for i, key in given.keys.items() if key in known}
-  for object_id in given.keys.keys() - new.keys():
-    taken = {*known.values(), *new.values()}
+  rest = given.keys.keys() - new.keys()
+  for object_id in sorted(rest, key=lambda i: (i not in given.own_ids, i)):
+    # An id that the file gives stands, unless the file has another object that got it before.
+    own = object_id in given.own_ids
+    taken = set(new.values()) if own else {*known.values(), *new.values()}
     free = (i for i in (object_id, *range(1, 256)) if i not in taken)
     new[object_id] = next(free, object_id)
   if all(old == i for old, i in new.items()):
@@ -209,17 +212,18 @@ def _named_like_frames(
   for name in (sequence_path, last, reading.CVAT_MASKS, ''):
     path = folder / name
     files = _mask_files(path) if path.is_dir() else {}
-    indices = _indices(list(files), video)
+    indices = _indices(list(files), video, is_cvat=name == reading.CVAT_MASKS)
     found: dict[int, pathlib.Path] = {}
     for stem, index in indices.items():
-      if index in found:
+      several = [*files[stem], *([found[index]] if index in found else [])]
+      if len(several) > 1:
         raise ValueError(
-          f'{path}: both {found[index].name} and {files[stem].name} given, expected one mask of frame '
+          f'{path}: both {several[0].name} and {several[1].name} given, expected one mask of frame '
           f'{video.frame_names[index]}'
         )
-      found[index] = files[stem]
+      found[index] = files[stem][0]
     if found:
-      if others := sorted(files[stem].name for stem in files.keys() - indices.keys()):
+      if others := sorted(p.name for n in files.keys() - indices.keys() for p in files[n]):
         data_warning.warn(
           f'{path}: left out, as named like no frame of {video.name}: {", ".join(others[:5])}'
           + (f' and {len(others) - 5} more' if len(others) > 5 else '')
@@ -228,28 +232,33 @@ def _named_like_frames(
   return {}
 
 
-def _mask_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-  """{stem: file} of pictures and annotations; of a photo and its annotation the annotation.
-
-  Raises:
-    ValueError: two masks of one stem.
-  """
-  found: dict[str, pathlib.Path] = {}
-  for path in reading.mask_files_in(folder):
-    other = found.get(path.stem)
-    photos = [p for p in (other, path) if p and p.suffix.lower() in _PHOTOS]
-    if other is not None and len(photos) != 1:
-      raise ValueError(f'{folder}: both {other.name} and {path.name} given, expected one of them')
-    if other is None or other in photos:
-      found[path.stem] = path
+def _mask_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+  """{stem: masks of this name}: pictures, and annotations where there is no picture but a photo."""
+  files = reading.mask_files_in(folder)
+  is_photo = lambda p: p.suffix.lower() in _PHOTOS
+  pictures = [p for p in files if p.suffix.lower() in reading.PICTURES and not is_photo(p)]
+  painted = {p.stem for p in pictures}
+  annotations = [
+    p for p in files if p.suffix.lower() not in reading.PICTURES and p.stem not in painted
+  ]
+  # Photos lie next to their annotations; alone they are taken for masks, and refused as such.
+  photos = [] if annotations else [p for p in files if is_photo(p)]
+  found: dict[str, list[pathlib.Path]] = {}
+  for path in (*pictures, *annotations, *photos):
+    found.setdefault(path.stem, []).append(path)
   return found
 
 
-def _indices(stems: Sequence[str], video: Video) -> dict[str, int]:
+def _indices(stems: Sequence[str], video: Video, is_cvat: bool = False) -> dict[str, int]:
   """{stem: index of its frame} of those that are named like frames.
 
   If none has the name of a frame, their numbers decide: the ends of all names, behind one
-  beginning. They have to be numbers of frames and not of objects: one is 0, or has four digits.
+  beginning. They have to be numbers of frames and not of objects, see `_count_frames`.
+
+  Args:
+    stems: names of masks.
+    video: the video.
+    is_cvat: they are of a folder in which CVAT has frames alone.
   """
   by_name = {}
   if video.seeks:
@@ -257,19 +266,31 @@ def _indices(stems: Sequence[str], video: Video) -> dict[str, int]:
   exact = {stem: by_name.get(_composed(stem), _number_of_film(stem, video)) for stem in stems}
   if any(index is not None for index in exact.values()):
     return {stem: index for stem, index in exact.items() if index is not None}
-  parts = {stem: re.fullmatch(r'(.*?)([0-9]+)', stem) for stem in stems}
-  matches = {stem: match for stem, match in parts.items() if match}
-  of_frames = any(len(m[2]) >= 4 or not int(m[2]) for m in matches.values())
-  if not of_frames or len(matches) < len(stems) or len({m[1] for m in matches.values()}) > 1:
+  parts = [re.fullmatch(r'(.*?)([0-9]+)', stem) for stem in stems]
+  matches = [match for match in parts if match]
+  if not matches or len(matches) < len(parts) or len({m[1] for m in matches}) > 1:
     return {}
-  numbers = {stem: int(match[2]) for stem, match in matches.items()}
-  if not video.seeks:
-    return numbers
-  ends = [re.search(r'[0-9]+$', name) for name in video.frame_names]
-  by_number = {int(end[0]): i for i, end in enumerate(ends) if end}
-  if len(by_number) < len(ends):
+  numbers = {stem: int(match[2]) for stem, match in zip(stems, matches)}
+  if video.seeks:
+    ends = [re.search(r'[0-9]+$', name) for name in video.frame_names]
+    by_number = {int(end[0]): i for i, end in enumerate(ends) if end}
+    if len(by_number) < len(ends) or not set(numbers.values()) <= by_number.keys():
+      return {}
+    numbers = {stem: by_number[number] for stem, number in numbers.items()}
+  elif video.num_frames is not None and max(numbers.values()) >= video.num_frames:
     return {}
-  return {stem: by_number[number] for stem, number in numbers.items() if number in by_number}
+  digits = {len(match[2]) for match in matches}
+  return numbers if is_cvat or _count_frames(list(numbers.values()), digits, video) else {}
+
+
+def _count_frames(indices: Sequence[int], digits: set[int], video: Video) -> bool:
+  """Whether numbers count frames: padded to three digits or more, with gaps, or one for each frame.
+
+  Objects are counted without gaps, and one mask alone is that of the first frame.
+  """
+  has_gaps = max(indices) - min(indices) >= len(indices)
+  is_whole = len(indices) == video.num_frames
+  return len(digits) == 1 and min(digits) >= 3 and len(indices) > 1 and (has_gaps or is_whole)
 
 
 def _number_of_film(stem: str, video: Video) -> int | None:

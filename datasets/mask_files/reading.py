@@ -33,6 +33,7 @@ from feelvos_tf.datasets.mask_files.given import GivenMask
 from feelvos_tf.datasets.mask_files.given import MaskOptions
 from feelvos_tf.datasets.names import natural_key
 
+PICTURES = pictures.SUFFIXES
 _CVAT_OBJECTS = 'SegmentationObject'  # Next to it: a colour for each object.
 CVAT_MASKS = 'SegmentationClass'  # Folder in CVAT's "Segmentation mask 1.1", unpacked.
 
@@ -179,7 +180,10 @@ def _hint_of_instances(path: pathlib.Path, given: GivenMask, options: MaskOption
   if path.parent.name != CVAT_MASKS or not other.is_file():
     return []
   labels = len(given.mask.object_ids)
-  objects = len(pictures.read_picture(other, options).mask.object_ids)
+  try:
+    objects = len(pictures.read_picture(other, options).mask.object_ids)
+  except (OSError, ValueError):
+    return []  # Nobody asked for it.
   if objects <= labels:
     return []
   return [
@@ -233,7 +237,8 @@ def _drawn(instances: Sequence[shapes.Instance], size: tuple[int, int], where: s
     )
   elif overlap:
     found.append(f'{where}: {overlap} pixels belong to several objects; the later one has them')
-  return GivenMask(masks.Mask(ids, None, False, None), names, found, keys)
+  own = frozenset(one.object_id for one in instances if one.object_id is not None)
+  return GivenMask(masks.Mask(ids, None, False, None), names, found, keys, own)
 
 
 def _check_count(count: int, where: str) -> None:

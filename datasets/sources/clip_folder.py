@@ -66,6 +66,7 @@ def frames_of_clip(path: StrPath) -> pathlib.Path:
   path = pathlib.Path(path)
   frames = path / 'frames'
   is_clip = frames.is_dir() and (path / 'masks').is_dir() and _has_pictures(frames)
+  is_clip = is_clip and not _has_pictures(path)
   return frames if is_clip else path
 
 

@@ -18,6 +18,7 @@ import typing
 from typing import Any, Literal
 
 from feelvos_tf.datasets import worker_processes
+from feelvos_tf.datasets.names import IMAGE_SUFFIXES
 from feelvos_tf.datasets.tfrecord import shards as shards_lib
 from feelvos_tf.datasets.video import VideoSource
 from feelvos_tf.files import whole_file
@@ -405,10 +406,13 @@ def _data_of(shard: Shard) -> str:
   found = []
   for source in shard.sources:
     for path in (source.frames, source.masks, *source.files):
-      inside = sorted(path.iterdir()) if path is not None and path.is_dir() else [path]
-      for file in inside:
-        if file is not None and file.is_file():
-          found.append([source.name, file.name, shards_lib.file_sha256(file)])
+      if path is None or not path.exists():
+        continue
+      inside = [path]
+      if path.is_dir():
+        inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+      for file in sorted(p for p in inside if not p.name.startswith('.')):
+        found.append([source.name, file.name, shards_lib.file_sha256(file)])
   return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 

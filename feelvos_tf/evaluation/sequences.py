@@ -12,12 +12,14 @@ import pathlib
 from typing import Any
 
 import cv2
+import numpy as np
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.sources import davis
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import list_images
+from feelvos_tf.datasets.video import read_image
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.datasets.video import VideoSource
 from feelvos_tf.files import whole_file
@@ -342,26 +344,27 @@ def _files_of(video: Video, index: int) -> tuple[str, bytes, bytes | None]:
 
 def _check_unpacked(video: Video, frames: pathlib.Path, truth: pathlib.Path) -> None:
   """Refuses what was unpacked of other data, or changed since."""
-  count = 0
+  images = {path.stem: path for path in list_images(frames)}
+  known = masks.list_masks(truth)
+  is_same = len(images) == video.num_frames
   for index in range(video.num_frames or 0):
-    name, frame, mask = _files_of(video, index)
-    own_mask = truth / f'{video.frame_names[index]}.png'
-    has = (frames / name).is_file() and (frames / name).read_bytes() == frame
-    if (
-      not has
-      or own_mask.is_file() != (mask is not None)
-      or (own_mask.is_file() and (own_mask.read_bytes() != mask))
-    ):
-      raise ValueError(
-        f'{truth.parent.parent}: holds another {video.name} than the data now; remove this folder, or '
-        'choose another --output_dir'
-      )
-    count += 1
-  if len(list(frames.iterdir())) != count:
+    name, mask = video.frame_names[index], video.mask(index)
+    is_same = is_same and name in images and (mask is not None) == (name in known)
+    is_same = is_same and _has_frame(images[name], video, index)
+    if is_same and mask is not None:
+      is_same = np.array_equal(masks.read_mask(known[name]).ids, mask.ids)
+  if not is_same:
     raise ValueError(
-      f'{frames}: has other files than the {count} frames of {video.name}; remove this folder, or '
+      f'{truth.parent.parent}: holds another {video.name} than the data now; remove this folder, or '
       'choose another --output_dir'
     )
+
+
+def _has_frame(path: pathlib.Path, video: Video, index: int) -> bool:
+  encoded = video.encoded_frame(index)
+  if encoded is not None:
+    return path.read_bytes() == encoded[0]
+  return np.array_equal(read_image(path), video.frame(index))
 
 
 def _with_results(

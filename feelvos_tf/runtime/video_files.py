@@ -161,6 +161,7 @@ def _job(
   """`segment_job.Job`; refuses an output that holds an input."""
   from feelvos_tf.datasets import names
   from feelvos_tf.datasets.mask_files.given import MaskOptions
+  from feelvos_tf.datasets.sources import clip_folder
   from feelvos_tf.datasets.sources import folder
   from feelvos_tf.runtime import result_folder
   from feelvos_tf.runtime import segment_job
@@ -171,7 +172,7 @@ def _job(
       f'{input}: no such file or folder; expected a video file or a folder of frames.'
     )
   paths = segment_job.given_paths(request)
-  video = folder.open_video(input, leave_out=paths)
+  video = folder.open_video(clip_folder.frames_of_clip(input), leave_out=paths)
   result_folder.check_inputs(output, [*video.files, *paths])
   if not request.masks and not request.drawings:
     raise ValueError('no mask given; expected a mask, or drawings such as [("box", "9,9,40,30")].')

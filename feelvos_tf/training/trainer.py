@@ -6,6 +6,7 @@ not been.
 """
 
 from collections.abc import Callable, Iterator
+import hashlib
 import json
 import os
 import pathlib
@@ -288,8 +289,11 @@ class Trainer:
     if not self.is_chief:
       return
     identity = getattr(validate, 'identity', None)
-    if self._best_of not in (None, identity):
-      self._set_best_aside()
+    if identity is not None:
+      told = f'{identity} {getattr(self.model, "options", None)}'
+      identity = hashlib.sha256(told.encode()).hexdigest()[:16]
+    if self._best_of is not None and self._best_of != identity:
+      self._set_best_aside(self._best_of)
     score = float(validate(self.model))
     print(f'step {step}: validation {score:.4f} (best {max(score, self._best):.4f})', flush=True)
     if self._summaries is not None:
@@ -301,10 +305,10 @@ class Trainer:
       known = {'step': step, 'score': score, **({'of': identity} if identity else {})}
       whole_file.write_text(folder / 'best.json', json.dumps(known))
 
-  def _set_best_aside(self) -> None:
+  def _set_best_aside(self, identity: str) -> None:
     """Forgets the best score: another validation than it was of begins. Its weights stay."""
     folder = pathlib.Path(self.options.train_logdir)
-    kept = folder / 'best_of_other_validation.h5'
+    kept = folder / f'best_of_{identity}.h5'
     if (folder / 'best.h5').is_file():
       whole_file.move(folder / 'best.h5', kept)
     (folder / 'best.json').unlink(missing_ok=True)

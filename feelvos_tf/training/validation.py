@@ -53,11 +53,17 @@ class Validation:
 
   @property
   def identity(self) -> str:
-    """Hash of the videos' names and masks and of how they are segmented: scores of one compare."""
+    """Hash of the videos' names and masks, and of how they are segmented: scores of one compare.
+
+    Frames are not read; those of one name and mask are taken for the same.
+    """
     digest = hashlib.sha256(f'{self._num_frames} {self._max_internal_size}'.encode())
     for video in self._videos:
       digest.update(f'\n{video.name} {video.masked_frames}'.encode(errors='surrogateescape'))
-      digest.update(video.needed_mask(video.masked_frames[0]).ids.tobytes())
+      first = video.masked_frames[0]
+      for index in video.masked_frames:
+        if index < first + self._num_frames:
+          digest.update(video.needed_mask(index).ids.tobytes())
     return digest.hexdigest()
 
   def __call__(self, model: Feelvos) -> float:

@@ -153,6 +153,8 @@ def test_a_shard_of_changed_masks_is_written_again(data_dir, tmp_path):
   assert written == ['c', 'd', 'e']
   video = next(v for v in videos_lib.record_videos(out, 'train') if v.name == 'd')
   np.testing.assert_array_equal(video.mask(1).ids, corrected)
+  (data_dir / 'a' / 'frames' / '.DS_Store').write_bytes(b'x')
+  (data_dir / 'a' / 'notes.txt').write_bytes(b'x')
   convert(data_dir, out, lambda frames, name: pytest.fail(name))
 
   for part, name in (

@@ -22,8 +22,10 @@ export class Clip {
     this.unsent = new Set(); // Those of them that no run has used yet.
     this.removals = new Map(); // Frame index -> ids that no later mask of a run holds.
     this.stretches = new Map(); // Of a run in both directions, see `BothWays`.
-    this.changes = 0; // of masks; `saved` is how many there were at the last download.
-    this.saved = 0;
+    // How often masks were painted and made by runs; `saved` is that at the last download.
+    this.painted = 0;
+    this.made = 0;
+    this.saved = {painted: 0, made: 0};
     this.setLongSide(Infinity, Infinity);
   }
 
@@ -70,7 +72,17 @@ export class Clip {
 
   /** Whether masks changed since they were downloaded: what a run made and what was painted. */
   get unsaved() {
-    return this.changes !== this.saved;
+    return this.painted !== this.saved.painted || this.made !== this.saved.made;
+  }
+
+  /** The masks of now, for `setSaved`. */
+  get state() {
+    return {painted: this.painted, made: this.made};
+  }
+
+  /** Tells that the masks of a `state` are elsewhere, too. */
+  setSaved(state = this.state) {
+    this.saved = state;
   }
 
   /** Whether there is nothing left to run. */
@@ -97,14 +109,14 @@ export class Clip {
 
   /** Takes the mask that a run made of a frame. */
   setResult(index, blob, confidence) {
-    this.changes++;
+    this.made++;
     this.masks.set(index, blob);
     this.confidence.set(index, confidence);
   }
 
   /** Sets the mask that the user made on a frame, with its ids; null takes it away. */
   setCorrection(index, blob, ids = []) {
-    this.changes++;
+    this.painted++;
     this.confidence.delete(index);
     if (blob) {
       if (this.masks.has(index) && !this.corrections.has(index)) this.whole.add(index);
@@ -120,7 +132,7 @@ export class Clip {
 
   /** Takes a mask that only added objects, completed by those that the run predicted. */
   complete(index, blob, ids) {
-    this.changes++;
+    this.made++;
     this.masks.set(index, blob);
     this.corrections.set(index, new Set(ids));
     this.whole.add(index);
@@ -140,7 +152,7 @@ export class Clip {
     if (this.direction === 'forward') {
       this.setCorrection(index, this.masks.get(index), this.corrections.get(index) ?? []);
     }
-    this.changes++;
+    this.painted++;
     this.removals.set(index, new Set(this.removals.get(index)).add(id));
   }
 
@@ -195,6 +207,7 @@ export class Clip {
     this.dropResults(() => true);
     this.removals.clear();
     this.unsent = new Set(this.corrections.keys());
+    this.saved = {...this.saved, made: this.made};
   }
 
   /** Frames of the run to look at first, see `framesToCheck`. */

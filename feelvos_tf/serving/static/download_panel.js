@@ -19,13 +19,13 @@ export class DownloadPanel {
     const {workspace} = this;
     await workspace.settled();
     const {clip} = workspace;
-    const {changes} = clip; // A run may go on while the zip file is made.
+    const {state} = clip; // A run may go on while the zip file is made.
     const indices = this.indices();
     try {
       const zip = await zipFiles(indices.map((index) =>
         [`${clip.source.stem(index)}.png`, clip.masks.get(index)]));
       const link = saveFile(zip, `${this.baseName()}_masks.zip`);
-      clip.saved = changes;
+      clip.setSaved(state);
       const noun = indices.length === 1 ? 'mask' : 'masks';
       this.tell(`${indices.length} ${noun} in the zip file.`, link);
     } catch (error) {
@@ -37,7 +37,7 @@ export class DownloadPanel {
     const {api, workspace, server} = this;
     await workspace.settled();
     const {clip} = workspace;
-    const indices = this.indices();
+    const indices = this.filmed();
     this.work = new AbortController();
     this.update();
     this.cancel.focus();
@@ -60,6 +60,14 @@ export class DownloadPanel {
   /** Frames with masks in the order of time. */
   indices() {
     return [...this.workspace.clip.masks.keys()].sort((a, b) => a - b);
+  }
+
+  /** Those of them that a film shows: up to the first gap, in the order of the run. */
+  filmed() {
+    const {clip} = this.workspace;
+    if (clip.direction === 'both' || clip.last < 0) return this.indices();
+    const [first, last] = [clip.start, clip.last].sort((a, b) => a - b);
+    return this.indices().filter((index) => first <= index && index <= last);
   }
 
   tell(text, link = '') {

@@ -41,7 +41,7 @@ export class Workspace {
       const ids = resizeIds({width, height, ids: old}, clip.width, clip.height);
       clip.setCorrection(index, await encodeIds(ids, clip.width, clip.height), held);
     }
-    if (!unsaved) clip.saved = clip.changes;
+    if (!unsaved) clip.setSaved();
     await this.useSize();
   }
 
@@ -186,7 +186,7 @@ export class Workspace {
     const {unsaved} = clip;
     this.editor.replace(resizeIds(mask, clip.width, clip.height));
     await this.keep();
-    if (!unsaved) clip.saved = clip.changes; // The user has the file.
+    if (!unsaved) clip.setSaved(); // The user has the file.
     return ids;
   }
 }

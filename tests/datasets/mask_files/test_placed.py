@@ -84,18 +84,25 @@ def _indices(names, video):
   [
     (['shot10.json', 'shot12.json', 'shot12.jpg'], {0: 'shot10.json', 2: 'shot12.json'}),
     (['shot11.txt', 'shot13.gif', 'labelmap.txt'], {1: 'shot11.txt', 3: 'shot13.gif'}),
-    (['SegmentationClass/shot10.png', 'SegmentationClass/shot13.png'], {0: 'shot10.png', 3: 'shot13.png'}),
+    (['shot10.json', 'shot10.jpg', 'shot11.jpg'], {0: 'shot10.json'}),  # A photo without objects.
+    (['shot11.png', 'shot11.txt', 'shot12.png'], {1: 'shot11.png', 2: 'shot12.png'}),
+    (
+      ['SegmentationClass/shot10.png', 'SegmentationClass/shot13.png'],
+      {0: 'shot10.png', 3: 'shot13.png'},
+    ),
     (['0010.png', '0012.png'], {0: '0010.png', 2: '0012.png'}),
-    (['mask_0010.png', 'mask_0012.png'], {0: 'mask_0010.png', 2: 'mask_0012.png'}),
+    (['mask_010.png', 'mask_012.png'], {0: 'mask_010.png', 2: 'mask_012.png'}),
+    (['0010.png', '0011.png', '0012.png', '0013.png'], {i: f'00{i + 10}.png' for i in range(4)}),
     (['10.png', '12.png'], {}),  # May be objects.
+    (['0010.png', '0011.png'], {}),
     (['mask_0010.png', 'other_0012.png'], {}),
+    (['0010.png', '0019.png'], {}),  # There is no such frame.
   ],
-)  # fmt: skip
+)
 def test_how_masks_of_frames_are_named(files, video, names, expected):
-  files(*(f'some/{name}' for name in names if name.endswith(('.png', '.gif'))))
   for name in names:
     path = pathlib.Path('some') / name
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
   assert _indices(names, video) == expected
 
@@ -107,15 +114,24 @@ def test_how_masks_of_frames_are_named(files, video, names, expected):
     (['0000.png', '0030.png'], {0: '0000.png', 30: '0030.png'}),
     (['v_00001.png', 'v_00030.png'], {1: 'v_00001.png', 30: 'v_00030.png'}),
     (['frame_000000.json', 'frame_000030.json'], {0: 'frame_000000.json', 30: 'frame_000030.json'}),
+    (['SegmentationClass/frame_000003.png'], {3: 'frame_000003.png'}),
     (['000.png', '030.png'], {0: '000.png', 30: '030.png'}),
-    (['001.png', '030.png'], {}),  # Objects 1 and 30.
+    (['00030.png'], {30: '00030.png'}),
+    # Of the first frame, or an object each.
+    (['0001.png'], {}),
+    (['cow_20240105.png'], {}),
+    (['IMG_2034.png', 'IMG_2040.png'], {}),
+    (['mask_0.png', 'mask_1.png'], {}),
+    (['object_0001.png', 'object_0002.png'], {}),
+    (['1.png', '30.png'], {}),
   ],
 )
 def test_how_masks_of_frames_of_a_film_are_named(files, names, expected):
   film = types.SimpleNamespace(name='v', seeks=False, num_frames=40, frame_names=NumberedNames(40))
   for name in names:
-    pathlib.Path('some').mkdir(exist_ok=True)
-    (pathlib.Path('some') / name).touch()
+    path = pathlib.Path('some') / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
   assert _indices(names, film) == expected
 
 
@@ -231,6 +247,27 @@ def test_an_object_has_one_id_on_all_frames(write, suffix, first, late, video, t
   assert read[2].mask.ids[2, [1, 4, 7]].tolist() == [2, 1, 3]
   if read[0].mask.palette is not None:
     assert read[2].mask.palette[[1, 2, 3]].tolist() == [list(c) for c in (_RED, _GREEN, _BLUE)]
+
+
+@pytest.mark.parametrize(
+  'first',
+  [
+    (_colours, 'png', [(0, _RED), (3, _GREEN)]),
+    (_coco, 'json', [(0, {'category_id': 1}), (3, {'category_id': 2})]),
+    (_coco, 'json', [(0, {'track_id': 1}), (3, {'track_id': 2})]),
+    (_labelme, 'json', [(0, 'dog'), (3, 'cat')]),
+  ],
+)
+def test_ids_that_a_file_gives_stand_next_to_files_of_another_form(first, video, tmp_path):
+  write, suffix, objects = first
+  write(tmp_path / f'first.{suffix}', *objects)
+  _labelme(tmp_path / 'late.json', (0, '2'), (3, '1'))
+  _coco(tmp_path / 'later.json', (0, {'track_id': 2}), (3, {'track_id': 1}))
+  paths = {0: f'first.{suffix}', 1: 'late.json', 2: 'later.json'}
+  read = placed.read({i: [tmp_path / path] for i, path in paths.items()}, video)
+  assert read[0].mask.ids[2, [1, 4]].tolist() == [1, 2]
+  assert read[1].mask.ids[2, [1, 4]].tolist() == [2, 1]
+  assert read[2].mask.ids[2, [1, 4]].tolist() == [2, 1]
 
 
 def test_a_new_colour_alone_is_a_new_object(video, tmp_path):

@@ -431,6 +431,8 @@ def test_two_objects_of_one_label_of_cvat(tmp_path):
   assert len(read(tmp_path / 'x' / 'SegmentationObject').mask.object_ids) == 2
   save(tmp_path / 'x' / 'SegmentationClass' / '00000.png', painted(RED, BLUE))
   assert not any('give that' in hint for hint in read(one).hints)
+  (tmp_path / 'x' / 'SegmentationObject' / '00000.png').write_bytes(b'damaged')
+  assert read(one).mask.object_ids == (1, 2)
 
 
 # ---- Annotation files. Corners are those of pixels: x from 10 to 40 are columns 10..39.

@@ -46,6 +46,8 @@ def test_frames_of_one_clip(tmp_path):
   assert clip_folder.frames_of_clip(tmp_path / 'cow') == tmp_path / 'cow' / 'frames'
   assert clip_folder.frames_of_clip(tmp_path) == tmp_path
   assert clip_folder.frames_of_clip(tmp_path / 'cow' / 'frames') == tmp_path / 'cow' / 'frames'
+  touch(tmp_path / 'cow' / '0.jpg')  # Now `frames` may hold anything.
+  assert clip_folder.frames_of_clip(tmp_path / 'cow') == tmp_path / 'cow'
 
 
 @pytest.mark.parametrize(

@@ -56,24 +56,33 @@ def test_the_overlay_has_every_frame_with_a_mask(node, direction, start):
     for (const index of {json.dumps(sorted(frames, reverse=True))}) {{
       if (index !== {start}) clip.setResult(index, blob, new Map());
     }}
-    shown.indices = DownloadPanel.prototype.indices.call({{workspace: {{clip}}}});
+    const panel = Object.assign(Object.create(DownloadPanel.prototype), {{workspace: {{clip}}}});
+    shown.all = [panel.indices(), panel.filmed()];
+    if ('{direction}' === 'forward') {{
+      clip.masks.delete(11);
+      shown.gap = panel.filmed();
+    }}
   """)
-  assert shown['indices'] == list(frames)
+  assert shown['all'] == [list(frames)] * 2
+  if direction == 'forward':
+    assert shown['gap'] == list(range(4, 11))
 
 
 def test_what_was_painted_counts_as_unsaved(node):
   shown = node("""
     const clip = new Clip(source);
     const states = [clip.unsaved];
-    const save = () => { clip.saved = clip.changes; states.push(clip.unsaved); };
+    const save = () => { clip.setSaved(clip.state); states.push(clip.unsaved); };
     const note = () => states.push(clip.unsaved);
     clip.setCorrection(0, blob, [1]); note(); save();
     clip.setResult(1, blob, new Map()); note(); save();
     clip.setCorrection(1, blob, [1]); note(); save();
-    clip.removeObject(1, 1); note();
+    clip.removeObject(1, 1); note(); save();
+    clip.setResult(2, blob, new Map()); note();
+    clip.startOver(); note(); // What the user agreed to lose.
     shown.states = states;
   """)
-  assert shown['states'] == [False, *[True, False] * 3, True]
+  assert shown['states'] == [False, *[True, False] * 4, True, False]
 
 
 def test_a_mask_from_a_file_is_saved_and_what_is_painted_over_it_is_not(node):

@@ -175,11 +175,16 @@ def test_the_best_of_another_validation_does_not_count(fresh, samples, tmp_path,
     trainer.train(Validate(identity, score))
     return json.loads((tmp_path / 'best.json').read_text())
 
-  assert train(1, 'easy', 0.9) == {'step': 1, 'score': 0.9, 'of': 'easy'}
+  known = train(1, 'easy', 0.9)
+  assert (known['step'], known['score']) == (1, 0.9)
   easy = (tmp_path / 'best.h5').read_bytes()
-  assert train(2, 'easy', 0.8)['score'] == 0.9
-  assert train(3, 'hard', 0.6) == {'step': 3, 'score': 0.6, 'of': 'hard'}
-  assert (tmp_path / 'best_of_other_validation.h5').read_bytes() == easy
+  assert train(2, 'easy', 0.8) == known
+  hard = train(3, 'hard', 0.6)
+  assert (hard['step'], hard['score']) == (3, 0.6) and hard['of'] != known['of']
+  kept = tmp_path / f'best_of_{known["of"]}.h5'
+  assert kept.read_bytes() == easy
+  train(4, 'easy', 0.5)
+  assert kept.read_bytes() == easy and (tmp_path / f'best_of_{hard["of"]}.h5').is_file()
   assert 'another validation than before' in capsys.readouterr().out
 
 
