@@ -36,6 +36,7 @@ class Part(Video):
         f'{video.name}: frames {first} to {last} given, expected a start before the end'
       )
     self._video, self._first, self._last = video, first, last
+    self._coming = first  # Index of the frame that `frames` gives next.
     self.name, self.fps = video.name, video.fps
     self.frame_size, self.stored_size = video.frame_size, video.stored_size
     self.seeks, self.live = video.seeks, video.live
@@ -56,12 +57,12 @@ class Part(Video):
     return self._video.first_index + self._first
 
   def frames(self, start: int = 0) -> 'Iterator[np.ndarray]':
-    index = self._first + start
+    index = self._coming = self._first + start
     if self._last is not None and index > self._last:
       return
     for image in self._video.frames(index):
+      index = self._coming = index + 1
       yield image
-      index += 1
       if self._last is not None and index > self._last:
         return
     if self._last is not None:
@@ -69,6 +70,10 @@ class Part(Video):
         f'{self.name}: a video of {index} frames given, expected at least {self._last + 1}: a mask '
         'or the end was asked for there'
       )
+
+  def waiting(self) -> 'np.ndarray | None':
+    is_over = self._last is not None and self._coming > self._last
+    return None if is_over else self._video.waiting()
 
   def frame(self, index: int) -> 'np.ndarray':
     return self._video.frame(self._first + index)

@@ -89,7 +89,8 @@ def _refined(frame: np.ndarray, hints: drawn.Hints, embedding: np.ndarray | None
   if embedding is None:
     return _grab_cut(frame, np.where(box, _UNCLEAR, 0.0), hints, box)
   size = embedding.shape[:2]
-  inside = _share(box, size) > 0.5
+  share = _share(box, size)
+  inside = share > min(0.5, 0.99 * float(share.max()))  # A box may be smaller than a position.
   marks, others = _share(hints.inside, size) > 0.25, _share(hints.outside, size) > 0.25
   if hints.inside.any() and not marks.any():  # A single small point.
     marks = _share(hints.inside, size) > 0

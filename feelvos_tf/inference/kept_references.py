@@ -55,10 +55,10 @@ def make_room(references: KeptReferences, newest: np.ndarray) -> KeptReferences:
     references: those there are.
     newest: int [...], object indices on the one to come.
   """
-  if len(references) < MAX_REFERENCES:
-    return references
-  drop = _which_to_drop([labels for _, labels in references], newest)
-  return references[:drop] + references[drop + 1 :]
+  while len(references) >= MAX_REFERENCES:
+    drop = _which_to_drop([labels for _, labels in references], newest)
+    references = references[:drop] + references[drop + 1 :]
+  return references
 
 
 def stack(references: Sequence[tuple[Any, np.ndarray]]) -> References | None:

@@ -109,15 +109,21 @@ class VideoSegmenter:
       frame: uint8 [height, width, 3], RGB.
       mask: uint8 [height, width], object ids.
       others: (frame, mask), of shape and dtype as these, of further reference frames of the same
-        video, before or after this one; they may hold further objects. Each takes the time of
-        matching once more.
+        video, before or after this one, MAX_REFERENCES - 1 (3) at most; they may hold further
+        objects. Each takes the time of matching once more.
 
     Returns:
       `SegmentedFrame` with the given mask.
 
     Raises:
-      ValueError: a wrong shape or dtype, different sizes, or a mask without an object.
+      ValueError: a wrong shape or dtype, different sizes, too many others, or a mask without an
+        object.
     """
+    if len(others) >= kept_references.MAX_REFERENCES:
+      raise ValueError(
+        f'{len(others)} further reference frames given, expected at most '
+        f'{kept_references.MAX_REFERENCES - 1}.'
+      )
     frame = given_frames.check_frame(frame)
     mask = given_frames.check_mask(mask, frame)
     others = [

@@ -147,7 +147,8 @@ def shrink_object_labels(
   """Smaller labels in which no object has vanished.
 
   Nearest neighbour sampling misses objects of a few pixels. Such an object gets the one
-  position nearest to the centre of its pixels; it would be lost on the first frame otherwise.
+  position nearest to the centre of its pixels that is not the only one of another object; it would
+  be lost on the first frame otherwise.
 
   Args:
     labels: int32 [height, width], object index.
@@ -174,12 +175,24 @@ def _restore_lost(labels: tf.Tensor, small: tf.Tensor, lost: tf.Tensor) -> tf.Te
     tf.cast(tf.shape(labels), tf.float32) - 1.0, 1.0
   )
 
-  def center(index: tf.Tensor) -> tf.Tensor:
-    pixels = tf.cast(tf.where(labels == index), tf.float32)
-    return tf.cast(tf.round(tf.reduce_mean(pixels, axis=0) * scale), tf.int32)
+  rows, columns = (tf.range(tf.shape(small)[axis]) for axis in (0, 1))
+  width = tf.shape(small)[1]
 
-  centers = tf.map_fn(center, lost, fn_output_signature=tf.TensorSpec([2], tf.int32))
-  return tf.tensor_scatter_nd_update(small, centers, lost)
+  def restore(number: tf.Tensor, small: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    pixels = tf.cast(tf.where(labels == lost[number]), tf.float32)
+    center = tf.cast(tf.round(tf.reduce_mean(pixels, axis=0) * scale), tf.int32)
+    away = (rows[:, tf.newaxis] - center[0]) ** 2 + (columns - center[1]) ** 2
+    counts = tf.math.bincount(tf.reshape(small, [-1]))
+    is_only = (small > 0) & (tf.gather(counts, small) == 1)
+    away = tf.where(is_only, tf.int32.max, away)
+    place = tf.argmin(tf.reshape(away, [-1]), output_type=tf.int32)
+    at = tf.stack([place // width, place % width])[tf.newaxis]
+    return number + 1, tf.tensor_scatter_nd_update(small, at, lost[number : number + 1])
+
+  _, small = tf.while_loop(
+    lambda number, _: number < tf.size(lost), restore, (0, small), parallel_iterations=1
+  )
+  return small
 
 
 def enlarge_labels(labels: tf.Tensor, size: Size) -> tf.Tensor:

@@ -132,7 +132,9 @@ class _Run:
     adds = self._adds_only(behind)
     if not adds:
       self._masks[behind] = self._given.mask(behind)
-    if self._is_known(before + 1, behind):
+    # A mask that is there lacks removed objects, which the run goes on following.
+    is_whole = not (adds and self._given.gone(behind))
+    if is_whole and self._is_known(before + 1, behind):
       self._masks[behind] = self._results.read_mask(self._video.frame_names[behind])
       self._bar.advance(behind - before, steps=2 * (behind - before))
       return

@@ -150,10 +150,13 @@ def _default_frame(video: Video, request: Request, start: int | None, end: int |
   if video.seeks:
     return cast(int, video.num_frames) - 1  # Videos that seek know it.
   places = [placed.parse(value) for value in request.masks]
-  if any(p.frame is None and not p.path.is_dir() for p in places):
+  drawings = [drawn.parse(kind, text) for kind, text in request.drawings]
+  if any(p.frame is None and not p.path.is_dir() for p in places) or any(
+    drawing.frame is None for drawing in drawings
+  ):
     raise ValueError(
       f'{video.name}: backwards, which frame is the last has to be known; give the frame of the '
-      'mask (--mask=120:last.png) or --end=120'
+      'mask (--mask=120:last.png, --box=120:40,30,120,90) or --end=120'
     )
   return 0
 

@@ -112,6 +112,7 @@ def segment(
     OSError: a result cannot be written.
   """
   given = given_masks.of(given)
+  _check_views(segmenter, video, given)
   job = output.job(name, f'masks/{name}'.rstrip('/'))
   if job.kept_ranges is not None:
     _keep_unchanged(video, job, name, output)
@@ -143,6 +144,19 @@ def segment(
   entries = repair_list.frames_to_check(confidences, ids)
   print(f'{video.name}: {repair_list.to_line(entries, names)}', flush=True)
   return count
+
+
+def _check_views(segmenter: 'VideoSegmenter', video: Video, given: given_masks.GivenMasks) -> None:
+  """Refuses masks that a video cannot take whose frames are shown in several ways."""
+  if segmenter.options.shows_once or len(given.frames) == 1:
+    return
+  objects = {tuple(sorted(given.object_ids(index))) for index in given.frames}
+  if given.direction != 'both' or len(objects) > 1:
+    raise ValueError(
+      f'{video.name}: masks on {len(given.frames)} frames given, which a video cannot take that is '
+      'segmented mirrored or at several scales (--speed=best, --flip, --image_pyramid); leave these '
+      'out, or give one mask'
+    )
 
 
 def is_of(video: Video, known: Mapping[str, str], name: str, given: given_masks.GivenMasks) -> bool:

@@ -49,3 +49,11 @@ def test_a_polygon_is_taken_as_it_is_and_lies_over_earlier_objects(scene):
   found = first_mask.masks_of(frame, drawn.hints_of(drawings, SIZE), embedding)
   assert (found[50:70, 40:60] == 2).all() and np.count_nonzero(found == 2) == 400
   assert (found[60, 25:38] == 1).all()
+
+
+@pytest.mark.filterwarnings('error::RuntimeWarning')
+def test_a_box_smaller_than_a_position(scene):
+  frame, _, embedding = scene
+  hints = drawn.hints_of([drawn.parse('box', '50,60,2,2')], SIZE)
+  found = first_mask.masks_of(frame, hints, embedding)
+  assert 0 < np.count_nonzero(found) <= 4 and found[60:62, 50:52].any()

@@ -319,3 +319,17 @@ def test_wrong_choices_are_refused(option, message):
 def test_an_imbalance_below_one_is_refused(imbalance):
   with pytest.raises(ValueError, match='max_reference_imbalance is .*at least 1'):
     FeelvosOptions(max_reference_imbalance=imbalance)
+
+
+def test_small_neighbours_do_not_take_each_others_position():
+  """Two pixels whose centres lie at one position of stride 4; a third whose place is taken."""
+  labels = np.zeros((41, 61), np.int32)
+  labels[9, 9], labels[9, 10] = 1, 2
+  labels[20, 20] = 3  # On a position of stride 4: the only one of object 3.
+  labels[21, 21] = 4
+  small = geometry.shrink_object_labels(tf.constant(labels), 5).numpy()
+  assert np.bincount(small.ravel(), minlength=5)[1:].tolist() == [1, 1, 1, 1]
+  assert small[5, 5] == 3
+  for object_id, (row, column) in ((1, (9, 9)), (2, (9, 10)), (4, (21, 21))):
+    found = np.argwhere(small == object_id)[0]
+    assert np.abs(4 * found - (row, column)).max() <= 6

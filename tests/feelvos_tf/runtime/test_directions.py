@@ -1,5 +1,7 @@
 """Masks on several frames, both directions, removed objects: from pictures on disk to masks."""
 
+import types
+
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from feelvos_tf.model.weights import load_model
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import results
+from feelvos_tf.runtime import segment_job
 from feelvos_tf.runtime import segment_run
 
 SIZE = (68, 120)
@@ -160,6 +163,42 @@ def test_an_interrupted_run_goes_on(segmenter, film, tmp_path, direction, monkey
   assert folder.open_video(tmp_path / 'out' / 'overlay.mp4').num_frames == COUNT
 
 
+def test_a_removed_object_is_followed_after_an_interruption_too(
+  segmenter, film, tmp_path, monkeypatch
+):
+  """Masks that are there lack it; a mask that adds objects is completed with it all the same."""
+  asked = lambda: given({0: disc(24, 1), 5: disc(90, 7)}, [(1, 3)], 'both')
+  run(segmenter, film(), asked(), tmp_path / 'whole')
+  write, calls = results.Results.write_mask, []
+
+  def break_off(self, *args):
+    calls.append(args)
+    if len(calls) == 7:
+      raise KeyboardInterrupt
+    write(self, *args)
+
+  monkeypatch.setattr(results.Results, 'write_mask', break_off)
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, film(), asked(), tmp_path / 'out')
+  monkeypatch.undo()
+  starts = []
+  start = VideoSegmenter.start
+  monkeypatch.setattr(
+    VideoSegmenter, 'start', lambda self, *a: starts.append(set(np.unique(a[1]))) or start(self, *a)
+  )
+  run(segmenter, film(), asked(), tmp_path / 'out')
+  assert {0, 1, 7} in starts  # Frame 5, with the removed object.
+  np.testing.assert_array_equal(read(tmp_path / 'out'), read(tmp_path / 'whole'))
+
+
+@pytest.mark.parametrize('direction', given_masks.DIRECTIONS)
+def test_several_masks_are_refused_before_several_views_begin(segmenter, film, tmp_path, direction):
+  several = VideoSegmenter(segmenter.graph, flip=True)
+  with pytest.raises(ValueError, match='masks on 3 frames given, .*--speed=best'):
+    run(several, film(), given(ALL, (), direction), tmp_path)
+  assert not list(tmp_path.rglob('*.png'))
+
+
 class Counting:
   """Counts the frames that a segmenter predicts."""
 
@@ -281,3 +320,16 @@ def test_masks_that_do_not_fit_are_refused():
     given_masks.GivenMasks({0: masks.Mask(disc(24, 1)), 7: empty}, (), 'backward')
   with pytest.raises(ValueError, match='object 3 is to be removed at frame 2; expected one of 1'):
     given({0: disc(24, 1)}, [(3, 2)])
+
+
+@pytest.mark.parametrize(
+  'request_', [dict(masks=['a.png']), dict(masks=[], drawings=[('box', '1,2,30,40')])]
+)
+def test_backwards_the_last_frame_of_a_film_has_to_be_known(request_, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  masks.write_mask('a.png', disc(24, 1))
+  film = types.SimpleNamespace(name='film', seeks=False, num_frames=12)
+  request = segment_job.Request(direction='backward', **request_)
+  with pytest.raises(ValueError, match='which frame is the last has to be known; .*--box=120:'):
+    segment_job._default_frame(film, request, None, None)
+  assert segment_job._default_frame(film, request, None, 7) == 7
