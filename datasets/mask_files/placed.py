@@ -15,6 +15,7 @@ import numpy as np
 
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import names as names_lib
+from feelvos_tf.datasets.mask_files import pictures
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.video import Video
 
@@ -236,15 +237,14 @@ def _mask_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
   """{stem: masks of this name}: pictures, and annotations where there is no picture but a photo."""
   files = reading.mask_files_in(folder)
   is_photo = lambda p: p.suffix.lower() in _PHOTOS
-  pictures = [p for p in files if p.suffix.lower() in reading.PICTURES and not is_photo(p)]
-  painted = {p.stem for p in pictures}
-  annotations = [
-    p for p in files if p.suffix.lower() not in reading.PICTURES and p.stem not in painted
-  ]
+  is_picture = lambda p: p.suffix.lower() in pictures.SUFFIXES
+  painted = [p for p in files if is_picture(p) and not is_photo(p)]
+  stems = {p.stem for p in painted}
+  annotations = [p for p in files if not is_picture(p) and p.stem not in stems]
   # Photos lie next to their annotations; alone they are taken for masks, and refused as such.
   photos = [] if annotations else [p for p in files if is_photo(p)]
   found: dict[str, list[pathlib.Path]] = {}
-  for path in (*pictures, *annotations, *photos):
+  for path in (*painted, *annotations, *photos):
     found.setdefault(path.stem, []).append(path)
   return found
 

@@ -393,11 +393,11 @@ def _is_complete(shard: Shard, note: dict[str, Any] | None) -> bool:
     note
     and not note.get('skipped')
     and 'shard' in note
-    # Versions before 0.2 did not note it.
-    and ('data' not in note['shard'] or note['shard']['data'] == _data_of(shard))
     and shard.path.is_file()
     and shard.path.stat().st_size == note['shard']['bytes']
     and shards_lib.file_sha256(shard.path) == note['shard']['sha256']
+    # Versions before 0.2 did not note it.
+    and ('data' not in note['shard'] or note['shard']['data'] == _data_of(shard))
   )
 
 

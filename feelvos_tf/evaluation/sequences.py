@@ -310,36 +310,28 @@ def _unpack(video: Video, folder: pathlib.Path) -> None:
     ValueError: there are others, or the number of frames is unknown.
   """
   frames, truth = folder / 'JPEGImages' / video.name, folder / 'Annotations' / video.name
-  is_there = truth.is_dir()
   if video.num_frames is None:
     raise ValueError(
       f'{video.name}: a video of an unknown number of frames given, expected one that knows it; '
       'convert it to a folder of frames'
     )
-  if is_there:
+  if truth.is_dir():
     _check_unpacked(video, frames, truth)
     return
   frames.mkdir(parents=True, exist_ok=True)
   truth.parent.mkdir(parents=True, exist_ok=True)
   with whole_file.appearing_folder(truth) as unfinished:
     for index in range(video.num_frames):
-      name, frame, mask = _files_of(video, index)
-      whole_file.write_bytes(frames / name, frame, last=False)
+      name, encoded = video.frame_names[index], video.encoded_frame(index)
+      if encoded is None:
+        data = cv2.imencode('.png', cv2.cvtColor(video.frame(index), cv2.COLOR_RGB2BGR))[1]
+        encoded = data.tobytes(), 'PNG'
+      suffix = {'JPEG': 'jpg', 'PNG': 'png'}[encoded[1]]
+      whole_file.write_bytes(frames / f'{name}.{suffix}', encoded[0], last=False)
+      mask = video.mask(index)
       if mask is not None:
-        (unfinished / f'{video.frame_names[index]}.png').write_bytes(mask)
+        (unfinished / f'{name}.png').write_bytes(masks.encode_mask(mask.ids, mask.palette))
     whole_file.flush(frames)
-
-
-def _files_of(video: Video, index: int) -> tuple[str, bytes, bytes | None]:
-  """(name of a frame's file, its content, that of its mask or None)."""
-  encoded = video.encoded_frame(index)
-  if encoded is None:
-    data = cv2.imencode('.png', cv2.cvtColor(video.frame(index), cv2.COLOR_RGB2BGR))[1]
-    encoded = data.tobytes(), 'PNG'
-  suffix = {'JPEG': 'jpg', 'PNG': 'png'}[encoded[1]]
-  mask = video.mask(index)
-  content = None if mask is None else masks.encode_mask(mask.ids, mask.palette)
-  return f'{video.frame_names[index]}.{suffix}', encoded[0], content
 
 
 def _check_unpacked(video: Video, frames: pathlib.Path, truth: pathlib.Path) -> None:

@@ -1,6 +1,7 @@
 """Validation during a training: J of a few clips, segmented as at inference."""
 
 from collections.abc import Sequence
+import functools
 import hashlib
 
 import numpy as np
@@ -51,7 +52,7 @@ class Validation:
     self._max_internal_size = max_internal_size
     self._graph: graph.InferenceGraph | None = None
 
-  @property
+  @functools.cached_property
   def identity(self) -> str:
     """Hash of the videos' names and masks, and of how they are segmented: scores of one compare.
 

@@ -134,19 +134,24 @@ def test_between_two_masks_both_directions_count(segmenter, film, tmp_path, monk
   assert not (written[0] == 7).any()
 
 
-@pytest.mark.parametrize('direction', given_masks.DIRECTIONS)
-def test_an_interrupted_run_goes_on(segmenter, film, tmp_path, direction, monkeypatch, capsys):
-  by_frame = {**ALL, COUNT - 1: disc(86, 7, disc(38, 1))}
-  run(segmenter, film(), given(by_frame, (), direction), tmp_path / 'whole', pictures=True)
+def break_off_at(monkeypatch, count):
+  """Runs are interrupted in place of their mask number `count`, until `monkeypatch.undo`."""
   write, calls = results.Results.write_mask, []
 
   def break_off(self, *args):
     calls.append(args)
-    if len(calls) == 6:
+    if len(calls) == count:
       raise KeyboardInterrupt
     write(self, *args)
 
   monkeypatch.setattr(results.Results, 'write_mask', break_off)
+
+
+@pytest.mark.parametrize('direction', given_masks.DIRECTIONS)
+def test_an_interrupted_run_goes_on(segmenter, film, tmp_path, direction, monkeypatch, capsys):
+  by_frame = {**ALL, COUNT - 1: disc(86, 7, disc(38, 1))}
+  run(segmenter, film(), given(by_frame, (), direction), tmp_path / 'whole', pictures=True)
+  break_off_at(monkeypatch, 6)
   with pytest.raises(KeyboardInterrupt):
     run(segmenter, film(), given(by_frame, (), direction), tmp_path / 'out', pictures=True)
   monkeypatch.undo()
@@ -169,15 +174,7 @@ def test_a_removed_object_is_followed_after_an_interruption_too(
   """Masks that are there lack it; a mask that adds objects is completed with it all the same."""
   asked = lambda: given({0: disc(24, 1), 5: disc(90, 7)}, [(1, 3)], 'both')
   run(segmenter, film(), asked(), tmp_path / 'whole')
-  write, calls = results.Results.write_mask, []
-
-  def break_off(self, *args):
-    calls.append(args)
-    if len(calls) == 7:
-      raise KeyboardInterrupt
-    write(self, *args)
-
-  monkeypatch.setattr(results.Results, 'write_mask', break_off)
+  break_off_at(monkeypatch, 7)
   with pytest.raises(KeyboardInterrupt):
     run(segmenter, film(), asked(), tmp_path / 'out')
   monkeypatch.undo()
