@@ -13,6 +13,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECONDS = 300.0  # That a program may take.
@@ -70,4 +71,6 @@ def _main(argv, outputs, cwd, environment):
     else:
       runpy.run_module(module, run_name='__main__', alter_sys=True)
   finally:
+    # As Python ends: first what waits for threads, such as pools of processes, then the rest.
+    threading._shutdown()
     atexit._run_exitfuncs()
