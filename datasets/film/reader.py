@@ -18,6 +18,7 @@ import numpy as np
 
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import streams
+from feelvos_tf.datasets.film import clock
 from feelvos_tf.datasets.film import display
 from feelvos_tf.datasets.film import file_end
 from feelvos_tf.datasets.film import wholeness
@@ -47,6 +48,7 @@ class Film:
     fps: frames per second on average; None if unknown.
     codec: FFmpeg's name of the codec.
     start: seconds of the file's clock at which the first frame is shown.
+    joins: of the part that `frames` has yielded, see `clock.Clock`.
   """
 
   def __init__(self, path: str | os.PathLike) -> None:
@@ -70,6 +72,7 @@ class Film:
           f'file is cut off or damaged; {_ADVICE}'
         )
       self.start = streams.seconds(first.pts, track.time_base) or Fraction(0)
+      self.joins: list[Fraction] = []
       rate = track.average_rate or track.guessed_rate
       self.num_frames = watch.num_frames
       self.fps = float(rate) if rate and 0 < rate < 1000 else None
@@ -90,12 +93,13 @@ class Film:
       track = _choose_track(container, self.path)
       watch = wholeness.Wholeness(self.path, container, track)
       painter = display.Painter(self._square, self._turn, track.time_base)
-      origin = None
+      times = clock.Clock(container, track)
       for index, frame in enumerate(_decoded(container, track, watch)):
-        origin = frame.pts if origin is None else origin
+        time = times.time(frame)
+        if len(times.joins) > len(self.joins):
+          self.joins = times.joins[:]
         if index >= start:
-          ticks = None if frame.pts is None or origin is None else frame.pts - origin
-          yield FilmFrame(painter.paint(frame), streams.seconds(ticks, track.time_base))
+          yield FilmFrame(painter.paint(frame), time)
     if found := watch.error():
       raise ValueError(f'{self.path}: {found}')
     if found := watch.warning():

@@ -80,6 +80,14 @@ def test_times_of_a_variable_rate(tmp_path, films):
   assert [frame.time for frame in reader.Film(path).frames()] == [Fraction(t, 25) for t in times]
 
 
+@pytest.mark.parametrize('codec', ['libx264', 'mpeg4'])
+def test_times_of_an_avi_whose_frames_are_stored_in_another_order(tmp_path, films, codec):
+  path = films.write(tmp_path / 'v.avi', codec, 20, options={'bf': '2'})
+  assert [frame.time for frame in reader.Film(path).frames()] == [
+    Fraction(i, 25) for i in range(20)
+  ]
+
+
 def test_edit_list_hides_frames(tmp_path, films):
   """A trim without encoding: the samples from the key frame on are there, the list hides some."""
   path = films.write(tmp_path / 'a.mp4', 'mpeg4', container_options={'use_editlist': '1'})
