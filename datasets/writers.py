@@ -320,7 +320,7 @@ class _Encoder:
     """Writes what the encoder holds back."""
     self._container.mux(self._stream.encode(None))
     if self._sound is not None:
-      self._sound.write_until(self._last * _TIME_BASE + 1 / self._rate)
+      self._sound.finish(self._last * _TIME_BASE + 1 / self._rate)
 
   def close(self) -> None:
     """Closes the file."""

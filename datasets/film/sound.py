@@ -1,14 +1,18 @@
 """The sound of a video file, copied into the video that is written from its frames."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
 from fractions import Fraction
 import os
-from typing import TypeVar
+from typing import TypeAlias
 
 import av
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import streams
+from feelvos_tf.datasets.film import clock
 from feelvos_tf.datasets.film import reader
+from feelvos_tf.files import whole_file
 
 # Codecs that players expect in mp4; sound of others is encoded as AAC.
 _COPIED = frozenset(['aac', 'mp3', 'ac3', 'eac3', 'alac', 'opus'])
@@ -18,101 +22,192 @@ _AAC_RATES = frozenset(
   [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350]
 )
 
-Item = TypeVar('Item')
+_TOLERANCE = Fraction(1, 100000)  # Seconds by which roundings of two clocks may differ.
 
 
 class Sound:
   """The first sound track of a video file, written packet by packet while frames are written.
 
   Use `add_to` before the first frame is written, `write_until` with each one, `close` at the end.
+  Trouble with the sound never ends the video: what cannot be read is left out.
   """
 
-  def __init__(self, path: str | os.PathLike, start: Callable[[], Fraction]) -> None:
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    start: Callable[[], Fraction],
+    joins: Callable[[], Sequence[Fraction]] = tuple,
+  ) -> None:
     """Opens the file.
 
     Args:
       path: a video file.
       start: function: seconds of the file at which the written video starts. It is called by
         `add_to`, when the first frame has been read, whose time no one knows before.
+      joins: function: what is added to stamps behind each join that the frames have passed, see
+        `clock.Clock`.
     """
+    self._path, self._joins = path, joins
     self._start_of_video, self._start = start, Fraction(0)
     self._source = reader.opened(path)
     self._container = self._source.__enter__()
     tracks = [t for t in self._container.streams.audio if t.codec_context is not None]
     self._track = tracks[0] if tracks else None
-    self._packets: Iterator[tuple[Fraction, av.Packet]] = iter(())
-    self._next: tuple[Fraction, av.Packet] | None = None
-    self._output: av.container.OutputContainer | None = None
+    self._begins_anew = clock.begins_anew(self._container)
+    self._items: Iterator[_Item] = iter(())
+    self._next: _Item | None = None
+    self._output: _Copy | _Encoding | None = None
+    self._passed = 0
+    self._last_stamp: Fraction | None = None
 
   def add_to(self, output: av.container.OutputContainer) -> None:
     """Adds a stream to an `av.container.OutputContainer`; nothing if there is no sound."""
     track = self._track
     if track is None:
       return
-    self._output, self._start = output, self._start_of_video()
+    self._start = self._start_of_video()
     if track.codec_context.name in _COPIED:
-      self._packets = self._copied(track, output.add_stream_from_template(track))
+      self._output = _Copy(output, track)
+      self._items = _packets(self._container, track)
     else:
-      rate = track.codec_context.sample_rate
-      if rate not in _AAC_RATES:
-        rate = 48000
-      stream = output.add_stream('aac', rate=rate, layout=_layout(track))
-      self._packets = self._encoded(track, stream, av.AudioResampler('fltp', _layout(track), rate))
-    self._next = next(self._packets, None)
+      self._output = _Encoding(output, track)
+      self._items = _frames(self._container, track)
+    self._next = next(self._items, None)
 
   def write_until(self, seconds: Fraction) -> None:
     """Writes what starts up to that time of the written video."""
-    while self._output and self._next is not None and self._next[0] <= seconds:
-      self._output.mux(self._next[1])
-      self._next = next(self._packets, None)
+    while self._output is not None and self._next is not None:
+      stamp, item = self._next
+      time = self._time(stamp)
+      if time is None or time > seconds:
+        return
+      with self._optional(seconds):
+        if time > -_TOLERANCE:
+          self._output.write(item, max(time, Fraction(0)))
+        self._last_stamp, self._next = stamp, next(self._items, None)
+
+  def finish(self, seconds: Fraction) -> None:
+    """Writes what starts up to that time, the end of the written video."""
+    self.write_until(seconds)
+    if self._output is not None:
+      with self._optional(seconds):
+        self._output.finish()
 
   def close(self) -> None:
     """Closes the source."""
-    self._packets, self._next = iter(()), None
+    self._items, self._next = iter(()), None
     self._source.__exit__(None, None, None)
 
-  def _copied(
-    self, track: av.AudioStream, copy: av.AudioStream
-  ) -> Iterator[tuple[Fraction, av.Packet]]:
-    """(seconds, packet) of the written video."""
-    base = Fraction(track.time_base or 1)
-    shift = round(self._start / base)
-    for packet in _readable(self._container.demux(track)):
-      if packet.pts is None or packet.pts < shift:
-        continue
-      packet.pts -= shift
-      packet.dts = packet.pts
-      packet.stream = copy
-      yield packet.pts * base, packet
+  def _time(self, stamp: Fraction) -> Fraction | None:
+    """Seconds of the written video; None: behind a join that the frames have not passed yet."""
+    joins = self._joins()
+    if self._last_stamp is not None and clock.is_join(stamp - self._last_stamp, self._begins_anew):
+      if self._passed < len(joins):
+        self._passed, self._last_stamp = self._passed + 1, stamp
+      elif stamp < self._last_stamp:
+        return None  # A step forward without a join is a pause of the sound.
+    shift = joins[self._passed - 1] if self._passed else Fraction(0)
+    return stamp + shift - self._start
 
-  def _encoded(
-    self, track: av.AudioStream, stream: av.AudioStream, resampler: av.AudioResampler
-  ) -> Iterator[tuple[Fraction, av.Packet]]:
-    """The same, of sound that is decoded and encoded again."""
-    for packet in _readable(self._container.demux(track)):
-      for frame in _readable(iter(packet.decode())):
-        if not isinstance(frame, av.AudioFrame) or frame.pts is None or not frame.time_base:
-          continue
-        base = frame.time_base
-        if frame.pts * base < self._start:
-          continue
-        frame.pts = round((frame.pts * base - self._start) / base)
-        for resampled in resampler.resample(frame):
-          yield from self._timed(stream.encode(resampled))
-    yield from self._timed(stream.encode(None))
-
-  def _timed(self, packets: Iterable[av.Packet]) -> Iterator[tuple[Fraction, av.Packet]]:
-    for packet in packets:
-      yield streams.seconds(packet.pts, packet.time_base) or Fraction(0), packet
+  @contextlib.contextmanager
+  def _optional(self, seconds: Fraction) -> Iterator[None]:
+    """Gives the sound up with a warning if it cannot be written."""
+    try:
+      yield
+    except (av.error.FFmpegError, ValueError) as error:
+      if whole_file.is_of_disk(error):
+        raise
+      data_warning.warn(
+        f'{self._path}: the sound cannot be written behind {float(seconds):.1f} s; the overlay '
+        'video has none from there on'
+      )
+      self._output = None
 
 
-def _layout(track: av.AudioStream) -> str:
-  return 'mono' if track.codec_context.layout.nb_channels == 1 else 'stereo'
+# Seconds of the file's clock, and what starts there.
+_Item: TypeAlias = tuple[Fraction, av.Packet | av.AudioFrame]
 
 
-def _readable(items: Iterable[Item]) -> Iterator[Item]:
-  """The items up to the first that cannot be read: a break in the sound is no reason to stop."""
+class _Copy:
+  """A stream of sound whose packets are those of a track."""
+
+  def __init__(self, output: av.container.OutputContainer, track: av.AudioStream) -> None:
+    """Adds it to the file that is written."""
+    self._output, self._stream = output, output.add_stream_from_template(track)
+    self._base = Fraction(track.time_base or 1)
+    self._last = -1
+
+  def write(self, item: av.Packet | av.AudioFrame, time: Fraction) -> None:
+    """Writes a packet that starts at a time in seconds; one that starts before the last is lost."""
+    ticks = round(time / self._base)
+    if isinstance(item, av.Packet) and ticks > self._last:
+      item.pts = item.dts = self._last = ticks
+      item.stream = self._stream
+      self._output.mux(item)
+
+  def finish(self) -> None:
+    """Nothing is held back."""
+
+
+class _Encoding:
+  """A stream of sound that is encoded as AAC."""
+
+  def __init__(self, output: av.container.OutputContainer, track: av.AudioStream) -> None:
+    """Adds it to the file that is written."""
+    rate = track.codec_context.sample_rate
+    self._rate = rate if rate in _AAC_RATES else 48000
+    self._layout = 'mono' if track.codec_context.layout.nb_channels == 1 else 'stereo'
+    self._output = output
+    self._stream = output.add_stream('aac', rate=self._rate, layout=self._layout)
+    self._resampler = av.AudioResampler('fltp', self._layout, self._rate)
+    self._kind: tuple[str, str, int] | None = None
+    self._last = Fraction(0)
+
+  def write(self, item: av.Packet | av.AudioFrame, time: Fraction) -> None:
+    """Writes a frame that starts at a time in seconds; one that starts before the last is lost."""
+    if not isinstance(item, av.AudioFrame) or time < self._last:
+      return
+    kind = item.format.name, item.layout.name, item.sample_rate
+    if kind != self._kind and self._kind is not None:  # As between programmes of a broadcast.
+      self._encode(self._resampler.resample(None))
+      self._resampler = av.AudioResampler('fltp', self._layout, self._rate)
+    self._kind, self._last = kind, time
+    item.time_base = Fraction(1, item.sample_rate)
+    item.pts = round(time * item.sample_rate)
+    self._encode(self._resampler.resample(item))
+
+  def finish(self) -> None:
+    """Writes what resampler and encoder hold back."""
+    self._encode(self._resampler.resample(None))
+    self._output.mux(self._stream.encode(None))
+
+  def _encode(self, frames: Sequence[av.AudioFrame]) -> None:
+    for frame in frames:
+      self._output.mux(self._stream.encode(frame))
+
+
+def _packets(container: av.container.InputContainer, track: av.AudioStream) -> Iterator[_Item]:
+  """The packets of a track up to the first that cannot be read."""
   try:
-    yield from items
+    for packet in container.demux(track):
+      stamp = streams.seconds(packet.pts, packet.time_base)
+      if stamp is not None:
+        yield stamp, packet
+  except av.error.FFmpegError:
+    return
+
+
+def _frames(container: av.container.InputContainer, track: av.AudioStream) -> Iterator[_Item]:
+  """The decoded sound of a track, without what is damaged."""
+  try:
+    for packet in container.demux(track):
+      try:
+        frames = packet.decode()
+      except av.error.FFmpegError:
+        continue
+      for frame in frames:
+        stamp = streams.seconds(frame.pts, frame.time_base)
+        if isinstance(frame, av.AudioFrame) and stamp is not None:
+          yield stamp, frame
   except av.error.FFmpegError:
     return
