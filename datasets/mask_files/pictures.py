@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import pathlib
+import re
 from typing import cast
 import zipfile
 
@@ -28,6 +29,7 @@ from feelvos_tf.datasets.names import IMAGE_SUFFIXES
 
 SUFFIXES = (*IMAGE_SUFFIXES, '.gif')
 _TO_16_BITS = 257  # 255 becomes 65535.
+_PGM_HEAD = 4096  # Bytes in which size and white of a PGM file are, behind comments.
 
 
 def read_picture(path: pathlib.Path, options: MaskOptions) -> GivenMask:
@@ -55,7 +57,7 @@ def read_picture(path: pathlib.Path, options: MaskOptions) -> GivenMask:
       '--threshold=0.5 for one object in grey'
     )
   if image.mode.startswith('I;16') or image.mode in ('I', 'F'):
-    return _of_deep_grey(image, str(path))
+    return _of_deep_grey(_as_stored(np.asarray(image), data), str(path))
   if image.mode in ('1', 'L', 'P'):
     mask = masks.decode_mask(data, str(path), void=False) if is_png else _values(image, data)
     hidden = _hidden_values(image)
@@ -81,6 +83,7 @@ def _values(image: Image.Image, data: bytes) -> masks.Mask:
   if image.format == 'TIFF' and image.mode == 'L':
     # Pillow stretches 2 and 4 bits of grey to 8.
     values //= {2: 85, 4: 17}.get(_bits_per_sample(data), 1)
+  values = _as_stored(values, data).astype(np.uint8)
   return masks.Mask(values, palette, False, None)
 
 
@@ -88,6 +91,16 @@ def _bits_per_sample(data: bytes) -> int:
   with Image.open(io.BytesIO(data), formats=['TIFF']) as image:
     found = cast(TiffImagePlugin.TiffImageFile, image).tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, 8)
   return int(found[0] if isinstance(found, tuple) else found)
+
+
+def _as_stored(values: np.ndarray, data: bytes) -> np.ndarray:
+  """Values of a PGM file as they are in it: Pillow stretches them if white is not 255 or 65535."""
+  head = re.sub(rb'#[^\r\n]*', b'', data[:_PGM_HEAD]).split(maxsplit=4)[:4]
+  if len(head) < 4 or head[0] not in (b'P2', b'P5') or not head[3].isdigit():
+    return values
+  white = int(head[3])
+  full = 255 if white <= 255 else 65535
+  return values if white == full else np.round(values * (white / full)).astype(values.dtype)
 
 
 def _hidden_values(image: Image.Image) -> list[int]:
@@ -141,8 +154,7 @@ def _of_values(mask: masks.Mask, name: str) -> GivenMask:
   return GivenMask(masks.Mask(ids, palette, False, None), texts, [hint], dict(texts))
 
 
-def _of_deep_grey(image: Image.Image, name: str) -> GivenMask:
-  values = np.asarray(image)
+def _of_deep_grey(values: np.ndarray, name: str) -> GivenMask:
   if values.max() > 255 and not (values % _TO_16_BITS).any():
     values = values // _TO_16_BITS  # Programs that save 8 bits as 16 repeat the byte.
   if values.min() < 0 or values.max() > 255 or (values != np.round(values)).any():

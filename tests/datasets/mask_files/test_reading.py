@@ -173,6 +173,17 @@ def test_tiff_of_few_bits(tmp_path, bits):
   np.testing.assert_array_equal(read(path).mask.ids, ids)
 
 
+@pytest.mark.parametrize('white', [2, 100, 254, 255, 300, 65535])
+@pytest.mark.parametrize('text', [False, True])
+def test_pgm_of_any_white(tmp_path, white, text):
+  """Pillow stretches the values so that white is 255 or 65535."""
+  ids, path = ids_of(1, 2), tmp_path / 'm.pgm'
+  head = f'{"P2" if text else "P5"}\n# 7 labels\n{ids.shape[1]} {ids.shape[0]}\n{white}\n'
+  stored = ids.astype('>u2' if white > 255 else np.uint8).tobytes()
+  path.write_bytes(head.encode() + (' '.join(map(str, ids.ravel())).encode() if text else stored))
+  np.testing.assert_array_equal(read(path).mask.ids, ids)
+
+
 def test_lossless_webp_with_a_colour_profile(tmp_path):
   profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
   ids = ids_of()
