@@ -50,6 +50,19 @@ def test_video_plays_back_what_was_drawn(tmp_path, codec):
   assert np.abs(read[3].astype(int) - expected).mean() < 6
 
 
+@pytest.mark.parametrize('size', [(48, 64), (720, 1280)])
+def test_colours_are_what_players_show(tmp_path, size):
+  """Players take an HD film that does not name its matrix for BT.709, a smaller one for BT.601."""
+  colour = (200, 40, 30)
+  with writers.OverlayVideoWriter(tmp_path / 'o.mp4', codec='mpeg4') as writer:
+    writer.write_picture(np.full((*size, 3), colour, np.uint8))
+  with av.open(str(tmp_path / 'o.mp4')) as film:
+    frame = next(film.decode(video=0))
+    assert frame.colorspace == av.video.reformatter.Colorspace.ITU709
+    shown = frame.reformat(format='rgb24', src_colorspace='ITU709').to_ndarray()
+  assert np.abs(shown[5, 5].astype(int) - colour).max() <= 4
+
+
 def test_odd_sizes_lose_nothing(tmp_path):
   size = (61, 83)
   with writers.OverlayVideoWriter(tmp_path / 'o.mp4', codec='mpeg4') as writer:
