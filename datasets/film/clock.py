@@ -13,7 +13,7 @@ from feelvos_tf.datasets import streams
 
 # A step of the stamps that no film makes by itself, in seconds: back, and (in formats whose stamps
 # may begin anew) forward.
-_BACK, _FORWARD = Fraction(1, 2), Fraction(10)
+_BACK, _FORWARD = Fraction(1, 10), Fraction(10)
 _BEGIN_ANEW = frozenset(['mpegts', 'mpeg'])
 
 
