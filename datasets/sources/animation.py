@@ -13,6 +13,8 @@ from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
 
+_UNTIMED = 100  # Milliseconds for which browsers show a frame of 0.
+
 
 class Animation(Video):
   """An animated WebP, decoded frame by frame; transparent pixels lie on black."""
@@ -38,7 +40,7 @@ class Animation(Video):
         self.num_frames = getattr(image, 'n_frames', 1)
         self.frame_size = image.size[::-1]
         image.load()
-        duration = image.info.get('duration') or 0
+        duration = _milliseconds(image)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
       raise ValueError(
         f'{self.path}: unreadable picture ({error}); expected a video file or a folder of frames'
@@ -48,7 +50,7 @@ class Animation(Video):
         f'{self.path}: a single image given, expected a video file or a folder of frames'
       )
     self.frame_names = NumberedNames(self.num_frames)
-    self.fps = 1000 / duration if duration else None
+    self.fps = 1000 / duration
     self._times: dict[int, Fraction] = {}
 
   @property
@@ -68,7 +70,7 @@ class Animation(Video):
             'the file is cut off or damaged behind them'
           ) from error
         self._times[index] = time
-        time += Fraction(int(image.info.get('duration') or 0), 1000)
+        time += Fraction(_milliseconds(image), 1000)
         if index >= start:
           yield picture.on_black(rgba)
 
@@ -79,6 +81,10 @@ class Animation(Video):
     if self.mask_path is None or index != 0:
       return None
     return self.check_mask_size(masks.read_mask(self.mask_path), str(self.mask_path))
+
+
+def _milliseconds(image: Image.Image) -> int:
+  return int(image.info.get('duration') or 0) or _UNTIMED
 
 
 def is_webp(path: str | os.PathLike) -> bool:
