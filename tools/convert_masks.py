@@ -7,6 +7,7 @@ Each form gets a folder of its name in --output; docs/results.md says what is in
 """
 
 from collections.abc import Iterator
+from fractions import Fraction
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -97,8 +98,9 @@ def _write(output: pathlib.Path, labels: dict[int, str]) -> int:
   found = writing.masks_of_folder(FLAGS.masks)
   name, first = next(found)
   fps = video.fps if video else None
-  target = Target(output, _name(), first.shape, fps, labels, first_frame=_index_of(name, video))
-  return writing.write(_frames(video), FLAGS.format, target)
+  index, times = _index_of(name, video), dict[str, Fraction | None]()
+  target = Target(output, _name(), first.shape, fps, labels, first_frame=index, times=times)
+  return writing.write(_frames(video, times), FLAGS.format, target)
 
 
 def _index_of(name: str, video: Video | None) -> int:
@@ -116,7 +118,9 @@ def _name() -> str:
   return path.parent.name if path.name == 'masks' else path.name
 
 
-def _frames(video: Video | None) -> 'Iterator[tuple[str, np.ndarray, np.ndarray | None]]':
+def _frames(
+  video: Video | None, times: dict[str, Fraction | None]
+) -> 'Iterator[tuple[str, np.ndarray, np.ndarray | None]]':
   """(name, ids, frame or None); with frames those that have masks."""
   if video is None or not writing.needs_frames(FLAGS.format):
     yield from ((name, ids, None) for name, ids in writing.masks_of_folder(FLAGS.masks))
@@ -126,6 +130,7 @@ def _frames(video: Video | None) -> 'Iterator[tuple[str, np.ndarray, np.ndarray 
     path = paths.pop(video.frame_names[index], None)
     if path is not None:
       mask = masks.read_mask(path, void=False)
+      times[path.stem] = video.frame_time(index)
       yield path.stem, video.check_mask_size(mask, str(path)).ids, frame
     if not paths:
       return

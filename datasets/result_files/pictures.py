@@ -16,6 +16,8 @@ from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.files import whole_file
 
 _DEFAULT_FPS = 24.0
+_TICKS = 100  # of a frame: exact at any rate
+_NEAR = Fraction(1, 5)  # of a frame: stamps of many files are rounded
 _BT709 = 1  # FFmpeg's number of the colours of HD video
 
 
@@ -108,6 +110,9 @@ class _AlphaFilm:
     self._film: tuple[av.container.OutputContainer, av.VideoStream] | None = None
     self._path = target.folder / self.file_name
     self._temporary = whole_file.temporary_name(self._path)
+    self._rate = Fraction(target.fps or _DEFAULT_FPS).limit_denominator(1001 * 240)
+    self._start: Fraction | None = None
+    self._last = -1
 
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
@@ -122,7 +127,7 @@ class _AlphaFilm:
     )
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded, np.uint8), format='rgba')
     picture = picture.reformat(format=self.pixels, dst_colorspace='ITU709')
-    picture.pts = None
+    picture.pts, picture.time_base = self._next_ticks(name), stream.codec_context.time_base
     container.mux(stream.encode(picture))
 
   def _open(self, size: tuple[int, int]) -> tuple[av.container.OutputContainer, av.VideoStream]:
@@ -133,14 +138,27 @@ class _AlphaFilm:
         f'{self._path}: this PyAV has no encoder {self.codec}; choose another form'
       ) from None
     container = av.open(f'file:{self._temporary}', 'w')
-    rate = Fraction(self._target.fps or _DEFAULT_FPS).limit_denominator(1001 * 240)
-    stream = streams.add_video(container, self.codec, rate, self.options)
+    stream = streams.add_video(container, self.codec, self._rate, self.options)
     stream.height, stream.width = (side + side % 2 for side in size)
     stream.pix_fmt = self.pixels
     context = stream.codec_context
     # Untagged, players guess the matrix by the size.
     context.colorspace = context.color_primaries = context.color_trc = _BT709
+    context.time_base = 1 / (self._rate * _TICKS)
     return container, stream
+
+  def _next_ticks(self, name: str) -> int:
+    """When a frame is shown: at its time, or at that of the rate where they are near."""
+    time = self._target.times.get(name)
+    if time is None:
+      place = Fraction(self._last, _TICKS) + 1 if self._last >= 0 else Fraction(0)
+    else:
+      self._start = time if self._start is None else self._start
+      place = (time - self._start) * self._rate
+    if abs(place - round(place)) < _NEAR:
+      place = Fraction(round(place))
+    self._last = max(self._last + 1, round(place * _TICKS))
+    return self._last
 
   def close(self) -> None:
     """See `Writer`."""

@@ -1,6 +1,8 @@
 """The video as every form of results needs it, and the interface of a writer."""
 
+from collections.abc import Mapping
 import dataclasses
+from fractions import Fraction
 import pathlib
 from typing import Protocol
 
@@ -19,6 +21,8 @@ class Target:
     labels: {object id: name of its class}; an object without one is a class of its own.
     frame_suffix: of the names of frames in annotations: '.jpg'.
     first_frame: index in the whole video of the first frame that is written.
+    times: {name of a frame: seconds at which it is shown} of frames that have come; a frame without
+      one follows the one before it at the rate `fps`.
   """
 
   folder: pathlib.Path
@@ -28,6 +32,7 @@ class Target:
   labels: dict[int, str] = dataclasses.field(default_factory=dict)
   frame_suffix: str = '.jpg'
   first_frame: int = 0
+  times: Mapping[str, Fraction | None] = dataclasses.field(default_factory=dict)
 
   def label(self, object_id: int) -> str:
     """Name of the class of an object."""

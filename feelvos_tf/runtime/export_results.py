@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 import dataclasses
+from fractions import Fraction
 import itertools
 import pathlib
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ def export(
   if not forms.formats:
     return
   with whole_file.temporary_folder(job.folder) as folder:
+    times: dict[str, Fraction | None] = {}
     target = Target(
       folder,
       name or video.name,
@@ -56,8 +58,9 @@ def export(
       video.fps,
       forms.labels,
       first_frame=video.first_index,
+      times=times,
     )
-    writing.write(_frames(job, video, forms, mask_name), forms.formats, target)
+    writing.write(_frames(job, video, forms, mask_name, times), forms.formats, target)
     for form in forms.formats:
       for path in sorted(p for p in (folder / form).rglob('*') if p.is_file()):
         below = path.relative_to(folder / form)
@@ -67,7 +70,11 @@ def export(
 
 
 def _frames(
-  job: 'Job', video: Video, forms: Forms, mask_name: Callable[[str], str]
+  job: 'Job',
+  video: Video,
+  forms: Forms,
+  mask_name: Callable[[str], str],
+  times: dict[str, Fraction | None],
 ) -> 'Iterator[tuple[str, np.ndarray, np.ndarray | None]]':
   frames: Iterable[np.ndarray | None] = itertools.repeat(None, len(job.frames()))
   if writing.needs_frames(forms.formats):
@@ -77,4 +84,5 @@ def _frames(
     path = job.path(mask_name(frame_name))
     if not path.is_file():  # Backward, frames behind the last mask have none.
       return
+    times[frame_name] = video.frame_time(index)
     yield frame_name, masks.read_mask(path, void=False).ids, frame

@@ -1,5 +1,6 @@
 """Masks in the forms of other tools, read back by the libraries of these tools."""
 
+from fractions import Fraction
 import json
 
 import av
@@ -129,6 +130,29 @@ def test_films_with_transparency(written, ids, name, decoder, least):
     assert np.mean((found[..., 3] > 127) == (mask > 0)) > least
     # Colours are those of the frame, also around objects; VP9 has chroma of half the size.
     assert np.abs(found[..., :3].astype(int) - frame).mean() < (4 if decoder is None else 14)
+
+
+@pytest.mark.parametrize('form', ['prores', 'vp9'])
+@pytest.mark.parametrize(
+  'rate, times, shown',
+  [
+    (10, (0.5, 0.6, 1.5, 1.55), (0, 0.1, 1, 1.05)),  # From the first frame that is written.
+    (24000 / 1001, (0, 0.042, 0.083, 0.125), np.arange(4) * 1.001 / 24),  # Rounded, as in Matroska.
+    (25, (None,) * 4, (0, 0.04, 0.08, 0.12)),
+  ],
+)
+def test_films_with_transparency_have_the_times_of_the_video(
+  ids, tmp_path, form, rate, times, shown
+):
+  stamps = {n: None if t is None else Fraction(t) for n, t in zip(NAMES, times)}
+  target = Target(tmp_path, 'clip', SIZE, rate, times=stamps)
+  frames = np.zeros((len(NAMES), *SIZE, 3), np.uint8)
+  writing.write(zip(NAMES, ids, frames), [form], target)
+  with av.open(str(next((tmp_path / form).iterdir()))) as film:
+    found = [float(frame.time) for frame in film.decode(video=0)]
+  assert found == pytest.approx(
+    shown, abs=1e-6 if form == 'prores' else 6e-4
+  )  # WebM: milliseconds.
 
 
 def test_outlines_hold_the_middles_of_their_pixels(ids):
