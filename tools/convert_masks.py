@@ -98,19 +98,28 @@ def _write(output: pathlib.Path, labels: dict[int, str]) -> int:
   found = writing.masks_of_folder(FLAGS.masks)
   name, first = next(found)
   fps = video.fps if video else None
-  index, times = _index_of(name, video), dict[str, Fraction | None]()
-  target = Target(output, _name(), first.shape, fps, labels, first_frame=index, times=times)
+  indices, times = _indices(video), dict[str, Fraction | None]()
+  target = Target(
+    output,
+    _name(),
+    first.shape,
+    fps,
+    labels,
+    first_frame=indices.get(name, 0),
+    indices=indices,
+    times=times,
+  )
   return writing.write(_frames(video, times), FLAGS.format, target)
 
 
-def _index_of(name: str, video: Video | None) -> int:
-  """Index of a frame in --input; without it, masks are taken to begin with the video."""
+def _indices(video: Video | None) -> dict[str, int]:
+  """{name of a mask: index of its frame in --input}; without it, masks begin with the video."""
   if video is None:
-    return 0
+    return {}
+  found = masks.list_masks(FLAGS.masks)
   if not video.seeks:  # Frames of films are named by their numbers.
-    return int(name) if name.isdecimal() else 0
-  names = list(video.frame_names)
-  return names.index(name) if name in names else 0
+    return {name: int(name) for name in found if name.isdecimal()}
+  return {name: i for i, name in enumerate(video.frame_names) if name in found}
 
 
 def _name() -> str:

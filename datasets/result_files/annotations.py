@@ -8,6 +8,7 @@ import numpy as np
 
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files.target import Classes
+from feelvos_tf.datasets.result_files.target import Numbers
 from feelvos_tf.datasets.result_files.target import objects
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.files import whole_file
@@ -25,6 +26,7 @@ class Coco:
   def __init__(self, target: Target) -> None:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
     self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
+    self._numbers = Numbers(target)
     self._images: list[dict[str, Any]] = []
     self._annotations: list[dict[str, Any]] = []
     self._tracks: dict[int, int] = {}
@@ -39,7 +41,7 @@ class Coco:
         'width': width,
         'height': height,
         'video_id': 1,
-        'frame_id': self._target.first_frame + len(self._images),
+        'frame_id': self._numbers.take(name),
       }
     )
     for object_id, where in objects(ids):
@@ -125,15 +127,15 @@ class Mots:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
     self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
     self._lines: list[str] = []
-    self._count = target.first_frame
+    self._numbers = Numbers(target)
 
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
-    self._count += 1
+    frame_number = self._numbers.take(name) + 1
     for object_id, where in objects(ids):
       number = self._classes.number(object_id) + 1
       text = self._encode(where)['counts']
-      place = f'{self._count} {1000 * number + object_id} {number} {ids.shape[0]} {ids.shape[1]}'
+      place = f'{frame_number} {1000 * number + object_id} {number} {ids.shape[0]} {ids.shape[1]}'
       self._lines.append(f'{place} {text}\n')
 
   def close(self) -> None:

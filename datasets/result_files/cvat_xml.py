@@ -11,6 +11,7 @@ import numpy as np
 
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files.target import Classes
+from feelvos_tf.datasets.result_files.target import Numbers
 from feelvos_tf.datasets.result_files.target import objects
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.files import whole_file
@@ -25,21 +26,23 @@ class Cvat:
 
   def __init__(self, target: Target) -> None:
     """Args: Target."""
-    self._target, self._classes, self._count = target, Classes(target), target.first_frame
+    self._target, self._classes, self._numbers = target, Classes(target), Numbers(target)
+    self._before = -1
     self._tracks: dict[int, list[str]] = {}
     self._last: dict[int, tuple[int, np.ndarray]] = {}
 
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
+    index = self._numbers.take(name)
     for object_id, where in objects(ids):
       self._classes.number(object_id)
-      shown = self._mask(where, self._count, outside=False)
+      shown = self._mask(where, index, outside=False)
       self._tracks.setdefault(object_id, []).append(shown)
-      self._last[object_id] = self._count, where
+      self._last[object_id] = index, where
     for object_id, (at, where) in self._last.items():
-      if at == self._count - 1:  # Was there on the frame before.
-        self._tracks[object_id].append(self._mask(where, self._count, outside=True))
-    self._count += 1
+      if at == self._before:  # Was there on the frame before.
+        self._tracks[object_id].append(self._mask(where, index, outside=True))
+    self._before = index
 
   def _mask(self, where: np.ndarray, frame: int, outside: bool) -> str:
     return (
@@ -56,7 +59,7 @@ class Cvat:
       tracks.extend([*shapes, '  </track>\n'])
     height, width = self._target.size
     size = f'      <original_size><width>{width}</width><height>{height}</height></original_size>\n'
-    _write(self._target, self._classes, self._count, 'interpolation', size, tracks)
+    _write(self._target, self._classes, self._numbers.next, 'interpolation', size, tracks)
 
 
 class CvatImages:
@@ -66,14 +69,14 @@ class CvatImages:
 
   def __init__(self, target: Target) -> None:
     """Args: Target."""
-    self._target, self._classes = target, Classes(target)
+    self._target, self._classes, self._numbers = target, Classes(target), Numbers(target)
     self._images: list[str] = []
 
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
     file_name = quoteattr(f'{name}{self._target.frame_suffix}')
     height, width = ids.shape
-    number = self._target.first_frame + len(self._images)
+    number = self._numbers.take(name)
     lines = [f'  <image id="{number}" name={file_name} width="{width}" height="{height}">\n']
     for object_id, where in objects(ids):
       self._classes.number(object_id)
@@ -90,7 +93,7 @@ class CvatImages:
       '<attribute><name>track_id</name><mutable>False</mutable><input_type>number</input_type>'
       '<default_value>1</default_value><values>1;255;1</values></attribute>'
     )
-    count = self._target.first_frame + len(self._images)
+    count = self._numbers.next
     _write(self._target, self._classes, count, 'annotation', '', self._images, attribute)
 
 

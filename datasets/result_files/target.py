@@ -21,6 +21,7 @@ class Target:
     labels: {object id: name of its class}; an object without one is a class of its own.
     frame_suffix: of the names of frames in annotations: '.jpg'.
     first_frame: index in the whole video of the first frame that is written.
+    indices: {name of a frame: index in the whole video}; one without follows the one before it.
     times: {name of a frame: seconds at which it is shown} of frames that have come; a frame without
       one follows the one before it at the rate `fps`.
   """
@@ -32,6 +33,7 @@ class Target:
   labels: dict[int, str] = dataclasses.field(default_factory=dict)
   frame_suffix: str = '.jpg'
   first_frame: int = 0
+  indices: Mapping[str, int] = dataclasses.field(default_factory=dict)
   times: Mapping[str, Fraction | None] = dataclasses.field(default_factory=dict)
 
   def label(self, object_id: int) -> str:
@@ -57,6 +59,24 @@ class Classes:
     if name not in self.names:
       self.names.append(name)
     return self.names.index(name)
+
+
+class Numbers:
+  """Numbers frames by their index in the whole video.
+
+  Attributes:
+    next: index of the frame behind the last one.
+  """
+
+  def __init__(self, target: Target) -> None:
+    """Args: Target."""
+    self._target, self.next = target, target.first_frame
+
+  def take(self, name: str) -> int:
+    """Index of the next frame, which has this name."""
+    index = self._target.indices.get(name, self.next)
+    self.next = index + 1
+    return index
 
 
 class Writer(Protocol):

@@ -1,5 +1,7 @@
 """feelvos convert-masks: from a folder of masks to other forms, and bad flags."""
 
+from xml.etree import ElementTree
+
 import cv2
 import numpy as np
 import pytest
@@ -49,3 +51,21 @@ def test_forms_and_what_is_refused(run_main, result):
     process = run_main(MODULE, *flags)
     assert process.returncode == code
     assert text in process.stderr and len(process.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('form', ['cvat', 'cvat_images'])
+def test_masks_of_some_frames_have_the_numbers_of_these(run_main, result, form):
+  found = result / 'result' / 'masks'
+  (found / '1.png').rename(found / '0.png')
+  process = run_main(
+    MODULE,
+    f'--masks={found}',
+    f'--output={result / "out"}',
+    f'--format={form}',
+    f'--input={result / "frames"}',
+  )
+  assert process.returncode == 0, process.stderr
+  root = ElementTree.parse(result / 'out' / form / 'annotations.xml').getroot()
+  elements = root.iter('image') if form == 'cvat_images' else root.iter('mask')
+  assert [e.get('id' if form == 'cvat_images' else 'frame') for e in elements] == ['0', '2']
+  assert root.findtext('.//stop_frame') == '2'

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 import json
+from xml.etree import ElementTree
 
 import av
 import cv2
@@ -84,6 +85,21 @@ def test_frames_count_from_the_start_of_the_whole_video(ids, tmp_path):
   assert [image['frame_id'] for image in coco['images']] == [10, 11, 12, 13]
   lines = (tmp_path / 'mots' / 'clip.txt').read_text().splitlines()
   assert sorted({int(line.split()[0]) for line in lines}) == [11, 12, 13, 14]
+
+
+def test_masks_of_some_frames_have_the_numbers_of_these(ids, tmp_path):
+  """Object 17 is not on the third mask: it is outside from its frame on."""
+  pytest.importorskip('pycocotools')
+  indices = dict(zip(NAMES, (7, 9, 20, 30)))
+  target = Target(tmp_path, 'clip', SIZE, indices=indices)
+  writing.write(((n, m, None) for n, m in zip(NAMES, ids)), ['coco', 'mots', 'cvat'], target)
+  coco = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_default.json').read_text())
+  assert [image['frame_id'] for image in coco['images']] == [7, 9, 20, 30]
+  lines = (tmp_path / 'mots' / 'clip.txt').read_text().splitlines()
+  assert sorted({int(line.split()[0]) for line in lines}) == [8, 10, 21, 31]
+  root = ElementTree.parse(tmp_path / 'cvat' / 'annotations.xml').getroot()
+  shown = [(int(m.get('frame')), m.get('outside')) for m in root.findall('track')[1]]
+  assert shown == [(7, '0'), (9, '0'), (20, '1'), (30, '0')]
 
 
 def _frames_of(path, count):
