@@ -16,6 +16,7 @@ from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.files import whole_file
 
 _DEFAULT_FPS = 24.0
+_MOST_CLASSES = 65  # of MOTS in 16 bits
 _TICKS = 100  # of a frame: exact at any rate
 _NEAR = Fraction(1, 5)  # of a frame: stamps of many files are rounded
 _BT709 = 1  # FFmpeg's number of the colours of HD video
@@ -70,7 +71,13 @@ class MotsPng:
     """See `Writer`."""
     pixels = np.zeros(ids.shape, np.uint16)
     for object_id, where in objects(ids):
-      pixels[where] = 1000 * (self._classes.number(object_id) + 1) + object_id
+      number = self._classes.number(object_id) + 1
+      if number > _MOST_CLASSES:
+        raise ValueError(
+          f'mots_png: {number} classes given, expected at most {_MOST_CLASSES}, as its 16 bits hold '
+          '1000 times the class; give objects one class: --label=1:cell --label=2:cell'
+        )
+      pixels[where] = 1000 * number + object_id
     whole_file.write_bytes(self._folder / f'{name}.png', _png(pixels))
 
   def close(self) -> None:

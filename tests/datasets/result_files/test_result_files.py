@@ -1,5 +1,6 @@
 """Masks in the forms of other tools, read back by the libraries of these tools."""
 
+import dataclasses
 from fractions import Fraction
 import json
 from xml.etree import ElementTree
@@ -85,6 +86,16 @@ def test_frames_count_from_the_start_of_the_whole_video(ids, tmp_path):
   assert [image['frame_id'] for image in coco['images']] == [10, 11, 12, 13]
   lines = (tmp_path / 'mots' / 'clip.txt').read_text().splitlines()
   assert sorted({int(line.split()[0]) for line in lines}) == [11, 12, 13, 14]
+
+
+def test_mots_in_16_bits_has_65_classes(tmp_path):
+  ids = np.arange(1, 67, dtype=np.uint8)[np.newaxis]
+  target = Target(tmp_path, 'clip', ids.shape, labels={66: 'object 65'})
+  writing.write([('0', ids, None)], ['mots_png'], target)
+  pixels = cv2.imread(str(tmp_path / 'mots_png' / 'instances' / '0.png'), cv2.IMREAD_UNCHANGED)
+  assert pixels[0, [0, 63, 64, 65]].tolist() == [2001, 65064, 1065, 1066]  # Labels come first.
+  with pytest.raises(ValueError, match='66 classes given, expected at most 65'):
+    writing.write([('0', ids, None)], ['mots_png'], dataclasses.replace(target, labels={}))
 
 
 def test_masks_of_some_frames_have_the_numbers_of_these(ids, tmp_path):
