@@ -88,6 +88,16 @@ def test_times_of_an_avi_whose_frames_are_stored_in_another_order(tmp_path, film
   ]
 
 
+@pytest.mark.parametrize('count', [5, 50])
+def test_times_of_recordings_that_were_joined(tmp_path, films, count):
+  """Stamps begin anew at the join."""
+  path = films.write(tmp_path / 'v.ts', 'mpeg2video', count)
+  path.write_bytes(2 * path.read_bytes())
+  assert [frame.time for frame in reader.Film(path).frames()] == [
+    Fraction(i, 25) for i in range(2 * count)
+  ]
+
+
 def test_edit_list_hides_frames(tmp_path, films):
   """A trim without encoding: the samples from the key frame on are there, the list hides some."""
   path = films.write(tmp_path / 'a.mp4', 'mpeg4', container_options={'use_editlist': '1'})
