@@ -17,6 +17,7 @@ from feelvos_tf.files import whole_file
 from feelvos_tf.model.options import InferenceOptions
 
 FORMAT = 1
+CHECKPOINTS = 'checkpoints'  # Folder of the checkpoints.
 # Parts of the options that decide what a checkpoint holds, and what in them does not.
 FIXED = ('model', 'optimizer', 'loss_scaling')
 _FREE = tuple(f'model.{field.name}' for field in dataclasses.fields(InferenceOptions))
@@ -51,6 +52,9 @@ class RunDirectory:
   def register(self, options: dict[str, Any], defaults: dict[str, Any] | None = None) -> list[str]:
     """Writes `run.json`, or compares it with the options of the run that resumes.
 
+    Without a checkpoint there is nothing to resume, and all options may change: a first start may
+    have failed because they were wrong.
+
     Args:
       options: JSON-ready dict with at least the keys FIXED.
       defaults: like `options`: what an option was that the file does not know, because it was
@@ -76,7 +80,7 @@ class RunDirectory:
       fixed = [
         change for change in changed if change[0].split('.')[0] in FIXED and change[0] not in _FREE
       ]
-      if fixed:
+      if fixed and any((self.path / CHECKPOINTS).glob('*.index')):
         raise ValueError(
           f'{self.path}: this folder holds a run of another model: '
           f'{"; ".join(_describe(change) for change in fixed[:5])}. Resume with the flags it was '

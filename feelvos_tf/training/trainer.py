@@ -26,6 +26,7 @@ from feelvos_tf.training import checkpoints
 from feelvos_tf.training import dead_channels
 from feelvos_tf.training import distributed_step
 from feelvos_tf.training.options import TrainerOptions
+from feelvos_tf.training.run_directory import CHECKPOINTS
 from feelvos_tf.training.summaries import Summaries
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Trainer:
       model, options, self._strategy, with_pictures=summaries is not None
     )
     self._checkpoints = checkpoints.Checkpoints(
-      os.path.join(options.train_logdir, 'checkpoints'), self._checkpoint(), options.max_to_keep
+      os.path.join(options.train_logdir, CHECKPOINTS), self._checkpoint(), options.max_to_keep
     )
     self._best = -1.0
     self._best_of: str | None = None  # `Validation.identity` of that score.

@@ -63,6 +63,8 @@ def test_options_younger_than_the_run_had_their_defaults(tmp_path):
   directory.register(OPTIONS)
   defaults = {'model': {'neutral_inputs': []}}
   now = {**OPTIONS, 'model': {**OPTIONS['model'], 'neutral_inputs': []}}
+  (tmp_path / 'checkpoints').mkdir()
+  (tmp_path / 'checkpoints' / 'train-5.index').touch()
   assert directory.register(now, defaults) == []
   with pytest.raises(ValueError, match='model.neutral_inputs'):
     RunDirectory(tmp_path).register(
@@ -84,10 +86,20 @@ def test_options_younger_than_the_run_had_their_defaults(tmp_path):
 def test_folder_of_another_model_is_refused_and_untouched(tmp_path, wrong, match):
   directory = RunDirectory(tmp_path)
   directory.register(OPTIONS)
+  (tmp_path / 'checkpoints').mkdir()
+  (tmp_path / 'checkpoints' / 'train-5.index').touch()
   before = directory.options_path.read_bytes()
   with pytest.raises(ValueError, match=match):
     directory.register({**OPTIONS, **wrong})
   assert directory.options_path.read_bytes() == before
+
+
+def test_a_start_that_failed_fixes_no_options(tmp_path):
+  """The flags were wrong, so there is no checkpoint; the right ones are another model."""
+  directory = RunDirectory(tmp_path)
+  directory.register({**OPTIONS, 'optimizer': 'adam'})
+  assert directory.register(OPTIONS) == ['optimizer "adam" -> "momentum"']
+  assert directory.registered() == OPTIONS
 
 
 @pytest.mark.parametrize('text', ['{', '[]', '{"format": 99, "options": {}}'])
