@@ -26,20 +26,18 @@ class Validation:
     """Checks that the videos can be scored.
 
     Args:
-      videos: `feelvos_tf.datasets.video.Video`s whose first masked frame is followed by others.
+      videos: `feelvos_tf.datasets.video.Video`s; each is segmented from its first mask with an
+        object on, which others follow.
       num_frames: int, frames of a video that are segmented, the first one included.
       max_internal_size: see `VideoSegmenter`.
 
     Raises:
-      ValueError: a video has fewer than two frames with masks among those that are segmented.
+      ValueError: a video has fewer than two frames with masks among those that are segmented, or
+        a mask cannot be read.
     """
-    for video in videos:
-      if len(video.masked_frames) < 2:
-        raise ValueError(
-          f'{video.name}: validation needs at least two frames with masks, '
-          f'{len(video.masked_frames)} given; choose other videos.'
-        )
-      gap = video.masked_frames[1] - video.masked_frames[0]
+    starts = [_start(video) for video in videos]
+    for video, start in zip(videos, starts):
+      gap = next(index for index in video.masked_frames if index > start) - start
       if gap >= num_frames:
         raise ValueError(
           f'{video.name}: its second mask comes {gap} frames behind the first, and {num_frames} frames '
@@ -47,7 +45,7 @@ class Validation:
         )
     if not videos:
       raise ValueError('no video to validate on given; expected at least one.')
-    self._videos = videos
+    self._videos, self._starts = videos, starts
     self._num_frames = num_frames
     self._max_internal_size = max_internal_size
     self._graph: graph.InferenceGraph | None = None
@@ -59,11 +57,10 @@ class Validation:
     Frames are not read; those of one name and mask are taken for the same.
     """
     digest = hashlib.sha256(f'{self._num_frames} {self._max_internal_size}'.encode())
-    for video in self._videos:
+    for video, first in zip(self._videos, self._starts):
       digest.update(f'\n{video.name} {video.masked_frames}'.encode(errors='surrogateescape'))
-      first = video.masked_frames[0]
       for index in video.masked_frames:
-        if index < first + self._num_frames:
+        if first <= index < first + self._num_frames:
           digest.update(video.needed_mask(index).ids.tobytes())
     return digest.hexdigest()
 
@@ -73,10 +70,11 @@ class Validation:
       # Not frozen: the graph is traced once and reads the weights as they change.
       self._graph = graph.InferenceGraph(model, freeze=False)
     segmenter = VideoSegmenter(self._graph, self._max_internal_size)
-    return float(np.mean([self._score(segmenter, video) for video in self._videos]))
+    pairs = zip(self._videos, self._starts)
+    return float(np.mean([self._score(segmenter, video, first) for video, first in pairs]))
 
-  def _score(self, segmenter: VideoSegmenter, video: Video) -> float:
-    first, scores = video.masked_frames[0], []
+  def _score(self, segmenter: VideoSegmenter, video: Video, first: int) -> float:
+    scores: list[float] = []
     ids: tuple[int, ...] = ()
     for index, frame in enumerate(video.frames(first), first):
       if index >= first + self._num_frames:
@@ -92,3 +90,23 @@ class Validation:
         void = truth.ids == VOID_ID
         scores += [measures.region_similarity(predicted == i, truth.ids == i, void) for i in ids]
     return float(np.mean(scores)) if scores else 0.0
+
+
+def _start(video: Video) -> int:
+  """Index of the first frame whose mask has an object.
+
+  Raises:
+    ValueError: there is none with a mask behind it, or a mask cannot be read.
+  """
+  if len(video.masked_frames) < 2:
+    raise ValueError(
+      f'{video.name}: validation needs at least two frames with masks, '
+      f'{len(video.masked_frames)} given; choose other videos.'
+    )
+  for index in video.masked_frames[:-1]:
+    if video.needed_mask(index).object_ids:
+      return index
+  raise ValueError(
+    f'{video.name}: no mask before the last one has an object; validation needs one to start from. '
+    'Choose other videos.'
+  )

@@ -1,5 +1,6 @@
 """What a training is put together from: data sets, validation, memory estimate, summaries."""
 
+import dataclasses
 import resource
 
 import numpy as np
@@ -110,6 +111,29 @@ def test_validation_needs_videos_that_can_be_scored():
   validation.Validation([sparse], num_frames=6)
   with pytest.raises(ValueError, match='second mask comes 5 frames behind .*--validation_frames=6'):
     validation.Validation([sparse], num_frames=5)
+
+
+def test_validation_begins_where_the_first_object_appears(copying_model):
+  (late,) = synthetic_videos(1, num_frames=5, frame_size=(64, 96))
+  plain = validation.Validation([late], num_frames=2)
+  drawn = late.mask
+
+  def mask(index):
+    found = drawn(index)
+    return found if index >= 2 else dataclasses.replace(found, ids=np.zeros_like(found.ids))
+
+  late.mask = mask
+  validate = validation.Validation([late], num_frames=2)
+  truth = [mask(index).ids for index in (2, 3)]
+  both = [
+    np.sum((truth[0] == i) & (truth[1] == i)) / np.sum((truth[0] == i) | (truth[1] == i))
+    for i in (1, 4)
+  ]
+  assert abs(validate(copying_model) - np.mean(both)) < 0.15
+  assert validate.identity != plain.identity
+  late.masked_frames = (0, 1, 4)  # The object is on the last one only.
+  with pytest.raises(ValueError, match='synthetic_00000: no mask before the last one has an object'):
+    validation.Validation([late])
 
 
 def test_memory_is_read_from_the_system(tmp_path):
