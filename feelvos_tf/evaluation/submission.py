@@ -98,7 +98,8 @@ def _checked_masks(
         f'{file}: a mask of {mask.ids.shape[1]}x{mask.ids.shape[0]} pixels given, '
         f'{shape[1]}x{shape[0]} (the given masks) expected'
       )
-    is_indexed = mask.palette is not None
+    data = file.read_bytes()
+    is_indexed = mask.palette is not None and not masks.holds_colours(data)
     if white_is_1 and (mask.ids == masks.VOID_ID).any():
       # Results made from a black and white mask call its object 255, as it did.
       mask.ids[mask.ids == masks.VOID_ID] = 1
@@ -109,7 +110,7 @@ def _checked_masks(
         f'{file}: ids {sorted(extra)} given, only {sorted(allowed)} of the given masks expected; '
         'the server refuses others'
       )
-    yield name, file.read_bytes() if is_indexed else masks.encode_mask(mask.ids)
+    yield name, data if is_indexed else masks.encode_mask(mask.ids)
 
 
 def _given(folder: pathlib.Path, layout: str) -> tuple[set[int], tuple[int, ...], bool]:

@@ -9,6 +9,7 @@ from PIL import Image
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.palette import DAVIS_PALETTE
 from feelvos_tf.evaluation import submission
 
 
@@ -45,9 +46,10 @@ def test_layout_and_content(tmp_path, split, layout, prefix):
   np.testing.assert_array_equal(np.array(image), masks.read_mask(split[2] / '00001.png').ids)
 
 
-def test_grey_results_become_palette_files(tmp_path, split):
+@pytest.mark.parametrize('colours', [False, True])
+def test_grey_and_rgb_results_become_palette_files(tmp_path, split, colours):
   ids = masks.read_mask(split[2] / '00001.png').ids
-  Image.fromarray(ids).save(split[2] / '00001.png')
+  Image.fromarray(DAVIS_PALETTE[ids] if colours else ids).save(split[2] / '00001.png')
   path, _ = pack(tmp_path, split)
   with zipfile.ZipFile(path) as archive:
     image = Image.open(io.BytesIO(archive.read('dog/00001.png')))
