@@ -172,7 +172,7 @@ def read_meta(path: str | os.PathLike) -> dict[str, tuple[VosObject, ...]]:
 
 
 def _parse_object(object_id: str, entry: dict[str, Any]) -> VosObject:
-  frames = tuple(sorted(str(f) for f in entry['frames']))
+  frames = tuple(sorted((str(f) for f in entry['frames']), key=names_lib.natural_key))
   return VosObject(int(object_id), str(entry.get('category', '')), frames)
 
 

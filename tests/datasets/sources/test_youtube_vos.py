@@ -49,6 +49,22 @@ def test_objects_that_appear_later(tmp_path):
   assert video.mask(0).object_ids == (2,) and video.mask(1).object_ids == (2, 5)
 
 
+def test_frames_of_numbers_without_zeros_are_in_the_order_of_time(tmp_path):
+  """Of 5 and 10, as strings the second is the first."""
+
+  def without_zeros(meta):
+    for entry in meta['videos']['ab']['objects'].values():
+      entry['frames'] = [str(int(name)) for name in entry['frames']]
+    return meta
+
+  write_split(tmp_path, meta_change=without_zeros)
+  for path in tmp_path.glob('train/*/ab/*'):
+    path.rename(path.with_stem(str(int(path.stem))))
+  (video,) = youtube_vos.youtube_vos_videos(tmp_path)
+  assert video.frame_names == ('0', '5', '10')
+  assert video.object_first_frames == {2: 0, 5: 1}
+
+
 def test_all_frames_have_masks_on_every_fifth(tmp_path):
   write_split(tmp_path)
   write_split(tmp_path, all_frames=True)
