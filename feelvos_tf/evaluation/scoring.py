@@ -21,7 +21,7 @@ from feelvos_tf.files import whole_file
 from feelvos_tf.model import option_checks
 from feelvos_tf.runtime import journal
 
-_STATE_VERSION = 2  # raise it when the same files would be scored differently
+_STATE_VERSION = 3  # raise it when the same files would be scored differently
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class SequenceMasks:
 
     Raises:
       FileNotFoundError: a folder is missing or empty.
-      ValueError: the first mask cannot be read.
+      ValueError: the first mask, or one before the first object, cannot be read.
     """
     self._files, self._missing_frames = files, missing_frames
     self.names = files.frame_names()
@@ -88,11 +88,18 @@ class SequenceMasks:
         f'{files.results}: no results for the sequence {files.name!r}, a folder of PNG masks '
         f'expected ({self.names[0]}.png, ...); check --results_dir'
       )
-    # White in a grey file is an object if the first mask has no other one, else it is void.
+    # White in a grey file is an object if the first mask with one has no other, else it is void.
     # Results made from such a mask may call the object 255, as it did.
     self._results = masks.list_masks(files.results)
-    self._binary = masks.read_mask(self._truth[self.names[0]]).binary
+    self._binary = self._is_binary()
     self._last: tuple[int, np.ndarray] = -1, np.zeros((0, 0), np.uint8)
+
+  def _is_binary(self) -> bool:
+    for name in self.names:
+      mask = masks.read_mask(self._truth[name])
+      if mask.object_ids:
+        return mask.binary
+    return False
 
   def truth(self, index: int) -> np.ndarray:
     """uint8 [height, width], ids of the ground truth with 255 for void."""

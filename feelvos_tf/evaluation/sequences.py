@@ -229,20 +229,35 @@ def with_ground_truth(
   Args:
     sequences: what to look at.
     sparse_masks_given: the first mask of every object is given, wherever it is (YouTube-VOS);
-      then a sequence with masks on less than half of its frames has no ground truth. Otherwise
-      only a sequence with a single mask has none.
+      then a sequence with masks on less than half of its frames, each of which introduces an
+      object, has no ground truth. Otherwise only a sequence with a single mask has none.
 
   Returns:
     Those with ground truth; also those with no masks at all, whose scoring says what is wrong.
   """
 
   def has_truth(files: SequenceFiles) -> bool:
-    num_masks = len(masks.list_masks(files.truth))
+    paths = masks.list_masks(files.truth)
     if sparse_masks_given and files.frames.is_dir():
-      return not num_masks or 2 * num_masks >= len(list_images(files.frames))
-    return num_masks != 1
+      is_dense = 2 * len(paths) >= len(list_images(files.frames))
+      return not paths or is_dense or not _all_introduce(paths.values())
+    return len(paths) != 1
 
   return [files for files in sequences if has_truth(files)]
+
+
+def _all_introduce(paths: Iterable[pathlib.Path]) -> bool:
+  """Whether every mask, in this order, has an object that none before has; False of bad files."""
+  known: set[int] = set()
+  for path in paths:
+    try:
+      found = set(masks.read_mask(path).object_ids)
+    except (OSError, ValueError):
+      return False
+    if found <= known:
+      return False
+    known |= found
+  return True
 
 
 def load_seen(

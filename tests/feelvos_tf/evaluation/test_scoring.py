@@ -163,6 +163,16 @@ def test_white_is_void_where_the_first_mask_has_ids(data):
   assert score(data)['right'].scores.j.tolist() == [[1, 1, 1]]
 
 
+def test_white_is_an_object_that_appears_late(data):
+  """A black first mask says nothing of white; the first mask with an object does."""
+  for folder in (data[0] / 'Annotations' / '480p' / 'right', data[1] / 'right'):
+    for file in folder.iterdir():
+      grey(file, rectangle(5, 5, 0 if file.stem == '00000' else 255))
+  scores = score(data, protocol='youtube_vos')['right'].scores
+  assert scores.object_ids == (1,)
+  np.testing.assert_array_equal(scores.j, [[np.nan, 1, 1, 1]])
+
+
 def test_resumes_what_has_not_changed(data, tmp_path, monkeypatch):
   sequences = sequences_lib.davis_sequences(*data)
   options = scoring.EvaluationOptions(num_workers=1)
@@ -242,6 +252,21 @@ def test_sequences_without_ground_truth(data):
     (data[0] / 'Annotations' / '480p' / 'right' / f'{index:05d}.png').unlink()
   found = sequences_lib.with_ground_truth(sequences_lib.davis_sequences(*data))
   assert [files.name for files in found] == ['shifted']
+
+
+def test_sparse_masks_that_go_on_are_ground_truth(tmp_path):
+  """Masks on every fifth frame, an object that appears late: the second mask introduces it."""
+  truth, frames = tmp_path / 'truth', tmp_path / 'frames'
+  for folder in (truth, frames):
+    folder.mkdir()
+  for index in range(11):
+    (frames / f'{index:05d}.jpg').touch()
+  files = sequences_lib.SequenceFiles('clip', truth, tmp_path / 'results', frames)
+  for index, ids in ((0, rectangle(5, 5)), (5, rectangle(20, 20, 2))):
+    masks.write_mask(truth / f'{index:05d}.png', ids)
+  assert not sequences_lib.with_ground_truth([files], sparse_masks_given=True)
+  masks.write_mask(truth / '00010.png', rectangle(20, 20, 2))
+  assert sequences_lib.with_ground_truth([files], sparse_masks_given=True) == [files]
 
 
 def write_meta(path, objects):

@@ -132,7 +132,9 @@ def test_validation_begins_where_the_first_object_appears(copying_model):
   assert abs(validate(copying_model) - np.mean(both)) < 0.15
   assert validate.identity != plain.identity
   late.masked_frames = (0, 1, 4)  # The object is on the last one only.
-  with pytest.raises(ValueError, match='synthetic_00000: no mask before the last one has an object'):
+  with pytest.raises(
+    ValueError, match='synthetic_00000: no mask before the last one has an object'
+  ):
     validation.Validation([late])
 
 
