@@ -108,22 +108,23 @@ class Layer:
     target = (self.centers[t] + 0.5) / shrink - 0.5
     return np.c_[linear, target - linear @ source]
 
-  def small_masks(self, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+  def small_masks(self, num_frames: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """What the object covers in a clip, at 1 / SHRINK of the size.
 
     Args:
       num_frames: int, frames of the clip.
+      size: (height, width) of the host's small masks; the donor's frames may have another one.
 
     Returns:
-      (bool [frames, height / SHRINK, width / SHRINK], float64 [frames], area of the whole object
-      there, also of what is outside of the picture).
+      (bool [frames, *size], float64 [frames], area of the whole object there, also of what is
+      outside of the picture).
     """
     masks = self.track.masks
     found = [
       cv2.warpAffine(
         masks[self.indices[t]].astype(np.uint8),
         self.matrix(t, SHRINK),
-        masks.shape[:0:-1],
+        size[::-1],
         flags=cv2.INTER_NEAREST,
       )
       for t in range(num_frames)

@@ -229,7 +229,7 @@ def _measure(
 ) -> tuple[np.ndarray, np.ndarray]:
   """(visible part [objects, frames], largest overlap [objects]); see `ClipPlan`."""
   pieces = [(host.masks[:num_frames], host.areas[:num_frames].astype(np.float64))]
-  pieces += [layer.small_masks(num_frames) for layer in layers]
+  pieces += [layer.small_masks(num_frames, host.masks.shape[1:]) for layer in layers]
   ids = np.zeros((num_frames, *host.masks.shape[1:]), np.int32)
   in_front = np.array([layer.in_front for layer in layers])
   for front in (False, None, True):

@@ -20,8 +20,8 @@ IN_PLACE = CompositionOptions(frames=FRAMES, max_step=0.5)
 class Disk(Video):
   """A disk of one colour that moves a little over a grey picture."""
 
-  def __init__(self, name, radius=22, frames=FRAMES, background=90):
-    self.name, self.num_frames, self.frame_size = name, frames, SIZE
+  def __init__(self, name, radius=22, frames=FRAMES, background=90, size=SIZE):
+    self.name, self.num_frames, self.frame_size = name, frames, size
     self.frame_names = tuple(f'{i:05d}' for i in range(frames))
     self.masked_frames = tuple(range(frames))
     self._radius, self._background = radius, background
@@ -32,10 +32,12 @@ class Disk(Video):
 
   def frames(self, start=0):
     for index in range(start, self.num_frames):
-      yield self._draw(np.full((*SIZE, 3), self._background, np.uint8), index, COLOURS[self.name])
+      yield self._draw(
+        np.full((*self.frame_size, 3), self._background, np.uint8), index, COLOURS[self.name]
+      )
 
   def mask(self, index):
-    ids = np.zeros(SIZE, np.uint8)
+    ids = np.zeros(self.frame_size, np.uint8)
     if self._radius:
       self._draw(ids, index, 1)
     ids[:6, :6] = 255
@@ -134,7 +136,7 @@ def test_who_is_in_front_hides_the_other(tracks):
   seen = set()
   for plan in plans(tracks, CompositionOptions(FRAMES, (2, 2), max_step=0.5), count=6):
     layer = plan.layers[0]
-    small, _ = layer.small_masks(plan.num_frames)
+    small, _ = layer.small_masks(plan.num_frames, plan.host.masks.shape[1:])
     kernel = np.ones((3, 3), np.uint8)
     for t, (_, ids) in enumerate(composition.compose(plan)):
       both = (small[t] & plan.host.masks[t]).astype(np.uint8)
@@ -182,6 +184,20 @@ def test_donors_play_in_order_and_back_if_they_are_short():
   steps = np.diff(plan.layers[0].indices)
   assert len(steps) == 29 and set(np.abs(steps)) == {1}
   assert plan.layers[0].indices.max() < 10
+
+
+def test_sequences_of_several_sizes():
+  """The clip has the size of its host, and what is planned of a donor is what is pasted."""
+  sizes = {'red': (120, 200), 'green': (140, 260), 'blue': (130, 230)}
+  tracks = [Track(Disk(name, size=size)) for name, size in sizes.items()]
+  for plan in plans(tracks, count=3):
+    assert plan.host.video.frame_size == sizes[plan.host.video.name]
+    for t, (image, ids) in enumerate(composition.compose(plan)):
+      assert image.shape[:2] == ids.shape == plan.host.video.frame_size
+      for number, layer in enumerate(plan.layers, 2):
+        whole = layer.small_masks(plan.num_frames, plan.host.masks.shape[1:])[1][t]
+        pasted = (ids == number).sum() / composition.SHRINK**2
+        assert abs(pasted - plan.visible[number - 1, t] * whole) < 0.15 * whole + 6
 
 
 def test_outlines_are_soft():
