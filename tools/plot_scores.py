@@ -59,7 +59,7 @@ def named(runs: Sequence[str]) -> dict[str, str]:
 
 
 def curves(summary: dict[str, Any]) -> dict[str, np.ndarray]:
-  """J of every frame, mean over the objects.
+  """J of every frame, mean over the objects that are scored there.
 
   Args:
     summary: dict of `evaluation.tables.read_summary`.
@@ -70,7 +70,8 @@ def curves(summary: dict[str, Any]) -> dict[str, np.ndarray]:
   found = {}
   for name, sequence in summary['sequences'].items():
     scores = [object_['J']['per_frame'] for object_ in sequence['objects'].values()]
-    found[name] = np.mean(np.array(scores, np.float64), axis=0)  # None becomes NaN.
+    values = np.ma.masked_invalid(np.array(scores, np.float64))  # None becomes NaN.
+    found[name] = values.mean(axis=0).filled(np.nan)
   return found
 
 
@@ -89,9 +90,9 @@ def plot(runs: Mapping[str, dict[str, np.ndarray]], path: str | os.PathLike) -> 
   drawing = figures.create(path, (2.4 * COLUMNS, 1.8 * rows + 0.3))
   panels = drawing.subplots(rows, COLUMNS, sharey=True, squeeze=False).ravel()
   for panel, name in zip(panels, names):
-    for run, sequences in runs.items():
+    for number, (run, sequences) in enumerate(runs.items()):
       if name in sequences:
-        panel.plot(sequences[name], label=run, linewidth=1.2)
+        panel.plot(sequences[name], label=run, linewidth=1.2, color=f'C{number}')
     panel.set_title(name, fontsize=9)
     panel.set_ylim(0, 1)
     panel.grid(alpha=0.3)
@@ -101,8 +102,16 @@ def plot(runs: Mapping[str, dict[str, np.ndarray]], path: str | os.PathLike) -> 
   drawing.supylabel('J', fontsize=9)
   drawing.supxlabel('frame', fontsize=9)
   if len(runs) > 1:
+    # A run may lack the sequence of the first panel.
+    found = [zip(*panel.get_legend_handles_labels()) for panel in panels]
+    handles = {run: handle for pairs in found for handle, run in pairs}
+    drawn = [run for run in runs if run in handles]
     drawing.legend(
-      *panels[0].get_legend_handles_labels(), loc='outside upper right', fontsize=8, ncols=len(runs)
+      [handles[run] for run in drawn],
+      drawn,
+      loc='outside upper right',
+      fontsize=8,
+      ncols=len(drawn),
     )
   figures.save(drawing, path, dpi=100)
 
