@@ -208,7 +208,9 @@ def _spread_minima(values: Sequence[float], count: int) -> list[int]:
 
 def _frame(files: sequences.SequenceFiles, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
   """The image of a frame at the size of its mask; grey if there is none."""
-  path = next(files.frames.glob(f'{name}.*'), None) if files.frames.is_dir() else None
+  inside = files.frames.iterdir() if files.frames.is_dir() else ()
+  is_frame = lambda p: p.stem == name and p.suffix.lower() in video.IMAGE_SUFFIXES
+  path = next(filter(is_frame, inside), None)
   if path is None:
     return np.full((*shape, 3), 110, np.uint8)
   image = video.read_image(path)

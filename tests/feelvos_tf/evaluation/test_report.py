@@ -173,6 +173,32 @@ def test_colours_of_errors(make_run):
   assert not missed[:8].any() and not wrong[:8].any()
 
 
+@pytest.mark.parametrize(
+  'name, beside',
+  [
+    ('00003', [f'00003.{end}' for end in ('json', 'txt', 'xml', 'xmp', 'npy', 'aae', 'csv', 'md')]),
+    ('3', ['3.1.png']),
+    ('3[a]', []),
+  ],
+)
+def test_the_frame_itself_is_drawn(tmp_path, name, beside):
+  """Not what lies beside it with a longer name: annotations, a frame with a dot."""
+  truth, results, frames = (tmp_path / part for part in ('truth', 'results', 'frames'))
+  for folder in (truth, results):
+    folder.mkdir()
+    masks.write_mask(folder / f'{name}.png', square(0))
+  frames.mkdir()
+  for other in beside:
+    (frames / other).write_text('{}')
+  cv2.imwrite(str(frames / f'{name}.png'), np.full((*SHAPE, 3), 200, np.uint8))
+  files = sequences_lib.SequenceFiles('dog', truth, results, frames)
+  options = pictures_lib.PictureOptions(width=SHAPE[1])
+  moment = pictures_lib.Moment(name, 1, 1.0)
+  jpeg = pictures_lib.draw_moment(files, moment, 'davis2017', options)
+  picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+  assert abs(int(picture[-1, -1, 0]) - 200) < 4
+
+
 def test_a_missing_frame_is_drawn_grey_and_a_missing_result_empty(make_run):
   _summary, sequences = make_run('mine', bad_at(3))
   (sequences[0].frames / '00003.jpg').unlink()
