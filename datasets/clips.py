@@ -10,11 +10,15 @@ neighbours in a clip are five frames apart in the video.
 
 import abc
 from collections.abc import Iterable
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feelvos_tf.datasets.video import Video
+from feelvos_tf.datasets.video import VideoSource
+
+_OPEN_VIDEOS = 8  # Made-up videos and stills that are in memory; a sample takes few at a time.
 
 
 class Clip(abc.ABC):
@@ -60,6 +64,41 @@ class VideoClip(Clip):
 
   def labels(self, index: int) -> NDArray[np.uint8]:
     return self._video.needed_mask(self._video.masked_frames[index]).ids
+
+
+class SourceClip(Clip):
+  """A clip over a source whose videos hold their frames in memory: few are kept open.
+
+  The video is opened once to check it, and again when a frame of it is asked for.
+  """
+
+  def __init__(self, source: VideoSource) -> None:
+    """Opens the video; raises the errors of `opener`, and ValueError if no frame has a mask."""
+    clip = VideoClip(source.opener())
+    self.name, self.num_frames = clip.name, clip.num_frames
+    self._source = source
+
+  def image(self, index: int) -> NDArray[np.uint8]:
+    return _opened(self._source).image(index)
+
+  def labels(self, index: int) -> NDArray[np.uint8]:
+    return _opened(self._source).labels(index)
+
+
+@functools.lru_cache(maxsize=_OPEN_VIDEOS)
+def _opened(source: VideoSource) -> VideoClip:
+  return VideoClip(source.opener())
+
+
+def source_clips(sources: Iterable[VideoSource]) -> list[VideoClip | SourceClip]:
+  """Clips of a list of `feelvos_tf.datasets.video.VideoSource`; ValueError if there are none."""
+  clips = [
+    SourceClip(source) if source.frames is None else VideoClip(source.opener())
+    for source in sources
+  ]
+  if not clips:
+    raise ValueError('no video given; training needs at least one')
+  return clips
 
 
 def video_clips(videos: Iterable[Video]) -> list[VideoClip]:

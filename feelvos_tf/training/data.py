@@ -28,7 +28,7 @@ def clips(data_set: DataSet) -> Sequence[clips_lib.Clip]:
   """
   if data_set.records:
     return record_clips(shards.list_shards(data_set.records, data_set.split, data_set.verify))
-  return clips_lib.video_clips([source.opener() for source in _sources(data_set)])
+  return clips_lib.source_clips(_sources(data_set))
 
 
 def videos(data_set: DataSet, count: int) -> list[Video]:
