@@ -46,7 +46,12 @@ def define_flags() -> None:
     'The video model, or DeepLab alone; auto: feelvos if the input has an embedding layer.',
   )
   flags.DEFINE_string('model_variant', None, 'Backbone; default: what the variable names say.')
-  flags.DEFINE_integer('output_stride', 16, 'Recorded in the options; no variable depends on it.')
+  flags.DEFINE_integer(
+    'output_stride',
+    16,
+    'Recorded in the options; no variable depends on it. One of our files keeps its own unless this '
+    'is given.',
+  )
   flags.DEFINE_integer(
     'frame_grid',
     None,
@@ -89,7 +94,7 @@ def main() -> None:
     raise ValueError(f'{FLAGS.input} holds a DeepLab; --frame_grid is for video models.')
   report = load(model, arrays, FLAGS.input)
   print(report.summary(limit=None))
-  write(model, FLAGS.output)
+  write(model, FLAGS.output, (metadata or {}).get('notes'))
   count = verify(model, FLAGS.output)
   print(f'{FLAGS.output}: {count} variables written and read back, all equal.')
 
@@ -126,10 +131,8 @@ def build_model(
   from feelvos_tf.model.feelvos import Feelvos
   from feelvos_tf.model.options import FeelvosOptions
 
-  if metadata and 'options' in metadata and FLAGS.model_variant is None:
-    if 'model' in metadata['options']:
-      return Feelvos(_on_grid(FeelvosOptions.from_dict(metadata['options'])))
-    return DeepLabV3Plus(ModelOptions.from_dict(metadata['options']))
+  if metadata and 'options' in metadata:
+    return _described_model(metadata['options'])
   shapes = arrays.get_variable_to_shape_map()
   variant: ModelVariant = FLAGS.model_variant or guess_variant(shapes)
   options = ModelOptions(
@@ -143,6 +146,36 @@ def build_model(
   ):
     return Feelvos(_on_grid(FeelvosOptions(options, **guess_head_options(shapes, _radii()))))
   return DeepLabV3Plus(dataclasses.replace(options, **guess_deeplab_options(shapes, options)))
+
+
+def _described_model(known: dict[str, Any]) -> 'keras.Model':
+  """The model of the options in one of our files, with what the flags change of them.
+
+  Raises:
+    ValueError: --model_variant is another than the file's.
+  """
+  import dataclasses
+
+  from feelvos_tf.deeplab import DeepLabV3Plus
+  from feelvos_tf.deeplab import ModelOptions
+  from feelvos_tf.deeplab.options import ATROUS_RATES
+  from feelvos_tf.model.feelvos import Feelvos
+  from feelvos_tf.model.options import FeelvosOptions
+
+  video = FeelvosOptions.from_dict(known) if 'model' in known else None
+  options = video.model if video else ModelOptions.from_dict(known)
+  if FLAGS.model_variant not in (None, options.model_variant):
+    raise ValueError(
+      f'{FLAGS.input} holds the variant {options.model_variant}; --model_variant={FLAGS.model_variant} '
+      'given. Leave it out.'
+    )
+  if FLAGS['output_stride'].present:
+    is_usual = options.atrous_rates == ATROUS_RATES[options.output_stride]
+    rates = None if is_usual else options.atrous_rates
+    options = dataclasses.replace(options, output_stride=FLAGS.output_stride, atrous_rates=rates)
+  if FLAGS.network == 'deeplab' or (FLAGS.network == 'auto' and not video):
+    return DeepLabV3Plus(options)
+  return Feelvos(_on_grid(dataclasses.replace(video or FeelvosOptions(), model=options)))
 
 
 def _on_grid(options: 'FeelvosOptions') -> 'FeelvosOptions':
@@ -265,8 +298,8 @@ def load(
   )
 
 
-def write(model: 'keras.Model', path: str) -> None:
-  """Writes our file (*.h5) or a TF1 checkpoint."""
+def write(model: 'keras.Model', path: str, notes: dict[str, Any] | None = None) -> None:
+  """Writes our file (*.h5), with the notes of the input, or a TF1 checkpoint."""
   from feelvos_tf.deeplab import tf1_checkpoint
   from feelvos_tf.deeplab import weights_file
 
@@ -276,7 +309,7 @@ def write(model: 'keras.Model', path: str) -> None:
       model,
       {
         'options': model.options.to_dict(),
-        'notes': {'converted_from': os.path.basename(FLAGS.input)},
+        'notes': {**(notes or {}), 'converted_from': os.path.basename(FLAGS.input)},
       },
     )
   else:

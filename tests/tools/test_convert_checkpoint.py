@@ -1,5 +1,6 @@
 """feelvos convert-checkpoint: both directions, its guesses, and bad checkpoints."""
 
+import dataclasses
 import os
 
 import keras
@@ -13,6 +14,8 @@ from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
 from feelvos_tf.model import weights
+from feelvos_tf.model.feelvos import Feelvos
+from feelvos_tf.model.options import FeelvosOptions
 
 MODULE = 'tools.convert_checkpoint'
 
@@ -74,6 +77,37 @@ def test_a_frame_grid_is_recorded_and_taken_back(copying_weights, convert, tmp_p
     for name in ('grid', 'copy', 'none')
   ]
   assert [of['frame_grid'] for of in options] == [16, 16, None]
+
+
+def test_options_and_notes_of_ours_stay_but_for_those_of_flags(convert, refuse, tmp_path):
+  """Flags on one of our files: no option is lost by one, none is left aside."""
+  options = FeelvosOptions(
+    ModelOptions('mobilenet_v2', depth_multiplier=0.25), crossing_radius=15, frame_grid=16
+  )
+  notes = {'licence': 'mine', 'steps': 3}
+  weights.save_model(tmp_path / 'own.h5', Feelvos(options), notes)
+  convert(
+    '--model_variant=mobilenet_v2',
+    '--output_stride=8',
+    input=tmp_path / 'own.h5',
+    output=tmp_path / 'new.h5',
+  )
+  metadata = weights_file.read_metadata(tmp_path / 'new.h5')
+  model = dataclasses.replace(options.model, output_stride=8, atrous_rates=None)
+  assert FeelvosOptions.from_dict(metadata['options']) == dataclasses.replace(options, model=model)
+  assert metadata['notes'] == {**notes, 'converted_from': 'own.h5'}
+  convert(
+    '--network=deeplab', '--allow_incomplete', input=tmp_path / 'own.h5', output=tmp_path / 'd.h5'
+  )
+  found = weights_file.read_metadata(tmp_path / 'd.h5')['options']
+  assert ModelOptions.from_dict(found) == options.model
+  refuse(
+    1,
+    'own.h5 holds the variant mobilenet_v2; --model_variant=xception_65 given',
+    input=tmp_path / 'own.h5',
+    output=tmp_path / 'x.h5',
+    model_variant='xception_65',
+  )
 
 
 def test_deeplab_alone(convert, refuse, tmp_path):
