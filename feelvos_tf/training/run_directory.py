@@ -18,6 +18,7 @@ from feelvos_tf.model.options import InferenceOptions
 
 FORMAT = 1
 CHECKPOINTS = 'checkpoints'  # Folder of the checkpoints.
+_RESULTS = (f'{CHECKPOINTS}/*.index', 'best*.h5', 'final.h5')
 # Parts of the options that decide what a checkpoint holds, and what in them does not.
 FIXED = ('model', 'optimizer', 'loss_scaling')
 _FREE = tuple(f'model.{field.name}' for field in dataclasses.fields(InferenceOptions))
@@ -52,8 +53,8 @@ class RunDirectory:
   def register(self, options: dict[str, Any], defaults: dict[str, Any] | None = None) -> list[str]:
     """Writes `run.json`, or compares it with the options of the run that resumes.
 
-    Without a checkpoint there is nothing to resume, and all options may change: a first start may
-    have failed because they were wrong.
+    Without checkpoints and weights there is nothing to resume or to replace, and all options may
+    change: a first start may have failed because they were wrong.
 
     Args:
       options: JSON-ready dict with at least the keys FIXED.
@@ -80,7 +81,7 @@ class RunDirectory:
       fixed = [
         change for change in changed if change[0].split('.')[0] in FIXED and change[0] not in _FREE
       ]
-      if fixed and any((self.path / CHECKPOINTS).glob('*.index')):
+      if fixed and any(True for pattern in _RESULTS for _ in self.path.glob(pattern)):
         raise ValueError(
           f'{self.path}: this folder holds a run of another model: '
           f'{"; ".join(_describe(change) for change in fixed[:5])}. Resume with the flags it was '

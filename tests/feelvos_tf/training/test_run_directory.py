@@ -83,11 +83,12 @@ def test_options_younger_than_the_run_had_their_defaults(tmp_path):
     ({'loss_scaling': True}, 'loss_scaling false -> true'),
   ],
 )
-def test_folder_of_another_model_is_refused_and_untouched(tmp_path, wrong, match):
+@pytest.mark.parametrize('result', ['checkpoints/train-5.index', 'best.h5', 'final.h5'])
+def test_folder_of_another_model_is_refused_and_untouched(tmp_path, wrong, match, result):
   directory = RunDirectory(tmp_path)
   directory.register(OPTIONS)
-  (tmp_path / 'checkpoints').mkdir()
-  (tmp_path / 'checkpoints' / 'train-5.index').touch()
+  (tmp_path / result).parent.mkdir(exist_ok=True)
+  (tmp_path / result).touch()
   before = directory.options_path.read_bytes()
   with pytest.raises(ValueError, match=match):
     directory.register({**OPTIONS, **wrong})
