@@ -7,6 +7,7 @@ from typing import cast, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.datasets.sources import registry
 from feelvos_tf.datasets.video import Video
@@ -103,6 +104,12 @@ def find_sequences(
   Raises:
     FileNotFoundError, ValueError: the data are not there, broken or empty.
   """
+  if options.train_meta and not pathlib.Path(options.train_meta).is_file():
+    raise FileNotFoundError(
+      names_lib.missing(
+        options.train_meta, 'file', 'check --train_meta, meta.json of the split train'
+      )
+    )
   if options.dataset_dir:
     return sequences_lib.record_sequences(
       options.dataset_dir, options.split, unpack_dir, results_dir, options.sequences

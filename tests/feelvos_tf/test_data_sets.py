@@ -156,6 +156,13 @@ def test_wrong_usage_of_evaluate(run, arguments, message):
     run(evaluate, '--results_dir=x', *arguments)
 
 
+def test_a_meta_file_that_is_not_there(run, tmp_path):
+  """It was left aside, and with it the numbers of seen and unseen categories."""
+  flags = (f'--results_dir={tmp_path}', f'--youtube_vos_root={tmp_path}', '--train_meta=no.json')
+  with pytest.raises(FileNotFoundError, match='no.json: no such file; check --train_meta'):
+    run(evaluate, *flags)
+
+
 def test_a_video_that_is_not_there():
   with pytest.raises(ValueError, match="'dog' given, expected one of the 20 of split val: synth"):
     registry.open_sources('synthetic', None, 'val', sequences=['dog'])
