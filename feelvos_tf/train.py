@@ -238,6 +238,11 @@ def _check_usage() -> None:
       '--matching_loss_weight is a loss of first frame matching; '
       '--nouse_first_frame_matching leaves nothing to it.'
     )
+  if FLAGS.classification_loss == 'softmax_with_attention' and FLAGS.train_num_frames_per_video < 3:
+    raise command_line.UsageError(
+      f'--train_num_frames_per_video={FLAGS.train_num_frames_per_video} given; FEELVOS expects 3 or '
+      'more: reference, previous and current frame.'
+    )
   if bool(FLAGS.validation_steps) != bool(FLAGS.validation_dir) and (
     FLAGS.validation_dir or FLAGS.dataset != ['synthetic']
   ):

@@ -111,6 +111,7 @@ def test_defaults_are_the_originals_and_wrong_flags_are_refused():
     (base + ['--decoder_output_stride=8'], 'FEELVOS expects 4'),
     (base + ['--output_stride=5'], 'output_stride is 5'),
     (base + ['--validation_steps=5'], 'belong together'),
+    (base + ['--train_num_frames_per_video=2'], 'FEELVOS expects 3 or more'),
     (base + ['--first_frame_finetuning=1'] * 3, '3 --first_frame_finetuning given'),
     (base + ['--optimizer=sgd'], 'optimizer'),
     (base + ['--train_batch_size=0'], '--train_batch_size is 0'),
