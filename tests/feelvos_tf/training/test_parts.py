@@ -144,6 +144,9 @@ def test_memory_is_read_from_the_system(tmp_path):
   (tmp_path / 'memory.max').write_text('1000000\n')
   (tmp_path / 'memory.current').write_text('400000\n')
   assert memory.available_bytes(tmp_path / 'meminfo', tmp_path) == 600000
+  # Of a container that has just read its data, which fill the cache.
+  (tmp_path / 'memory.stat').write_text('anon 50000\nactive_file 100000\ninactive_file 250000\n')
+  assert memory.available_bytes(tmp_path / 'meminfo', tmp_path) == 950000
   (tmp_path / 'memory.max').write_text('max\n')
   assert memory.available_bytes(tmp_path / 'meminfo', tmp_path) == 2048 * 1024
   assert memory.available_bytes(tmp_path / 'none', tmp_path / 'none') is None
