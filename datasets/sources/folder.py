@@ -259,7 +259,8 @@ def _split_names(root: pathlib.Path, split: str) -> tuple[list[str], pathlib.Pat
   if listing.is_file():
     found = names_lib.read_names(listing, lambda name: (root / name / 'frames').is_dir())
     return [names_lib.check_name(name, str(listing)) for name in found], root
-  base = root / split if (root / split).is_dir() else root
+  is_split = (root / split).is_dir() and not (root / split / 'frames').is_dir()
+  base = root / split if is_split else root  # A video may be called train, as one of DAVIS is.
   names = [p.name for p in base.iterdir() if (p / 'frames').is_dir() and not p.name.startswith('.')]
   names.sort(key=natural_key)
   lists = sorted(p.stem for p in root.glob('*.txt'))

@@ -274,6 +274,15 @@ def test_lists_of_videos(tmp_path, text):
   assert [s.name for s in folder.folder_sources(tmp_path, 'train')] == ['my dog ü', 'cat']
 
 
+def test_a_video_may_be_called_like_a_split(tmp_path):
+  """DAVIS has a sequence `train`."""
+  data_set(tmp_path, 'dog', 'train')
+  found = folder.folder_sources(tmp_path, 'train')
+  assert [s.name for s in found] == ['dog', 'train'] and found[1].opener().num_frames == 3
+  data_set(tmp_path / 'val', 'cat', 'val')
+  assert [s.name for s in folder.folder_sources(tmp_path, 'val')] == ['cat', 'val']
+
+
 def test_a_list_leads_nowhere_else(tmp_path):
   data_set(tmp_path / 'root', 'cat')
   (tmp_path / 'root' / 'train.txt').write_text('../other\n')
