@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets.clips import Clip
 from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.datasets.samples import augment
@@ -114,6 +115,12 @@ class Triplets:
         f'{longest.name}, has {longest.num_frames}. Lower num_frames '
         '(--train_num_frames_per_video) or give longer videos; photos become longer ones with a '
         'higher --num_frames of convert-data'
+      )
+    short = [clip.name for clip in source.clips if clip.num_frames < needed]
+    if short:
+      data_warning.warn(
+        f'{len(short)} of {len(source.clips)} videos have fewer than {needed} frames with masks, which '
+        f'a sample needs, and are left out (the first: {short[0]})'
       )
     return long_enough
 
