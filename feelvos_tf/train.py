@@ -17,6 +17,7 @@ numbers; 2: wrong usage.
 import signal
 
 from absl import flags
+from absl import logging
 
 from feelvos_tf.datasets.samples.options import TripletOptions
 from feelvos_tf.deeplab.options import ModelOptions
@@ -202,6 +203,7 @@ def main() -> None:
   from feelvos_tf.training import run
   from feelvos_tf.training import strategy
 
+  logging.set_verbosity(logging.WARNING)  # TensorFlow reports every checkpoint otherwise.
   if FLAGS.deterministic:
     tf.config.experimental.enable_op_determinism()
   placement = strategy.place(FLAGS.strategy)

@@ -42,13 +42,16 @@ TINY = [
 # Parses flags as the command does and prints what becomes of them, for many cases in one process.
 PROBE = """
 import dataclasses, json, sys
-from absl import flags
+from absl import flags, logging
 from feelvos_tf.runtime import command_line
 from feelvos_tf import train
 from feelvos_tf.training import run as training_run
 captured = []
 train.define_flags()
-training_run.run = lambda options, placement: captured.append(options)
+def run(options, placement):
+  assert logging.get_verbosity() == logging.WARNING  # No line of TensorFlow a checkpoint.
+  captured.append(options)
+training_run.run = run
 for case in json.load(sys.stdin):
   flags.FLAGS.unparse_flags()
   for name in flags.FLAGS.flags_by_module_dict()[train.__name__]:
