@@ -198,7 +198,7 @@ def score_all(
     else:
       pending.append(files)
   # What has no results fails at once; then the longest, so that no process ends the run alone.
-  pending.sort(key=lambda files: (files.results.is_dir(), -len(masks.list_masks(files.truth))))
+  pending.sort(key=lambda files: (files.results.is_dir(), -_num_masks(files)))
   for files, (scores, error) in _run(pending, options):
     if error is not None and options.on_error == 'fail':
       raise error
@@ -210,6 +210,14 @@ def score_all(
       path.parent.mkdir(parents=True, exist_ok=True)
       write(path, _to_state(files, options, scores))
     yield Outcome(files.name, scores)
+
+
+def _num_masks(files: SequenceFiles) -> int:
+  """Ground-truth masks of a sequence; 0 of a folder whose scoring says what is wrong with it."""
+  try:
+    return len(masks.list_masks(files.truth))
+  except (OSError, ValueError):
+    return 0
 
 
 def _run(

@@ -233,14 +233,18 @@ def with_ground_truth(
       object, has no ground truth. Otherwise only a sequence with a single mask has none.
 
   Returns:
-    Those with ground truth; also those with no masks at all, whose scoring says what is wrong.
+    Those with ground truth; also those with no masks at all, or whose folders cannot be read: their
+    scoring says what is wrong.
   """
 
   def has_truth(files: SequenceFiles) -> bool:
-    paths = masks.list_masks(files.truth)
-    if sparse_masks_given and files.frames.is_dir():
-      is_dense = 2 * len(paths) >= len(list_images(files.frames))
-      return not paths or is_dense or not _all_introduce(paths.values())
+    try:
+      paths = masks.list_masks(files.truth)
+      if sparse_masks_given and files.frames.is_dir():
+        is_dense = 2 * len(paths) >= len(list_images(files.frames))
+        return not paths or is_dense or not _all_introduce(paths.values())
+    except (OSError, ValueError):
+      return True
     return len(paths) != 1
 
   return [files for files in sequences if has_truth(files)]

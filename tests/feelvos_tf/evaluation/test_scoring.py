@@ -138,6 +138,13 @@ def test_no_ground_truth(data):
   assert 'no ground-truth masks found' in error_of(data)
 
 
+def test_a_folder_of_ground_truth_that_is_refused(data):
+  (data[0] / 'Annotations' / '480p' / 'right' / 'thumbnail.jpg').touch()
+  found = sequences_lib.with_ground_truth(sequences_lib.davis_sequences(*data))
+  assert [files.name for files in found] == ['right', 'shifted']
+  assert 'thumbnail.jpg: a mask as .jpg given, expected PNG' in error_of(data)
+
+
 def grey(path, ids):
   Image.fromarray(ids).save(path)
 
