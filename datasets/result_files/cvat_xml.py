@@ -27,22 +27,22 @@ class Cvat:
   def __init__(self, target: Target) -> None:
     """Args: Target."""
     self._target, self._classes, self._numbers = target, Classes(target), Numbers(target)
-    self._before = -1
     self._tracks: dict[int, list[str]] = {}
     self._last: dict[int, tuple[int, np.ndarray]] = {}
 
   def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
     """See `Writer`."""
-    index = self._numbers.take(name)
-    for object_id, where in objects(ids):
-      self._classes.number(object_id)
-      shown = self._mask(where, index, outside=False)
-      self._tracks.setdefault(object_id, []).append(shown)
-      self._last[object_id] = index, where
+    behind = self._numbers.next
+    index, shown = self._numbers.take(name), dict(objects(ids))
     for object_id, (at, where) in self._last.items():
-      if at == self._before:  # Was there on the frame before.
-        self._tracks[object_id].append(self._mask(where, index, outside=True))
-    self._before = index
+      # Was there on the frame before; nothing is known of frames that are left out.
+      if at == behind - 1 and (index > behind or object_id not in shown):
+        self._tracks[object_id].append(self._mask(where, behind, outside=True))
+    for object_id, where in shown.items():
+      self._classes.number(object_id)
+      mask = self._mask(where, index, outside=False)
+      self._tracks.setdefault(object_id, []).append(mask)
+      self._last[object_id] = index, where
 
   def _mask(self, where: np.ndarray, frame: int, outside: bool) -> str:
     return (

@@ -1,6 +1,7 @@
 """Masks in the forms that other tools read, as a zip: what `convert-masks` writes."""
 
 from collections.abc import Iterator
+import dataclasses
 import io
 import pathlib
 import re
@@ -28,11 +29,12 @@ Frame: TypeAlias = tuple[str, np.ndarray, None]  # Name, ids, and no picture.
 
 _MOST_MASKS = 20000
 _MOST_FIELDS = 300
-_MOST_FIELD_BYTES = 4096
+_MOST_FIELD_BYTES = 65536
+_INDICES = re.compile(r'\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*', re.ASCII)
 _FORMATS = [name for name, writer in writing.FORMATS.items() if not writer.needs_frames]
 _FORM = described.form(
   ['masks'],
-  {'format': {'enum': _FORMATS}, 'name': None, 'label': None, 'suffix': None},
+  {'format': {'enum': _FORMATS}, **dict.fromkeys(['name', 'label', 'suffix', 'frame_indices'])},
   ['masks', 'label'],
   ['masks', 'format'],
 )
@@ -47,7 +49,7 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
     """Form with `masks` (PNG files named like their frames, in the order of time) and `format`.
 
     Further fields: `name` of the video, `label` (ID:NAME, repeated), `suffix` of the frames' files
-    (.jpg).
+    (.jpg), `frame_indices` of the masks in the video where they are not 0, 1, 2: `10-29,50`.
     """
     async with request.form(
       max_files=_MOST_MASKS, max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD_BYTES
@@ -56,18 +58,18 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
       given = forms.files(form, 'masks', problem)
       if not given:
         raise errors.invalid(problem)
-      name, labels, suffix = _wanted(form)
+      target = _target(form, given)
       async with calls.of_http(request) as call:
         data = await services.workers.run(
-          _zip, services.decoder, given, form.get('format'), name, labels, suffix, call, call=call
+          _zip, services.decoder, given, form.get('format'), target, call, call=call
         )
     return fastapi.Response(data, media_type='application/zip')
 
   return router
 
 
-def _wanted(form: FormData) -> tuple[str, dict[int, str], str]:
-  """(name, labels, suffix) of a form; refuses what is no file name."""
+def _target(form: FormData, given: list[UploadFile]) -> Target:
+  """`Target` of a form and its masks, without folder and size; refuses what is no file name."""
   if form.get('format') not in _FORMATS:
     raise errors.invalid(f'format: expected one of {", ".join(_FORMATS)}.')
   problem = 'name, label and suffix: expected text.'
@@ -77,29 +79,44 @@ def _wanted(form: FormData) -> tuple[str, dict[int, str], str]:
   is_name = name not in ('.', '..') and re.fullmatch(r'[\w. -]{1,100}', name)
   if not is_name or not re.fullmatch(r'\.\w{1,10}', suffix):
     raise errors.invalid(
-      'name, suffix: expected a file name without a folder, such as clip and .jpg.'
+      'name, suffix: expected a file name without a folder, such as clip and .jpg, of at most 100 '
+      'characters.'
     )
   try:
-    return name, writing.parse_labels(labels), suffix
+    ids = writing.parse_labels(labels)
   except ValueError as error:
     raise errors.invalid(str(error)) from None
+  text = forms.text(form, 'frame_indices', 'frame_indices: expected text.')
+  indices = dict(zip(map(_stem, given), _indices(text, len(given))))
+  return Target(pathlib.Path(), name, (0, 0), None, ids, suffix, indices=indices)
+
+
+def _indices(text: str, count: int) -> tuple[int, ...]:
+  """Frame indices of a text such as `10-29,50`, as many as there are masks; () without a text."""
+  if not text:
+    return ()
+  found: list[int] = []
+  for part in text.split(',') if _INDICES.fullmatch(text) else ():
+    first, _, last = part.partition('-')
+    found.extend(range(int(first), int(last or first) + 1)[: count + 1])
+    if len(found) > count:
+      break
+  if len(found) != count or found != sorted(set(found)):
+    raise errors.invalid(
+      f'frame_indices: expected {count} ascending numbers, one for each mask, such as 10-29,50.'
+    )
+  return tuple(found)
 
 
 def _zip(
-  decoder: ImageDecoder,
-  given: list[UploadFile],
-  form: str,
-  name: str,
-  labels: dict[int, str],
-  suffix: str,
-  call: calls.Call,
+  decoder: ImageDecoder, given: list[UploadFile], form: str, target: Target, call: calls.Call
 ) -> bytes:
   """Bytes of the zip; runs in a worker, which reads the spooled files directly."""
   with tempfile.TemporaryDirectory() as temporary:
     folder = pathlib.Path(temporary)
     frames = _frames(decoder, given, call)
     first = next(frames)
-    target = Target(folder, name, first[1].shape, None, labels, suffix)
+    target = dataclasses.replace(target, folder=folder, size=first[1].shape)
     try:
       writing.write(_of_one_size(first, frames), [form], target)
     except ValueError as error:
@@ -116,7 +133,7 @@ def _frames(decoder: ImageDecoder, given: list[UploadFile], call: calls.Call) ->
   seen = set()
   for part in given:
     call.check()
-    stem = pathlib.PurePosixPath(part.filename or '').stem
+    stem = _stem(part)
     if not re.fullmatch(r'[^/\\\0]{1,200}', stem) or stem in ('.', '..'):
       raise errors.invalid(
         f'masks: {part.filename!r} given, expected the name of a frame and .png.'
@@ -125,6 +142,10 @@ def _frames(decoder: ImageDecoder, given: list[UploadFile], call: calls.Call) ->
       raise errors.invalid(f'masks: {stem} given more than once; expected a mask a frame.')
     seen.add(stem)
     yield stem, decoder.mask(part.file.read()).ids, None
+
+
+def _stem(part: UploadFile) -> str:
+  return pathlib.PurePosixPath(part.filename or '').stem
 
 
 def _of_one_size(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:

@@ -5,6 +5,8 @@ import {makeOverlayVideo} from './overlay_video.js';
 import {saveFile} from './save_file.js';
 import {zipFiles} from './zip.js';
 
+const MOST_LETTERS = 100; // Of a clip's name; the server takes no more.
+
 export class DownloadPanel {
   constructor(api, workspace, server) {
     const find = (id) => document.getElementById(id);
@@ -19,12 +21,12 @@ export class DownloadPanel {
     const {workspace} = this;
     await workspace.settled();
     const {clip} = workspace;
-    const {state} = clip; // A run may go on while the zip file is made.
-    const indices = this.indices();
+    const {state} = clip; // A run may go on while the zip file is made, or another clip be opened.
+    const [indices, name] = [this.indices(), this.baseName()];
     try {
       const zip = await zipFiles(indices.map((index) =>
         [`${clip.source.stem(index)}.png`, clip.masks.get(index)]));
-      const link = saveFile(zip, `${this.baseName()}_masks.zip`);
+      const link = saveFile(zip, `${name}_masks.zip`);
       clip.setSaved(state);
       const noun = indices.length === 1 ? 'mask' : 'masks';
       this.tell(`${indices.length} ${noun} in the zip file.`, link);
@@ -37,7 +39,7 @@ export class DownloadPanel {
     const {api, workspace, server} = this;
     await workspace.settled();
     const {clip} = workspace;
-    const indices = this.filmed();
+    const [indices, name] = [this.filmed(), this.baseName()];
     this.work = new AbortController();
     this.update();
     this.cancel.focus();
@@ -45,7 +47,7 @@ export class DownloadPanel {
       const video = await makeOverlayVideo(api, clip, indices, server.limits.max_body_bytes,
         (done) => { this.note.textContent = `${done} of ${indices.length} frames drawn.`; },
         this.work.signal);
-      const link = saveFile(video, `${this.baseName()}_overlay.mp4`);
+      const link = saveFile(video, `${name}_overlay.mp4`);
       this.tell(`${indices.length} frames in the video.`, link);
     } catch (error) {
       if (error.name === 'AbortError') this.tell('No video was made.');
@@ -76,7 +78,8 @@ export class DownloadPanel {
   }
 
   baseName() {
-    return this.workspace.clip.source.name.replace(/\.[^.]*$/, '').replace(/[^\w.-]+/g, '_');
+    const {name} = this.workspace.clip.source;
+    return name.replace(/\.[^.]*$/, '').replace(/[^\w.-]+/g, '_').slice(0, MOST_LETTERS);
   }
 
   update() {

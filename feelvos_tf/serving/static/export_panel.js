@@ -4,6 +4,7 @@ import {frameTable} from './frame_table.js';
 import {say, showError} from './notices.js';
 import {decodeIds} from './png.js';
 import {saveFile} from './save_file.js';
+import {runsOf} from './timeline.js';
 import {zipFiles} from './zip.js';
 
 export class ExportPanel {
@@ -28,6 +29,7 @@ export class ExportPanel {
     const {workspace, downloads, form} = this;
     await workspace.settled();
     const {clip} = workspace;
+    const clipName = downloads.baseName(); // Another clip may be open when the file is there.
     this.busy = true;
     this.update();
     downloads.tell('Collecting the masks.');
@@ -35,8 +37,8 @@ export class ExportPanel {
       const indices = [...clip.masks.keys()].sort((a, b) => a - b);
       const {value} = form;
       const make = {table: () => frameTable(clip, indices), cutouts: () => cutouts(clip, indices)};
-      const blob = await (make[value] ?? (() => this.annotations(clip, indices, value)))();
-      const name = value === 'table' ? 'frames.csv' : `${downloads.baseName()}_${value}.zip`;
+      const blob = await (make[value] ?? (() => this.annotations(clip, indices, value, clipName)))();
+      const name = value === 'table' ? 'frames.csv' : `${clipName}_${value}.zip`;
       downloads.tell(`${indices.length} frames in ${name}.`, saveFile(blob, name));
     } catch (error) {
       downloads.tell('Nothing was saved.');
@@ -48,11 +50,12 @@ export class ExportPanel {
   }
 
   /** The zip that the server makes of the masks. */
-  annotations(clip, indices, form) {
+  annotations(clip, indices, form, name) {
     const masks = indices.map((index) =>
       [`${clip.source.stem(index)}.png`, clip.masks.get(index)]);
     const suffix = clip.source.files?.[0].name.match(/\.\w+$/)?.[0] ?? '.jpg';
-    return this.api.results(masks, form, this.labels(), {name: this.downloads.baseName(), suffix});
+    const places = runsOf(indices).map(([first, last]) => `${first}-${last}`).join(',');
+    return this.api.results(masks, form, this.labels(), {name, suffix, places});
   }
 }
 

@@ -105,7 +105,7 @@ export class Timeline {
 }
 
 /** [first, last] of the stretches of numbers that follow each other. */
-function runsOf(indices) {
+export function runsOf(indices) {
   const runs = [];
   for (const index of [...indices].sort((a, b) => a - b)) {
     if (runs.length && runs.at(-1)[1] === index - 1) runs.at(-1)[1] = index;

@@ -98,19 +98,29 @@ def test_mots_in_16_bits_has_65_classes(tmp_path):
     writing.write([('0', ids, None)], ['mots_png'], dataclasses.replace(target, labels={}))
 
 
-def test_masks_of_some_frames_have_the_numbers_of_these(ids, tmp_path):
-  """Object 17 is not on the third mask: it is outside from its frame on."""
+def test_frames_that_are_left_out_have_no_masks(ids, tmp_path):
+  """A track ends where frames are left out: a tool would show its last mask on them."""
   pytest.importorskip('pycocotools')
-  indices = dict(zip(NAMES, (7, 9, 20, 30)))
-  target = Target(tmp_path, 'clip', SIZE, indices=indices)
-  writing.write(((n, m, None) for n, m in zip(NAMES, ids)), ['coco', 'mots', 'cvat'], target)
+  target = Target(tmp_path, 'clip', SIZE, indices=dict(zip(NAMES, (3, 4, 20, 21))))
+  writing.write(zip(NAMES, ids, [None] * 4), ['coco', 'mots', 'cvat', 'cvat_images'], target)
   coco = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_default.json').read_text())
-  assert [image['frame_id'] for image in coco['images']] == [7, 9, 20, 30]
+  assert [image['frame_id'] for image in coco['images']] == [3, 4, 20, 21]
   lines = (tmp_path / 'mots' / 'clip.txt').read_text().splitlines()
-  assert sorted({int(line.split()[0]) for line in lines}) == [8, 10, 21, 31]
-  root = ElementTree.parse(tmp_path / 'cvat' / 'annotations.xml').getroot()
-  shown = [(int(m.get('frame')), m.get('outside')) for m in root.findall('track')[1]]
-  assert shown == [(7, '0'), (9, '0'), (20, '1'), (30, '0')]
+  assert sorted({int(line.split()[0]) for line in lines}) == [4, 5, 21, 22]
+  images = ElementTree.parse(tmp_path / 'cvat_images' / 'annotations.xml').iter('image')
+  assert [image.get('id') for image in images] == ['3', '4', '20', '21']
+  video = ElementTree.parse(tmp_path / 'cvat' / 'annotations.xml')
+  assert video.findtext('.//size') == '22'
+  found = {
+    track.get('label'): [(int(m.get('frame')), m.get('outside')) for m in track.iter('mask')]
+    for track in video.iter('track')
+  }
+  end = (5, '1')
+  assert found == {
+    'object 3': [(3, '0'), (4, '0'), end, (20, '0'), (21, '0')],
+    'object 17': [(3, '0'), (4, '0'), end, (21, '0')],
+    'object 20': [(4, '0'), end, (20, '0'), (21, '0')],
+  }
 
 
 def _frames_of(path, count):

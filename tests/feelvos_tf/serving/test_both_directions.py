@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 
 import httpx
@@ -93,6 +94,17 @@ def test_results_in_other_forms(server, video, form):
     assert text.splitlines()[3].startswith(f'2 2200 2 {SIZE[0]} {SIZE[1]} ')
 
 
+def test_results_of_some_frames_have_their_places_in_the_video(server, video):
+  files = [('masks', (f'{i}.png', masks.encode_mask(video[1]))) for i in (7, 8, 11)]
+  fields = {'format': 'cvat_images', 'frame_indices': '7-8,11'}
+  reply = httpx.post(f'{server.url}/v1/results', files=files, data=fields)
+  with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+    text = archive.read('annotations.xml').decode()
+  assert re.findall('<image id="([0-9]+)" name="([0-9.a-z]+)"', text) == [
+    ('7', '7.jpg'), ('8', '8.jpg'), ('11', '11.jpg'),
+  ]  # fmt: skip
+
+
 def test_results_that_are_refused(server, video):
   data = masks.encode_mask(video[1])
   small = masks.encode_mask(video[1][:8, :8])
@@ -105,6 +117,10 @@ def test_results_that_are_refused(server, video):
     ('a.png', [data, data], {'format': 'yolo'}, 'a given more than once'),
     ('a.png', [data], {'format': 'coco', 'name': '..'}, 'expected a file name without a folder'),
     ('a.png', [b'no'], {'format': 'yolo'}, 'mask'),
+    *(
+      ('a{}.png', [data, data], {'format': 'yolo', 'frame_indices': text}, 'expected 2 ascending')
+      for text in ('3', '3-5', '4,3', '3,3', '3,', 'x', '0-999999999', '٣,٤')
+    ),
   ):
     given = [('masks', (name.format(i), one)) for i, one in enumerate(files)] or {'frame': b'x'}
     reply = httpx.post(f'{server.url}/v1/results', files=given, data=fields)

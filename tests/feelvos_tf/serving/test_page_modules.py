@@ -120,3 +120,31 @@ def test_the_frame_on_the_page_gets_the_mask_of_a_run_that_it_did_not_follow(nod
     shown.confidence = [...clip.confidence.get(3)];
   """)
   assert shown == {'page': 2, 'stroke': [2, 5], 'undone': 2, 'confidence': [[2, 0.9]]}
+
+
+def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node):
+  """Also while another clip is opened; a name longer than the server takes is cut."""
+  shown = node("""
+    document.body = {append() {}};
+    document.createElement = () => ({click() { shown.file = this.download; }, remove() {}});
+    globalThis.setTimeout = () => {};
+    const {ExportPanel} = await import('./export_panel.js');
+    const clip = new Clip({...source, name: `${'long '.repeat(40)}.mp4`});
+    for (const index of [7, 8, 9, 20]) clip.setResult(index, blob, new Map());
+    const workspace = {clip, settled() {}};
+    const api = {results: async (masks, form, labels, fields) => {
+      workspace.clip = new Clip(source);
+      shown.masks = masks.map(([name]) => name);
+      shown.fields = fields;
+      return blob;
+    }};
+    const downloads = Object.assign(Object.create(DownloadPanel.prototype),
+      {workspace, tell() {}});
+    const panel = Object.assign(Object.create(ExportPanel.prototype), {api, workspace, downloads,
+      form: {value: 'cvat'}, labels: () => [], update() {}});
+    await panel.save();
+  """)
+  name = 'long_' * 20
+  assert shown['masks'] == ['7.png', '8.png', '9.png', '20.png']
+  assert shown['fields'] == {'name': name, 'suffix': '.jpg', 'places': '7-9,20-20'}
+  assert shown['file'] == f'{name}_cvat.zip'
