@@ -110,11 +110,14 @@ async function takeShape(shape) {
   const {clip, index, editor, view: {picture}} = workspace;
   const id = objects.selected;
   const settings = {model: server.limits.models[0]?.name, ...server.settings()};
-  const ids = await shapes.add(shape, {clip, index, id, ids: editor.ids}, picture.canvas, settings);
-  if (clip !== workspace.clip || index !== workspace.index || !mayPaint()) return;
-  editor.replace(ids);
-  await workspace.keep();
-  say(`${objects.nameOf(id)} is marked.`);
+  // Another clip or size has another editor.
+  const isHere = () => editor === workspace.editor && index === workspace.index && mayPaint();
+  await shapes.add(shape, {clip, index, id}, picture.canvas, settings,
+    () => (isHere() ? editor.ids : null), (ids) => {
+      editor.replace(ids);
+      workspace.keep();
+      say(`${objects.nameOf(id)} is marked.`);
+    });
 }
 
 function changeIds(from, to) {

@@ -108,9 +108,11 @@ export class MaskEditor {
 
   /** Replaces all ids; can be undone. */
   replace(ids) {
-    const before = this.ids;
-    this.ids = ids.slice();
-    this.finish(before);
+    this.pauseStroke(() => {
+      const before = this.ids;
+      this.ids = ids.slice();
+      this.finish(before);
+    });
   }
 
   /** Gives `id` to the pixels where `where` (one value a pixel) is not 0; can be undone. */
@@ -124,11 +126,19 @@ export class MaskEditor {
   }
 
   undo() {
-    this.swap(this.done, this.undone, 'before');
+    this.pauseStroke(() => this.swap(this.done, this.undone, 'before'));
   }
 
   redo() {
-    this.swap(this.undone, this.done, 'after');
+    this.pauseStroke(() => this.swap(this.undone, this.done, 'after'));
+  }
+
+  /** Changes ids while a stroke may be drawn: what is there of it is a step before the change. */
+  pauseStroke(change) {
+    const {stroke} = this;
+    this.end();
+    change();
+    if (stroke) this.stroke = {...stroke, before: this.ids.slice(), rect: null};
   }
 
   all() {

@@ -148,3 +148,80 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
   assert shown['masks'] == ['7.png', '8.png', '9.png', '20.png']
   assert shown['fields'] == {'name': name, 'suffix': '.jpg', 'places': '7-9,20-20'}
   assert shown['file'] == f'{name}_cvat.zip'
+
+
+def test_shapes_are_taken_one_after_the_other_and_what_is_painted_meanwhile_stays(node):
+  """The server takes seconds for each; nobody waits for it."""
+  shown = node("""
+    const {MaskEditor} = await import('./mask_editor.js');
+    const {ShapeMasks} = await import('./shape_masks.js');
+    const editor = new MaskEditor(8, 8);
+    const texts = [];
+    const waiting = [];
+    const api = {draw: (frame, shapes) => new Promise((resolve) => {
+      texts.push(shapes.map(([, text]) => text));
+      waiting.push(resolve);
+    })};
+    const pause = () => new Promise((done) => { setTimeout(done, 20); });
+    const answer = async (columns) => { // What the shapes so far make of the object.
+      await pause();
+      const ids = new Uint8Array(64).map((_, i) => (columns.includes(i % 8) ? 5 : 0));
+      waiting.shift()(await encodeIds(ids, 8, 8));
+      await pause();
+    };
+    const row = () => [...editor.ids.subarray(32, 40)].join('');
+    const masks = new ShapeMasks(api);
+    const picture = {toBlob: (done) => done(blob)};
+    let isHere = true;
+    const draw = (x) => masks.add({kind: 'box', points: [{x, y: 0}, {x: x + 1, y: 8}]},
+      {clip: 'c', index: 0, id: 5}, picture, {}, () => (isHere ? editor.ids : null),
+      (ids) => editor.replace(ids));
+    const all = [draw(0), draw(1)];
+    await pause();
+    editor.begin(7, 1, 6.5, 4.5); // Goes on while the first answer comes.
+    await answer([0, 6]);
+    shown.first = row();
+    editor.strokeTo(5.5, 4.5); editor.end();
+    await answer([0, 1]);
+    shown.second = row();
+    all.push(draw(2), draw(3));
+    await answer([0, 2]); // Columns of a shape before are the object's no longer.
+    shown.third = row();
+    isHere = false; // Another frame.
+    await answer([0, 1, 2, 3]);
+    await Promise.all(all);
+    shown.elsewhere = row();
+    shown.asked = texts.map((shapes) => shapes.length);
+    for (const step of ['third', 'second', 'stroke', 'first', 'begin']) {
+      editor.undo();
+      shown[`without ${step}`] = row();
+    }
+  """)
+  assert shown == {
+    'first': '50000070',
+    'second': '55000770',
+    'third': '50500770',
+    'elsewhere': '50500770',
+    'asked': [1, 2, 3, 4],
+    'without third': '55000770',
+    'without second': '50000770',
+    'without stroke': '50000070',
+    'without first': '00000070',
+    'without begin': '00000000',
+  }
+
+
+def test_a_step_is_taken_back_in_the_middle_of_a_stroke(node):
+  shown = node("""
+    const {MaskEditor} = await import('./mask_editor.js');
+    const editor = new MaskEditor(8, 1);
+    const row = () => editor.ids.join('');
+    editor.begin(1, 1, 0.5, 0.5); editor.strokeTo(3.5, 0.5); editor.end();
+    editor.begin(2, 1, 2.5, 0.5); editor.undo(); editor.undo();
+    shown.undone = row();
+    editor.strokeTo(4.5, 0.5); editor.end();
+    shown.whole = row();
+    editor.undo();
+    shown.without = row();
+  """)
+  assert shown == {'undone': '00000000', 'whole': '00222000', 'without': '00000000'}
