@@ -159,12 +159,27 @@ def _to_array(services: 'Services', item: dict[str, Any]) -> np.ndarray:
     raise errors.invalid(f'input {name}: data have to be a list.')
   services.predictor.check_size(shape, dtype.size or 1)
   try:
+    flat = np.ravel(np.array(data, object)).tolist()
     if dtype != tf.string:
-      return np.array(data, dtype.as_numpy_dtype).reshape(shape)
-    values = [_to_bytes(value) for value in np.ravel(np.array(data, object))]
+      return np.array(_numbers(flat, dtype), dtype.as_numpy_dtype).reshape(shape)
+    values = [_to_bytes(value) for value in flat]
     return inference_protocol.array_of_bytes(values, shape)
   except (TypeError, ValueError, OverflowError, binascii.Error) as error:
     raise errors.invalid(f'input {name}: data do not fit shape and datatype ({error}).') from error
+
+
+def _numbers(values: list[Any], dtype: tf.DType) -> list[Any]:
+  """The values themselves, if a type holds them as they are; NumPy would cut off and convert."""
+  allowed: tuple[type, ...] = (bool, int) if dtype == tf.bool else (int, float)
+  for kind in set(map(type, values)) - {*allowed}:
+    raise TypeError(f'{kind.__name__} given')
+  if dtype == tf.bool and not {*values} <= {False, True}:
+    raise ValueError('a number that is neither 0 nor 1')
+  if not dtype.is_integer:
+    return values
+  if not all(value == int(value) for value in values):
+    raise ValueError('a fraction given')
+  return [int(value) for value in values]  # NumPy refuses what is too large for the type.
 
 
 def _to_bytes(value: Any) -> bytes:

@@ -1,6 +1,7 @@
 """Routes of KServe v2, Vertex AI and SageMaker."""
 
 import base64
+import json
 
 import httpx
 import numpy as np
@@ -82,6 +83,31 @@ def test_wrong_requests_of_the_open_inference_protocol(client, message, change):
   tensor = {'name': 'x', 'shape': [2], 'datatype': 'FP32', 'data': [1.0, 2.0], **change}
   reply = client.post('/v2/models/half/infer', json={'inputs': [tensor]})
   assert message in error_of(reply, 400)
+
+
+@pytest.mark.parametrize(
+  'datatype, data',
+  [
+    ('UINT8', [0.5, 0.9]), ('UINT8', [1, 256]), ('INT32', [1, 2.5]), ('INT32', ['1', '2']),
+    ('INT64', [1, True]), ('INT64', [float('nan'), 1]), ('FP32', [None, 1.0]),
+    ('FP32', [True, 1.0]), ('FP64', ['1.5', '2']), ('BOOL', ['False', 'True']), ('BOOL', [0, 2]),
+  ],
+)  # fmt: skip
+def test_data_of_another_type_are_refused(client, datatype, data):
+  tensor = {'name': 'x', 'shape': [2], 'datatype': datatype, 'data': data}
+  body = json.dumps({'inputs': [tensor]})
+  message = error_of(client.post('/v2/models/half/infer', content=body), 400)
+  assert 'input x: data do not fit shape and datatype' in message
+
+
+def test_whole_numbers_may_have_a_point_and_data_may_be_nested(client):
+  tensor = lambda name: {
+    'name': name, 'shape': [2, 2], 'datatype': 'INT32', 'data': [[1.0, 2], [3, -4.0]],
+  }  # fmt: skip
+  body = {'inputs': [tensor('a'), tensor('b')], 'parameters': {'signature_name': 'two'}}
+  answer = client.post('/v2/models/half/infer', json=body).json()
+  outputs = {item['name']: item['data'] for item in answer['outputs']}
+  assert outputs['sum'] == [2, 4, 6, -8]
 
 
 @pytest.mark.parametrize('outputs', [5, [1], {'name': 'y'}])
