@@ -33,8 +33,8 @@ const timeline = new Timeline((index) => {
 });
 const objects = new ObjectsPanel({
   selected: () => brush.showCursor(),
-  renamed: (from, to) => changeIds(from, to),
-  removed: (id) => changeIds(id, 0),
+  renamed: (from, to) => { if (workspace.clip) workspace.renameObject(from, to); },
+  removed: (id) => clearObject(id),
   shown: (hidden) => {
     view.hidden = hidden;
     workspace.redraw();
@@ -120,9 +120,9 @@ async function takeShape(shape) {
     });
 }
 
-function changeIds(from, to) {
-  if (!workspace.clip || !workspace.editor.ids.includes(from)) return;
-  workspace.editor.rename(from, to);
+function clearObject(id) {
+  if (!workspace.clip || !workspace.editor.ids.includes(id)) return;
+  workspace.editor.rename(id, 0);
   workspace.keep();
 }
 

@@ -68,10 +68,10 @@ export class RunPanel {
         (index, canvas) => this.frameDone(index, canvas));
       say(clip.direction === 'both' ? 'Run started.'
         : `Run started after frame ${clip.from + 1}.`);
-      await this.tracking.run();
+      if (!this.stopping) await this.tracking.run(); // Stop can be pressed before.
       this.finish(clip);
     } catch (error) {
-      this.fail(error, clip);
+      await this.fail(error, clip);
     } finally {
       if (workspace.clip === clip) await workspace.renew().catch(showError);
       workspace.running = false;
@@ -117,9 +117,13 @@ export class RunPanel {
     say(clip.isDone ? `Done: ${this.summary}.` : 'Stopped.');
   }
 
-  fail(error, clip) {
+  async fail(error, clip) {
     console.info(error);
     this.summary = 'ended early';
+    if (error.status === 404) { // The server may have other models by now.
+      await this.server.load().catch(() => {});
+      this.tracking = null;
+    }
     if (error.status === 401 || error.status === 403) this.server.askForToken();
     const goesOn = clip.hasResults && clip.direction !== 'both';
     const label = goesOn ? `Go on from frame ${clip.from + 1}` : 'Try again';

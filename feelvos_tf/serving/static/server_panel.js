@@ -17,6 +17,7 @@ export class ServerPanel {
 
   /** Asks the server for its limits; throws ServerError if it does not answer. */
   async load() {
+    const chosen = this.settings();
     this.limits = {...DEFAULTS, ...await this.api.limits()};
     const {models, max_pixels: pixels, max_objects: objects, idle_seconds: idle} = this.limits;
     const choices = models.flatMap(({name, versions, speed}) => versions.map((version) =>
@@ -24,6 +25,9 @@ export class ServerPanel {
     this.model.replaceChildren(...choices.map(({name, version, speed}) =>
       new Option(`${name}, version ${version}${speed ? ` (${speed})` : ''}`,
         JSON.stringify({model: name, version}))));
+    const kept = choices.find(({name, version}) => name === chosen.model && version === chosen.version)
+      ?? choices.find(({name}) => name === chosen.model); // Its newest version.
+    if (kept) this.model.selectedIndex = choices.indexOf(kept);
     document.getElementById('model-row').hidden = choices.length < 2;
     const names = choices.map(({name, version}) => `${name} ${version}`).join(', ');
     this.facts.textContent = `Model: ${names || 'none'}. Frames up to ${pixels.toLocaleString()} ` +

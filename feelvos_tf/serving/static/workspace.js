@@ -138,6 +138,26 @@ export class Workspace {
     return this.saving;
   }
 
+  /** Gives an object another id on all frames that the user painted. */
+  renameObject(from, to) {
+    const {clip, editor, index} = this;
+    if (editor.ids.includes(from)) {
+      editor.rename(from, to);
+      this.keep();
+    }
+    this.saving = this.saving.then(async () => {
+      for (const [other, held] of [...clip.corrections]) {
+        if (other === index || !held.has(from)) continue;
+        const {ids, width, height} = await decodeIds(clip.masks.get(other));
+        const renamed = ids.map((id) => (id === from ? to : id));
+        clip.setCorrection(other, await encodeIds(renamed, width, height),
+          new Set(renamed.filter(Boolean)));
+      }
+      this.onChange();
+    });
+    return this.saving;
+  }
+
   /** Takes an object out of this frame and of all that runs make after it. */
   removeObject(id) {
     const {clip, index} = this;

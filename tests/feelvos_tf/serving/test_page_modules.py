@@ -24,6 +24,22 @@ const blob = new Blob(['x']);
 const shown = {};
 """
 
+PANELS = """
+globalThis.window = {addEventListener() {}};
+console.info = () => {};
+globalThis.sessionStorage = {getItem: () => null};
+globalThis.Option = class { constructor(text, value) { Object.assign(this, {text, value}); } };
+const widgets = {};
+const widget = () => ({addEventListener() {}, focus() {}, scrollIntoView() {}, append() {},
+  options: [], selectedIndex: 0, replaceChildren(...options) { this.options = options; },
+  get value() { return this.options[this.selectedIndex]?.value; }, set value(value) {}});
+document.getElementById = (id) => (widgets[id] ??= widget());
+document.createElement = () => ({getContext: () => ({drawImage() {}}),
+  toBlob: (done) => done(blob)});
+const {RunPanel} = await import('./run_panel.js');
+const {ServerPanel} = await import('./server_panel.js');
+"""
+
 
 @pytest.fixture
 def node(tmp_path):
@@ -225,3 +241,72 @@ def test_a_step_is_taken_back_in_the_middle_of_a_stroke(node):
     shown.without = row();
   """)
   assert shown == {'undone': '00000000', 'whole': '00222000', 'without': '00000000'}
+
+
+def test_an_object_gets_its_new_id_on_all_frames_that_were_painted(node):
+  """A run would follow the old and the new id as two objects."""
+  shown = node("""
+    const workspace = new Workspace(view, () => {});
+    await workspace.open(source);
+    const {clip} = workspace;
+    const mixed = () => encodeIds(new Uint8Array(64).fill(1).fill(2, 32), 8, 8);
+    clip.setCorrection(0, await full(1), [1]);
+    clip.setCorrection(9, await mixed(), [1, 2]);
+    clip.setCorrection(12, await full(2), [2]);
+    await workspace.show(0);
+    await workspace.renameObject(1, 7);
+    for (const index of [0, 9, 12]) {
+      const {ids} = await decodeIds(clip.masks.get(index));
+      shown[index] = [[...new Set(ids)], [...clip.corrections.get(index)]];
+    }
+    shown.page = workspace.editor.ids[0];
+  """)
+  assert shown == {'0': [[7]] * 2, '9': [[7, 2]] * 2, '12': [[2]] * 2, 'page': 7}
+
+
+def test_a_run_is_stopped_before_it_has_begun(node):
+  """The frame on the page is still being shown, or its mask saved, when Run and Stop come."""
+  shown = node(f"""
+    {PANELS}
+    let asked = 0;
+    const api = new Proxy({{}}, {{get: () => async () => {{ asked++; throw new Error('asked'); }}}});
+    const workspace = new Workspace(view, () => {{}});
+    await workspace.open(source);
+    workspace.clip.setCorrection(0, await full(1), [1]);
+    workspace.saving = new Promise((done) => {{ setTimeout(done, 50); }});
+    const server = {{limits: {{}}, settings: () => ({{}}), askForToken() {{}}}};
+    const panel = new RunPanel(api, workspace, server, () => true, () => panel.update(), () => {{}});
+    const run = panel.run();
+    panel.stop();
+    await run;
+    Object.assign(shown, {{asked, running: panel.running, note: panel.summary.split(' in')[0]}});
+  """)
+  assert shown == {'asked': 0, 'running': False, 'note': '0 frames'}
+
+
+def test_a_run_takes_the_version_that_has_replaced_the_chosen_one(node):
+  shown = node(f"""
+    {PANELS}
+    const {{ServerError}} = await import('./api.js');
+    let versions = [1];
+    const sent = [];
+    const api = {{
+      limits: async () => ({{models: [{{name: 'a', versions: [4]}}, {{name: 'b', versions}}]}}),
+      createSession: async ({{model, version}}) => {{
+        sent.push([model, version]);
+        const isServed = model === 'b' && versions.includes(version);
+        throw new ServerError('', isServed ? 503 : 404);
+      }}}};
+    const workspace = new Workspace(view, () => {{}});
+    await workspace.open({{...source, original: () => blob}});
+    workspace.clip.setCorrection(0, await full(1), [1]);
+    const server = new ServerPanel(api, () => {{}});
+    await server.load();
+    server.model.selectedIndex = 1;
+    const panel = new RunPanel(api, workspace, server, () => true, () => panel.update(), () => {{}});
+    versions = [3, 2];
+    await panel.run();
+    await panel.run();
+    shown.sent = sent;
+  """)
+  assert shown['sent'] == [['b', 1], ['b', 3]]
