@@ -29,7 +29,10 @@ export async function readMp4Times(file) {
       .find(({start}) => index.getUint32(start + 4) === track.id);
     track.duration = defaults ? index.getUint32(defaults.start + 12) : 0;
     for (const fragment of fragments) readFragment(fragment, track);
-    return track.starts.length ? {times: presentationTimes(track), codec: track.codec} : null;
+    const movie = boxes.find(({type}) => type === 'mvhd')?.start;
+    const movieScale = movie === undefined ? 0 : index.getUint32(movie + idOffset(index, movie));
+    const times = presentationTimes(track, fragments.length ? 0 : movieScale);
+    return times && {times, codec: track.codec};
   } catch (error) {
     if (error instanceof RangeError) return null; // A damaged index points outside of itself.
     throw error;
@@ -79,7 +82,7 @@ function boxesIn(view, from, to) {
 }
 
 function readTrack(view, trak) {
-  const track = {id: 0, handler: '', timescale: 1, shift: 0, codec: '', durations: [], offsets: []};
+  const track = {id: 0, handler: '', timescale: 1, edits: [], codec: '', durations: [], offsets: []};
   const visit = (box) => {
     const at = box.start;
     if (CONTAINERS.includes(box.type)) boxesIn(view, at, box.end).forEach(visit);
@@ -89,7 +92,7 @@ function readTrack(view, trak) {
     else if (box.type === 'stsd') track.codec = text(view, at + 12);
     else if (box.type === 'stts') track.durations = runs(view, at);
     else if (box.type === 'ctts') track.offsets = runs(view, at);
-    else if (box.type === 'elst') track.shift = editShift(view, at);
+    else if (box.type === 'elst') track.edits = readEdits(view, at);
   };
   visit(trak);
   track.end = 0;
@@ -164,22 +167,40 @@ function runs(view, at) {
   return values;
 }
 
-/** Media time at which the first edit that shows something begins. */
-function editShift(view, at) {
+/** Where the edits that show something begin, and how long they last: [{mediaTime, duration}]. */
+function readEdits(view, at) {
   const long = view.getUint8(at) === 1;
   const entries = view.getUint32(at + 4);
+  const edits = [];
   for (let i = 0; i < entries; i++) {
     const place = at + 8 + i * (long ? 20 : 12);
     const mediaTime = long ? Number(view.getBigInt64(place + 8)) : view.getInt32(place + 4);
-    if (mediaTime >= 0) return mediaTime;
+    const duration = long ? Number(view.getBigUint64(place)) : view.getUint32(place);
+    if (mediaTime >= 0) edits.push({mediaTime, duration});
   }
-  return 0;
+  return edits;
 }
 
-function presentationTimes({starts, shift, timescale, durations, duration}) {
-  const shown = starts.map((start) => start - shift).filter((start) => start >= 0)
-    .sort((a, b) => a - b);
-  const last = shown.at(-1) ?? 0;
+/**
+ * Times of the frames that the edits show, with the end appended; null without any. Edits last
+ * `movieScale` units a second; 0: to the end of the media, as those of files in fragments.
+ */
+function presentationTimes({starts, edits, timescale, durations, duration}, movieScale) {
+  let shown = [];
+  let before = 0; // What the edits so far have shown, in units of the media.
+  for (const edit of edits.length ? edits : [{mediaTime: 0, duration: 0}]) {
+    const length = movieScale ? Math.round((edit.duration * timescale) / movieScale) : 0;
+    const {mediaTime} = edit;
+    const end = length ? mediaTime + length : Infinity;
+    const shift = before - mediaTime;
+    shown = shown.concat(starts.filter((start) => mediaTime <= start && start < end)
+      .map((start) => start + shift));
+    before += length;
+    if (!length) break;
+  }
+  if (!shown.length) return null;
+  shown.sort((a, b) => a - b);
+  const last = shown.at(-1);
   shown.push(last + (durations.at(-1) || duration || last - (shown.at(-2) ?? 0) || timescale / 25));
   return shown.map((time) => time / timescale);
 }

@@ -3,8 +3,11 @@
 import json
 import pathlib
 import shutil
+import struct
 import subprocess
 
+import av
+import numpy as np
 import pytest
 
 STATIC = pathlib.Path(__file__).parents[3] / 'feelvos_tf' / 'serving' / 'static'
@@ -310,3 +313,36 @@ def test_a_run_takes_the_version_that_has_replaced_the_chosen_one(node):
     shown.sent = sent;
   """)
   assert shown['sent'] == [['b', 1], ['b', 3]]
+
+
+@pytest.mark.parametrize('direction', ['start', 'end', 'both', 'late'])
+def test_a_video_that_was_trimmed_without_encoding_has_the_frames_that_are_left(
+  node, tmp_path, direction
+):
+  """A phone writes what is to be shown of the film into the file, and keeps all frames in it."""
+  path = tmp_path / 'clip.mp4'
+  with av.open(path, 'w') as container:
+    stream = container.add_stream('mpeg4', rate=25, width=64, height=48, pix_fmt='yuv420p')
+    for value in range(0, 240, 8):
+      picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), value, np.uint8))
+      container.mux(stream.encode(picture))
+    container.mux(stream.encode())
+  data = bytearray(path.read_bytes())
+  at = data.index(b'elst') + 12
+  whole, begin = struct.unpack_from('>Ii', data, at)  # Units of 1 / 1000 s and of 1 / 12800 s.
+  late = begin + 5 * 512
+  edit = {
+    'start': (whole - 200, late), 'end': (400, begin), 'both': (400, late), 'late': (401, late - 1),
+  }[direction]  # fmt: skip
+  struct.pack_into('>Ii', data, at, *edit)
+  path.write_bytes(data)
+  with av.open(path) as container:
+    expected = [float(frame.time) for frame in container.decode(video=0)]
+  assert len(expected) == {'start': 25, 'end': 10, 'both': 10, 'late': 11}[direction]
+  shown = node("""
+    const {readMp4Times} = await import('./mp4_times.js');
+    const {readFileSync} = await import('node:fs');
+    Object.assign(shown, await readMp4Times(new Blob([readFileSync('clip.mp4')])));
+  """)
+  assert shown['codec'] == 'mp4v'
+  np.testing.assert_allclose(shown['times'][:-1], expected, atol=1e-3)
