@@ -3,6 +3,7 @@
 import asyncio
 import collections
 from collections.abc import Callable, Collection, Coroutine, Sequence
+import copy
 import time
 from typing import Any
 
@@ -241,8 +242,11 @@ class SessionStore:
         given, image = self._decoder.mask(mask), self._decoder.frame(frame)
       known = session.segmenter.object_ids or ()
       self._check_objects({*known, *given.object_ids} - set(remove))
+      segmenter = copy.copy(session.segmenter)  # The session's, if there is room for its state.
       with tracing.span('model'):
-        session.segmenter.correct(image, given.ids, remove)
+        segmenter.correct(image, given.ids, remove)
+      self._check_memory(segmenter.memory_bytes, session.segmenter.memory_bytes)
+      session.segmenter = segmenter
       if given.palette is not None:
         session.palette = given.palette
       if frame_index is not None:
@@ -334,13 +338,7 @@ class SessionStore:
       palette = await self._workers.run(start, segmenter, model, call=call)
       if call is not None:
         call.check()
-      used = self.memory_bytes() + segmenter.memory_bytes
-      if used > self._options.max_state_bytes:
-        raise errors.RequestError(
-          grpc.StatusCode.RESOURCE_EXHAUSTED,
-          f'the states of {len(self)} sessions and this one take {used} bytes, at most '
-          f'{self._options.max_state_bytes} are allowed; close one, or send smaller frames.',
-        )
+      self._check_memory(segmenter.memory_bytes)
     except BaseException:
       lease.release()
       raise
@@ -350,6 +348,16 @@ class SessionStore:
     self._sessions[session.id] = session
     self._metrics.sessions_opened.inc()
     return session
+
+  def _check_memory(self, needed: int, held: int = 0) -> None:
+    """Refuses a state of `needed` bytes in the place of one of `held`."""
+    used = self.memory_bytes() + needed - held
+    if needed > held and used > self._options.max_state_bytes:
+      raise errors.RequestError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f'the states of {len(self)} sessions take {used} bytes with this request, at most '
+        f'{self._options.max_state_bytes} are allowed; close one, or send smaller frames.',
+      )
 
   def _check_room(self) -> None:
     if len(self._sessions) + self._opening >= self._options.max_sessions:

@@ -312,6 +312,31 @@ def test_memory_of_states_is_limited(server, video):
     assert small.services.sessions.memory_bytes() <= 250_000
 
 
+def test_memory_of_corrections_is_limited(server, video):
+  """A correction keeps a further reference frame; one that is refused changes nothing."""
+  files = {'frame': png(video[0][0]), 'mask': masks.encode_mask(video[1])}
+  post = lambda client, path, **body: client.post(f'/v1/sessions{path}', **body)
+  models, limits = server.services.models, {'max_pixels': 64 * 64}
+  connect = lambda running_server: httpx.Client(base_url=running_server.url, timeout=60)
+  with running(ServingOptions(**limits), models) as large, connect(large) as client:
+    post(client, '', data={'model': 'small'}, files=files)
+    one = large.services.sessions.memory_bytes()
+  limits['max_state_bytes'] = 2 * one
+  with running(ServingOptions(**limits), models) as small, connect(small) as client:
+    name, other = (
+      post(client, '', data={'model': 'small'}, files=files).json()['session_id'] for _ in range(2)
+    )
+    correction = {'frame': png(video[0][1]), 'mask': masks.encode_mask(video[1])}
+    reply = post(client, f'/{name}/mask', files=correction, data={'frame_index': 7})
+    assert 'close one, or send smaller frames' in error_of(reply, 429)
+    assert small.services.sessions.memory_bytes() == 2 * one
+    assert client.get(f'/v1/sessions/{name}').json()['frame_index'] == 0
+    client.delete(f'/v1/sessions/{other}')
+    reply = post(client, f'/{name}/mask', files=correction, data={'frame_index': 7})
+    assert reply.status_code == 200 and reply.json()['frame_index'] == 7
+    assert one < small.services.sessions.memory_bytes() <= 2 * one
+
+
 def changed(state, position, value):
   return state[:position] + value + state[position + len(value) :]
 
