@@ -46,7 +46,7 @@ export class Tracking extends SessionRun {
       (other) => clip.position(other))) && index !== clip.start &&
       (session.position === earlier || !clip.corrections.has(earlier));
     if (!goesOn || !corrected) await this.rebuild(index);
-    if (this.session.position === index) return;
+    if (this.session.position === index && !clip.unsent.has(index)) return;
     if (clip.corrections.has(index) || !await this.remember(index)) await this.giveMask(index);
   }
 

@@ -346,3 +346,44 @@ def test_a_video_that_was_trimmed_without_encoding_has_the_frames_that_are_left(
   """)
   assert shown['codec'] == 'mp4v'
   np.testing.assert_allclose(shown['times'][:-1], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+  'direction, frames', [('forward', range(30)), ('backward', range(29, -1, -1))]
+)
+def test_the_frame_at_which_a_run_was_stopped_is_corrected(node, direction, frames):
+  shown = node(f"""
+    const {{Tracking}} = await import('./tracking.js');
+    const clip = new Clip(source);
+    clip.setDirection('{direction}');
+    clip.encodeFrame = async (index) => ({{blob: index, canvas: null}});
+    const said = [];
+    const mask = await full(1);
+    const api = {{
+      createSession: async ({{frame}}) => {{
+        said.push(['open', frame]);
+        return {{session_id: 's', object_ids: [0, 1], remembers_masks: true}};
+      }},
+      step: async (id, frame) => {{ said.push(['step', frame]); return {{mask, confidence: new Map()}}; }},
+      remember: async (id, frame) => {{ said.push(['remember', frame]); }},
+      correct: async (id, frame) => {{ said.push(['correct', frame]); return {{object_ids: [0, 1]}}; }},
+      closeSession: async () => {{}}}};
+    clip.setCorrection({frames[0]}, await full(1), [1]);
+    const run = new Tracking(api, clip, {{}}, async (index) => {{
+      if (index === {frames[4]}) run.stop();
+    }});
+    await run.run();
+    const at = clip.last;
+    shown.place = clip.position(at);
+    clip.setCorrection(at, await full(1), [1]);
+    said.length = 0;
+    await run.run();
+    Object.assign(shown, {{said, done: clip.isDone}});
+  """)
+  place = shown['place']
+  assert shown['said'] == [
+    ['remember', frames[place - 1]],
+    ['correct', frames[place]],
+    *(['step', index] for index in frames[place + 1 :]),
+  ]
+  assert shown['done']
