@@ -44,10 +44,11 @@ export class Tracking extends SessionRun {
     const earlier = clip.position(place - 1);
     const goesOn = session && place > Math.max(...[...session.references].map(
       (other) => clip.position(other))) && index !== clip.start &&
-      (session.position === earlier || !clip.corrections.has(earlier));
+      (session.position === earlier ||
+        !(clip.corrections.has(earlier) || this.isHiding(earlier)));
     if (!goesOn || !corrected) await this.rebuild(index);
     if (this.session.position === index && !clip.unsent.has(index)) return;
-    if (clip.corrections.has(index) || !await this.remember(index)) await this.giveMask(index);
+    if (clip.corrections.has(index) || !await this.reach(index)) await this.giveMask(index);
   }
 
   /** A new session with the user's masks before `index`. */
@@ -66,7 +67,7 @@ export class Tracking extends SessionRun {
   async giveMask(index) {
     const {api, clip, session} = this;
     const earlier = clip.position(clip.position(index) - 1);
-    if (session.position !== earlier) await this.remember(earlier);
+    if (session.position !== earlier) await this.reach(earlier);
     const {blob, canvas} = await clip.encodeFrame(index);
     if (session.position === earlier && clip.corrections.has(index) &&
         clip.addsOnly(index, this.objectIds)) {
@@ -82,6 +83,20 @@ export class Tracking extends SessionRun {
     return canvas;
   }
 
+  /** Brings the session to a frame by its mask or on the way of the run; whether it can. */
+  async reach(index) {
+    const {api, clip, session} = this;
+    if (await this.remember(index)) return true;
+    const place = clip.position(session.position);
+    if (!session.remembers || place > clip.position(index)) return false;
+    for (let next = place + 1; next <= clip.position(index); next++) {
+      const {blob} = await clip.encodeFrame(clip.position(next));
+      await api.step(session.id, blob);
+      session.position = clip.position(next);
+    }
+    return true;
+  }
+
   /**
    * Brings the session to a frame whose mask a run made with the references that it has; whether it
    * can. A mask of which removed objects were taken out is not what the run predicted.
@@ -89,13 +104,18 @@ export class Tracking extends SessionRun {
   async remember(index) {
     const {api, clip, session} = this;
     if (!session.remembers || !clip.masks.has(index) || clip.corrections.has(index) ||
-        (clip.direction !== 'forward' && clip.gone(index).size)) {
+        this.isHiding(index)) {
       return false;
     }
     const {blob} = await clip.encodeFrame(index);
     await api.remember(session.id, blob, clip.masks.get(index), Math.abs(index - clip.start));
     session.position = index;
     return true;
+  }
+
+  /** Whether removed objects, which are followed on, are not shown on a frame. */
+  isHiding(index) {
+    return this.clip.direction !== 'forward' && this.clip.gone(index).size > 0;
   }
 
   /** Ids that the session follows and that end at a frame; one that was painted again does not. */

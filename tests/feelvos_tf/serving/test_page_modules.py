@@ -348,34 +348,36 @@ def test_a_video_that_was_trimmed_without_encoding_has_the_frames_that_are_left(
   np.testing.assert_allclose(shown['times'][:-1], expected, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-  'direction, frames', [('forward', range(30)), ('backward', range(29, -1, -1))]
-)
-def test_the_frame_at_which_a_run_was_stopped_is_corrected(node, direction, frames):
+TRACKING = """
+const {Tracking} = await import('./tracking.js');
+const said = [];
+const mask = await full(1);
+const say = (what, answer) => async (id, frame) => { said.push([what, frame]); return answer; };
+const api = {
+  createSession: ({frame}) => say('open', {session_id: 's', object_ids: [0, 1],
+    remembers_masks: true})('', frame),
+  step: say('step', {mask, confidence: new Map()}), remember: say('remember'),
+  correct: say('correct', {object_ids: [0, 1]}), closeSession: async () => {}};
+const clip = new Clip(source);
+clip.encodeFrame = async (index) => ({blob: index, canvas: null});
+const runTo = async (last) => {
+  const run = new Tracking(api, clip, {}, async (index) => { if (index === last) run.stop(); });
+  await run.run();
+  return run;
+};
+"""
+
+
+@pytest.mark.parametrize('backward', [False, True])
+def test_the_frame_at_which_a_run_was_stopped_is_corrected(node, backward):
+  frames = range(29, -1, -1) if backward else range(30)
   shown = node(f"""
-    const {{Tracking}} = await import('./tracking.js');
-    const clip = new Clip(source);
-    clip.setDirection('{direction}');
-    clip.encodeFrame = async (index) => ({{blob: index, canvas: null}});
-    const said = [];
-    const mask = await full(1);
-    const api = {{
-      createSession: async ({{frame}}) => {{
-        said.push(['open', frame]);
-        return {{session_id: 's', object_ids: [0, 1], remembers_masks: true}};
-      }},
-      step: async (id, frame) => {{ said.push(['step', frame]); return {{mask, confidence: new Map()}}; }},
-      remember: async (id, frame) => {{ said.push(['remember', frame]); }},
-      correct: async (id, frame) => {{ said.push(['correct', frame]); return {{object_ids: [0, 1]}}; }},
-      closeSession: async () => {{}}}};
-    clip.setCorrection({frames[0]}, await full(1), [1]);
-    const run = new Tracking(api, clip, {{}}, async (index) => {{
-      if (index === {frames[4]}) run.stop();
-    }});
-    await run.run();
-    const at = clip.last;
-    shown.place = clip.position(at);
-    clip.setCorrection(at, await full(1), [1]);
+    {TRACKING}
+    clip.setDirection('{'backward' if backward else 'forward'}');
+    clip.setCorrection({frames[0]}, mask, [1]);
+    const run = await runTo({frames[4]});
+    shown.place = clip.position(clip.last);
+    clip.setCorrection(clip.last, await full(1), [1]);
     said.length = 0;
     await run.run();
     Object.assign(shown, {{said, done: clip.isDone}});
@@ -387,3 +389,24 @@ def test_the_frame_at_which_a_run_was_stopped_is_corrected(node, direction, fram
     *(['step', index] for index in frames[place + 1 :]),
   ]
   assert shown['done']
+
+
+def test_a_new_session_follows_objects_that_are_removed_from_later_frames(node):
+  """A run backward shows them on the frames before; their hidden masks are no corrections."""
+  shown = node(f"""
+    {TRACKING}
+    clip.setDirection('backward');
+    clip.setCorrection(29, mask, [1]);
+    await runTo(20);
+    clip.removeObject(10, 1);
+    shown.last = clip.last;
+    const {{hideGone}} = await import('./session_run.js');
+    for (const index of clip.masks.keys()) await hideGone(clip, index);
+    said.length = 0;
+    await runTo(-1);
+    shown.said = said;
+    shown.ids = [];
+    for (const index of [9, 10]) shown.ids.push((await decodeIds(clip.masks.get(index))).ids[0]);
+  """)
+  assert shown['said'] == [['open', 29], *(['step', index] for index in range(28, -1, -1))]
+  assert shown['ids'] == [1, 0] and shown['last'] < 20
