@@ -15,7 +15,6 @@ export class BothWays extends SessionRun {
   async goOn() {
     const {clip} = this;
     const stretches = this.stretches();
-    this.pending = new Set(clip.corrections.keys()); // Not completed yet, of those that only add.
     for (const {first, last, ends} of stretches) {
       const uses = this.usesOf(ends);
       const isOld = uses.some((index) => clip.unsent.has(index)) ||
@@ -36,7 +35,7 @@ export class BothWays extends SessionRun {
 
   /** Frames whose masks decide a stretch. */
   usesOf(ends) {
-    return ends.flatMap((end) => [end, ...this.othersOf(end)]);
+    return ends.flatMap((end) => [end, ...this.othersOf(end, ends.length > 1 ? end : Infinity)]);
   }
 
   /** Whether all frames of a stretch have masks. */
@@ -58,18 +57,14 @@ export class BothWays extends SessionRun {
   async runStretch(stretch) {
     const {first, last, ends: [start, behind]} = stretch;
     const adds = behind !== undefined && this.addsOnly(behind);
-    this.pending.delete(start);
-    if (this.isThere(stretch) && !adds) {
-      this.pending.delete(behind);
-      return;
-    }
+    if (this.isThere(stretch) && !adds) return;
     if (behind === undefined) await this.fromOneMask(start, first, last);
     else await this.between(start, behind, adds);
   }
 
   /** Frames before the first mask, the last of them first, or behind the last one. */
   async fromOneMask(start, first, last) {
-    await this.startAt(start);
+    await this.startAt(start, Infinity);
     const step = start < first ? 1 : -1;
     for (let index = start + step; first <= index && index <= last; index += step) {
       if (this.stopping) return;
@@ -83,7 +78,6 @@ export class BothWays extends SessionRun {
     const {api, clip} = this;
     const there = await this.seeFrom(before, behind, adds);
     if (!there) return;
-    this.pending.delete(behind);
     const back = await this.seeFrom(behind, before, false);
     if (!back) return;
     const trust = trusts([back.arrival, ...await this.agreements(there, back), there.arrival]);
@@ -114,7 +108,7 @@ export class BothWays extends SessionRun {
   async seeFrom(start, end, adds) {
     const {api, clip} = this;
     const opinions = new Map();
-    await this.startAt(start);
+    await this.startAt(start, start);
     const step = Math.sign(end - start);
     for (let index = start + step; index !== end; index += step) {
       if (this.stopping) return null;
@@ -130,24 +124,27 @@ export class BothWays extends SessionRun {
     return {opinions, arrival: agreement(ids, given.ids, this.objectIds)};
   }
 
-  async startAt(index) {
+  async startAt(index, done) {
     const others = [];
-    for (const other of this.othersOf(index)) {
+    for (const other of this.othersOf(index, done)) {
       others.push([(await this.clip.encodeFrame(other)).blob, this.clip.masks.get(other)]);
     }
     await this.open(index, others);
   }
 
-  /** The nearest masks with objects that the mask of a frame does not show. */
-  othersOf(end) {
-    const {corrections} = this.clip;
+  /**
+   * The nearest masks with objects that the mask of a frame does not show. Those that only add
+   * objects count up to frame `done`: a run that was interrupted may have completed some behind it.
+   */
+  othersOf(end, done) {
+    const {clip, clip: {corrections}} = this;
     const covered = new Set(corrections.get(end));
     const rest = [...corrections.keys()].filter((index) => index !== end)
       .sort((a, b) => Math.abs(a - end) - Math.abs(b - end) || a - b);
     const chosen = [];
     for (const index of rest) {
       const ids = [...corrections.get(index)];
-      const isWhole = !this.pending.has(index) || !this.addsOnly(index);
+      const isWhole = index <= done || !(clip.completed.has(index) || this.addsOnly(index));
       if (isWhole && chosen.length < MOST_OTHERS && ids.some((id) => !covered.has(id))) {
         chosen.push(index);
         ids.forEach((id) => covered.add(id));

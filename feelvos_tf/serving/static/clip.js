@@ -19,6 +19,7 @@ export class Clip {
     this.confidence = new Map(); // Frame index -> Map of object id to number, of the run's masks.
     this.corrections = new Map(); // Frame index -> ids, of the masks that the user made.
     this.whole = new Set(); // Those of them that are right for the whole frame, whatever they hold.
+    this.completed = new Set(); // Those of them that only added objects until a run completed them.
     this.unsent = new Set(); // Those of them that no run has used yet.
     this.removals = new Map(); // Frame index -> ids that no later mask of a run holds.
     this.stretches = new Map(); // Of a run in both directions, see `BothWays`.
@@ -118,6 +119,7 @@ export class Clip {
   setCorrection(index, blob, ids = []) {
     this.painted++;
     this.confidence.delete(index);
+    this.completed.delete(index);
     if (blob) {
       if (this.masks.has(index) && !this.corrections.has(index)) this.whole.add(index);
       this.masks.set(index, blob);
@@ -136,6 +138,7 @@ export class Clip {
     this.masks.set(index, blob);
     this.corrections.set(index, new Set(ids));
     this.whole.add(index);
+    this.completed.add(index);
   }
 
   /**
@@ -171,17 +174,19 @@ export class Clip {
   /** What is known of a frame's mask, for `restore`. */
   remember(index) {
     return {blob: this.masks.get(index), corrected: this.corrections.get(index),
-      whole: this.whole.has(index), unsent: this.unsent.has(index),
+      whole: this.whole.has(index), completed: this.completed.has(index),
+      unsent: this.unsent.has(index),
       removed: this.removals.get(index), confidence: this.confidence.get(index)};
   }
 
   /** Takes a correction back. */
-  restore(index, {blob, corrected, whole, unsent, removed, confidence}) {
+  restore(index, {blob, corrected, whole, completed, unsent, removed, confidence}) {
     this.setCorrection(index, null);
     if (confidence) this.confidence.set(index, confidence);
     if (blob) this.masks.set(index, blob);
     if (corrected) this.corrections.set(index, corrected);
     if (whole) this.whole.add(index);
+    if (completed) this.completed.add(index);
     if (unsent) this.unsent.add(index);
     if (removed) this.removals.set(index, removed);
   }

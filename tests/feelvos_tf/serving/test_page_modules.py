@@ -410,3 +410,37 @@ def test_a_new_session_follows_objects_that_are_removed_from_later_frames(node):
   """)
   assert shown['said'] == [['open', 29], *(['step', index] for index in range(28, -1, -1))]
   assert shown['ids'] == [1, 0] and shown['last'] < 20
+
+
+def test_a_run_both_ways_that_was_stopped_compares_with_the_masks_that_a_whole_run_has(node):
+  """The mask of frame 8 only adds an object; the run from frame 3 completes it."""
+  shown = node(f"""
+    {TRACKING}
+    const {{BothWays}} = await import('./both_ways.js');
+    const opened = [];
+    const words = (...numbers) => new Uint16Array(numbers);
+    const opinion = new Blob([words(2, 1, 1), new Uint8Array([0, 1]), words(0xb000, 0xc800)]);
+    Object.assign(api, {{
+      createSession: async ({{frame}}, others) => {{
+        opened.push([frame, others.map(([other]) => other)]);
+        return {{session_id: 's', object_ids: [0, 1, 2], remembers_masks: true}};
+      }},
+      opinion: async () => opinion, merged: async () => ({{mask, confidence: new Map()}})}});
+    const given = new Uint8Array(64).fill(2, 32);
+    clip.setDirection('both');
+    clip.setCorrection(3, mask, [1]);
+    clip.setCorrection(8, await encodeIds(given, 8, 8), [2]);
+    const run = new BothWays(api, clip, {{}}, async (index, canvas) => {{
+      if (index === 5 && clip.masks.has(5) && !shown.stopped) {{
+        shown.stopped = opened.splice(0);
+        run.stop();
+      }}
+    }});
+    await run.run();
+    shown.completed = [...clip.corrections.get(8)].sort();
+    await run.run();
+    Object.assign(shown, {{opened, done: clip.isDone}});
+  """)
+  assert shown['completed'] == [1, 2] and shown['done']
+  assert shown['stopped'] == [[3, []], [8, []]]
+  assert shown['opened'] == [[3, []], [8, []], [3, [8]], [8, []]]
