@@ -81,7 +81,7 @@ def read_rate(value: float | str | None) -> float:
   Raises:
     RequestError: no number, or none that makes sense.
   """
-  with contextlib.suppress(TypeError, ValueError):
+  with contextlib.suppress(OverflowError, TypeError, ValueError):
     rate = float(value) if value else writers.DEFAULT_FPS
     if _LEAST_FRAMES_PER_SECOND <= rate <= _MOST_FRAMES_PER_SECOND:
       return rate

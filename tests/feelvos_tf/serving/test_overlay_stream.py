@@ -63,6 +63,7 @@ def read_video(data):
     (['hello'], 'expected a JSON object as a text message'),
     ([b'hello'], 'expected a JSON object as a text message'),
     (['{"frames_per_second": 0.5e9}'], 'frames_per_second: expected a number from 0.1'),
+    ([f'{{"frames_per_second": 1{400 * "0"}}}'], 'frames_per_second: expected a number from 0.1'),
     (['{}', '{"end": true}'], 'no frame given'),
     (['{}', '{"stop": true}'], 'a text message given that is not {"end": true}'),
     (['{}', b'frame', '{"end": true}'], 'a frame without its mask given'),
