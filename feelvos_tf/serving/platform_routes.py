@@ -170,12 +170,13 @@ def _to_array(services: 'Services', item: dict[str, Any]) -> np.ndarray:
 
 def _numbers(values: list[Any], dtype: tf.DType) -> list[Any]:
   """The values themselves, if a type holds them as they are; NumPy would cut off and convert."""
-  allowed: tuple[type, ...] = (bool, int) if dtype == tf.bool else (int, float)
-  for kind in set(map(type, values)) - {*allowed}:
+  allowed: set[type] = {bool, int} if dtype == tf.bool else {int, float}
+  kinds = set(map(type, values))
+  for kind in kinds - allowed:
     raise TypeError(f'{kind.__name__} given')
   if dtype == tf.bool and not {*values} <= {False, True}:
     raise ValueError('a number that is neither 0 nor 1')
-  if not dtype.is_integer:
+  if not dtype.is_integer or float not in kinds:
     return values
   if not all(value == int(value) for value in values):
     raise ValueError('a fraction given')
