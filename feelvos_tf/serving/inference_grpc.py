@@ -66,7 +66,6 @@ MESSAGES = messages.build(
     'Parameter* parameters; InferOutputTensor* outputs; bytes* raw_output_contents',
   },
 )
-_LENGTH = struct.Struct('<I')
 
 
 def add(server: grpc.Server, services: 'Services') -> None:
@@ -174,14 +173,12 @@ class InferenceService:
     try:
       if raw is None and dtype == tf.float16:
         raise ValueError('FP16 has to be in raw_input_contents')
+      if raw is not None:
+        return inference_protocol.from_raw(raw, dtype, shape)
       if dtype == tf.string:
-        values = item.contents.bytes_contents if raw is None else _elements(raw)
-        return inference_protocol.array_of_bytes(list(values), shape)
-      if raw is None:
-        values = getattr(item.contents, _FIELD_OF[item.datatype])
-        return np.array(values, dtype.as_numpy_dtype).reshape(shape)
-      little_endian = np.dtype(dtype.as_numpy_dtype).newbyteorder('<')
-      return np.frombuffer(raw, little_endian).astype(dtype.as_numpy_dtype).reshape(shape)
+        return inference_protocol.array_of_bytes(list(item.contents.bytes_contents), shape)
+      values = getattr(item.contents, _FIELD_OF[item.datatype])
+      return np.array(values, dtype.as_numpy_dtype).reshape(shape)
     except (ValueError, OverflowError, struct.error) as error:
       raise errors.invalid(
         f'input {item.name}: data do not fit shape and datatype ({error}).'
@@ -195,27 +192,10 @@ def _number(version: str) -> int | None:
   return int(version) if version else None
 
 
-def _elements(raw: bytes) -> list[bytes]:
-  """Elements of raw BYTES: each has its length in front."""
-  found, at = [], 0
-  while at < len(raw):
-    (length,) = _LENGTH.unpack_from(raw, at)
-    at += _LENGTH.size
-    if at + length > len(raw):
-      raise ValueError('an element is longer than what was sent')
-    found.append(raw[at : at + length])
-    at += length
-  return found
-
-
 def _add_output(response: Any, name: str, value: np.ndarray, raw: bool) -> None:
   datatype = inference_protocol.type_name(value.dtype)
   output = response.outputs.add(name=name, datatype=datatype, shape=value.shape)
   if not raw:
     getattr(output.contents, _FIELD_OF[datatype]).extend(value.ravel().tolist())
-  elif value.dtype == object:
-    packed = b''.join(_LENGTH.pack(len(item)) + item for item in value.ravel())
-    response.raw_output_contents.append(packed)
   else:
-    little_endian = value.astype(value.dtype.newbyteorder('<'))
-    response.raw_output_contents.append(little_endian.tobytes())
+    response.raw_output_contents.append(inference_protocol.to_raw(value))

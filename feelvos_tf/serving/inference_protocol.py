@@ -4,6 +4,7 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 """
 
 from collections.abc import Mapping
+import struct
 from typing import Any, TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ TYPES = {
   'FP16': tf.float16, 'FP32': tf.float32, 'FP64': tf.float64, 'BYTES': tf.string,
 }  # fmt: skip
 _NAMES = {dtype: name for name, dtype in TYPES.items()}
+_LENGTH = struct.Struct('<I')  # In front of each element of raw BYTES.
 
 
 def type_name(dtype: np.dtype | int) -> str:
@@ -74,3 +76,39 @@ def array_of_bytes(values: list[bytes], shape: list[int]) -> np.ndarray:
   array = np.empty(len(values), object)
   array[:] = values
   return array.reshape(shape)
+
+
+def from_raw(raw: bytes, dtype: tf.DType, shape: list[int]) -> np.ndarray:
+  """An array of its raw bytes, little endian; BYTES have the length of each element in front.
+
+  Args:
+    raw: bytes of all elements in raster order.
+    dtype: of the result.
+    shape: of the result.
+
+  Raises:
+    ValueError, struct.error: the bytes do not fit type and shape.
+  """
+  if dtype == tf.string:
+    return array_of_bytes(_elements(raw), shape)
+  little_endian = np.dtype(dtype.as_numpy_dtype).newbyteorder('<')
+  return np.frombuffer(raw, little_endian).astype(dtype.as_numpy_dtype).reshape(shape)
+
+
+def to_raw(value: np.ndarray) -> bytes:
+  """The raw bytes of an array, of which `from_raw` makes it again."""
+  if value.dtype == object:
+    return b''.join(_LENGTH.pack(len(item)) + item for item in value.ravel())
+  return value.astype(value.dtype.newbyteorder('<')).tobytes()
+
+
+def _elements(raw: bytes) -> list[bytes]:
+  found, at = [], 0
+  while at < len(raw):
+    (length,) = _LENGTH.unpack_from(raw, at)
+    at += _LENGTH.size
+    if at + length > len(raw):
+      raise ValueError('an element is longer than what was sent')
+    found.append(raw[at : at + length])
+    at += length
+  return found
