@@ -181,12 +181,16 @@ def test_shapes_are_taken_one_after_the_other_and_what_is_painted_meanwhile_stay
       texts.push(shapes.map(([, text]) => text));
       waiting.push(resolve);
     })};
-    const pause = () => new Promise((done) => { setTimeout(done, 20); });
+    let taken = 0;
+    const until = async (isTrue) => {
+      while (!isTrue()) await new Promise((done) => { setTimeout(done, 1); });
+    };
     const answer = async (columns) => { // What the shapes so far make of the object.
-      await pause();
-      const ids = new Uint8Array(64).map((_, i) => (columns.includes(i % 8) ? 5 : 0));
+      await until(() => waiting.length);
+      const [ids, before] = [new Uint8Array(64), taken];
+      ids.forEach((_, i) => { ids[i] = columns.includes(i % 8) ? 5 : 0; });
       waiting.shift()(await encodeIds(ids, 8, 8));
-      await pause();
+      await until(() => taken > before || !isHere);
     };
     const row = () => [...editor.ids.subarray(32, 40)].join('');
     const masks = new ShapeMasks(api);
@@ -194,9 +198,9 @@ def test_shapes_are_taken_one_after_the_other_and_what_is_painted_meanwhile_stay
     let isHere = true;
     const draw = (x) => masks.add({kind: 'box', points: [{x, y: 0}, {x: x + 1, y: 8}]},
       {clip: 'c', index: 0, id: 5}, picture, {}, () => (isHere ? editor.ids : null),
-      (ids) => editor.replace(ids));
+      (ids) => { editor.replace(ids); taken++; });
     const all = [draw(0), draw(1)];
-    await pause();
+    await until(() => waiting.length);
     editor.begin(7, 1, 6.5, 4.5); // Goes on while the first answer comes.
     await answer([0, 6]);
     shown.first = row();
