@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 from fractions import Fraction
+import math
 import os
 from typing import TypeAlias
 
@@ -28,7 +29,8 @@ _TOLERANCE = Fraction(1, 100000)  # Seconds by which roundings of two clocks may
 class Sound:
   """The first sound track of a video file, written packet by packet while frames are written.
 
-  Use `add_to` before the first frame is written, `write_until` with each one, `close` at the end.
+  Use `add_to` before the first frame is written, `write_until` with each one, `finish` behind the
+  last one, `close` at the end.
   Trouble with the sound never ends the video: what cannot be read is left out.
   """
 
@@ -139,7 +141,8 @@ class _Copy:
 
   def write(self, item: av.Packet | av.AudioFrame, time: Fraction) -> None:
     """Writes a packet that starts at a time in seconds; one that starts before the last is lost."""
-    ticks = round(time / self._base)
+    # Halves always go down. `round` takes them to even numbers, and a tick of AVI is a packet.
+    ticks = math.ceil(time / self._base - Fraction(1, 2))
     if isinstance(item, av.Packet) and ticks > self._last:
       item.pts = item.dts = self._last = ticks
       item.stream = self._stream

@@ -38,12 +38,12 @@ def write_recording(path, codec, sound, seconds=2, layout='mono', frames=True):
   return path.read_bytes()
 
 
-def overlay(source, path):
+def overlay(source, path, first=0):
   """Writes the overlay; returns (times of its frames, times of its samples that are loud)."""
   video = folder.open_video(source)
-  with writers.OverlayVideoWriter(path, video.fps, 'mpeg4', sound=video.sound()) as writer:
-    for index, image in enumerate(video.frames()):
-      writer.write_picture(image, video.frame_time(index))
+  with writers.OverlayVideoWriter(path, video.fps, 'mpeg4', sound=video.sound(first)) as writer:
+    for index, image in enumerate(video.frames(first), first):
+      writer.write_picture(image, video.frame_time(index) - video.frame_time(first))
   written = folder.open_video(path)
   count = sum(1 for _ in written.frames())
   loud = []
@@ -71,6 +71,16 @@ def test_recordings_that_were_joined_go_on_after_each_other(tmp_path, name, code
   for start in (0, 2):
     beep = loud[(start < loud) & (loud < start + 2)]
     assert np.abs([beep.min(), beep.max()] - (start + np.array(BEEP))).max() < within + 0.04
+
+
+def test_sound_of_avi_from_the_middle_of_a_packet_on(tmp_path):
+  """A tick is a packet of AC-3 there, 32 ms; frame 6 is at 7.5 of them."""
+  write_recording(tmp_path / 'v.avi', 'mpeg4', 'ac3')
+  _, loud = overlay(tmp_path / 'v.avi', tmp_path / 'o.mp4', first=6)
+  assert [loud.min(), loud.max()] == pytest.approx(np.array(BEEP) - 6 / 25, abs=0.05)
+  with av.open(str(tmp_path / 'o.mp4')) as result:
+    times = [packet.pts * packet.time_base for packet in result.demux(audio=0) if packet.size]
+  assert times == [Fraction(32 * i, 1000) for i in range(len(times))] and len(times) == 55
 
 
 def test_stamps_that_jump_forward(tmp_path):
