@@ -117,7 +117,8 @@ class _AlphaFilm:
     self._film: tuple[av.container.OutputContainer, av.VideoStream] | None = None
     self._path = target.folder / self.file_name
     self._temporary = whole_file.temporary_name(self._path)
-    self._rate = Fraction(target.fps or _DEFAULT_FPS).limit_denominator(1001 * 240)
+    # So that 1000 frames a second have no more than the 10**9 ticks that libvpx takes.
+    self._rate = Fraction(target.fps or _DEFAULT_FPS).limit_denominator(1001 * 9)
     self._start: Fraction | None = None
     self._last = -1
 
