@@ -1,9 +1,13 @@
-"""What PyAV leaves open about streams: times in seconds, and a track that is one of video."""
+"""What PyAV leaves open about streams: times in seconds, and a track of video with its colours."""
 
 from collections.abc import Mapping
 from fractions import Fraction
 
 import av
+
+# The matrix that `add_video` names; pictures have to be converted to it.
+COLOURS = 'ITU709'
+_BT709 = 1  # FFmpeg's number of it, of its primaries and of its curve.
 
 
 def seconds(ticks: int | None, time_base: Fraction | None) -> Fraction | None:
@@ -19,7 +23,7 @@ def seconds(ticks: int | None, time_base: Fraction | None) -> Fraction | None:
 def add_video(
   container: av.container.OutputContainer, encoder: str, rate: Fraction, options: Mapping[str, str]
 ) -> av.VideoStream:
-  """Adds a track to a film that is being written.
+  """Adds a track to a film that is being written; its colours are those of HD video.
 
   Args:
     container: the film.
@@ -33,4 +37,7 @@ def add_video(
   stream = container.add_stream(encoder, rate=rate, options=dict(options))
   if not isinstance(stream, av.VideoStream):
     raise ValueError(f'{encoder}: an encoder of {stream.type} given, expected one of video')
+  context = stream.codec_context
+  # Players guess colours that have no name by the size of the frames.
+  context.colorspace = context.color_primaries = context.color_trc = _BT709
   return stream

@@ -42,7 +42,6 @@ _ENCODERS = {
 }
 # Whole ticks at 24, 25, 30, 50, 60 and 29.97 frames/s; MPEG-4 part 2 takes at most 65535 a second.
 _TIME_BASE = Fraction(1, 60000)
-_BT709 = 1  # FFmpeg's number of the colours of HD video
 
 
 class OverlayVideoWriter:
@@ -298,11 +297,8 @@ class _Encoder:
       self._stream = streams.add_video(self._container, name, self._rate, _ENCODERS[name])
       self._stream.width, self._stream.height = size[1], size[0]
       self._stream.pix_fmt = 'yuv420p'
-      context = self._stream.codec_context
-      context.time_base = _TIME_BASE
-      # Untagged, players guess by the size.
-      context.colorspace = context.color_primaries = context.color_trc = _BT709
-      context.open()
+      self._stream.codec_context.time_base = _TIME_BASE
+      self._stream.codec_context.open()
       if sound is not None:
         sound.add_to(self._container)
     except BaseException:
@@ -312,7 +308,7 @@ class _Encoder:
   def write(self, picture: np.ndarray, seconds: Fraction) -> None:
     """Appends uint8 [height, width, 3] RGB that is shown from `seconds` on."""
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format='rgb24')
-    frame = frame.reformat(format='yuv420p', dst_colorspace='ITU709')
+    frame = frame.reformat(format='yuv420p', dst_colorspace=streams.COLOURS)
     # Times that do not increase, as damaged files have them, are moved on.
     self._last = max(self._last + 1, round(seconds / _TIME_BASE))
     frame.pts, frame.time_base = self._last, _TIME_BASE

@@ -19,7 +19,6 @@ _DEFAULT_FPS = 24.0
 _MOST_CLASSES = 65  # of MOTS in 16 bits
 _TICKS = 100  # of a frame: exact at any rate
 _NEAR = Fraction(1, 5)  # of a frame: stamps of many files are rounded
-_BT709 = 1  # FFmpeg's number of the colours of HD video
 
 
 class Objects:
@@ -134,7 +133,7 @@ class _AlphaFilm:
       rgba, 0, height - ids.shape[0], 0, width - ids.shape[1], cv2.BORDER_REPLICATE
     )
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded, np.uint8), format='rgba')
-    picture = picture.reformat(format=self.pixels, dst_colorspace='ITU709')
+    picture = picture.reformat(format=self.pixels, dst_colorspace=streams.COLOURS)
     picture.pts, picture.time_base = self._next_ticks(name), stream.codec_context.time_base
     container.mux(stream.encode(picture))
 
@@ -149,10 +148,7 @@ class _AlphaFilm:
     stream = streams.add_video(container, self.codec, self._rate, self.options)
     stream.height, stream.width = (side + side % 2 for side in size)
     stream.pix_fmt = self.pixels
-    context = stream.codec_context
-    # Untagged, players guess the matrix by the size.
-    context.colorspace = context.color_primaries = context.color_trc = _BT709
-    context.time_base = 1 / (self._rate * _TICKS)
+    stream.codec_context.time_base = 1 / (self._rate * _TICKS)
     return container, stream
 
   def _next_ticks(self, name: str) -> int:
