@@ -96,19 +96,10 @@ def _write(output: pathlib.Path, labels: dict[int, str]) -> int:
   """Writes all forms; returns the number of masks."""
   video = folder.open_video(clip_folder.frames_of_clip(FLAGS.input)) if FLAGS.input else None
   found = writing.masks_of_folder(FLAGS.masks)
-  name, first = next(found)
+  _, first = next(found)
   fps = video.fps if video else None
-  indices, times = _indices(video), dict[str, Fraction | None]()
-  target = Target(
-    output,
-    _name(),
-    first.shape,
-    fps,
-    labels,
-    first_frame=indices.get(name, 0),
-    indices=indices,
-    times=times,
-  )
+  times: dict[str, Fraction | None] = {}
+  target = Target(output, _name(), first.shape, fps, labels, indices=_indices(video), times=times)
   return writing.write(_frames(video, times), FLAGS.format, target)
 
 

@@ -83,8 +83,7 @@ def _values(image: Image.Image, data: bytes) -> masks.Mask:
   if image.format == 'TIFF' and image.mode == 'L':
     # Pillow stretches 2 and 4 bits of grey to 8.
     values //= {2: 85, 4: 17}.get(_bits_per_sample(data), 1)
-  values = _as_stored(values, data).astype(np.uint8)
-  return masks.Mask(values, palette, False, None)
+  return masks.Mask(_as_stored(values, data), palette, False, None)
 
 
 def _bits_per_sample(data: bytes) -> int:
