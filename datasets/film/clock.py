@@ -14,6 +14,7 @@ from feelvos_tf.datasets import streams
 # A step of the stamps that no film makes by itself, in seconds: back, and (in formats whose stamps
 # may begin anew) forward.
 _BACK, _FORWARD = Fraction(1, 10), Fraction(10)
+_NEAR = 2  # Seconds in which sound that goes on has a packet.
 _BEGIN_ANEW = frozenset(['mpegts', 'mpeg'])
 
 
@@ -22,6 +23,7 @@ class Clock:
 
   Attributes:
     joins: what is to be added to the stamps behind the first, second, ... join, in seconds.
+    sounds: the tracks whose packets have to be shown to `sound`.
   """
 
   def __init__(self, container: av.container.InputContainer, track: av.VideoStream) -> None:
@@ -29,11 +31,19 @@ class Clock:
     self.joins: list[Fraction] = []
     self._in_order_of_storage = 'avi' in container.format.name.split(',')
     self._begins_anew = begins_anew(container)
+    self.sounds = container.streams.audio if self._begins_anew else ()
     self._time_base = track.time_base
     self._interval = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
     self._shift = Fraction(0)
     self._first: Fraction | None = None
     self._last = Fraction(0)
+    self._heard: list[Fraction] = []  # Stamps of sound behind `_last`.
+
+  def sound(self, packet: av.Packet) -> None:
+    """Notes a packet of sound: where that goes on, pictures pause and there is no join."""
+    stamp = streams.seconds(packet.pts, packet.time_base)
+    if stamp is not None:
+      self._heard.append(stamp)
 
   def time(self, frame: av.VideoFrame) -> Fraction | None:
     """Seconds from the first frame to this one, the next in the order they are shown in."""
@@ -45,11 +55,17 @@ class Clock:
       stamp = self._last + self._interval  # The decoder holds back frames without a packet's stamp.
     if self._first is None:
       self._first = stamp
-    elif is_join(stamp - self._last, self._begins_anew):
+    elif is_join(stamp - self._last, self._begins_anew) and not self._is_pause(stamp):
       self._shift += self._last + self._interval - stamp
       self.joins.append(self._shift)
     self._last = stamp
+    self._heard = [heard for heard in self._heard if heard > stamp]
     return stamp + self._shift - self._first
+
+  def _is_pause(self, stamp: Fraction) -> bool:
+    """Whether sound goes on between the last frame and that one."""
+    middle = (self._last + stamp) / 2
+    return stamp > self._last and any(abs(heard - middle) < _NEAR for heard in self._heard)
 
 
 def begins_anew(container: av.container.InputContainer) -> bool:

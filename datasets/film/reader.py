@@ -65,7 +65,7 @@ class Film:
       track = _choose_track(container, self.path)
       self.codec = track.codec_context.name
       watch = wholeness.Wholeness(self.path, container, track)
-      first = next(_decoded(container, track, watch), None)
+      first = next(_decoded(container, track, watch, clock.Clock(container, track)), None)
       if first is None:
         raise ValueError(
           f'{self.path}: no decodable video stream (none of the frames, codec {self.codec}); the '
@@ -94,7 +94,7 @@ class Film:
       watch = wholeness.Wholeness(self.path, container, track)
       painter = display.Painter(self._square, self._turn, track.time_base)
       times = clock.Clock(container, track)
-      for index, frame in enumerate(_decoded(container, track, watch)):
+      for index, frame in enumerate(_decoded(container, track, watch, times)):
         time = times.time(frame)
         if len(times.joins) > len(self.joins):
           self.joins = times.joins[:]
@@ -187,10 +187,13 @@ def _is_default(track: av.VideoStream) -> bool:
 
 
 def _decoded(
-  container: av.container.InputContainer, track: av.VideoStream, watch: wholeness.Wholeness
+  container: av.container.InputContainer,
+  track: av.VideoStream,
+  watch: wholeness.Wholeness,
+  times: clock.Clock,
 ) -> Iterator[av.VideoFrame]:
   """Yields the frames of a track; what cannot be decoded is noted and left out, as by FFmpeg."""
-  packets = container.demux(watch.watched or ())
+  packets = container.demux([*watch.watched, *times.sounds] if watch.watched else ())
   while True:
     try:
       packet = next(packets, None)
@@ -201,6 +204,8 @@ def _decoded(
       return
     watch.packet(packet)
     if packet.stream.index != track.index:
+      if packet.stream in times.sounds:
+        times.sound(packet)
       continue
     try:
       frames = [frame for frame in packet.decode() if isinstance(frame, av.VideoFrame)]

@@ -13,19 +13,21 @@ from feelvos_tf.datasets.sources import folder
 RATE, BEEP = 48000, (0.5, 0.7)  # Samples a second; seconds in which the sound is loud.
 
 
-def write_recording(path, codec, sound, seconds=2, layout='mono', frames=True):
+def write_recording(path, codec, sound, seconds=2, layout='mono', frames=True, left_out=()):
   """25 frames a second, and sound that is silent but for BEEP."""
+  packets = []
   with av.open(str(path), 'w') as output:
     video = output.add_stream(codec, rate=25) if frames else None
     audio = output.add_stream(sound, rate=RATE, layout=layout)
     for i in range(25 * seconds if frames else 0):
-      frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 4 * i, np.uint8), format='rgb24')
+      frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), i % 256, np.uint8), format='rgb24')
       if i == 0:
         video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
       frame.pts, frame.time_base = i, Fraction(1, 25)
-      output.mux(video.encode(frame))
+      if i not in left_out:
+        packets += video.encode(frame)
     if frames:
-      output.mux(video.encode(None))
+      packets += video.encode(None)
     wave = np.random.default_rng(0).integers(-20000, 20000, RATE * seconds).astype(np.int16)
     wave[: int(BEEP[0] * RATE)] = wave[int(BEEP[1] * RATE) :] = 0
     resampler = av.AudioResampler(audio.codec_context.format, layout, RATE)
@@ -33,8 +35,9 @@ def write_recording(path, codec, sound, seconds=2, layout='mono', frames=True):
       part = av.AudioFrame.from_ndarray(wave[np.newaxis, start : start + 960], 's16', 'mono')
       part.sample_rate, part.pts, part.time_base = RATE, start, Fraction(1, RATE)
       for resampled in resampler.resample(part):
-        output.mux(audio.encode(resampled))
-    output.mux(audio.encode(None))
+        packets += audio.encode(resampled)
+    packets += audio.encode(None)
+    output.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
   return path.read_bytes()
 
 
@@ -100,6 +103,14 @@ def test_stamps_that_jump_forward(tmp_path):
   times, loud = overlay(path, tmp_path / 'o.mp4')
   assert times == pytest.approx(np.arange(100) / 25, abs=0.021)
   assert [loud.min(), loud.max()] == pytest.approx([BEEP[0], 2 + BEEP[1]], abs=0.06)
+
+
+def test_sound_that_goes_on_while_frames_are_missing(tmp_path):
+  """Not a join, however long it takes."""
+  write_recording(tmp_path / 'v.ts', 'mpeg2video', 'mp2', 14, left_out=range(10, 335))
+  times, loud = overlay(tmp_path / 'v.ts', tmp_path / 'o.mp4')
+  assert times == pytest.approx(np.r_[:10, 335:350] / 25, abs=1e-4)
+  assert [loud.min(), loud.max()] == pytest.approx(BEEP, abs=0.06)
 
 
 def test_sound_whose_layout_changes(tmp_path):
