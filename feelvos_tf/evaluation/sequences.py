@@ -251,14 +251,14 @@ def with_ground_truth(
 
 
 def _all_introduce(paths: Iterable[pathlib.Path]) -> bool:
-  """Whether every mask, in this order, has an object that none before has; False of bad files."""
+  """Whether every mask but empty ones has an object that none before has; False of bad files."""
   known: set[int] = set()
   for path in paths:
     try:
       found = set(masks.read_mask(path).object_ids)
     except (OSError, ValueError):
       return False
-    if found <= known:
+    if found and found <= known:
       return False
     known |= found
   return True
