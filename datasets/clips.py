@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.datasets.video import VideoSource
 
-_OPEN_VIDEOS = 8  # Made-up videos and stills that are in memory; a sample takes few at a time.
+_OPEN_VIDEOS = 8  # Stills that are in memory; a sample takes few at a time.
 
 
 class Clip(abc.ABC):
@@ -67,7 +67,7 @@ class VideoClip(Clip):
 
 
 class SourceClip(Clip):
-  """A clip over a source whose videos hold their frames in memory: few are kept open.
+  """A clip over a source that is decoded as a whole, as stills are: few are kept open.
 
   The video is opened once to check it, and again when a frame of it is asked for.
   """
@@ -92,10 +92,7 @@ def _opened(source: VideoSource) -> VideoClip:
 
 def source_clips(sources: Iterable[VideoSource]) -> list[VideoClip | SourceClip]:
   """Clips of a list of `feelvos_tf.datasets.video.VideoSource`; ValueError if there are none."""
-  clips = [
-    SourceClip(source) if source.frames is None else VideoClip(source.opener())
-    for source in sources
-  ]
+  clips = [SourceClip(source) if source.files else VideoClip(source.opener()) for source in sources]
   if not clips:
     raise ValueError('no video given; training needs at least one')
   return clips
