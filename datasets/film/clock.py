@@ -14,7 +14,7 @@ from feelvos_tf.datasets import streams
 # A step of the stamps that no film makes by itself, in seconds: back, and (in formats whose stamps
 # may begin anew) forward.
 _BACK, _FORWARD = Fraction(1, 10), Fraction(10)
-_NEAR = 2  # Seconds in which sound that goes on has a packet.
+_PART = 2  # Seconds; in every part of this length sound that goes on has a packet.
 _BEGIN_ANEW = frozenset(['mpegts', 'mpeg'])
 
 
@@ -37,13 +37,13 @@ class Clock:
     self._shift = Fraction(0)
     self._first: Fraction | None = None
     self._last = Fraction(0)
-    self._heard: list[Fraction] = []  # Stamps of sound behind `_last`.
+    self._heard: set[int] = set()  # Parts of this recording in which there is sound.
 
   def sound(self, packet: av.Packet) -> None:
     """Notes a packet of sound: where that goes on, pictures pause and there is no join."""
     stamp = streams.seconds(packet.pts, packet.time_base)
     if stamp is not None:
-      self._heard.append(stamp)
+      self._heard.add(stamp // _PART)
 
   def time(self, frame: av.VideoFrame) -> Fraction | None:
     """Seconds from the first frame to this one, the next in the order they are shown in."""
@@ -58,14 +58,13 @@ class Clock:
     elif is_join(stamp - self._last, self._begins_anew) and not self._is_pause(stamp):
       self._shift += self._last + self._interval - stamp
       self.joins.append(self._shift)
+      self._heard.clear()
     self._last = stamp
-    self._heard = [heard for heard in self._heard if heard > stamp]
     return stamp + self._shift - self._first
 
   def _is_pause(self, stamp: Fraction) -> bool:
     """Whether sound goes on between the last frame and that one."""
-    middle = (self._last + stamp) / 2
-    return stamp > self._last and any(abs(heard - middle) < _NEAR for heard in self._heard)
+    return stamp > self._last and (self._last + stamp) / 2 // _PART in self._heard
 
 
 def begins_anew(container: av.container.InputContainer) -> bool:
