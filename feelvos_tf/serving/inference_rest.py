@@ -178,7 +178,7 @@ def _answer(
   outputs = []
   for name, value in arrays.items():
     datatype = inference_protocol.type_name(value.dtype)
-    tensor = {'name': name, 'shape': list(value.shape), 'datatype': datatype}
+    tensor: dict[str, Any] = {'name': name, 'shape': list(value.shape), 'datatype': datatype}
     if name in raw:
       tensor['parameters'] = {_SIZE: len(raw[name])}
     else:
