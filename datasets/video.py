@@ -124,6 +124,28 @@ class Video(abc.ABC):
     del index
     return None
 
+  def check_has_mask_frame(self, index: int, count: int) -> None:
+    """Refuses a mask for a frame that did not come.
+
+    Args:
+      index: of the frame.
+      count: number of frames that came. Messages count from the first frame of the whole source.
+
+    Raises:
+      ValueError: there are fewer frames.
+    """
+    first = self.first_index
+    if index >= count > 0:
+      raise ValueError(
+        f'{self.name}: a mask for frame {first + index} given, expected frames '
+        f'0..{first + count - 1}'
+      )
+    if index >= count:
+      raise ValueError(
+        f'{self.name}: frame {first} given as the first one, expected an earlier one: the video ends '
+        'before it'
+      )
+
   def check_mask_size(self, mask: Mask, where: str) -> Mask:
     """Returns `mask` if it has the size of the frames, else raises a ValueError about `where`."""
     if mask.ids.shape != tuple(self.frame_size):

@@ -94,15 +94,14 @@ class _Run:
 
   def _read_given_frames(self, tape: backwards.Tape) -> None:
     """Puts the frames that have masks onto a tape."""
-    wanted, self._tape = list(self._given.frames), tape
+    wanted, self._tape, count = list(self._given.frames), tape, 0
     for index, frame in enumerate(self._video.frames()):
+      count = index + 1
       if index == wanted[len(tape)]:
         tape.append(frame)
         if len(tape) == len(wanted):
           return
-    raise ValueError(
-      f'{self._video.name}: a mask for frame {wanted[len(tape)]} given, expected frames 0..{index}'
-    )
+    self._video.check_has_mask_frame(wanted[len(tape)], count)
 
   def _frame(self, index: int) -> np.ndarray:
     return self._tape[self._given.frames.index(index)]

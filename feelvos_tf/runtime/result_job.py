@@ -90,6 +90,10 @@ class Job:
     """See `ResultFolder.keep`."""
     self._folder.keep(self._name, names)
 
+  def remove(self, names: Iterable[str]) -> None:
+    """Removes some files of the job, see `ResultFolder.remove`."""
+    self._folder.remove(self._name, self._folder.entries(self._name).keys() - set(names))
+
   def begin_again(self) -> None:
     """Removes the files of the interrupted run."""
     self._folder.keep(self._name, ())

@@ -125,7 +125,12 @@ def _drawn(
   video: Video, index: int, drawings: Sequence[drawn.Drawing], draw: Callable
 ) -> reading.GivenMask:
   hints = drawn.hints_of(drawings, video.frame_size)
-  return reading.GivenMask(masks.Mask(draw(video.frame(index), hints)))
+  try:
+    frame = video.frame(index)
+  except IndexError as error:  # Of a source that only reads forward.
+    kinds = ', '.join(sorted({f'--{one.kind}' for one in drawings}))
+    raise ValueError(f'{error}; a drawing for frame {index} given, see {kinds}') from None
+  return reading.GivenMask(masks.Mask(draw(frame, hints)))
 
 
 def given_paths(request: Request) -> list[pathlib.Path]:

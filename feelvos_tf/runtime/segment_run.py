@@ -133,9 +133,11 @@ def segment(
     job.begin_again()
     count = run(segmenter, video, given, job, name, pictures, [])
   except (OSError, ValueError):
-    with contextlib.suppress(OSError, ValueError):  # The first error is the one to report.
-      _write_table(video, job, name)
+    if job.noted('objects'):
+      with contextlib.suppress(OSError, ValueError):  # The first error is the one to report.
+        _write_table(video, job, name)
     raise
+  _remove_left_over(video, job, name, count)
   table = _write_table(video, job, name)
   with progress.Waiting(f'{video.name}: writing {", ".join(forms.formats)}', at_once=False):
     export_results.export(job, name, video, forms, lambda frame: mask_name(name, frame))
@@ -181,6 +183,13 @@ def _keep_unchanged(
     job.begin_again()
 
 
+def _remove_left_over(video: Video, job: result_folder.Job, name: str, count: int) -> None:
+  """Removes masks of an interrupted run of more frames than there are now."""
+  own = {mask_name(name, video.frame_names[index]) for index in range(count)}
+  if left_over := [mask for mask in job.noted('frame') if mask not in own]:
+    job.remove(left_over)
+
+
 def _table_name(name: str) -> str:
   return f'{name}.frames.csv' if name else 'frames.csv'
 
@@ -194,8 +203,9 @@ def _write_table(video: Video, job: result_folder.Job, name: str) -> frame_table
   """Writes frames.csv of the masks that are there; returns the `FrameTable`."""
   rows = job.noted('objects')
   table = frame_table.FrameTable()
-  # A container may claim fewer frames than it has.
-  for index in range(max(video.num_frames or 0, len(rows))):
+  # A container may claim fewer frames than it has; the masks may be of a run with more frames.
+  count = video.num_frames or 0
+  for index in range(count if video.seeks else max(count, len(rows))):
     frame_name = video.frame_names[index]
     if (path := mask_name(name, frame_name)) in rows:
       table.add(frame_name, rows[path])
@@ -215,7 +225,7 @@ def _forward(
   frames = enumerate(video.frames())
   with Results(job, name, given, video, pictures) as results:
     count = _one_direction(segmenter, video, frames, given, job, results, known, results.write)
-  _check_reached(video, given, count)
+  video.check_has_mask_frame(given.frames[-1], count)
   return count
 
 
@@ -336,10 +346,3 @@ def _write_pictures(
       results.write(frame_name, frame, None)
       bar.advance()
   return count
-
-
-def _check_reached(video: Video, given: given_masks.GivenMasks, count: int) -> None:
-  if given.frames[-1] >= count:
-    raise ValueError(
-      f'{video.name}: a mask for frame {given.frames[-1]} given, expected frames 0..{count - 1}'
-    )

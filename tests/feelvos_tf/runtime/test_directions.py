@@ -9,6 +9,7 @@ import pytest
 from feelvos_tf.datasets import backwards
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.sources.part import Part
 from feelvos_tf.inference import given_masks
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model.weights import load_model
@@ -145,6 +146,53 @@ def break_off_at(monkeypatch, count):
     write(self, *args)
 
   monkeypatch.setattr(results.Results, 'write_mask', break_off)
+
+
+@pytest.mark.parametrize('direction', ['forward', 'both'])
+@pytest.mark.parametrize('shorter', ['part', 'folder'])
+def test_an_interrupted_run_goes_on_with_fewer_frames(
+  segmenter, film, images, tmp_path, direction, shorter, monkeypatch
+):
+  masks_of = given({0: disc(24, 1)}, (), direction)
+  break_off_at(monkeypatch, 7)
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, film(), masks_of, tmp_path / 'out')
+  monkeypatch.undo()
+  video = Part(film(), 0, 3)
+  if shorter == 'folder':
+    video = folder.FolderVideo(film().name, film().frame_paths[:4])
+  assert run(segmenter, video, masks_of, tmp_path / 'out', pictures=True) == 4
+  run(segmenter, Part(film(), 0, 3), masks_of, tmp_path / 'whole', pictures=True)
+  names = lambda path: sorted(p.name for p in path.rglob('*') if '.feelvos_run' not in p.name)
+  assert names(tmp_path / 'out') == names(tmp_path / 'whole')
+  assert '00003.png' in names(tmp_path / 'out') and '00004.png' not in names(tmp_path / 'out')
+  tables = [(tmp_path / name / 'frames.csv').read_text() for name in ('out', 'whole')]
+  assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize(
+  'by_frame, direction, first, message',
+  [
+    (
+      {0: disc(24, 1), 7: disc(38, 1)},
+      'forward',
+      4,
+      'mask for frame 11 given, expected frames 0..7',
+    ),
+    ({0: disc(24, 1), 7: disc(38, 1)}, 'both', 4, 'mask for frame 11 given, expected frames 0..7'),
+    ({0: disc(24, 1)}, 'forward', 20, 'frame 20 given as the first one, expected an earlier one'),
+    ({0: disc(24, 1)}, 'both', 20, 'frame 20 given as the first one, expected an earlier one'),
+  ],
+)
+def test_masks_behind_the_end_of_a_film(
+  segmenter, film, tmp_path, by_frame, direction, first, message
+):
+  video = film()
+  assert video.num_frames == COUNT
+  video.seeks = False  # As a video file, whose length is what it claims.
+  with pytest.raises(ValueError, match=message):
+    run(segmenter, Part(video, first), given(by_frame, (), direction), tmp_path)
+  assert (tmp_path / 'frames.csv').exists() == (direction == 'forward' and first == 4)
 
 
 @pytest.mark.parametrize('direction', given_masks.DIRECTIONS)
@@ -317,6 +365,14 @@ def test_masks_that_do_not_fit_are_refused():
     given_masks.GivenMasks({0: masks.Mask(disc(24, 1)), 7: empty}, (), 'backward')
   with pytest.raises(ValueError, match='object 3 is to be removed at frame 2; expected one of 1'):
     given({0: disc(24, 1)}, [(3, 2)])
+
+
+def test_a_drawing_behind_the_end_of_a_film(film):
+  video = film()
+  video.seeks = False
+  request = segment_job.Request(drawings=[('box', '20:1,2,30,40')])
+  with pytest.raises(ValueError, match='no frame 20, .*; a drawing for frame 20 given, see --box'):
+    segment_job.prepare(video, request, draw=lambda frame, hints: np.ones(SIZE, np.uint8))
 
 
 @pytest.mark.parametrize(
