@@ -25,6 +25,11 @@ def natural_key(name: str) -> tuple:
   return tuple((0, int(p), p) if p.isdecimal() else (1, p) for p in parts if p)
 
 
+def composed(name: str) -> str:
+  """A name as most systems write it, for comparing; macOS takes letters and accents apart."""
+  return unicodedata.normalize('NFC', name)
+
+
 def check_name(name: str, where: str) -> str:
   """Returns a name that may be a folder or file of its own, below the one it is put into.
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import dataclasses
 import pathlib
 import re
-import unicodedata
 
 import numpy as np
 
@@ -69,9 +68,9 @@ def frame_index(text: str | int, video: Video, where: str) -> int:
   """
   text = str(text)
   if video.seeks:
-    composed = [_composed(name) for name in video.frame_names]
-    if _composed(text) in composed:
-      return composed.index(_composed(text))
+    composed = [names_lib.composed(name) for name in video.frame_names]
+    if names_lib.composed(text) in composed:
+      return composed.index(names_lib.composed(text))
   if not text.isascii() or not text.isdecimal():
     raise ValueError(
       f'{where}: frame {text!r} given, expected the number of a frame, counted from 0, or its name'
@@ -262,8 +261,10 @@ def _indices(stems: Sequence[str], video: Video, is_cvat: bool = False) -> dict[
   """
   by_name = {}
   if video.seeks:
-    by_name = {_composed(name): i for i, name in enumerate(video.frame_names)}
-  exact = {stem: by_name.get(_composed(stem), _number_of_film(stem, video)) for stem in stems}
+    by_name = {names_lib.composed(name): i for i, name in enumerate(video.frame_names)}
+  exact = {
+    stem: by_name.get(names_lib.composed(stem), _number_of_film(stem, video)) for stem in stems
+  }
   if any(index is not None for index in exact.values()):
     return {stem: index for stem, index in exact.items() if index is not None}
   parts = [re.fullmatch(r'(.*?)([0-9]+)', stem) for stem in stems]
@@ -296,8 +297,3 @@ def _count_frames(indices: Sequence[int], digits: set[int], video: Video) -> boo
 def _number_of_film(stem: str, video: Video) -> int | None:
   is_number = stem.isascii() and stem.isdecimal() and not video.seeks
   return int(stem) if is_number and video.frame_names[int(stem)] == stem else None
-
-
-def _composed(name: str) -> str:
-  """A name as most systems write it; macOS takes letters and accents apart."""
-  return unicodedata.normalize('NFC', name)

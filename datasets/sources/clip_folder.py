@@ -4,6 +4,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from feelvos_tf.datasets.names import composed
 from feelvos_tf.datasets.names import IMAGE_SUFFIXES
 from feelvos_tf.datasets.video import natural_key
 
@@ -56,8 +57,9 @@ def is_clip_folder(path: StrPath) -> bool:
   if not path.is_dir() or frames_of_clip(path) != path:
     return False
   entries = _visible(path)
-  films = {p.stem for p in entries if p.is_file() and _frames_or_film(p)}
-  is_frame = lambda p: p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES and p.stem not in films
+  films = {composed(p.stem) for p in entries if p.is_file() and _frames_or_film(p)}
+  is_picture = lambda p: p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES
+  is_frame = lambda p: is_picture(p) and composed(p.stem) not in films
   return any(map(_frames_or_film, entries)) and not any(map(is_frame, entries))
 
 
@@ -83,9 +85,10 @@ def find(path: StrPath, masks: StrPath | None = None) -> list[Clip]:
     List of `Clip`; what is no clip is left out.
 
   Raises:
-    ValueError: two clips of one name, or two masks of a clip.
+    ValueError: no clip, two clips of one name, or two masks of a clip.
   """
   path = pathlib.Path(path)
+  known = _masks_by_name(pathlib.Path(masks or path), with_folders=masks is not None)
   found: dict[str, Clip] = {}
   for entry in _visible(path):
     frames = _frames_or_film(entry)
@@ -96,7 +99,15 @@ def find(path: StrPath, masks: StrPath | None = None) -> list[Clip]:
       raise ValueError(
         f'{path}: both {found[name].path.name} and {entry.name} given, expected one clip of a name'
       )
-    found[name] = Clip(name, frames, _masks_of(name, entry, pathlib.Path(masks or path), masks))
+    own: pathlib.Path | None = entry / 'masks'
+    if masks is not None or not (entry / 'masks').is_dir():
+      own = _only_one(name, [p for p in known.get(composed(name), ()) if p != entry])
+    found[name] = Clip(name, frames, own)
+  if not found:
+    raise ValueError(
+      f'{path}: a folder without clips given, expected video files ({", ".join(VIDEO_SUFFIXES)}) or '
+      'folders of frames'
+    )
   return list(found.values())
 
 
@@ -111,20 +122,27 @@ def _frames_or_film(entry: pathlib.Path) -> pathlib.Path | None:
   return None
 
 
-def _masks_of(
-  name: str, entry: pathlib.Path, folder: pathlib.Path, given: StrPath | None
-) -> pathlib.Path | None:
-  if given is None and entry.is_dir() and (entry / 'masks').is_dir():
-    return entry / 'masks'
-  found = [folder / f'{name}{suffix}' for suffix in _MASK_SUFFIXES]
-  found = [path for path in found if path.is_file() and path != entry]
-  if given is not None and (folder / name).is_dir():
-    found.append(folder / name)
-  if len(found) > 1:
+def _masks_by_name(folder: pathlib.Path, with_folders: bool) -> dict[str, list[pathlib.Path]]:
+  """{composed name of a clip: files of its masks, and the folder of them if these count}."""
+  place = {suffix: index for index, suffix in enumerate(_MASK_SUFFIXES)}
+  entries = _visible(folder)
+  files = [p for p in entries if p.suffix.lower() in place and p.is_file()]
+  found: dict[str, list[pathlib.Path]] = {}
+  for path in sorted(files, key=lambda p: place[p.suffix.lower()]):
+    found.setdefault(composed(path.stem), []).append(path)
+  for path in entries if with_folders else ():
+    if path.is_dir():
+      found.setdefault(composed(path.name), []).append(path)
+  return found
+
+
+def _only_one(name: str, masks: list[pathlib.Path]) -> pathlib.Path | None:
+  if len(masks) > 1:
     raise ValueError(
-      f'{folder}: both {found[0].name} and {found[1].name} given, expected one mask of the clip {name}'
+      f'{masks[0].parent}: both {masks[0].name} and {masks[1].name} given, expected one mask of the '
+      f'clip {name}'
     )
-  return found[0] if found else None
+  return masks[0] if masks else None
 
 
 def _visible(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -278,8 +278,9 @@ def _open_data_folder(path: pathlib.Path) -> FolderVideo:
     raise ValueError(f'{path / "frames"}: a video of 0 frames given, expected images')
   if not (path / 'masks').is_dir():
     raise FileNotFoundError(f'{path / "masks"}: no such folder; expected the masks of {path.name}')
-  known = {p.stem for p in frames}
-  stray = [p for stem, p in masks.list_masks(path / 'masks').items() if stem not in known]
+  known = {names_lib.composed(p.stem) for p in frames}
+  files = masks.list_masks(path / 'masks')
+  stray = [p for stem, p in files.items() if names_lib.composed(stem) not in known]
   if stray:
     raise ValueError(
       f'{stray[0]}: a mask without a frame given, expected the '
@@ -297,8 +298,9 @@ def _masks_by_frame(
   mask_path = pathlib.Path(mask_path)
   if mask_path.is_file():
     return {0: mask_path}
-  files = masks.list_masks(mask_path)
-  found = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
+  files = {names_lib.composed(stem): p for stem, p in masks.list_masks(mask_path).items()}
+  names = [names_lib.composed(p.stem) for p in frames]
+  found = {i: files[name] for i, name in enumerate(names) if name in files}
   if not found:
     raise ValueError(
       f'{mask_path}: {len(files)} masks given, none named like a frame '

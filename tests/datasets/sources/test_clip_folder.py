@@ -1,5 +1,7 @@
 """A folder of clips: what is one, and where its masks are."""
 
+import unicodedata
+
 import pytest
 
 from feelvos_tf.datasets.sources import clip_folder
@@ -33,6 +35,28 @@ def test_masks_next_to_the_clips(tmp_path):
     ('cow', tmp_path / 'cow.mp4', tmp_path / 'cow.png'),
     ('dog', tmp_path / 'dog' / 'frames', tmp_path / 'dog' / 'masks'),
   ]
+
+
+@pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
+def test_names_that_systems_write_in_two_ways(tmp_path, form, other):
+  """Letters and accents in one piece or two; suffixes in capitals."""
+  kaese, uhu = unicodedata.normalize(form, 'Käse'), unicodedata.normalize(form, 'Ühü')
+  clips, masks = tmp_path / 'clips', tmp_path / 'masks'
+  names = [unicodedata.normalize(other, name) for name in ('Käse.PNG', 'Ühü')]
+  touch(clips / f'{kaese}.MP4', clips / uhu / '0.jpg', masks / names[0], masks / names[1] / '0.png')
+  assert sorted(clip_folder.find(clips, masks)) == [
+    (kaese, clips / f'{kaese}.MP4', masks / names[0]),
+    (uhu, clips / uhu, masks / names[1]),
+  ]
+  (masks / names[0]).rename(clips / names[0])
+  assert clip_folder.is_clip_folder(clips)
+  assert clip_folder.find(clips)[0].masks == clips / names[0]
+
+
+def test_masks_alone_are_no_clips(tmp_path):
+  touch(tmp_path / 'cow.doc', tmp_path / 'masks' / 'cow.png')
+  with pytest.raises(ValueError, match=r'a folder without clips given, expected .*\.mp4, '):
+    clip_folder.find(tmp_path, tmp_path / 'masks')
 
 
 def test_the_folder_of_masks_is_no_clip(tmp_path):

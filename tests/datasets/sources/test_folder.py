@@ -1,5 +1,7 @@
 """Folders of images and video files as a user has them."""
 
+import unicodedata
+
 import cv2
 import numpy as np
 import pytest
@@ -263,6 +265,16 @@ def test_masks_with_upper_case_suffix_are_not_dropped(tmp_path, sparse):
   (tmp_path / 'v' / 'masks' / '1.PNG').rename(tmp_path / 'v' / 'masks' / '1.bmp')
   with pytest.raises(ValueError, match='1.bmp: a mask as .bmp given, expected PNG'):
     source.opener()
+
+
+@pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
+def test_masks_whose_letters_are_composed_in_another_way(tmp_path, form, other):
+  data_set(tmp_path, 'v')
+  for part, name in (('frames', f'{form} ä.jpg'), ('masks', f'{form} ä.png')):
+    old = tmp_path / 'v' / part / f'1{name[-4:]}'
+    old.rename(old.with_name(unicodedata.normalize(form if part == 'frames' else other, name)))
+  (source,) = folder.folder_sources(tmp_path)
+  assert source.opener().masked_frames == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
