@@ -63,7 +63,7 @@ def appearing_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   temporary = temporary_name(path)
   try:
     with named_errors(path):
-      temporary.mkdir()
+      _make_anew(temporary)
       yield temporary
       for inner in sorted(temporary.rglob('*')):
         flush(inner)
@@ -197,6 +197,15 @@ def named_errors(path: str | os.PathLike) -> Iterator[None]:
     raise
 
 
+def _make_anew(temporary: pathlib.Path) -> None:
+  """Makes a temporary folder; one that is there is of a killed process with the same number.
+
+  Programs in containers have the same number, and machine, whenever they are started again.
+  """
+  shutil.rmtree(temporary, ignore_errors=True)
+  temporary.mkdir()
+
+
 def _known_name(filename: str | bytes | int | None, path: str | os.PathLike) -> str | bytes | int:
   """`path` for no name or a temporary one; what lies in a temporary folder lies in `path` then."""
   if filename is None:
@@ -221,7 +230,7 @@ def temporary_folder(parent: str | os.PathLike) -> Iterator[pathlib.Path]:
   temporary = temporary_name(pathlib.Path(parent, 'temporary'))
   try:
     with named_errors(parent):
-      temporary.mkdir()
+      _make_anew(temporary)
       yield temporary
   finally:
     shutil.rmtree(temporary, ignore_errors=True)

@@ -152,6 +152,19 @@ def test_what_killed_processes_left_goes(tmp_path):
   assert {path.name for path in tmp_path.iterdir()} == {*mine, 'a.png'}
 
 
+@pytest.mark.parametrize('make', ['temporary_folder', 'appearing_folder'])
+def test_a_killed_process_of_the_same_number_left_a_folder(tmp_path, make):
+  """As in a container, where the program has the number 1 whenever it is started."""
+  path = tmp_path if make == 'temporary_folder' else tmp_path / 'a'
+  leftover = whole_file.temporary_name(path / 'temporary' if path == tmp_path else path)
+  (leftover / 'inner').mkdir(parents=True)
+  (leftover / 'inner' / 'half').touch()
+  with getattr(whole_file, make)(path) as temporary:
+    assert temporary == leftover and not list(temporary.iterdir())
+    (temporary / 'file').touch()
+  assert sorted(p.name for p in tmp_path.rglob('*')) == ([] if path == tmp_path else ['a', 'file'])
+
+
 def test_temporary_names_fit_whatever_the_name_is(tmp_path):
   path = tmp_path / os.fsdecode(b'\xff' * 251 + b'.png')
   assert len(os.fsencode(whole_file.temporary_name(path).name)) < 60
