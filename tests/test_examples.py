@@ -3,20 +3,26 @@
 import importlib.util
 import json
 import pathlib
+import types
 
+import cv2
 import numpy as np
+import pytest
 
 from feelvos_tf.runtime import packaged_files
 
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / 'examples'
 
 
-def test_stream_from_camera(monkeypatch):
-  import cv2
-
+@pytest.fixture
+def camera():
   spec = importlib.util.spec_from_file_location('camera', EXAMPLES / 'stream_from_camera.py')
-  camera = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(camera)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def test_stream_from_camera(camera, monkeypatch):
   shown = []
   keys = iter([-1, -1, 27])  # Escape on the third frame.
   monkeypatch.setattr(cv2, 'waitKey', lambda delay: next(keys))
@@ -28,6 +34,23 @@ def test_stream_from_camera(monkeypatch):
   assert count == 3 and len(shown) == 3
   red = [np.mean(frame[..., 2] == 255) for frame in shown]
   assert red[0] >= 150 * 200 / (640 * 360) and all(share > 0.01 for share in red)
+
+
+def test_camera_without_a_frame_or_a_box(camera, monkeypatch):
+  opened = []
+  empty = types.SimpleNamespace(read=lambda: (False, None))
+  monkeypatch.setattr(cv2, 'VideoCapture', lambda source: opened.append(source) or empty)
+  for given, source, name in (
+    (0, 0, 'camera 0'),
+    ('1', 1, 'camera 1'),
+    ('a.mp4', 'a.mp4', 'a.mp4'),
+  ):
+    with pytest.raises(SystemExit, match=f'^{name}: no frame can be read'):
+      camera.main(given)
+    assert opened[-1:] == [source]
+  monkeypatch.undo()
+  with pytest.raises(SystemExit, match='no box was drawn'):  # As after Escape.
+    camera.main(str(packaged_files.DEMO_CLIP), select_box=lambda title, frame: (0, 0, 0, 0))
 
 
 def test_notebook(capsys):
