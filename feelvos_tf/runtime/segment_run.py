@@ -132,8 +132,10 @@ def segment(
   except OtherFrames:
     job.begin_again()
     count = run(segmenter, video, given, job, name, pictures, [])
-  except (OSError, ValueError):
-    if job.noted('objects'):
+  except BaseException as error:
+    # Other interrupted runs go on and write it then; a live source ends by an interruption.
+    is_last = video.live or isinstance(error, (OSError, ValueError))
+    if is_last and job.noted('objects'):
       with contextlib.suppress(OSError, ValueError):  # The first error is the one to report.
         _write_table(video, job, name)
     raise

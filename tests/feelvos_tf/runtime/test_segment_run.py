@@ -291,6 +291,20 @@ def test_the_table_has_all_frames_of_a_video_that_claims_fewer(model, frames, ma
     assert [row['frame'] for row in csv.DictReader(stream)] == [f'{i:05d}' for i in range(8)]
 
 
+@pytest.mark.parametrize('live', [True, False])
+def test_a_live_source_that_is_interrupted_gets_its_table(model, frames, mask, tmp_path, live):
+  """A camera has no other end, and the run cannot go on."""
+  video = Frames(frames, 5)
+  video.live, video.num_frames = live, None
+  with pytest.raises(KeyboardInterrupt):
+    run(VideoSegmenter(model), video, mask, tmp_path)
+  assert len(list((tmp_path / 'masks').iterdir())) == 5
+  assert (tmp_path / 'frames.csv').exists() == live
+  if live:
+    with open(tmp_path / 'frames.csv', newline='') as stream:
+      assert [row['frame'] for row in csv.DictReader(stream)] == [f'{i:05d}' for i in range(5)]
+
+
 def test_a_finished_video_is_segmented_again_if_its_frames_are_others(
   model, frames, mask, tmp_path
 ):
