@@ -79,6 +79,7 @@ class _Run:
     self._segmenter, self._video, self._given, self._job = segmenter, video, given, job
     self._results, self._known, self._bar = results, known, bar
     self._masks: dict[int, np.ndarray] = {}
+    self._predicted: dict[int, float] = {}  # Confidences where a mask was completed.
     self._estimate = Estimate(video, segmenter.options)
 
   def segment(self) -> int:
@@ -128,7 +129,7 @@ class _Run:
     self._segmenter.start(self._frame(end), self._masks[end], self._others(end))
 
   def _between(self, before: int, behind: int) -> None:
-    adds = self._adds_only(behind)
+    adds, self._predicted = self._adds_only(behind), {}
     if not adds:
       self._masks[behind] = self._given.mask(behind)
     # A mask that is there lacks removed objects, which the run goes on following.
@@ -196,6 +197,8 @@ class _Run:
     if adds:
       given = self._given.mask(end)
       self._masks[end] = np.where(given == 0, result.mask, given)
+      self._predicted = dict(zip(result.object_ids, result.confidence))
+      self._predicted |= dict.fromkeys(self._given.object_ids(end), 1.0)
     return merging.arrival(result.mask, self._masks[end], result.object_ids)
 
   def _before_first(self, first: int) -> None:
@@ -239,8 +242,9 @@ class _Run:
 
   def _write_given(self, index: int) -> None:
     mask = self._masks[index]
-    ids = given_frames.ids_of(mask)
-    self._write(index, self._frame(index), SegmentedFrame(mask.copy(), ids))
+    ids = tuple(sorted({*given_frames.ids_of(mask), *self._predicted}))
+    sure = np.array([self._predicted.get(object_id, 1.0) for object_id in ids], np.float32)
+    self._write(index, self._frame(index), SegmentedFrame(mask.copy(), ids, confidence=sure))
 
   def _write(
     self, index: int, frame: np.ndarray, result: SegmentedFrame, counts: bool = True

@@ -1,5 +1,6 @@
 """Masks on several frames, both directions, removed objects: from pictures on disk to masks."""
 
+import csv
 import types
 
 import cv2
@@ -133,6 +134,32 @@ def test_between_two_masks_both_directions_count(segmenter, film, tmp_path, monk
   assert (written[5][34, 82:98] == 7).all() and (written[5][34, 26:42] == 1).all()
   assert (written[0][34, 16:32] == 1).all()
   assert not (written[0] == 7).any()
+
+
+class Doubting:
+  """A segmenter whose predictions have a confidence of a half."""
+
+  def __init__(self, segmenter):
+    self.segmenter = segmenter
+
+  def step(self, frame):
+    result = self.segmenter.step(frame)
+    result.confidence = np.full(len(result.object_ids), 0.5, np.float32)
+    return result
+
+  def __getattr__(self, name):
+    return getattr(self.segmenter, name)
+
+
+@pytest.mark.parametrize('direction', ['forward', 'both'])
+def test_an_object_that_a_mask_leaves_to_the_model_has_its_confidence(
+  segmenter, film, tmp_path, direction
+):
+  masks_of = given({0: disc(24, 1), 3: disc(94, 7)}, (), direction)
+  run(Doubting(segmenter), film(), masks_of, tmp_path)
+  with open(tmp_path / 'frames.csv', newline='') as stream:
+    rows = [row for row in csv.DictReader(stream) if row['frame'] == '00003']
+  assert {row['object']: float(row['confidence']) for row in rows} == {'1': 0.5, '7': 1.0}
 
 
 def break_off_at(monkeypatch, count):
