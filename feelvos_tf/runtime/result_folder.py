@@ -305,7 +305,8 @@ class ResultFolder:
       (self.path / name).unlink()
       self._append({'removed': name})
       del self._entries[name]
-    for name in listed & self._entries.keys():
+    for name in sorted(listed.difference(names)):  # Somebody deleted them.
+      self._append({'removed': name})
       del self._entries[name]
     self._done.discard(job)
     self._forget()

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import resource
+import shutil
 
 import cv2
 import head_models
@@ -127,6 +128,20 @@ def test_a_file_of_another_origin_is_noticed_before_anything_is_segmented(
   ):
     segment_run.segment(segmenter, Frames(frames), mask, output)
   assert segmenter.steps == 0 and (tmp_path / name).read_bytes() == b'mine'
+
+
+def test_a_run_goes_on_after_results_of_before_were_deleted(model, frames, mask, tmp_path):
+  """`rm -r out/*` leaves the journal, whose name is hidden."""
+  segmenter = Counting(VideoSegmenter(model))
+  run(segmenter, Frames(frames), mask, tmp_path)
+  shutil.rmtree(tmp_path / 'masks')
+  for name in ('overlay.mp4', 'overview.png', 'frames.csv'):
+    (tmp_path / name).unlink()
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, Frames(frames, 5), mask, tmp_path)
+  segmenter.steps = 0
+  assert run(segmenter, Frames(frames), mask, tmp_path) == 8
+  assert segmenter.steps == 3 and len(written(tmp_path)) == 9
 
 
 def test_after_a_kill_it_goes_on_from_the_last_state(model, frames, mask, tmp_path, monkeypatch):
