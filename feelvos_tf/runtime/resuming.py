@@ -48,7 +48,8 @@ def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> None:
     name: '' or the name of the video, which sorts its files.
 
   Raises:
-    OtherFrames: the results are of other frames, or none of them stays. Nothing was removed then.
+    OtherFrames: the results are of other frames, or, as its text says, none of them stays. Nothing was
+      removed then.
     ValueError: a result was changed since.
   """
   ranges = job.kept_ranges or []
@@ -64,7 +65,8 @@ def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> None:
     if not left or not ranges or (ranges[-1][1] is not None and index >= ranges[-1][1]):
       break
   if not kept:
-    raise OtherFrames
+    own = {mask_name(name, frame_name) for frame_name in video.frame_names}
+    raise OtherFrames('masks that all depend on what changed' if own & known.keys() else '')
   job.keep(kept)
   print(f'{video.name}: {len(kept)} masks do not depend on what changed and stay')
 

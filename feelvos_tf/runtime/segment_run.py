@@ -176,11 +176,11 @@ def _keep_unchanged(
   try:
     with progress.Waiting(f'{video.name}: comparing frames with those of before', at_once=False):
       resuming.keep_unchanged(video, job, name)
-  except OtherFrames:
+  except OtherFrames as error:
     if not output.overwrite:
+      there = str(error) or f'results of other frames than those of {video.name}'
       raise ValueError(
-        f'{job.folder}: results of other frames than those of {video.name} are there; choose another '
-        'output folder or add --overwrite'
+        f'{job.folder}: {there} are there; choose another output folder or add --overwrite'
       ) from None
     job.begin_again()
 

@@ -350,6 +350,20 @@ def test_a_run_with_further_masks_can_be_interrupted_too(segmenter, film, tmp_pa
   np.testing.assert_array_equal(read(tmp_path / 'out'), read(tmp_path / 'whole'))
 
 
+def test_an_interrupted_run_of_which_nothing_stays(segmenter, film, tmp_path, monkeypatch):
+  """The frames are the same: the message must not say that they are others."""
+  by_frame = {3: disc(30, 1), 4: disc(32, 1)}
+  break_off_at(monkeypatch, 3)
+  with pytest.raises(KeyboardInterrupt):  # Frames 3 and 4 are there.
+    run(segmenter, film(), given(by_frame, [(1, 1)], 'both'), tmp_path)
+  monkeypatch.undo()
+  changed = given(by_frame, [(1, 5)], 'both')
+  message = 'masks that all depend on what changed are there; .* add --overwrite'
+  with pytest.raises(ValueError, match=message):
+    run(segmenter, film(), changed, tmp_path)
+  assert run(segmenter, film(), changed, tmp_path, overwrite=True) == COUNT
+
+
 def test_results_of_other_frames_are_not_taken_for_a_run_with_further_masks(
   segmenter, film, tmp_path
 ):
