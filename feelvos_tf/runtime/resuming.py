@@ -48,8 +48,8 @@ def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> None:
     name: '' or the name of the video, which sorts its files.
 
   Raises:
-    OtherFrames: the results are of other frames, or, as its text says, none of them stays. Nothing was
-      removed then.
+    OtherFrames: the results are of other frames, or, as its text says, none of them stays. Nothing
+      was removed then.
     ValueError: a result was changed since.
   """
   ranges = job.kept_ranges or []
