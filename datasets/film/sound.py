@@ -68,7 +68,7 @@ class Sound:
     if track is None:
       return
     self._start = self._start_of_video()
-    if track.codec_context.name in _COPIED:
+    if track.codec_context.codec.canonical_name in _COPIED:  # A decoder of mp3 is called mp3float.
       self._output = _Copy(output, track)
       self._items = _packets(self._container, track)
     else:

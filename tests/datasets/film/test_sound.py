@@ -159,3 +159,18 @@ def test_damaged_sound_does_not_end_the_video(tmp_path):
   times, loud = overlay(path, tmp_path / 'o.mp4')
   assert len(times) == 50
   assert [loud.min(), loud.max()] == pytest.approx(BEEP, abs=0.06)
+
+
+@pytest.mark.parametrize('codec, sound', [('libmp3lame', 'mp3'), ('ac3', 'ac3'), ('flac', 'aac')])
+def test_sound_that_players_take_is_copied(tmp_path, codec, sound):
+  path = tmp_path / 'a.mkv'
+  write_recording(path, 'mpeg4', codec)
+  times, loud = overlay(path, tmp_path / 'o.mp4')
+  with av.open(str(path)) as source, av.open(str(tmp_path / 'o.mp4')) as result:
+    given, written = (
+      [bytes(p) for p in container.demux(audio=0) if p.size] for container in (source, result)
+    )
+    assert result.streams.audio[0].codec_context.codec.canonical_name == sound
+  assert len(times) == 50
+  assert (written == given[-len(written) :] and len(written) > 40) == (codec != 'flac')
+  assert [loud.min(), loud.max()] == pytest.approx(BEEP, abs=0.05)
