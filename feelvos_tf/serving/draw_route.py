@@ -1,7 +1,7 @@
 """A mask out of a box, points, a scribble or a polygon on a frame, before there is a session.
 
-The embeddings of the model decide, then colours (`cv2.grabCut`), as on the command line. On a
-server with several models the request has to name one; without it colours decide alone.
+The embeddings of the model decide, then colours (`cv2.grabCut`), as on the command line. Of several
+models it is the one that a session would get; where that is none, colours decide alone.
 """
 
 from collections.abc import Sequence

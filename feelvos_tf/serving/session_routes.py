@@ -35,10 +35,17 @@ _OPENING = described.form(
 _CORRECTION = described.form(
   ['frame', 'mask'], {'frame_index': _NUMBER, 'remove': None}, required=['frame', 'mask']
 )
+_REMEMBERING = described.form(
+  ['frame', 'mask'], {'frame_index': _NUMBER}, required=['frame', 'mask']
+)
 _MERGING = described.form(
-  ['frame', 'opinion'],
-  {'share': {'type': 'number', 'minimum': 0, 'maximum': 1}},
-  required=['frame', 'opinion', 'share'],
+  ['before', 'behind'],
+  {
+    'share': {'type': 'number', 'exclusiveMinimum': 0, 'exclusiveMaximum': 1},
+    'before_trust': None,
+    'behind_trust': None,
+  },
+  required=['before', 'behind', 'share'],
 )
 
 
@@ -133,12 +140,12 @@ def _add_frames(router: fastapi.APIRouter, store: sessions.SessionStore) -> None
     async with calls.of_http(request) as call:
       return await store.correct(session, *given, remove, call)
 
-  @router.post('/{session_id}/remember', response_model=None)
+  @router.post('/{session_id}/remember', response_model=None, openapi_extra=_REMEMBERING)
   async def remember(session_id: str, request: fastapi.Request) -> dict[str, Any]:
     """Goes on after a frame whose mask this or another session of the video predicted.
 
-    Form as of `mask`. The references are not changed: the session has to have those that the frame
-    was predicted with.
+    Form as of `mask`, without `remove`. The references are not changed: the session has to have
+    those that the frame was predicted with.
     """
     session = store.get(session_id)
     async with request.form(
@@ -167,7 +174,7 @@ def _add_both_directions(router: fastapi.APIRouter, store: sessions.SessionStore
   async def merge(session_id: str, request: fastapi.Request) -> fastapi.Response:
     """Merges two opinions on a frame: form with `before`, `behind`, `share` and the trust in both.
 
-    `share`: place of the frame between the masks, 0 at the one before, 1 at the one behind.
+    `share`: place of the frame between the masks, from 0 (the one before) to 1 (the one behind).
     `before_trust`, `behind_trust`: of every object, as `3:0.91,7:0.5`; see `merging.trusts`.
     """
     session = store.get(session_id)

@@ -65,6 +65,20 @@ def test_opinions_are_merged(client, open_session, video, server):
   assert '1 other_frame and 0 other_mask given' in reply.json()['error']
 
 
+@pytest.mark.parametrize(
+  ('route', 'required', 'others'),
+  [
+    ('merged', {'before', 'behind', 'share'}, {'before_trust', 'behind_trust'}),
+    ('remember', {'frame', 'mask'}, {'frame_index'}),
+  ],
+)
+def test_forms_are_described(client, route, required, others):
+  paths = client.get('/openapi.json').json()['paths']
+  body = paths[f'/v1/sessions/{{session_id}}/{route}']['post']['requestBody']
+  form = body['content']['multipart/form-data']['schema']
+  assert set(form['required']) == required and set(form['properties']) == required | others
+
+
 @pytest.mark.parametrize('form', ['coco', 'cvat', 'yolo', 'mots'])
 def test_results_in_other_forms(server, video, form):
   mask = video[1]

@@ -28,6 +28,8 @@ from .conftest import png
 
 EXAMPLES = int(os.environ.get('FEELVOS_FUZZ_EXAMPLES', '6'))
 SECONDS = 60  # After which a request hangs.
+# Fields of forms that take files.
+PICTURES = ('frame', 'mask', 'frames', 'masks', 'state', 'before', 'behind')
 # Routes that the description leaves out, as their paths have colons: TensorFlow Serving's.
 PREDICT = [
   f'/v1/models/{name}' for name in ('small', 'half', 'half/versions/3', 'half/labels/a', 'none')
@@ -120,7 +122,7 @@ def test_every_route_of_the_description(server, client, goes_on, open_session, v
       case.path_parameters['session_id'] = held[-1].url.rsplit('/', 1)[1]
     if isinstance(case.body, dict):
       for name in case.body:
-        if name.removeprefix('other_') in ('frame', 'mask', 'frames', 'masks', 'state', 'opinion'):
+        if name.removeprefix('other_') in PICTURES:
           case.body[name] = draw(pictures(video))
     elif isinstance(case.body, bytes) and draw(strategies.booleans()):
       case.body = draw(pictures(video))
