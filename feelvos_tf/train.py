@@ -2,7 +2,8 @@ r"""Trains FEELVOS. The flags of the original have its names, meanings and defau
 
   feelvos train --train_logdir=runs/mine --dataset=folder --data_dir=my_videos \
       --tf_initial_checkpoint=feelvos_tf/pretrained/mobilenet_v2.h5 --initialize_last_layer \
-      --train_crop_size=257 --train_batch_size=3 --training_number_of_steps=2000
+      --other_object_distances --output_stride=16 --train_crop_size=257 --train_batch_size=3 \
+      --base_learning_rate=0.0001 --training_number_of_steps=2000
 
 Data come from TFRecords (--dataset_dir, see tools.convert_to_tfrecord) or straight from folders
 (--data_dir); several data sets are mixed by --dataset_sampling_probabilities. --train_logdir gets
