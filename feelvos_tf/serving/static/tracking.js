@@ -6,6 +6,7 @@ import {SessionRun} from './session_run.js';
 
 // Frames under way at once: one in the model, one waiting there, one on the way.
 const FRAMES_UNDER_WAY = 3;
+const STOPPED = new Error('stopped on the way to a frame');
 
 /**
  * Runs a clip through the server, forward or backward.
@@ -25,7 +26,13 @@ export class Tracking extends SessionRun {
   async goOn() {
     const {clip} = this;
     const {from} = clip;
-    await this.moveTo(from);
+    try {
+      await this.moveTo(from);
+    } catch (error) {
+      if (error !== STOPPED) throw error;
+      await this.close(); // It lacks masks; the next run builds another one.
+      return;
+    }
     clip.dropResultsAfter(from);
     await this.follow(clip.position(from) + 1);
   }
@@ -90,6 +97,7 @@ export class Tracking extends SessionRun {
     const place = clip.position(session.position);
     if (!session.remembers || place > clip.position(index)) return false;
     for (let next = place + 1; next <= clip.position(index); next++) {
+      if (this.stopping) throw STOPPED;
       const {blob} = await clip.encodeFrame(clip.position(next));
       await api.step(session.id, blob);
       session.position = clip.position(next);

@@ -416,6 +416,31 @@ def test_a_new_session_follows_objects_that_are_removed_from_later_frames(node):
   assert shown['ids'] == [1, 0] and shown['last'] < 20
 
 
+def test_a_run_is_stopped_on_the_way_to_where_it_goes_on(node):
+  """A new session sees all frames again that hide a removed object."""
+  shown = node(f"""
+    {TRACKING}
+    clip.setDirection('backward');
+    clip.setCorrection(29, mask, [1]);
+    await runTo(10);
+    clip.removeObject(5, 1);
+    const masks = clip.masks.size;
+    const run = new Tracking(api, clip, {{}}, async () => {{}});
+    const {{step}} = api;
+    api.step = async (id, frame) => {{ if (frame === 25) run.stop(); return step(id, frame); }};
+    said.length = 0;
+    await run.run();
+    shown.stopped = said.splice(0);
+    shown.kept = clip.masks.size === masks;
+    api.step = step;
+    await run.run();
+    Object.assign(shown, {{said, done: clip.isDone}});
+  """)
+  assert shown['stopped'] == [['open', 29], *(['step', index] for index in range(28, 24, -1))]
+  assert shown['said'] == [['open', 29], *(['step', index] for index in range(28, -1, -1))]
+  assert shown['kept'] and shown['done']
+
+
 def test_a_run_both_ways_that_was_stopped_compares_with_the_masks_that_a_whole_run_has(node):
   """The mask of frame 8 only adds an object; the run from frame 3 completes it."""
   shown = node(f"""
