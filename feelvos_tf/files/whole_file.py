@@ -54,7 +54,8 @@ def appearing_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Yields a new temporary folder for the `with` block to fill, which is named `path` at its end.
 
   Args:
-    path: folder to appear; it does not exist, the one above it does.
+    path: folder to appear; it does not exist, the one above it does. Nobody else may write it at
+      the same time: callers hold a lock.
 
   Raises:
     OSError: it cannot be made, written or renamed.
@@ -222,6 +223,8 @@ def _known_name(filename: str | bytes | int | None, path: str | os.PathLike) -> 
 @contextlib.contextmanager
 def temporary_folder(parent: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Yields a new folder in `parent`, which goes at the end of the `with` block.
+
+  Of one process there may be one at a time in `parent`: callers hold a lock of it.
 
   Raises:
     OSError: it cannot be made.

@@ -78,7 +78,7 @@ def array_of_bytes(values: list[bytes], shape: list[int]) -> np.ndarray:
   return array.reshape(shape)
 
 
-def from_raw(raw: bytes, dtype: tf.DType, shape: list[int]) -> np.ndarray:
+def from_raw(raw: bytes | memoryview, dtype: tf.DType, shape: list[int]) -> np.ndarray:
   """An array of its raw bytes, little endian; BYTES have the length of each element in front.
 
   Args:
@@ -102,13 +102,13 @@ def to_raw(value: np.ndarray) -> bytes:
   return value.astype(value.dtype.newbyteorder('<')).tobytes()
 
 
-def _elements(raw: bytes) -> list[bytes]:
+def _elements(raw: bytes | memoryview) -> list[bytes]:
   found, at = [], 0
   while at < len(raw):
     (length,) = _LENGTH.unpack_from(raw, at)
     at += _LENGTH.size
     if at + length > len(raw):
       raise ValueError('an element is longer than what was sent')
-    found.append(raw[at : at + length])
+    found.append(bytes(raw[at : at + length]))
     at += length
   return found

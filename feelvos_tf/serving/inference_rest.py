@@ -82,22 +82,22 @@ def infer(
   return _answer(answer, arrays, {key: asked.get(key, is_binary) for key in arrays})
 
 
-def _split(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
-  """(JSON, raw bytes behind it) of a body."""
+def _split(body: bytes, json_length: str | None) -> tuple[bytes, memoryview]:
+  """(JSON, raw bytes behind it, which are not copied) of a body."""
   if json_length is None:
-    return body, b''
+    return body, memoryview(b'')
   is_number = json_length.isascii() and json_length.isdecimal() and len(json_length) < 19
   if not is_number or int(json_length) > len(body):
     raise errors.invalid(
       f'{JSON_LENGTH}: {json_length!r} given, expected the bytes of JSON at the start of a body of '
       f'{len(body)}.'
     )
-  return body[: int(json_length)], body[int(json_length) :]
+  return body[: int(json_length)], memoryview(body)[int(json_length) :]
 
 
-def _raw_inputs(inputs: list[dict[str, Any]], raw: bytes) -> list[bytes | None]:
+def _raw_inputs(inputs: list[dict[str, Any]], raw: memoryview) -> list[memoryview | None]:
   """The raw bytes of every input; None for one whose data are in the JSON."""
-  found: list[bytes | None] = []
+  found: list[memoryview | None] = []
   at = 0
   for item in inputs:
     size = _parameters(item).get(_SIZE)
@@ -121,7 +121,7 @@ def _parameters(item: dict[str, Any]) -> dict[str, Any]:
   return found if isinstance(found, dict) else {}
 
 
-def _to_array(services: 'Services', item: dict[str, Any], raw: bytes | None) -> np.ndarray:
+def _to_array(services: 'Services', item: dict[str, Any], raw: memoryview | None) -> np.ndarray:
   """np array of a tensor; `raw` as of `_raw_inputs`."""
   name, shape, data = str(item.get('name')), item.get('shape'), item.get('data')
   dtype = inference_protocol.check_type(name, str(item.get('datatype')))

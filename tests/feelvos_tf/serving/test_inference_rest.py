@@ -1,11 +1,15 @@
 """Raw tensors behind the JSON of the Open Inference Protocol, by hand and by Triton's client."""
 
+import contextlib
 import json
+import tracemalloc
+import types
 
 import numpy as np
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.serving import inference_rest
 
 from .conftest import ids_of
 from .conftest import png
@@ -83,6 +87,31 @@ def test_raw_inputs_beside_numbers(client):
 )
 def test_wrong_raw_tensors(client, message, inputs, raw, length):
   assert message in error_of(post(client, {'inputs': inputs}, raw, length), 400)
+
+
+def test_raw_tensors_are_copied_once():
+  size = 2**20
+  text = json.dumps({'inputs': [raw_tensor(shape=[size // 4], size=size)]}).encode()
+  body, given = text + bytes(size), []
+
+  class Ends(Exception):
+    pass
+
+  def run(version, signature, tensors, wanted, call):
+    given.append(tensors['x'])
+    raise Ends
+
+  predictor = types.SimpleNamespace(check_size=lambda *size: None, run=run)
+  models = types.SimpleNamespace(leased=lambda *name: contextlib.nullcontext())
+  services = types.SimpleNamespace(predictor=predictor, models=models)
+  tracemalloc.start()
+  try:
+    with pytest.raises(Ends):
+      inference_rest.infer(services, 'm', None, body, str(len(text)), None)
+    assert tracemalloc.get_traced_memory()[1] < 1.5 * size
+  finally:
+    tracemalloc.stop()
+  assert given[0].shape == (size // 4,)
 
 
 def test_a_track_by_tritons_client(server, video):
