@@ -138,10 +138,11 @@ export class Workspace {
     return this.saving;
   }
 
-  /** Gives an object another id on all frames that the user painted. */
+  /** Gives an object another id on all frames that the user painted; undo goes back to there. */
   renameObject(from, to) {
     const {clip, editor, index} = this;
-    if (editor.ids.includes(from)) {
+    const isHere = editor.ids.includes(from);
+    if (isHere) {
       editor.rename(from, to);
       this.keep();
     }
@@ -152,6 +153,9 @@ export class Workspace {
         const renamed = ids.map((id) => (id === from ? to : id));
         clip.setCorrection(other, await encodeIds(renamed, width, height),
           new Set(renamed.filter(Boolean)));
+      }
+      if (isHere && editor === this.editor && index === this.index) {
+        this.take(index, await this.idsOf(index));
       }
       this.onChange();
     });

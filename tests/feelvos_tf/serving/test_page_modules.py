@@ -266,6 +266,7 @@ def test_an_object_gets_its_new_id_on_all_frames_that_were_painted(node):
       const {ids} = await decodeIds(clip.masks.get(index));
       shown[index] = [[...new Set(ids)], [...clip.corrections.get(index)]];
     }
+    workspace.editor.undo(); // Would take it back on this frame alone.
     shown.page = workspace.editor.ids[0];
   """)
   assert shown == {'0': [[7]] * 2, '9': [[7, 2]] * 2, '12': [[2]] * 2, 'page': 7}
