@@ -14,6 +14,7 @@ import tensorflow as tf
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import inference_protocol
 from feelvos_tf.serving import messages
+from feelvos_tf.serving import tensor_json
 from feelvos_tf.serving import tracing
 from feelvos_tf.serving.calls import Call
 from feelvos_tf.serving.grpc_answers import answers
@@ -178,7 +179,7 @@ class InferenceService:
       if dtype == tf.string:
         return inference_protocol.array_of_bytes(list(item.contents.bytes_contents), shape)
       values = getattr(item.contents, _FIELD_OF[item.datatype])
-      return np.array(values, dtype.as_numpy_dtype).reshape(shape)
+      return tensor_json.array_of_numbers(values, dtype).reshape(shape)
     except (ValueError, OverflowError, struct.error) as error:
       raise errors.invalid(
         f'input {item.name}: data do not fit shape and datatype ({error}).'

@@ -135,7 +135,7 @@ def _to_array(services: 'Services', item: dict[str, Any], raw: memoryview | None
       return inference_protocol.from_raw(raw, dtype, shape)
     flat = np.ravel(np.array(data, object)).tolist()
     if dtype != tf.string:
-      return np.array(_numbers(flat, dtype), dtype.as_numpy_dtype).reshape(shape)
+      return tensor_json.array_of_numbers(_numbers(flat, dtype), dtype).reshape(shape)
     values = [_to_bytes(value) for value in flat]
     return inference_protocol.array_of_bytes(values, shape)
   except (TypeError, ValueError, OverflowError, binascii.Error, struct.error) as error:
@@ -154,7 +154,7 @@ def _numbers(values: list[Any], dtype: tf.DType) -> list[Any]:
     return values
   if not all(value == int(value) for value in values):
     raise ValueError('a fraction given')
-  return [int(value) for value in values]  # NumPy refuses what is too large for the type.
+  return [int(value) for value in values]
 
 
 def _to_bytes(value: Any) -> bytes:

@@ -222,11 +222,23 @@ def _to_array(
       f'of expected type: {dtype.name} (input {name})'
     )
   try:
-    return np.array(values, dtype.as_numpy_dtype).reshape(shape)
+    return array_of_numbers(values, dtype).reshape(shape)
   except (OverflowError, ValueError) as error:
     raise errors.invalid(
       f'JSON Value of input {name} is not of expected type: {dtype.name} (a number does not fit)'
     ) from error
+
+
+def array_of_numbers(values: Sequence[Any], dtype: tf.DType) -> np.ndarray:
+  """np array of a list of numbers; NumPy 1 cuts integers off that are too large for their type.
+
+  Raises:
+    OverflowError, TypeError, ValueError: the type does not hold one of them.
+  """
+  is_bounded = dtype.is_integer and len(values) > 0
+  if is_bounded and not dtype.min <= min(values) <= max(values) <= dtype.max:
+    raise OverflowError(f'{dtype.name} does not hold one of the numbers')
+  return np.array(values, dtype.as_numpy_dtype)
 
 
 def _flatten(value: Any, shape: Sequence[int], level: int, values: list, name: str) -> None:

@@ -70,6 +70,7 @@ def test_numbers_and_metadata(channel):
   [
     ('datatype has to be one of BOOL', {'datatype': 'FP8'}, []),
     ('data do not fit shape and datatype', {'contents': {'fp32_contents': [1.0]}}, []),
+    ('uint8 does not hold one', {'datatype': 'UINT8', 'contents': {'uint_contents': [1, 256]}}, []),
     ('data do not fit shape and datatype', {}, [b'123']),
     ('element is longer than', {'datatype': 'BYTES', 'shape': [1]}, [b'\x05\0\0\0a']),
     ('data do not fit shape', {'datatype': 'BYTES', 'shape': [1]}, [b'\x05\0']),

@@ -177,6 +177,17 @@ def test_numbers_in_json():
   assert refused.value.status == 501
 
 
+@pytest.mark.parametrize('dtype, least, most', [(tf.int8, -128, 127), (tf.uint64, 0, 2**64 - 1)])
+def test_numbers_that_are_too_large_are_refused_with_every_numpy(dtype, least, most):
+  """NumPy 1.26 made 0 of 256 as uint8."""
+  found = tensor_json.array_of_numbers([least, most], dtype)
+  assert found.tolist() == [least, most] and found.dtype == dtype.as_numpy_dtype
+  assert tensor_json.array_of_numbers([], dtype).shape == (0,)
+  for number in (least - 1, most + 1):
+    with pytest.raises(OverflowError, match=f'{dtype.name} does not hold'):
+      tensor_json.array_of_numbers([0, number], dtype)
+
+
 def test_many_numbers_take_little_memory(monkeypatch):
   monkeypatch.setattr(tensor_json, '_NUMBERS_AT_ONCE', 1000)
   numbers = np.arange(2**16) / 2
