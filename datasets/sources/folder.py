@@ -27,6 +27,8 @@ from feelvos_tf.datasets.video import VideoSource
 if TYPE_CHECKING:
   import numpy as np
 
+_SPLITS = {'train', 'val', 'test'}  # Folders of these names alone are no videos.
+
 
 class FolderVideo(Video):
   """A video that is a list of image files, with mask files for some of them.
@@ -259,10 +261,11 @@ def _split_names(root: pathlib.Path, split: str) -> tuple[list[str], pathlib.Pat
   if listing.is_file():
     found = names_lib.read_names(listing, lambda name: (root / name / 'frames').is_dir())
     return [names_lib.check_name(name, str(listing)) for name in found], root
-  is_split = (root / split).is_dir() and not (root / split / 'frames').is_dir()
-  base = root / split if is_split else root  # A video may be called train, as one of DAVIS is.
-  names = [p.name for p in base.iterdir() if (p / 'frames').is_dir() and not p.name.startswith('.')]
-  names.sort(key=natural_key)
+  base, names = root, _names_of_videos(root)
+  # A video among others may be called train, as one of DAVIS is.
+  is_video = split in names and not {*names} <= _SPLITS
+  if (root / split).is_dir() and not is_video:
+    base, names = root / split, _names_of_videos(root / split)
   lists = sorted(p.stem for p in root.glob('*.txt'))
   if base == root and split != 'all' and (lists or not names):
     raise ValueError(
@@ -270,6 +273,11 @@ def _split_names(root: pathlib.Path, split: str) -> tuple[list[str], pathlib.Pat
       f'or folders <video>/frames; lists found: {", ".join(lists) or "none"}'
     )
   return names, base
+
+
+def _names_of_videos(folder: pathlib.Path) -> list[str]:
+  found = [p.name for p in folder.iterdir() if (p / 'frames').is_dir() and p.name[0] != '.']
+  return sorted(found, key=natural_key)
 
 
 def _open_data_folder(path: pathlib.Path) -> FolderVideo:

@@ -295,6 +295,13 @@ def test_a_video_may_be_called_like_a_split(tmp_path):
   assert [s.name for s in folder.folder_sources(tmp_path, 'val')] == ['cat', 'val']
 
 
+def test_splits_of_one_video_are_not_mixed(tmp_path):
+  """Frames in train/frames and val/frames: a training must not get what validates it."""
+  data_set(tmp_path, 'train', 'val')
+  with pytest.raises(ValueError, match="train: an empty split 'train' given"):
+    folder.folder_sources(tmp_path, 'train')
+
+
 def test_a_list_leads_nowhere_else(tmp_path):
   data_set(tmp_path / 'root', 'cat')
   (tmp_path / 'root' / 'train.txt').write_text('../other\n')
