@@ -44,21 +44,6 @@ def resize_bilinear(images: tf.Tensor, size: Sequence[int | tf.Tensor] | tf.Tens
   return tf.cast(resized, images.dtype)
 
 
-def resize_bicubic(images: tf.Tensor, size: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
-  """Bicubic resize with aligned corners, by Keys' kernel with a = -0.75.
-
-  XLA cannot compile it.
-
-  Args:
-    images: float32 [batch, height, width, channels].
-    size: (height, width), ints or int32 scalars.
-
-  Returns:
-    float32 [batch, size[0], size[1], channels], which may go beyond the range of `images`.
-  """
-  return tf.raw_ops.ResizeBicubic(images=images, size=size, align_corners=True)
-
-
 def resize_nearest(labels: tf.Tensor, size: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
   """Nearest neighbour resize with aligned corners; halves are rounded away from zero.
 

@@ -76,7 +76,6 @@ FEELVOS = OptionFlags(
     'largest_side',
     'frame_grid',
     'internal_scale_limits',
-    'frame_interpolation',
     'far_parts_radius',
     'unlike_parts_margin',
     'parted_factor',

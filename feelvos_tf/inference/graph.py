@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import tensorflow as tf
 
 from feelvos_tf import matching
+from feelvos_tf.deeplab import resizing
 from feelvos_tf.inference import ablation
 from feelvos_tf.inference import after_head
 from feelvos_tf.inference import confidence
@@ -88,27 +89,13 @@ class InferenceFunctions:
     Returns:
       (features float32 [h4, w4, 256], embedding float32 [h4, w4, embedding_dimension]).
     """
-    features, embedding = self._model.extract(self.trace_shown(frame, network_size))
+    images = frame[tf.newaxis]
+    if self.options.resizes_frames:
+      if network_size is None:
+        network_size = FrameGeometry.of(tf.shape(frame)[:2], self.options).network
+      images = resizing.resize_bilinear(tf.cast(images, tf.float32), network_size)
+    features, embedding = self._model.extract(images)
     return features[0], embedding[0]
-
-  def trace_shown(
-    self, frame: np.ndarray | tf.Tensor, network_size: tf.Tensor | None = None
-  ) -> tf.Tensor:
-    """A frame as the network sees it.
-
-    Args:
-      frame: uint8 [height, width, 3], RGB.
-      network_size: as of `trace_extract`.
-
-    Returns:
-      float32 [1, *network_size, 3] in [0, 255].
-    """
-    images = tf.cast(frame, tf.float32)[tf.newaxis]
-    if not self.options.resizes_frames:
-      return images
-    if network_size is None:
-      network_size = FrameGeometry.of(tf.shape(frame)[:2], self.options).network
-    return geometry.resize_frames(images, network_size, self.options)
 
   def trace_initialize(
     self, embedding: tf.Tensor, labels: tf.Tensor, num_objects: int | tf.Tensor

@@ -6,10 +6,9 @@ previous frame: the merged result.
 
 Taken over from the original:
 - Scales (`research/feelvos/model.py`, `multi_scale_logits_with_nearest_neighbor_matching`): frames
-  are scaled bilinearly, or as `frame_interpolation` says, and labels by nearest neighbour, corners
-  aligned; features, matching and head run on each scale; logits are enlarged to stride 4 of the
-  largest scale (of 1 if all are smaller) and merged by `merge_method`, the maximum ('max') or the
-  mean ('avg') of each object.
+  are scaled bilinearly and labels by nearest neighbour, corners aligned; features, matching and
+  head run on each scale; logits are enlarged to stride 4 of the largest scale (of 1 if all are
+  smaller) and merged by `merge_method`, the maximum ('max') or the mean ('avg') of each object.
 - Mirrored frames (`research/deeplab/model.py`, `predict_labels_multi_scale`): the softmax over
   objects is averaged over both. The original's video script has no such option.
 
@@ -30,6 +29,7 @@ from typing import NamedTuple, TYPE_CHECKING
 
 import tensorflow as tf
 
+from feelvos_tf.deeplab import resizing
 from feelvos_tf.inference import confidence
 from feelvos_tf.inference import crossing
 from feelvos_tf.inference import winner
@@ -43,7 +43,6 @@ from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.geometry import enlarge_logits
 from feelvos_tf.model.geometry import FrameGeometry
-from feelvos_tf.model.geometry import resize_frames
 from feelvos_tf.model.geometry import shrink_labels
 from feelvos_tf.model.geometry import shrink_object_labels
 
@@ -138,7 +137,7 @@ class Views:
       sizes = geometry.at_scale(view.scale, self.options)
       if view.scale != 1.0:
         shown = shrink_object_labels(shown, num_objects, sizes.frame)
-      states.append(self._graph.begin(self._show(frame, view, sizes), shown, num_objects, sizes))
+      states.append(self._graph.begin(_show(frame, view, sizes), shown, num_objects, sizes))
     return ViewsState(tuple(states))
 
   def advance(
@@ -156,7 +155,7 @@ class Views:
     steps = []
     for view, of_view in zip(self._views, state.states):
       sizes = geometry.at_scale(view.scale, self.options)
-      shown = self._graph.extract(self._show(frame, view, sizes), sizes)
+      shown = self._graph.extract(_show(frame, view, sizes), sizes)
       # Its own labels are not needed, nor what follows from them (see `_tell`): the smallest size,
       # and a frame of it, cost next to nothing.
       steps.append(self._graph.step(*shown, of_view, num_objects, (1, 1), frame[:1, :1]))
@@ -179,14 +178,6 @@ class Views:
     """Logits at full size; see `contract.Graph`."""
     return self._graph.enlarge(logits, frame, geometry)
 
-  def _show(self, frame: 'np.ndarray | tf.Tensor', view: View, sizes: FrameGeometry) -> tf.Tensor:
-    """The frame as a view shows it, uint8; `sizes` are the view's."""
-    if sizes.frame != tuple(frame.shape[:2]):
-      images = tf.cast(frame, tf.float32)[tf.newaxis]
-      scaled = resize_frames(images, sizes.frame, self.options)[0]
-      frame = tf.cast(tf.round(scaled), tf.uint8)
-    return _mirror(frame, view, axis=1)
-
   def _merged(self, logits: Sequence[tf.Tensor], geometry: FrameGeometry) -> tf.Tensor:
     """Logits [objects, h4, w4] of all views, merged."""
     size = geometry.scaled(max(1.0, *self._pyramid) / 4)
@@ -205,6 +196,14 @@ class Views:
 
 def _mirror(values: tf.Tensor, view: View, axis: int) -> tf.Tensor:
   return tf.reverse(values, [axis]) if view.mirrored else values
+
+
+def _show(frame: 'np.ndarray | tf.Tensor', view: View, sizes: FrameGeometry) -> tf.Tensor:
+  """The frame as a view shows it, uint8; `sizes` are the view's."""
+  if sizes.frame != tuple(frame.shape[:2]):
+    scaled = resizing.resize_bilinear(tf.cast(frame, tf.float32)[tf.newaxis], sizes.frame)[0]
+    frame = tf.cast(tf.round(scaled), tf.uint8)
+  return _mirror(frame, view, axis=1)
 
 
 def _resized(maps: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -195,22 +195,6 @@ def _restore_lost(labels: tf.Tensor, small: tf.Tensor, lost: tf.Tensor) -> tf.Te
   return small
 
 
-def resize_frames(frames: tf.Tensor, size: Size, options: InferenceOptions) -> tf.Tensor:
-  """Frames at another size, corners aligned.
-
-  Args:
-    frames: float32 [batch, height, width, 3] in [0, 255].
-    size: size of the result.
-    options: `InferenceOptions`; see `frame_interpolation`.
-
-  Returns:
-    float32 [batch, *size, 3] in [0, 255].
-  """
-  if options.frame_interpolation == 'bilinear':
-    return resizing.resize_bilinear(frames, size)
-  return tf.clip_by_value(resizing.resize_bicubic(frames, size), 0.0, 255.0)
-
-
 def enlarge_labels(labels: tf.Tensor, size: Size) -> tf.Tensor:
   """Labels int32 [h4, w4] as int32 [height, width] of `size`.
 

@@ -196,8 +196,6 @@ class InferenceOptions(JsonOptions):
   # frames. With (1, 2) large frames are left. None: like the original.
   internal_size: int | None = None
   internal_scale_limits: tuple[float, float] = (1.0, 2.0)
-  # How frames are resized to these sizes. Bicubic blurs them less than bilinear.
-  frame_interpolation: Literal['bilinear', 'bicubic'] = 'bilinear'
   # At inference, parts of an object that are more than this many positions of stride 4 away from
   # where it was on the previous frame are left out, if another part of it is not. None: like the
   # original. See `inference.far_parts`.

@@ -61,7 +61,6 @@ _LATER_OPTIONS = (
   'largest_side',
   'internal_size',
   'internal_scale_limits',
-  'frame_interpolation',
   'far_parts_radius',
   'unlike_parts_margin',
   'parted_factor',

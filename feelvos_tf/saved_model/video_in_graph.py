@@ -74,8 +74,11 @@ class VideoInGraph:
     self.state_spec = tf.nest.map_structure(
       lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), state
     )
-    images = tf.TensorSpec([1, None, None, 3], tf.float32)
-    self._network = frozen_graph.freeze(lambda images: model.extract(images), [images], jit_compile)
+    # Frames that are taken as they are have no other size.
+    sizes = [tf.TensorSpec([2], tf.int32)] if model.options.resizes_frames else []
+    self._network = frozen_graph.freeze(
+      lambda *given: self.functions.trace_extract(*given), [FRAME, *sizes], jit_compile
+    )
     guides = [FRAME] if model.options.enlarges_with_frames else []
     self._step = frozen_graph.freeze(
       lambda *given: self.functions.trace_step(*given),
@@ -115,8 +118,7 @@ class VideoInGraph:
     return area_in_graph.shrink_frame(frame, self._sizes(tf.shape(frame)[:2]).internal)
 
   def _extract(self, shrunk: tf.Tensor, sizes: geometry.FrameGeometry) -> tuple:
-    features, embedding = self._network(self.functions.trace_shown(shrunk, sizes.network))
-    return features[0], embedding[0]
+    return self._network(shrunk, *([sizes.network] if self._options.resizes_frames else []))
 
   def shrink_labels(self, labels: tf.Tensor, num_objects: tf.Tensor) -> tf.Tensor:
     """Labels of a frame at the size that `extract` scales it to.

@@ -23,7 +23,6 @@ OTHERS = {
   'frame_grid': 16,
   'internal_size': 360,
   'internal_scale_limits': (0.5, 2.0),
-  'frame_interpolation': 'bicubic',
   'far_parts_radius': 8,
   'unlike_parts_margin': 0.2,
   'parted_factor': 1.4,
