@@ -137,7 +137,8 @@ def test_the_order_of_objects_does_not_matter(graph, clip):
   first = logits_of(graph, frames, labels, 4)
   second = logits_of(graph, frames, order[labels], 4)
   assert np.ptp(first, axis=1).max() > 1e-3
-  np.testing.assert_allclose(second[:, order], first, rtol=1e-5, atol=1e-5)
+  # Kernels split sums by the threads that are free: logits of up to 10 move by 2e-5.
+  np.testing.assert_allclose(second[:, order], first, rtol=1e-5, atol=1e-4)
 
 
 def eager_logits(model, frames, labels):
