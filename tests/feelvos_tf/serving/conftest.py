@@ -226,3 +226,14 @@ def held(server, monkeypatch):
   monkeypatch.setattr(server.services.decoder, 'frame', wait)
   yield begun, go_on
   go_on.set()
+
+
+def of_triton(triton, images, mask):
+  """({name: array}, Triton's inputs) of the signature `track`; `triton` is its client's module."""
+  pictures = {'image_bytes': map(png, images), 'mask_bytes': [masks.encode_mask(mask)]}
+  given = {name: np.array([*data], object) for name, data in pictures.items()}
+  inputs = []
+  for name, values in given.items():
+    inputs.append(triton.InferInput(name, list(values.shape), 'BYTES'))
+    inputs[-1].set_data_from_numpy(values)
+  return given, inputs

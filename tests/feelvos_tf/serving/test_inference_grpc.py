@@ -7,12 +7,11 @@ import httpx
 import numpy as np
 import pytest
 
-from feelvos_tf.datasets import masks
 from feelvos_tf.serving import inference_grpc
 from feelvos_tf.serving.options import ServingOptions
 
 from .conftest import ids_of
-from .conftest import png
+from .conftest import of_triton
 from .conftest import running
 
 MESSAGES = inference_grpc.MESSAGES
@@ -100,15 +99,7 @@ def test_versions_that_are_none(channel):
 def test_a_track_by_tritons_client(server, video):
   triton = pytest.importorskip('tritonclient.grpc')
   frames, mask = video
-  bytes_of = lambda items: np.array(items, object)
-  given = {
-    'image_bytes': bytes_of([png(frame) for frame in frames[:3]]),
-    'mask_bytes': bytes_of([masks.encode_mask(mask)]),
-  }
-  inputs = []
-  for name, values in given.items():
-    inputs.append(triton.InferInput(name, list(values.shape), 'BYTES'))
-    inputs[-1].set_data_from_numpy(values)
+  given, inputs = of_triton(triton, frames[:3], mask)
   client = triton.InferenceServerClient(server.grpc_address)
   assert client.is_server_live() and client.is_server_ready() and client.is_model_ready('small')
   assert client.get_model_metadata('half').inputs[0].name == 'x'

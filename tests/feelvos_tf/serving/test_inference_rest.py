@@ -8,11 +8,10 @@ import types
 import numpy as np
 import pytest
 
-from feelvos_tf.datasets import masks
 from feelvos_tf.serving import inference_rest
 
 from .conftest import ids_of
-from .conftest import png
+from .conftest import of_triton
 from .test_bad_input import error_of
 
 LENGTH = 'Inference-Header-Content-Length'
@@ -117,15 +116,7 @@ def test_raw_tensors_are_copied_once():
 def test_a_track_by_tritons_client(server, video):
   triton = pytest.importorskip('tritonclient.http')
   frames, mask = video
-  bytes_of = lambda items: np.array(items, object)
-  given = {
-    'image_bytes': bytes_of([png(frame) for frame in frames[:3]]),
-    'mask_bytes': bytes_of([masks.encode_mask(mask)]),
-  }
-  inputs = []
-  for name, values in given.items():
-    inputs.append(triton.InferInput(name, list(values.shape), 'BYTES'))
-    inputs[-1].set_data_from_numpy(values)
+  _, inputs = of_triton(triton, frames[:3], mask)
   with triton.InferenceServerClient(server.url.removeprefix('http://')) as client:
     assert client.is_server_live() and client.is_server_ready() and client.is_model_ready('small')
     result = client.infer('small', inputs, parameters={'signature_name': 'track'}, request_id='7')
