@@ -5,6 +5,7 @@ A mask is an indexed image: the value of a pixel is the id of the object there. 
 module that decides which PNG files are masks; `palette` knows the colours.
 """
 
+from collections.abc import Iterable
 import dataclasses
 import io
 import os
@@ -153,6 +154,19 @@ def decode_mask(
       f'object ({ids}); paint the objects to follow'
     )
   return mask
+
+
+def meaning_of_255(found: Iterable[Mask]) -> str:
+  """What 255 means in the grey masks of a video, for `grey_255`: the first with an object decides.
+
+  Args:
+    found: the masks in the order of time, read with `grey_255='auto'`; taken up to that one.
+
+  Returns:
+    'object' or 'void'.
+  """
+  is_object = next((mask.binary for mask in found if mask.object_ids), False)
+  return 'object' if is_object else 'void'
 
 
 def list_masks(folder: str | os.PathLike) -> dict[str, pathlib.Path]:

@@ -130,15 +130,11 @@ class FolderVideo(Video):
     """What 255 means in a grey mask: the first mask with an object decides for all of them."""
     if index == self.masked_frames[0]:
       return 'auto'
-    return 'object' if self._masks_are_binary else 'void'
+    return self._meaning_of_255
 
   @functools.cached_property
-  def _masks_are_binary(self) -> bool:
-    for index in self.masked_frames:
-      mask = masks.read_mask(self.mask_paths[index])
-      if mask.object_ids:
-        return mask.binary
-    return False
+  def _meaning_of_255(self) -> str:
+    return masks.meaning_of_255(masks.read_mask(self.mask_paths[i]) for i in self.masked_frames)
 
 
 def open_video(

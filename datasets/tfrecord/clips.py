@@ -80,17 +80,13 @@ class RecordClip(Clip):
 
   def labels(self, index: int) -> NDArray[np.uint8]:
     if self._grey_255 is None:
-      self._grey_255 = self._meaning_of_255()
+      self._grey_255 = masks.meaning_of_255(
+        masks.decode_mask(self._read(labels), self._where(i))
+        for i, labels in enumerate(self._labels)
+      )
     return masks.decode_mask(
       self._read(self._labels[index]), self._where(index), grey_255=self._grey_255
     ).ids
-
-  def _meaning_of_255(self) -> str:
-    for index in range(self.num_frames):
-      mask = masks.decode_mask(self._read(self._labels[index]), self._where(index))
-      if mask.object_ids:
-        return 'object' if mask.binary else 'void'
-    return 'void'
 
 
 def record_clips(paths: Iterable[str | os.PathLike]) -> list[RecordClip]:

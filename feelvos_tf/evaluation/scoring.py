@@ -91,22 +91,15 @@ class SequenceMasks:
     # White in a grey file is an object if the first mask with one has no other, else it is void.
     # Results made from such a mask may call the object 255, as it did.
     self._results = masks.list_masks(files.results)
-    self._binary = self._is_binary()
+    read = (masks.read_mask(self._truth[name]) for name in self.names)
+    self._grey_255 = masks.meaning_of_255(read)
     self._last: tuple[int, np.ndarray] = -1, np.zeros((0, 0), np.uint8)
-
-  def _is_binary(self) -> bool:
-    for name in self.names:
-      mask = masks.read_mask(self._truth[name])
-      if mask.object_ids:
-        return mask.binary
-    return False
 
   def truth(self, index: int) -> np.ndarray:
     """uint8 [height, width], ids of the ground truth with 255 for void."""
     if self._last[0] != index:  # kept, because `prediction` asks for the size
       path = self._truth[self.names[index]]
-      white = 'object' if self._binary else 'void'
-      self._last = index, masks.read_mask(path, grey_255=white).ids
+      self._last = index, masks.read_mask(path, grey_255=self._grey_255).ids
     return self._last[1]
 
   def prediction(self, index: int) -> np.ndarray:
@@ -133,7 +126,8 @@ class SequenceMasks:
         f'{truth.shape[1]}x{truth.shape[0]} (the ground truth) expected; write the masks at '
         'the size of the ground truth'
       )
-    return np.where(ids == masks.VOID_ID, np.uint8(1), ids) if self._binary else ids
+    is_object = self._grey_255 == 'object'
+    return np.where(ids == masks.VOID_ID, np.uint8(1), ids) if is_object else ids
 
 
 def score_files(
