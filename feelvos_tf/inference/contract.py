@@ -97,7 +97,7 @@ class References(NamedTuple):
 
   Attributes:
     embeddings: float32 [references, h4, w4, embedding_dimension].
-    labels: int32 [references, h4, w4], object index.
+    labels: int32 [references, h4, w4], object index, or -1 (`contradiction.NO_LABEL`).
   """
 
   embeddings: tf.Tensor

@@ -30,7 +30,7 @@ def after_correction(
 
   Args:
     references: those of before.
-    table: int32 [256], see `index_table`.
+    table: int32 [257], see `index_table`.
     num_objects: of before, background included.
     predicted: int32 [h4, w4], old object index that was predicted for the corrected frame.
     newest: `PreviousFrame` of the corrected frame; an older reference of the same frame goes.
@@ -73,8 +73,11 @@ def stack(references: Sequence[tuple[Any, np.ndarray]]) -> References | None:
 
 
 def index_table(old_ids: Sequence[int], new_ids: Sequence[int]) -> NDArray[np.int32]:
-  """int32 [256]: new object index of an old one; background for removed ids, NO_LABEL stays."""
-  table = np.full(256, contradiction.NO_LABEL, np.int32)
+  """int32 [257]: new object index of an old one; background for removed ids, NO_LABEL stays.
+
+  Its last entry, which no index has, is that of NO_LABEL (-1). Old states write 255 for it.
+  """
+  table = np.full(257, contradiction.NO_LABEL, np.int32)
   for index, object_id in enumerate(old_ids):
     table[index] = new_ids.index(object_id) if object_id in new_ids else 0
   return table

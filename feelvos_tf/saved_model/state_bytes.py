@@ -10,7 +10,8 @@ Layout, version 2, little endian, no padding:
   ids       uint8 [objects], background 0 first, ascending
   palette   a whole PLTE chunk of a PNG
   labels    uint8 [h4, w4] of every reference frame, then of the previous one; object index, in
-            reference frames also 255 for a pixel that a correction took from its object
+            reference frames also 255 for a pixel that a correction took from its object. With 256
+            objects 255 is the last one's index, and such a pixel is written as another one's copy
   embedding bfloat16 [h4, w4, channels] of every reference frame, then of the previous one
   soft map  float32 [objects, h4, w4], previous prediction, only if the model wants it soft
   hidden    parts (`HiddenParts`), only if the model has `crossing_radius`: motion int16
@@ -49,6 +50,7 @@ _NUMBERS = 10
 _HEADER_BYTES = len(_MAGIC) + _KEY_BYTES + 4 * _NUMBERS
 _CHECKSUM_BYTES = 8
 _LONGEST_PALETTE = 768 + 12
+_NO_LABEL = 255  # Of a reference pixel, with fewer than 256 objects.
 _SIZES_DIFFER = 'state: sizes that do not fit each other; start the video again with mask_bytes.'
 # Options that version 0.1 did not have. They change a model's key where they differ from their
 # defaults only, so that its videos go on. Every new option belongs here.
@@ -129,7 +131,8 @@ def pack(state: VideoState, key: bytes, options: FeelvosOptions) -> tf.Tensor:
   Returns:
     string scalar.
   """
-  shape = tf.shape(state.references.embeddings)
+  references = _writable(state.references, tf.size(state.object_ids))
+  shape = tf.shape(references.embeddings)
   numbers = tf.stack(
     [
       VERSION,
@@ -146,12 +149,11 @@ def pack(state: VideoState, key: bytes, options: FeelvosOptions) -> tf.Tensor:
   )
   parts = [_MAGIC, key, _to_bytes(numbers), _to_bytes(state.object_ids), state.palette]
   parts += [
-    _to_bytes(tf.cast(labels, tf.uint8))
-    for labels in (state.references.labels, state.previous.labels)
+    _to_bytes(tf.cast(labels, tf.uint8)) for labels in (references.labels, state.previous.labels)
   ]
   parts += [
     _to_bytes(tf.cast(values, tf.bfloat16))
-    for values in (state.references.embeddings, state.previous.embedding)
+    for values in (references.embeddings, state.previous.embedding)
   ]
   if _is_soft(options):
     parts.append(_to_bytes(state.previous.probabilities))
@@ -164,6 +166,25 @@ def pack(state: VideoState, key: bytes, options: FeelvosOptions) -> tf.Tensor:
     ]
   body = tf.strings.join(parts)
   return tf.strings.join([body, _to_bytes(_checksum(body))])
+
+
+def _writable(references: References, num_objects: tf.Tensor) -> References:
+  """References with labels that are 0..255."""
+  embeddings, labels = references
+  nobody = tf.equal(labels, contradiction.NO_LABEL)
+
+  def as_copies() -> tuple[tf.Tensor, tf.Tensor]:
+    # No distance changes with a pixel that is there twice.
+    somebody = tf.where(~nobody)[0]
+    copy, label = tf.gather_nd(embeddings, somebody), tf.gather_nd(labels, somebody)
+    return tf.where(nobody, label, labels), tf.where(nobody[..., tf.newaxis], copy, embeddings)
+
+  labels, embeddings = tf.cond(
+    tf.equal(num_objects, _NO_LABEL + 1) & tf.reduce_any(nobody) & ~tf.reduce_all(nobody),
+    as_copies,
+    lambda: (tf.where(nobody, _NO_LABEL, labels), embeddings),
+  )
+  return References(embeddings, labels)
 
 
 def unpack(
@@ -301,6 +322,8 @@ def _parse(data: tf.Tensor, numbers: tf.Tensor, options: FeelvosOptions) -> Vide
   labels = [
     tf.cast(take_tensor(shape, tf.uint8), tf.int32) for shape in ([references, h4, w4], [h4, w4])
   ]
+  is_index = (labels[0] < _NO_LABEL) | tf.equal(objects, _NO_LABEL + 1)
+  labels[0] = tf.where(is_index, labels[0], contradiction.NO_LABEL)
   embeddings = [
     tf.cast(take_tensor(shape, tf.bfloat16), tf.float32)
     for shape in ([references, h4, w4, channels], [h4, w4, channels])
@@ -338,8 +361,7 @@ def _possible(state: VideoState) -> VideoState:
   ids = tf.cast(state.object_ids, tf.int32)
   count = tf.size(ids)
   good = tf.equal(ids[0], 0) & tf.reduce_all(ids[1:] > ids[:-1])
-  nobody = tf.equal(state.references.labels, contradiction.NO_LABEL)
-  good &= tf.reduce_all(nobody | (state.references.labels < count))
+  good &= tf.reduce_all(state.references.labels < count)
   good &= tf.reduce_all(state.previous.labels < count)
   floats = [state.references.embeddings, state.previous.embedding, state.previous.probabilities]
   if state.previous.hidden:

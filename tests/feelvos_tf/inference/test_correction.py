@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from feelvos_tf import matching
 from feelvos_tf.inference import contradiction
 from feelvos_tf.inference import kept_references
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model.default_model import model_path
+from feelvos_tf.model.feelvos import PreviousFrame
 from feelvos_tf.model.weights import load_model
 
 SIZE = (33, 49)
@@ -216,6 +218,23 @@ def test_what_a_correction_contradicts_goes(given, predicted, right, known, expe
     embedding, labels_of(*given), embedding, labels_of(*right), labels_of(*predicted), known
   )
   np.testing.assert_array_equal(result, labels_of(*expected))
+
+
+def test_pixels_of_no_object_do_not_become_those_of_the_255th():
+  older = labels_of(NONE, 254, 0)
+  newest = PreviousFrame(
+    scene(RED, BLUE, GREEN) * 0.9, labels_of(0, 254, 255), np.zeros([256, 6, 12], np.float32)
+  )
+  [(embedding, labels)] = kept_references.after_correction(
+    [(scene(RED, BLUE, GREEN), older)],
+    kept_references.index_table(range(255), range(256)),
+    255,
+    labels_of(0, 254, 0),
+    newest,
+  )
+  np.testing.assert_array_equal(labels, labels_of(NONE, 254, NONE))
+  bank = matching.prepare_reference(embedding, labels, 256)
+  assert matching.kept_pixels(bank, 256).numpy()[[254, 255]].tolist() == [12, 0]
 
 
 def test_a_hidden_object_keeps_its_references():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from feelvos_tf.inference import contradiction
 from feelvos_tf.inference.contract import References
 from feelvos_tf.model.feelvos import HiddenParts
 from feelvos_tf.model.feelvos import PreviousFrame
@@ -86,15 +87,32 @@ def rounded(embeddings):
 
 def test_reference_pixels_without_an_object_are_kept(state, unpack):
   labels = state.references.labels.numpy()
-  labels[0, 0, 0] = 255  # A correction took it from its object.
+  labels[0, 0, 0] = contradiction.NO_LABEL  # A correction took it from its object.
   references = state.references._replace(labels=tf.constant(labels))
-  found = unpack(pack(state._replace(references=references)))
-  np.testing.assert_array_equal(found.references.labels, labels)
+  packed = pack(state._replace(references=references))
+  first = HEADER + 3 + len(state.palette.numpy())
+  assert packed[first] == 255  # As earlier versions wrote it.
+  np.testing.assert_array_equal(unpack(packed).references.labels, labels)
   labels = state.previous.labels.numpy()
   labels[0, 0] = 255
   previous = state.previous._replace(labels=tf.constant(labels))
   with pytest.raises(tf.errors.InvalidArgumentError, match='values that no state can have'):
     unpack(pack(state._replace(previous=previous)))
+
+
+def test_reference_pixels_without_an_object_among_256_are_copies_of_another(state, unpack):
+  labels = np.full((REFERENCES, H4, W4), 255, np.int32)
+  labels[1, 1, 1] = 7
+  labels[0, 0, :2] = labels[1, 2, 3] = contradiction.NO_LABEL
+  references = state.references._replace(labels=tf.constant(labels))
+  ids = tf.constant(np.arange(256, dtype=np.uint8))
+  found = unpack(pack(state._replace(references=references, object_ids=ids))).references
+  nobody = labels == contradiction.NO_LABEL
+  # (0, 0, 2) is the first pixel of somebody.
+  np.testing.assert_array_equal(found.labels, np.where(nobody, 255, labels))
+  expected = rounded(references.embeddings).numpy()
+  expected[nobody] = expected[0, 0, 2]
+  np.testing.assert_array_equal(found.embeddings, expected)
 
 
 def test_soft_maps_are_kept_exactly(state):
