@@ -1,13 +1,24 @@
-"""Which masks of an earlier run stay when masks or removals are added, changed or taken away.
+"""Which masks of an earlier run stay when masks, removals or frames are added or changed.
 
 Forward and backward, a mask decides its frame and those behind it in the direction of the run. In
 both directions a stretch between two masks depends on these, and on others only for objects that
-they do not show. Where that cannot be told from the ids alone, nothing is kept.
+they do not show. Where that cannot be told from the ids alone, nothing is kept. No mask depends on
+where the run ends behind it.
 """
 
 from typing import Any
 
 _ALL: tuple[int, int | None] = (0, None)
+
+
+def holds(earlier: dict, now: dict) -> bool:
+  """Whether a finished run has the masks of a plan: the plans differ in frames at the end at most.
+
+  Arguments as of `ranges`. An end that is not known, or of a plan that does not say it, is the end.
+  """
+  before, after = (plan.get('frames') for plan in (earlier, now))
+  is_same = {**earlier, 'frames': None} == {**now, 'frames': None}
+  return is_same and (before is None or (after is not None and after <= before))
 
 
 def ranges(earlier: dict, now: dict) -> list[tuple[int, int | None]]:
@@ -25,9 +36,11 @@ def ranges(earlier: dict, now: dict) -> list[tuple[int, int | None]]:
   if any(earlier.get(key) != now[key] for key in ('base', 'direction', 'size', 'palette')):
     return []
   masks = _changed(earlier['masks'], now['masks'])
-  limit = min(
-    (frame for _, frame in _difference(earlier['removals'], now['removals'])), default=None
-  )
+  limits = [frame for _, frame in _difference(earlier['removals'], now['removals'])]
+  counts = [plan.get('frames') for plan in (earlier, now)]
+  if counts[0] != counts[1]:
+    limits.append(min(count for count in counts if count is not None))
+  limit = min(limits, default=None)
   if masks and (earlier['removals'] or now['removals']):  # A mask can bring a removed object back.
     limit = min(masks) if limit is None else min(limit, *masks)
   found: list[tuple[int, int | None]]

@@ -105,9 +105,8 @@ class ResultFolder:
         raise ValueError(f'{own}: a link or folder given, expected a file of its own; move it away')
       self._entries, self._done, last_run, self._earlier = journal.read(self.path / JOURNAL)
       self._plans = plans or {}
-      same = (self._earlier.get(job) == plan for job, plan in self._plans.items())
-      is_same = bool(plans) and all(same)
-      is_done = is_same and self._done >= self._plans.keys()
+      same = (kept_frames.holds(self._earlier.get(job) or {}, p) for job, p in self._plans.items())
+      is_done = bool(plans) and all(same) and self._done >= self._plans.keys()
       self.resumed = last_run == run or (not is_done and self._keeps())
       others = any(p.name not in _OWN_FILES and _has_file(p) for p in self.path.iterdir())
       if others and not overwrite and not self.resumed:

@@ -37,7 +37,7 @@ def is_of(video: Video, known: Mapping[str, str], name: str, given: given_masks.
   return count == len(known)
 
 
-def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> None:
+def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> bool:
   """Removes what a job's earlier run wrote, except for masks that do not depend on what changed.
 
   The frames of these masks are read and compared first.
@@ -47,9 +47,11 @@ def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> None:
     job: `result_folder.Job` whose plan changed.
     name: '' or the name of the video, which sorts its files.
 
+  Returns:
+    False if there are masks and all of them depend on what changed. Nothing was removed then.
+
   Raises:
-    OtherFrames: the results are of other frames, or, as its text says, none of them stays. Nothing
-      was removed then.
+    OtherFrames: the results are of other frames. Nothing was removed then.
     ValueError: a result was changed since.
   """
   ranges = job.kept_ranges or []
@@ -64,11 +66,14 @@ def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> None:
       kept.append(path)
     if not left or not ranges or (ranges[-1][1] is not None and index >= ranges[-1][1]):
       break
-  if not kept:
-    own = {mask_name(name, frame_name) for frame_name in video.frame_names}
-    raise OtherFrames('masks that all depend on what changed' if own & known.keys() else '')
+  if known and not kept:
+    if known.keys().isdisjoint(mask_name(name, frame_name) for frame_name in video.frame_names):
+      raise OtherFrames
+    return False
   job.keep(kept)
-  print(f'{video.name}: {len(kept)} masks do not depend on what changed and stay')
+  if kept:
+    print(f'{video.name}: {len(kept)} masks do not depend on what changed and stay')
+  return True
 
 
 def result_of(

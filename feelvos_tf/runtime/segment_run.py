@@ -12,7 +12,7 @@ segmented.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import contextlib
 import json
-from typing import Any, TYPE_CHECKING
+from typing import Any, TYPE_CHECKING, TypeAlias
 
 from feelvos_tf.datasets import backwards
 from feelvos_tf.datasets.masks import Mask
@@ -38,29 +38,32 @@ if TYPE_CHECKING:
   from feelvos_tf.inference.segmenter import VideoSegmenter
 
 
-def run_id(
-  model: str, options: dict, jobs: Sequence[tuple[str, given_masks.GivenMasks | Mask]]
-) -> str:
+# Name of the output, `GivenMasks` or the `Mask` of the first frame, number of frames or None.
+Deciding: TypeAlias = tuple[str, given_masks.GivenMasks | Mask, int | None]
+
+
+def run_id(model: str, options: dict, jobs: Sequence[Deciding]) -> str:
   """Hash of what decides the masks, the frames left aside: they are compared one by one.
 
   Args:
     model: digest or name of the weights.
     options: what the run was asked for; values that str() tells apart.
-    jobs: list of (name of the output, `GivenMasks`, or the `Mask` of the first frame).
+    jobs: `Deciding` of each video.
   """
-  given = [[name, *_fingerprint(given_masks.of(masks))] for name, masks in jobs]
+  given = [[name, *_fingerprint(given_masks.of(masks))] for name, masks, _ in jobs]
   return result_folder.digest(json.dumps([model, options, given], default=str).encode())
 
 
-def plans(
-  model: str, options: dict, jobs: Sequence[tuple[str, given_masks.GivenMasks | Mask]]
-) -> dict[str, dict]:
+def plans(model: str, options: dict, jobs: Sequence[Deciding]) -> dict[str, dict]:
   """What decides the masks of every video, to be compared by `kept_frames`; ready for JSON.
 
   Arguments as of `run_id`; returns a plan for each name.
   """
   base = result_folder.digest(json.dumps([model, options], default=str).encode())
-  return {name: {'base': base, **_plan(given_masks.of(masks))} for name, masks in jobs}
+  return {
+    name: {'base': base, **_plan(given_masks.of(masks)), 'frames': count}
+    for name, masks, count in jobs
+  }
 
 
 def _plan(given: given_masks.GivenMasks) -> dict[str, Any]:
@@ -172,17 +175,19 @@ def is_of(video: Video, known: Mapping[str, str], name: str, given: given_masks.
 def _keep_unchanged(
   video: Video, job: result_folder.Job, name: str, output: result_folder.ResultFolder
 ) -> None:
-  """Removes what depends on changed masks; all of it if `output` may and the frames differ."""
+  """Removes what depends on changed masks; all of it if `output` may and nothing would stay."""
   try:
     with progress.Waiting(f'{video.name}: comparing frames with those of before', at_once=False):
-      resuming.keep_unchanged(video, job, name)
-  except OtherFrames as error:
-    if not output.overwrite:
-      there = str(error) or f'results of other frames than those of {video.name}'
-      raise ValueError(
-        f'{job.folder}: {there} are there; choose another output folder or add --overwrite'
-      ) from None
-    job.begin_again()
+      if resuming.keep_unchanged(video, job, name):
+        return
+    there = 'masks that all depend on what changed'
+  except OtherFrames:
+    there = f'results of other frames than those of {video.name}'
+  if not output.overwrite:
+    raise ValueError(
+      f'{job.folder}: {there} are there; choose another output folder or add --overwrite'
+    )
+  job.begin_again()
 
 
 def _remove_left_over(video: Video, job: result_folder.Job, name: str, count: int) -> None:

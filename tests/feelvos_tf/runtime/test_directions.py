@@ -65,7 +65,7 @@ def given(by_frame, removals=(), direction='forward', backwards=False):
 
 
 def run(segmenter, video, given, path, pictures=False, overwrite=False):
-  deciding = 'model', {}, [('', given)]
+  deciding = 'model', {}, [('', given, video.num_frames)]
   run_id, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
   with result_folder.ResultFolder(path, run_id, overwrite, plans) as output:
     count = segment_run.segment(segmenter, video, given, output, pictures=pictures)
@@ -325,6 +325,56 @@ def test_only_what_depends_on_a_mask_is_segmented_again(
   }
   assert files(tmp_path / 'out') == files(tmp_path / 'whole')
   assert len(list((tmp_path / 'out' / 'masks').iterdir())) == COUNT
+
+
+@pytest.mark.parametrize(
+  'direction, by_frame, steps',
+  [('forward', {0: ALL[0]}, 4), ('both', {0: ALL[0]}, 4), ('both', {2: disc(28, 1)}, 4)],
+)
+def test_a_finished_run_goes_on_where_it_was_told_to_end(
+  segmenter, film, tmp_path, direction, by_frame, steps
+):
+  masks_given, part = given(by_frame, direction=direction), lambda: Part(film(), 0, COUNT - 5)
+  run(segmenter, part(), masks_given, tmp_path / 'out', pictures=True)
+  counting = Counting(segmenter)
+  assert run(counting, film(), masks_given, tmp_path / 'out', pictures=True) == COUNT
+  assert counting.steps == steps
+  run(segmenter, film(), masks_given, tmp_path / 'whole', pictures=True)
+  np.testing.assert_array_equal(read(tmp_path / 'out'), read(tmp_path / 'whole'))
+  assert folder.open_video(tmp_path / 'out' / 'overlay.mp4').num_frames == COUNT
+  for video in (film(), part()):  # Masks of further frames are no results of others.
+    with pytest.raises(ValueError, match='holds the finished results of this command'):
+      run(segmenter, video, masks_given, tmp_path / 'out')
+  assert len(read(tmp_path / 'out')) == COUNT
+
+
+@pytest.mark.parametrize('first, second', [(3, 6), (6, 3)])
+def test_an_interrupted_run_goes_on_to_another_end(
+  segmenter, film, tmp_path, monkeypatch, first, second
+):
+  break_off_at(monkeypatch, 2)
+  with pytest.raises(KeyboardInterrupt):
+    run(segmenter, Part(film(), 0, first), given({0: ALL[0]}), tmp_path)
+  monkeypatch.undo()
+  assert run(segmenter, Part(film(), 0, second), given({0: ALL[0]}), tmp_path) == second + 1
+  assert len(read(tmp_path)) == second + 1
+
+
+def test_a_run_that_was_killed_before_its_first_mask_may_get_others(
+  segmenter, film, tmp_path, monkeypatch
+):
+  """No results of other frames are there."""
+
+  def kill(self, *unused):
+    raise SystemExit
+
+  with monkeypatch.context() as patch:
+    patch.setattr(results.Results, 'write_mask', kill)
+    patch.setattr(result_folder.ResultFolder, 'close', lambda self: self._held.close())
+    with pytest.raises(SystemExit):
+      run(segmenter, film(), given({0: ALL[0]}), tmp_path)
+  assert (tmp_path / result_folder.JOURNAL).exists()
+  assert run(segmenter, film(), given({0: ALL[0], 5: disc(34, 1)}), tmp_path) == COUNT
 
 
 def test_a_run_with_further_masks_can_be_interrupted_too(segmenter, film, tmp_path, monkeypatch):
