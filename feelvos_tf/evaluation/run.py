@@ -41,7 +41,13 @@ def run(options: RunOptions) -> None:
   other = tables.read_summary(options.compare_with) if options.compare_with else None
   output_dir, results_dir = _folders(options)
   unpack_dir = output_dir / 'unpacked'
-  sequences = truth_lib.find_sequences(options.truth, results_dir, unpack_dir)
+  bad: dict[str, str] = {}
+  skips = options.scoring.on_error == 'skip'
+  sequences = truth_lib.find_sequences(
+    options.truth, results_dir, unpack_dir, bad if skips else None
+  )
+  if bad and not sequences:
+    raise ValueError(f'no sequence could be read: {"; ".join(bad.values())}')
   scorable = sequences_lib.with_ground_truth(sequences, options.truth.rules.late_objects)
   if options.submission_zip:
     submission.check_place(options.submission_zip)
@@ -60,6 +66,7 @@ def run(options: RunOptions) -> None:
   with result_folder.ResultFolder(output_dir, fingerprint, True) as results:
     results.check_free(_TABLES, _own_files(options, scorable))
     failed, clips = _segment(options, method, sequences, results) if method else ({}, [])
+    failed = {**bad, **failed}
     if scorable:
       left_out = {**_without_ground_truth(options, sequences, scorable), **failed}
       scorable = [files for files in sequences if files.name not in left_out]
@@ -68,8 +75,8 @@ def run(options: RunOptions) -> None:
       print('not scored: the split has no ground truth beyond the given masks')
   if options.submission_zip and failed:
     raise ValueError(
-      f'{options.submission_zip}: not written, as {len(failed)} of {len(sequences)} sequences could not '
-      f'be segmented: {", ".join(list(failed)[:5])}'
+      f'{options.submission_zip}: not written, as {len(failed)} of {len(sequences) + len(bad)} sequences '
+      f'could not be segmented: {", ".join(list(failed)[:5])}'
     )
   if options.submission_zip:
     _pack(options, sequences, results_dir)

@@ -5,7 +5,8 @@ Ground truth is a DAVIS root (`Annotations/<resolution>/<sequence>/*.png` and
 Results of any method are `<results_dir>/<sequence>/<frame>.png`, named as the ground truth.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -146,6 +147,7 @@ def record_sequences(
   unpack_dir: str | os.PathLike,
   results_dir: str | os.PathLike,
   names: Sequence[str] | None = None,
+  left_out: dict[str, str] | None = None,
 ) -> list[SequenceFiles]:
   """The videos of TFRecords written by `tools.convert_to_tfrecord`.
 
@@ -157,6 +159,7 @@ def record_sequences(
     unpack_dir: gets `Annotations/<video>/` and `JPEGImages/<video>/`.
     results_dir: folder of the results.
     names: if given, only these videos, in this order.
+    left_out: gets {name: why} of videos that cannot be unpacked; None: the first one is an error.
 
   Returns:
     SequenceFiles in the order of the records.
@@ -171,11 +174,14 @@ def record_sequences(
 
   unpack_dir = pathlib.Path(unpack_dir)
   _claim(unpack_dir, f'{pathlib.Path(dataset_dir).resolve()} {split}')
-  found = []
+  found, good = [], []
   for video in videos_lib.record_videos(dataset_dir, split):
     found.append(video.name)
-    if names is None or video.name in names:
+    if names is not None and video.name not in names:
+      continue
+    with _left_out_if_bad(video.name, left_out):
       _unpack(video, unpack_dir)
+      good.append(video.name)
   unknown = [name for name in names or () if name not in found]
   if unknown:
     raise ValueError(
@@ -185,7 +191,7 @@ def record_sequences(
     unpack_dir / 'Annotations',
     unpack_dir / 'JPEGImages',
     results_dir,
-    found if names is None else names,
+    good if names is None else [name for name in names if name in good],
   )
 
 
@@ -194,6 +200,7 @@ def source_sequences(
   origin: str,
   unpack_dir: str | os.PathLike,
   results_dir: str | os.PathLike,
+  left_out: dict[str, str] | None = None,
 ) -> list[SequenceFiles]:
   """The videos of any data set of `registry.DATA_SETS`.
 
@@ -202,6 +209,7 @@ def source_sequences(
     origin: what `unpack_dir` is said to hold.
     unpack_dir: gets `Annotations/<video>/` and `JPEGImages/<video>/` of those.
     results_dir: folder of the results.
+    left_out: gets {name: why} of videos that cannot be unpacked; None: the first one is an error.
 
   Returns:
     SequenceFiles in the order of the sources.
@@ -215,9 +223,12 @@ def source_sequences(
     frames, truth = source.frames, source.masks
     if frames is None or truth is None:
       _claim(unpack_dir, origin)
-      _unpack(source.opener(), unpack_dir)
       frames, truth = (unpack_dir / part / source.name for part in ('JPEGImages', 'Annotations'))
-    found.append(SequenceFiles(source.name, truth, pathlib.Path(results_dir) / source.name, frames))
+      with _left_out_if_bad(source.name, left_out):
+        _unpack(source.opener(), unpack_dir)
+    if left_out is None or source.name not in left_out:
+      results = pathlib.Path(results_dir) / source.name
+      found.append(SequenceFiles(source.name, truth, results, frames))
   return found
 
 
@@ -320,6 +331,17 @@ def _claim(unpack_dir: pathlib.Path, origin: str) -> None:
     )
   unpack_dir.mkdir(parents=True, exist_ok=True)
   whole_file.write_text(note, f'{origin}\n')
+
+
+@contextlib.contextmanager
+def _left_out_if_bad(name: str, left_out: dict[str, str] | None) -> Iterator[None]:
+  """Puts what is wrong with a video into `left_out`, if that is there."""
+  try:
+    yield
+  except (OSError, ValueError) as error:
+    if left_out is None:
+      raise
+    left_out[name] = str(error)
 
 
 def _unpack(video: Video, folder: pathlib.Path) -> None:

@@ -92,7 +92,10 @@ class TruthOptions:
 
 
 def find_sequences(
-  options: TruthOptions, results_dir: str | pathlib.Path, unpack_dir: str | pathlib.Path
+  options: TruthOptions,
+  results_dir: str | pathlib.Path,
+  unpack_dir: str | pathlib.Path,
+  left_out: dict[str, str] | None = None,
 ) -> list[SequenceFiles]:
   """The sequences of an evaluation.
 
@@ -100,6 +103,7 @@ def find_sequences(
     options: TruthOptions.
     results_dir: folder of the results.
     unpack_dir: where videos go that are not folders of files.
+    left_out: gets {name: why} of those that cannot be unpacked; None: the first one is an error.
 
   Raises:
     FileNotFoundError, ValueError: the data are not there, broken or empty.
@@ -112,7 +116,7 @@ def find_sequences(
     )
   if options.dataset_dir:
     return sequences_lib.record_sequences(
-      options.dataset_dir, options.split, unpack_dir, results_dir, options.sequences
+      options.dataset_dir, options.split, unpack_dir, results_dir, options.sequences, left_out
     )
   if options.dataset:
     reading = registry.SourceOptions(resolution=options.resolution)
@@ -120,7 +124,7 @@ def find_sequences(
       options.dataset, options.data_dir, options.split, reading, options.sequences
     )
     origin = f'{registry.full_name(options.dataset)} {options.place} {options.split}'
-    return sequences_lib.source_sequences(sources, origin, unpack_dir, results_dir)
+    return sequences_lib.source_sequences(sources, origin, unpack_dir, results_dir, left_out)
   if options.youtube_vos_root:
     return sequences_lib.youtube_vos_sequences(
       options.youtube_vos_root, results_dir, options.sequences

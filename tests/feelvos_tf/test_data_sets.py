@@ -5,6 +5,7 @@ import functools
 import json
 
 from absl import flags
+import cv2
 import numpy as np
 import pytest
 
@@ -52,19 +53,19 @@ def root(tmp_path, monkeypatch):
 @pytest.fixture
 def run():
   """Runs a main in this process, where the data set is registered."""
-  added = set()
 
   def run(module, *arguments):
     before = set(flags.FLAGS)
     module.define_flags()
-    added.update(set(flags.FLAGS) - before)
-    flags.FLAGS(['program', *arguments])
-    module.main()
+    try:
+      flags.FLAGS(['program', *arguments])
+      module.main()
+    finally:
+      for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+      flags.FLAGS.unparse_flags()
 
-  yield run
-  for name in added:
-    delattr(flags.FLAGS, name)
-  flags.FLAGS.unparse_flags()
+  return run
 
 
 def test_conversion(root, run, tmp_path, capsys):
@@ -111,6 +112,40 @@ def test_evaluation(root, run, tmp_path, capsys):
   summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
   assert sorted(summary['sequences']) == ['cow', 'dog'] and summary['global']['J-Mean'] == 1
   assert summary['settings']['protocol'] == 'davis2017'
+
+
+def write_stills(root, objects):
+  """Stills of 24 x 32 with a mask of one object, or of none."""
+  for folder in ('images', 'masks'):
+    (root / folder).mkdir(parents=True)
+  for name, has_object in objects.items():
+    cv2.imwrite(str(root / 'images' / f'{name}.jpg'), np.full((*SIZE, 3), 90, np.uint8))
+    ids = np.zeros(SIZE, np.uint8)
+    ids[6:18, 8:20] = has_object
+    masks.write_mask(root / 'masks' / f'{name}.png', ids)
+
+
+def test_a_bad_video_that_has_to_be_unpacked_is_left_out(run, tmp_path):
+  write_stills(tmp_path / 'stills', {'cow': True, 'dog': False, 'emu': True})
+  arguments = (
+    '--dataset=static_images',
+    f'--data_dir={tmp_path / "stills"}',
+    '--baseline=copy_first_mask',
+    f'--output_dir={tmp_path / "out"}',
+    '--num_workers=1',
+    '--noreport',
+  )
+  with pytest.raises(ValueError, match='dog.png'):
+    run(evaluate, *arguments)
+  run(evaluate, *arguments, '--on_error=skip')
+  summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+  assert sorted(summary['sequences']) == ['cow', 'emu']
+  assert list(summary['left_out']) == ['dog'] and 'dog.png' in summary['left_out']['dog']
+  with pytest.raises(ValueError, match='no sequence could be read: .*dog.png'):
+    run(evaluate, *arguments, '--on_error=skip', '--sequences=dog')
+  with pytest.raises(ValueError, match='not written, as 1 of 2 sequences .*: dog'):
+    archive = f'--submission_zip={tmp_path / "masks.zip"}'
+    run(evaluate, *arguments, '--on_error=skip', '--sequences=dog,emu', archive)
 
 
 @pytest.mark.parametrize('name', list(registry.DATA_SETS))
