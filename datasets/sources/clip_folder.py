@@ -4,32 +4,14 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets.names import composed
 from feelvos_tf.datasets.names import IMAGE_SUFFIXES
+from feelvos_tf.datasets.names import VIDEO_SUFFIXES
 from feelvos_tf.datasets.video import natural_key
 
 StrPath = str | os.PathLike[str]
 
-VIDEO_SUFFIXES = (
-  '.3gp',
-  '.avi',
-  '.flv',
-  '.gif',
-  '.m2ts',
-  '.m4v',
-  '.mkv',
-  '.mov',
-  '.mp4',
-  '.mpeg',
-  '.mpg',
-  '.mts',
-  '.nut',
-  '.ogv',
-  '.ts',
-  '.webm',
-  '.wmv',
-  '.y4m',
-)
 # Forms in which a person gives the mask of a clip, see `mask_files.reading`.
 _MASK_SUFFIXES = (*IMAGE_SUFFIXES, '.json', '.xml', '.txt')
 
@@ -82,7 +64,7 @@ def find(path: StrPath, masks: StrPath | None = None) -> list[Clip]:
       folder of the clips.
 
   Returns:
-    List of `Clip`; what is no clip is left out.
+    List of `Clip`; what is no clip is left out, with a warning if it has a mask.
 
   Raises:
     ValueError: no clip, two clips of one name, or two masks of a clip.
@@ -90,8 +72,11 @@ def find(path: StrPath, masks: StrPath | None = None) -> list[Clip]:
   path = pathlib.Path(path)
   known = _masks_by_name(pathlib.Path(masks or path), with_folders=masks is not None)
   found: dict[str, Clip] = {}
+  others: list[pathlib.Path] = []
   for entry in _visible(path):
     frames = _frames_or_film(entry)
+    if frames is None and entry.is_file() and entry.suffix.lower() not in _MASK_SUFFIXES:
+      others.append(entry)
     if frames is None or (masks is not None and entry.is_dir() and entry.samefile(masks)):
       continue
     name = entry.name if entry.is_dir() else entry.stem
@@ -107,6 +92,13 @@ def find(path: StrPath, masks: StrPath | None = None) -> list[Clip]:
     raise ValueError(
       f'{path}: a folder without clips given, expected video files ({", ".join(VIDEO_SUFFIXES)}) or '
       'folders of frames'
+    )
+  names = {composed(name) for name in found}
+  unknown = [p for p in others if composed(p.stem) in known.keys() - names]
+  if unknown:
+    data_warning.warn(
+      f'{unknown[0]}: has a mask, but a suffix of no video file; left out as no clip '
+      f'({len(unknown)} such files); rename it if it is one'
     )
   return list(found.values())
 

@@ -1,9 +1,13 @@
 """A folder of clips: what is one, and where its masks are."""
 
+import pathlib
+import re
 import unicodedata
+import warnings
 
 import pytest
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets.sources import clip_folder
 
 
@@ -51,6 +55,27 @@ def test_names_that_systems_write_in_two_ways(tmp_path, form, other):
   (masks / names[0]).rename(clips / names[0])
   assert clip_folder.is_clip_folder(clips)
   assert clip_folder.find(clips)[0].masks == clips / names[0]
+
+
+def test_every_container_that_the_documentation_names_is_a_clip(tmp_path):
+  text = (pathlib.Path(__file__).parents[3] / 'docs' / 'formats.md').read_text(encoding='utf-8')
+  table = text.split('| container | codec |')[1].split('\n\n')[0]
+  suffixes = set(re.findall(r'^\| (\w+) \|', table, re.MULTILINE))
+  assert {'mp4', 'mxf', 'vob', 'ivf', 'h264', 'apng'} <= suffixes
+  touch(*(tmp_path / f'{suffix}.{suffix}' for suffix in suffixes))
+  assert {clip.name for clip in clip_folder.find(tmp_path)} == suffixes
+
+
+def test_a_file_with_a_mask_that_is_no_clip_is_told(tmp_path):
+  clips, masks = tmp_path / 'clips', tmp_path / 'masks'
+  touch(clips / 'cow.mp4', clips / 'cow.wav', clips / 'dog.film', clips / 'read.me')
+  touch(masks / 'cow.png', masks / 'dog.png')
+  with pytest.warns(data_warning.DataWarning, match='dog.film: has a mask, .* left out'):
+    assert [clip.name for clip in clip_folder.find(clips, masks)] == ['cow']
+  (masks / 'dog.png').unlink()
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    assert len(clip_folder.find(clips, masks)) == 1
 
 
 def test_masks_alone_are_no_clips(tmp_path):
