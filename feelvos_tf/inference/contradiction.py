@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 import tensorflow as tf
 
-NO_LABEL = -1  # of a reference pixel that belongs to no object; an index may be up to 255
+NO_LABEL = -1  # of a reference pixel that belongs to no object; every uint8 may be an index
 # Squared distance of embeddings up to which two pixels show the same thing: matching's distance
 # there is 0.46 of 1.
 MOST_DISTANCE = 1.0
