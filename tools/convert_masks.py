@@ -7,14 +7,13 @@ Each form gets a folder of its name in --output; docs/results.md says what is in
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 import pathlib
-from typing import TYPE_CHECKING
 
 from absl import flags
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.sources import clip_folder
 from feelvos_tf.datasets.sources import folder
@@ -22,10 +21,6 @@ from feelvos_tf.datasets.video import Video
 from feelvos_tf.files import folder_lock
 from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import command_line
-
-if TYPE_CHECKING:
-  import numpy as np
-
 
 FLAGS = flags.FLAGS
 
@@ -97,20 +92,22 @@ def _write(output: pathlib.Path, labels: dict[int, str]) -> int:
   video = folder.open_video(clip_folder.frames_of_clip(FLAGS.input)) if FLAGS.input else None
   found = writing.masks_of_folder(FLAGS.masks)
   _, first = next(found)
-  fps = video.fps if video else None
-  times: dict[str, Fraction | None] = {}
-  target = Target(output, _name(), first.shape, fps, labels, indices=_indices(video), times=times)
-  return writing.write(_frames(video, times), FLAGS.format, target)
+  target = Target(output, _name(), first.shape, video.fps if video else None, labels)
+  return writing.write(_frames(video), FLAGS.format, target)
 
 
 def _indices(video: Video | None) -> dict[str, int]:
-  """{name of a mask: index of its frame in --input}; without it, masks begin with the video."""
-  if video is None:
-    return {}
+  """{name of a mask: index of its frame in --input, else of the one behind the mask before}."""
   found = masks.list_masks(FLAGS.masks)
-  if not video.seeks:  # Frames of films are named by their numbers.
-    return {name: int(name) for name in found if name.isdecimal()}
-  return {name: i for i, name in enumerate(video.frame_names) if name in found}
+  known = {}
+  if video is not None and video.seeks:
+    known = {name: i for i, name in enumerate(video.frame_names)}
+  elif video is not None:  # Frames of films are named by their numbers.
+    known = {name: int(name) for name in found if name.isdecimal()}
+  indices, last = {}, -1
+  for name in found:
+    indices[name] = last = known.get(name, last + 1)
+  return indices
 
 
 def _name() -> str:
@@ -118,20 +115,20 @@ def _name() -> str:
   return path.parent.name if path.name == 'masks' else path.name
 
 
-def _frames(
-  video: Video | None, times: dict[str, Fraction | None]
-) -> 'Iterator[tuple[str, np.ndarray, np.ndarray | None]]':
-  """(name, ids, frame or None); with frames those that have masks."""
+def _frames(video: Video | None) -> Iterator[ResultFrame]:
+  """Frames that have masks, with their images if a form shows them."""
   if video is None or not writing.needs_frames(FLAGS.format):
-    yield from ((name, ids, None) for name, ids in writing.masks_of_folder(FLAGS.masks))
+    indices = _indices(video)
+    for name, ids in writing.masks_of_folder(FLAGS.masks):
+      yield ResultFrame(name, indices[name], ids)
     return
   paths = masks.list_masks(FLAGS.masks)
   for index, frame in enumerate(video.frames()):
     path = paths.pop(video.frame_names[index], None)
     if path is not None:
       mask = masks.read_mask(path, void=False)
-      times[path.stem] = video.frame_time(index)
-      yield path.stem, video.check_mask_size(mask, str(path)).ids, frame
+      ids = video.check_mask_size(mask, str(path)).ids
+      yield ResultFrame(path.stem, index, ids, frame, video.frame_time(index))
     if not paths:
       return
   raise ValueError(

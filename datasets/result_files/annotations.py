@@ -8,8 +8,8 @@ import numpy as np
 
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files.target import Classes
-from feelvos_tf.datasets.result_files.target import Numbers
 from feelvos_tf.datasets.result_files.target import objects
+from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.files import whole_file
 
@@ -26,25 +26,24 @@ class Coco:
   def __init__(self, target: Target) -> None:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
     self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
-    self._numbers = Numbers(target)
     self._images: list[dict[str, Any]] = []
     self._annotations: list[dict[str, Any]] = []
     self._tracks: dict[int, int] = {}
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
+  def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
-    height, width = ids.shape
+    height, width = frame.ids.shape
     self._images.append(
       {
         'id': len(self._images) + 1,
-        'file_name': f'{name}{self._target.frame_suffix}',
+        'file_name': f'{frame.name}{self._target.frame_suffix}',
         'width': width,
         'height': height,
         'video_id': 1,
-        'frame_id': self._numbers.take(name),
+        'frame_id': frame.index,
       }
     )
-    for object_id, where in objects(ids):
+    for object_id, where in objects(frame.ids):
       category = self._classes.number(object_id) + 1
       self._tracks[object_id] = category
       self._annotations.append(
@@ -97,15 +96,15 @@ class Yolo:
     self._target, self._classes = target, Classes(target)
     (target.folder / 'labels').mkdir(exist_ok=True)
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
+  def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
     lines = []
-    for object_id, where in objects(ids):
+    for object_id, where in objects(frame.ids):
       path = outline.one_path([points for points, _ in outline.polygons(where)])
-      path = path / [ids.shape[1], ids.shape[0]]
+      path = path / frame.ids.shape[::-1]
       numbers = ' '.join(f'{value:.6g}' for value in path.ravel())
       lines.append(f'{self._classes.number(object_id)} {numbers}\n')
-    whole_file.write_text(self._target.folder / 'labels' / f'{name}.txt', ''.join(lines))
+    whole_file.write_text(self._target.folder / 'labels' / f'{frame.name}.txt', ''.join(lines))
 
   def close(self) -> None:
     """See `Writer`."""
@@ -127,15 +126,14 @@ class Mots:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
     self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
     self._lines: list[str] = []
-    self._numbers = Numbers(target)
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
+  def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
-    frame_number = self._numbers.take(name) + 1
-    for object_id, where in objects(ids):
+    height, width = frame.ids.shape
+    for object_id, where in objects(frame.ids):
       number = self._classes.number(object_id) + 1
       text = self._encode(where)['counts']
-      place = f'{frame_number} {1000 * number + object_id} {number} {ids.shape[0]} {ids.shape[1]}'
+      place = f'{frame.index + 1} {1000 * number + object_id} {number} {height} {width}'
       self._lines.append(f'{place} {text}\n')
 
   def close(self) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files.target import Classes
-from feelvos_tf.datasets.result_files.target import Numbers
 from feelvos_tf.datasets.result_files.target import objects
+from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.files import whole_file
 
@@ -26,14 +26,15 @@ class Cvat:
 
   def __init__(self, target: Target) -> None:
     """Args: Target."""
-    self._target, self._classes, self._numbers = target, Classes(target), Numbers(target)
+    self._target, self._classes = target, Classes(target)
+    self._end = 0  # Index of the frame behind the last one.
     self._tracks: dict[int, list[str]] = {}
     self._last: dict[int, tuple[int, np.ndarray]] = {}
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
+  def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
-    behind = self._numbers.next
-    index, shown = self._numbers.take(name), dict(objects(ids))
+    behind, index, shown = self._end, frame.index, dict(objects(frame.ids))
+    self._end = index + 1
     for object_id, (at, where) in self._last.items():
       # Was there on the frame before; nothing is known of frames that are left out.
       if at == behind - 1 and (index > behind or object_id not in shown):
@@ -59,7 +60,7 @@ class Cvat:
       tracks.extend([*shapes, '  </track>\n'])
     height, width = self._target.size
     size = f'      <original_size><width>{width}</width><height>{height}</height></original_size>\n'
-    _write(self._target, self._classes, self._numbers.next, 'interpolation', size, tracks)
+    _write(self._target, self._classes, self._end, 'interpolation', size, tracks)
 
 
 class CvatImages:
@@ -69,16 +70,17 @@ class CvatImages:
 
   def __init__(self, target: Target) -> None:
     """Args: Target."""
-    self._target, self._classes, self._numbers = target, Classes(target), Numbers(target)
+    self._target, self._classes = target, Classes(target)
+    self._end = 0  # Index of the frame behind the last one.
     self._images: list[str] = []
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
+  def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
-    file_name = quoteattr(f'{name}{self._target.frame_suffix}')
-    height, width = ids.shape
-    number = self._numbers.take(name)
-    lines = [f'  <image id="{number}" name={file_name} width="{width}" height="{height}">\n']
-    for object_id, where in objects(ids):
+    file_name = quoteattr(f'{frame.name}{self._target.frame_suffix}')
+    height, width = frame.ids.shape
+    self._end = frame.index + 1
+    lines = [f'  <image id="{frame.index}" name={file_name} width="{width}" height="{height}">\n']
+    for object_id, where in objects(frame.ids):
       self._classes.number(object_id)
       lines.append(
         f'    <mask label={quoteattr(self._target.label(object_id))} source="auto" occluded="0" '
@@ -93,8 +95,7 @@ class CvatImages:
       '<attribute><name>track_id</name><mutable>False</mutable><input_type>number</input_type>'
       '<default_value>1</default_value><values>1;255;1</values></attribute>'
     )
-    count = self._numbers.next
-    _write(self._target, self._classes, count, 'annotation', '', self._images, attribute)
+    _write(self._target, self._classes, self._end, 'annotation', '', self._images, attribute)
 
 
 def row_runs(where: np.ndarray) -> list[int]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from feelvos_tf.datasets import streams
 from feelvos_tf.datasets.result_files.target import Classes
-from feelvos_tf.datasets.result_files.target import needed_frame
 from feelvos_tf.datasets.result_files.target import objects
+from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.files import whole_file
 
@@ -32,17 +32,17 @@ class Objects:
     self._earlier: list[str] = []
     self._known: set[int] = set()
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
+  def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
-    shown = dict(objects(ids))
+    shown, nowhere = dict(objects(frame.ids)), np.zeros(frame.ids.shape, bool)
     for object_id in sorted(shown.keys() - self._known):
       (self._target.folder / str(object_id)).mkdir(exist_ok=True)
       for earlier in self._earlier:  # Late objects are black before.
-        self._write(object_id, earlier, np.zeros(ids.shape, bool))
+        self._write(object_id, earlier, nowhere)
     self._known |= shown.keys()
-    self._earlier.append(name)
+    self._earlier.append(frame.name)
     for object_id in self._known:
-      self._write(object_id, name, shown.get(object_id, np.zeros(ids.shape, bool)))
+      self._write(object_id, frame.name, shown.get(object_id, nowhere))
 
   def _write(self, object_id: int, name: str, where: np.ndarray) -> None:
     path = self._target.folder / str(object_id) / f'{name}.png'
@@ -66,10 +66,10 @@ class MotsPng:
     self._folder, self._classes = target.folder / 'instances', Classes(target)
     self._folder.mkdir(exist_ok=True)
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
+  def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
-    pixels = np.zeros(ids.shape, np.uint16)
-    for object_id, where in objects(ids):
+    pixels = np.zeros(frame.ids.shape, np.uint16)
+    for object_id, where in objects(frame.ids):
       number = self._classes.number(object_id) + 1
       if number > _MOST_CLASSES:
         raise ValueError(
@@ -77,7 +77,7 @@ class MotsPng:
           '1000 times the class; give objects one class: --label=1:cell --label=2:cell'
         )
       pixels[where] = 1000 * number + object_id
-    whole_file.write_bytes(self._folder / f'{name}.png', _png(pixels))
+    whole_file.write_bytes(self._folder / f'{frame.name}.png', _png(pixels))
 
   def close(self) -> None:
     """See `Writer`."""
@@ -94,10 +94,10 @@ class Cutouts:
     """Args: Target."""
     self._target = target
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
+  def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
-    rgba = cut_out(needed_frame(frame, name), ids)
-    whole_file.write_bytes(self._target.folder / f'{name}.png', _png(rgba[..., [2, 1, 0, 3]]))
+    rgba = cut_out(frame.needed_image(), frame.ids)
+    whole_file.write_bytes(self._target.folder / f'{frame.name}.png', _png(rgba[..., [2, 1, 0, 3]]))
 
   def close(self) -> None:
     """See `Writer`."""
@@ -121,20 +121,21 @@ class _AlphaFilm:
     self._start: Fraction | None = None
     self._last = -1
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None = None) -> None:
+  def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
+    ids = frame.ids
     if self._film is None:
       self._film = self._open(ids.shape)
     container, stream = self._film
     height, width = stream.height, stream.width
     # The colours stay where the mask is 0, so that soft edges can be made afterwards.
-    rgba = np.dstack([needed_frame(frame, name), np.where(ids > 0, 255, 0).astype(np.uint8)])
+    rgba = np.dstack([frame.needed_image(), np.where(ids > 0, 255, 0).astype(np.uint8)])
     padded = cv2.copyMakeBorder(
       rgba, 0, height - ids.shape[0], 0, width - ids.shape[1], cv2.BORDER_REPLICATE
     )
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded, np.uint8), format='rgba')
     picture = picture.reformat(format=self.pixels, dst_colorspace=streams.COLOURS)
-    picture.pts, picture.time_base = self._next_ticks(name), stream.codec_context.time_base
+    picture.pts, picture.time_base = self._next_ticks(frame.time), stream.codec_context.time_base
     container.mux(stream.encode(picture))
 
   def _open(self, size: tuple[int, int]) -> tuple[av.container.OutputContainer, av.VideoStream]:
@@ -151,9 +152,8 @@ class _AlphaFilm:
     stream.codec_context.time_base = 1 / (self._rate * _TICKS)
     return container, stream
 
-  def _next_ticks(self, name: str) -> int:
+  def _next_ticks(self, time: Fraction | None) -> int:
     """When a frame is shown: at its time, or at that of the rate where they are near."""
-    time = self._target.times.get(name)
     if time is None:
       place = Fraction(self._last, _TICKS) + 1 if self._last >= 0 else Fraction(0)
     else:

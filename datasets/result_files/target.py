@@ -1,6 +1,5 @@
-"""The video as every form of results needs it, and the interface of a writer."""
+"""The video and its frames as every form of results needs them, and the interface of a writer."""
 
-from collections.abc import Mapping
 import dataclasses
 from fractions import Fraction
 import pathlib
@@ -20,10 +19,6 @@ class Target:
     fps: frames per second or None.
     labels: {object id: name of its class}; an object without one is a class of its own.
     frame_suffix: of the names of frames in annotations: '.jpg'.
-    first_frame: index in the whole video of the first frame that is written.
-    indices: {name of a frame: index in the whole video}; one without follows the one before it.
-    times: {name of a frame: seconds at which it is shown} of frames that have come; a frame without
-      one follows the one before it at the rate `fps`.
   """
 
   folder: pathlib.Path
@@ -32,13 +27,39 @@ class Target:
   fps: float | None = None
   labels: dict[int, str] = dataclasses.field(default_factory=dict)
   frame_suffix: str = '.jpg'
-  first_frame: int = 0
-  indices: Mapping[str, int] = dataclasses.field(default_factory=dict)
-  times: Mapping[str, Fraction | None] = dataclasses.field(default_factory=dict)
 
   def label(self, object_id: int) -> str:
     """Name of the class of an object."""
     return self.labels.get(object_id, f'object {object_id}')
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultFrame:
+  """A frame with its mask.
+
+  Attributes:
+    name: without suffix.
+    index: in the whole video; indices ascend.
+    ids: uint8 [height, width].
+    image: uint8 [height, width, 3], RGB; None: not for forms that show it.
+    time: seconds at which it is shown; None: it follows the one before it at the rate of the video.
+  """
+
+  name: str
+  index: int
+  ids: np.ndarray
+  image: np.ndarray | None = None
+  time: Fraction | None = None
+
+  def needed_image(self) -> np.ndarray:
+    """`image`, for a form that shows it.
+
+    Raises:
+      ValueError: it was not given.
+    """
+    if self.image is None:
+      raise ValueError(f'{self.name}: a mask without its frame given, expected both for this form')
+    return self.image
 
 
 class Classes:
@@ -61,54 +82,19 @@ class Classes:
     return self.names.index(name)
 
 
-class Numbers:
-  """Numbers frames by their index in the whole video.
-
-  Attributes:
-    next: index of the frame behind the last one.
-  """
-
-  def __init__(self, target: Target) -> None:
-    """Args: Target."""
-    self._target, self.next = target, target.first_frame
-
-  def take(self, name: str) -> int:
-    """Index of the next frame, which has this name."""
-    index = self._target.indices.get(name, self.next)
-    self.next = index + 1
-    return index
-
-
 class Writer(Protocol):
   """Writes the results of a video in one form, frame by frame."""
 
-  needs_frames: bool  # whether `write` has to get the frame
+  needs_frames: bool  # whether `write` has to get the images of frames
 
   def __init__(self, target: Target) -> None:
     """Args: Target."""
 
-  def write(self, name: str, ids: np.ndarray, frame: np.ndarray | None) -> None:
-    """Adds a frame.
-
-    Args:
-      name: of the frame, without suffix.
-      ids: uint8 [height, width].
-      frame: uint8 [height, width, 3], RGB, or None.
-    """
+  def write(self, frame: ResultFrame) -> None:
+    """Adds a frame."""
 
   def close(self) -> None:
     """Finishes the files."""
-
-
-def needed_frame(frame: np.ndarray | None, name: str) -> np.ndarray:
-  """The frame, uint8 [height, width, 3], RGB, of a form that shows it.
-
-  Raises:
-    ValueError: it was not given.
-  """
-  if frame is None:
-    raise ValueError(f'{name}: a mask without its frame given, expected both for this form')
-  return frame
 
 
 def objects(ids: np.ndarray) -> list[tuple[int, np.ndarray]]:

@@ -14,6 +14,7 @@ from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.result_files import annotations
 from feelvos_tf.datasets.result_files import cvat_xml
 from feelvos_tf.datasets.result_files import pictures
+from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.result_files.target import Writer
 
@@ -63,16 +64,11 @@ def parse_labels(texts: Sequence[str]) -> dict[int, str]:
   return labels
 
 
-def write(
-  frames: Iterable[tuple[str, np.ndarray, np.ndarray | None]],
-  formats: Sequence[str],
-  target: Target,
-) -> int:
+def write(frames: Iterable[ResultFrame], formats: Sequence[str], target: Target) -> int:
   """Writes a video's masks in several forms at once.
 
   Args:
-    frames: (name, ids uint8 [height, width], frame uint8 [height, width, 3] RGB or None) in the
-      order of time.
+    frames: ResultFrame of each, in the order of time.
     formats: keys of FORMATS.
     target: what they belong to; each form gets the folder of its name in `target.folder`.
 
@@ -92,9 +88,9 @@ def write(
   with contextlib.ExitStack() as stack:
     for writer in writers:
       stack.callback(writer.close)
-    for name, ids, frame in frames:
+    for frame in frames:
       for writer in writers:
-        writer.write(name, ids, frame)
+        writer.write(frame)
       count += 1
   return count
 

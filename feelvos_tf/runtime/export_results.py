@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 import dataclasses
-from fractions import Fraction
 import itertools
 import pathlib
 from typing import TYPE_CHECKING
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.files import whole_file
@@ -50,17 +50,8 @@ def export(
   if not forms.formats:
     return
   with whole_file.temporary_folder(job.folder) as folder:
-    times: dict[str, Fraction | None] = {}
-    target = Target(
-      folder,
-      name or video.name,
-      video.frame_size,
-      video.fps,
-      forms.labels,
-      first_frame=video.first_index,
-      times=times,
-    )
-    writing.write(_frames(job, video, forms, mask_name, times), forms.formats, target)
+    target = Target(folder, name or video.name, video.frame_size, video.fps, forms.labels)
+    writing.write(_frames(job, video, forms, mask_name), forms.formats, target)
     for form in forms.formats:
       for path in sorted(p for p in (folder / form).rglob('*') if p.is_file()):
         below = path.relative_to(folder / form)
@@ -70,12 +61,8 @@ def export(
 
 
 def _frames(
-  job: 'Job',
-  video: Video,
-  forms: Forms,
-  mask_name: Callable[[str], str],
-  times: dict[str, Fraction | None],
-) -> 'Iterator[tuple[str, np.ndarray, np.ndarray | None]]':
+  job: 'Job', video: Video, forms: Forms, mask_name: Callable[[str], str]
+) -> Iterator[ResultFrame]:
   frames: Iterable[np.ndarray | None] = itertools.repeat(None, len(job.frames()))
   if writing.needs_frames(forms.formats):
     frames = video.frames()
@@ -84,5 +71,5 @@ def _frames(
     path = job.path(mask_name(frame_name))
     if not path.is_file():  # Backward, frames behind the last mask have none.
       return
-    times[frame_name] = video.frame_time(index)
-    yield frame_name, masks.read_mask(path, void=False).ids, frame
+    ids = masks.read_mask(path, void=False).ids
+    yield ResultFrame(frame_name, video.first_index + index, ids, frame, video.frame_time(index))

@@ -1,20 +1,20 @@
 """Masks in the forms that other tools read, as a zip: what `convert-masks` writes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import dataclasses
 import io
 import pathlib
 import re
 import tempfile
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 import zipfile
 
 import fastapi
-import numpy as np
 from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile
 
 from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import described
@@ -24,8 +24,6 @@ from feelvos_tf.serving.images import ImageDecoder
 
 if TYPE_CHECKING:
   from feelvos_tf.serving.services import Services
-
-Frame: TypeAlias = tuple[str, np.ndarray, None]  # Name, ids, and no picture.
 
 _MOST_MASKS = 20000
 _MOST_FIELDS = 300
@@ -58,18 +56,18 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
       given = forms.files(form, 'masks', problem)
       if not given:
         raise errors.invalid(problem)
-      target = _target(form, given)
+      target, indices = _target(form), _indices(form, len(given))
       async with calls.of_http(request) as call:
         data = await services.workers.run(
-          _zip, services.decoder, given, form.get('format'), target, call, call=call
+          _zip, services.decoder, given, indices, form.get('format'), target, call, call=call
         )
     return fastapi.Response(data, media_type='application/zip')
 
   return router
 
 
-def _target(form: FormData, given: list[UploadFile]) -> Target:
-  """`Target` of a form and its masks, without folder and size; refuses what is no file name."""
+def _target(form: FormData) -> Target:
+  """`Target` of a form, without folder and size; refuses what is no file name."""
   if form.get('format') not in _FORMATS:
     raise errors.invalid(f'format: expected one of {", ".join(_FORMATS)}.')
   problem = 'name, label and suffix: expected text.'
@@ -86,15 +84,14 @@ def _target(form: FormData, given: list[UploadFile]) -> Target:
     ids = writing.parse_labels(labels)
   except ValueError as error:
     raise errors.invalid(str(error)) from None
+  return Target(pathlib.Path(), name, (0, 0), None, ids, suffix)
+
+
+def _indices(form: FormData, count: int) -> Sequence[int]:
+  """Frame indices of as many masks: a text such as `10-29,50`, or 0, 1, 2 without one."""
   text = forms.text(form, 'frame_indices', 'frame_indices: expected text.')
-  indices = dict(zip(map(_stem, given), _indices(text, len(given))))
-  return Target(pathlib.Path(), name, (0, 0), None, ids, suffix, indices=indices)
-
-
-def _indices(text: str, count: int) -> tuple[int, ...]:
-  """Frame indices of a text such as `10-29,50`, as many as there are masks; () without a text."""
   if not text:
-    return ()
+    return range(count)
   found: list[int] = []
   for part in text.split(',') if _INDICES.fullmatch(text) else ():
     first, _, last = part.partition('-')
@@ -105,18 +102,23 @@ def _indices(text: str, count: int) -> tuple[int, ...]:
     raise errors.invalid(
       f'frame_indices: expected {count} ascending numbers, one for each mask, such as 10-29,50.'
     )
-  return tuple(found)
+  return found
 
 
 def _zip(
-  decoder: ImageDecoder, given: list[UploadFile], form: str, target: Target, call: calls.Call
+  decoder: ImageDecoder,
+  given: list[UploadFile],
+  indices: Sequence[int],
+  form: str,
+  target: Target,
+  call: calls.Call,
 ) -> bytes:
   """Bytes of the zip; runs in a worker, which reads the spooled files directly."""
   with tempfile.TemporaryDirectory() as temporary:
     folder = pathlib.Path(temporary)
-    frames = _frames(decoder, given, call)
+    frames = _frames(decoder, given, indices, call)
     first = next(frames)
-    target = dataclasses.replace(target, folder=folder, size=first[1].shape)
+    target = dataclasses.replace(target, folder=folder, size=first.ids.shape)
     try:
       writing.write(_of_one_size(first, frames), [form], target)
     except ValueError as error:
@@ -128,10 +130,12 @@ def _zip(
     return stream.getvalue()
 
 
-def _frames(decoder: ImageDecoder, given: list[UploadFile], call: calls.Call) -> Iterator[Frame]:
-  """(name, ids, None) of every mask."""
+def _frames(
+  decoder: ImageDecoder, given: list[UploadFile], indices: Sequence[int], call: calls.Call
+) -> Iterator[ResultFrame]:
+  """Every mask, without the picture."""
   seen = set()
-  for part in given:
+  for part, index in zip(given, indices, strict=True):
     call.check()
     stem = _stem(part)
     if not re.fullmatch(r'[^/\\\0]{1,200}', stem) or stem in ('.', '..'):
@@ -141,19 +145,20 @@ def _frames(decoder: ImageDecoder, given: list[UploadFile], call: calls.Call) ->
     if stem in seen:
       raise errors.invalid(f'masks: {stem} given more than once; expected a mask a frame.')
     seen.add(stem)
-    yield stem, decoder.mask(part.file.read()).ids, None
+    yield ResultFrame(stem, index, decoder.mask(part.file.read()).ids)
 
 
 def _stem(part: UploadFile) -> str:
   return pathlib.PurePosixPath(part.filename or '').stem
 
 
-def _of_one_size(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
+def _of_one_size(first: ResultFrame, rest: Iterator[ResultFrame]) -> Iterator[ResultFrame]:
   """All of them; raises RequestError at one of another size."""
   yield first
-  for name, ids, frame in rest:
-    if ids.shape != first[1].shape:
+  for frame in rest:
+    if frame.ids.shape != first.ids.shape:
       raise errors.invalid(
-        f'masks: {name} has {ids.shape} pixels, {first[0]} {first[1].shape}; expected one size.'
+        f'masks: {frame.name} has {frame.ids.shape} pixels, {first.name} {first.ids.shape}; expected '
+        'one size.'
       )
-    yield name, ids, frame
+    yield frame

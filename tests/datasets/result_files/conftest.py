@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 
 SIZE = (34, 50)
@@ -34,5 +35,6 @@ def written(ids, tmp_path_factory):
   smooth = np.random.default_rng(1).integers(0, 256, (len(NAMES), 3, 4, 3), dtype=np.uint8)
   frames = [cv2.resize(image, SIZE[::-1]) for image in smooth]
   target = Target(path, 'clip', SIZE, 12.5, LABELS)
-  assert writing.write(zip(NAMES, ids, frames), list(writing.FORMATS), target) == len(NAMES)
+  given = map(ResultFrame, NAMES, range(len(NAMES)), ids, frames)
+  assert writing.write(given, list(writing.FORMATS), target) == len(NAMES)
   return path, frames

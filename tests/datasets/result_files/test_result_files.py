@@ -14,9 +14,8 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
-from feelvos_tf.datasets.sources import folder
-from feelvos_tf.datasets.sources.part import Part
 
 SIZE = (34, 50)
 NAMES = ('0007', '0008', '0009', '0010')
@@ -69,40 +68,23 @@ def test_own_reader_takes_what_was_written(written, ids, tmp_path):
     assert wrong <= (8 if path.suffix == '.txt' else 0), path
 
 
-def test_frames_count_from_the_start_of_the_whole_video(ids, tmp_path):
-  pytest.importorskip('pycocotools')
-  whole = folder.open_video(_frames_of(tmp_path / 'frames', 14))
-  part = Part(Part(whole, 4), 6)
-  assert part.first_index == 10
-  target = Target(tmp_path, 'clip', SIZE, first_frame=part.first_index)
-  writing.write(
-    ((f'{i:05d}', m, None) for i, m in enumerate(ids, 10)), ['coco', 'mots', 'cvat'], target
-  )
-  found = reading.read_given_mask(
-    tmp_path / 'cvat' / 'annotations.xml', SIZE, '00012', frame_index=12
-  )
-  np.testing.assert_array_equal(found.mask.ids > 0, ids[2] > 0)
-  coco = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_default.json').read_text())
-  assert [image['frame_id'] for image in coco['images']] == [10, 11, 12, 13]
-  lines = (tmp_path / 'mots' / 'clip.txt').read_text().splitlines()
-  assert sorted({int(line.split()[0]) for line in lines}) == [11, 12, 13, 14]
-
-
 def test_mots_in_16_bits_has_65_classes(tmp_path):
   ids = np.arange(1, 67, dtype=np.uint8)[np.newaxis]
   target = Target(tmp_path, 'clip', ids.shape, labels={66: 'object 65'})
-  writing.write([('0', ids, None)], ['mots_png'], target)
+  frames = [ResultFrame('0', 0, ids)]
+  writing.write(frames, ['mots_png'], target)
   pixels = cv2.imread(str(tmp_path / 'mots_png' / 'instances' / '0.png'), cv2.IMREAD_UNCHANGED)
   assert pixels[0, [0, 63, 64, 65]].tolist() == [2001, 65064, 1065, 1066]  # Labels come first.
   with pytest.raises(ValueError, match='66 classes given, expected at most 65'):
-    writing.write([('0', ids, None)], ['mots_png'], dataclasses.replace(target, labels={}))
+    writing.write(frames, ['mots_png'], dataclasses.replace(target, labels={}))
 
 
 def test_frames_that_are_left_out_have_no_masks(ids, tmp_path):
   """A track ends where frames are left out: a tool would show its last mask on them."""
   pytest.importorskip('pycocotools')
-  target = Target(tmp_path, 'clip', SIZE, indices=dict(zip(NAMES, (3, 4, 20, 21))))
-  writing.write(zip(NAMES, ids, [None] * 4), ['coco', 'mots', 'cvat', 'cvat_images'], target)
+  frames = map(ResultFrame, NAMES, (3, 4, 20, 21), ids)
+  forms = ['coco', 'mots', 'cvat', 'cvat_images']
+  writing.write(frames, forms, Target(tmp_path, 'clip', SIZE))
   coco = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_default.json').read_text())
   assert [image['frame_id'] for image in coco['images']] == [3, 4, 20, 21]
   lines = (tmp_path / 'mots' / 'clip.txt').read_text().splitlines()
@@ -121,13 +103,6 @@ def test_frames_that_are_left_out_have_no_masks(ids, tmp_path):
     'object 17': [(3, '0'), (4, '0'), end, (21, '0')],
     'object 20': [(4, '0'), end, (20, '0'), (21, '0')],
   }
-
-
-def _frames_of(path, count):
-  path.mkdir()
-  for i in range(count):
-    masks.write_mask(path / f'{i:05d}.png', np.zeros(SIZE, np.uint8))
-  return path
 
 
 def test_objects_are_white_on_black_from_the_first_frame_on(written, ids):
@@ -182,10 +157,9 @@ def test_films_with_transparency(written, ids, name, decoder, least):
 def test_films_with_transparency_have_the_times_of_the_video(
   ids, tmp_path, form, rate, times, shown
 ):
-  stamps = {n: None if t is None else Fraction(t) for n, t in zip(NAMES, times)}
-  target = Target(tmp_path, 'clip', SIZE, rate, times=stamps)
-  frames = np.zeros((len(NAMES), *SIZE, 3), np.uint8)
-  writing.write(zip(NAMES, ids, frames), [form], target)
+  stamps = [None if t is None else Fraction(t) for t in times]
+  frames = map(ResultFrame, NAMES, range(4), ids, np.zeros((4, *SIZE, 3), np.uint8), stamps)
+  writing.write(frames, [form], Target(tmp_path, 'clip', SIZE, rate))
   with av.open(str(next((tmp_path / form).iterdir()))) as film:
     found = [float(frame.time) for frame in film.decode(video=0)]
   milliseconds = form == 'vp9'  # WebM has no finer ones.

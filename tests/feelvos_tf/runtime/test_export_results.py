@@ -1,0 +1,45 @@
+"""Further forms of a finished video: what its frames are called and numbered."""
+
+import json
+
+import made_masks
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.mask_files import reading
+from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.sources.part import Part
+from feelvos_tf.runtime import export_results
+from feelvos_tf.runtime import result_folder
+
+SIZE = (34, 50)
+
+
+def test_frames_count_from_the_start_of_the_whole_video(tmp_path):
+  pytest.importorskip('pycocotools')
+  (tmp_path / 'frames').mkdir()
+  for i in range(14):
+    masks.write_mask(tmp_path / 'frames' / f'{i:05d}.png', np.zeros(SIZE, np.uint8))
+  part = Part(Part(folder.open_video(tmp_path / 'frames'), 4), 6)
+  ids = made_masks.blocks((3, 17), SIZE)
+  with result_folder.ResultFolder(tmp_path / 'out', 'run') as output:
+    job = output.job('', 'masks')
+    for name in part.frame_names:
+      job.write(f'masks/{name}.png', masks.encode_mask(ids), frame='')
+    forms = export_results.Forms(('coco', 'mots', 'cvat'))
+    export_results.export(job, '', part, forms, lambda name: f'masks/{name}.png')
+  found = reading.read_given_mask(
+    tmp_path / 'out' / 'cvat' / 'annotations.xml', SIZE, '00012', frame_index=12
+  )
+  np.testing.assert_array_equal(found.mask.ids > 0, ids > 0)
+  file = tmp_path / 'out' / 'coco' / 'annotations' / 'instances_default.json'
+  images = json.loads(file.read_text())['images']
+  assert [(image['file_name'], image['frame_id']) for image in images] == [
+    ('00010.jpg', 10),
+    ('00011.jpg', 11),
+    ('00012.jpg', 12),
+    ('00013.jpg', 13),
+  ]
+  lines = (tmp_path / 'out' / 'mots' / 'frames.txt').read_text().splitlines()
+  assert [int(line.split()[0]) for line in lines] == [11, 11, 12, 12, 13, 13, 14, 14]
