@@ -240,17 +240,13 @@ def _check_same(path: pathlib.Path, about: dict[str, Any], result: pathlib.Path)
 
 def _take_inference_options(folder: pathlib.Path, initial: pathlib.Path) -> None:
   """Writes model.h5: final.h5 with the options of inference that the initial weights have."""
-  import dataclasses
-
   from feelvos_tf.deeplab import weights_file
-  from feelvos_tf.model.options import InferenceOptions
+  from feelvos_tf.training import initial_weights
 
   if (folder / 'model.h5').is_file():
     return
   metadata, arrays = weights_file.read(folder / 'final.h5')
-  known = weights_file.read_metadata(initial, known=[default_model.CHECKSUM])['options']
-  names = {field.name for field in dataclasses.fields(InferenceOptions)}
-  metadata['options'].update({name: known[name] for name in names & known.keys()})
+  metadata['options'].update(initial_weights.inference_options(str(initial)) or {})
   weights_file.save_arrays(folder / 'model.h5', arrays, metadata)
 
 
