@@ -149,7 +149,7 @@ def _segment_clip(
   deciding = _deciding([('', job)])
   run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
   stoppable = many_clips.StoppableVideo(job.video, stop)
-  if not FLAGS.overwrite and _has_all(path, run):
+  if not FLAGS.overwrite and _has_all(path, run, plans):
     if not segment_run.is_of(stoppable, result_folder.frames_of(path), '', job.given):
       raise ValueError(
         f'{path}: results of other frames than those of {clip.path} are there; choose another output '
@@ -165,11 +165,11 @@ def _segment_clip(
   print(f'{clip.name}: {count} masks in {path / "masks"}')
 
 
-def _has_all(path: pathlib.Path, run: str) -> bool:
+def _has_all(path: pathlib.Path, run: str, plans: dict[str, dict]) -> bool:
   """Whether a folder has all results of a run, and the pictures that this one asks for."""
   pictures = picture_names('') if FLAGS.pictures else ()
   there = all((path / name).is_file() for name in pictures)
-  return there and result_folder.holds_results(path, run)
+  return there and result_folder.holds_results(path, run, plans)
 
 
 class _Input(NamedTuple):

@@ -11,14 +11,19 @@ from typing import Any
 _ALL: tuple[int, int | None] = (0, None)
 
 
+def is_same_but_end(earlier: dict, now: dict) -> bool:
+  """Whether two plans differ in where the video ends at most; arguments as of `ranges`."""
+  return {**earlier, 'frames': None} == {**now, 'frames': None}
+
+
 def holds(earlier: dict, now: dict) -> bool:
-  """Whether a finished run has the masks of a plan: the plans differ in frames at the end at most.
+  """Whether a finished run has the masks of a plan, and perhaps some behind them.
 
   Arguments as of `ranges`. An end that is not known, or of a plan that does not say it, is the end.
   """
   before, after = (plan.get('frames') for plan in (earlier, now))
-  is_same = {**earlier, 'frames': None} == {**now, 'frames': None}
-  return is_same and (before is None or (after is not None and after <= before))
+  is_behind = before is None or (after is not None and after <= before)
+  return is_behind and is_same_but_end(earlier, now)
 
 
 def ranges(earlier: dict, now: dict) -> list[tuple[int, int | None]]:

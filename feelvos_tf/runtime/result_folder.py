@@ -50,16 +50,26 @@ def check_inputs(output: str | os.PathLike, inputs: Iterable) -> None:
         )
 
 
-def holds_results(path: str | os.PathLike[str], run: str) -> bool:
-  """Whether a folder has the results of a run to its end, all files as it wrote them."""
+def holds_results(
+  path: str | os.PathLike[str], run: str, plans: dict[str, dict] | None = None
+) -> bool:
+  """Whether a folder has the results of a run to its end, all files as it wrote them.
+
+  Args:
+    path: the folder.
+    run: see `ResultFolder`.
+    plans: see `ResultFolder`; a run that ended before them has not all results.
+  """
   path, runs = pathlib.Path(path), []
   try:
     text = (path / JOURNAL).read_text(encoding='utf-8', errors='replace')
     for line in text.splitlines():
       if line.startswith('{"run": '):
         runs.append(json.loads(line)['run'])
-    entries = journal.read(path / JOURNAL).entries
-    is_whole = all(file_digest(path / name) == e['file'] for name, e in entries.items())
+    there = journal.read(path / JOURNAL)
+    is_whole = all(file_digest(path / name) == e['file'] for name, e in there.entries.items())
+    for job, plan in (plans or {}).items():
+      is_whole = is_whole and kept_frames.holds(there.plans.get(job, plan), plan)
   except (OSError, ValueError):
     return False
   return runs[-2:] == [run, None] and is_whole
@@ -139,11 +149,16 @@ class ResultFolder:
     self._append({'run': None})
 
   def kept_ranges(self, job: str) -> list[tuple[int, int | None]] | None:
-    """`kept_frames.ranges` of a job whose plan changed, until `keep`; None: it did not."""
-    earlier, now = self._earlier.get(job), self._plans.get(job)
+    """`kept_frames.ranges` of a job whose plan changed, until `keep`; None: it did not.
+
+    Where an unfinished job is to end changes nothing: it goes on from what the model remembers.
+    """
+    earlier, now = self._earlier.get(job), cast(dict, self._plans.get(job))
     if earlier is None or earlier == now:
       return None
-    return kept_frames.ranges(earlier, cast(dict, now))
+    if job not in self._done and kept_frames.is_same_but_end(earlier, now):
+      return None
+    return kept_frames.ranges(earlier, now)
 
   def keep(self, job: str, names: Iterable[str]) -> None:
     """Removes all files of a job but these, see `remove`; from now on its plan is the new one."""

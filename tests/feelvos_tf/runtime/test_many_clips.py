@@ -130,6 +130,11 @@ def test_folder_of_clips(run_main, clips, tmp_path, copying_weights):
   assert 'goes on after the 2 masks' in process.stdout and 'torn: 4 masks' in process.stdout
   assert {p: p.stat().st_mtime_ns for p in written} == written
 
+  # A clip that got a further frame is not done.
+  cv2.imwrite(str(clips / 'cow' / '4.png'), whole)
+  process = run_main('feelvos_tf.segment', *flags)
+  assert process.returncode == 0 and 'cow: 5 masks' in process.stdout, process.stderr
+
   # A clip that was replaced is not done, nor is one whose pictures are missing.
   cv2.imwrite(str(clips / 'dog' / '3.png'), whole)
   process = run_main('feelvos_tf.segment', *flags)
