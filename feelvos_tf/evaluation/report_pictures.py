@@ -1,12 +1,13 @@
 """The pictures of an evaluation's report: the worst frames, as HTML with the JPEGs in it."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import html
 import os
 import pathlib
 from typing import Any
 
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.evaluation import pictures
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.evaluation import tables
@@ -87,12 +88,10 @@ def _sequence_pictures(
   rows = []
   for moment in moments:
     label = f'frame {moment.frame}, object {moment.object_id}: J {moment.j:.3f}'
-    figures = [_figure(label, pictures.draw_moment(files, moment, protocol, options))]
-    figures += _their_figure(name, moment, files, protocol, other, options)
+    figures = _figures(_drawn, label, files, moment, protocol, options)
+    figures += _figures(_of_other, name, moment, files, protocol, other, options)
     if maps_dir is not None:
-      figures += [
-        _figure(*pair) for pair in pictures.draw_maps(pathlib.Path(maps_dir), name, moment, options)
-      ]
+      figures += _figures(pictures.draw_maps, maps_dir, name, moment, options)
     rows.append(''.join(figures))
   # A line for each moment if there is more to see than the frame itself.
   rows = rows if other or maps_dir is not None else [''.join(rows)]
@@ -100,21 +99,36 @@ def _sequence_pictures(
   return f'<h3>{html.escape(name)}</h3>{lines}'
 
 
-def _their_figure(
+def _drawn(label: str, *arguments: Any) -> list[tuple[str, bytes]]:
+  """(label, JPEG) of a frame; further arguments as of `pictures.draw_moment`."""
+  return [(label, pictures.draw_moment(*arguments))]
+
+
+def _of_other(
   name: str,
   moment: pictures.Moment,
   files: sequences_lib.SequenceFiles,
   protocol: str,
   other: dict[str, Any] | None,
   options: PictureOptions,
-) -> list[str]:
-  """The same frame of the run compared with, if its masks are still there."""
+) -> list[tuple[str, bytes]]:
+  """(label, JPEG) of the same frame of the run compared with, if its masks are still there."""
   folder = pathlib.Path((other or {'settings': {}})['settings'].get('results_dir', '')) / name
   if moment.other_j is None or not folder.is_dir():
     return []
   theirs = sequences_lib.SequenceFiles(name, files.truth, folder, files.frames)
-  picture = pictures.draw_moment(theirs, moment, protocol, options)
-  return [_figure(f'other run: J {moment.other_j:.3f}', picture)]
+  return _drawn(f'other run: J {moment.other_j:.3f}', theirs, moment, protocol, options)
+
+
+def _figures(draw: Callable[..., list[tuple[str, bytes]]], *arguments: Any) -> list[str]:
+  """Figures of the (label, JPEG) that a function draws.
+
+  Or what is wrong with a file that it needs: scores do without it.
+  """
+  try:
+    return [_figure(*pair) for pair in draw(*arguments)]
+  except (OSError, ValueError) as error:
+    return [f'<p class="warning">{html.escape(names_lib.printable(error))}</p>']
 
 
 def _figure(label: str, jpeg: bytes) -> str:

@@ -135,6 +135,18 @@ def test_masks_of_the_other_run_are_gone(make_run, tmp_path):
   assert 'other run: J' not in text and 'class="theirs"' in text
 
 
+def test_a_file_that_only_pictures_need_does_not_end_an_evaluation(make_run, tmp_path):
+  """A damaged frame, and a mask of another size in the run compared with."""
+  summary, sequences = make_run('new', bad_at(6))
+  other, _ = make_run('old', bad_at(2))
+  (sequences[0].frames / '00006.jpg').write_bytes(b'no picture')
+  masks.write_mask(tmp_path / 'old' / 'dog' / '00002.png', np.ones((4, 4), np.uint8))
+  text = written(tmp_path / 'a.html', summary, sequences, other=other)
+  assert re.search('<p class="warning">[^<]*dog/00006.jpg: ', text)
+  assert re.search('<p class="warning">[^<]*old/dog/00002.png: a mask of 4x4', text)
+  assert 'frame 00002, object 1' in text
+
+
 def test_left_out_sequences_are_announced(make_run, tmp_path):
   summary, sequences = make_run('mine', bad_at())
   summary['left_out'] = {'cat': 'no <results>'}
