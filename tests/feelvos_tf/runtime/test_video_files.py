@@ -86,6 +86,20 @@ def test_a_further_mask_segments_what_depends_on_it(clip, tmp_path, copying_weig
   ]
 
 
+def test_a_finished_run_goes_on_behind_its_end(clip, tmp_path, copying_weights, capsys):
+  options = {'formats': ['coco']}
+  found = run(clip, tmp_path / 'out', copying_weights, {0: 'left'}, end=2, **options)
+  assert sorted(found) == [0, 1, 2]
+  found = run(clip, tmp_path / 'out', copying_weights, {0: 'left'}, **options)
+  assert sorted(found) == [0, 1, 2, 3, 4]
+  assert '3 masks do not depend on what changed and stay' in capsys.readouterr().out
+  coco = tmp_path / 'out' / 'coco' / 'annotations' / 'instances_default.json'
+  assert len(json.loads(coco.read_text())['images']) == COUNT
+  for end in (None, 2):
+    with pytest.raises(ValueError, match='holds the finished results of this command'):
+      run(clip, tmp_path / 'out', copying_weights, {0: 'left'}, end=end, **options)
+
+
 def test_a_box_to_start_and_a_mask_later(clip, tmp_path, copying_model):
   drawings = [('box', '2,6,20,20,id=3'), ('polygon', '28,8;43,8;43,23;28,23,id=5')]
   found = run(clip, tmp_path / 'out', copying_model, {3: 'both'}, drawings=drawings)
