@@ -37,6 +37,7 @@ def file_digest(path: str | os.PathLike) -> str:
 class Entries(MutableMapping[str, dict[str, Any]]):
   """{name relative to the folder: what its line says}, in the order of writing.
 
+  A file that is written again keeps its place: of a run that goes on, the order is that of frames.
   An entry that is given out is a copy: changes to it are not kept.
   """
 
@@ -106,7 +107,6 @@ def read(path: pathlib.Path) -> Journal:
           removed = entries.pop(line['removed'], None)
           done.discard(removed and removed['job'])
         elif _is_inside(line['name']):
-          entries.pop(line['name'], None)
           entries[line['name']] = {'job': line['job'], 'file': line['file'], **line}
       except (ValueError, KeyError, TypeError, AttributeError):
         continue

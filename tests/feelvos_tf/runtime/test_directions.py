@@ -365,6 +365,23 @@ def test_an_interrupted_run_goes_on_to_another_end(
   np.testing.assert_array_equal(read(tmp_path / 'out'), read(tmp_path / 'whole'))
 
 
+def test_masks_that_are_made_again_keep_their_place(segmenter, film, tmp_path, monkeypatch):
+  """A run that was interrupted twice, the second time among masks that the first one had made."""
+  masks_given = given({0: ALL[6]})
+  for count in (6, 4):  # Frames 0 to 4, then 1 and 2 again.
+    break_off_at(monkeypatch, count)
+    with pytest.raises(KeyboardInterrupt):
+      run(segmenter, film(), masks_given, tmp_path / 'out')
+    monkeypatch.undo()
+    if count == 6:
+      (tmp_path / 'out' / result_folder.STATE).unlink()
+  counting = Counting(segmenter)
+  run(counting, film(), masks_given, tmp_path / 'out')
+  assert counting.steps == COUNT - 3
+  run(segmenter, film(), masks_given, tmp_path / 'whole')
+  np.testing.assert_array_equal(read(tmp_path / 'out'), read(tmp_path / 'whole'))
+
+
 def test_a_run_that_was_killed_before_its_first_mask_may_get_others(
   segmenter, film, tmp_path, monkeypatch
 ):

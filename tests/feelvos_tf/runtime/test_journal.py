@@ -27,7 +27,7 @@ def test_what_lines_say_together(tmp_path):
   with path.open('a') as stream:
     stream.write('{"name": "d.png", "job": "c')  # Cut off by a kill.
   read = journal.read(path)
-  assert list(read.entries) == ['c.png', 'b.png']
+  assert list(read.entries) == ['b.png', 'c.png']
   assert read.entries['b.png'] == {'name': 'b.png', 'frame': 'y', **file}
   assert (read.done, read.last_run, read.plans) == (set(), 'one', {'cow': {'base': 1}})
   read.entries['b.png']['frame'] = 'z'
