@@ -190,7 +190,7 @@ def _deciding(jobs: list[tuple[str, segment_job.Job]]) -> tuple:
     n: FLAGS[n].value
     for n in (*segmenter_flags.FLAG_NAMES, 'previous_prediction', 'format', 'label')
   }
-  return model, options, [(name, job.given, job.video.num_frames) for name, job in jobs]
+  return model, options, [(name, job.given, job.num_frames) for name, job in jobs]
 
 
 def _inputs() -> list[_Input]:

@@ -46,11 +46,20 @@ class Job:
     video: `Video`, from the first to the last frame that gets a mask.
     given: `GivenMasks` with the indices of that video.
     lines: what to tell the person before the run.
+    last: index of the last frame that gets a mask; None: the last one of the video.
   """
 
   video: Video
   given: given_masks.GivenMasks
   lines: tuple[str, ...] = ()
+  last: int | None = None
+
+  @property
+  def num_frames(self) -> int | None:
+    """How many frames get a mask; None: as many as come, whatever a container claims."""
+    if self.video.seeks:
+      return self.video.num_frames
+    return None if self.last is None else self.last + 1
 
 
 def prepare(
@@ -105,7 +114,12 @@ def prepare(
   for mask in read.values():
     for hint in mask.hints:
       data_warning.warn(hint)
-  return Job(Part(video, first, last), given.starting_at(first), tuple(lines))
+  return Job(
+    Part(video, first, last),
+    given.starting_at(first),
+    tuple(lines),
+    None if last is None else last - first,
+  )
 
 
 def _drawings_by_frame(

@@ -120,7 +120,7 @@ def segment_video(
   else:
     job = _job(input, output, request)
   settings = {'precision': precision, 'speed': speed, 'forms': forms, **dataclasses.asdict(options)}
-  deciding = _model_id(model), settings, [('', job.given, job.video.num_frames)]
+  deciding = _model_id(model), settings, [('', job.given, job.num_frames)]
   run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
   with result_folder.ResultFolder(output, run, overwrite, plans) as results:
     segmenter = segmenter or make()

@@ -480,6 +480,20 @@ def test_masks_that_do_not_fit_are_refused():
     given({0: disc(24, 1)}, [(3, 2)])
 
 
+def test_how_many_frames_get_a_mask(film, tmp_path):
+  """A container may claim fewer frames than there are."""
+  mask = tmp_path / 'mask.png'
+  masks.write_mask(mask, disc(24, 1))
+  claims = film()
+  claims.seeks, claims.num_frames = False, 3
+  count = lambda video, **asked: (
+    segment_job.prepare(video, segment_job.Request([f'1:{mask}'], **asked)).num_frames
+  )
+  assert (count(film()), count(film(), end='5')) == (COUNT - 1, 5)
+  assert (count(claims), count(claims, end='5')) == (None, 5)
+  assert count(claims, direction='backward') == 2
+
+
 def test_a_drawing_behind_the_end_of_a_film(film):
   video = film()
   video.seeks = False
