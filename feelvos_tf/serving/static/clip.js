@@ -22,6 +22,7 @@ export class Clip {
     this.completed = new Set(); // Those of them that only added objects until a run completed them.
     this.unsent = new Set(); // Those of them that no run has used yet.
     this.removals = new Map(); // Frame index -> ids that no later mask of a run holds.
+    this.hidden = new Map(); // Frame index -> what a run made, where its mask lacks removed objects.
     this.stretches = new Map(); // Of a run in both directions, see `BothWays`.
     // How often masks were painted and made by runs; `saved` is that at the last download.
     this.painted = 0;
@@ -113,6 +114,7 @@ export class Clip {
     this.made++;
     this.masks.set(index, blob);
     this.confidence.set(index, confidence);
+    this.hidden.delete(index);
   }
 
   /** Sets the mask that the user made on a frame, with its ids; null takes it away. */
@@ -120,6 +122,7 @@ export class Clip {
     this.painted++;
     this.confidence.delete(index);
     this.completed.delete(index);
+    this.hidden.delete(index);
     if (blob) {
       if (this.masks.has(index) && !this.corrections.has(index)) this.whole.add(index);
       this.masks.set(index, blob);
@@ -171,16 +174,28 @@ export class Clip {
     return found;
   }
 
+  /** Ids that the user's masks hold. */
+  get givenIds() {
+    return new Set([...this.corrections.values()].flatMap((ids) => [...ids]));
+  }
+
+  /** Ids that masks of runs hold or held before they were removed. */
+  get idsOfRuns() {
+    const held = [...this.confidence.values()].flatMap((values) => [...values.keys()]);
+    return new Set([...held, ...[...this.removals.values()].flatMap((ids) => [...ids])]);
+  }
+
   /** What is known of a frame's mask, for `restore`. */
   remember(index) {
     return {blob: this.masks.get(index), corrected: this.corrections.get(index),
       whole: this.whole.has(index), completed: this.completed.has(index),
       unsent: this.unsent.has(index),
-      removed: this.removals.get(index), confidence: this.confidence.get(index)};
+      removed: this.removals.get(index), hidden: this.hidden.get(index),
+      confidence: this.confidence.get(index)};
   }
 
   /** Takes a correction back. */
-  restore(index, {blob, corrected, whole, completed, unsent, removed, confidence}) {
+  restore(index, {blob, corrected, whole, completed, unsent, removed, hidden, confidence}) {
     this.setCorrection(index, null);
     if (confidence) this.confidence.set(index, confidence);
     if (blob) this.masks.set(index, blob);
@@ -189,6 +204,7 @@ export class Clip {
     if (completed) this.completed.add(index);
     if (unsent) this.unsent.add(index);
     if (removed) this.removals.set(index, removed);
+    if (hidden) this.hidden.set(index, hidden);
   }
 
   /** Drops the masks behind `index`, in the order of the run, that a run made. */
@@ -203,6 +219,7 @@ export class Clip {
       if (isOld(other) && !this.corrections.has(other)) {
         this.masks.delete(other);
         this.confidence.delete(other);
+        this.hidden.delete(other);
       }
     }
   }

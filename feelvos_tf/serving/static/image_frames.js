@@ -11,11 +11,20 @@ const HEADER_BYTES = 4096;
  *
  * @param {File[]} files images of one size.
  * @returns {Promise<ImageFrames>}
- * @throws {FrameSourceError} the first one cannot be decoded.
+ * @throws {FrameSourceError} the first one cannot be decoded, or two differ in the suffix only.
  */
 export async function openImages(files) {
   const order = new Intl.Collator(undefined, {numeric: true});
   const source = new ImageFrames([...files].sort((a, b) => order.compare(a.name, b.name)));
+  const names = new Map();
+  for (const [index, {name}] of source.files.entries()) {
+    const stem = source.stem(index);
+    if (names.has(stem)) {
+      throw new FrameSourceError(`Both ${names.get(stem)} and ${name} were given: their masks ` +
+        'would have one name. Leave one of them out.');
+    }
+    names.set(stem, name);
+  }
   await source.withFrame(0, ({width, height}) => Object.assign(source, {width, height}));
   return source;
 }

@@ -34,7 +34,8 @@ const timeline = new Timeline((index) => {
 const objects = new ObjectsPanel({
   selected: () => brush.showCursor(),
   renamed: (from, to) => { if (workspace.clip) workspace.renameObject(from, to); },
-  removed: (id) => clearObject(id),
+  cleared: (id) => clearObject(id),
+  removed: (id) => { if (workspace.clip) workspace.dropObject(id); },
   shown: (hidden) => {
     view.hidden = hidden;
     workspace.redraw();
@@ -86,8 +87,9 @@ function refresh() {
   if (!clip) return;
   const counts = editor.counts();
   objects.include(counts.flatMap((count, id) => (id && count ? [id] : [])));
+  const followed = clip.hasResults ? runs.tracking?.objectIds ?? new Set(objects.ids) : new Set();
   objects.setState({counts, enabled: ready, confidence: clip.confidence.get(index) ?? new Map(),
-    fixed: clip.hasResults ? runs.tracking?.objectIds ?? new Set(objects.ids) : new Set()});
+    followed, fixed: new Set([...followed, ...clip.idsOfRuns])});
   view.surface.classList.toggle('look', !ready);
   view.surface.setAttribute('aria-label', `Frame ${index + 1} of ${clip.count}`);
   find('hint').textContent = workspace.running ? '' : workspace.whyNotPaint();
@@ -128,8 +130,7 @@ function clearObject(id) {
 
 function history(step) {
   if (!workspace.clip || !mayPaint()) return;
-  workspace.editor[step]();
-  workspace.keep();
+  workspace.history(step).then(() => objects.include([...workspace.clip.givenIds]));
 }
 
 function showTool() {

@@ -106,12 +106,12 @@ export class MaskEditor {
     this.finish(before);
   }
 
-  /** Replaces all ids; can be undone. */
-  replace(ids) {
+  /** Replaces all ids; can be undone. A step with a `change` is one even if no pixel changes. */
+  replace(ids, change = null) {
     this.pauseStroke(() => {
       const before = this.ids;
       this.ids = ids.slice();
-      this.finish(before);
+      this.finish(before, change);
     });
   }
 
@@ -120,17 +120,32 @@ export class MaskEditor {
     this.replace(this.ids.map((old, i) => (where[i] ? id : old)));
   }
 
-  /** Gives the pixels of one id to another id (0: background). */
-  rename(from, to) {
-    this.replace(this.ids.map((id) => (id === from ? to : id)));
+  /** Gives the pixels of one id to another id (0: background); `change` as in `replace`. */
+  rename(from, to, change = null) {
+    this.replace(this.ids.map((id) => (id === from ? to : id)), change);
   }
 
+  /**
+   * Takes the last step back.
+   *
+   * @returns {?{change: object, side: string}} the change of the step, of which the side `before`
+   *   holds now, or that of the step before it, of which `after` does; null without any.
+   */
   undo() {
-    this.pauseStroke(() => this.swap(this.done, this.undone, 'before'));
+    let step = null;
+    this.pauseStroke(() => { step = this.swap(this.done, this.undone, 'before'); });
+    return step?.change ? {change: step.change, side: 'before'} : this.lastChange();
   }
 
+  /** Takes the step again that was taken back last; returns as `undo`. */
   redo() {
     this.pauseStroke(() => this.swap(this.undone, this.done, 'after'));
+    return this.lastChange();
+  }
+
+  lastChange() {
+    const change = this.done.at(-1)?.change;
+    return change ? {change, side: 'after'} : null;
   }
 
   /** Changes ids while a stroke may be drawn: what is there of it is a step before the change. */
@@ -145,14 +160,14 @@ export class MaskEditor {
     return {x: 0, y: 0, width: this.width, height: this.height};
   }
 
-  finish(before) {
-    this.remember(before, this.all());
+  finish(before, change = null) {
+    this.remember(before, this.all(), change);
     this.onChange(this.all());
   }
 
-  remember(before, rect) {
-    const step = {rect, before: this.cut(before, rect), after: this.cut(this.ids, rect)};
-    if (step.before.every((id, i) => id === step.after[i])) return;
+  remember(before, rect, change = null) {
+    const step = {rect, before: this.cut(before, rect), after: this.cut(this.ids, rect), change};
+    if (!change && step.before.every((id, i) => id === step.after[i])) return;
     this.done.push(step);
     this.undone = [];
     let bytes = this.done.reduce((sum, {after}) => sum + 2 * after.length, 0);
@@ -172,7 +187,7 @@ export class MaskEditor {
 
   swap(from, to, side) {
     const step = from.pop();
-    if (!step) return;
+    if (!step) return null;
     const {rect} = step;
     for (let row = 0; row < rect.height; row++) {
       this.ids.set(step[side].subarray(row * rect.width, (row + 1) * rect.width),
@@ -180,6 +195,7 @@ export class MaskEditor {
     }
     to.push(step);
     this.onChange(rect);
+    return step;
   }
 }
 

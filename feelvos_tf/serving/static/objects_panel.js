@@ -9,14 +9,15 @@ export class ObjectsPanel {
   /**
    * @param {object} actions
    *   selected(id): another object is the one to paint.
-   *   renamed(from, to), removed(id): the user wants that.
+   *   renamed(from, to), removed(id), cleared(id) on this frame: the user wants that.
    *   shown(hidden): ids that are not to be drawn.
    *   ended(id): the object is to be followed no longer from this frame on.
    *   refuse(text): says why something cannot be.
    */
   constructor(actions) {
     Object.assign(this, {actions, ids: [1], selected: 1, fixed: new Set(), enabled: true,
-      counts: [], confidence: new Map(), names: new Map(), hidden: new Set()});
+      followed: new Set(), counts: [], confidence: new Map(), names: new Map(),
+      hidden: new Set()});
     this.list = document.getElementById('objects');
     this.rows = new Map();
     this.render();
@@ -79,17 +80,21 @@ export class ObjectsPanel {
 
   /**
    * Takes the pixels of each id, the confidence in each mask (a Map, empty if the user made them),
-   * the ids that a session holds, and whether the list may change.
+   * the ids that a session holds (`followed`), these and all that masks of runs hold (`fixed`), and
+   * whether the list may change.
    */
-  setState({counts, confidence, fixed, enabled}) {
-    Object.assign(this, {counts, confidence, fixed, enabled});
+  setState({counts, confidence, followed, fixed, enabled}) {
+    Object.assign(this, {counts, confidence, followed, fixed, enabled});
     this.update();
   }
 
   remove(id) {
     const at = this.ids.indexOf(id);
-    this.actions.removed(id);
-    if (!this.fixed.has(id)) this.reset(this.ids.filter((other) => other !== id));
+    if (this.fixed.has(id)) this.actions.cleared(id);
+    else {
+      this.actions.removed(id);
+      this.reset(this.ids.filter((other) => other !== id));
+    }
     this.focusRow(this.ids[Math.min(at, this.ids.length - 1)]);
   }
 
@@ -158,7 +163,7 @@ export class ObjectsPanel {
       part('label').textContent = this.nameOf(id);
       part('id').disabled = fixed || !this.enabled;
       part('remove').disabled = part('end').disabled = !this.enabled;
-      part('end').hidden = !fixed;
+      part('end').hidden = !this.followed.has(id);
       label(part('see'), `${isHidden ? 'Show' : 'Hide'} ${this.nameOf(id)}`);
       part('see').setAttribute('aria-pressed', isHidden);
       label(part('remove'), `${fixed ? 'Clear on this frame' : 'Remove'}: ${this.nameOf(id)}`);

@@ -82,13 +82,26 @@ export class SessionRun {
   }
 }
 
-/** Takes removed objects out of the mask that a run made of a frame. */
+/**
+ * Takes removed objects out of the mask that a run made of a frame. Those whose removal was taken
+ * back come again.
+ */
 export async function hideGone(clip, index) {
+  if (clip.corrections.has(index) || !clip.masks.has(index)) return;
   const gone = clip.gone(index);
-  if (!gone.size || clip.corrections.has(index) || !clip.masks.has(index)) return;
-  const {ids, width, height} = await decodeIds(clip.masks.get(index));
-  const confidence = new Map(clip.confidence.get(index));
-  for (const id of gone) if (confidence.has(id)) confidence.set(id, 1);
-  clip.setResult(index, await encodeIds(ids.map((id) => (gone.has(id) ? 0 : id)), width, height),
-    confidence);
+  const ids = [...gone].sort().join();
+  const before = clip.hidden.get(index);
+  if (ids === (before?.ids ?? '')) return;
+  const made = before ?? {blob: clip.masks.get(index), confidence: clip.confidence.get(index)};
+  const {blob, confidence} = gone.size ? await without(gone, made) : made;
+  clip.setResult(index, blob, confidence);
+  if (gone.size) clip.hidden.set(index, {...made, ids});
+}
+
+async function without(gone, {blob, confidence}) {
+  const {ids, width, height} = await decodeIds(blob);
+  const sure = new Map(confidence);
+  for (const id of gone) if (sure.has(id)) sure.set(id, 1);
+  return {blob: await encodeIds(ids.map((id) => (gone.has(id) ? 0 : id)), width, height),
+    confidence: sure};
 }

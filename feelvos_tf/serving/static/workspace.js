@@ -87,10 +87,10 @@ export class Workspace {
     this.take(index, ids);
   }
 
-  /** Shows the frame on the page again if a run gave it another mask. */
+  /** Shows the frame on the page again, whose mask a run may have made or used. */
   async renew() {
     await this.settled();
-    if (this.base && this.base.blob !== this.clip?.masks.get(this.index)) await this.show(this.index);
+    if (this.base) await this.show(this.index);
   }
 
   take(index, ids) {
@@ -128,14 +128,51 @@ export class Workspace {
   keep() {
     const {clip, editor, index, base} = this;
     const ids = editor.ids.slice();
-    this.saving = this.saving.then(async () => {
+    return this.save(clip, async () => {
       const blob = await encodeIds(ids, clip.width, clip.height);
-      if (ids.every((id, i) => id === base.ids[i])) clip.restore(index, base);
+      const isBase = ids.every((id, i) => id === base.ids[i]);
+      if (isBase && clip.removals.get(index) === base.removed) clip.restore(index, base);
       else if (!clip.hasResults && ids.every((id) => !id)) clip.setCorrection(index, null);
       else clip.setCorrection(index, blob, new Set(ids.filter(Boolean)));
+    });
+  }
+
+  /** Changes masks when those before are kept; then all masks agree with what is removed. */
+  save(clip, change) {
+    this.saving = this.saving.then(async () => {
+      await change();
+      if (clip.direction !== 'forward') { // Else the session ends objects.
+        for (const index of clip.masks.keys()) await hideGone(clip, index);
+      }
       this.onChange();
     });
     return this.saving;
+  }
+
+  /** Takes the last step back ('undo') or again ('redo'), on all frames that it changed. */
+  history(way) {
+    const {clip, editor} = this;
+    const found = editor[way]();
+    if (!found) return this.keep();
+    return this.save(clip, () => {
+      for (const [index, state] of found.change[found.side]) clip.restore(index, state);
+    });
+  }
+
+  /** Takes an object out of the frame, and by `more(ids left here)` elsewhere: one step. */
+  takeOut(id, more) {
+    const {clip, editor, index} = this;
+    const change = {};
+    editor.rename(id, 0, change);
+    const ids = editor.ids.slice();
+    return this.save(clip, async () => {
+      const indices = [...new Set([index, ...clip.corrections.keys()])];
+      const states = () => indices.map((other) => [other, clip.remember(other)]);
+      change.before = states();
+      await more(ids);
+      if (clip.direction !== 'forward') await hideGone(clip, index);
+      change.after = states();
+    });
   }
 
   /** Gives an object another id on all frames that the user painted; undo goes back to there. */
@@ -154,9 +191,7 @@ export class Workspace {
         clip.setCorrection(other, await encodeIds(renamed, width, height),
           new Set(renamed.filter(Boolean)));
       }
-      if (isHere && editor === this.editor && index === this.index) {
-        this.take(index, await this.idsOf(index));
-      }
+      if (editor === this.editor && index === this.index) this.take(index, await this.idsOf(index));
       this.onChange();
     });
     return this.saving;
@@ -164,21 +199,35 @@ export class Workspace {
 
   /** Takes an object out of this frame and of all that runs make after it. */
   removeObject(id) {
-    const {clip, index} = this;
+    const {clip, editor, index} = this;
+    const isSeen = editor.ids.includes(id);
     const followsOn = clip.direction !== 'forward'; // The run does, and its masks do not show it.
-    if (!followsOn || clip.corrections.has(index)) {
-      if (this.editor.ids.includes(id)) this.editor.rename(id, 0);
-      this.keep();
-    }
-    this.saving = this.saving.then(async () => {
-      clip.removeObject(index, id);
-      if (followsOn) {
-        for (const other of clip.masks.keys()) if (other >= index) await hideGone(clip, other);
-        this.take(index, await this.idsOf(index));
+    return this.takeOut(id, async (ids) => {
+      const isGiven = followsOn ? isSeen && clip.corrections.has(index) : clip.masks.has(index);
+      if (isGiven) {
+        clip.setCorrection(index, await encodeIds(ids, clip.width, clip.height),
+          new Set(ids.filter(Boolean)));
       }
-      this.onChange();
+      clip.removeObject(index, id);
     });
-    return this.saving;
+  }
+
+  /** Takes an object that no run follows out of all masks that the user made. */
+  dropObject(id) {
+    const {clip} = this;
+    return this.takeOut(id, async () => {
+      for (const [index, held] of [...clip.corrections]) {
+        if (!held.has(id)) continue;
+        const {ids: old, width, height} = await decodeIds(clip.masks.get(index));
+        const ids = old.map((value) => (value === id ? 0 : value));
+        const isEmpty = ids.every((value) => !value);
+        if (isEmpty && !(clip.hasResults && clip.whole.has(index))) clip.setCorrection(index, null);
+        else {
+          clip.setCorrection(index, await encodeIds(ids, width, height),
+            new Set(ids.filter(Boolean)));
+        }
+      }
+    });
   }
 
   /** Resolves when what was painted is kept and the wanted frame is shown. */

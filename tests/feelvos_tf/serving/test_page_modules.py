@@ -272,6 +272,123 @@ def test_an_object_gets_its_new_id_on_all_frames_that_were_painted(node):
   assert shown == {'0': [[7]] * 2, '9': [[7, 2]] * 2, '12': [[2]] * 2, 'page': 7}
 
 
+SHOWN_IDS = """
+const workspace = new Workspace(view, () => {});
+await workspace.open(source);
+const {clip} = workspace;
+const both = () => encodeIds(new Uint8Array(64).fill(1).fill(2, 32), 8, 8);
+const idsOf = async (...indices) => {
+  const found = [];
+  for (const index of indices) {
+    const mask = clip.masks.get(index);
+    found.push(mask ? [...new Set((await decodeIds(mask)).ids)].join() : '-');
+  }
+  return found;
+};
+const stroke = async () => {
+  workspace.editor.begin(5, 2, 4, 4); workspace.editor.end();
+  await workspace.keep();
+};
+"""
+
+
+@pytest.mark.parametrize('index', [0, 5])
+def test_an_object_that_is_removed_before_a_run_is_in_no_mask(node, index):
+  """Seen on the frame that is shown or not; in one step of the history."""
+  shown = node(f"""
+    {SHOWN_IDS}
+    clip.setCorrection(0, await both(), [1, 2]);
+    clip.setCorrection(9, await both(), [1, 2]);
+    clip.setCorrection(12, await full(2), [2]);
+    await workspace.show({index});
+    await workspace.dropObject(2);
+    const note = async (when) => {{
+      shown[when] = [await idsOf(0, 9, 12), [...clip.corrections].map(([i, ids]) => [i, [...ids]])];
+    }};
+    await note('removed');
+    await workspace.history('undo');
+    await note('undone');
+    await workspace.history('redo');
+    await note('again');
+  """)
+  removed = [['1,0', '1,0', '-'], [[0, [1]], [9, [1]]]]
+  assert shown['removed'] == removed
+  assert shown['undone'][0] == ['1,2', '1,2', '2']
+  assert sorted(shown['undone'][1]) == [[0, [1, 2]], [9, [1, 2]], [12, [2]]]
+  assert [shown['again'][0], sorted(shown['again'][1])] == removed
+
+
+@pytest.mark.parametrize('seen', [True, False])
+def test_the_removal_of_an_object_behind_a_run_backward_is_taken_back(node, seen):
+  """The masks of the run come again, with their confidence, without another run."""
+  shown = node(f"""
+    {SHOWN_IDS}
+    clip.setDirection('backward');
+    clip.setCorrection(29, await both(), [1, 2]);
+    for (let i = 28; i >= 0; i--) clip.setResult(i, await both(), new Map([[1, .5], [2, .4]]));
+    if (!{json.dumps(seen)}) clip.setResult(10, await full(1), new Map([[1, .5], [2, .4]]));
+    clip.unsent.clear();
+    await workspace.show(10);
+    const note = async (when) => {{
+      shown[when] = [await idsOf(9, 10, 20), clip.confidence.get(20).get(2), clip.isDone,
+        [...clip.corrections.keys()]];
+    }};
+    await workspace.removeObject(2);
+    await note('removed');
+    await stroke();
+    shown.stroke = await idsOf(9, 10, 20);
+    await workspace.history('undo');
+    await note('undone stroke');
+    await workspace.history('undo');
+    await note('undone');
+    await workspace.history('redo');
+    await note('again');
+    await workspace.show(15);
+    workspace.editor.give(2, new Uint8Array(64).fill(1, 32));
+    await workspace.keep();
+    shown.painted = await idsOf(10, 14, 15, 20);
+  """)
+  here = '1,2' if seen else '1'
+  without = '1,0' if seen else '1'
+  removed = [['1,2', without, '1,0'], 1, True, [29]]
+  assert shown['removed'] == shown['undone stroke'] == shown['again'] == removed
+  assert shown['stroke'][1].count('5') == 1 and shown['stroke'][2] == '1,0'
+  assert shown['undone'] == [['1,2', here, '1,2'], 0.4, True, [29]]
+  assert shown['painted'] == [without, '1,0', '1,2', '1,2']
+
+
+def test_a_stroke_that_is_taken_back_leaves_the_removal_of_an_object_that_is_not_seen(node):
+  shown = node(f"""
+    {SHOWN_IDS}
+    clip.setCorrection(0, await both(), [1, 2]);
+    for (let i = 1; i < 30; i++) clip.setResult(i, await full(1), new Map([[1, .5], [2, .4]]));
+    clip.unsent.clear();
+    await workspace.show(10);
+    await workspace.removeObject(2);
+    await stroke();
+    workspace.editor.load((await decodeIds(await full(1))).ids); // Painted over by hand.
+    await workspace.keep();
+    shown.state = [[...clip.removals.get(10)], [...clip.corrections.get(10)], [...clip.unsent]];
+    await workspace.show(10);
+    await workspace.removeObject(1);
+    await workspace.history('undo');
+    shown.undone = [[...clip.removals.get(10)], await idsOf(10)];
+  """)
+  assert shown == {'state': [[2], [1], [10]], 'undone': [[2], ['1']]}
+
+
+def test_images_whose_masks_would_have_one_name_are_refused(node):
+  shown = node("""
+    const {openImages} = await import('./image_frames.js');
+    globalThis.createImageBitmap = async () => ({width: 8, height: 8, close() {}});
+    const named = (...names) => names.map((name) => ({name, type: ''}));
+    shown.count = (await openImages(named('b.png', 'a.png'))).count;
+    shown.error = await openImages(named('a.png', 'b.jpg', 'a.jpg')).catch(({message}) => message);
+  """)
+  assert shown['count'] == 2
+  assert shown['error'].startswith('Both a.jpg and a.png were given: their masks would have one')
+
+
 def test_a_run_is_stopped_before_it_has_begun(node):
   """The frame on the page is still being shown, or its mask saved, when Run and Stop come."""
   shown = node(f"""
