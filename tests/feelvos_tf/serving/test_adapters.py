@@ -1,6 +1,7 @@
 """The adapters of CVAT and Label Studio, called as these call them, on a server's sessions."""
 
 import base64
+from fractions import Fraction
 import importlib.util
 import json
 import pathlib
@@ -67,7 +68,36 @@ def test_cvat_tracker(client, frames):
     client.delete(f'/v1/sessions/{state["session_id"]}')
 
 
-def test_label_studio_backend(client, frames, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+  'given, first, expected',
+  [
+    ({'framerate': '30'}, 241, {240: [241], 241: [242], 242: [243]}),
+    ({}, 241, {300: [241], 301: [242], 302: [243], 303: [244], 304: [], 305: [245]}),
+    ({'framerate': 'many'}, 242, {301: [242], 302: [243], 303: [244], 304: []}),
+    ({'framerate': '0.01'}, 1001, {300: [1001, 1002, 1003, 1004], 301: [1005, 1006, 1007]}),
+  ],
+)
+def test_label_studio_has_a_rate_of_its_own(given, first, expected):
+  """A video of 30 frames a second; frame 241 of 24 a second is shown after ten seconds."""
+  backend = load(EXAMPLES / 'label_studio' / 'app.py')
+  video = types.SimpleNamespace(
+    fps=30, frames=lambda: iter(range(310)), frame_time=lambda index: Fraction(index, 30)
+  )
+  rate = backend.frame_rate({'data': {}}, given)
+  found = {picture: list(numbers) for picture, numbers in backend.shown(video, first, rate)}
+  assert list(found.items())[: len(expected)] == list(expected.items())
+  assert list(found)[-1] == 309
+
+
+@pytest.mark.parametrize(
+  'rate, numbers',
+  [
+    ('frameRate="10"', [[1], [2], [3]]),
+    ('framerate="$speed"', [[1], [], [2]]),  # 5 a second.
+    ('', [[1, 2, 3], [4, 5], [6, 7, 8]]),  # 24 a second.
+  ],
+)
+def test_label_studio_backend(client, frames, tmp_path, monkeypatch, rate, numbers):
   from fastapi.testclient import TestClient
 
   backend = load(EXAMPLES / 'label_studio' / 'app.py')
@@ -88,9 +118,9 @@ def test_label_studio_backend(client, frames, tmp_path, monkeypatch):
     'to_name': 'video',
     'value': {'framesCount': 3, 'duration': 0.3, 'sequence': [box], 'labels': ['ball']},
   }
-  config = '<View><Labels name="l" toName="video"/><Video name="video" value="$film"/></View>'
+  config = f'<View><Labels name="l" toName="v"/><Video name="v" value="$film" {rate}/></View>'
   body = {
-    'tasks': [{'id': 1, 'data': {'film': '/data/local-files/?d=films/clip.avi'}}],
+    'tasks': [{'id': 1, 'data': {'film': '/data/local-files/?d=films/clip.avi', 'speed': '5'}}],
     'label_config': config,
     'params': {'context': {'result': [region]}},
   }
@@ -104,8 +134,12 @@ def test_label_studio_backend(client, frames, tmp_path, monkeypatch):
     (prediction,) = studio.post('/predict', json=body).json()['results']
     (found,) = prediction['result']
     assert found['id'] == 'a1' and found['value']['labels'] == ['ball']
-    assert [key['frame'] for key in found['value']['sequence']] == [1, 2, 3]
-    assert found['value']['sequence'][0] == box
-    assert all(0 <= key['x'] <= 100 and 'time' in key for key in found['value']['sequence'][1:])
+    sequence = found['value']['sequence']
+    assert [key['frame'] for key in sequence] == [number for same in numbers for number in same]
+    assert sequence[0] == box
+    assert all(0 <= key['x'] <= 100 and 'time' in key for key in sequence[1:])
+    places = {key['frame']: (key['x'], key['width']) for key in sequence}
+    for same in numbers:
+      assert len({places[number] for number in same}) <= 1
     body['tasks'][0]['data']['film'] = 'other.mp4'
     assert studio.post('/predict', json=body).status_code == 404
