@@ -66,6 +66,13 @@ class Video(abc.ABC):
     """Index of the first frame in the whole source; 0 unless this is a part of it."""
     return 0
 
+  def goes_on(self) -> bool:
+    """Whether the whole source has a frame behind the last one; False unless this is a part of it.
+
+    A film is decoded up to there: what its file claims may be wrong.
+    """
+    return False
+
   def waiting(self) -> np.ndarray | None:
     """Of a live source: the frame that `frames` gives next, if it has come. Others: None."""
     return None

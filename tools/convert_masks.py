@@ -11,18 +11,23 @@ import pathlib
 
 from absl import flags
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.sources import clip_folder
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.datasets.sources.part import Part
+from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.files import folder_lock
 from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import command_line
 
 FLAGS = flags.FLAGS
+
+_COUNTING = frozenset(['coco', 'mots', 'cvat', 'cvat_images'])  # Forms with numbers of frames.
 
 
 def define_flags() -> None:
@@ -31,8 +36,8 @@ def define_flags() -> None:
   flags.DEFINE_string(
     'input',
     None,
-    'Video file or folder of frames of the masks; cutouts, prores and vp9 need it, others take the '
-    'rate of frames from it.',
+    'Video file or folder of frames of the masks; cutouts, prores and vp9 need it, others take '
+    'rate and numbers of frames from it.',
   )
   flags.DEFINE_list(
     'format', [], f'What to write, separated by commas: {", ".join(writing.FORMATS)}.'
@@ -92,22 +97,50 @@ def _write(output: pathlib.Path, labels: dict[int, str]) -> int:
   video = folder.open_video(clip_folder.frames_of_clip(FLAGS.input)) if FLAGS.input else None
   found = writing.masks_of_folder(FLAGS.masks)
   _, first = next(found)
-  target = Target(output, _name(), first.shape, video.fps if video else None, labels)
-  return writing.write(_frames(video), FLAGS.format, target)
+  indices = _indices(video)
+  target = Target(
+    output,
+    _name(),
+    first.shape,
+    video.fps if video else None,
+    labels,
+    goes_on=video is not None and _goes_on(video, indices),
+  )
+  return writing.write(_frames(video, indices), FLAGS.format, target)
 
 
 def _indices(video: Video | None) -> dict[str, int]:
-  """{name of a mask: index of its frame in --input, else of the one behind the mask before}."""
+  """{name of a mask: index of its frame, else of the one behind the mask before}.
+
+  Frames of films are named by their numbers. Without --input, masks that have such names all are
+  taken for those of a film; others begin with the video.
+  """
   found = masks.list_masks(FLAGS.masks)
-  known = {}
   if video is not None and video.seeks:
     known = {name: i for i, name in enumerate(video.frame_names)}
-  elif video is not None:  # Frames of films are named by their numbers.
-    known = {name: int(name) for name in found if name.isdecimal()}
+  else:
+    known = {name: int(name) for name in found if name.isascii() and name.isdecimal()}
+  if video is None:
+    film = NumberedNames(None)
+    if any(name not in known or film[known[name]] != name for name in found):
+      known = {}
+    elif [*known.values()] != [*range(len(known))] and _COUNTING & {*FLAGS.format}:
+      first = next(iter(known))
+      data_warning.warn(
+        f'{FLAGS.masks}: {first}.png is taken for frame {known[first]} of the video, counted from '
+        '0, and all others by their names; give --input if they have other places'
+      )
   indices, last = {}, -1
   for name in found:
     indices[name] = last = known.get(name, last + 1)
   return indices
+
+
+def _goes_on(video: Video, indices: dict[str, int]) -> bool:
+  """Whether there are frames behind the last mask; asked for where it matters."""
+  if 'cvat' not in FLAGS.format or not indices:
+    return False
+  return Part(video, 0, max(indices.values())).goes_on()
 
 
 def _name() -> str:
@@ -115,10 +148,9 @@ def _name() -> str:
   return path.parent.name if path.name == 'masks' else path.name
 
 
-def _frames(video: Video | None) -> Iterator[ResultFrame]:
+def _frames(video: Video | None, indices: dict[str, int]) -> Iterator[ResultFrame]:
   """Frames that have masks, with their images if a form shows them."""
   if video is None or not writing.needs_frames(FLAGS.format):
-    indices = _indices(video)
     for name, ids in writing.masks_of_folder(FLAGS.masks):
       yield ResultFrame(name, indices[name], ids)
     return

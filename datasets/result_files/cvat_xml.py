@@ -4,6 +4,7 @@ Format: https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/. Masks ar
 the rows of the object's box.
 """
 
+from collections.abc import Collection
 from xml.sax.saxutils import escape
 from xml.sax.saxutils import quoteattr
 
@@ -35,15 +36,18 @@ class Cvat:
     """See `Writer`."""
     behind, index, shown = self._end, frame.index, dict(objects(frame.ids))
     self._end = index + 1
-    for object_id, (at, where) in self._last.items():
-      # Was there on the frame before; nothing is known of frames that are left out.
-      if at == behind - 1 and (index > behind or object_id not in shown):
-        self._tracks[object_id].append(self._mask(where, behind, outside=True))
+    self._end_tracks(behind, shown if index == behind else {})
     for object_id, where in shown.items():
       self._classes.number(object_id)
       mask = self._mask(where, index, outside=False)
       self._tracks.setdefault(object_id, []).append(mask)
       self._last[object_id] = index, where
+
+  def _end_tracks(self, frame: int, shown: Collection[int]) -> None:
+    """Ends tracks of objects that the frame before shows and this one does not, or is left out."""
+    for object_id, (at, where) in self._last.items():
+      if at == frame - 1 and object_id not in shown:
+        self._tracks[object_id].append(self._mask(where, frame, outside=True))
 
   def _mask(self, where: np.ndarray, frame: int, outside: bool) -> str:
     return (
@@ -53,6 +57,10 @@ class Cvat:
 
   def close(self) -> None:
     """See `Writer`."""
+    count = self._end
+    if self._target.goes_on:
+      self._end_tracks(count, {})
+      count += 1
     tracks = []
     for number, (object_id, shapes) in enumerate(sorted(self._tracks.items())):
       label = quoteattr(self._target.label(object_id))
@@ -60,7 +68,7 @@ class Cvat:
       tracks.extend([*shapes, '  </track>\n'])
     height, width = self._target.size
     size = f'      <original_size><width>{width}</width><height>{height}</height></original_size>\n'
-    _write(self._target, self._classes, self._end, 'interpolation', size, tracks)
+    _write(self._target, self._classes, count, 'interpolation', size, tracks)
 
 
 class CvatImages:

@@ -19,6 +19,7 @@ class Target:
     fps: frames per second or None.
     labels: {object id: name of its class}; an object without one is a class of its own.
     frame_suffix: of the names of frames in annotations: '.jpg'.
+    goes_on: whether the video has frames behind the last one that is written.
   """
 
   folder: pathlib.Path
@@ -27,6 +28,7 @@ class Target:
   fps: float | None = None
   labels: dict[int, str] = dataclasses.field(default_factory=dict)
   frame_suffix: str = '.jpg'
+  goes_on: bool = False
 
   def label(self, object_id: int) -> str:
     """Name of the class of an object."""

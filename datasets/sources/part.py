@@ -56,6 +56,17 @@ class Part(Video):
   def first_index(self) -> int:
     return self._video.first_index + self._first
 
+  def goes_on(self) -> bool:
+    if self._last is None or self.live:
+      return self._video.goes_on()
+    behind = self._last + 1
+    if self.seeks and self._video.num_frames is not None:
+      return behind < self._video.num_frames or self._video.goes_on()
+    try:
+      return any(True for _ in self._video.frames(behind)) or self._video.goes_on()
+    except ValueError:  # Nothing but damage there.
+      return False
+
   def frames(self, start: int = 0) -> 'Iterator[np.ndarray]':
     index = self._coming = self._first + start
     if self._last is not None and index > self._last:

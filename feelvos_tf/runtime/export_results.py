@@ -50,7 +50,14 @@ def export(
   if not forms.formats:
     return
   with whole_file.temporary_folder(job.folder) as folder:
-    target = Target(folder, name or video.name, video.frame_size, video.fps, forms.labels)
+    target = Target(
+      folder,
+      name or video.name,
+      video.frame_size,
+      video.fps,
+      forms.labels,
+      goes_on='cvat' in forms.formats and video.goes_on(),
+    )
     writing.write(_frames(job, video, forms, mask_name), forms.formats, target)
     for form in forms.formats:
       for path in sorted(p for p in (folder / form).rglob('*') if p.is_file()):

@@ -32,7 +32,11 @@ _INDICES = re.compile(r'\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*', re.ASCII)
 _FORMATS = [name for name, writer in writing.FORMATS.items() if not writer.needs_frames]
 _FORM = described.form(
   ['masks'],
-  {'format': {'enum': _FORMATS}, **dict.fromkeys(['name', 'label', 'suffix', 'frame_indices'])},
+  {
+    'format': {'enum': _FORMATS},
+    'goes_on': {'enum': ['0', '1']},
+    **dict.fromkeys(['name', 'label', 'suffix', 'frame_indices']),
+  },
   ['masks', 'label'],
   ['masks', 'format'],
 )
@@ -47,7 +51,8 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
     """Form with `masks` (PNG files named like their frames, in the order of time) and `format`.
 
     Further fields: `name` of the video, `label` (ID:NAME, repeated), `suffix` of the frames' files
-    (.jpg), `frame_indices` of the masks in the video where they are not 0, 1, 2: `10-29,50`.
+    (.jpg), `frame_indices` of the masks in the video where they are not 0, 1, 2: `10-29,50`,
+    `goes_on` (1: the video has frames behind the last mask; tracks of CVAT end there).
     """
     async with request.form(
       max_files=_MOST_MASKS, max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD_BYTES
@@ -84,7 +89,10 @@ def _target(form: FormData) -> Target:
     ids = writing.parse_labels(labels)
   except ValueError as error:
     raise errors.invalid(str(error)) from None
-  return Target(pathlib.Path(), name, (0, 0), None, ids, suffix)
+  goes_on = forms.text(form, 'goes_on', 'goes_on: expected text.') or '0'
+  if goes_on not in ('0', '1'):
+    raise errors.invalid('goes_on: expected 0 or 1.')
+  return Target(pathlib.Path(), name, (0, 0), None, ids, suffix, goes_on=goes_on == '1')
 
 
 def _indices(form: FormData, count: int) -> Sequence[int]:

@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -51,6 +52,59 @@ def test_forms_and_what_is_refused(run_main, result):
     process = run_main(MODULE, *flags)
     assert process.returncode == code
     assert text in process.stderr and len(process.stderr.splitlines()) == 1
+
+
+def _frames_of(path):
+  """[(number, whether its mask is outside)] of a CVAT file."""
+  root = ElementTree.parse(path / 'cvat' / 'annotations.xml').getroot()
+  return [(int(mask.get('frame')), mask.get('outside') == '1') for mask in root.iter('mask')]
+
+
+@pytest.mark.parametrize(
+  'names, frames, warning',
+  [
+    # Names that `segment` gives frames of films.
+    (['00001', '00002'], [1, 2], '00001.png is taken for frame 1 of the video'),
+    (['00100', '00105'], [100, 105], '00100.png is taken for frame 100 of the video'),
+    (['00000', '00001'], [0, 1], ''),
+    (['1', '2'], [0, 1], ''),
+    (['00001', 'b'], [0, 1], ''),
+  ],
+)
+def test_masks_without_their_video_have_the_numbers_of_their_names(
+  run_main, result, names, frames, warning
+):
+  found = result / 'result' / 'masks'
+  for number, name in ((2, names[1]), (1, names[0])):
+    (found / f'{number}.png').rename(found / f'{name}.png')
+  process = run_main(MODULE, f'--masks={found}', f'--output={result / "out"}', '--format=cvat')
+  assert process.returncode == 0, process.stderr
+  assert [at for at, outside in _frames_of(result / 'out') if not outside] == frames
+  assert warning in process.stderr and bool(warning) == bool(process.stderr)
+
+
+@pytest.mark.parametrize('film', [False, True])
+def test_a_track_ends_with_the_last_mask(run_main, result, film):
+  """Tools show the last mask on all frames behind it; the last frame of the video has none."""
+  frames = result / 'frames'
+  if film:
+    with av.open(str(result / 'film.mp4'), 'w') as output:
+      stream = output.add_stream('mpeg4', rate=25, width=20, height=16, pix_fmt='yuv420p')
+      for i in range(3):
+        picture = np.full((16, 20, 3), 40 * i, np.uint8)
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+      output.mux(stream.encode(None))
+    frames = result / 'film.mp4'
+  for index, end in ((1, [(2, True)]), (2, [])):
+    found, output = result / f'masks{index}', result / f'out{index}'
+    found.mkdir()
+    ids = np.full((16, 20), 5, np.uint8)
+    masks.write_mask(found / (f'{index:05d}.png' if film else f'{index}.png'), ids)
+    process = run_main(
+      MODULE, f'--masks={found}', f'--output={output}', '--format=cvat', f'--input={frames}'
+    )
+    assert process.returncode == 0, process.stderr
+    assert _frames_of(output) == [(index, False), *end]
 
 
 @pytest.mark.parametrize('form', ['cvat', 'cvat_images'])

@@ -97,9 +97,12 @@ export class Api {
     return (await this.request('POST', 'v1/draw', body)).blob();
   }
 
-  /** A zip of masks, [name, PNG] each, in a form that other tools read; `places` of them: '3-9,12'. */
-  async results(masks, format, labels, {name, suffix, places}) {
-    const body = form({format, name, suffix, frame_indices: places});
+  /**
+   * A zip of masks, [name, PNG] each, in a form that other tools read; `places` of them: '3-9,12';
+   * `goesOn`: there are frames behind them.
+   */
+  async results(masks, format, labels, {name, suffix, places, goesOn}) {
+    const body = form({format, name, suffix, frame_indices: places, goes_on: goesOn ? 1 : 0});
     for (const [file, blob] of masks) body.append('masks', blob, file);
     for (const label of labels) body.append('label', label);
     return (await this.request('POST', 'v1/results', body)).blob();

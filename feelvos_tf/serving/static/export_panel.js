@@ -55,7 +55,8 @@ export class ExportPanel {
       [`${clip.source.stem(index)}.png`, clip.masks.get(index)]);
     const suffix = clip.source.files?.[0].name.match(/\.\w+$/)?.[0] ?? '.jpg';
     const places = runsOf(indices).map(([first, last]) => `${first}-${last}`).join(',');
-    return this.api.results(masks, form, this.labels(), {name, suffix, places});
+    const goesOn = clip.source.exact && indices.at(-1) < clip.count - 1;
+    return this.api.results(masks, form, this.labels(), {name, suffix, places, goesOn});
   }
 }
 

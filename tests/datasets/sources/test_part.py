@@ -32,3 +32,22 @@ def test_no_frame_behind_the_last_one_is_next():
   part = Part(Part(live_source(9), 2), 1, 3)
   assert part.first_index == 3
   assert [(frame, part.waiting()) for frame in part.frames()] == [(3, 4), (4, 5), (5, None)]
+
+
+def test_whether_a_frame_follows_is_not_what_a_film_claims():
+  """It has four frames and claims nine."""
+  film = live_source(4)
+  film.live, film.num_frames, film.goes_on = False, 9, lambda: False
+  parts = {
+    'to the end': Part(film),
+    'to the last frame': Part(film, 0, 3),
+    'shorter': Part(film, 0, 2),
+    'of a rest': Part(Part(film, 1), 0, 2),
+    'of a rest, shorter': Part(Part(film, 1), 0, 1),
+    'of a part': Part(Part(film, 0, 2), 0, 2),
+  }
+  goes_on = {name: part.goes_on() for name, part in parts.items()}
+  assert goes_on == {
+    'to the end': False, 'to the last frame': False, 'shorter': True, 'of a rest': False,
+    'of a rest, shorter': True, 'of a part': True,
+  }  # fmt: skip

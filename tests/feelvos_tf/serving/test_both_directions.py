@@ -119,6 +119,18 @@ def test_results_of_some_frames_have_their_places_in_the_video(server, video):
   ]  # fmt: skip
 
 
+@pytest.mark.parametrize('goes_on', ['0', '1'])
+def test_tracks_end_if_the_video_goes_on_behind_the_last_mask(server, video, goes_on):
+  files = [('masks', (f'{i}.png', masks.encode_mask(video[1]))) for i in (0, 1)]
+  fields = {'format': 'cvat', 'goes_on': goes_on}
+  reply = httpx.post(f'{server.url}/v1/results', files=files, data=fields)
+  with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+    text = archive.read('annotations.xml').decode()
+  found = re.findall('<mask frame="([0-9]+)" keyframe="1" outside="([01])"', text)
+  track = [('0', '0'), ('1', '0'), *([('2', '1')] if goes_on == '1' else [])]
+  assert found == 2 * track
+
+
 def test_results_that_are_refused(server, video):
   data = masks.encode_mask(video[1])
   small = masks.encode_mask(video[1][:8, :8])

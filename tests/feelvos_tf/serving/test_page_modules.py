@@ -148,7 +148,7 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
     document.createElement = () => ({click() { shown.file = this.download; }, remove() {}});
     globalThis.setTimeout = () => {};
     const {ExportPanel} = await import('./export_panel.js');
-    const clip = new Clip({...source, name: `${'long '.repeat(40)}.mp4`});
+    const clip = new Clip({...source, name: `${'long '.repeat(40)}.mp4`, exact: true});
     for (const index of [7, 8, 9, 20]) clip.setResult(index, blob, new Map());
     const workspace = {clip, settled() {}};
     const api = {results: async (masks, form, labels, fields) => {
@@ -165,7 +165,9 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
   """)
   name = 'long_' * 20
   assert shown['masks'] == ['7.png', '8.png', '9.png', '20.png']
-  assert shown['fields'] == {'name': name, 'suffix': '.jpg', 'places': '7-9,20-20'}
+  assert shown['fields'] == {
+    'name': name, 'suffix': '.jpg', 'places': '7-9,20-20', 'goesOn': True,
+  }  # fmt: skip
   assert shown['file'] == f'{name}_cvat.zip'
 
 
