@@ -5,30 +5,82 @@ join; frames and sound go on there without a gap. AVI has no times but the order
 are stored, which is another one than that in which they are shown.
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
+import os
+from typing import NamedTuple
 
 import av
 
 from feelvos_tf.datasets import streams
+from feelvos_tf.datasets.film import file_end
 
 # A step of the stamps that no film makes by itself, in seconds: back, and (in formats whose stamps
 # may begin anew) forward.
 _BACK, _FORWARD = Fraction(1, 10), Fraction(10)
 _PART = 2  # Seconds; in every part of this length sound that goes on has a packet.
 _BEGIN_ANEW = frozenset(['mpegts', 'mpeg'])
+_MOST_PLACES = 256  # Packets that a decoder may hold back.
+
+
+class Join(NamedTuple):
+  """Where a recording ends and the next one begins.
+
+  Attributes:
+    shift: what is to be added to the stamps behind it, in seconds.
+    before: place in the file, in bytes, of the last frame before it; None if unknown.
+    behind: place of a frame behind it.
+  """
+
+  shift: Fraction
+  before: int | None
+  behind: int | None
+
+
+class Passed(NamedTuple):
+  """What the frames of a film have passed: joins, and places in the file up to `place`."""
+
+  joins: Sequence[Join] = ()
+  place: int | None = None
+
+
+class Places:
+  """Where in the file the packets of a track begin, by their stamps."""
+
+  def __init__(self) -> None:
+    """None."""
+    self._places: dict[int, int] = {}
+
+  def add(self, packet: av.Packet) -> None:
+    """Notes a packet. Of several that begin together, the first alone has a place."""
+    if packet.pts is not None and packet.pos is not None:
+      self._places[packet.pts] = packet.pos
+      if len(self._places) > _MOST_PLACES:
+        del self._places[next(iter(self._places))]
+
+  def take(self, ticks: int | None) -> int | None:
+    """The place of a packet that was noted, once; None if it is unknown."""
+    return None if ticks is None else self._places.pop(ticks, None)
 
 
 class Clock:
   """The times of frames, one after the other.
 
   Attributes:
-    joins: what is to be added to the stamps behind the first, second, ... join, in seconds.
+    joins: `Join` each.
+    place: farthest place in the file at which a frame of those so far begins; None if unknown.
     sounds: the tracks whose packets have to be shown to `sound`.
   """
 
-  def __init__(self, container: av.container.InputContainer, track: av.VideoStream) -> None:
-    """Args: the open file; the track whose frames come."""
-    self.joins: list[Fraction] = []
+  def __init__(
+    self, container: av.container.InputContainer, track: av.VideoStream, path: str | os.PathLike
+  ) -> None:
+    """Args: the open file; the track whose frames come; the file's name."""
+    self._path = path
+    self._is_transport_stream = 'mpegts' in container.format.name.split(',')
+    self._places = Places()
+    self.place: int | None = None
+    self.joins: list[Join] = []
     self._in_order_of_storage = 'avi' in container.format.name.split(',')
     self._begins_anew = begins_anew(container)
     self.sounds = container.streams.audio if self._begins_anew else ()
@@ -45,6 +97,10 @@ class Clock:
     if stamp is not None:
       self._heard.add(stamp // _PART)
 
+  def packet(self, packet: av.Packet) -> None:
+    """Notes a packet of the track before it is decoded."""
+    self._places.add(packet)
+
   def time(self, frame: av.VideoFrame) -> Fraction | None:
     """Seconds from the first frame to this one, the next in the order they are shown in."""
     ticks = frame.dts if self._in_order_of_storage else frame.pts
@@ -53,18 +109,28 @@ class Clock:
       if not self._in_order_of_storage or self._first is None:
         return None
       stamp = self._last + self._interval  # The decoder holds back frames without a packet's stamp.
+    place = self._places.take(frame.pts)
     if self._first is None:
       self._first = stamp
-    elif is_join(stamp - self._last, self._begins_anew) and not self._is_pause(stamp):
+    elif is_join(stamp - self._last, self._begins_anew) and not self._is_pause(stamp, place):
       self._shift += self._last + self._interval - stamp
-      self.joins.append(self._shift)
+      self.joins.append(Join(self._shift, self.place, place))
       self._heard.clear()
     self._last = stamp
+    if place is not None:
+      self.place = place if self.place is None else max(place, self.place)
     return stamp + self._shift - self._first
 
-  def _is_pause(self, stamp: Fraction) -> bool:
-    """Whether sound goes on between the last frame and that one."""
-    return stamp > self._last and (self._last + stamp) / 2 // _PART in self._heard
+  def _is_pause(self, stamp: Fraction, place: int | None) -> bool:
+    """Whether sound goes on between the last frame and that one, or, without sound, packets do."""
+    if stamp < self._last:
+      return False
+    if self._heard:
+      return (self._last + stamp) / 2 // _PART in self._heard
+    if not self._is_transport_stream or self.place is None or place is None:
+      return False
+    since = self.joins[-1].behind if self.joins else None
+    return file_end.continues(self._path, self.place, place, since or 0)
 
 
 def begins_anew(container: av.container.InputContainer) -> bool:

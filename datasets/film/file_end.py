@@ -25,6 +25,8 @@ _Y4M_COLOURS = re.compile(r'(444alpha|411|420|422|444|mono)(?:jpeg|mpeg2|paldv)?
 _TO_CODECS = (b'moov', b'trak', b'mdia', b'minf', b'stbl', b'stsd')
 _HEAD_OF_CODECS = 16
 _PACKETS_LOOKED_AT = 1 << 14  # At the end of a transport stream, some 3 MB.
+_PACKETS_BEFORE = 1 << 12  # A place in it, some .8 MB.
+_SYNC, _FILLING = 0x47, 0x1FFF  # First byte of a packet; number of those without content.
 
 
 def torn(path: str | os.PathLike, formats: frozenset) -> bool | None:
@@ -116,6 +118,41 @@ def in_unit(path: str | os.PathLike, pid: int) -> bool:
     if packet[:1] == b'G' and int.from_bytes(packet[1:3], 'big') & 0x1FFF == pid:
       return not _is_filled_up(packet)
   return False
+
+
+def continues(path: str | os.PathLike, start: int, end: int, since: int = 0) -> bool:
+  """Whether a transport stream was written in one go between two places of the file.
+
+  The packets of each stream are counted (ISO 13818-1, 2.4.3.3). Where files were joined, the counts
+  break, but for one in 16 that goes on by chance; so packets before the place are looked at, too.
+
+  Args:
+    path: a file whose format is mpegts.
+    start, end: places where packets begin, in bytes.
+    since: packets before this place are of another recording.
+  """
+  with open(path, 'rb') as stream:
+    layout = _packet_layout(stream)
+    if layout is None:
+      return False
+    length, offset = layout
+    first = max(since // length, start // length - _PACKETS_BEFORE)
+    stream.seek(first * length)
+    data = stream.read((end // length + 1 - first) * length)
+  counts: dict[int, int] = {}
+  for at in range(offset, len(data) - 187, length):
+    packet = data[at : at + 188]
+    number = int.from_bytes(packet[1:3], 'big') & 0x1FFF
+    has_field, has_payload, count = packet[3] & 0x20, bool(packet[3] & 0x10), packet[3] & 15
+    is_marked = has_field and packet[4] and packet[5] & 0x80
+    last = counts.get(number, count - has_payload)
+    if packet[0] != _SYNC or is_marked:
+      return False
+    # A packet may come twice; those that fill up the stream are not counted.
+    if number != _FILLING and count not in (last, (last + has_payload) % 16):
+      return False
+    counts[number] = count
+  return True
 
 
 def lacks_index(path: str | os.PathLike) -> bool:

@@ -48,7 +48,7 @@ class Film:
     fps: frames per second on average; None if unknown.
     codec: FFmpeg's name of the codec.
     start: seconds of the file's clock at which the first frame is shown.
-    joins: of the part that `frames` has yielded, see `clock.Clock`.
+    passed: of the part that `frames` has yielded, see `clock.Passed`.
   """
 
   def __init__(self, path: str | os.PathLike) -> None:
@@ -65,14 +65,15 @@ class Film:
       track = _choose_track(container, self.path)
       self.codec = track.codec_context.name
       watch = wholeness.Wholeness(self.path, container, track)
-      first = next(_decoded(container, track, watch, clock.Clock(container, track)), None)
+      times = clock.Clock(container, track, self.path)
+      first = next(_decoded(container, track, watch, times), None)
       if first is None:
         raise ValueError(
           f'{self.path}: no decodable video stream (none of the frames, codec {self.codec}); the '
           f'file is cut off or damaged; {_ADVICE}'
         )
       self.start = streams.seconds(first.pts, track.time_base) or Fraction(0)
-      self.joins: list[Fraction] = []
+      self.passed = clock.Passed()
       rate = track.average_rate or track.guessed_rate
       self.num_frames = watch.num_frames
       self.fps = float(rate) if rate and 0 < rate < 1000 else None
@@ -93,11 +94,13 @@ class Film:
       track = _choose_track(container, self.path)
       watch = wholeness.Wholeness(self.path, container, track)
       painter = display.Painter(self._square, self._turn, track.time_base)
-      times = clock.Clock(container, track)
+      times = clock.Clock(container, track, self.path)
       for index, frame in enumerate(_decoded(container, track, watch, times)):
         time = times.time(frame)
-        if len(times.joins) > len(self.joins):
-          self.joins = times.joins[:]
+        if times.place is not None and times.place > (self.passed.place or -1):
+          self.passed = clock.Passed(self.passed.joins, times.place)
+        if len(times.joins) > len(self.passed.joins):
+          self.passed = clock.Passed(times.joins[:], self.passed.place)
         if index >= start:
           yield FilmFrame(painter.paint(frame), time)
     if found := watch.error():
@@ -207,6 +210,7 @@ def _decoded(
       if packet.stream in times.sounds:
         times.sound(packet)
       continue
+    times.packet(packet)
     try:
       frames = [frame for frame in packet.decode() if isinstance(frame, av.VideoFrame)]
     except av.error.FFmpegError:

@@ -38,7 +38,7 @@ class Sound:
     self,
     path: str | os.PathLike,
     start: Callable[[], Fraction],
-    joins: Callable[[], Sequence[Fraction]] = tuple,
+    passed: Callable[[], clock.Passed] = clock.Passed,
   ) -> None:
     """Opens the file.
 
@@ -46,10 +46,9 @@ class Sound:
       path: a video file.
       start: function: seconds of the file at which the written video starts. It is called by
         `add_to`, when the first frame has been read, whose time no one knows before.
-      joins: function: what is added to stamps behind each join that the frames have passed, see
-        `clock.Clock`.
+      passed: function: what the frames have passed.
     """
-    self._path, self._joins = path, joins
+    self._path, self._passed = path, passed
     self._start_of_video, self._start = start, Fraction(0)
     self._source = reader.opened(path)
     self._container = self._source.__enter__()
@@ -59,7 +58,8 @@ class Sound:
     self._items: Iterator[_Item] = iter(())
     self._next: _Item | None = None
     self._output: _Copy | _Encoding | None = None
-    self._passed = 0
+    self._joins_behind = 0  # Joins before the last sound that was written.
+    self._ended = False
     self._last_stamp: Fraction | None = None
 
   def add_to(self, output: av.container.OutputContainer) -> None:
@@ -68,7 +68,9 @@ class Sound:
     if track is None:
       return
     self._start = self._start_of_video()
-    if track.codec_context.codec.canonical_name in _COPIED:  # A decoder of mp3 is called mp3float.
+    context = track.codec_context  # A decoder of mp3 is called mp3float.
+    # The rate is unknown where joined recordings begin with one without sound.
+    if context.codec.canonical_name in _COPIED and context.sample_rate:
       self._output = _Copy(output, track)
       self._items = _packets(self._container, track)
     else:
@@ -79,8 +81,8 @@ class Sound:
   def write_until(self, seconds: Fraction) -> None:
     """Writes what starts up to that time of the written video."""
     while self._output is not None and self._next is not None:
-      stamp, item = self._next
-      time = self._time(stamp)
+      stamp, place, item = self._next
+      time = self._time(stamp, place if self._begins_anew else None)
       if time is None or time > seconds:
         return
       with self._optional(seconds):
@@ -90,6 +92,7 @@ class Sound:
 
   def finish(self, seconds: Fraction) -> None:
     """Writes what starts up to that time, the end of the written video."""
+    self._ended = True
     self.write_until(seconds)
     if self._output is not None:
       with self._optional(seconds):
@@ -100,16 +103,36 @@ class Sound:
     self._items, self._next = iter(()), None
     self._source.__exit__(None, None, None)
 
-  def _time(self, stamp: Fraction) -> Fraction | None:
-    """Seconds of the written video; None: behind a join that the frames have not passed yet."""
-    joins = self._joins()
-    if self._last_stamp is not None and clock.is_join(stamp - self._last_stamp, self._begins_anew):
-      if self._passed < len(joins):
-        self._passed, self._last_stamp = self._passed + 1, stamp
-      elif stamp < self._last_stamp:
+  def _time(self, stamp: Fraction, place: int | None) -> Fraction | None:
+    """Seconds of the written video; None: maybe behind a join that the frames have not passed."""
+    joins, film = self._passed()
+    while self._joins_behind < len(joins) and self._is_behind(
+      joins[self._joins_behind], stamp, place
+    ):
+      self._joins_behind, self._last_stamp = self._joins_behind + 1, None
+    if place is None or film is None:
+      if self._steps(stamp) and stamp < (self._last_stamp or 0):
         return None  # A step forward without a join is a pause of the sound.
-    shift = joins[self._passed - 1] if self._passed else Fraction(0)
+    elif place > film and not (self._ended and self._is_in_recording(stamp)):
+      return None
+    shift = joins[self._joins_behind - 1].shift if self._joins_behind else Fraction(0)
     return stamp + shift - self._start
+
+  def _is_behind(self, join: clock.Join, stamp: Fraction, place: int | None) -> bool:
+    """Whether sound is behind a join: its place says so, or, near the join, its stamp."""
+    if place is None or join.before is None or join.behind is None:
+      return self._steps(stamp)
+    if join.before < place < join.behind:
+      return self._last_stamp is None or self._steps(stamp)
+    return place >= join.behind
+
+  def _is_in_recording(self, stamp: Fraction) -> bool:
+    """Whether sound that comes behind the last frame in the file belongs to its recording."""
+    return not self._joins_behind if self._last_stamp is None else not self._steps(stamp)
+
+  def _steps(self, stamp: Fraction) -> bool:
+    last = self._last_stamp
+    return last is not None and clock.is_join(stamp - last, self._begins_anew)
 
   @contextlib.contextmanager
   def _optional(self, seconds: Fraction) -> Iterator[None]:
@@ -126,8 +149,8 @@ class Sound:
       self._output = None
 
 
-# Seconds of the file's clock, and what starts there.
-_Item: TypeAlias = tuple[Fraction, av.Packet | av.AudioFrame]
+# Seconds of the file's clock, place in the file in bytes if it is known, and what starts there.
+_Item: TypeAlias = tuple[Fraction, int | None, av.Packet | av.AudioFrame]
 
 
 class _Copy:
@@ -191,26 +214,32 @@ class _Encoding:
 
 def _packets(container: av.container.InputContainer, track: av.AudioStream) -> Iterator[_Item]:
   """The packets of a track up to the first that cannot be read."""
+  place = None
   try:
     for packet in container.demux(track):
       stamp = streams.seconds(packet.pts, packet.time_base)
+      place = place if packet.pos is None else packet.pos
       if stamp is not None:
-        yield stamp, packet
+        yield stamp, place, packet
   except av.error.FFmpegError:
     return
 
 
 def _frames(container: av.container.InputContainer, track: av.AudioStream) -> Iterator[_Item]:
   """The decoded sound of a track, without what is damaged."""
+  places, place = clock.Places(), None
   try:
     for packet in container.demux(track):
+      places.add(packet)
       try:
         frames = packet.decode()
       except av.error.FFmpegError:
         continue
       for frame in frames:
         stamp = streams.seconds(frame.pts, frame.time_base)
+        found = places.take(frame.pts) if frame.time_base == track.time_base else packet.pos
+        place = place if found is None else found
         if isinstance(frame, av.AudioFrame) and stamp is not None:
-          yield stamp, frame
+          yield stamp, place, frame
   except av.error.FFmpegError:
     return

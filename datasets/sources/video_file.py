@@ -72,7 +72,7 @@ class VideoFile(Video):
       time = self.frame_time(first)
       return self._film.start + (Fraction(first / (self.fps or 25)) if time is None else time)
 
-    return Sound(self.path, start, lambda: self._film.joins)
+    return Sound(self.path, start, lambda: self._film.passed)
 
   def mask(self, index: int) -> masks.Mask | None:
     if self.mask_path is None or index != 0:

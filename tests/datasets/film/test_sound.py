@@ -14,11 +14,11 @@ RATE, BEEP = 48000, (0.5, 0.7)  # Samples a second; seconds in which the sound i
 
 
 def write_recording(path, codec, sound, seconds=2, layout='mono', frames=True, left_out=()):
-  """25 frames a second, and sound that is silent but for BEEP."""
+  """25 frames a second, and sound (None: no track) that is silent but for BEEP."""
   packets = []
   with av.open(str(path), 'w') as output:
     video = output.add_stream(codec, rate=25) if frames else None
-    audio = output.add_stream(sound, rate=RATE, layout=layout)
+    audio = output.add_stream(sound, rate=RATE, layout=layout) if sound else None
     for i in range(25 * seconds if frames else 0):
       frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), i % 256, np.uint8), format='rgb24')
       if i == 0:
@@ -28,17 +28,23 @@ def write_recording(path, codec, sound, seconds=2, layout='mono', frames=True, l
         packets += video.encode(frame)
     if frames:
       packets += video.encode(None)
-    wave = np.random.default_rng(0).integers(-20000, 20000, RATE * seconds).astype(np.int16)
-    wave[: int(BEEP[0] * RATE)] = wave[int(BEEP[1] * RATE) :] = 0
-    resampler = av.AudioResampler(audio.codec_context.format, layout, RATE)
-    for start in range(0, len(wave), 960):
-      part = av.AudioFrame.from_ndarray(wave[np.newaxis, start : start + 960], 's16', 'mono')
-      part.sample_rate, part.pts, part.time_base = RATE, start, Fraction(1, RATE)
-      for resampled in resampler.resample(part):
-        packets += audio.encode(resampled)
-    packets += audio.encode(None)
+    if audio is not None:
+      packets += _packets_of_beep(audio, seconds, layout)
     output.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
   return path.read_bytes()
+
+
+def _packets_of_beep(audio, seconds, layout):
+  wave = np.random.default_rng(0).integers(-20000, 20000, RATE * seconds).astype(np.int16)
+  wave[: int(BEEP[0] * RATE)] = wave[int(BEEP[1] * RATE) :] = 0
+  resampler = av.AudioResampler(audio.codec_context.format, layout, RATE)
+  packets = []
+  for start in range(0, len(wave), 960):
+    part = av.AudioFrame.from_ndarray(wave[np.newaxis, start : start + 960], 's16', 'mono')
+    part.sample_rate, part.pts, part.time_base = RATE, start, Fraction(1, RATE)
+    for resampled in resampler.resample(part):
+      packets += audio.encode(resampled)
+  return packets + audio.encode(None)
 
 
 def overlay(source, path, first=0):
@@ -74,6 +80,38 @@ def test_recordings_that_were_joined_go_on_after_each_other(tmp_path, name, code
   for start in (0, 2):
     beep = loud[(start < loud) & (loud < start + 2)]
     assert np.abs([beep.min(), beep.max()] - (start + np.array(BEEP))).max() < within + 0.04
+
+
+@pytest.mark.parametrize('codec, sound', [('libx264', 'aac'), ('mpeg2video', 'mp2')])
+@pytest.mark.parametrize('order, first', [('-+', 0), ('+-+', 0), ('--+-+', 0), ('+-+', 60)])
+def test_joined_recordings_of_which_some_have_no_sound(tmp_path, codec, sound, order, first):
+  """The sound of the others is where their frames are; + has sound."""
+  data = {
+    mark: write_recording(tmp_path / f'{kind}.ts', codec, kind)
+    for mark, kind in {'+': sound, '-': None}.items()
+  }
+  path = tmp_path / 'joined.ts'
+  path.write_bytes(b''.join(data[mark] for mark in order))
+  times, loud = overlay(path, tmp_path / 'o.mp4', first)
+  assert np.abs(np.array(times) - np.arange(50 * len(order) - first) / 25).max() < 0.02
+  found = {int(second) for second in loud + first / 25}
+  expected = [2 * place for place, mark in enumerate(order) if mark == '+' and 50 * place >= first]
+  assert found == set(expected)
+  for start in expected:
+    at = loud + first / 25 - start
+    beep = at[(at >= 0) & (at < 2)]
+    assert np.abs([beep.min(), beep.max()] - np.array(BEEP)).max() < 0.06
+
+
+def test_a_pause_of_frames_without_sound(tmp_path):
+  """As of a camera that sends frames when something moves; the joined recording begins anew."""
+  data = write_recording(tmp_path / 'v.ts', 'mpeg2video', None, 14, left_out=range(10, 335))
+  (tmp_path / 'v.ts').write_bytes(2 * data)
+  video = folder.open_video(tmp_path / 'v.ts')
+  count = sum(1 for _ in video.frames())
+  times = [float(video.frame_time(i)) for i in range(count)]
+  shown = np.r_[:10, 335:350] / 25
+  assert times == pytest.approx(np.r_[shown, 14 + shown], abs=1e-4)
 
 
 def test_sound_of_avi_from_the_middle_of_a_packet_on(tmp_path):
