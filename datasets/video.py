@@ -62,6 +62,11 @@ class Video(abc.ABC):
     return ()
 
   @property
+  def frame_suffixes(self) -> collections.abc.Mapping[str, str]:
+    """{name of a frame: suffix of its file, '.png'}; empty where frames are no files."""
+    return {}
+
+  @property
   def first_index(self) -> int:
     """Index of the first frame in the whole source; 0 unless this is a part of it."""
     return 0

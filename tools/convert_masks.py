@@ -104,6 +104,7 @@ def _write(output: pathlib.Path, labels: dict[int, str]) -> int:
     first.shape,
     video.fps if video else None,
     labels,
+    suffixes=video.frame_suffixes if video else {},
     goes_on=video is not None and _goes_on(video, indices),
   )
   return writing.write(_frames(video, indices), FLAGS.format, target)

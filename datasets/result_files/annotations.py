@@ -36,7 +36,7 @@ class Coco:
     self._images.append(
       {
         'id': len(self._images) + 1,
-        'file_name': f'{frame.name}{self._target.frame_suffix}',
+        'file_name': self._target.file_name(frame.name),
         'width': width,
         'height': height,
         'video_id': 1,

@@ -84,7 +84,7 @@ class CvatImages:
 
   def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
-    file_name = quoteattr(f'{frame.name}{self._target.frame_suffix}')
+    file_name = quoteattr(self._target.file_name(frame.name))
     height, width = frame.ids.shape
     self._end = frame.index + 1
     lines = [f'  <image id="{frame.index}" name={file_name} width="{width}" height="{height}">\n']

@@ -1,5 +1,6 @@
 """The video and its frames as every form of results needs them, and the interface of a writer."""
 
+from collections.abc import Mapping
 import dataclasses
 from fractions import Fraction
 import pathlib
@@ -18,7 +19,8 @@ class Target:
     size: (height, width) of frames and masks.
     fps: frames per second or None.
     labels: {object id: name of its class}; an object without one is a class of its own.
-    frame_suffix: of the names of frames in annotations: '.jpg'.
+    frame_suffix: of the names of frames in annotations, '.jpg', where `suffixes` has none.
+    suffixes: {name of a frame: suffix of its file}.
     goes_on: whether the video has frames behind the last one that is written.
   """
 
@@ -28,7 +30,12 @@ class Target:
   fps: float | None = None
   labels: dict[int, str] = dataclasses.field(default_factory=dict)
   frame_suffix: str = '.jpg'
+  suffixes: Mapping[str, str] = dataclasses.field(default_factory=dict)
   goes_on: bool = False
+
+  def file_name(self, name: str) -> str:
+    """Name of a frame's file in annotations."""
+    return name + self.suffixes.get(name, self.frame_suffix)
 
   def label(self, object_id: int) -> str:
     """Name of the class of an object."""

@@ -84,6 +84,10 @@ class FolderVideo(Video):
   def files(self) -> tuple[pathlib.Path, ...]:
     return self.frame_paths
 
+  @property
+  def frame_suffixes(self) -> Mapping[str, str]:
+    return {path.stem: path.suffix for path in self.frame_paths}
+
   @functools.cached_property
   def frame_size(self) -> tuple[int, int]:  # type: ignore[override]  # Read when it is asked for.
     """(height, width) of the first frame, which all others must have."""

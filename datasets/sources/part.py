@@ -1,6 +1,6 @@
 """A part of a video, from one frame to another, as a video of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 import pathlib
 from typing import overload, TYPE_CHECKING
@@ -51,6 +51,10 @@ class Part(Video):
   @property
   def files(self) -> Sequence[pathlib.Path]:
     return self._video.files
+
+  @property
+  def frame_suffixes(self) -> Mapping[str, str]:
+    return self._video.frame_suffixes
 
   @property
   def first_index(self) -> int:

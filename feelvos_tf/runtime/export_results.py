@@ -56,6 +56,7 @@ def export(
       video.frame_size,
       video.fps,
       forms.labels,
+      suffixes=video.frame_suffixes,
       goes_on='cvat' in forms.formats and video.goes_on(),
     )
     writing.write(_frames(job, video, forms, mask_name), forms.formats, target)

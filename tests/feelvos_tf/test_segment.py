@@ -368,10 +368,10 @@ def test_masks_on_several_frames_of_a_range(run_main, frames, tmp_path, copying_
     f'--input={frames}',
     f'--mask={given}',
     f'--mask=frame10:{tmp_path / "late.png"}',
-    '--remove=3@4',
+    '--remove=3@3',
     '--start=1',
-    '--end=frame12',
-    '--format=cvat,cutouts',
+    '--end=frame11',
+    '--format=cvat,cvat_images,cutouts',
     '--label=9:ball',
     f'--output={out}',
     f'--model={copying_weights}',
@@ -379,18 +379,22 @@ def test_masks_on_several_frames_of_a_range(run_main, frames, tmp_path, copying_
   assert process.returncode == 0, process.stderr
   assert 'frames: masks given on frames 1, 2' in process.stdout
   assert outputs(out) == [
-    *sorted(f'cutouts/frame{i}.png' for i in range(9, 13)),
+    *sorted(f'cutouts/frame{i}.png' for i in range(9, 12)),
     'cvat/annotations.xml',
+    'cvat_images/annotations.xml',
     'frames.csv',
-    *sorted(f'masks/frame{i}.png' for i in range(9, 13)),
+    *sorted(f'masks/frame{i}.png' for i in range(9, 12)),
     'overlay.mp4',
     'overview.png',
   ]
-  assert 'label="ball"' in (out / 'cvat' / 'annotations.xml').read_text()
-  written = [masks.read_mask(out / 'masks' / f'frame{i}.png') for i in range(9, 13)]
-  assert [mask.object_ids for mask in written] == [(3,), (3, 9), (3, 9), (9,)]
+  assert 'name="frame10.png"' in (out / 'cvat_images' / 'annotations.xml').read_text()
+  text = (out / 'cvat' / 'annotations.xml').read_text()
+  assert 'label="ball"' in text
+  assert '<mask frame="4" keyframe="1" outside="1"' in text  # Frame 4 is left out.
+  written = [masks.read_mask(out / 'masks' / f'frame{i}.png') for i in range(9, 12)]
+  assert [mask.object_ids for mask in written] == [(3,), (3, 9), (9,)]
   np.testing.assert_array_equal(written[1].ids == 9, late == 9)
-  np.testing.assert_array_equal(written[3].palette, palette)
+  np.testing.assert_array_equal(written[2].palette, palette)
 
 
 def test_a_box_instead_of_a_mask(run_main, frames, tmp_path, copying_weights):

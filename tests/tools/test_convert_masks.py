@@ -111,6 +111,7 @@ def test_a_track_ends_with_the_last_mask(run_main, result, film):
 def test_masks_of_some_frames_have_the_numbers_of_these(run_main, result, form):
   found = result / 'result' / 'masks'
   (found / '1.png').rename(found / '0.png')
+  (result / 'frames' / '2.png').rename(result / 'frames' / '2.jpeg')
   process = run_main(
     MODULE,
     f'--masks={found}',
@@ -121,7 +122,8 @@ def test_masks_of_some_frames_have_the_numbers_of_these(run_main, result, form):
   assert process.returncode == 0, process.stderr
   root = ElementTree.parse(result / 'out' / form / 'annotations.xml').getroot()
   if form == 'cvat_images':
-    assert [image.get('id') for image in root.iter('image')] == ['0', '2']
+    images = [(image.get('id'), image.get('name')) for image in root.iter('image')]
+    assert images == [('0', '0.png'), ('2', '2.jpeg')]  # As the files are called.
   else:  # The track is outside on the frame without a mask.
     shown = [(mask.get('frame'), mask.get('outside')) for mask in root.iter('mask')]
     assert shown == [('0', '0'), ('1', '1'), ('2', '0')]
