@@ -15,11 +15,12 @@ export class BothWays extends SessionRun {
   async goOn() {
     const {clip} = this;
     const stretches = this.stretches();
-    for (const {first, last, ends} of stretches) {
+    for (const {first, last, ends} of stretches) { // Those between masks in the order of time.
       const uses = this.usesOf(ends);
       const isOld = uses.some((index) => clip.unsent.has(index)) ||
         clip.stretches.get(`${first}-${last}`) !== String(uses);
-      if (isOld) clip.dropResults((index) => first <= index && index <= last);
+      // The mask behind a stretch was completed by its run.
+      if (isOld) clip.dropResults((i) => first <= i && (i <= last || i === ends[1]));
     }
     clip.unsent.clear();
     try {

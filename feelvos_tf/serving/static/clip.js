@@ -19,10 +19,10 @@ export class Clip {
     this.confidence = new Map(); // Frame index -> Map of object id to number, of the run's masks.
     this.corrections = new Map(); // Frame index -> ids, of the masks that the user made.
     this.whole = new Set(); // Those of them that are right for the whole frame, whatever they hold.
-    this.completed = new Set(); // Those of them that only added objects until a run completed them.
+    this.completed = new Map(); // Frame index -> what the user made, where a run completed it.
     this.unsent = new Set(); // Those of them that no run has used yet.
     this.removals = new Map(); // Frame index -> ids that no later mask of a run holds.
-    this.hidden = new Map(); // Frame index -> what a run made, where its mask lacks removed objects.
+    this.hidden = new Map(); // Frame index -> what a run made, where removed objects are not shown.
     this.stretches = new Map(); // Of a run in both directions, see `BothWays`.
     // How often masks were painted and made by runs; `saved` is that at the last download.
     this.painted = 0;
@@ -105,6 +105,7 @@ export class Clip {
   /** Another direction: the next run makes all masks anew. */
   setDirection(direction) {
     this.direction = direction;
+    for (const index of this.completed.keys()) this.takeCompletionBack(index);
     this.stretches.clear();
     this.unsent = new Set(this.corrections.keys());
   }
@@ -138,10 +139,21 @@ export class Clip {
   /** Takes a mask that only added objects, completed by those that the run predicted. */
   complete(index, blob, ids) {
     this.made++;
+    this.completed.set(index, {blob: this.masks.get(index), ids: this.corrections.get(index)});
     this.masks.set(index, blob);
     this.corrections.set(index, new Set(ids));
     this.whole.add(index);
-    this.completed.add(index);
+  }
+
+  /** Takes what a run predicted out of a mask that only added objects; another run completes it. */
+  takeCompletionBack(index) {
+    const given = this.completed.get(index);
+    if (!given) return;
+    this.masks.set(index, given.blob);
+    this.corrections.set(index, given.ids);
+    this.whole.delete(index);
+    this.completed.delete(index);
+    this.unsent.add(index);
   }
 
   /**
@@ -188,7 +200,7 @@ export class Clip {
   /** What is known of a frame's mask, for `restore`. */
   remember(index) {
     return {blob: this.masks.get(index), corrected: this.corrections.get(index),
-      whole: this.whole.has(index), completed: this.completed.has(index),
+      whole: this.whole.has(index), completed: this.completed.get(index),
       unsent: this.unsent.has(index),
       removed: this.removals.get(index), hidden: this.hidden.get(index),
       confidence: this.confidence.get(index)};
@@ -201,7 +213,7 @@ export class Clip {
     if (blob) this.masks.set(index, blob);
     if (corrected) this.corrections.set(index, corrected);
     if (whole) this.whole.add(index);
-    if (completed) this.completed.add(index);
+    if (completed) this.completed.set(index, completed);
     if (unsent) this.unsent.add(index);
     if (removed) this.removals.set(index, removed);
     if (hidden) this.hidden.set(index, hidden);
@@ -213,8 +225,9 @@ export class Clip {
     this.dropResults((other) => this.position(other) > place);
   }
 
-  /** Drops the masks that a run made of frames for which `isOld` holds. */
+  /** Drops what a run made of frames for which `isOld` holds. */
   dropResults(isOld) {
+    for (const other of [...this.completed.keys()]) if (isOld(other)) this.takeCompletionBack(other);
     for (const other of [...this.masks.keys()]) {
       if (isOld(other) && !this.corrections.has(other)) {
         this.masks.delete(other);

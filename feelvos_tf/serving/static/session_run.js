@@ -59,7 +59,8 @@ export class SessionRun {
   async complete(index, predicted) {
     const {clip} = this;
     const {ids} = await decodeIds(clip.masks.get(index));
-    const whole = ids.map((id, i) => id || predicted[i]);
+    const gone = clip.gone(index);
+    const whole = ids.map((id, i) => id || (gone.has(predicted[i]) ? 0 : predicted[i]));
     const mask = await encodeIds(whole, clip.width, clip.height);
     clip.complete(index, mask, [...new Set(whole)].filter(Boolean));
   }

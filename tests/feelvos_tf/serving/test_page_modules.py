@@ -515,6 +515,46 @@ def test_the_frame_at_which_a_run_was_stopped_is_corrected(node, backward):
   assert shown['done']
 
 
+@pytest.mark.parametrize('direction', ['forward', 'backward', 'both'])
+def test_a_mask_of_new_objects_is_completed_by_the_run_that_goes_on(node, direction):
+  """What an earlier run predicted of other objects on its frame is no mask of the user."""
+  start, late, between = (29, 9, 19) if direction == 'backward' else (0, 20, 10)
+  shown = node(f"""
+    {TRACKING}
+    const {{BothWays}} = await import('./both_ways.js');
+    const words = (...numbers) => new Uint16Array(numbers);
+    const opinion = new Blob([words(2, 1, 1), new Uint8Array([0, 1]), words(0xb000, 0xc800)]);
+    const half = (value, at) => encodeIds(new Uint8Array(64).fill(value, at, at + 16), 8, 8);
+    let predicted = await half(1, 0);
+    const answer = async () => ({{mask: predicted, confidence: new Map()}});
+    Object.assign(api, {{step: answer, merged: answer, opinion: async () => opinion}});
+    clip.setDirection('{direction}');
+    clip.setCorrection({start}, predicted, [1]);
+    clip.setCorrection({late}, await half(2, 48), [2]);
+    const run = async () => {{
+      const Kind = clip.direction === 'both' ? BothWays : Tracking;
+      await new Kind(api, clip, {{}}, async () => {{}}).run();
+    }};
+    const note = async (when) => {{
+      const {{ids}} = await decodeIds(clip.masks.get({late}));
+      shown[when] = [ids[0], ids[16], ids[48], [...clip.corrections.get({late})].sort()];
+    }};
+    await run();
+    await note('first');
+    predicted = await half(1, 16);
+    clip.setCorrection({between}, predicted, [1]);
+    await run();
+    await note('corrected');
+    shown.done = clip.isDone;
+    clip.startOver();
+    await note('start over');
+  """)
+  assert shown == {
+    'first': [1, 0, 2, [1, 2]], 'corrected': [0, 1, 2, [1, 2]], 'start over': [0, 0, 2, [2]],
+    'done': True,
+  }  # fmt: skip
+
+
 def test_a_new_session_follows_objects_that_are_removed_from_later_frames(node):
   """A run backward shows them on the frames before; their hidden masks are no corrections."""
   shown = node(f"""
