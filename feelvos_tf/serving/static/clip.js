@@ -22,7 +22,7 @@ export class Clip {
     this.completed = new Map(); // Frame index -> what the user made, where a run completed it.
     this.unsent = new Set(); // Those of them that no run has used yet.
     this.removals = new Map(); // Frame index -> ids that no later mask of a run holds.
-    this.hidden = new Map(); // Frame index -> what a run made, where removed objects are not shown.
+    this.hidden = new Map(); // Frame index -> what a run made, where objects are hidden.
     this.stretches = new Map(); // Of a run in both directions, see `BothWays`.
     // How often masks were painted and made by runs; `saved` is that at the last download.
     this.painted = 0;
