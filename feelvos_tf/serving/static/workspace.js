@@ -215,6 +215,7 @@ export class Workspace {
   /** Takes an object that no run follows out of all masks that the user made. */
   dropObject(id) {
     const {clip} = this;
+    if (!this.editor.ids.includes(id) && !clip.givenIds.has(id)) return this.saving;
     return this.takeOut(id, async () => {
       for (const [index, held] of [...clip.corrections]) {
         if (!held.has(id)) continue;
