@@ -103,7 +103,7 @@ def open_video(task: dict, element: dict[str, str]) -> Video:
   """The video of a task: the file of its name in the folder FEELVOS_VIDEOS."""
   address = task['data'][element.get('value', '$video').lstrip('$')]
   parts = urllib.parse.urlsplit(address)
-  name = urllib.parse.parse_qs(parts.query).get('d', [parts.path])[0]
+  name = urllib.parse.parse_qs(parts.query).get('d', [urllib.parse.unquote(parts.path)])[0]
   path = pathlib.Path(os.environ.get('FEELVOS_VIDEOS', '.')) / pathlib.PurePosixPath(name).name
   if not path.is_file():
     raise fastapi.HTTPException(404, f'{path}: no such video; set FEELVOS_VIDEOS to their folder')

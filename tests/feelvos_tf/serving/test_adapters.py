@@ -90,6 +90,22 @@ def test_label_studio_has_a_rate_of_its_own(given, first, expected):
 
 
 @pytest.mark.parametrize(
+  'address',
+  [
+    '/data/local-files/?d=films/my%20clip.png',
+    'https://host/films/my%20clip.png?key=1',
+    'my clip.png',
+  ],
+)
+def test_label_studio_names_videos_by_addresses(tmp_path, monkeypatch, address):
+  backend = load(EXAMPLES / 'label_studio' / 'app.py')
+  monkeypatch.setenv('FEELVOS_VIDEOS', str(tmp_path))
+  (tmp_path / 'my clip.png').write_bytes(b'')
+  monkeypatch.setattr(backend.folder, 'open_video', lambda path: path.name)
+  assert backend.open_video({'data': {'film': address}}, {'value': '$film'}) == 'my clip.png'
+
+
+@pytest.mark.parametrize(
   'rate, numbers',
   [
     ('frameRate="10"', [[1], [2], [3]]),
