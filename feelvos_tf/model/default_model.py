@@ -9,7 +9,7 @@ from feelvos_tf.datasets import names
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 # SHA-256 of that file. Weights of these bytes are trusted and read in this process, see
 # `deeplab/hdf5_file.py`.
-CHECKSUM = 'e3b40fb59376976b66f3040a79d8adc08548e439bbfa9c8b721ddf37643b7335'
+CHECKSUM = '86d0c3a77eaa72d699650acfba6ed43540d275c5c11e2b8e371cd0601fa0b19d'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:

@@ -201,8 +201,9 @@ class InferenceOptions(JsonOptions):
   # original. See `inference.far_parts`.
   far_parts_radius: int | None = None
   # At inference, parts of an object that do not look like it are left out: those nearer to the
-  # reference frame's background, and those whose mean global distance is larger than that of the
-  # object's largest part by more than this. None: like the original. See `inference.unlike_parts`.
+  # reference frame's background, and those away from other objects whose mean global distance is
+  # larger than that of the object's largest part by more than this. None: like the original. See
+  # `inference.unlike_parts`.
   unlike_parts_margin: float | None = None
   # At inference, an object that is nowhere gets a part of another one that is in two parts, if the
   # parts' sizes are to each other as the objects' on the reference frames, up to this factor. None:

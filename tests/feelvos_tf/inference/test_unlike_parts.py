@@ -37,18 +37,33 @@ def scene(part, body=0.2, background=0.7):
   'part, margin, goes', [(0.45, 0.2, True), (0.35, 0.2, False), (0.4, 0.1, True), (0.1, 0.0, False)]
 )
 def test_a_part_less_like_the_object_than_its_largest_part(part, margin, goes):
-  labels, distance = scene(part, background=0.5)
+  labels, distance = scene(part)
   expected = labels.copy()
   expected[PART] = 0 if goes else 1
   np.testing.assert_array_equal(leave_out(labels, distance, margin=margin), expected)
 
 
-@pytest.mark.parametrize('background, goes', [(0.74, True), (0.76, False)])
-def test_a_part_that_is_still_much_more_like_the_object_than_the_background(background, goes):
-  """.25 above the body, .24 or .26 below the background."""
-  labels, distance = scene(0.5, body=0.25, background=background)
+@pytest.mark.parametrize('gap, goes', [(2, False), (3, True)])
+@pytest.mark.parametrize('side', ['above', 'beside'])
+def test_a_part_beside_another_object_stays(gap, goes, side):
+  """As much as the other object leaves of it may look otherwise than the whole."""
+  labels, distance = scene(0.45)
+  distance = np.concatenate([distance, np.full_like(distance[:1], 0.5)])
+  if side == 'above':
+    labels[19 - gap, 30:36] = 2
+  else:
+    labels[20:28, 36 + gap] = 2
   expected = labels.copy()
-  expected[PART] = 0 if goes else 1
+  expected[PART] = 2 if goes else 1  # The next one there.
+  np.testing.assert_array_equal(leave_out(labels, distance), expected)
+
+
+def test_a_part_beside_another_object_goes_if_it_is_nearer_to_the_background():
+  labels, distance = scene(0.45, background=0.4)
+  distance = np.concatenate([distance, np.full_like(distance[:1], 0.5)])
+  labels[19, 30:36] = 2
+  expected = labels.copy()
+  expected[PART] = 2
   np.testing.assert_array_equal(leave_out(labels, distance), expected)
 
 
