@@ -36,10 +36,10 @@ def test_frames_count_from_the_start_of_the_whole_video(tmp_path):
   file = tmp_path / 'out' / 'coco' / 'annotations' / 'instances_default.json'
   images = json.loads(file.read_text())['images']
   assert [(image['file_name'], image['frame_id']) for image in images] == [
-    ('00010.jpg', 10),
-    ('00011.jpg', 11),
-    ('00012.jpg', 12),
-    ('00013.jpg', 13),
+    ('00010.png', 10),
+    ('00011.png', 11),
+    ('00012.png', 12),
+    ('00013.png', 13),
   ]
   lines = (tmp_path / 'out' / 'mots' / 'frames.txt').read_text().splitlines()
   assert [int(line.split()[0]) for line in lines] == [11, 11, 12, 12, 13, 13, 14, 14]
