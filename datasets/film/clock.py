@@ -43,6 +43,15 @@ class Passed(NamedTuple):
   joins: Sequence[Join] = ()
   place: int | None = None
 
+  def with_those_of(self, times: 'Clock') -> 'Passed':
+    """What these frames and those of a clock have passed, which may have begun anew.
+
+    Both parts together: another thread that writes the sound must not see a place without the
+    joins before it.
+    """
+    joins = times.joins[:] if len(times.joins) > len(self.joins) else self.joins
+    return Passed(joins, max((p for p in (self.place, times.place) if p is not None), default=None))
+
 
 class Places:
   """Where in the file the packets of a track begin, by their stamps."""

@@ -97,10 +97,7 @@ class Film:
       times = clock.Clock(container, track, self.path)
       for index, frame in enumerate(_decoded(container, track, watch, times)):
         time = times.time(frame)
-        if times.place is not None and times.place > (self.passed.place or -1):
-          self.passed = clock.Passed(self.passed.joins, times.place)
-        if len(times.joins) > len(self.passed.joins):
-          self.passed = clock.Passed(times.joins[:], self.passed.place)
+        self.passed = self.passed.with_those_of(times)
         if index >= start:
           yield FilmFrame(painter.paint(frame), time)
     if found := watch.error():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets import writers
+from feelvos_tf.datasets.film import reader
 from feelvos_tf.datasets.sources import folder
 
 RATE, BEEP = 48000, (0.5, 0.7)  # Samples a second; seconds in which the sound is loud.
@@ -101,6 +102,19 @@ def test_joined_recordings_of_which_some_have_no_sound(tmp_path, codec, sound, o
     at = loud + first / 25 - start
     beep = at[(at >= 0) & (at < 2)]
     assert np.abs([beep.min(), beep.max()] - np.array(BEEP)).max() < 0.06
+
+
+def test_no_place_behind_a_join_is_passed_without_it(tmp_path, monkeypatch):
+  """Frames are read ahead in another thread than that which writes the sound."""
+  passed = []
+  note = property(lambda self: passed[-1], lambda self, value: passed.append(value))
+  monkeypatch.setattr(reader.Film, 'passed', note, raising=False)
+  data = write_recording(tmp_path / 'v.ts', 'mpeg2video', 'mp2')
+  (tmp_path / 'v.ts').write_bytes(2 * data)
+  assert sum(1 for _ in reader.Film(tmp_path / 'v.ts').frames()) == 100
+  (join,) = passed[-1].joins
+  assert join.before < len(data) <= join.behind
+  assert {len(joins) for joins, place in passed if place is not None and place > join.before} == {1}
 
 
 def test_a_pause_of_frames_without_sound(tmp_path):
