@@ -182,7 +182,7 @@ async function open(load) {
     objects.forget();
     find('welcome').hidden = true;
     await workspace.open(source);
-    runs.turn();
+    await runs.turn();
     if (mask) await takeMask(mask);
     say(`${source.name} is open: ${source.count} frames.`);
     view.surface.focus({preventScroll: true});

@@ -27,7 +27,7 @@ export class RunPanel {
     this.runButton.addEventListener('click', () => this.run());
     this.stopButton.addEventListener('click', () => this.stop());
     this.overButton.addEventListener('click', () => this.startOver());
-    this.direction.addEventListener('change', () => this.turn());
+    this.direction.addEventListener('change', () => this.turn().catch(showError));
     window.addEventListener('pagehide', () => this.forget());
   }
 
@@ -43,10 +43,13 @@ export class RunPanel {
   }
 
   /** Takes the direction that is chosen; what was made in another is made again by the next run. */
-  turn() {
+  async turn() {
+    const {workspace, direction: {value}} = this;
     this.forget();
-    this.workspace.clip?.setDirection(this.direction.value);
+    await workspace.settled();
+    workspace.clip?.setDirection(value);
     this.onChange();
+    await workspace.renew(); // Undo must not bring back what a run in the other direction used.
   }
 
   async run() {

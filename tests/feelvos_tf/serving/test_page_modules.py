@@ -379,6 +379,33 @@ def test_a_stroke_that_is_taken_back_leaves_the_removal_of_an_object_that_is_not
   assert shown == {'state': [[2], [1], [10]], 'undone': [[2], ['1']]}
 
 
+def test_undo_after_another_direction_was_chosen_leaves_the_masks_to_the_run(node):
+  """What was known of the shown frame is of the run before; a stroke is kept at that moment."""
+  shown = node(f"""
+    {PANELS}
+    const workspace = new Workspace(view, () => {{}});
+    await workspace.open(source);
+    const {{clip}} = workspace;
+    clip.setCorrection(0, await full(1), [1]);
+    for (let i = 1; i < 30; i++) clip.setResult(i, await full(1), new Map());
+    clip.unsent.clear();
+    await workspace.show(0);
+    const panel = new RunPanel({{}}, workspace, {{}}, () => true, () => {{}}, () => {{}});
+    panel.direction.options = [{{value: 'both'}}];
+    workspace.editor.begin(0, 2, 4, 4); workspace.editor.end();
+    workspace.keep();
+    workspace.editor.undo();
+    workspace.keep();
+    await panel.turn();
+    shown.unsent = [[...clip.unsent], workspace.base.unsent];
+    workspace.editor.begin(0, 2, 4, 4); workspace.editor.end();
+    await workspace.keep();
+    await workspace.history('undo');
+    shown.undone = [[...clip.unsent], clip.isDone, clip.direction];
+  """)
+  assert shown == {'unsent': [[0], True], 'undone': [[0], False, 'both']}
+
+
 def test_images_whose_masks_would_have_one_name_are_refused(node):
   shown = node("""
     const {openImages} = await import('./image_frames.js');
