@@ -20,37 +20,12 @@ OTHER_IMAGE_SUFFIXES = (
 # Containers and streams that FFmpeg reads: what a folder of clips takes for one. A file that is
 # given by itself may have any name.
 VIDEO_SUFFIXES = (
-  *(
-    '.264',
-    '.265',
-    '.266',
-    '.3g2',
-    '.3gp',
-    '.amv',
-    '.apng',
-    '.asf',
-    '.avc',
-    '.avi',
-    '.divx',
-    '.dv',
-  ),
-  *('.evo', '.f4v', '.flv', '.gif', '.gxf', '.h261', '.h263', '.h264', '.h265', '.h266', '.hevc'),
-  *('.ismv', '.ivf', '.m1v', '.m2t', '.m2ts', '.m2v', '.m4v', '.mj2', '.mjpeg', '.mjpg', '.mk3d'),
-  *(
-    '.mkv',
-    '.mov',
-    '.mp4',
-    '.mpe',
-    '.mpeg',
-    '.mpg',
-    '.mpv',
-    '.mts',
-    '.mxf',
-    '.nut',
-    '.obu',
-    '.ogm',
-  ),
-  *('.ogv', '.qt', '.rm', '.rmvb', '.tod', '.ts', '.vc1', '.vob', '.webm', '.wmv', '.wtv', '.y4m'),
+  *('.264', '.265', '.266', '.3g2', '.3gp', '.amv', '.apng', '.asf', '.avc', '.avi'),
+  *('.divx', '.dv', '.evo', '.f4v', '.flv', '.gif', '.gxf', '.h261', '.h263', '.h264', '.h265'),
+  *('.h266', '.hevc', '.ismv', '.ivf', '.m1v', '.m2t', '.m2ts', '.m2v', '.m4v', '.mj2'),
+  *('.mjpeg', '.mjpg', '.mk3d', '.mkv', '.mov', '.mp4', '.mpe', '.mpeg', '.mpg', '.mpv', '.mts'),
+  *('.mxf', '.nut', '.obu', '.ogm', '.ogv', '.qt', '.rm', '.rmvb', '.tod', '.ts', '.vc1', '.vob'),
+  *('.webm', '.wmv', '.wtv', '.y4m'),
 )
 
 
