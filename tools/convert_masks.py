@@ -115,10 +115,16 @@ def _indices(video: Video | None) -> dict[str, int]:
 
   Frames of films are named by their numbers. Without --input, masks that have such names all are
   taken for those of a film; others begin with the video.
+
+  Raises:
+    ValueError: a mask has no frame of its own, where others have one.
   """
   found = masks.list_masks(FLAGS.masks)
   if video is not None and video.seeks:
     known = {name: i for i, name in enumerate(video.frame_names)}
+    others = [name for name in found if name not in known]
+    if others and (len(others) < len(found) or len(others) > len(known)):
+      raise _without_frame(found[others[0]], video)
   else:
     known = {name: int(name) for name in found if name.isascii() and name.isdecimal()}
   if video is None:
@@ -131,10 +137,20 @@ def _indices(video: Video | None) -> dict[str, int]:
         f'{FLAGS.masks}: {first}.png is taken for frame {known[first]} of the video, counted from '
         '0, and all others by their names; give --input if they have other places'
       )
-  indices, last = {}, -1
-  for name in found:
-    indices[name] = last = known.get(name, last + 1)
+  indices: dict[str, int] = {}
+  last = -1
+  for name, path in found.items():
+    index = known.get(name, last + 1)
+    if index <= last:
+      raise ValueError(f'{path}: a further mask of frame {index} given, expected one of a frame')
+    indices[name] = last = index
   return indices
+
+
+def _without_frame(path: pathlib.Path, video: Video) -> ValueError:
+  return ValueError(
+    f'{path}: a mask without a frame given, expected names of frames of {video.name}'
+  )
 
 
 def _goes_on(video: Video, indices: dict[str, int]) -> bool:
@@ -164,10 +180,7 @@ def _frames(video: Video | None, indices: dict[str, int]) -> Iterator[ResultFram
       yield ResultFrame(path.stem, index, ids, frame, video.frame_time(index))
     if not paths:
       return
-  raise ValueError(
-    f'{next(iter(paths.values()))}: a mask without a frame given, expected names of frames of '
-    f'{video.name}'
-  )
+  raise _without_frame(next(iter(paths.values())), video)
 
 
 if __name__ == '__main__':

@@ -54,6 +54,16 @@ def test_forms_and_what_is_refused(run_main, result):
     assert text in process.stderr and len(process.stderr.splitlines()) == 1
 
 
+def _write_film(path):
+  """Three frames."""
+  with av.open(str(path), 'w') as output:
+    stream = output.add_stream('mpeg4', rate=25, width=20, height=16, pix_fmt='yuv420p')
+    for i in range(3):
+      picture = np.full((16, 20, 3), 40 * i, np.uint8)
+      output.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+    output.mux(stream.encode(None))
+
+
 def _frames_of(path):
   """[(number, whether its mask is outside)] of a CVAT file."""
   root = ElementTree.parse(path / 'cvat' / 'annotations.xml').getroot()
@@ -86,15 +96,9 @@ def test_masks_without_their_video_have_the_numbers_of_their_names(
 @pytest.mark.parametrize('film', [False, True])
 def test_a_track_ends_with_the_last_mask(run_main, result, film):
   """Tools show the last mask on all frames behind it; the last frame of the video has none."""
-  frames = result / 'frames'
+  frames = result / ('film.mp4' if film else 'frames')
   if film:
-    with av.open(str(result / 'film.mp4'), 'w') as output:
-      stream = output.add_stream('mpeg4', rate=25, width=20, height=16, pix_fmt='yuv420p')
-      for i in range(3):
-        picture = np.full((16, 20, 3), 40 * i, np.uint8)
-        output.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
-      output.mux(stream.encode(None))
-    frames = result / 'film.mp4'
+    _write_film(frames)
   for index, end in ((1, [(2, True)]), (2, [])):
     found, output = result / f'masks{index}', result / f'out{index}'
     found.mkdir()
@@ -105,6 +109,36 @@ def test_a_track_ends_with_the_last_mask(run_main, result, film):
     )
     assert process.returncode == 0, process.stderr
     assert _frames_of(output) == [(index, False), *end]
+
+
+@pytest.mark.parametrize(
+  'film, names, error',
+  [
+    (
+      False,
+      ['1', '1b'],
+      '1b.png: a mask without a frame given, expected names of frames of frames',
+    ),
+    (False, ['2', '3'], '3.png: a mask without a frame given'),
+    (False, ['a', 'b', 'c', 'd'], 'a.png: a mask without a frame given'),
+    (False, ['a', 'b'], ''),
+    (True, ['1', '00001'], 'a further mask of frame 1 given, expected one of a frame'),
+    (True, ['00001', '00001b', '00002'], '00002.png: a further mask of frame 2 given'),
+  ],
+)
+def test_no_two_masks_have_one_number(run_main, result, film, names, error):
+  found, source = result / 'named', result / ('film.mp4' if film else 'frames')
+  found.mkdir()
+  for name in names:
+    masks.write_mask(found / f'{name}.png', np.full((16, 20), 5, np.uint8))
+  if film:
+    _write_film(source)
+  process = run_main(
+    MODULE, f'--masks={found}', f'--output={result / "out"}', '--format=cvat', f'--input={source}'
+  )
+  assert process.returncode == bool(error) and error in process.stderr
+  if not error:
+    assert _frames_of(result / 'out') == [(0, False), (1, False), (2, True)]
 
 
 @pytest.mark.parametrize('form', ['cvat', 'cvat_images'])
