@@ -25,6 +25,7 @@ _MIN_LARGE_KERNEL = 7
 _BLOCK = 64  # Channels of a native gradient; pixels of more share few sets of the caches.
 _TRIAL_SHAPE = (1, 65, 65, 128)
 _TRIAL_ROUNDS = 3
+_has_trial = True
 
 
 _PORTABLE: contextvars.ContextVar[tuple[tf.DType, ...]] = contextvars.ContextVar(
@@ -182,13 +183,23 @@ def _large_kernel(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
   return convolve(inputs, kernel)
 
 
+def leave_out_trial() -> None:
+  """From now on gradients by large kernels are computed in the same way in every process.
+
+  Otherwise a trial decides, and where both ways take the same time it may come out differently in
+  the next process, whose gradients then differ in their last bits.
+  """
+  global _has_trial
+  _has_trial = False
+
+
 def _kernel_gradient(inputs: tf.Tensor, upstream: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
   """Gradient of a depthwise convolution (stride 1, SAME) by its kernel, [*size, channels, 1].
 
   There are two ways, and each is several times faster than the other one on some machines. At
   3x65x65x256 with 7x7 a convolution took 13 ms on two cores with AVX-512, where the native
-  gradient took 55, and 237 ms on two with AVX2, where that took 51 and in blocks of channels 22
-  to 33.
+  gradient took 55, and 237 ms on two with AVX2 and without oneDNN, where that took 51 and in
+  blocks of channels 22 to 33.
 
   Args:
     inputs: [batch, height, width, channels].
@@ -198,7 +209,8 @@ def _kernel_gradient(inputs: tf.Tensor, upstream: tf.Tensor, size: tuple[int, in
   dtype = inputs.dtype
   if not _adds_up_exactly(dtype):
     inputs, upstream = tf.cast(inputs, tf.float32), tf.cast(upstream, tf.float32)
-  compute = _correlated if _correlation_is_faster(inputs.dtype) else _in_blocks
+  is_correlated = _has_trial and _correlation_is_faster(inputs.dtype)
+  compute = _correlated if is_correlated else _in_blocks
   return tf.cast(compute(inputs, upstream, size), dtype)
 
 

@@ -61,9 +61,14 @@ def test_both_gradients_by_a_large_kernel_equal_tensorflows(rng, way, kernel_siz
   np.testing.assert_allclose(found[2], expected[2], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('trial', [True, False])
 @pytest.mark.parametrize('slow', ['_correlated', '_in_blocks'])
-def test_the_faster_gradient_is_chosen(slow, monkeypatch):
+def test_the_faster_gradient_is_chosen(slow, trial, monkeypatch):
+  """Without a trial it is one and the same."""
   used = []
+  monkeypatch.setattr(depthwise, '_has_trial', True)
+  if not trial:
+    depthwise.leave_out_trial()
   for name in ('_correlated', '_in_blocks'):
     compute = getattr(depthwise, name)
     monkeypatch.setattr(
@@ -76,7 +81,8 @@ def test_the_faster_gradient_is_chosen(slow, monkeypatch):
     _value_and_gradients(depthwise_conv2d, tf.ones([1, 9, 9, 2]), tf.ones([7, 7, 2, 1]))
   finally:
     depthwise._correlation_is_faster.cache_clear()
-  assert used == [name for name in ('_correlated', '_in_blocks') if name != slow]
+  fast = '_in_blocks' if slow == '_correlated' else '_correlated'
+  assert used == [fast if trial else '_in_blocks']
 
 
 @pytest.mark.parametrize('compute', ['_correlated', '_in_blocks'])
@@ -90,7 +96,7 @@ def test_each_gradient_can_be_timed(compute, monkeypatch):
     taken.append(depthwise._seconds(getattr(depthwise, compute), tf.float32))
 
   step()
-  assert 0 < taken[0] < 60
+  assert len(taken) == 1 and isinstance(taken[0], float)
 
 
 def test_large_kernel_in_bfloat16(rng, way):
