@@ -1,7 +1,7 @@
 """Depthwise convolution: TensorFlow's, with the fast way chosen where there are several.
 
 TensorFlow's CPU kernels differ by an order of magnitude: atrous convolution goes through
-space-to-batch, and a gradient by a large kernel can take longer than the rest of the network.
+space-to-batch, and oneDNN's gradient by a large kernel takes longer than the rest of a layer.
 
 Dilations are given to oneDNN's kernel where it is there to honour them. Graphs for other machines
 are traced inside `portable_dilations`.
@@ -11,21 +11,15 @@ from collections.abc import Callable, Iterator
 import contextlib
 import contextvars
 import functools
-import time
 
 import tensorflow as tf
 
 # Up to this rate oneDNN's atrous kernel beats space-to-batch (measured at 30x54: 1.8 ms against
 # 5 ms at rate 2 to 6 with 2,048 channels); at rate 12 it loses by 4 to 1.
 _MAX_NATIVE_RATE = 6
-# From this kernel size on the gradient by the kernel is not left to one native operation, see
-# `_kernel_gradient` (with 3x3 it is the fastest one, 11 ms at 3x65x65x256 where a convolution
-# takes 44).
+# From this kernel size on the gradient by the kernel is computed as a convolution (measured at
+# 3x65x65x256: 13 ms against 55 ms with 7x7; with 3x3 it is slower, 44 ms against 11 ms).
 _MIN_LARGE_KERNEL = 7
-_BLOCK = 64  # Channels of a native gradient; pixels of more share few sets of the caches.
-_TRIAL_SHAPE = (1, 65, 65, 128)
-_TRIAL_ROUNDS = 3
-_has_trial = True
 
 
 _PORTABLE: contextvars.ContextVar[tuple[tf.DType, ...]] = contextvars.ContextVar(
@@ -183,23 +177,12 @@ def _large_kernel(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
   return convolve(inputs, kernel)
 
 
-def leave_out_trial() -> None:
-  """From now on gradients by large kernels are computed in the same way in every process.
-
-  Otherwise a trial decides, and where both ways take the same time it may come out differently in
-  the next process, whose gradients then differ in their last bits.
-  """
-  global _has_trial
-  _has_trial = False
-
-
 def _kernel_gradient(inputs: tf.Tensor, upstream: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
   """Gradient of a depthwise convolution (stride 1, SAME) by its kernel, [*size, channels, 1].
 
-  There are two ways, and each is several times faster than the other one on some machines. At
-  3x65x65x256 with 7x7 a convolution took 13 ms on two cores with AVX-512, where the native
-  gradient took 55, and 237 ms on two with AVX2 and without oneDNN, where that took 51 and in
-  blocks of channels 22 to 33.
+  It is the correlation of every channel of the input with the same channel of the upstream
+  gradient, that is, a depthwise convolution with the upstream gradient as kernel. The images of
+  the batch become channels of one image, and what they gave is added up.
 
   Args:
     inputs: [batch, height, width, channels].
@@ -209,17 +192,6 @@ def _kernel_gradient(inputs: tf.Tensor, upstream: tf.Tensor, size: tuple[int, in
   dtype = inputs.dtype
   if not _adds_up_exactly(dtype):
     inputs, upstream = tf.cast(inputs, tf.float32), tf.cast(upstream, tf.float32)
-  is_correlated = _has_trial and _correlation_is_faster(inputs.dtype)
-  compute = _correlated if is_correlated else _in_blocks
-  return tf.cast(compute(inputs, upstream, size), dtype)
-
-
-def _correlated(inputs: tf.Tensor, upstream: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-  """The gradient as the correlation of every channel of the input with that of `upstream`.
-
-  That is a depthwise convolution with the upstream gradient as kernel. The images of the batch
-  become channels of one image, and what they gave is added up. Float32 [*size, channels, 1].
-  """
   before = [(side - 1) // 2 for side in size]
   margins = [[first, side - 1 - first] for first, side in zip(before, size)]
   batch, height, width, channels = tf.unstack(tf.shape(inputs))
@@ -234,44 +206,8 @@ def _correlated(inputs: tf.Tensor, upstream: tf.Tensor, size: tuple[int, int]) -
     input=image, filter=kernel, strides=[1] * 4, padding='VALID'
   )
   products = tf.reshape(products, tf.stack([*size, batch, channels]))
-  return tf.reduce_sum(tf.cast(products, tf.float32), axis=2)[..., tf.newaxis]
-
-
-def _in_blocks(inputs: tf.Tensor, upstream: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-  """The native gradient of some channels at a time, in float32 [*size, channels, 1]."""
-  inputs, upstream = tf.cast(inputs, tf.float32), tf.cast(upstream, tf.float32)
-  blocks = []
-  for first in range(0, inputs.shape[3], _BLOCK):
-    image = inputs[..., first : first + _BLOCK]
-    blocks.append(
-      tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-        input=image,
-        filter_sizes=[*size, image.shape[3], 1],
-        out_backprop=upstream[..., first : first + _BLOCK],
-        strides=[1] * 4,
-        padding='SAME',
-      )
-    )
-  return tf.concat(blocks, axis=2)
-
-
-@functools.cache
-def _correlation_is_faster(dtype: tf.DType) -> bool:
-  """Whether `_correlated` beats `_in_blocks` on this machine, for a tf.DType; both are timed."""
-  return _seconds(_correlated, dtype) < _seconds(_in_blocks, dtype)
-
-
-def _seconds(compute: Callable, dtype: tf.DType) -> float:
-  """The least time of a way of the gradient in some rounds, after one that does not count."""
-  with tf.init_scope(), tf.device('CPU:0'):
-    image = tf.cast(tf.random.stateless_uniform(_TRIAL_SHAPE, [0, 0]), dtype)
-    graph = tf.function(compute, autograph=False).get_concrete_function(image, image, (7, 7))
-    taken = []
-    for _ in range(1 + _TRIAL_ROUNDS):
-      start = time.perf_counter()
-      graph(image, image).numpy()
-      taken.append(time.perf_counter() - start)
-  return min(taken[1:])
+  total = tf.reduce_sum(tf.cast(products, tf.float32), axis=2)
+  return tf.cast(total, dtype)[..., tf.newaxis]
 
 
 @functools.cache

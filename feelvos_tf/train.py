@@ -134,7 +134,7 @@ def define_flags() -> None:
   flags.DEFINE_bool(
     'deterministic',
     False,
-    'Only ops whose result does not depend on timing, and no trial of which op is faster; '
+    'Only ops whose result does not depend on timing; '
     'slower. Needed for bitwise equal runs on GPUs.',
   )
   _define_model_flags()
@@ -201,14 +201,12 @@ def main() -> None:
   start_tensorflow()
   import tensorflow as tf
 
-  from feelvos_tf.deeplab import depthwise
   from feelvos_tf.training import run
   from feelvos_tf.training import strategy
 
   logging.set_verbosity(logging.WARNING)  # TensorFlow reports every checkpoint otherwise.
   if FLAGS.deterministic:
     tf.config.experimental.enable_op_determinism()
-    depthwise.leave_out_trial()
   placement = strategy.place(FLAGS.strategy)
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   run.run(options, placement)

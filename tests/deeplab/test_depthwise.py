@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from feelvos_tf.deeplab import depthwise
 from feelvos_tf.deeplab.depthwise import depthwise_conv2d
 
 
@@ -40,66 +39,7 @@ def test_equals_tensorflows(rng, kernel_size, rate, size):
       np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.fixture(params=['_correlated', '_in_blocks'])
-def way(request, monkeypatch):
-  """Each of the two ways of the gradient by a large kernel."""
-  correlated = request.param == '_correlated'
-  monkeypatch.setattr(depthwise, '_correlation_is_faster', lambda dtype: correlated)
-  monkeypatch.setattr(depthwise, '_BLOCK', 2)
-  return request.param
-
-
-@pytest.mark.parametrize('kernel_size', [(7, 7), (8, 9)])
-@pytest.mark.parametrize('size', [(9, 11), (4, 3)])
-def test_both_gradients_by_a_large_kernel_equal_tensorflows(rng, way, kernel_size, size):
-  inputs = tf.constant(rng.normal(size=(2, *size, 5)), tf.float32)
-  kernel = tf.constant(rng.normal(size=(*kernel_size, 5, 1)), tf.float32)
-  found = _value_and_gradients(depthwise_conv2d, inputs, kernel)
-  expected = _value_and_gradients(
-    lambda x, k: tf.nn.depthwise_conv2d(x, k, [1] * 4, 'SAME'), inputs, kernel
-  )
-  np.testing.assert_allclose(found[2], expected[2], rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize('trial', [True, False])
-@pytest.mark.parametrize('slow', ['_correlated', '_in_blocks'])
-def test_the_faster_gradient_is_chosen(slow, trial, monkeypatch):
-  """Without a trial it is one and the same."""
-  used = []
-  monkeypatch.setattr(depthwise, '_has_trial', True)
-  if not trial:
-    depthwise.leave_out_trial()
-  for name in ('_correlated', '_in_blocks'):
-    compute = getattr(depthwise, name)
-    monkeypatch.setattr(
-      depthwise, name, lambda *args, name=name, compute=compute: used.append(name) or compute(*args)
-    )
-  seconds = {getattr(depthwise, slow): 2.0}
-  monkeypatch.setattr(depthwise, '_seconds', lambda compute, dtype: seconds.get(compute, 1.0))
-  depthwise._correlation_is_faster.cache_clear()
-  try:
-    _value_and_gradients(depthwise_conv2d, tf.ones([1, 9, 9, 2]), tf.ones([7, 7, 2, 1]))
-  finally:
-    depthwise._correlation_is_faster.cache_clear()
-  fast = '_in_blocks' if slow == '_correlated' else '_correlated'
-  assert used == [fast if trial else '_in_blocks']
-
-
-@pytest.mark.parametrize('compute', ['_correlated', '_in_blocks'])
-def test_each_gradient_can_be_timed(compute, monkeypatch):
-  """Also from inside a function that is being traced, as in training."""
-  monkeypatch.setattr(depthwise, '_TRIAL_SHAPE', (1, 9, 9, 2))
-  taken = []
-
-  @tf.function
-  def step():
-    taken.append(depthwise._seconds(getattr(depthwise, compute), tf.float32))
-
-  step()
-  assert len(taken) == 1 and isinstance(taken[0], float)
-
-
-def test_large_kernel_in_bfloat16(rng, way):
+def test_large_kernel_in_bfloat16(rng):
   """The gradient by the kernel is as good as that of float32 products rounded once."""
   inputs = tf.cast(rng.normal(size=(3, 17, 15, 4)), tf.bfloat16)
   kernel = tf.cast(rng.normal(size=(7, 7, 4, 1)), tf.bfloat16)
@@ -112,7 +52,7 @@ def test_large_kernel_in_bfloat16(rng, way):
   np.testing.assert_allclose(tf.cast(found[2], tf.float32), expected[2], atol=0.05 * scale)
 
 
-def test_sums_over_an_image_in_bfloat16(way):
+def test_sums_over_an_image_in_bfloat16():
   """4,225 products of 1: kernels that add up in bfloat16 end at 256."""
   ones = tf.ones([1, 65, 65, 4], tf.bfloat16)
   found = _value_and_gradients(depthwise_conv2d, ones, tf.ones([7, 7, 4, 1], tf.bfloat16))
