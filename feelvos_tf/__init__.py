@@ -14,8 +14,10 @@ Importing this package takes milliseconds; the first use of a name imports Tenso
 
 import importlib
 import os
+import platform
 import sys
 from typing import TYPE_CHECKING
+import warnings
 
 from feelvos_tf.old_names import OldNames
 from feelvos_tf.runtime.tensorflow_start import QuietTensorFlow
@@ -64,6 +66,14 @@ def _prepare_environment() -> None:
   """
   # TensorFlow turns oneDNN's kernels on by itself for CPUs with AVX-512 VNNI only. With AVX2 alone
   # they are 1.3 (training) to several times faster.
+  if 'TF_ENABLE_ONEDNN_OPTS' not in os.environ and _computes_without_onednn():
+    warnings.warn(
+      'tensorflow was imported before feelvos_tf and computes without oneDNN on this processor, '
+      'which takes several times as long. Import feelvos_tf first, or set TF_ENABLE_ONEDNN_OPTS=1 '
+      '(0: leave it off, without this warning).',
+      RuntimeWarning,
+      stacklevel=3,
+    )
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
   # Else a missing GPU is an error line on standard error. TF_CPP_MIN_LOG_LEVEL=0 shows all lines.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -75,6 +85,17 @@ def _prepare_environment() -> None:
       f'Keras was imported with the backend {backend}; feelvos_tf needs TensorFlow. Import '
       'feelvos_tf before keras, or set KERAS_BACKEND=tensorflow.'
     )
+
+
+def _computes_without_onednn() -> bool:
+  """Whether TensorFlow is here, could have oneDNN (builds for x86), and has it turned off."""
+  if 'tensorflow' not in sys.modules or platform.machine() not in ('x86_64', 'AMD64'):
+    return False
+  try:
+    from tensorflow.python.util import _pywrap_util_port
+  except ImportError:  # It is no public name.
+    return False
+  return not _pywrap_util_port.IsMklEnabled()
 
 
 _prepare_environment()

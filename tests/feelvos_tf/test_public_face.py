@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -87,6 +88,21 @@ def test_another_backend_in_the_environment_does_not_matter():
     KERAS_BACKEND='jax',
   )
   assert (process.stdout, process.stderr) == ('tensorflow\n', '')
+
+
+@pytest.mark.parametrize(
+  'code, warned',
+  [
+    ('import os, tensorflow; del os.environ["TF_ENABLE_ONEDNN_OPTS"]; import feelvos_tf', True),
+    ('import tensorflow, feelvos_tf', False),  # As it was asked for.
+    ('import feelvos_tf, tensorflow', False),
+  ],
+)
+def test_tensorflow_before_it_without_onednn_is_a_warning(code, warned):
+  process = run(code, TF_ENABLE_ONEDNN_OPTS='0')
+  assert process.returncode == 0, process.stderr
+  warned &= platform.machine() in ('x86_64', 'AMD64')  # Other builds have no oneDNN to turn on.
+  assert ('<string>:1: RuntimeWarning: tensorflow was imported before' in process.stderr) is warned
 
 
 def test_keras_with_another_backend_is_one_clear_line():
