@@ -3,8 +3,9 @@
 The embedding tells what a pixel shows, not which of two alike it is: a second car that drives into
 the picture gets the id of the first. Such a part touches nothing of the object's previous mask. It
 is left out where the other parts of the object, which do, are larger and more like the object in
-the reference frame. What comes out behind an occluder is soon one or the other, and stays. Not in
-the paper.
+the reference frame. What comes out behind an occluder is soon one or the other, and stays. So does
+at once what comes out behind another object: a part beside one, if it is no speck. Not in the
+paper; docs/notes/options.md has what that brings.
 """
 
 import tensorflow as tf
@@ -12,6 +13,9 @@ import tensorflow as tf
 from feelvos_tf.inference import connected
 from feelvos_tf.inference import winner
 from feelvos_tf.model.feelvos import one_hot
+
+_BESIDE = 3  # Positions, up and down and sideways, to another object.
+_LEAST_POSITIONS = 40  # Of stride 4; fewer beside another object are mostly pixels of that one.
 
 
 def leave_out(
@@ -40,6 +44,7 @@ def leave_out(
   def step(logits: tf.Tensor, won: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     kept = connected.spread(near * won, won)
     far = won - kept
+    far -= _beside_others(far, won)
     is_other = (_sum(kept) > _sum(far)) & (index > 0)
     if global_distance is not None:
       is_other &= _mean(global_distance, far) > _mean(global_distance, kept)
@@ -54,6 +59,22 @@ def leave_out(
     maximum_iterations=2,
   )
   return logits
+
+
+def _beside_others(far: tf.Tensor, won: tf.Tensor) -> tf.Tensor:
+  """The parts of `far` that are beside another object and no specks; both [objects, h4, w4]."""
+  others = tf.reduce_sum(won[1:], axis=0, keepdims=True) - won  # -1 at the background.
+  others = tf.maximum(others, 0.0)
+  count = tf.shape(far)[0]
+  most = tf.size(far[0]) + 1
+  part = connected.numbered(far) + most * tf.range(count)[:, tf.newaxis, tf.newaxis]
+
+  def of_part(values: tf.Tensor) -> tf.Tensor:
+    total = tf.math.unsorted_segment_sum(values, part, most * count)
+    return tf.gather(total, part)
+
+  is_beside = of_part(connected.grown(others, _BESIDE) * far) > 0
+  return far * tf.cast(is_beside & (of_part(far) >= _LEAST_POSITIONS), far.dtype)
 
 
 def _sum(maps: tf.Tensor) -> tf.Tensor:

@@ -54,6 +54,24 @@ def test_a_part_that_is_more_like_the_object_stays(far, goes):
   np.testing.assert_array_equal(leave_out(now, previous, 5, distance), expected)
 
 
+@pytest.mark.parametrize(
+  'columns, gap, stays', [(8, 0, True), (8, 2, True), (8, 3, False), (7, 0, False)]
+)
+def test_a_part_that_comes_out_behind_another_object_stays(columns, gap, stays):
+  """40 positions within 3 of it, not 4 away and not 35 beside it."""
+  previous = np.zeros([30, 50], np.int32)
+  previous[2:14, 2:14] = 1
+  previous[20:25, 36:40] = 2
+  now = previous.copy()
+  now[20:25, 36 - gap - columns : 36 - gap] = 1
+  distance = np.full([3, 30, 50], 0.2, np.float32)
+  distance[1, 20:] = 0.6  # Less like it than what is near.
+  expected = now.copy()
+  if not stays:
+    expected[20:25, 36 - gap - columns : 36 - gap] = 2  # The next one there.
+  np.testing.assert_array_equal(leave_out(now, previous, 5, distance)[:, :36], expected[:, :36])
+
+
 @pytest.mark.parametrize('was', ['elsewhere', 'nowhere', 'at a smaller part'])
 def test_an_object_that_would_vanish_or_shrink_to_less_than_half_stays(was):
   previous, now = np.zeros([20, 30], np.int32), np.zeros([20, 30], np.int32)
