@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+_BESIDE = 3  # Positions, up and down and sideways.
+
 
 def spread(values: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
   """The largest value in every connected part of maps.
@@ -54,6 +56,18 @@ def grown(maps: tf.Tensor, radius: int) -> tf.Tensor:
   side = 2 * radius + 1
   rows = tf.nn.max_pool2d(maps[..., tf.newaxis], [side, 1], 1, 'SAME')
   return tf.nn.max_pool2d(rows, [1, side], 1, 'SAME')[..., 0]
+
+
+def beside_others(maps: tf.Tensor) -> tf.Tensor:
+  """1 at and around what other maps have, up to `_BESIDE` positions away from it, else 0.
+
+  Args:
+    maps: float32 [maps, height, width] of 0 and 1, of which no two have the same position.
+
+  Returns:
+    float32 [maps, height, width].
+  """
+  return grown(tf.reduce_sum(maps, axis=0, keepdims=True) - maps, _BESIDE)
 
 
 def _runs(maps: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,6 @@ from feelvos_tf.inference import connected
 from feelvos_tf.inference import winner
 from feelvos_tf.model.feelvos import one_hot
 
-_BESIDE = 3  # Positions, up and down and sideways, to another object.
 _LEAST_POSITIONS = 40  # Of stride 4; fewer beside another object are mostly pixels of that one.
 
 
@@ -44,7 +43,7 @@ def leave_out(
   def step(logits: tf.Tensor, won: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     kept = connected.spread(near * won, won)
     far = won - kept
-    far -= _beside_others(far, won)
+    far -= tf.pad(_coming_out(far[1:], won[1:]), [[1, 0], [0, 0], [0, 0]])
     is_other = (_sum(kept) > _sum(far)) & (index > 0)
     if global_distance is not None:
       is_other &= _mean(global_distance, far) > _mean(global_distance, kept)
@@ -61,19 +60,17 @@ def leave_out(
   return logits
 
 
-def _beside_others(far: tf.Tensor, won: tf.Tensor) -> tf.Tensor:
-  """The parts of `far` that are beside another object and no specks; both [objects, h4, w4]."""
-  others = tf.reduce_sum(won[1:], axis=0, keepdims=True) - won  # -1 at the background.
-  others = tf.maximum(others, 0.0)
+def _coming_out(far: tf.Tensor, won: tf.Tensor) -> tf.Tensor:
+  """Those parts of `far` that are beside another object and no specks; all [objects, h4, w4]."""
   count = tf.shape(far)[0]
-  most = tf.size(far[0]) + 1
+  most = tf.size(far[:1]) + 1
   part = connected.numbered(far) + most * tf.range(count)[:, tf.newaxis, tf.newaxis]
 
   def of_part(values: tf.Tensor) -> tf.Tensor:
     total = tf.math.unsorted_segment_sum(values, part, most * count)
     return tf.gather(total, part)
 
-  is_beside = of_part(connected.grown(others, _BESIDE) * far) > 0
+  is_beside = of_part(connected.beside_others(won) * far) > 0
   return far * tf.cast(is_beside & (of_part(far) >= _LEAST_POSITIONS), far.dtype)
 
 

@@ -6,8 +6,8 @@ distance of a whole part to the reference frame says much more than that of a pi
 largest part stays; another one of `_LEAST_POSITIONS` and more is left out if
 
 - it is nearer to the reference frame's background than to the object, or
-- it has `_LEAST_SHARE` of the largest part's size, touches no other object, and its distance to the
-  object is larger than that of the largest part by a margin.
+- it has `_LEAST_SHARE` of the largest part's size, is beside no other object, and its distance to
+  the object is larger than that of the largest part by a margin.
 
 Smaller parts are often limbs that something thin hides in part, and parts at the border of another
 object are mostly what that object leaves of one that it hides. Not in the paper;
@@ -23,7 +23,6 @@ from feelvos_tf.model.feelvos import one_hot
 
 _LEAST_POSITIONS = 40  # of stride 4
 _LEAST_SHARE = 0.2
-_TOUCHING = 3  # Positions, up and down and sideways, to another object.
 # How much the distance to the previous frame counts next to that to the reference frame, when a
 # part is compared with the background.
 _LOCAL_WEIGHT = 0.15
@@ -48,9 +47,8 @@ def leave_out(logits: tf.Tensor, maps: Maps, margin: float) -> tf.Tensor:
   of_object = where[:, 0]
   most = tf.size(number[:1]) + 1
   keys, part = tf.unique(of_object * most + tf.gather_nd(number, where))
-  of_others = tf.reduce_sum(won, axis=0, keepdims=True) - won
-  near_others = tf.gather_nd(connected.grown(of_others, _TOUCHING), where)
-  parts = _Parts(maps, near_others, where, part, tf.size(keys))
+  beside_others = tf.gather_nd(connected.beside_others(won), where)
+  parts = _Parts(maps, beside_others, where, part, tf.size(keys))
   unlike = _unlike(parts, keys // most, tf.shape(won)[0], margin)
   left_out = tf.scatter_nd(where, tf.gather(unlike, part), tf.shape(number))
   left_out = tf.pad(left_out, [[1, 0], [0, 0], [0, 0]])
@@ -62,18 +60,18 @@ class _Parts:
 
   Attributes:
     area: positions of each.
-    touches: whether another object is near any of them, bool.
+    is_beside: whether any of them is beside another object, bool.
     distance: global distance to the own object.
     from_object, from_background: global distance with a share of the local one, to the own object
       and to the background.
   """
 
   def __init__(
-    self, maps: Maps, near_others: tf.Tensor, where: tf.Tensor, part: tf.Tensor, count: tf.Tensor
+    self, maps: Maps, beside_others: tf.Tensor, where: tf.Tensor, part: tf.Tensor, count: tf.Tensor
   ) -> None:
     total = lambda values: tf.math.unsorted_segment_sum(values, part, count)
     self.area = total(tf.ones_like(part, tf.float32))
-    self.touches = total(near_others) > 0
+    self.is_beside = total(beside_others) > 0
     own = lambda distance: total(tf.gather_nd(distance[1:], where)) / self.area
     background = lambda distance: total(tf.gather_nd(distance[0], where[:, 1:])) / self.area
     self.distance = own(maps.global_distance)
@@ -92,6 +90,6 @@ def _unlike(parts: _Parts, of_object: tf.Tensor, objects: tf.Tensor, margin: flo
   is_largest = parts.area == largest
   distance = of_largest(tf.where(is_largest, parts.distance, 0.0))
   like_background = parts.from_background < parts.from_object
-  less_alike = (parts.distance - distance > margin) & ~parts.touches
+  less_alike = (parts.distance - distance > margin) & ~parts.is_beside
   less_alike &= parts.area >= _LEAST_SHARE * largest
   return ~is_largest & (parts.area >= _LEAST_POSITIONS) & (like_background | less_alike)
