@@ -32,6 +32,7 @@ class GivenMasks:
     direction: 'forward', 'backward' or 'both'.
     removals: ((object id, index), ...), sorted: from that frame on no mask holds the object, until
       a given mask holds it again.
+    first: frame of the whole video that index 0 stands for.
   """
 
   def __init__(
@@ -57,6 +58,7 @@ class GivenMasks:
       raise ValueError('0 masks given; expected one on at least one frame')
     self.frames = tuple(sorted(masks))
     self.direction = direction
+    self.first = 0
     self.removals = tuple(sorted(set(removals)))
     self.palette = next(
       (masks[i].palette for i in self.frames if masks[i].palette is not None), None
@@ -122,6 +124,7 @@ class GivenMasks:
     """The same with indices counted from frame `first` on."""
     moved = object.__new__(GivenMasks)
     moved.direction, moved.palette = self.direction, self.palette
+    moved.first = self.first + first
     moved.frames = tuple(i - first for i in self.frames)
     moved.removals = tuple((object_id, max(0, i - first)) for object_id, i in self.removals)
     moved._encoded = {i - first: data for i, data in self._encoded.items()}

@@ -9,11 +9,12 @@ where the run ends behind it.
 from typing import Any
 
 _ALL: tuple[int, int | None] = (0, None)
+_DECIDE_ALL = ('base', 'direction', 'first', 'size', 'palette')
 
 
 def is_same_but_end(earlier: dict, now: dict) -> bool:
   """Whether two plans differ in where the video ends at most; arguments as of `ranges`."""
-  return {**earlier, 'frames': None} == {**now, 'frames': None}
+  return {**_from_first(earlier, now), 'frames': None} == {**now, 'frames': None}
 
 
 def holds(earlier: dict, now: dict) -> bool:
@@ -36,9 +37,10 @@ def ranges(earlier: dict, now: dict) -> list[tuple[int, int | None]]:
   Returns:
     Ascending (first, last) indices; a last of None is the end of the video.
   """
+  earlier = _from_first(earlier, now)
   if earlier == now:
     return [_ALL]
-  if any(earlier.get(key) != now[key] for key in ('base', 'direction', 'size', 'palette')):
+  if any(earlier.get(key) != now[key] for key in _DECIDE_ALL):
     return []
   masks = _changed(earlier['masks'], now['masks'])
   limits = [frame for _, frame in _difference(earlier['removals'], now['removals'])]
@@ -59,6 +61,11 @@ def ranges(earlier: dict, now: dict) -> list[tuple[int, int | None]]:
   else:
     found = _equal_stretches(earlier, now)
   return _before(found, limit)
+
+
+def _from_first(earlier: dict, now: dict) -> dict:
+  """A plan that does not say with which frame it begins: with that of `now`."""
+  return {'first': now.get('first'), **earlier}
 
 
 def _difference(one: list, two: list) -> list:

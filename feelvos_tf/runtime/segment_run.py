@@ -69,6 +69,7 @@ def plans(model: str, options: dict, jobs: Sequence[Deciding]) -> dict[str, dict
 def _plan(given: given_masks.GivenMasks) -> dict[str, Any]:
   return {
     'direction': given.direction,
+    'first': given.first,
     'size': list(given.mask(given.frames[0]).shape),
     'palette': result_folder.digest(b'' if given.palette is None else given.palette.tobytes()),
     'removals': [list(removal) for removal in given.removals],
@@ -82,7 +83,10 @@ def _plan(given: given_masks.GivenMasks) -> dict[str, Any]:
 def _fingerprint(given: given_masks.GivenMasks) -> list[Any]:
   masks = [[i, result_folder.digest(given.mask(i).tobytes())] for i in given.frames]
   palette = None if given.palette is None else given.palette.tolist()
-  return [given.direction, given.removals, masks, given.mask(given.frames[0]).shape, palette]
+  # Runs from frame 0 on have the hash that they had before it counted.
+  first = [given.first] if given.first else []
+  shape = given.mask(given.frames[0]).shape
+  return [given.direction, given.removals, masks, shape, palette, *first]
 
 
 def segment(

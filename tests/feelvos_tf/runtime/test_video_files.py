@@ -100,6 +100,26 @@ def test_a_finished_run_goes_on_behind_its_end(clip, tmp_path, copying_weights, 
       run(clip, tmp_path / 'out', copying_weights, {0: 'left'}, end=end, **options)
 
 
+@pytest.mark.parametrize(
+  'before, now, options',
+  [
+    ({0: 'left'}, {2: 'left'}, [{}, {}]),
+    ({2: 'left'}, {0: 'left'}, [{'end': 3}, {'end': 1}]),
+    ({1: 'left'}, {3: 'left'}, [{'start': 0}, {'start': 2}]),
+  ],
+)
+def test_the_same_mask_of_another_frame(clip, tmp_path, copying_weights, before, now, options):
+  """Counted from the first frame that gets a mask, both are given on the same frame."""
+  direction = 'both' if 'start' in options[0] else 'forward'
+  first, second = ({'direction': direction, **one} for one in options)
+  found = run(clip, tmp_path / 'out', copying_weights, before, **first)
+  with pytest.raises(ValueError, match='is not empty; choose another output folder or add'):
+    run(clip, tmp_path / 'out', copying_weights, now, **second)
+  assert {int(p.stem) for p in (tmp_path / 'out' / 'masks').iterdir()} == found.keys()
+  with pytest.raises(ValueError, match='holds the finished results of this command'):
+    run(clip, tmp_path / 'out', copying_weights, before, **first)
+
+
 def test_a_box_to_start_and_a_mask_later(clip, tmp_path, copying_model):
   drawings = [('box', '2,6,20,20,id=3'), ('polygon', '28,8;43,8;43,23;28,23,id=5')]
   found = run(clip, tmp_path / 'out', copying_model, {3: 'both'}, drawings=drawings)
