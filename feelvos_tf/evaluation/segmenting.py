@@ -22,6 +22,7 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import video as video_lib
 from feelvos_tf.datasets import worker_processes
 from feelvos_tf.evaluation import methods
+from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import background
 from feelvos_tf.runtime import journal
 from feelvos_tf.runtime import result_folder
@@ -115,6 +116,7 @@ def segment_all(
 
   Raises:
     FileNotFoundError, ValueError: with on_error='fail', what was wrong.
+    OSError: the disk is full or read-only, whatever `on_error` says.
   """
   output_dir, fingerprint = results.path, run.fingerprint()
   on_frames = on_frames or (lambda count, name: None)
@@ -138,7 +140,7 @@ def segment_all(
   else:
     outcomes = _run_in_processes(pending, run, output_dir, parallel_clips, on_frames)
   for name, (clip, refusal) in outcomes:
-    if refusal is not None and on_error == 'fail':
+    if refusal is not None and (on_error == 'fail' or whole_file.is_no_room(refusal)):
       raise refusal
     yield SegmentedVideo(name, error=str(refusal)) if clip is None else clip
 

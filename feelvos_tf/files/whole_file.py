@@ -21,6 +21,8 @@ import shutil
 _LEFTOVER = re.compile(r'\.feelvos_([0-9a-f]{8})[0-9a-f]{16}\.(\d+)\.tmp(\..*)?')
 # What a disk answers; libraries hand it on as text.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+# Of these, what no input that is read can give.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _swept: set[tuple[int, str]] = set()  # (process, folder) whose leftovers were removed.
 
 
@@ -253,6 +255,18 @@ def write_bytes(path: str | os.PathLike, data: bytes, last: bool = True) -> None
 def is_of_disk(error: Exception) -> bool:
   """Whether an error is of the disk, not of what is written: another way to write fails as well."""
   return getattr(error, 'errno', None) in _DISK
+
+
+def is_no_room(error: BaseException | None) -> bool:
+  """Whether an error, or its cause, is of a disk that is full, over its quota or read-only.
+
+  It says nothing of the video that was worked on, and the next one fails as well.
+  """
+  while error is not None:
+    if getattr(error, 'errno', None) in _NO_ROOM:
+      return True
+    error = error.__cause__
+  return False
 
 
 def _disk_error(error: Exception) -> int | None:

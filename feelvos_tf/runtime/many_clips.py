@@ -14,6 +14,7 @@ import numpy as np
 from feelvos_tf.datasets import names
 from feelvos_tf.datasets.sources.part import Part
 from feelvos_tf.datasets.video import Video
+from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import command_line
 
 
@@ -56,6 +57,7 @@ def run_all(
 
   Raises:
     KeyboardInterrupt: and whatever else ends the program, after all clips have stopped.
+    OSError, ValueError: the disk is full or read-only, which is no fault of a clip.
   """
   waiting: queue.SimpleQueue = queue.SimpleQueue()
   for clip in clips:
@@ -70,6 +72,8 @@ def run_all(
         try:
           run(clip, segmenter, stop)
         except (OSError, ValueError) as error:
+          if whole_file.is_no_room(error):
+            raise
           failed.append(clip.name)
           print(
             f'{clip.name}: error: {names.one_line(command_line.describe(error))}',
@@ -78,7 +82,7 @@ def run_all(
           )
     except (queue.Empty, Stopped):
       pass
-    except Exception as error:  # A fault of this program: the run ends with it.
+    except Exception as error:  # Of this program or of a full disk: the run ends with it.
       broken.append(error)
       stop.set()
 

@@ -1,8 +1,10 @@
 """One entry of the registry, and conversion, training and evaluation know the data set."""
 
 import dataclasses
+import errno
 import functools
 import json
+import os
 
 from absl import flags
 import cv2
@@ -17,6 +19,7 @@ from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.datasets.video import VideoSource
 from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences
+from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import command_line
 from feelvos_tf.tools import convert_to_tfrecord
 from feelvos_tf.training.data_options import DataSet
@@ -123,6 +126,25 @@ def write_stills(root, objects):
     ids = np.zeros(SIZE, np.uint8)
     ids[6:18, 8:20] = has_object
     masks.write_mask(root / 'masks' / f'{name}.png', ids)
+
+
+def test_a_full_disk_leaves_no_video_out(run, tmp_path, monkeypatch):
+  """A video cannot be unpacked, and not for what is in it."""
+  write_stills(tmp_path / 'stills', {'cow': True, 'emu': True})
+
+  def full(path, data, last=True):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+  monkeypatch.setattr(whole_file, 'write_bytes', full)
+  with pytest.raises(OSError, match='No space left on device'):
+    run(
+      evaluate,
+      '--dataset=static_images',
+      f'--data_dir={tmp_path / "stills"}',
+      '--baseline=copy_first_mask',
+      f'--output_dir={tmp_path / "out"}',
+      '--on_error=skip',
+    )
 
 
 def test_a_bad_video_that_has_to_be_unpacked_is_left_out(run, tmp_path):

@@ -1,5 +1,6 @@
 """Running a model over videos: files, late objects, resuming, what fails. The model is made up."""
 
+import errno
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ from feelvos_tf.datasets.sources import folder
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import pictures
 from feelvos_tf.evaluation import segmenting
+from feelvos_tf.files import whole_file
 from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.runtime import result_folder
 
@@ -192,6 +194,25 @@ def test_bad_video(make_video, run, tmp_path):
     segment([bad, good], run, tmp_path)
   clips = segment([bad, good], run, tmp_path, on_error='skip')
   assert 'bad: no mask with an object' in clips['bad'].error and not clips['good'].error
+
+
+def test_a_full_disk_is_no_fault_of_a_video(make_video, run, tmp_path, monkeypatch):
+  videos = [make_video(name, {0: {1: (4, 4)}}) for name in 'ab']
+  write, asked = whole_file.write_bytes, []
+
+  def full(path, data, last=True):
+    asked.append(path.parent.name)
+    if path.name == '00002.png':
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    write(path, data, last)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(whole_file, 'write_bytes', full)
+    with pytest.raises(OSError, match='No space left on device.*00002.png'):
+      segment(videos, run, tmp_path, on_error='skip')
+  assert set(asked) == {'a'}
+  clips = segment(videos, run, tmp_path, on_error='skip')
+  assert not clips['a'].error and not clips['b'].error
 
 
 def test_unreadable_frame_leaves_the_video_unfinished(make_video, run, tmp_path):

@@ -1,5 +1,7 @@
 """Many clips in one run: failures, interruptions, and results like those of single runs."""
 
+import errno
+import os
 import threading
 import types
 
@@ -42,6 +44,24 @@ def test_a_fault_of_the_program_ends_the_run():
 
   with pytest.raises(ZeroDivisionError):
     many_clips.run_all(clips_named(*'ab'), run, object, 2)
+
+
+@pytest.mark.parametrize('at_once', [1, 2])
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_ends_the_run(tmp_path, capsys, at_once, code):
+  """It is no fault of the clips: one message, and none of the others is begun."""
+  begun = []
+
+  def run(clip, segmenter, stop):
+    begun.append(clip.name)
+    try:
+      raise OSError(code, os.strerror(code), clip.name)
+    except OSError as error:
+      raise ValueError(f'{clip.name}: cannot be written to') from error
+
+  with pytest.raises(ValueError, match='[ab]: cannot be written to'):
+    many_clips.run_all(clips_named(*'abcdef'), run, object, at_once)
+  assert len(begun) <= at_once and not capsys.readouterr().err
 
 
 def test_an_interruption_stops_all_clips_between_two_frames(monkeypatch):
