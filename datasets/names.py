@@ -1,12 +1,14 @@
 """Names in lists and of files: one way to read them, and to tell a name from a path."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 import json
 import os
 import pathlib
 import re
-from typing import Any
+from typing import Any, TypeVar
 import unicodedata
+
+Item = TypeVar('Item')
 
 IMAGE_SUFFIXES = (
   *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff'),
@@ -38,6 +40,18 @@ def natural_key(name: str) -> tuple:
 def composed(name: str) -> str:
   """A name as most systems write it, for comparing; macOS takes letters and accents apart."""
   return unicodedata.normalize('NFC', name)
+
+
+def paired(names: Iterable[str], items: Mapping[str, Item]) -> dict[str, Item]:
+  """{name: its item} of those that have one, whose letters may be composed in another way.
+
+  Args:
+    names: for example of frames.
+    items: {name: item}, for example of masks; the name as it is counts first.
+  """
+  by_composed = {composed(name): item for name, item in items.items()}
+  found = {name: items.get(name, by_composed.get(composed(name))) for name in names}
+  return {name: item for name, item in found.items() if item is not None}
 
 
 def check_name(name: str, where: str) -> str:

@@ -255,7 +255,8 @@ def _davis_input(root: pathlib.Path, images: pathlib.Path, sequence: str) -> _In
     return _Input(video, FLAGS.mask, [pathlib.Path(mask) for mask in FLAGS.mask], sequence)
   name = video.frame_names[0]
   annotations = root / 'Annotations' / FLAGS.resolution / sequence
-  mask = masks.list_masks(annotations).get(name, annotations / f'{name}.png')
+  of_first = names.paired([name], masks.list_masks(annotations))
+  mask = of_first.get(name, annotations / f'{name}.png')
   return _Input(video, [], [mask], sequence)
 
 

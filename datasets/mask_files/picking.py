@@ -5,6 +5,8 @@ import pathlib
 import re
 from typing import TypeVar
 
+from feelvos_tf.datasets.names import composed
+
 Item = TypeVar('Item')
 
 
@@ -24,7 +26,7 @@ def pick(
     ValueError: there is none, or more than one may be meant.
   """
   stems = [pathlib.PurePosixPath(str(name).replace('\\', '/')).stem for name in names]
-  fitting = [i for i, stem in enumerate(stems) if stem == frame_name]
+  fitting = [i for i, stem in enumerate(stems) if composed(stem) == composed(frame_name)]
   if not fitting and len(items) == 1:
     return items[0]
   if not fitting:

@@ -111,7 +111,7 @@ def _files(paths: Sequence[pathlib.Path], frame_name: str) -> Sequence[pathlib.P
   if (folder / CVAT_MASKS).is_dir():
     folder = folder / CVAT_MASKS
   files = mask_files_in(folder)
-  of_frame = [p for p in files if p.stem == frame_name]
+  of_frame = [p for p in files if names_lib.composed(p.stem) == names_lib.composed(frame_name)]
   if len(of_frame) == 1:
     return of_frame
   images = [p for p in files if p.suffix.lower() in pictures.SUFFIXES]

@@ -138,6 +138,6 @@ def _video(root: pathlib.Path, resolution: str, name: str, single_object: bool) 
   annotations = root / 'Annotations' / resolution / name
   if not annotations.is_dir():
     raise FileNotFoundError(f'{annotations}: no such folder; expected the masks of {name}')
-  files = masks_lib.list_masks(annotations)
+  files = names_lib.paired((p.stem for p in frames), masks_lib.list_masks(annotations))
   masks = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
   return FolderVideo(name, frames, masks, single_object=single_object)

@@ -306,9 +306,9 @@ def _masks_by_frame(
   mask_path = pathlib.Path(mask_path)
   if mask_path.is_file():
     return {0: mask_path}
-  files = {names_lib.composed(stem): p for stem, p in masks.list_masks(mask_path).items()}
-  names = [names_lib.composed(p.stem) for p in frames]
-  found = {i: files[name] for i, name in enumerate(names) if name in files}
+  files = masks.list_masks(mask_path)
+  of_frames = names_lib.paired((p.stem for p in frames), files)
+  found = {i: of_frames[p.stem] for i, p in enumerate(frames) if p.stem in of_frames}
   if not found:
     raise ValueError(
       f'{mask_path}: {len(files)} masks given, none named like a frame '

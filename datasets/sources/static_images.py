@@ -23,6 +23,7 @@ from feelvos_tf.datasets.masks import list_masks
 from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.masks import read_mask
 from feelvos_tf.datasets.masks import VOID_ID
+from feelvos_tf.datasets.names import paired
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import read_image
@@ -172,7 +173,7 @@ def static_image_sources(
   images = list_images(base / 'images')
   if not images:
     raise ValueError(f'{base / "images"}: an empty split given, expected images')
-  files = list_masks(base / 'masks')
+  files = paired((path.stem for path in images), list_masks(base / 'masks'))
   pairs = [(path, files.get(path.stem, base / 'masks' / f'{path.stem}.png')) for path in images]
   return [
     VideoSource(

@@ -185,6 +185,6 @@ def _open(
   annotations = folder / 'Annotations' / name
   if not annotations.is_dir():
     raise FileNotFoundError(f'{annotations}: no such folder; expected the masks of {name}')
-  files = masks_lib.list_masks(annotations)
+  files = names_lib.paired((p.stem for p in frames), masks_lib.list_masks(annotations))
   masks = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
   return YoutubeVosVideo(name, frames, masks, objects)

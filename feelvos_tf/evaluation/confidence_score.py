@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from feelvos_tf.datasets.names import paired
 from feelvos_tf.evaluation import sequence_scores
 
 WRONG_J = 0.5  # A mask with a lower J is wrong.
@@ -40,7 +41,8 @@ def summarise(sequences: Iterable[tuple[sequence_scores.SequenceScores, dict]]) 
     dict 'auroc', 'masks', 'wrong'; None without a mask that has both J and confidence.
   """
   values, wrong = [], []
-  for scores, confidences in sequences:
+  for scores, of_frames in sequences:
+    confidences = paired(scores.frame_names, of_frames)
     for column, frame in enumerate(scores.frame_names):
       known = confidences.get(frame, {})
       for row, object_id in enumerate(scores.object_ids):

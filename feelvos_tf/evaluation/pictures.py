@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feelvos_tf.datasets import video
+from feelvos_tf.datasets.names import composed
 from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.evaluation import scoring
 from feelvos_tf.evaluation import segmenting
@@ -209,7 +210,8 @@ def _spread_minima(values: Sequence[float], count: int) -> list[int]:
 def _frame(files: sequences.SequenceFiles, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
   """The image of a frame at the size of its mask; grey if there is none."""
   inside = files.frames.iterdir() if files.frames.is_dir() else ()
-  is_frame = lambda p: p.stem == name and p.suffix.lower() in video.IMAGE_SUFFIXES
+  is_name = lambda stem: composed(stem) == composed(name)
+  is_frame = lambda p: is_name(p.stem) and p.suffix.lower() in video.IMAGE_SUFFIXES
   path = next(filter(is_frame, inside), None)
   if path is None:
     return np.full((*shape, 3), 110, np.uint8)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import worker_processes
 from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation.sequences import SequenceFiles
@@ -21,7 +22,7 @@ from feelvos_tf.files import whole_file
 from feelvos_tf.model import option_checks
 from feelvos_tf.runtime import journal
 
-_STATE_VERSION = 3  # raise it when the same files would be scored differently
+_STATE_VERSION = 4  # raise it when the same files would be scored differently
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ class SequenceMasks:
       )
     # White in a grey file is an object if the first mask with one has no other, else it is void.
     # Results made from such a mask may call the object 255, as it did.
-    self._results = masks.list_masks(files.results)
+    self._results = names_lib.paired(self.names, masks.list_masks(files.results))
     read = (masks.read_mask(self._truth[name]) for name in self.names)
     self._grey_255 = masks.meaning_of_255(read)
     self._last: tuple[int, np.ndarray] = -1, np.zeros((0, 0), np.uint8)

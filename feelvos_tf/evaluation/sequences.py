@@ -68,7 +68,7 @@ def open_video(files: SequenceFiles, single_object: bool = False) -> folder.Fold
     FileNotFoundError, ValueError: there are no frames, or masks that fit none.
   """
   frames = list_images(files.frames)
-  truth = masks.list_masks(files.truth)
+  truth = names_lib.paired((p.stem for p in frames), masks.list_masks(files.truth))
   given = {i: truth[p.stem] for i, p in enumerate(frames) if p.stem in truth}
   return folder.FolderVideo(files.name, frames, given, single_object=single_object)
 

@@ -85,7 +85,7 @@ def _checked_masks(
   if not names:
     raise FileNotFoundError(f'{frames}: no frames found, a folder of images expected')
   allowed, shape, white_is_1 = given
-  files = masks.list_masks(results)
+  files = names_lib.paired(names, masks.list_masks(results))
   for name in names:
     file = files.get(name, results / f'{name}.png')
     if name not in files:

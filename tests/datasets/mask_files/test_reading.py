@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+import unicodedata
 import zipfile
 
 import cv2
@@ -419,6 +420,21 @@ def test_a_folder_of_masks_of_frames(tmp_path):
   (tmp_path / 'empty').mkdir()
   with pytest.raises(ValueError, match="a folder of 0 masks given, 0 of them .* '00000'"):
     read(tmp_path / 'empty')
+
+
+@pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
+def test_names_whose_letters_are_composed_in_another_way(tmp_path, form, other):
+  """Of a folder of masks, and in a file about several images."""
+  frame, name = unicodedata.normalize(form, 'Bär'), unicodedata.normalize(other, 'Bär')
+  save(tmp_path / 'm' / f'{name}.png', ids_of(3, 4))
+  save(tmp_path / 'm' / 'cow.png', ids_of(5, 6))
+  np.testing.assert_array_equal(read(tmp_path / 'm', frame).mask.ids, ids_of(3, 4))
+  content = coco_content([[8, 8, 30, 8, 30, 20, 8, 20]])
+  for image, file_name in zip(content['images'], (f'{name}.jpg', 'cow.jpg')):
+    image['file_name'] = file_name
+  (tmp_path / 'coco.json').write_text(json.dumps(content))
+  ids = read(tmp_path / 'coco.json', frame).mask.ids
+  assert ids[14, 20] == 1 and (ids > 0).sum() < 400
 
 
 def test_segmentation_class_of_cvat(tmp_path):

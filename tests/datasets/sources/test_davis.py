@@ -1,5 +1,8 @@
 """DAVIS folders as published."""
 
+import shutil
+import unicodedata
+
 import numpy as np
 import pytest
 
@@ -121,3 +124,18 @@ def test_pairs_of_files_with_spaces(tiny, tmp_path):
     tiny, tmp_path, ['/JPEGImages/480p/my bear/00000.jpg /Annotations/480p/my bear/00000.png']
   )
   assert davis.read_split(tmp_path, '2016', 'val') == ['my bear']
+
+
+@pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
+def test_masks_whose_letters_are_composed_in_another_way(tiny, tmp_path, form, other):
+  """As data of one's own have them, with masks that came over macOS."""
+  (tmp_path / 'ImageSets' / '2017').mkdir(parents=True)
+  (tmp_path / 'ImageSets' / '2017' / 'val.txt').write_text('bear')
+  for part, suffix, way in (('JPEGImages', 'jpg', form), ('Annotations', 'png', other)):
+    (tmp_path / part / '480p' / 'bear').mkdir(parents=True)
+    for i in range(2):
+      name = unicodedata.normalize(way, f'Bär {i}.{suffix}')
+      old = tiny / part / '480p' / 'bear' / f'{i:05d}.{suffix}'
+      shutil.copy(old, tmp_path / part / '480p' / 'bear' / name)
+  (video,) = davis.davis_videos(tmp_path, '2017', 'val')
+  assert video.masked_frames == (0, 1) and video.mask(1).object_ids == (1, 2)

@@ -1,5 +1,7 @@
 """Pseudo videos out of still images."""
 
+import unicodedata
+
 import cv2
 import numpy as np
 import pytest
@@ -116,3 +118,14 @@ def test_bad_arguments(tmp_path, rng):
   (tmp_path / 'masks').mkdir()
   with pytest.raises(ValueError, match='an empty split'):
     static_images.static_image_sources(tmp_path)
+
+
+@pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
+def test_masks_whose_letters_are_composed_in_another_way(tmp_path, rng, form, other):
+  image, mask = still(rng)
+  (tmp_path / 'images').mkdir()
+  (tmp_path / 'masks').mkdir()
+  cv2.imwrite(str(tmp_path / 'images' / f'{unicodedata.normalize(form, "Bär")}.png'), image)
+  masks.write_mask(tmp_path / 'masks' / f'{unicodedata.normalize(other, "Bär")}.png', mask.ids)
+  (source,) = static_images.static_image_sources(tmp_path, num_frames=2)
+  np.testing.assert_array_equal(source.opener().mask(0).ids, mask.ids)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 
 import numpy as np
 from PIL import Image
@@ -96,6 +97,25 @@ def test_first_and_last_results_are_not_needed(data):
   for name in ('00000.png', '00004.png'):
     (data[1] / 'right' / name).unlink()
   assert score(data)['right'].scores.j.tolist() == [[1, 1, 1]]
+
+
+@pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
+def test_results_whose_letters_are_composed_in_another_way(data, form, other):
+  """They are there: none of them is missing, and none counts as empty."""
+  root, results = data
+  truth = root / 'Annotations' / '480p' / 'right'
+  for folder, way in ((truth, form), (results / 'right', other)):
+    for path in list(folder.iterdir()):
+      path.rename(path.with_name(unicodedata.normalize(way, f'Bär {path.name}')))
+  for missing in ('error', 'empty'):
+    scores = score(data, missing_frames=missing)['right'].scores
+    assert scores.notes == () and (scores.j == 1).all()
+  frames = root / 'JPEGImages' / '480p' / 'right'
+  frames.mkdir()
+  for path in (results / 'right').iterdir():
+    masks.write_mask(frames / path.name, rectangle(5, 5))
+  files = sequences_lib.davis_sequences(*data)[0]
+  assert sequences_lib.open_video(files).masked_frames == (0, 1, 2, 3, 4)
 
 
 def test_other_resolution(data):
