@@ -56,9 +56,9 @@ class Tracker:
 def drawing(shape: list[float]) -> dict[str, str]:
   """The form field of the server's /v1/draw for a rectangle or polygon."""
   if len(shape) == 4:
-    left, right = sorted(shape[::2])
-    top, bottom = sorted(shape[1::2])
-    return {'box': f'{max(0, left):g},{max(0, top):g},{right - left:g},{bottom - top:g}'}
+    left, right = sorted(max(0, x) for x in shape[::2])
+    top, bottom = sorted(max(0, y) for y in shape[1::2])
+    return {'box': f'{left:g},{top:g},{right - left:g},{bottom - top:g}'}
   return {
     'polygon': ';'.join(f'{max(0, x):g},{max(0, y):g}' for x, y in zip(shape[::2], shape[1::2]))
   }

@@ -158,20 +158,34 @@ def shown(video: Video, first: int, rate: Fraction) -> Iterator[tuple[np.ndarray
 
 
 def _begin(picture: bytes, box: dict, size: tuple[int, int]) -> str:
-  scale = np.array([size[1], size[0], size[1], size[0]]) / 100
-  numbers = np.array([box['x'], box['y'], box['width'], box['height']]) * scale
-  data = {'box': ','.join(f'{max(0, value):g}' for value in numbers)}
+  data = {'box': ','.join(f'{value:g}' for value in _upright(box, size))}
   mask = _checked(server().post('/v1/draw', files={'frame': picture}, data=data)).content
   files = {'frame': picture, 'mask': mask}
   data = {'model': MODEL} if MODEL else {}
   return _checked(server().post('/v1/sessions', files=files, data=data)).json()['session_id']
 
 
+def _upright(box: dict, size: tuple[int, int]) -> list[float]:
+  """Left, top, width and height in pixels of what holds a box, which may be turned.
+
+  Label Studio turns clockwise around the corner at the top left, in pixels.
+  """
+  scale = np.array([size[1], size[0]]) / 100
+  width, height = np.array([box['width'], box['height']]) * scale
+  angle = math.radians(box.get('rotation') or 0)
+  along = width * np.array([math.cos(angle), math.sin(angle)])
+  down = height * np.array([-math.sin(angle), math.cos(angle)])
+  corners = np.array([box['x'], box['y']]) * scale + [0 * along, along, down, along + down]
+  corners = np.clip(np.round(corners, 3), 0, [size[1], size[0]])
+  first = corners.min(0)
+  return [*first, *(corners.max(0) - first)]
+
+
 def _box(ids: np.ndarray, last: dict) -> dict:
   """A box in percent of the frame; one that is not enabled where the object is hidden."""
   if not ids.any():
     place = {key: last[key] for key in ('x', 'y', 'width', 'height')}
-    return {**place, 'rotation': 0, 'enabled': False}
+    return {**place, 'rotation': last.get('rotation', 0), 'enabled': False}
   x, y, width, height = cv2.boundingRect((ids > 0).astype(np.uint8))
   across, down = 100 / ids.shape[1], 100 / ids.shape[0]
   box = {'x': x * across, 'y': y * down, 'width': width * across, 'height': height * down}

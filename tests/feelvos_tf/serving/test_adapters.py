@@ -68,6 +68,11 @@ def test_cvat_tracker(client, frames):
     client.delete(f'/v1/sessions/{state["session_id"]}')
 
 
+def test_cvat_rectangles_that_leave_the_frame_end_at_its_edge():
+  adapter = load(EXAMPLES / 'cvat' / 'main.py')
+  assert adapter.drawing([30.0, 20.0, -8.0, -2.5]) == {'box': '0,0,30,20'}
+
+
 @pytest.mark.parametrize(
   'given, first, expected',
   [
@@ -103,6 +108,34 @@ def test_label_studio_names_videos_by_addresses(tmp_path, monkeypatch, address):
   (tmp_path / 'my clip.png').write_bytes(b'')
   monkeypatch.setattr(backend.folder, 'open_video', lambda path: path.name)
   assert backend.open_video({'data': {'film': address}}, {'value': '$film'}) == 'my clip.png'
+
+
+@pytest.mark.parametrize(
+  'x, rotation, expected',
+  [
+    (50, None, [32, 12, 16, 24]),
+    (50, 0, [32, 12, 16, 24]),
+    (50, 90, [8, 12, 24, 16]),  # The frame has 64 pixels a row: its percents are longer.
+    (50, 180, [16, 0, 16, 12]),  # Cut at the edge of the frame.
+    (50, 360 + 30, [20, 12, 25.856, 28.785]),
+    (-12.5, 0, [0, 12, 8, 24]),
+    (87.5, -90, [56, 0, 8, 12]),
+  ],
+)
+def test_label_studio_turns_boxes(x, rotation, expected):
+  """Clockwise around the corner at the top left, on a frame of 64 x 48 pixels."""
+  backend = load(EXAMPLES / 'label_studio' / 'app.py')
+  box = {'x': x, 'y': 25, 'width': 25, 'height': 50, 'rotation': rotation}
+  posted = []
+
+  def post(path, data=None, **unused):
+    posted.append(data)
+    return httpx.Response(200, json={'session_id': 'a'})
+
+  backend.app.state.server = types.SimpleNamespace(post=post)
+  assert backend._begin(b'', box, (48, 64)) == 'a'
+  found = [float(value) for value in posted[0]['box'].split(',')]
+  assert found == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize(
