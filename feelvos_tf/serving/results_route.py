@@ -29,6 +29,7 @@ _MOST_MASKS = 20000
 _MOST_FIELDS = 300
 _MOST_FIELD_BYTES = 65536
 _INDICES = re.compile(r'\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*', re.ASCII)
+_SUFFIX = re.compile(r'\.\w{1,10}')
 _FORMATS = [name for name, writer in writing.FORMATS.items() if not writer.needs_frames]
 _FORM = described.form(
   ['masks'],
@@ -37,7 +38,7 @@ _FORM = described.form(
     'goes_on': {'enum': ['0', '1']},
     **dict.fromkeys(['name', 'label', 'suffix', 'frame_indices']),
   },
-  ['masks', 'label'],
+  ['masks', 'label', 'suffix'],
   ['masks', 'format'],
 )
 
@@ -51,8 +52,9 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
     """Form with `masks` (PNG files named like their frames, in the order of time) and `format`.
 
     Further fields: `name` of the video, `label` (ID:NAME, repeated), `suffix` of the frames' files
-    (.jpg), `frame_indices` of the masks in the video where they are not 0, 1, 2: `10-29,50`,
-    `goes_on` (1: the video has frames behind the last mask; tracks of CVAT end there).
+    (.jpg; repeated, `.png:3,7-9` is that of some frames), `frame_indices` of the masks in the video
+    where they are not 0, 1, 2: `10-29,50`, `goes_on` (1: the video has frames behind the last mask;
+    tracks of CVAT end there).
     """
     async with request.form(
       max_files=_MOST_MASKS, max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD_BYTES
@@ -62,6 +64,7 @@ def build_router(services: 'Services') -> fastapi.APIRouter:
       if not given:
         raise errors.invalid(problem)
       target, indices = _target(form), _indices(form, len(given))
+      target = dataclasses.replace(target, suffixes=_suffixes(form, given, indices))
       async with calls.of_http(request) as call:
         data = await services.workers.run(
           _zip, services.decoder, given, indices, form.get('format'), target, call, call=call
@@ -77,10 +80,11 @@ def _target(form: FormData) -> Target:
     raise errors.invalid(f'format: expected one of {", ".join(_FORMATS)}.')
   problem = 'name, label and suffix: expected text.'
   name = forms.text(form, 'name', problem) or 'video'
-  suffix = forms.text(form, 'suffix', problem) or '.jpg'
+  suffixes = forms.texts(form, 'suffix', problem)
+  suffix = next((text for text in suffixes if text and ':' not in text), '.jpg')
   labels = forms.texts(form, 'label', problem)
   is_name = name not in ('.', '..') and re.fullmatch(r'[\w. -]{1,100}', name)
-  if not is_name or not re.fullmatch(r'\.\w{1,10}', suffix):
+  if not is_name or not _SUFFIX.fullmatch(suffix):
     raise errors.invalid(
       'name, suffix: expected a file name without a folder, such as clip and .jpg, of at most 100 '
       'characters.'
@@ -100,16 +104,40 @@ def _indices(form: FormData, count: int) -> Sequence[int]:
   text = forms.text(form, 'frame_indices', 'frame_indices: expected text.')
   if not text:
     return range(count)
-  found: list[int] = []
-  for part in text.split(',') if _INDICES.fullmatch(text) else ():
-    first, _, last = part.partition('-')
-    found.extend(range(int(first), int(last or first) + 1)[: count + 1])
-    if len(found) > count:
-      break
+  found = _numbers(text, count)
   if len(found) != count or found != sorted(set(found)):
     raise errors.invalid(
       f'frame_indices: expected {count} ascending numbers, one for each mask, such as 10-29,50.'
     )
+  return found
+
+
+def _suffixes(
+  form: FormData, given: Sequence[UploadFile], indices: Sequence[int]
+) -> dict[str, str]:
+  """{name of a frame: suffix} of the fields that are of some frames, such as `.png:3,7-9`."""
+  stems = dict(zip(indices, map(_stem, given), strict=True))
+  found: dict[str, str] = {}
+  for text in forms.texts(form, 'suffix', 'suffix: expected text.'):
+    suffix, colon, places = text.partition(':')
+    numbers = _numbers(places, len(given))
+    if colon and not (_SUFFIX.fullmatch(suffix) and numbers and stems.keys() >= set(numbers)):
+      raise errors.invalid(
+        f'suffix: {text[:100]!r} given, expected .png or, for some frames, .png:3,7-9 with indices '
+        'of masks.'
+      )
+    found.update((stems[number], suffix) for number in numbers)
+  return found
+
+
+def _numbers(text: str, most: int) -> list[int]:
+  """Numbers of a text such as `10-29,50`; more than `most` if it has more, none if it is wrong."""
+  found: list[int] = []
+  for part in text.split(',') if _INDICES.fullmatch(text) else ():
+    first, _, last = part.partition('-')
+    found.extend(range(int(first), int(last or first) + 1)[: most + 1])
+    if len(found) > most:
+      break
   return found
 
 

@@ -99,10 +99,11 @@ export class Api {
 
   /**
    * A zip of masks, [name, PNG] each, in a form that other tools read; `places` of them: '3-9,12';
-   * `goesOn`: there are frames behind them.
+   * `suffixes` of their frames: ['.jpg', '.png:5,7-8']; `goesOn`: there are frames behind them.
    */
-  async results(masks, format, labels, {name, suffix, places, goesOn}) {
-    const body = form({format, name, suffix, frame_indices: places, goes_on: goesOn ? 1 : 0});
+  async results(masks, format, labels, {name, suffixes, places, goesOn}) {
+    const body = form({format, name, frame_indices: places, goes_on: goesOn ? 1 : 0});
+    for (const suffix of suffixes) body.append('suffix', suffix);
     for (const [file, blob] of masks) body.append('masks', blob, file);
     for (const label of labels) body.append('label', label);
     return (await this.request('POST', 'v1/results', body)).blob();

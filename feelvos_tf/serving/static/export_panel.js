@@ -53,11 +53,28 @@ export class ExportPanel {
   annotations(clip, indices, form, name) {
     const masks = indices.map((index) =>
       [`${clip.source.stem(index)}.png`, clip.masks.get(index)]);
-    const suffix = clip.source.files?.[0].name.match(/\.\w+$/)?.[0] ?? '.jpg';
-    const places = runsOf(indices).map(([first, last]) => `${first}-${last}`).join(',');
+    const suffixes = suffixesOf(clip.source, indices);
+    const places = placesOf(indices);
     const goesOn = clip.source.exact && indices.at(-1) < clip.count - 1;
-    return this.api.results(masks, form, this.labels(), {name, suffix, places, goesOn});
+    return this.api.results(masks, form, this.labels(), {name, suffixes, places, goesOn});
   }
+}
+
+/** Frames as the server takes them: '3-9,12-12'. */
+function placesOf(indices) {
+  return runsOf(indices).map(([first, last]) => `${first}-${last}`).join(',');
+}
+
+/** The suffix of most frames, then those of the others with their places: ['.jpg', '.png:3-3']. */
+function suffixesOf(source, indices) {
+  const found = new Map();
+  for (const index of indices) {
+    const suffix = source.files?.[index].name.match(/\.\w+$/)?.[0] ?? '.jpg';
+    if (!found.has(suffix)) found.set(suffix, []);
+    found.get(suffix).push(index);
+  }
+  const [[most], ...others] = [...found].sort(([, a], [, b]) => b.length - a.length);
+  return [most, ...others.map(([suffix, those]) => `${suffix}:${placesOf(those)}`)];
 }
 
 /** A zip of RGBA pictures: the frame where objects are, transparent elsewhere. */

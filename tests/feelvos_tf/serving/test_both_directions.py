@@ -119,6 +119,18 @@ def test_results_of_some_frames_have_their_places_in_the_video(server, video):
   ]  # fmt: skip
 
 
+def test_results_of_frames_with_several_suffixes(server, video):
+  files = [('masks', (f'{i}.png', masks.encode_mask(video[1]))) for i in (7, 8, 11, 12)]
+  fields = {
+    'format': 'cvat_images', 'frame_indices': '7-8,11-12', 'suffix': ['.JPG', '.png:8,12', '.jpg:11'],
+  }  # fmt: skip
+  reply = httpx.post(f'{server.url}/v1/results', files=files, data=fields)
+  with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+    text = archive.read('annotations.xml').decode()
+  names = re.findall('<image id="[0-9]+" name="([0-9.a-zA-Z]+)"', text)
+  assert names == ['7.JPG', '8.png', '11.jpg', '12.png']
+
+
 @pytest.mark.parametrize('goes_on', ['0', '1'])
 def test_tracks_end_if_the_video_goes_on_behind_the_last_mask(server, video, goes_on):
   files = [('masks', (f'{i}.png', masks.encode_mask(video[1]))) for i in (0, 1)]
@@ -143,6 +155,10 @@ def test_results_that_are_refused(server, video):
     ('a.png', [data, data], {'format': 'yolo'}, 'a given more than once'),
     ('a.png', [data], {'format': 'coco', 'name': '..'}, 'expected a file name without a folder'),
     ('a.png', [b'no'], {'format': 'yolo'}, 'mask'),
+    *(
+      ('a.png', [data], {'format': 'coco', 'suffix': ['.jpg', text]}, 'for some frames, .png:3')
+      for text in ('.png:', '.png:1', '.png:0-999999999', '../x:0', ':0', '.png:0:0')
+    ),
     *(
       ('a{}.png', [data, data], {'format': 'yolo', 'frame_indices': text}, 'expected 2 ascending')
       for text in ('3', '3-5', '4,3', '3,3', '3,', 'x', '0-999999999', '٣,٤')

@@ -166,9 +166,28 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
   name = 'long_' * 20
   assert shown['masks'] == ['7.png', '8.png', '9.png', '20.png']
   assert shown['fields'] == {
-    'name': name, 'suffix': '.jpg', 'places': '7-9,20-20', 'goesOn': True,
+    'name': name, 'suffixes': ['.jpg'], 'places': '7-9,20-20', 'goesOn': True,
   }  # fmt: skip
   assert shown['file'] == f'{name}_cvat.zip'
+
+
+def test_frames_of_several_suffixes_keep_them(node):
+  shown = node("""
+    const {ExportPanel} = await import('./export_panel.js');
+    const {Api} = await import('./api.js');
+    const files = [];
+    for (let i = 0; i < 30; i++) files.push({name: `${i}.JPG`});
+    [files[7].name, files[8].name, files[20].name] = ['7.png', '8.png', '20.jpg'];
+    const clip = new Clip({...source, files, exact: true});
+    for (const index of [5, 6, 7, 8, 10, 20]) clip.setResult(index, blob, new Map());
+    const api = Object.assign(Object.create(Api.prototype), {async request(method, path, body) {
+      shown.suffixes = body.getAll('suffix');
+      return {blob() {}};
+    }});
+    const panel = Object.assign(Object.create(ExportPanel.prototype), {api, labels: () => []});
+    await panel.annotations(clip, [5, 6, 7, 8, 10, 20], 'coco', 'c');
+  """)
+  assert shown['suffixes'] == ['.JPG', '.png:7-8', '.jpg:20-20']
 
 
 def test_shapes_are_taken_one_after_the_other_and_what_is_painted_meanwhile_stays(node):
