@@ -50,12 +50,12 @@ export class ExportPanel {
   }
 
   /** The zip that the server makes of the masks. */
-  annotations(clip, indices, form, name) {
+  async annotations(clip, indices, form, name) {
     const masks = indices.map((index) =>
       [`${clip.source.stem(index)}.png`, clip.masks.get(index)]);
     const suffixes = suffixesOf(clip.source, indices);
     const places = placesOf(indices);
-    const goesOn = clip.source.exact && indices.at(-1) < clip.count - 1;
+    const goesOn = await clip.source.goesOn(indices.at(-1));
     return this.api.results(masks, form, this.labels(), {name, suffixes, places, goesOn});
   }
 }

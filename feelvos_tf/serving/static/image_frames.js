@@ -51,6 +51,11 @@ class ImageFrames {
     return this.files[index].name.replace(/\.[^.]*$/, '');
   }
 
+  /** Whether there is a frame behind this one. */
+  async goesOn(index) {
+    return index < this.count - 1;
+  }
+
   /** Calls `use(drawable)` with the decoded frame; returns what it returns. */
   async withFrame(index, use) {
     const file = this.files[index];

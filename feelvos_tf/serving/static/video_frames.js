@@ -84,6 +84,42 @@ class VideoFrames {
   }
 
   /**
+   * Whether there is a frame behind this one: a count that is estimated may claim more than there
+   * are, as sound can be longer. False where the browser cannot tell.
+   */
+  async goesOn(index) {
+    if (this.exact || index >= this.count - 1) return index < this.count - 1;
+    this.lastPicture ??= this.lastPictureTime().catch(() => null);
+    const last = await this.lastPicture;
+    // A frame is taken in its middle; a picture that begins behind that is another one.
+    return last !== null && last > (this.times[index] + this.times[index + 1]) / 2;
+  }
+
+  /** Time at which the last picture begins in the browser's eyes; null where it does not tell. */
+  lastPictureTime() {
+    const {video} = this;
+    const result = this.turn.then(async () => {
+      if (!video.requestVideoFrameCallback || document.hidden) return null;
+      this.shown = -1;
+      let [last, handle] = [null, 0];
+      const look = (_, {mediaTime}) => {
+        last = Math.max(last, mediaTime);
+        handle = video.requestVideoFrameCallback(look);
+      };
+      video.currentTime = 0; // A seek to where it is would bring no picture.
+      await once(video, 'seeked');
+      handle = video.requestVideoFrameCallback(look);
+      video.currentTime = video.duration;
+      await once(video, 'seeked');
+      await new Promise((done) => { setTimeout(done, SURE_PICTURE_MS); });
+      video.cancelVideoFrameCallback(handle);
+      return last;
+    });
+    this.turn = result.catch(() => {});
+    return result;
+  }
+
+  /**
    * Calls `use(drawable)` with the frame while it is in the video element; one call at a time.
    *
    * @returns what `use` returns.

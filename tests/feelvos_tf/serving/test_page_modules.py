@@ -20,6 +20,7 @@ const {DownloadPanel} = await import('./download_panel.js');
 const {Workspace} = await import('./workspace.js');
 const {encodeIds, decodeIds} = await import('./png.js');
 const source = {count: 30, width: 8, height: 8, name: 'c', close() {}, stem: String,
+  goesOn: async (index) => index < 29,
   withFrame: async (index, use) => use({})};
 const view = {setSize() {}, showIds() {}, showPicture() {}, picture: {drawImage() {}}};
 const full = (value) => encodeIds(new Uint8Array(64).fill(value), 8, 8);
@@ -148,7 +149,7 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
     document.createElement = () => ({click() { shown.file = this.download; }, remove() {}});
     globalThis.setTimeout = () => {};
     const {ExportPanel} = await import('./export_panel.js');
-    const clip = new Clip({...source, name: `${'long '.repeat(40)}.mp4`, exact: true});
+    const clip = new Clip({...source, name: `${'long '.repeat(40)}.mp4`});
     for (const index of [7, 8, 9, 20]) clip.setResult(index, blob, new Map());
     const workspace = {clip, settled() {}};
     const api = {results: async (masks, form, labels, fields) => {
@@ -171,6 +172,58 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
   assert shown['file'] == f'{name}_cvat.zip'
 
 
+@pytest.mark.parametrize('can_tell', [True, False])
+def test_where_a_film_ends_that_only_its_container_counts(node, can_tell):
+  """Of 40 frames at 25 a second, by its duration, there are 30; the sound goes on."""
+  shown = node(
+    f'const canTell = {json.dumps(can_tell)};'
+    + """
+    globalThis.HTMLMediaElement = {HAVE_CURRENT_DATA: 2};
+    class Film extends EventTarget {
+      duration = 1.6;
+      videoWidth = 8;
+      videoHeight = 8;
+      readyState = 4;
+      #time = 0;
+      #waiting = new Map();
+      constructor() {
+        super();
+        if (!canTell) return;
+        let count = 0;
+        this.requestVideoFrameCallback = (use) => { this.#waiting.set(++count, use); return count; };
+        this.cancelVideoFrameCallback = (handle) => this.#waiting.delete(handle);
+      }
+      set src(url) { this.tell('loadeddata', 0); }
+      get currentTime() { return this.#time; }
+      set currentTime(time) {
+        const shown = (place) => Math.min(29, Math.floor(place * 25 + 1e-6)) / 25;
+        const isNew = shown(time) !== shown(this.#time);
+        this.#time = time;
+        this.tell('seeked', isNew ? shown(time) : null);
+      }
+      tell(event, mediaTime) {
+        setTimeout(() => {
+          const waiting = mediaTime === null ? [] : [...this.#waiting];
+          for (const [handle] of waiting) this.#waiting.delete(handle);
+          for (const [, use] of waiting) use(0, {mediaTime, presentedFrames: 1});
+          this.dispatchEvent(new Event(event));
+        });
+      }
+      play() { return Promise.reject(new Error('forbidden')); }
+      pause() {}
+    }
+    document.createElement = () => new Film();
+    const {openVideo} = await import('./video_frames.js');
+    const film = await openVideo(new Blob(['no index']), 'film.ogv');
+    shown.count = film.count;
+    await film.withFrame(39, () => {});
+    shown.goesOn = await Promise.all([0, 28, 29, 38, 39].map((index) => film.goesOn(index)));
+  """
+  )
+  goes_on = [True, True, False, False, False] if can_tell else [False] * 5
+  assert shown == {'count': 40, 'goesOn': goes_on}
+
+
 def test_frames_of_several_suffixes_keep_them(node):
   shown = node("""
     const {ExportPanel} = await import('./export_panel.js');
@@ -178,7 +231,7 @@ def test_frames_of_several_suffixes_keep_them(node):
     const files = [];
     for (let i = 0; i < 30; i++) files.push({name: `${i}.JPG`});
     [files[7].name, files[8].name, files[20].name] = ['7.png', '8.png', '20.jpg'];
-    const clip = new Clip({...source, files, exact: true});
+    const clip = new Clip({...source, files});
     for (const index of [5, 6, 7, 8, 10, 20]) clip.setResult(index, blob, new Map());
     const api = Object.assign(Object.create(Api.prototype), {async request(method, path, body) {
       shown.suffixes = body.getAll('suffix');
