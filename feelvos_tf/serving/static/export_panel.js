@@ -55,8 +55,9 @@ export class ExportPanel {
       [`${clip.source.stem(index)}.png`, clip.masks.get(index)]);
     const suffixes = suffixesOf(clip.source, indices);
     const places = placesOf(indices);
-    const goesOn = await clip.source.goesOn(indices.at(-1));
-    return this.api.results(masks, form, this.labels(), {name, suffixes, places, goesOn});
+    const labels = this.labels();
+    const goesOn = await clip.source.goesOn(indices.at(-1)); // Another clip may be open then.
+    return this.api.results(masks, form, labels, {name, suffixes, places, goesOn});
   }
 }
 

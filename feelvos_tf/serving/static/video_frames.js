@@ -91,6 +91,7 @@ class VideoFrames {
     if (this.exact || index >= this.count - 1) return index < this.count - 1;
     this.lastPicture ??= this.lastPictureTime().catch(() => null);
     const last = await this.lastPicture;
+    if (last === null) this.lastPicture = null; // The page may have been in the background.
     // A frame is taken in its middle; a picture that begins behind that is another one.
     return last !== null && last > (this.times[index] + this.times[index + 1]) / 2;
   }

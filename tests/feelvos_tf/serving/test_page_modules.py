@@ -149,19 +149,22 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
     document.createElement = () => ({click() { shown.file = this.download; }, remove() {}});
     globalThis.setTimeout = () => {};
     const {ExportPanel} = await import('./export_panel.js');
-    const clip = new Clip({...source, name: `${'long '.repeat(40)}.mp4`});
+    let labels = ['1:dog'];
+    const goesOn = async (index) => { labels = ['1:cow']; return index < 29; };
+    const clip = new Clip({...source, goesOn, name: `${'long '.repeat(40)}.mp4`});
     for (const index of [7, 8, 9, 20]) clip.setResult(index, blob, new Map());
     const workspace = {clip, settled() {}};
-    const api = {results: async (masks, form, labels, fields) => {
+    const api = {results: async (masks, form, given, fields) => {
       workspace.clip = new Clip(source);
       shown.masks = masks.map(([name]) => name);
       shown.fields = fields;
+      shown.labels = given;
       return blob;
     }};
     const downloads = Object.assign(Object.create(DownloadPanel.prototype),
       {workspace, tell() {}});
     const panel = Object.assign(Object.create(ExportPanel.prototype), {api, workspace, downloads,
-      form: {value: 'cvat'}, labels: () => [], update() {}});
+      form: {value: 'cvat'}, labels: () => labels, update() {}});
     await panel.save();
   """)
   name = 'long_' * 20
@@ -169,6 +172,7 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
   assert shown['fields'] == {
     'name': name, 'suffixes': ['.jpg'], 'places': '7-9,20-20', 'goesOn': True,
   }  # fmt: skip
+  assert shown['labels'] == ['1:dog']
   assert shown['file'] == f'{name}_cvat.zip'
 
 
