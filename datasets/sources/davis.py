@@ -12,9 +12,8 @@ import os
 import pathlib
 import re
 
-from feelvos_tf.datasets import masks as masks_lib
 from feelvos_tf.datasets import names as names_lib
-from feelvos_tf.datasets.sources.folder import FolderVideo
+from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.datasets.video import VideoSource
@@ -45,7 +44,8 @@ def davis_videos(
 
   Raises:
     FileNotFoundError: no such folder or list.
-    ValueError: unknown year or sequence, an empty list, a sequence without frames.
+    ValueError: unknown year or sequence, an empty list, a sequence without frames, or a mask
+      without a frame.
   """
   return [
     source.opener()
@@ -133,11 +133,12 @@ def _select(names: list[str], sequences: Sequence[str] | None, split: str) -> li
   return list(sequences)
 
 
-def _video(root: pathlib.Path, resolution: str, name: str, single_object: bool) -> FolderVideo:
+def _video(
+  root: pathlib.Path, resolution: str, name: str, single_object: bool
+) -> folder.FolderVideo:
   frames = list_images(root / 'JPEGImages' / resolution / name)
   annotations = root / 'Annotations' / resolution / name
   if not annotations.is_dir():
     raise FileNotFoundError(f'{annotations}: no such folder; expected the masks of {name}')
-  files = names_lib.paired((p.stem for p in frames), masks_lib.list_masks(annotations))
-  masks = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
-  return FolderVideo(name, frames, masks, single_object=single_object)
+  masks = folder.masks_of_data_set(frames, annotations)
+  return folder.FolderVideo(name, frames, masks, single_object=single_object)

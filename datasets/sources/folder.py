@@ -286,15 +286,36 @@ def _open_data_folder(path: pathlib.Path) -> FolderVideo:
     raise ValueError(f'{path / "frames"}: a video of 0 frames given, expected images')
   if not (path / 'masks').is_dir():
     raise FileNotFoundError(f'{path / "masks"}: no such folder; expected the masks of {path.name}')
-  known = {names_lib.composed(p.stem) for p in frames}
-  files = masks.list_masks(path / 'masks')
-  stray = [p for stem, p in files.items() if names_lib.composed(stem) not in known]
-  if stray:
-    raise ValueError(
-      f'{stray[0]}: a mask without a frame given, expected the '
-      f'name of a frame, for example {frames[0].stem}.png'
-    )
-  return FolderVideo(path.name, frames, _masks_by_frame(frames, path / 'masks'))
+  return FolderVideo(path.name, frames, masks_of_data_set(frames, path / 'masks'))
+
+
+def masks_of_data_set(
+  frames: Sequence[pathlib.Path], mask_folder: str | os.PathLike
+) -> dict[int, pathlib.Path]:
+  """Masks of a data set by frame; none of them may be left over.
+
+  Args:
+    frames: image files in the order of time.
+    mask_folder: the folder of masks that have their names; one that does not exist has no masks.
+
+  Returns:
+    {index of the frame: PNG file}.
+
+  Raises:
+    ValueError: a mask without a frame: the frame is missing, and the video would be another one.
+  """
+  index_of = {names_lib.composed(p.stem): i for i, p in enumerate(frames)}
+  found = {}
+  for stem, path in masks.list_masks(mask_folder).items():
+    index = index_of.get(names_lib.composed(stem))
+    if index is None:
+      example = f', for example {frames[0].stem}.png' if frames else ''
+      raise ValueError(
+        f'{path}: a mask without a frame given, expected the name of a frame{example}; '
+        'check that the frames are complete'
+      )
+    found[index] = path
+  return found
 
 
 def _masks_by_frame(

@@ -14,10 +14,10 @@ import os
 import pathlib
 from typing import Any
 
-from feelvos_tf.datasets import masks as masks_lib
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.sources.folder import FolderVideo
+from feelvos_tf.datasets.sources.folder import masks_of_data_set
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.datasets.video import VideoSource
@@ -185,6 +185,5 @@ def _open(
   annotations = folder / 'Annotations' / name
   if not annotations.is_dir():
     raise FileNotFoundError(f'{annotations}: no such folder; expected the masks of {name}')
-  files = names_lib.paired((p.stem for p in frames), masks_lib.list_masks(annotations))
-  masks = {i: files[p.stem] for i, p in enumerate(frames) if p.stem in files}
+  masks = masks_of_data_set(frames, annotations)
   return YoutubeVosVideo(name, frames, masks, objects)

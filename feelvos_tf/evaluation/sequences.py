@@ -68,8 +68,7 @@ def open_video(files: SequenceFiles, single_object: bool = False) -> folder.Fold
     FileNotFoundError, ValueError: there are no frames, or masks that fit none.
   """
   frames = list_images(files.frames)
-  truth = names_lib.paired((p.stem for p in frames), masks.list_masks(files.truth))
-  given = {i: truth[p.stem] for i, p in enumerate(frames) if p.stem in truth}
+  given = folder.masks_of_data_set(frames, files.truth)
   return folder.FolderVideo(files.name, frames, given, single_object=single_object)
 
 
@@ -335,11 +334,11 @@ def _claim(unpack_dir: pathlib.Path, origin: str) -> None:
 
 @contextlib.contextmanager
 def _left_out_if_bad(name: str, left_out: dict[str, str] | None) -> Iterator[None]:
-  """Puts what is wrong with a video, not with the disk, into `left_out`, if that is there."""
+  """Puts what is wrong with a video into `left_out`, if that is there."""
   try:
     yield
   except (OSError, ValueError) as error:
-    if left_out is None or whole_file.is_no_room(error):
+    if left_out is None:
       raise
     left_out[name] = str(error)
 

@@ -97,6 +97,18 @@ def test_missing_sequence_and_missing_masks(tiny, tmp_path):
     davis.davis_videos(root, '2016', 'val', sequences=['bear'])
 
 
+def test_a_frame_that_is_missing_is_no_shorter_video(tiny, tmp_path):
+  (tmp_path / 'Annotations').symlink_to(tiny / 'Annotations')
+  (tmp_path / 'ImageSets').symlink_to(tiny / 'ImageSets')
+  frames = tmp_path / 'JPEGImages' / '480p' / 'bear'
+  frames.mkdir(parents=True)
+  for index in (0, 1, 3):
+    name = f'{index:05d}.jpg'
+    (frames / name).symlink_to(tiny / 'JPEGImages' / '480p' / 'bear' / name)
+  with pytest.raises(ValueError, match=r'bear/00002\.png: a mask without a frame given'):
+    davis.davis_videos(tmp_path, '2017', 'val', sequences=['bear'])
+
+
 def test_real_davis(davis_root):
   videos = davis.davis_videos(davis_root, '2016', 'val')
   assert all(v.num_frames == len(v.masked_frames) > 10 for v in videos)

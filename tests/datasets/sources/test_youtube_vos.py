@@ -95,6 +95,9 @@ def test_missing_first_mask_is_named(tmp_path):
 def test_frame_of_meta_that_does_not_exist(tmp_path):
   write_split(tmp_path)
   (tmp_path / 'train' / 'JPEGImages' / 'ab' / '00005.jpg').unlink()
+  with pytest.raises(ValueError, match=r'ab/00005\.png: a mask without a frame given'):
+    youtube_vos.youtube_vos_videos(tmp_path)
+  (tmp_path / 'train' / 'Annotations' / 'ab' / '00005.png').unlink()
   with pytest.raises(ValueError, match='introduces object 5 on 00005, which is not among'):
     youtube_vos.youtube_vos_videos(tmp_path)
 

@@ -353,3 +353,15 @@ def test_summary_round_trip(data, tmp_path):
   (tmp_path / 'summary.json').write_text('{}')
   with pytest.raises(ValueError, match='not the summary of an evaluation'):
     tables.read_summary(tmp_path)
+
+
+def test_frames_that_are_missing_are_no_shorter_video(data):
+  """Without its first frame a video would begin with a mask that is scored."""
+  root, results = data
+  frames = root / 'JPEGImages' / '480p' / 'right'
+  frames.mkdir()
+  for index in range(1, 5):
+    Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(frames / f'{index:05d}.png')
+  files, _ = sequences_lib.davis_sequences(root, results)
+  with pytest.raises(ValueError, match=r'right/00000\.png: a mask without a frame given'):
+    sequences_lib.open_video(files)
