@@ -41,12 +41,14 @@ _USUAL_GLOBAL_DISTANCE = 0.37
 _USUAL_LOCAL_MARGIN = 0.48
 
 
-def of_frame(logits: tf.Tensor, maps: Maps) -> tf.Tensor:
+def of_frame(logits: tf.Tensor, maps: Maps, found: tf.Tensor | None = None) -> tf.Tensor:
   """Confidence of every object's mask on one frame.
 
   Args:
     logits: float32 [objects, h4, w4].
     maps: `Maps` of the frame; distances may be None.
+    found: float32 [objects], in how many positions something else than `logits` has an object;
+      None: as global matching alone says.
 
   Returns:
     float32 [objects] in 0..1; the first is the background's.
@@ -70,13 +72,14 @@ def of_frame(logits: tf.Tensor, maps: Maps) -> tf.Tensor:
     + _PER_GLOBAL_DISTANCE * distance
     + _PER_LOCAL_MARGIN * margin
   )
-  seen = _seen(global_distance, index) if has_global else 0.0
-  empty = _EMPTY + _PER_SEEN * seen * tf.ones_like(area)
+  if found is None:
+    found = _found(global_distance, index) if has_global else tf.zeros_like(area)
+  seen = found / (found + _HALF_SEEN)
+  empty = _EMPTY + _PER_SEEN * seen
   return tf.sigmoid(tf.where(area > 0, visible, empty))
 
 
-def _seen(distance: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-  """float32 [objects], 0 to 1: how much of an object global matching alone finds in a frame."""
+def _found(distance: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+  """float32 [objects]: positions in which global matching alone finds an object in a frame."""
   nearest = tf.argmin(distance, axis=0, output_type=tf.int32)[tf.newaxis] == index
-  count = tf.reduce_sum(tf.cast(nearest & (distance < _NEAR), tf.float32), axis=[1, 2])
-  return count / (count + _HALF_SEEN)
+  return tf.reduce_sum(tf.cast(nearest & (distance < _NEAR), tf.float32), axis=[1, 2])

@@ -126,8 +126,9 @@ def merge(
     trust: in both runs, see `trusts`; 1 for objects that are not in it.
 
   Returns:
-    `SegmentedFrame` with the ids of both; its confidence comes from the merged probabilities alone,
-    which are low where the runs disagree.
+    `SegmentedFrame` with the ids of both; its confidence comes from the merged probabilities, which
+    are low where the runs disagree, and for an object that won nowhere from what the runs made of
+    it, as the most part of both that disagree may be background.
   """
   ids = tuple(sorted({*before.object_ids, *behind.object_ids}))
   one, two = _on_channels(before, ids), _on_channels(behind, ids)
@@ -135,7 +136,9 @@ def merge(
   mean = part * np.exp(one) + (1.0 - part) * np.exp(two)
   logits = np.log(np.maximum(mean, _LEAST)).astype(np.float32)
   labels = graph_lib.to_full_probabilities(logits, size).argmax(axis=0)
-  sure = confidence.of_frame(logits, Maps(None, None, None)).numpy()
+  first = part[:, 0, 0]
+  found = (first * _positions(one) + (1.0 - first) * _positions(two)).astype(np.float32)
+  sure = confidence.of_frame(logits, Maps(None, None, None), found).numpy()
   return SegmentedFrame(np.asarray(ids, np.uint8)[labels], ids, logits, confidence=sure)
 
 
@@ -166,6 +169,11 @@ def _on_channels(opinion: Opinion, ids: Sequence[int]) -> NDArray[np.float32]:
   """
   logs, known = opinion.logs.astype(np.float32), opinion.object_ids
   return np.stack([logs[known.index(i) if i in known else 0] for i in ids])
+
+
+def _positions(logs: np.ndarray) -> NDArray[np.int64]:
+  """int64 [ids]: in how many positions every channel won."""
+  return np.bincount(logs.argmax(axis=0).ravel(), minlength=len(logs))
 
 
 def _odds(logs: np.ndarray) -> NDArray[np.float64]:

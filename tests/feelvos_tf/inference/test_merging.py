@@ -45,6 +45,20 @@ def test_without_trust_the_nearer_run_decides_and_a_single_one_that_knows():
   assert (both.mask[:, 0] == 1).all() and (both.mask[:, 12] == 7).all()
 
 
+def test_an_object_that_only_the_mean_of_both_runs_loses_is_unsure():
+  """Each run has it at 100 positions, where it is half as likely in the mean: 0 positions."""
+  runs = []
+  for half in (slice(0, 10), slice(10, 20)):
+    logits = np.zeros((2, 10, 20), np.float32)
+    logits[0], logits[1][:, half] = 4.0, 5.0
+    runs.append(merging.from_logits((0, 1), logits))
+  nowhere = merging.from_logits((0, 1), np.stack([np.full((10, 20), 4.0), np.zeros((10, 20))]))
+  lost, gone = merging.merge((37, 77), *runs, 0.5), merging.merge((37, 77), nowhere, nowhere, 0.5)
+  assert not lost.mask.any() and not gone.mask.any()
+  # 1 / (1 + exp(-2.4 + 3.8 * 100 / 150)) and 1 / (1 + exp(-2.4)).
+  np.testing.assert_allclose([lost.confidence[1], gone.confidence[1]], [0.4667, 0.9168], atol=1e-4)
+
+
 def test_agreement_and_arrival():
   assert merging.agreement(opinion(1, 0, 1), opinion(1, 1, 2)) == {1: pytest.approx(1 / 3)}
   assert merging.agreement(opinion(1, 0), opinion(7, 0)) == {}
