@@ -8,7 +8,7 @@ only oneDNN's kernel honours dilations. The way through space-to-batch
 (`feelvos_tf.deeplab.depthwise.in_phases`) costs 1.3 to 2 times as much for small rates.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import itertools
 from typing import Any
 
@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 from tensorflow.core.framework import node_def_pb2
 from tensorflow.python.framework import convert_to_constants
+from tensorflow.python.framework import ops
 
 from feelvos_tf.deeplab import depthwise
 from feelvos_tf.deeplab import layers
@@ -44,7 +45,28 @@ def _trace(
 ) -> tf.types.experimental.ConcreteFunction:
   # No Python control flow on tensors inside: AutoGraph would only double the time to trace.
   with layers.folded_weights(), depthwise.portable_dilations(*portable):
-    return tf.function(function, autograph=False).get_concrete_function(*specs)
+    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
+  _forget_gradients(concrete.graph.as_graph_def())
+  return concrete
+
+
+def _forget_gradients(graph_def: graph_pb2.GraphDef) -> None:
+  """Takes the gradients of a graph out of TensorFlow's registry; nobody asks for them.
+
+  `tf.custom_gradient` registers one at each place of a graph, for as long as the process lives, and
+  with it the graph and all weights: every model that was loaded stayed in memory.
+  """
+  registered = getattr(ops.gradient_registry, '_registry', {})
+  for node in _all_nodes(graph_def):
+    if '_gradient_op_type' in node.attr:
+      registered.pop(node.attr['_gradient_op_type'].s.decode(), None)
+
+
+def _all_nodes(graph_def: graph_pb2.GraphDef) -> Iterator[node_def_pb2.NodeDef]:
+  """The nodes of a graph and those of the functions inside."""
+  yield from graph_def.node
+  for function in graph_def.library.function:
+    yield from function.node_def
 
 
 def freeze(function: Callable, specs: Sequence[Any], jit_compile: bool = False) -> Callable:
@@ -93,11 +115,10 @@ def _for_inference(graph_def: graph_pb2.GraphDef) -> None:
   Freezing removes the mark. Without it the body of a loop is run as a function of its own, which
   takes longer and gets no oneDNN kernels: the head took twice as long.
   """
-  for nodes in [graph_def.node, *(function.node_def for function in graph_def.library.function)]:
-    for node in nodes:
-      if node.op in _CONTROL_FLOW:
-        node.attr['_lower_using_switch_merge'].b = True
-      node.attr.pop('_gradient_op_type', None)  # A name in this process, of no use in a file.
+  for node in _all_nodes(graph_def):
+    if node.op in _CONTROL_FLOW:
+      node.attr['_lower_using_switch_merge'].b = True
+    node.attr.pop('_gradient_op_type', None)  # A name in this process, of no use in a file.
 
 
 def _rename_functions(graph_def: graph_pb2.GraphDef) -> None:

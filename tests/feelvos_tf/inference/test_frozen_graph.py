@@ -1,5 +1,8 @@
 """Frozen graphs: equal to what they were made of, atrous convolutions right on every kernel."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -48,6 +51,13 @@ def test_equal_to_the_function(function, images, jit_compile):
   np.testing.assert_allclose(
     frozen(images), expected, atol=1e-5 * float(tf.reduce_max(tf.abs(expected)))
   )
+
+
+def test_a_graph_that_nobody_uses_is_forgotten(function):
+  """With its weights; gradients that TensorFlow has registered held it."""
+  graph = weakref.ref(frozen_graph.trace(function, _IMAGES).graph)
+  gc.collect()
+  assert graph() is None
 
 
 def test_batch_norm_is_folded_and_no_variable_is_left(layer):
