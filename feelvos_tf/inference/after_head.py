@@ -42,7 +42,7 @@ def decide(
     logits = parted.give_back(logits, distance, state.reference, options.parted_factor)
   if options.crossing_radius is not None:
     logits, motion = crossing.settle(
-      logits, embedding, state.previous, distance, options.crossing_radius
+      logits, embedding, state.previous, distance, state.reference, options.crossing_radius
     )
   if options.least_positions is not None:
     logits = specks.leave_out(logits, state.reference, options.least_positions)

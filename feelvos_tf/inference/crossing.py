@@ -15,6 +15,7 @@ it brings.
 
 import tensorflow as tf
 
+from feelvos_tf import matching
 from feelvos_tf.inference import winner
 from feelvos_tf.inference.head_area import Box
 from feelvos_tf.matching.scores import distance_from_squared
@@ -37,8 +38,9 @@ _SQUARE = 5
 _APART = 2
 # A position fits no object from which it is as far as this.
 _NO_FIT = 0.9
-# Objects look alike if what either wins is this far from the other, as a mean of global distances.
-_ALIKE = 0.55
+# Objects look alike if either is this far from the other, as a mean of global distances: on the
+# reference frames, or what they win on a frame.
+_ALIKE = 0.58
 # How much farther from an object, by global matching, a position may be that goes to it.
 _FARTHER = 0.3
 
@@ -62,6 +64,7 @@ def settle(
   embedding: tf.Tensor,
   previous: PreviousFrame,
   global_distance: tf.Tensor | None,
+  reference: matching.ReferenceBank | None,
   radius: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Logits with which positions of crossing objects go to the one that they move with.
@@ -74,6 +77,8 @@ def settle(
     embedding: float32 [h4, w4, embedding_dimension] of the frame.
     previous: `PreviousFrame` with `hidden`.
     global_distance: float32 [objects, h4, w4] in [0, 1]; without it all objects look alike.
+    reference: `matching.ReferenceBank` of the reference frames; None: only what objects win on this
+      frame says whether they look alike.
     radius: positions up, down and sideways that an object may move from frame to frame. Objects at
       most twice that far from each other are looked at.
 
@@ -99,7 +104,8 @@ def settle(
     is_new = tf.reduce_sum(there, axis=[1, 2]) < _LEAST_POSITIONS
     shifts = tf.abs(motion[:, tf.newaxis] - motion)
     is_apart = tf.reduce_max(shifts, axis=-1) >= _APART
-    return _given_to_best(logits, misfit, is_new, is_apart, global_distance), motion
+    distance = None if reference is None else matching.distances_of_bank(reference, count)
+    return _given_to_best(logits, misfit, is_new, is_apart, global_distance, distance), motion
 
   standing = tf.zeros([count, 2], tf.int32)
   return tf.cond(tf.reduce_any(is_near), follow, lambda: (logits, standing))
@@ -269,6 +275,7 @@ def _given_to_best(
   is_new: tf.Tensor,
   is_apart: tf.Tensor,
   global_distance: tf.Tensor | None,
+  of_references: tf.Tensor | None,
 ) -> tf.Tensor:
   """Logits with which a position goes to the object that it fits best, of those it looks like.
 
@@ -279,6 +286,7 @@ def _given_to_best(
       had their pixels by mistake would never lose them.
     is_apart: bool [objects, objects], between which motion counts.
     global_distance: see `settle`.
+    of_references: float32 [objects, objects], `matching.distances_of_bank`, or None.
 
   Returns:
     float32 [objects, h4, w4].
@@ -294,7 +302,7 @@ def _given_to_best(
   may_get = (misfit < _NO_FIT) & between(is_apart)
   if global_distance is not None:
     may_get &= global_distance <= at(won_by, global_distance) + _FARTHER
-    may_get &= between(_alike(one_hot(won_by, count), global_distance))
+    may_get &= between(_alike(one_hot(won_by, count), global_distance, of_references))
   misfit_of_those = tf.where(may_get, misfit, 2.0 * NO_DISTANCE)
   best = tf.argmin(misfit_of_those, axis=0, output_type=tf.int32)
   is_better = tf.reduce_min(misfit_of_those, axis=0) < at(won_by, misfit)
@@ -306,18 +314,25 @@ def _given_to_best(
   return tf.where(index == best, at(won_by, logits), exchanged)
 
 
-def _alike(won: tf.Tensor, global_distance: tf.Tensor) -> tf.Tensor:
+def _alike(
+  won: tf.Tensor, global_distance: tf.Tensor, of_references: tf.Tensor | None
+) -> tf.Tensor:
   """Which objects look alike: bool [objects, objects], symmetric.
 
   Args:
     won: float32 [objects, h4, w4] of 0 and 1, what every object wins; of one that wins nothing the
       other one's say counts alone.
     global_distance: float32 [objects, h4, w4].
+    of_references: see `_given_to_best`.
   """
   means = tf.math.divide_no_nan(
     tf.einsum('ahw,bhw->ab', won, global_distance), tf.reduce_sum(won, axis=[1, 2])[:, tf.newaxis]
   )
-  return tf.maximum(means, tf.transpose(means)) <= _ALIKE
+  are_close = lambda distance: tf.maximum(distance, tf.transpose(distance)) <= _ALIKE
+  if of_references is None:
+    return are_close(means)
+  # Objects that touch look less alike for a while: in part hidden, or taken for each other.
+  return are_close(means) | are_close(of_references)
 
 
 def _smoothed(maps: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

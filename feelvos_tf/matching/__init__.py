@@ -1,10 +1,10 @@
 """Exact global and local matching of embeddings (FEELVOS, arXiv 1902.09513, sections 3.2-3.4).
 
 The public face of the matching code; the parts are in reference_bank.py, global_matching.py,
-local_matching.py, label_runs.py, object_means.py and scores.py. Every function works on one video
-(the caller loops over a batch), takes any height, width and number of objects, also as dynamic
-tensors in a tf.function or a SavedModel, and has exact gradients. No custom op; temporary memory is
-bounded by `chunk_bytes`.
+local_matching.py, label_runs.py, object_means.py, object_distances.py and scores.py. Every function
+works on one video (the caller loops over a batch), takes any height, width and number of objects,
+also as dynamic tensors in a tf.function or a SavedModel, and has exact gradients. No custom op;
+temporary memory is bounded by `chunk_bytes`.
 
   bank = prepare_reference(reference_embeddings, reference_labels, num_objects)  # once
   far = global_matching(embeddings, bank, num_objects)                           # per frame
@@ -20,6 +20,7 @@ Do not use broadcasting in tf.matmul here: with oneDNN in TensorFlow 2.21, [n, 1
 
 from feelvos_tf.matching.global_matching import global_matching
 from feelvos_tf.matching.local_matching import local_matching
+from feelvos_tf.matching.object_distances import distances_of_bank
 from feelvos_tf.matching.object_means import means_of_bank
 from feelvos_tf.matching.object_means import means_of_frame
 from feelvos_tf.matching.reference_bank import kept_pixels
@@ -34,6 +35,7 @@ __all__ = [
   'border_weights',
   'distance_from_squared',
   'distance_to_others',
+  'distances_of_bank',
   'global_matching',
   'kept_pixels',
   'local_matching',

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from feelvos_tf import matching
 from feelvos_tf.inference import crossing
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import VideoSegmenter
@@ -56,7 +57,11 @@ def previous_of(scene, frame=0):
   return PreviousFrame(embedding, labels, one_hot(labels, scene.count), hidden)
 
 
-settle = tf.function(lambda *given: crossing.settle(*given, RADIUS))
+@tf.function
+def settle(*given, reference=None):
+  return crossing.settle(*given, reference, RADIUS)
+
+
 cover = tf.function(crossing.cover)
 
 
@@ -157,7 +162,7 @@ def test_logits_are_exchanged_between_look_alikes_only(texture):
   np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize('distance, is_alike', [(0.54, True), (0.56, False)])
+@pytest.mark.parametrize('distance, is_alike', [(0.57, True), (0.59, False)])
 def test_objects_that_do_not_look_alike_keep_what_they_get(texture, distance, is_alike):
   scene = beside(texture)
   labels = scene.labels(1)
@@ -168,6 +173,22 @@ def test_objects_that_do_not_look_alike_keep_what_they_get(texture, distance, is
   given = logits, tf.constant(scene.embedding(1)), previous_of(scene), tf.constant(maps)
   expected = labels if is_alike else won
   np.testing.assert_array_equal(np.argmax(settle(*given)[0], axis=0), expected)
+
+
+@pytest.mark.parametrize('offset, is_alike', [(0.0, True), (5.0, False)])
+def test_objects_that_look_alike_on_the_reference_frame_do_so_ever_after(texture, offset, is_alike):
+  """While one hides the other in part, what they win looks farther apart."""
+  scene = beside(texture)
+  labels = scene.labels(1)
+  won = np.where(labels > 0, 1, 0).astype(np.int32)
+  maps = np.full([3, *SHAPE], 0.5, np.float32)
+  maps[2] = 0.7
+  shown = scene.embedding(0) + offset * (scene.labels(0) == 2)[..., np.newaxis]
+  reference = matching.prepare_reference(shown.astype(np.float32), scene.labels(0), 3)
+  logits = 3.0 * one_hot(tf.constant(won), 3)
+  given = logits, tf.constant(scene.embedding(1)), previous_of(scene), tf.constant(maps)
+  expected = labels if is_alike else won
+  np.testing.assert_array_equal(np.argmax(settle(*given, reference=reference)[0], 0), expected)
 
 
 @pytest.mark.parametrize('columns, moves_apart', [(2, True), (1, False)])
@@ -237,7 +258,7 @@ def test_step_settles_and_covers(model, rng):
   step = functions.trace_step(*shown[1], state, 3, (33, 49))
   before = plain.trace_step(*shown[1], bare, 3, (33, 49))
   logits, motion = crossing.settle(
-    before.logits, shown[1][1], state.previous, before.maps.global_distance, RADIUS
+    before.logits, shown[1][1], state.previous, before.maps.global_distance, state.reference, RADIUS
   )
   np.testing.assert_allclose(step.logits, logits, atol=1e-6)
   np.testing.assert_array_equal(step.state.previous.hidden.motion, motion)
