@@ -8,7 +8,7 @@ only oneDNN's kernel honours dilations. The way through space-to-batch
 (`feelvos_tf.deeplab.depthwise.in_phases`) costs 1.3 to 2 times as much for small rates.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 import itertools
 from typing import Any
 
@@ -43,23 +43,34 @@ def trace(function: Callable, specs: Sequence[Any]) -> tf.types.experimental.Con
 def _trace(
   function: Callable, specs: Sequence[Any], portable: Sequence[tf.DType]
 ) -> tf.types.experimental.ConcreteFunction:
+  others = set(_gradients())
   # No Python control flow on tensors inside: AutoGraph would only double the time to trace.
   with layers.folded_weights(), depthwise.portable_dilations(*portable):
     concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
-  _forget_gradients(concrete.graph.as_graph_def())
+  _forget_gradients(concrete.graph.as_graph_def(), others)
   return concrete
 
 
-def _forget_gradients(graph_def: graph_pb2.GraphDef) -> None:
+def _gradients() -> dict[str, Any]:
+  """{name: gradient} that TensorFlow has registered."""
+  return getattr(ops.gradient_registry, '_registry', {})
+
+
+def _forget_gradients(graph_def: graph_pb2.GraphDef, others: Container[str]) -> None:
   """Takes the gradients of a graph out of TensorFlow's registry; nobody asks for them.
 
   `tf.custom_gradient` registers one at each place of a graph, for as long as the process lives, and
   with it the graph and all weights: every model that was loaded stayed in memory.
+
+  Args:
+    graph_def: the graph.
+    others: names that were there before the graph: those of functions that it shares with graphs
+      that may be trained, and those that are no place's (`tf.RegisterGradient`).
   """
-  registered = getattr(ops.gradient_registry, '_registry', {})
   for node in _all_nodes(graph_def):
-    if '_gradient_op_type' in node.attr:
-      registered.pop(node.attr['_gradient_op_type'].s.decode(), None)
+    name = node.attr['_gradient_op_type'].s.decode() if '_gradient_op_type' in node.attr else ''
+    if name not in others:
+      _gradients().pop(name, None)
 
 
 def _all_nodes(graph_def: graph_pb2.GraphDef) -> Iterator[node_def_pb2.NodeDef]:

@@ -60,6 +60,21 @@ def test_a_graph_that_nobody_uses_is_forgotten(function):
   assert graph() is None
 
 
+def test_gradients_of_other_graphs_stay():
+  """A function with a gradient of its own that was traced before is trained on."""
+
+  @tf.function
+  @tf.custom_gradient
+  def twice(x):
+    return 2.0 * x, lambda upstream: 5.0 * upstream
+
+  number = tf.TensorSpec([], tf.float32)
+  twice.get_concrete_function(number)
+  frozen_graph.trace(lambda x: twice(x) + 1.0, [number])
+  gradient = tf.function(lambda x: tf.gradients(twice(x), x)[0])
+  assert gradient(tf.constant(1.0)) == 5.0
+
+
 def test_batch_norm_is_folded_and_no_variable_is_left(layer):
   frozen = tf.function(
     frozen_graph.freeze(lambda images: layer(images), _IMAGES), input_signature=_IMAGES
