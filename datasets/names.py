@@ -47,10 +47,12 @@ def paired(names: Iterable[str], items: Mapping[str, Item]) -> dict[str, Item]:
 
   Args:
     names: for example of frames.
-    items: {name: item}, for example of masks; the name as it is counts first.
+    items: {name: item}, for example of masks; one whose name is among `names` as it is goes to no
+      other.
   """
-  by_composed = {composed(name): item for name, item in items.items()}
-  found = {name: items.get(name, by_composed.get(composed(name))) for name in names}
+  asked = dict.fromkeys(names)
+  others = {composed(name): item for name, item in items.items() if name not in asked}
+  found = {name: items.get(name, others.get(composed(name))) for name in asked}
   return {name: item for name, item in found.items() if item is not None}
 
 

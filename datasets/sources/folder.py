@@ -304,18 +304,25 @@ def masks_of_data_set(
   Raises:
     ValueError: a mask without a frame: the frame is missing, and the video would be another one.
   """
-  index_of = {names_lib.composed(p.stem): i for i, p in enumerate(frames)}
-  found = {}
-  for stem, path in masks.list_masks(mask_folder).items():
-    index = index_of.get(names_lib.composed(stem))
-    if index is None:
-      example = f', for example {frames[0].stem}.png' if frames else ''
-      raise ValueError(
-        f'{path}: a mask without a frame given, expected the name of a frame{example}; '
-        'check that the frames are complete'
-      )
-    found[index] = path
+  files = masks.list_masks(mask_folder)
+  found = _by_frame(frames, files)
+  paired = set(found.values())
+  stray = [path for path in files.values() if path not in paired]
+  if stray:
+    example = f', for example {frames[0].stem}.png' if frames else ''
+    raise ValueError(
+      f'{stray[0]}: a mask without a frame given, expected the name of a frame{example}; '
+      'check that the frames are complete'
+    )
   return found
+
+
+def _by_frame(
+  frames: Sequence[pathlib.Path], files: Mapping[str, pathlib.Path]
+) -> dict[int, pathlib.Path]:
+  """{index of the frame: mask} of `list_masks`, for the frames that have one."""
+  of_frames = names_lib.paired((p.stem for p in frames), files)
+  return {i: of_frames[p.stem] for i, p in enumerate(frames) if p.stem in of_frames}
 
 
 def _masks_by_frame(
@@ -328,8 +335,7 @@ def _masks_by_frame(
   if mask_path.is_file():
     return {0: mask_path}
   files = masks.list_masks(mask_path)
-  of_frames = names_lib.paired((p.stem for p in frames), files)
-  found = {i: of_frames[p.stem] for i, p in enumerate(frames) if p.stem in of_frames}
+  found = _by_frame(frames, files)
   if not found:
     raise ValueError(
       f'{mask_path}: {len(files)} masks given, none named like a frame '

@@ -34,6 +34,7 @@ def test_names_whose_letters_are_composed_in_another_way_are_paired(form, other)
   one, two = unicodedata.normalize(form, 'Bär'), unicodedata.normalize(other, 'Bär')
   assert names.paired([one, 'cow', 'dog'], {'dog': 0, two: 1, 'emu': 2}) == {one: 1, 'dog': 0}
   assert names.paired([one, two], {two: 1, one: 2}) == {one: 2, two: 1}  # Two files are two.
+  assert names.paired([one, two], {two: 1}) == {two: 1}
 
 
 @pytest.mark.parametrize(

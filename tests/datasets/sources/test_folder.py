@@ -277,6 +277,21 @@ def test_masks_whose_letters_are_composed_in_another_way(tmp_path, form, other):
   assert source.opener().masked_frames == (0, 1, 2)
 
 
+@pytest.mark.parametrize('missing', ['NFC', 'NFD'])
+def test_two_frames_whose_names_are_composed_in_different_ways(tmp_path, missing):
+  """Each has its own mask; one that is too many is refused."""
+  data_set(tmp_path, 'v')
+  for old, form in (('1', 'NFC'), ('2', 'NFD')):
+    for path in (tmp_path / 'v').glob(f'*/{old}.*'):
+      path.rename(path.with_stem(unicodedata.normalize(form, 'ä')))
+  (source,) = folder.folder_sources(tmp_path)
+  assert source.opener().masked_frames == (0, 1, 2)
+  stem = unicodedata.normalize(missing, 'ä')
+  (tmp_path / 'v' / 'frames' / f'{stem}.jpg').unlink()
+  with pytest.raises(ValueError, match=f'{stem}.png: a mask without a frame given'):
+    source.opener()
+
+
 @pytest.mark.parametrize(
   'text', ['my dog ü\r\ncat\r\n', '\ufeffmy dog ü\ncat\n', '# split\nmy dog ü/\ncat # x\n\n']
 )
