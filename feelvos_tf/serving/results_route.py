@@ -80,11 +80,15 @@ def _target(form: FormData) -> Target:
     raise errors.invalid(f'format: expected one of {", ".join(_FORMATS)}.')
   problem = 'name, label and suffix: expected text.'
   name = forms.text(form, 'name', problem) or 'video'
-  suffixes = forms.texts(form, 'suffix', problem)
-  suffix = next((text for text in suffixes if text and ':' not in text), '.jpg')
+  suffixes = [t for t in forms.texts(form, 'suffix', problem) if t and ':' not in t] or ['.jpg']
   labels = forms.texts(form, 'label', problem)
   is_name = name not in ('.', '..') and re.fullmatch(r'[\w. -]{1,100}', name)
-  if not is_name or not _SUFFIX.fullmatch(suffix):
+  if len(suffixes) > 1:
+    raise errors.invalid(
+      f'suffix: {suffixes[0][:20]!r} and {suffixes[1][:20]!r} given, expected one for all frames, '
+      'and others with indices of masks, such as .png:3,7-9.'
+    )
+  if not is_name or not _SUFFIX.fullmatch(suffixes[0]):
     raise errors.invalid(
       'name, suffix: expected a file name without a folder, such as clip and .jpg, of at most 100 '
       'characters.'
@@ -96,7 +100,7 @@ def _target(form: FormData) -> Target:
   goes_on = forms.text(form, 'goes_on', 'goes_on: expected text.') or '0'
   if goes_on not in ('0', '1'):
     raise errors.invalid('goes_on: expected 0 or 1.')
-  return Target(pathlib.Path(), name, (0, 0), None, ids, suffix, goes_on=goes_on == '1')
+  return Target(pathlib.Path(), name, (0, 0), None, ids, suffixes[0], goes_on=goes_on == '1')
 
 
 def _indices(form: FormData, count: int) -> Sequence[int]:

@@ -155,6 +155,8 @@ def test_results_that_are_refused(server, video):
     ('a.png', [data, data], {'format': 'yolo'}, 'a given more than once'),
     ('a.png', [data], {'format': 'coco', 'name': '..'}, 'expected a file name without a folder'),
     ('a.png', [b'no'], {'format': 'yolo'}, 'mask'),
+    ('a.png', [data], {'format': 'coco', 'suffix': ['.jpg', '.png']}, "'.jpg' and '.png' given"),
+    ('a.png', [data], {'format': 'coco', 'suffix': ['.jpg', '../x']}, "'.jpg' and '../x' given"),
     *(
       ('a.png', [data], {'format': 'coco', 'suffix': ['.jpg', text]}, 'for some frames, .png:3')
       for text in ('.png:', '.png:1', '.png:0-999999999', '../x:0', ':0', '.png:0:0')
