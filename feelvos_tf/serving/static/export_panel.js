@@ -56,7 +56,8 @@ export class ExportPanel {
     const suffixes = suffixesOf(clip.source, indices);
     const places = placesOf(indices);
     const labels = this.labels();
-    const goesOn = await clip.source.goesOn(indices.at(-1)); // Another clip may be open then.
+    // Only tracks end, and a film takes time to tell; another clip may be open then.
+    const goesOn = form === 'cvat' && await clip.source.goesOn(indices.at(-1));
     return this.api.results(masks, form, labels, {name, suffixes, places, goesOn});
   }
 }

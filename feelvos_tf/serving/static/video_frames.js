@@ -26,8 +26,7 @@ export class FrameSourceError extends PageError {}
  */
 export async function openVideo(file, name) {
   const index = await readMp4Times(file) ?? await readWebmTimes(file);
-  const video = document.createElement('video');
-  Object.assign(video, {muted: true, playsInline: true, preload: 'auto'});
+  const video = newVideo();
   const url = URL.createObjectURL(file);
   const first = firstPictureTime(video);
   video.src = url;
@@ -89,35 +88,11 @@ class VideoFrames {
    */
   async goesOn(index) {
     if (this.exact || index >= this.count - 1) return index < this.count - 1;
-    this.lastPicture ??= this.lastPictureTime().catch(() => null);
+    this.lastPicture ??= lastPictureTime(this.video).catch(() => null);
     const last = await this.lastPicture;
     if (last === null) this.lastPicture = null; // The page may have been in the background.
     // A frame is taken in its middle; a picture that begins behind that is another one.
     return last !== null && last > (this.times[index] + this.times[index + 1]) / 2;
-  }
-
-  /** Time at which the last picture begins in the browser's eyes; null where it does not tell. */
-  lastPictureTime() {
-    const {video} = this;
-    const result = this.turn.then(async () => {
-      if (!video.requestVideoFrameCallback || document.hidden) return null;
-      this.shown = -1;
-      let [last, handle] = [null, 0];
-      const look = (_, {mediaTime}) => {
-        last = Math.max(last, mediaTime);
-        handle = video.requestVideoFrameCallback(look);
-      };
-      video.currentTime = 0; // A seek to where it is would bring no picture.
-      await once(video, 'seeked');
-      handle = video.requestVideoFrameCallback(look);
-      video.currentTime = video.duration;
-      await once(video, 'seeked');
-      await new Promise((done) => { setTimeout(done, SURE_PICTURE_MS); });
-      video.cancelVideoFrameCallback(handle);
-      return last;
-    });
-    this.turn = result.catch(() => {});
-    return result;
   }
 
   /**
@@ -209,8 +184,7 @@ class VideoFrames {
 
   close() {
     URL.revokeObjectURL(this.video.src);
-    this.video.removeAttribute('src');
-    this.video.load();
+    empty(this.video);
   }
 }
 
@@ -292,6 +266,42 @@ function firstPictureTime(video) {
     video.addEventListener('loadeddata', () => setTimeout(resolve, SURE_PICTURE_MS, null),
       {once: true});
   });
+}
+
+/**
+ * Time at which the last picture of a video begins in the browser's eyes; null where it does not
+ * tell. An element of its own looks: the end may be damaged, and the clip be shown or closed.
+ */
+async function lastPictureTime({src, duration}) {
+  const video = newVideo();
+  if (!video.requestVideoFrameCallback || document.hidden) return null;
+  let last = null;
+  const look = (_, {mediaTime}) => {
+    last = Math.max(last, mediaTime);
+    video.requestVideoFrameCallback(look);
+  };
+  video.requestVideoFrameCallback(look);
+  try {
+    video.src = src;
+    await once(video, 'loadeddata');
+    video.currentTime = duration;
+    await once(video, 'seeked');
+    await new Promise((done) => { setTimeout(done, SURE_PICTURE_MS); });
+    return last;
+  } finally {
+    empty(video);
+  }
+}
+
+function newVideo() {
+  const video = document.createElement('video');
+  return Object.assign(video, {muted: true, playsInline: true, preload: 'auto'});
+}
+
+/** Takes the file out of a video element. */
+function empty(video) {
+  video.removeAttribute('src');
+  video.load();
 }
 
 function once(video, event) {

@@ -176,11 +176,14 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
   assert shown['file'] == f'{name}_cvat.zip'
 
 
-@pytest.mark.parametrize('can_tell', [True, False])
-def test_where_a_film_ends_that_only_its_container_counts(node, can_tell):
-  """Of 40 frames at 25 a second, by its duration, there are 30; the sound goes on."""
+@pytest.mark.parametrize('can_tell, is_damaged', [(True, False), (False, False), (True, True)])
+def test_where_a_film_ends_that_only_its_container_counts(node, can_tell, is_damaged):
+  """Of 40 frames at 25 a second, by its duration, there are 30; the sound goes on.
+
+  What is shown stays, also if the end cannot be read: after an error an element is of no use.
+  """
   shown = node(
-    f'const canTell = {json.dumps(can_tell)};'
+    f'const [canTell, isDamaged] = {json.dumps([can_tell, is_damaged])};'
     + """
     globalThis.HTMLMediaElement = {HAVE_CURRENT_DATA: 2};
     class Film extends EventTarget {
@@ -197,9 +200,20 @@ def test_where_a_film_ends_that_only_its_container_counts(node, can_tell):
         this.requestVideoFrameCallback = (use) => { this.#waiting.set(++count, use); return count; };
         this.cancelVideoFrameCallback = (handle) => this.#waiting.delete(handle);
       }
-      set src(url) { this.tell('loadeddata', 0); }
+      get src() { return this.url; }
+      set src(url) {
+        this.url = url;
+        this.tell('loadeddata', 0);
+      }
+      removeAttribute() {}
+      load() { shown.emptied = (shown.emptied ?? 0) + 1; }
       get currentTime() { return this.#time; }
       set currentTime(time) {
+        if (isDamaged && time >= this.duration) this.isBroken = true;
+        if (this.isBroken) {
+          this.tell('error', null);
+          return;
+        }
         const shown = (place) => Math.min(29, Math.floor(place * 25 + 1e-6)) / 25;
         const isNew = shown(time) !== shown(this.#time);
         this.#time = time;
@@ -221,11 +235,15 @@ def test_where_a_film_ends_that_only_its_container_counts(node, can_tell):
     const film = await openVideo(new Blob(['no index']), 'film.ogv');
     shown.count = film.count;
     await film.withFrame(39, () => {});
-    shown.goesOn = await Promise.all([0, 28, 29, 38, 39].map((index) => film.goesOn(index)));
+    const asked = Promise.all([0, 28, 29, 38, 39].map((index) => film.goesOn(index)));
+    shown.time = await film.withFrame(39, (video) => video.currentTime);
+    shown.goesOn = await asked;
+    shown.later = await film.withFrame(12, (video) => video.currentTime);
   """
   )
-  goes_on = [True, True, False, False, False] if can_tell else [False] * 5
-  assert shown == {'count': 40, 'goesOn': goes_on}
+  goes_on = [True, True, False, False, False] if can_tell and not is_damaged else [False] * 5
+  emptied = {'emptied': 1} if can_tell else {}
+  assert shown == {'count': 40, 'time': 1.58, 'goesOn': goes_on, 'later': 0.5, **emptied}
 
 
 def test_frames_of_several_suffixes_keep_them(node):
@@ -235,7 +253,8 @@ def test_frames_of_several_suffixes_keep_them(node):
     const files = [];
     for (let i = 0; i < 30; i++) files.push({name: `${i}.JPG`});
     [files[7].name, files[8].name, files[20].name] = ['7.png', '8.png', '20.jpg'];
-    const clip = new Clip({...source, files});
+    const goesOn = () => { throw new Error('tracks only need it'); };
+    const clip = new Clip({...source, files, goesOn});
     for (const index of [5, 6, 7, 8, 10, 20]) clip.setResult(index, blob, new Map());
     const api = Object.assign(Object.create(Api.prototype), {async request(method, path, body) {
       shown.suffixes = body.getAll('suffix');
