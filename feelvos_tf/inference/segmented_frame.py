@@ -11,7 +11,7 @@ from feelvos_tf.inference import graph as graph_lib
 
 
 class SegmentedFrame:
-  """One segmented frame.
+  """One segmented frame; it can be pickled, with its probabilities instead of the model.
 
   Attributes:
     mask: uint8 [height, width], the user's object ids.
@@ -39,6 +39,11 @@ class SegmentedFrame:
     self.confidence = np.ones(len(object_ids), np.float32) if confidence is None else confidence
     self.global_distance = global_distance
     self.local_distance = local_distance
+
+  def __getstate__(self) -> dict[str, Any]:
+    """Arrays alone; what enlarges them has the model."""
+    state = {**self.__dict__, '_logits': self.stride4_logits, '_enlarge': None}
+    return state if self._enlarge is None else {**state, 'probabilities': self.probabilities}
 
   @functools.cached_property
   def probabilities(self) -> np.ndarray:

@@ -195,7 +195,13 @@ class VideoSegmenter:
     return Snapshot(self._geometry.frame, self._object_ids, references, self._state)
 
   def restore(self, snapshot: Snapshot) -> None:
-    """Goes on from a `Snapshot` of the same model, whatever video was running here."""
+    """Goes on from a `Snapshot` of the same model, whatever video was running here.
+
+    Raises:
+      ValueError: it is of a segmenter with other options; the video here goes on.
+    """
+    sizes = self._frame_geometry(snapshot.size)
+    state_arrays.check_sizes(snapshot.state, self._shown_to, sizes)
     self._set_geometry(snapshot.size)
     self._object_ids, self._state = snapshot.object_ids, snapshot.state
     references = snapshot.references
@@ -380,13 +386,15 @@ class VideoSegmenter:
 
     Call it right before `step` of the frame before; both calls get the same array. It changes
     nothing but the time: `segment` does so. Does nothing where it cannot help: before `start`, with
-    several views, or with an exported model.
+    several views, with an exported model, or for a frame that is no numpy array.
 
     Args:
       frame: uint8 [height, width, 3], RGB; its content may not change until its `step`.
     """
     if self._state is None or not isinstance(self._shown_to, graph_lib.InferenceGraph):
       return
+    if not isinstance(frame, np.ndarray):
+      return  # `step` makes an array of it, another one each time.
     if frame.shape != (*self._geometry.frame, 3) or frame.dtype != np.uint8:
       return  # `step` says what is wrong.
     if self._ahead is None:

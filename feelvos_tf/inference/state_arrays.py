@@ -6,7 +6,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from feelvos_tf.inference.contract import Graph
+from feelvos_tf.inference.views import Views
 from feelvos_tf.model.feelvos import PreviousFrame
+from feelvos_tf.model.geometry import FrameGeometry
+from feelvos_tf.model.geometry import Size
 
 
 def num_bytes(structure: Any) -> int:
@@ -44,6 +48,35 @@ def with_previous(state: Any, arrays: Sequence[np.ndarray]) -> Any:
     views = [one._replace(previous=frame) for one, frame in zip(state.states, frames)]
     return state._replace(states=tuple(views))
   return state._replace(previous=frames[0])
+
+
+def check_sizes(state: Any, graph: Graph, geometry: FrameGeometry) -> None:
+  """Checks that a graph can go on from a state of `contract.State` or `views.ViewsState`.
+
+  Args:
+    state: of a video.
+    graph: `contract.Graph`; what one does not know of its sizes (an exported model) fits.
+    geometry: of the graph and the frames of the video.
+
+  Raises:
+    ValueError: another number of views, or maps of another size.
+  """
+  expected = graph.sizes(geometry) if isinstance(graph, Views) else [geometry.stride_4]
+  given = [tuple(one.labels.shape) for one in _previous_frames(state)]
+  fits = len(given) == len(expected) and all(
+    size is None or tuple(size) == one for size, one in zip(expected, given)
+  )
+  if not fits or isinstance(graph, Views) != hasattr(state, 'states'):
+    raise ValueError(
+      f'a snapshot with maps of {_listed(given)} given, expected {_listed(expected)}: the segmenter '
+      'that it is of has other options; give both the same max_internal_size, image_pyramid and '
+      'flip.'
+    )
+
+
+def _listed(sizes: Sequence[Size | None]) -> str:
+  """Sizes (height, width) as text: '21x13, 41x25'."""
+  return ', '.join('any size' if size is None else f'{size[1]}x{size[0]}' for size in sizes)
 
 
 def _previous_frames(state: Any) -> list[PreviousFrame]:

@@ -45,6 +45,7 @@ from feelvos_tf.model.geometry import enlarge_logits
 from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.geometry import shrink_labels
 from feelvos_tf.model.geometry import shrink_object_labels
+from feelvos_tf.model.geometry import Size
 
 if TYPE_CHECKING:
   import numpy as np
@@ -112,6 +113,10 @@ class Views:
   ) -> FrameGeometry:
     """Sizes of a video's frames; see `contract.Graph`."""
     return self._graph.frame_geometry(size, max_internal_size)
+
+  def sizes(self, geometry: FrameGeometry) -> list[Size | None]:
+    """`FrameGeometry.stride_4` of every view."""
+    return [geometry.at_scale(view.scale, self.options).stride_4 for view in self._views]
 
   def begin(
     self,

@@ -101,6 +101,31 @@ def test_a_snapshot_goes_on_elsewhere(copying_graph, rng):
   assert set(np.unique(one.step(images[0]).mask)) <= {0, 5, 9}
 
 
+@pytest.mark.parametrize(
+  'theirs, own, message',
+  [
+    ({'max_internal_size': 33}, {}, 'maps of 9x6 given, expected 13x9: the segmenter that'),
+    ({}, {'max_internal_size': 33}, 'maps of 13x9 given, expected 9x6: '),
+    ({'image_pyramid': (0.5, 1.0)}, {}, 'maps of 7x5, 13x9 given, expected 13x9: '),
+    ({}, {'flip': True}, 'maps of 13x9 given, expected 13x9, 13x9: '),
+    ({'image_pyramid': (1.0, 0.5)}, {'image_pyramid': (0.5, 1.0)}, 'expected 7x5, 13x9: '),
+  ],
+)
+def test_a_snapshot_of_other_options_is_refused(copying_graph, rng, theirs, own, message):
+  """The video that was running goes on."""
+  images = frames(rng)
+  other, segmenter, same = (VideoSegmenter(copying_graph, **o) for o in (theirs, own, own))
+  other.start(images[0], blocks(6))
+  for one in (segmenter, same):
+    one.start(images[0], blocks(5, 9))
+  with pytest.raises(ValueError, match=message):
+    segmenter.restore(other.snapshot())
+  assert segmenter.object_ids == (0, 5, 9)
+  result, expected = segmenter.step(images[1]), same.step(images[1])
+  np.testing.assert_array_equal(result.stride4_logits, expected.stride4_logits)
+  segmenter.restore(same.snapshot())
+
+
 def test_scaled_frames_can_be_corrected(copying_graph, rng):
   images, right = frames(rng), blocks(5, 9)
   segmenter = VideoSegmenter(copying_graph, max_internal_size=40)

@@ -1,5 +1,7 @@
 """Tests of `inference.guided_filter`."""
 
+import pickle
+
 import head_models
 import numpy as np
 import pytest
@@ -152,6 +154,9 @@ def test_masks_are_of_the_filter_and_so_are_probabilities(model, options):
   assert any((one.mask != other.mask).any() for one, other in zip(found, plain))
   for one in found:
     ids = np.asarray(one.object_ids)
+    elsewhere = pickle.loads(pickle.dumps(one))  # Without the model, and whatever the frame became.
+    np.testing.assert_array_equal(ids[elsewhere.probabilities.argmax(0)], one.mask)
+    np.testing.assert_array_equal(elsewhere.stride4_logits, one.stride4_logits)
     np.testing.assert_array_equal(ids[one.probabilities.argmax(0)], one.mask)
     np.testing.assert_allclose(one.probabilities.sum(0), 1.0, atol=1e-5)
 

@@ -4,6 +4,7 @@ import threading
 
 import made_masks
 import numpy as np
+from PIL import Image
 import pytest
 import small_models
 
@@ -88,9 +89,12 @@ def test_another_video_and_wrong_frames(seeded_graph, rng):
   next_frame = small[1]
   segmenter.look_ahead(next_frame)
   segmenter.look_ahead(large[1])
+  segmenter.look_ahead(Image.fromarray(small[2]))  # Frames that `step` takes.
+  segmenter.look_ahead(small[2].tolist())
   with pytest.raises(ValueError, match='may not change size'):
     segmenter.step(large[1])
   expected = segmenter.step(next_frame).mask
+  assert segmenter.step(Image.fromarray(small[2])).mask.shape == SIZE
   segmenter.start(large[0], made_masks.blocks((1,), (65, 49)))
   assert segmenter.step(large[1]).mask.shape == (65, 49)
   segmenter.start(small[0], made_masks.blocks((1,), SIZE))
