@@ -334,11 +334,11 @@ def _claim(unpack_dir: pathlib.Path, origin: str) -> None:
 
 @contextlib.contextmanager
 def _left_out_if_bad(name: str, left_out: dict[str, str] | None) -> Iterator[None]:
-  """Puts what is wrong with a video into `left_out`, if that is there."""
+  """Puts what is wrong with a video, not with the disk, into `left_out`, if that is there."""
   try:
     yield
   except (OSError, ValueError) as error:
-    if left_out is None:
+    if left_out is None or whole_file.is_no_room(error):
       raise
     left_out[name] = str(error)
 
