@@ -45,5 +45,5 @@ def decide(
       logits, embedding, state.previous, distance, state.reference, options.crossing_radius
     )
   if options.least_positions is not None:
-    logits = specks.leave_out(logits, state.reference, options.least_positions)
+    logits = specks.leave_out(logits, distance, state.reference, options.least_positions)
   return logits, motion

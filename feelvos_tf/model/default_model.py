@@ -9,7 +9,7 @@ from feelvos_tf.datasets import names
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 # SHA-256 of that file. Weights of these bytes are trusted and read in this process, see
 # `deeplab/hdf5_file.py`.
-CHECKSUM = '86d0c3a77eaa72d699650acfba6ed43540d275c5c11e2b8e371cd0601fa0b19d'
+CHECKSUM = '5911f1dfc8b87000315f5d238b366f8c00e023831d588e16b36a7dbad889a605'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:

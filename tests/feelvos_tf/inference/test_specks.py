@@ -2,6 +2,7 @@
 
 import head_models
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from feelvos_tf import matching
@@ -22,12 +23,42 @@ def test_few_positions_of_a_large_object_go_and_those_of_a_small_one_stay(rng):
   logits = 2.0 * one_hot(tf.constant(labels), 5) + 1.0
   # 9 is less than 10 and a tenth of 100, 91 or 90: no more than a tenth of the last one.
   reference = bank([200, 100, 100, 91, 90], rng)
-  result = tf.function(lambda *given: specks.leave_out(*given, 10))(logits, reference)
+  result = tf.function(lambda *given: specks.leave_out(*given, 10))(logits, None, reference)
   labels[labels == 1] = 0
   labels[labels == 3] = 0
   np.testing.assert_array_equal(np.argmax(result, axis=0), labels)
   for kept in (0, 2, 4):
     np.testing.assert_array_equal(result[kept], logits[kept])
+
+
+@pytest.mark.parametrize(
+  'positions, of_other, of_background, goes',
+  [(19, 0.44, 0.9, True), (20, 0.44, 0.9, False), (19, 0.46, 0.9, False), (19, 0.7, 0.1, False)],
+  ids=['nearer', 'larger', 'not much nearer', 'nearer to the background'],
+)
+def test_remains_go_that_are_nearer_to_another_object(
+  rng, positions, of_other, of_background, goes
+):
+  """Of 100 reference positions fewer than 20 are remains; the own object's distance is .6."""
+  labels = np.zeros((12, 20), np.int32)
+  labels[0, :positions], labels[4:8] = 1, 2
+  logits = 2.0 * one_hot(tf.constant(labels), 3) + 1.0
+  distance = np.empty([3, *labels.shape], np.float32)
+  distance[0], distance[1], distance[2] = of_background, 0.6, of_other
+  reference = bank([200, 100, 100], rng)
+  result = tf.function(lambda *given: specks.leave_out(*given, 10))(logits, distance, reference)
+  if goes:
+    labels[labels == 1] = 0
+  np.testing.assert_array_equal(np.argmax(result, axis=0), labels)
+
+
+def test_the_only_object_is_nearer_to_no_other(rng):
+  labels = np.zeros((12, 20), np.int32)
+  labels[0, :19] = 1
+  logits = 2.0 * one_hot(tf.constant(labels), 2)
+  distance = tf.constant(np.stack([np.zeros((12, 20)), np.ones((12, 20))]), tf.float32)
+  result = specks.leave_out(logits, distance, bank([200, 100], rng), 10)
+  np.testing.assert_array_equal(result, logits)
 
 
 def test_the_option_is_used(monkeypatch):
