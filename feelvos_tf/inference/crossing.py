@@ -40,7 +40,7 @@ _APART = 2
 _NO_FIT = 0.9
 # Objects look alike if either is this far from the other, as a mean of global distances: on the
 # reference frames, or what they win on a frame.
-_ALIKE = 0.58
+_ALIKE = 0.55
 # How much farther from an object, by global matching, a position may be that goes to it.
 _FARTHER = 0.3
 
