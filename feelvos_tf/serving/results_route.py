@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _MOST_MASKS = 20000
 _MOST_FIELDS = 300
-_MOST_FIELD_BYTES = 65536
+_MOST_FIELD_BYTES = 20 * _MOST_MASKS  # Each mask as `123456789-123456789,`.
 _INDICES = re.compile(r'\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*', re.ASCII)
 _SUFFIX = re.compile(r'\.\w{1,10}')
 _FORMATS = [name for name, writer in writing.FORMATS.items() if not writer.needs_frames]

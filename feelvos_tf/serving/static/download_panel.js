@@ -37,13 +37,13 @@ export class DownloadPanel {
 
   async saveOverlay() {
     const {api, workspace, server} = this;
-    await workspace.settled();
-    const {clip} = workspace;
-    const [indices, name] = [this.filmed(), this.baseName()];
-    this.work = new AbortController();
+    this.work = new AbortController(); // Before anything is waited for, as in `ExportPanel.save`.
     this.update();
     this.cancel.focus();
     try {
+      await workspace.settled();
+      const {clip} = workspace;
+      const [indices, name] = [this.filmed(), this.baseName()];
       const video = await makeOverlayVideo(api, clip, indices, server.limits.max_body_bytes,
         (done) => { this.note.textContent = `${done} of ${indices.length} frames drawn.`; },
         this.work.signal);

@@ -27,13 +27,13 @@ export class ExportPanel {
 
   async save() {
     const {workspace, downloads, form} = this;
-    await workspace.settled();
-    const {clip} = workspace;
-    const clipName = downloads.baseName(); // Another clip may be open when the file is there.
-    this.busy = true;
+    this.busy = true; // Before anything is waited for: a second click starts nothing.
     this.update();
-    downloads.tell('Collecting the masks.');
     try {
+      await workspace.settled();
+      const {clip} = workspace;
+      const clipName = downloads.baseName(); // Another clip may be open when the file is there.
+      downloads.tell('Collecting the masks.');
       const indices = [...clip.masks.keys()].sort((a, b) => a - b);
       const {value} = form;
       const make = {table: () => frameTable(clip, indices), cutouts: () => cutouts(clip, indices)};
@@ -62,12 +62,13 @@ export class ExportPanel {
   }
 }
 
-/** Frames as the server takes them: '3-9,12-12'. */
+/** Frames as the server takes them: '3-9,12'. */
 function placesOf(indices) {
-  return runsOf(indices).map(([first, last]) => `${first}-${last}`).join(',');
+  return runsOf(indices).map(([first, last]) => (first === last ? first : `${first}-${last}`))
+    .join(',');
 }
 
-/** The suffix of most frames, then those of the others with their places: ['.jpg', '.png:3-3']. */
+/** The suffix of most frames, then those of the others with their places: ['.jpg', '.png:3']. */
 function suffixesOf(source, indices) {
   const found = new Map();
   for (const index of indices) {

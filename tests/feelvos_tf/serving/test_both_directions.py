@@ -5,6 +5,7 @@ import json
 import re
 import zipfile
 
+import cv2
 import httpx
 import numpy as np
 import pytest
@@ -129,6 +130,21 @@ def test_results_of_frames_with_several_suffixes(server, video):
     text = archive.read('annotations.xml').decode()
   names = re.findall('<image id="[0-9]+" name="([0-9.a-zA-Z]+)"', text)
   assert names == ['7.JPG', '8.png', '11.jpg', '12.png']
+
+
+def test_results_of_every_second_frame_of_a_long_video(server):
+  """What is said of their places is longer than the 64 KiB of other fields."""
+  indices = range(10**8, 10**8 + 2 * 3400, 2)
+  data = cv2.imencode('.png', np.eye(8, dtype=np.uint8))[1].tobytes()
+  files = [('masks', (f'{i}.png', data)) for i in range(len(indices))]
+  places = ','.join(f'{i}-{i}' for i in indices)
+  assert len(places) > 2**16
+  fields = {'format': 'mots', 'frame_indices': places}
+  reply = httpx.post(f'{server.url}/v1/results', files=files, data=fields, timeout=60)
+  assert reply.status_code == 200, reply.text
+  with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+    lines = archive.read(archive.namelist()[0]).decode().splitlines()
+  assert [int(line.split()[0]) - 1 for line in lines] == list(indices)  # MOTS counts from 1.
 
 
 @pytest.mark.parametrize('goes_on', ['0', '1'])

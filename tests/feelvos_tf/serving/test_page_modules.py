@@ -170,10 +170,37 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
   name = 'long_' * 20
   assert shown['masks'] == ['7.png', '8.png', '9.png', '20.png']
   assert shown['fields'] == {
-    'name': name, 'suffixes': ['.jpg'], 'places': '7-9,20-20', 'goesOn': True,
+    'name': name, 'suffixes': ['.jpg'], 'places': '7-9,20', 'goesOn': True,
   }  # fmt: skip
   assert shown['labels'] == ['1:dog']
   assert shown['file'] == f'{name}_cvat.zip'
+
+
+def test_a_second_click_before_work_has_settled_starts_nothing(node):
+  shown = node("""
+    const {ExportPanel} = await import('./export_panel.js');
+    const clip = new Clip(source);
+    clip.setResult(7, blob, new Map());
+    let settle;
+    const workspace = {clip, running: false,
+      settled: () => new Promise((_, reject) => { settle = reject; })};
+    const button = () => ({disabled: false, focus() {}, replaceChildren() {}});
+    const downloads = Object.assign(Object.create(DownloadPanel.prototype), {workspace, tell() {},
+      work: null, ...Object.fromEntries(['masks', 'overlay', 'cancel', 'note']
+        .map((name) => [name, button()]))});
+    const panel = Object.assign(Object.create(ExportPanel.prototype), {workspace, downloads,
+      form: {value: 'coco'}, busy: false, button: button()});
+    for (const [one, part, save] of [[panel, 'button', 'save'], [downloads, 'overlay', 'saveOverlay']]) {
+      one.update();
+      const states = [one[part].disabled];
+      const saved = one[save]().catch(() => {});
+      states.push(one[part].disabled);
+      settle({name: 'AbortError'});
+      await saved;
+      shown[save] = [...states, one[part].disabled];
+    }
+  """)
+  assert shown == {'save': [False, True, False], 'saveOverlay': [False, True, False]}
 
 
 @pytest.mark.parametrize('can_tell, is_damaged', [(True, False), (False, False), (True, True)])
@@ -263,7 +290,7 @@ def test_frames_of_several_suffixes_keep_them(node):
     const panel = Object.assign(Object.create(ExportPanel.prototype), {api, labels: () => []});
     await panel.annotations(clip, [5, 6, 7, 8, 10, 20], 'coco', 'c');
   """)
-  assert shown['suffixes'] == ['.JPG', '.png:7-8', '.jpg:20-20']
+  assert shown['suffixes'] == ['.JPG', '.png:7-8', '.jpg:20']
 
 
 def test_shapes_are_taken_one_after_the_other_and_what_is_painted_meanwhile_stays(node):
