@@ -20,6 +20,7 @@ from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.names import IMAGE_SUFFIXES
 from feelvos_tf.datasets.names import natural_key
+from feelvos_tf.files import whole_file
 
 if TYPE_CHECKING:
   from feelvos_tf.datasets.film.sound import Sound
@@ -235,6 +236,8 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     what = 'a link to a file that is not there' if path.is_symlink() else 'no such image'
     raise FileNotFoundError(f'{path}: {what}') from None
   except OSError as error:
+    if whole_file.is_no_room(error):
+      raise  # No fault of the picture; worker processes hand on no cause.
     raise ValueError(f'{path}: unreadable picture ({error.strerror}); check the file') from error
   return decode_image(data, str(path))
 

@@ -316,6 +316,8 @@ def _encode(source: VideoSource, options: ConversionOptions) -> tuple[bytes, dic
       video, source.required_masks, options.allow_void, options.jpeg_quality
     )
   except (ValueError, OSError) as error:
+    if whole_file.is_no_room(error):
+      raise
     raise BadVideo(f'video {source.name}: {error}') from error
 
 

@@ -19,6 +19,7 @@ from feelvos_tf.evaluation import tables
 from feelvos_tf.evaluation import truth as truth_lib
 from feelvos_tf.evaluation.options import MethodOptions
 from feelvos_tf.evaluation.options import RunOptions
+from feelvos_tf.files import whole_file
 from feelvos_tf.model import default_model
 from feelvos_tf.runtime import model_flags
 from feelvos_tf.runtime import progress
@@ -153,7 +154,7 @@ def _segment(
     try:
       videos.append(sequences_lib.open_video(files, options.truth.rules.foreground_only))
     except (OSError, ValueError) as error:
-      if on_error == 'fail':
+      if on_error == 'fail' or whole_file.is_no_room(error):
         raise
       left_out[files.name] = str(error)
   num_frames = sum(video.num_frames or 0 for video in videos)

@@ -184,6 +184,7 @@ def score_all(
   Raises:
     FileNotFoundError, ValueError: with on_error='fail', what was wrong with a sequence; those
       that were done before it are kept in `state_dir`.
+    OSError: a limit of the machine, whatever `on_error` says, see `whole_file.is_no_room`.
   """
   pending = []
   for files in sequences:
@@ -195,7 +196,7 @@ def score_all(
   # What has no results fails at once; then the longest, so that no process ends the run alone.
   pending.sort(key=lambda files: (files.results.is_dir(), -_num_masks(files)))
   for files, (scores, error) in _run(pending, options):
-    if error is not None and options.on_error == 'fail':
+    if error is not None and (options.on_error == 'fail' or whole_file.is_no_room(error)):
       raise error
     if scores is None:
       yield Outcome(files.name, error=str(error))

@@ -21,8 +21,11 @@ import shutil
 _LEFTOVER = re.compile(r'\.feelvos_([0-9a-f]{8})[0-9a-f]{16}\.(\d+)\.tmp(\..*)?')
 # What a disk answers; libraries hand it on as text.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-# Of these, what no input that is read can give.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# What no input that is read can give: of the disk, and the limits of open files and memory.
+_NO_ROOM = (
+  *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
+  *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+)
 _swept: set[tuple[int, str]] = set()  # (process, folder) whose leftovers were removed.
 
 
@@ -258,12 +261,14 @@ def is_of_disk(error: Exception) -> bool:
 
 
 def is_no_room(error: BaseException | None) -> bool:
-  """Whether an error, or its cause, is of a disk that is full, over its quota or read-only.
+  """Whether an error, or its cause, is of a full or read-only disk or a limit of the machine.
 
-  It says nothing of the video that was worked on, and the next one fails as well.
+  Limits are those of the open files and of memory. It says nothing of the video that was worked on,
+  and the next one fails as well.
   """
   while error is not None:
-    if getattr(error, 'errno', None) in _NO_ROOM:
+    # FFmpeg's MemoryError has a number too, but a damaged film gives it by the size that it claims.
+    if getattr(error, 'errno', None) in _NO_ROOM and not isinstance(error, MemoryError):
       return True
     error = error.__cause__
   return False

@@ -206,6 +206,8 @@ _ADVICE = {
   errno.EDQUOT: 'the disk quota is used up; free some space and run the same command again',
   errno.EFBIG: 'the file would be larger than allowed here; choose another disk or limit',
   errno.EROFS: 'the disk is read-only; choose another folder',
+  errno.EMFILE: 'too many files are open; allow more (ulimit -n) and run the same command again',
+  errno.ENFILE: 'too many files are open on this machine; end other programs',
   errno.ENAMETOOLONG: 'the name is too long for this disk; shorten it',
 }
 

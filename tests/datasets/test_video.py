@@ -1,12 +1,17 @@
 """Helpers that all video sources share."""
 
+import errno
 import itertools
+import os
+import pathlib
+import pickle
 
 import cv2
 import numpy as np
 import pytest
 
 from feelvos_tf.datasets import video
+from feelvos_tf.files import whole_file
 
 
 def test_natural_order():
@@ -87,6 +92,18 @@ def test_a_broken_link_is_named(tmp_path):
   (path,) = video.list_images(tmp_path, [tmp_path / 'mask.png'])
   with pytest.raises(FileNotFoundError, match=r'1\.png: a link to a file that is not there'):
     video.read_image(path)
+
+
+def test_too_many_open_files_are_no_fault_of_the_picture(tmp_path, monkeypatch):
+  """Also seen by a process that gets the error from another one, without its cause."""
+
+  def full(path):
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+  monkeypatch.setattr(pathlib.Path, 'read_bytes', full)
+  with pytest.raises(OSError, match=r'Too many open files.*1\.png') as error:
+    video.read_image(tmp_path / '1.png')
+  assert whole_file.is_no_room(pickle.loads(pickle.dumps(error.value)))
 
 
 def test_two_frames_of_one_name_are_refused(tmp_path):

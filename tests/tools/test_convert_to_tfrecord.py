@@ -1,6 +1,8 @@
 """Conversion to TFRecords: sharding, resuming, bad videos, and the command line."""
 
+import errno
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -251,6 +253,23 @@ def test_bad_video_fails_or_is_skipped_by_name(data_dir, tmp_path, kind):
   (skipped,) = entry['skipped']
   assert skipped['name'] == 'c' and skipped['reason'].startswith('video c: ')
   assert shards.list_shards(tmp_path / 'skip', 'train')
+
+
+def test_too_many_open_files_are_no_fault_of_a_video(data_dir, tmp_path, monkeypatch):
+  read = pathlib.Path.read_bytes
+
+  def full(path):
+    if path.parent == data_dir / 'c' / 'masks':
+      raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+    return read(path)
+
+  monkeypatch.setattr(pathlib.Path, 'read_bytes', full)
+  with pytest.raises(OSError, match='Too many open files'):
+    convert(data_dir, tmp_path / 'out', on_error='skip')
+  monkeypatch.undo()
+  convert(data_dir, tmp_path / 'out', on_error='skip')
+  convert(data_dir, tmp_path / 'undisturbed')
+  assert contents(tmp_path / 'out') == contents(tmp_path / 'undisturbed')
 
 
 def test_mended_video_is_taken_up_by_the_next_run(data_dir, tmp_path):

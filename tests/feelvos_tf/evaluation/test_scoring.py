@@ -1,7 +1,9 @@
 """Scoring folders: what is missing or broken, grey files, processes, resuming."""
 
+import errno
 import json
 import os
+import pathlib
 import unicodedata
 
 import numpy as np
@@ -56,6 +58,19 @@ def error_of(data, **options):
     score(data, **options)
   assert str(raised.value) == bad[0]
   return bad[0]
+
+
+def test_too_many_open_files_are_no_fault_of_a_sequence(data, monkeypatch):
+  read = pathlib.Path.read_bytes
+
+  def full(path):
+    if path.parent == data[1] / 'right':
+      raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+    return read(path)
+
+  monkeypatch.setattr(pathlib.Path, 'read_bytes', full)
+  with pytest.raises(OSError, match='Too many open files'):
+    score(data, on_error='skip')
 
 
 def test_scores_of_files(data):

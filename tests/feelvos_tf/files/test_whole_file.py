@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import av
 import pytest
 
 from feelvos_tf.files import whole_file
@@ -58,6 +59,22 @@ def test_a_full_disk_is_named(tmp_path):
     raise OSError(errno.ENOSPC, 'No space left on device')
   assert error.value.filename == str(tmp_path / 'a.txt')
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_what_is_of_the_machine_and_not_of_an_input(code):
+  error = OSError(code, os.strerror(code), 'a.jpg')
+  assert whole_file.is_no_room(error)
+  caused = ValueError('a.jpg: unreadable')
+  caused.__cause__ = error
+  assert whole_file.is_no_room(caused)
+
+
+def test_what_is_of_an_input():
+  assert not whole_file.is_no_room(FileNotFoundError(errno.ENOENT, 'No such file', 'a.jpg'))
+  # A damaged film claims more memory than there is.
+  claimed = av.error.MemoryError(errno.ENOMEM, os.strerror(errno.ENOMEM), 'a.mp4')
+  assert claimed.errno == errno.ENOMEM and not whole_file.is_no_room(claimed)
 
 
 def test_errors_of_libraries_get_number_and_name(tmp_path):
