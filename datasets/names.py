@@ -56,6 +56,21 @@ def paired(names: Iterable[str], items: Mapping[str, Item]) -> dict[str, Item]:
   return {name: item for name, item in found.items() if item is not None}
 
 
+def place_of(folder: str | os.PathLike, name: str) -> pathlib.Path:
+  """What has this name in a folder, its letters composed in any way; `name` as it is goes first.
+
+  Args:
+    folder: any folder.
+    name: for example of a sequence.
+
+  Returns:
+    Its path; that of the name as it is if nothing is there.
+  """
+  forms = (name, *(unicodedata.normalize(form, name) for form in ('NFC', 'NFD')))
+  paths = [pathlib.Path(folder, form) for form in forms]
+  return next((path for path in paths if path.exists()), paths[0])
+
+
 def check_name(name: str, where: str) -> str:
   """Returns a name that may be a folder or file of its own, below the one it is put into.
 

@@ -245,16 +245,17 @@ def _live_input() -> _Input:
 
 def _davis_input(root: pathlib.Path, images: pathlib.Path, sequence: str) -> _Input:
   names.check_name(sequence, '--sequence')
-  if not (images / sequence).is_dir():
+  if not names.place_of(images, sequence).is_dir():
     raise FileNotFoundError(
       f'{images / sequence}: no such folder; expected frames of the sequence '
       f'{sequence} there. Check --input, --sequence and --resolution.'
     )
+  sequence = names.place_of(images, sequence).name
   video = folder.open_video(images / sequence)
   if FLAGS.mask:
     return _Input(video, FLAGS.mask, [pathlib.Path(mask) for mask in FLAGS.mask], sequence)
   name = video.frame_names[0]
-  annotations = root / 'Annotations' / FLAGS.resolution / sequence
+  annotations = names.place_of(root / 'Annotations' / FLAGS.resolution, sequence)
   of_first = names.paired([name], masks.list_masks(annotations))
   mask = of_first.get(name, annotations / f'{name}.png')
   return _Input(video, [], [mask], sequence)

@@ -80,7 +80,7 @@ def davis_sources(
       functools.partial(_video, root, resolution, name, single_object),
       required,
       root / 'JPEGImages' / resolution / name,
-      root / 'Annotations' / resolution / name,
+      names_lib.place_of(root / 'Annotations' / resolution, name),
     )
     for name in names
   ]
@@ -125,19 +125,20 @@ def _sequence_name(line: str) -> str:
 def _select(names: list[str], sequences: Sequence[str] | None, split: str) -> list[str]:
   if sequences is None:
     return names
-  unknown = [s for s in sequences if s not in names]
+  known = names_lib.paired(sequences, {name: name for name in names})
+  unknown = [s for s in sequences if s not in known]
   if unknown:
     raise ValueError(
       f'sequence {unknown[0]!r} given, expected one of split {split}: {", ".join(names)}'
     )
-  return list(sequences)
+  return [known[s] for s in sequences]
 
 
 def _video(
   root: pathlib.Path, resolution: str, name: str, single_object: bool
 ) -> folder.FolderVideo:
   frames = list_images(root / 'JPEGImages' / resolution / name)
-  annotations = root / 'Annotations' / resolution / name
+  annotations = names_lib.place_of(root / 'Annotations' / resolution, name)
   if not annotations.is_dir():
     raise FileNotFoundError(f'{annotations}: no such folder; expected the masks of {name}')
   masks = folder.masks_of_data_set(frames, annotations)

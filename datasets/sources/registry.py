@@ -174,10 +174,11 @@ def open_sources(
 
 def _select(sources: list[VideoSource], sequences: Sequence[str], split: str) -> list[VideoSource]:
   known = {source.name: source for source in sources}
+  found = names_lib.paired(sequences, known)
   for name in sequences:
-    if name not in known:
+    if name not in found:
       raise ValueError(
         f'sequence {name!r} given, expected one of the {len(known)} of split {split}: '
         f'{", ".join(list(known)[:100])}'
       )
-  return [known[name] for name in sequences]
+  return [found[name] for name in sequences]

@@ -108,12 +108,14 @@ def youtube_vos_sources(
   """
   folder = pathlib.Path(root) / split
   videos = read_meta(folder / 'meta.json')
-  names = sorted(videos) if sequences is None else list(sequences)
-  unknown = [n for n in names if n not in videos]
+  asked = sorted(videos) if sequences is None else list(sequences)
+  known = names_lib.paired(asked, {name: name for name in videos})
+  unknown = [n for n in asked if n not in known]
   if unknown:
     raise ValueError(
       f'sequence {unknown[0]!r} given, expected one of the {len(videos)} of {folder / "meta.json"}'
     )
+  names = [known[n] for n in asked]
   if not names:
     raise ValueError(f'{folder / "meta.json"}: an empty split given, expected videos')
   frames = pathlib.Path(root) / f'{split}_all_frames' if all_frames else folder
@@ -122,8 +124,8 @@ def youtube_vos_sources(
       name,
       functools.partial(_open, folder, frames, name, videos[name]),
       'some',
-      frames / 'JPEGImages' / name,
-      folder / 'Annotations' / name,
+      names_lib.place_of(frames / 'JPEGImages', name),
+      names_lib.place_of(folder / 'Annotations', name),
     )
     for name in names
   ]
@@ -179,10 +181,10 @@ def _parse_object(object_id: str, entry: dict[str, Any]) -> VosObject:
 def _open(
   folder: pathlib.Path, frame_folder: pathlib.Path, name: str, objects: Sequence[VosObject]
 ) -> YoutubeVosVideo:
-  frames = list_images(frame_folder / 'JPEGImages' / name)
+  frames = list_images(names_lib.place_of(frame_folder / 'JPEGImages', name))
   if not frames:
     raise ValueError(f'{frame_folder / "JPEGImages" / name}: a video of 0 frames given')
-  annotations = folder / 'Annotations' / name
+  annotations = names_lib.place_of(folder / 'Annotations', name)
   if not annotations.is_dir():
     raise FileNotFoundError(f'{annotations}: no such folder; expected the masks of {name}')
   masks = masks_of_data_set(frames, annotations)

@@ -113,7 +113,8 @@ def _of_other(
   options: PictureOptions,
 ) -> list[tuple[str, bytes]]:
   """(label, JPEG) of the same frame of the run compared with, if its masks are still there."""
-  folder = pathlib.Path((other or {'settings': {}})['settings'].get('results_dir', '')) / name
+  results = (other or {'settings': {}})['settings'].get('results_dir', '')
+  folder = names_lib.place_of(results, name)
   if moment.other_j is None or not folder.is_dir():
     return []
   theirs = sequences_lib.SequenceFiles(name, files.truth, folder, files.frames)

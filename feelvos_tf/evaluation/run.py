@@ -47,6 +47,9 @@ def run(options: RunOptions) -> None:
   sequences = truth_lib.find_sequences(
     options.truth, results_dir, unpack_dir, bad if skips else None
   )
+  if options.method.runs:  # Where the masks will be, whatever an earlier run has left.
+    own = results_dir.joinpath
+    sequences = [dataclasses.replace(files, results=own(files.name)) for files in sequences]
   if bad and not sequences:
     raise ValueError(f'no sequence could be read: {"; ".join(bad.values())}')
   scorable = sequences_lib.with_ground_truth(sequences, options.truth.rules.late_objects)

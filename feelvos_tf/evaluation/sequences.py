@@ -174,14 +174,16 @@ def record_sequences(
   unpack_dir = pathlib.Path(unpack_dir)
   _claim(unpack_dir, f'{pathlib.Path(dataset_dir).resolve()} {split}')
   found, good = [], []
+  wanted = None if names is None else {names_lib.composed(name) for name in names}
   for video in videos_lib.record_videos(dataset_dir, split):
     found.append(video.name)
-    if names is not None and video.name not in names:
+    if wanted is not None and names_lib.composed(video.name) not in wanted:
       continue
     with _left_out_if_bad(video.name, left_out):
       _unpack(video, unpack_dir)
       good.append(video.name)
-  unknown = [name for name in names or () if name not in found]
+  known = names_lib.paired(names or (), {name: name for name in found})
+  unknown = [name for name in names or () if name not in known]
   if unknown:
     raise ValueError(
       f'sequence {unknown[0]!r} given, one of split {split} expected: {", ".join(found)}'
@@ -190,7 +192,7 @@ def record_sequences(
     unpack_dir / 'Annotations',
     unpack_dir / 'JPEGImages',
     results_dir,
-    good if names is None else [name for name in names if name in good],
+    good if names is None else [known[name] for name in names if known[name] in good],
   )
 
 
@@ -226,7 +228,7 @@ def source_sequences(
       with _left_out_if_bad(source.name, left_out):
         _unpack(source.opener(), unpack_dir)
     if left_out is None or source.name not in left_out:
-      results = pathlib.Path(results_dir) / source.name
+      results = names_lib.place_of(results_dir, source.name)
       found.append(SequenceFiles(source.name, truth, results, frames))
   return found
 
@@ -308,14 +310,17 @@ def load_seen(
       table[video, object_id] = entry['category'] in trained
     else:
       return None
+  own = {names_lib.composed(video): video for video, _ in table}
 
   def seen(video: str, object_id: int) -> bool:
-    if (video, object_id) not in table:
+    listed = (video, object_id) in table
+    name = video if listed else own.get(names_lib.composed(video), video)
+    if (name, object_id) not in table:
       raise ValueError(
         f'{meta}: object {object_id} of {video!r} is not listed, every object of '
         'the annotations expected'
       )
-    return table[video, object_id]
+    return table[name, object_id]
 
   return seen
 
@@ -408,10 +413,13 @@ def _with_results(
   results = pathlib.Path(results_dir)
   for name in names:
     names_lib.check_name(name, 'a sequence')
+  # Each once, under the name of its ground truth: what a run writes has one name.
+  own = dict.fromkeys(names_lib.place_of(annotations, name).name for name in names)
+  place_of = names_lib.place_of
   return [
-    SequenceFiles(name, annotations / name, results / name, frames / name)
-    for name in dict.fromkeys(names)
-  ]  # each once
+    SequenceFiles(name, annotations / name, place_of(results, name), place_of(frames, name))
+    for name in own
+  ]
 
 
 def _meta_objects(path: str | os.PathLike) -> list[tuple[str, int, dict[str, Any]]]:

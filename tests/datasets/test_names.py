@@ -37,6 +37,16 @@ def test_names_whose_letters_are_composed_in_another_way_are_paired(form, other)
   assert names.paired([one, two], {two: 1}) == {two: 1}
 
 
+@pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
+def test_place_of_a_name_whose_letters_are_composed_in_another_way(tmp_path, form, other):
+  one, two = (unicodedata.normalize(way, 'Bär') for way in (form, other))
+  assert names.place_of(tmp_path, one) == tmp_path / one
+  (tmp_path / two).mkdir()
+  assert names.place_of(tmp_path, one) == tmp_path / two
+  (tmp_path / one).mkdir(exist_ok=True)
+  assert names.place_of(tmp_path, one) == tmp_path / one
+
+
 @pytest.mark.parametrize(
   'line, there, expected',
   [

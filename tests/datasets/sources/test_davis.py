@@ -142,12 +142,14 @@ def test_pairs_of_files_with_spaces(tiny, tmp_path):
 def test_masks_whose_letters_are_composed_in_another_way(tiny, tmp_path, form, other):
   """As data of one's own have them, with masks that came over macOS."""
   (tmp_path / 'ImageSets' / '2017').mkdir(parents=True)
-  (tmp_path / 'ImageSets' / '2017' / 'val.txt').write_text('bear')
+  sequence = {way: unicodedata.normalize(way, 'Bär') for way in (form, other)}
+  (tmp_path / 'ImageSets' / '2017' / 'val.txt').write_text(sequence[form], encoding='utf-8')
   for part, suffix, way in (('JPEGImages', 'jpg', form), ('Annotations', 'png', other)):
-    (tmp_path / part / '480p' / 'bear').mkdir(parents=True)
+    (tmp_path / part / '480p' / sequence[way]).mkdir(parents=True)
     for i in range(2):
       name = unicodedata.normalize(way, f'Bär {i}.{suffix}')
       old = tiny / part / '480p' / 'bear' / f'{i:05d}.{suffix}'
-      shutil.copy(old, tmp_path / part / '480p' / 'bear' / name)
-  (video,) = davis.davis_videos(tmp_path, '2017', 'val')
+      shutil.copy(old, tmp_path / part / '480p' / sequence[way] / name)
+  (video,) = davis.davis_videos(tmp_path, '2017', 'val', sequences=[sequence[other]])
+  assert video.name == sequence[form]
   assert video.masked_frames == (0, 1) and video.mask(1).object_ids == (1, 2)

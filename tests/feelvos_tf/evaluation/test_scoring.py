@@ -133,6 +133,23 @@ def test_results_whose_letters_are_composed_in_another_way(data, form, other):
   assert sequences_lib.open_video(files).masked_frames == (0, 1, 2, 3, 4)
 
 
+@pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
+@pytest.mark.parametrize('is_typed', [False, True])
+def test_sequences_whose_letters_are_composed_in_another_way(data, form, other, is_typed):
+  """The list, the truth and the results of one sequence; or what is typed, and its files."""
+  root, results = data
+  truth = root / 'Annotations' / '480p'
+  one, two = (unicodedata.normalize(way, 'Bär') for way in (form, other))
+  (root / 'ImageSets' / '2017' / 'val.txt').write_text(one, encoding='utf-8')
+  (root / 'JPEGImages' / '480p' / one).mkdir()
+  (truth / 'right').rename(truth / two)
+  (results / 'right').rename(results / one)
+  sequences = sequences_lib.davis_sequences(root, results, names=[one] if is_typed else None)
+  (outcome,) = scoring.score_all(sequences, scoring.EvaluationOptions(num_workers=1))
+  assert outcome.name == two and (outcome.scores.j == 1).all()
+  assert sequences[0].frames.is_dir()
+
+
 def test_other_resolution(data):
   masks.write_mask(data[1] / 'right' / '00001.png', np.zeros((20, 25), np.uint8))
   message = error_of(data)
