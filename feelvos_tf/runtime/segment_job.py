@@ -111,6 +111,11 @@ def prepare(
   first = given.frames[0] if request.direction == 'forward' else start or 0
   last = given.frames[-1] if request.direction == 'backward' else end
   lines = [*_names(read), *_ranges(video, given, start or 0, end)]
+  if outside := given_at - inside:
+    lines.append(
+      f'{video.name}: masks of the frames {_listed(outside)} lie outside --start and --end and are '
+      'left out'
+    )
   for mask in read.values():
     for hint in mask.hints:
       data_warning.warn(hint)

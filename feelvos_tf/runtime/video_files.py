@@ -1,6 +1,6 @@
 """From files to files in one call: a video and masks of it in, masks and pictures out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import os
 import pathlib
@@ -108,7 +108,8 @@ def segment_video(
   options = _with_preset(
     speed, SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
   )
-  forms = export_results.Forms(tuple(formats), dict(labels or {}))
+  named = writing.parse_labels([f'{i}:{name}' for i, name in (labels or {}).items()])
+  forms = export_results.Forms(tuple(formats), named)
   writing.check_formats(formats)
   segmenter = None
   make = lambda: VideoSegmenter(_load(model, precision, speed), **dataclasses.asdict(options))
@@ -119,6 +120,8 @@ def segment_video(
     job = _job(input, output, request, first_mask.drawer(segmenter))
   else:
     job = _job(input, output, request)
+  for line in job.lines:
+    print(line)
   settings = {'precision': precision, 'speed': speed, 'forms': forms, **dataclasses.asdict(options)}
   deciding = _model_id(model), settings, [('', job.given, job.num_frames)]
   run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
@@ -146,10 +149,21 @@ def _as_text(mask: Masks) -> list[str]:
   if mask is None:
     return []
   if isinstance(mask, Mapping):
-    each = lambda given: [given] if isinstance(given, (str, os.PathLike)) else given
-    return [f'{frame}:{os.fspath(path)}' for frame, given in mask.items() for path in each(given)]
-  paths = [mask] if isinstance(mask, (str, os.PathLike)) else mask
-  return [os.fspath(path) for path in paths]
+    return [f'{frame}:{path}' for frame, given in mask.items() for path in _paths(given)]
+  return _paths(mask)
+
+
+def _paths(given: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
+  """One path or several as text; refuses all else, an array above all."""
+  paths = [given] if isinstance(given, (str, os.PathLike)) else given
+  if isinstance(paths, Iterable):
+    paths = list(paths)
+    if all(isinstance(path, (str, os.PathLike)) for path in paths):
+      return [os.fspath(path) for path in paths]
+  raise ValueError(
+    f'mask: {type(given).__name__} given, expected the path of a file or folder, a list of paths or '
+    '{frame: path}; VideoSegmenter takes arrays.'
+  )
 
 
 def _job(

@@ -71,6 +71,50 @@ def test_plans(clip, tmp_path, copying_model, mask, options, expected):
     np.testing.assert_array_equal(found[index], wanted[name][::4, ::4], err_msg=f'frame {index}')
 
 
+@pytest.mark.parametrize(
+  'mask, options, line',
+  [
+    ({2: 'left'}, {'start': 0}, 'frames 0 to 1 lie before the first mask and get none'),
+    ({1: 'left'}, {'direction': 'backward'}, 'frames behind 1, the last mask, get none'),
+    (
+      {0: 'left', 4: 'both'},
+      {'end': 2},
+      'masks of the frames 4 lie outside --start and --end and are left out',
+    ),
+  ],
+)
+def test_frames_and_masks_that_do_not_count_are_told(
+  clip, tmp_path, copying_model, capsys, mask, options, line
+):
+  run(clip, tmp_path / 'out', copying_model, mask, **options)
+  assert line in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  'mask, kind',
+  [
+    (np.zeros(SIZE, np.uint8), 'ndarray'),
+    ([np.zeros(SIZE, np.uint8)], 'list'),
+    ({0: np.zeros(SIZE, np.uint8)}, 'ndarray'),
+    (3, 'int'),
+    (b'a.png', 'bytes'),
+  ],
+)
+def test_a_mask_that_is_no_path(clip, tmp_path, mask, kind):
+  with pytest.raises(ValueError, match=f'^mask: {kind} given, expected the path of a file'):
+    feelvos_tf.segment_video(clip / 'frames', mask, tmp_path / 'out')
+
+
+def test_labels_of_ids_that_are_none(clip, tmp_path, copying_model):
+  """They named nothing, without a word; a text with the number of an id is one."""
+  for label in ({1.9: 'dog'}, {True: 'dog'}, {256: 'dog'}, {3: ''}):
+    with pytest.raises(ValueError, match='given, expected ID:NAME'):
+      run(clip, tmp_path / 'out', copying_model, {0: 'left'}, labels=label, formats=['coco'])
+  run(clip, tmp_path / 'out', copying_model, {0: 'left'}, labels={'3': 'dog'}, formats=['coco'])
+  coco = tmp_path / 'out' / 'coco' / 'annotations' / 'instances_default.json'
+  assert [one['name'] for one in json.loads(coco.read_text())['categories']] == ['dog']
+
+
 def test_a_further_mask_segments_what_depends_on_it(clip, tmp_path, copying_weights, capsys):
   options = {'formats': ['coco'], 'labels': {3: 'dog', 17: 'ball'}}
   run(clip, tmp_path / 'out', copying_weights, {0: 'left'}, **options)
