@@ -14,6 +14,8 @@ import os
 import pathlib
 from typing import Any
 
+from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets import masks as masks_lib
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.sources.folder import FolderVideo
@@ -59,6 +61,7 @@ class YoutubeVosVideo(FolderVideo):
     self.objects = tuple(objects)
     index_of = {n: i for i, n in enumerate(self.frame_names)}
     self.object_first_frames = {}
+    self._has_warned = False
     for item in self.objects:
       if not item.frames or item.frames[0] not in index_of:
         frame = item.frames[0] if item.frames else 'no frame'
@@ -73,6 +76,19 @@ class YoutubeVosVideo(FolderVideo):
           f'meta.json introduces object {item.object_id} there'
         )
       self.object_first_frames[item.object_id] = first
+
+  def mask(self, index: int) -> masks_lib.Mask | None:
+    """As of FolderVideo; warns once of an object that meta.json does not list."""
+    mask = super().mask(index)
+    unknown = set(mask.object_ids if mask else ()) - self.object_first_frames.keys()
+    if unknown and not self._has_warned:
+      self._has_warned = True
+      listed = ', '.join(map(str, sorted(self.object_first_frames)))
+      data_warning.warn(
+        f'{self.mask_paths[index]}: object {min(unknown)}, which meta.json does not list among those '
+        f'of {self.name} ({listed}); taken as an object, from the first mask that holds it'
+      )
+    return mask
 
 
 def youtube_vos_videos(

@@ -1,11 +1,14 @@
 """YouTube-VOS folders: meta.json, late objects, masks on every fifth frame."""
 
 import json
+import unicodedata
+import warnings
 
 import cv2
 import numpy as np
 import pytest
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import youtube_vos
 from feelvos_tf.datasets.tfrecord import schema
@@ -83,6 +86,34 @@ def test_valid_split_gives_only_first_masks(tmp_path):
   (tmp_path / 'valid' / 'Annotations' / 'ab' / '00010.png').unlink()
   (video,) = youtube_vos.youtube_vos_videos(tmp_path, 'valid')
   assert video.masked_frames == (0, 1)
+
+
+def test_an_object_that_meta_lacks_is_told_once(tmp_path):
+  def without_5(meta):
+    del meta['videos']['ab']['objects']['5']
+    return meta
+
+  (source,) = youtube_vos.youtube_vos_sources(write_split(tmp_path, meta_change=without_5))
+  with pytest.warns(data_warning.DataWarning) as told:
+    _, summary = schema.encode_video(source.opener(), source.required_masks)
+  assert summary['objects'] == [2, 5] and len(told) == 1
+  text = str(told[0].message)
+  assert '00005.png: object 5, which meta.json does not list among those of ab (2)' in text
+  write_split(tmp_path / 'whole')
+  (source,) = youtube_vos.youtube_vos_sources(tmp_path / 'whole')
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    schema.encode_video(source.opener(), source.required_masks)
+
+
+@pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
+def test_a_video_whose_letters_are_composed_in_another_way(tmp_path, form, other):
+  one, two = (unicodedata.normalize(way, 'Bär') for way in (form, other))
+  write_split(tmp_path, meta_change=lambda meta: {'videos': {one: meta['videos']['ab']}})
+  for part, name in (('JPEGImages', one), ('Annotations', two)):
+    (tmp_path / 'train' / part / 'ab').rename(tmp_path / 'train' / part / name)
+  (video,) = youtube_vos.youtube_vos_videos(tmp_path, sequences=[two])
+  assert video.name == one and video.masked_frames == (0, 1, 2)
 
 
 def test_missing_first_mask_is_named(tmp_path):
