@@ -63,18 +63,26 @@ def save_arrays(
     dtype: see `save`.
 
   Raises:
-    ValueError: `dtype` is neither float32 nor float16, or a value is not finite in it.
+    ValueError: `dtype` is neither float32 nor float16, a value is not finite in it, or `metadata`
+      is not ready for JSON.
     OSError: the file cannot be written.
   """
   if dtype not in ('float32', 'float16'):
     raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float16'.")
   path = os.fspath(path)
+  try:
+    text = json.dumps(metadata, sort_keys=True)
+  except (TypeError, ValueError, RecursionError) as error:
+    raise ValueError(
+      f'{path}: options and notes that JSON does not take ({error}); expected dicts with texts as '
+      'keys, lists, texts, numbers of Python, bools or None; float(x) makes one of a NumPy number.'
+    ) from error
   os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
   # In memory: HDF5 tells of a full disk in a destructor, where nobody can handle it.
   stream = io.BytesIO()
   with h5py.File(stream, 'w') as file:
     file.attrs['format'] = FORMAT
-    file.attrs['metadata'] = json.dumps(metadata, sort_keys=True)
+    file.attrs['metadata'] = text
     for name, value in arrays.items():
       with np.errstate(over='ignore'):  # Checked next.
         stored = np.asarray(value, dtype)

@@ -99,13 +99,17 @@ def ids_of(*masks: np.ndarray) -> tuple[int, ...]:
 
 
 def check_removed(remove: Iterable[int], mask: np.ndarray, known: tuple[int, ...]) -> set[int]:
-  """Ids to remove as a set; ValueError for background, an unknown id, or one in the mask.
+  """Ids to remove as a set; ValueError for what is no id of an object, or for one in the mask.
 
   Args:
     remove: the ids.
     mask: uint8 [height, width], ids on the frame from which on they are removed.
     known: ids of the video, background 0 first.
   """
+  remove = list(remove)
+  for given in remove:
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
+      raise ValueError(f'{given!r} is to be removed; expected the id of an object, an integer.')
   remove = {int(i) for i in remove}
   unknown = sorted(remove - set(known[1:]))
   if unknown:

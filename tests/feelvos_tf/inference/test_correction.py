@@ -181,11 +181,14 @@ def test_an_object_can_be_removed(copying_graph, rng):
   for remove, message in (
     ((4,), 'object 4 is to be removed; expected one of 3, 5, 9'),
     ((0,), 'object 0 is to be removed'),
+    ((5.9,), r'5\.9 is to be removed; expected the id of an object, an integer'),
+    ((True,), 'True is to be removed; expected the id'),
+    (('5',), "'5' is to be removed; expected the id"),
     ((3,), 'the mask holds an object that is to be removed'),
   ):
     with pytest.raises(ValueError, match=message):
       segmenter.correct(images[1], blocks(3, 0, 9), remove)
-  given = segmenter.correct(images[1], blocks(3, 0, 9), remove=[5])
+  given = segmenter.correct(images[1], blocks(3, 0, 9), remove=[np.uint8(5)])
   assert given.object_ids == segmenter.object_ids == (0, 3, 9)
   result = segmenter.step(images[2])
   assert result.object_ids == (0, 3, 9) and set(np.unique(result.mask)) == {0, 3, 9}

@@ -148,6 +148,14 @@ def test_saved_model_file_round_trip(tmp_path, rng, capfd):
   assert changed.options.previous_prediction == 'probabilities'
 
 
+@pytest.mark.parametrize('notes', [{'j': np.float32(1)}, {'a': 1, 2: 3}, {'a': {1}}])
+def test_notes_that_json_does_not_take(tmp_path, notes):
+  path = tmp_path / 'm.h5'
+  with pytest.raises(ValueError, match=f'{path}: options and notes that JSON does not take'):
+    weights.save_model(path, tiny(), notes)
+  assert not path.exists()
+
+
 def test_load_model_refuses(tmp_path):
   path = tmp_path / 'm.h5'
   weights.save_model(path, tiny())
