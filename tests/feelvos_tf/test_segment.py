@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 import weakref
 
 import cv2
@@ -234,6 +235,24 @@ def test_davis_style_root(run_main, davis, tmp_path, copying_weights, palette):
     assert set(np.unique(image)) == {0, 255}
   # Void in a data set's mask is nobody's: no object is made of it.
   assert set(np.unique(masks.read_mask(out / 'masks' / 'void' / '00002.png').ids)) == {0, 2, 3}
+
+
+def test_a_sequence_whose_letters_are_composed_in_another_way(
+  run_main, davis, tmp_path, copying_weights
+):
+  one, two = (unicodedata.normalize(form, 'Bär') for form in ('NFC', 'NFD'))
+  for part, name in (('JPEGImages', one), ('Annotations', two)):
+    (davis / part / '480p' / 'ducks').rename(davis / part / '480p' / name)
+  process = run_main(
+    MODULE,
+    f'--input={davis}',
+    f'--sequence={two}',
+    f'--output={tmp_path / "out"}',
+    f'--model={copying_weights}',
+    '--nopictures',
+  )
+  assert process.returncode == 0, process.stderr
+  assert len(list((tmp_path / 'out' / 'masks' / one).iterdir())) == 3
 
 
 def test_unreadable_frame_in_the_middle_keeps_what_was_written(

@@ -329,9 +329,9 @@ def test_sparse_masks_that_go_on_are_ground_truth(tmp_path):
   assert sequences_lib.with_ground_truth([files], sparse_masks_given=True) == [files]
 
 
-def write_meta(path, objects):
+def write_meta(path, objects, name='v'):
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps({'videos': {'v': {'objects': objects}}}))
+  path.write_text(json.dumps({'videos': {name: {'objects': objects}}}))
 
 
 def test_seen_and_unseen_categories(tmp_path):
@@ -347,6 +347,9 @@ def test_seen_and_unseen_categories(tmp_path):
   assert not seen('v', 1) and seen('v', 2)
   with pytest.raises(ValueError, match="meta.json: object 3 of 'v' is not listed"):
     seen('v', 3)
+  one, two = (unicodedata.normalize(way, 'Bär') for way in ('NFC', 'NFD'))
+  write_meta(split / 'meta.json', {'1': {'seen': True}}, one)
+  assert sequences_lib.load_seen(split)(two, 1)
   (split / 'meta.json').write_text('[]')
   with pytest.raises(ValueError, match='not a YouTube-VOS meta file'):
     sequences_lib.load_seen(split)
