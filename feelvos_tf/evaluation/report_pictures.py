@@ -4,7 +4,6 @@ import base64
 from collections.abc import Callable, Sequence
 import html
 import os
-import pathlib
 from typing import Any
 
 from feelvos_tf.datasets import names as names_lib

@@ -57,7 +57,9 @@ def write_submission(
         raise ValueError(
           f'{name}: a name that is not UTF-8 given, which no server takes; rename it'
         )
-      for frame, data in _checked_masks(names_lib.place_of(results_dir, name), frames, _given(given, layout)):
+      for frame, data in _checked_masks(
+        names_lib.place_of(results_dir, name), frames, _given(given, layout)
+      ):
         archive.writestr(zipfile.ZipInfo(f'{LAYOUTS[layout]}{name}/{frame}.png', _DATE), data)
         count += 1
   return count
