@@ -162,7 +162,7 @@ def test_logits_are_exchanged_between_look_alikes_only(texture):
   np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize('distance, is_alike', [(0.57, True), (0.59, False)])
+@pytest.mark.parametrize('distance, is_alike', [(0.54, True), (0.56, False)])
 def test_objects_that_do_not_look_alike_keep_what_they_get(texture, distance, is_alike):
   scene = beside(texture)
   labels = scene.labels(1)
