@@ -38,8 +38,8 @@ _SQUARE = 5
 _APART = 2
 # A position fits no object from which it is as far as this.
 _NO_FIT = 0.9
-# Objects look alike if either is this far from the other, as a mean of global distances: on the
-# reference frames, or what they win on a frame.
+# Objects look alike if they are this far from each other, as a mean of global distances: on the
+# reference frames on average, or what either wins on a frame.
 _ALIKE = 0.55
 # How much farther from an object, by global matching, a position may be that goes to it.
 _FARTHER = 0.3
@@ -328,11 +328,11 @@ def _alike(
   means = tf.math.divide_no_nan(
     tf.einsum('ahw,bhw->ab', won, global_distance), tf.reduce_sum(won, axis=[1, 2])[:, tf.newaxis]
   )
-  are_close = lambda distance: tf.maximum(distance, tf.transpose(distance)) <= _ALIKE
-  if of_references is None:
-    return are_close(means)
-  # Objects that touch look less alike for a while: in part hidden, or taken for each other.
-  return are_close(means) | are_close(of_references)
+  are_alike = tf.maximum(means, tf.transpose(means)) <= _ALIKE
+  if of_references is not None:
+    # Objects that touch look less alike for a while: in part hidden, or taken for each other.
+    are_alike |= 0.5 * (of_references + tf.transpose(of_references)) <= _ALIKE
+  return are_alike
 
 
 def _smoothed(maps: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
