@@ -66,9 +66,10 @@ def place_of(folder: str | os.PathLike, name: str) -> pathlib.Path:
   Returns:
     Its path; that of the name as it is if nothing is there.
   """
-  forms = (name, *(unicodedata.normalize(form, name) for form in ('NFC', 'NFD')))
+  forms = dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ('NFC', 'NFD'))))
   paths = [pathlib.Path(folder, form) for form in forms]
-  return next((path for path in paths if path.exists()), paths[0])
+  # Letters apart can be more bytes than a name may have; pathlib raises an error there.
+  return next((path for path in paths if os.path.exists(path)), paths[0])
 
 
 def check_name(name: str, where: str) -> str:

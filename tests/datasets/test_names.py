@@ -47,6 +47,13 @@ def test_place_of_a_name_whose_letters_are_composed_in_another_way(tmp_path, for
   assert names.place_of(tmp_path, one) == tmp_path / one
 
 
+def test_place_of_a_name_whose_other_form_is_too_long_for_a_disk(tmp_path):
+  """A Korean letter has three bytes, its parts have six or nine."""
+  name = '한국' * 20
+  assert len(name.encode()) < 255 < len(unicodedata.normalize('NFD', name).encode())
+  assert names.place_of(tmp_path, name) == tmp_path / name
+
+
 @pytest.mark.parametrize(
   'line, there, expected',
   [
