@@ -22,6 +22,7 @@ from feelvos_tf.datasets.film import clock
 from feelvos_tf.datasets.film import display
 from feelvos_tf.datasets.film import file_end
 from feelvos_tf.datasets.film import wholeness
+from feelvos_tf.files import whole_file
 
 # Demuxers of FFmpeg that take a text for a video, and those for single pictures (and all *_pipe).
 _TEXTS = frozenset(['tty', 'ass', 'srt', 'webvtt', 'lavfi'])
@@ -112,11 +113,14 @@ def opened(path: str | os.PathLike) -> Iterator[av.container.InputContainer]:
 
   Raises:
     ValueError: the file is no video; one line that names it.
+    OSError: too many files are open, or another limit of the machine.
   """
   with contextlib.ExitStack() as stack:
     try:
       container = stack.enter_context(_open(path, stack))
     except av.error.FFmpegError as error:
+      if whole_file.is_no_room(error):
+        raise OSError(error.errno, error.strerror, str(path)) from error
       what = 'the file is no video, or cut off or damaged'
       if os.path.isfile(path) and file_end.is_encrypted(path):
         what = _ENCRYPTED

@@ -208,6 +208,7 @@ _ADVICE = {
   errno.EROFS: 'the disk is read-only; choose another folder',
   errno.EMFILE: 'too many files are open; allow more (ulimit -n) and run the same command again',
   errno.ENFILE: 'too many files are open on this machine; end other programs',
+  errno.ENOMEM: 'the system gives no more memory; end other programs and run the same command again',
   errno.ENAMETOOLONG: 'the name is too long for this disk; shorten it',
 }
 

@@ -1,8 +1,10 @@
 """Video files: the frames that a viewer sees."""
 
+import errno
 from fractions import Fraction
 import os
 import pathlib
+import pickle
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import picture as picture_lib
 from feelvos_tf.datasets.film import reader
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.files import whole_file
 
 
 def read(path):
@@ -219,6 +222,14 @@ def test_sound_alone(tmp_path, films):
         output.mux(packet)
   with pytest.raises(ValueError, match=r'a\.m4a: no decodable video stream \(a file without pict'):
     reader.Film(tmp_path / 'a.m4a')
+
+
+def test_too_many_open_files_are_no_fault_of_the_film(tmp_path, films, monkeypatch):
+  films.write(tmp_path / 'a.mp4')
+  monkeypatch.setattr(av, 'open', lambda *_, **__: av.error.err_check(-errno.EMFILE))
+  with pytest.raises(OSError, match=r'Too many open files.*a\.mp4') as error:
+    reader.Film(tmp_path / 'a.mp4')
+  assert whole_file.is_no_room(pickle.loads(pickle.dumps(error.value)))
 
 
 @pytest.mark.parametrize(
