@@ -38,8 +38,8 @@ _SQUARE = 5
 _APART = 2
 # A position fits no object from which it is as far as this.
 _NO_FIT = 0.9
-# Objects look alike if they are this far from each other, as a mean of global distances: on the
-# reference frames on average, or what either wins on a frame.
+# Objects look alike if they are no farther than this from each other, as a mean of global
+# distances: of both directions on the reference frames, or in either for what they win on a frame.
 _ALIKE = 0.55
 # How much farther from an object, by global matching, a position may be that goes to it.
 _FARTHER = 0.3
@@ -77,8 +77,8 @@ def settle(
     embedding: float32 [h4, w4, embedding_dimension] of the frame.
     previous: `PreviousFrame` with `hidden`.
     global_distance: float32 [objects, h4, w4] in [0, 1]; without it all objects look alike.
-    reference: `matching.ReferenceBank` of the reference frames; None: only what objects win on this
-      frame says whether they look alike.
+    reference: `matching.ReferenceBank` of the reference frames: objects that look alike there do so
+      on this frame. None: only what they win on this frame says it.
     radius: positions up, down and sideways that an object may move from frame to frame. Objects at
       most twice that far from each other are looked at.
 
@@ -325,9 +325,7 @@ def _alike(
     global_distance: float32 [objects, h4, w4].
     of_references: see `_given_to_best`.
   """
-  means = tf.math.divide_no_nan(
-    tf.einsum('ahw,bhw->ab', won, global_distance), tf.reduce_sum(won, axis=[1, 2])[:, tf.newaxis]
-  )
+  means = winner.mean_distances(won, global_distance)
   are_alike = tf.maximum(means, tf.transpose(means)) <= _ALIKE
   if of_references is not None:
     # Objects that touch look less alike for a while: in part hidden, or taken for each other.

@@ -61,9 +61,7 @@ def _is_nearer_to_another(won: tf.Tensor, global_distance: tf.Tensor) -> tf.Tens
     won: float32 [objects, h4, w4] of 0 and 1.
     global_distance: float32 [objects, h4, w4].
   """
-  means = tf.math.divide_no_nan(
-    tf.einsum('ahw,bhw->ab', won, global_distance), tf.reduce_sum(won, axis=[1, 2])[:, tf.newaxis]
-  )
+  means = winner.mean_distances(won, global_distance)
   is_own = tf.eye(tf.shape(means)[0], dtype=tf.bool)
   others = tf.where(is_own, NO_DISTANCE, means)[:, 1:]
   return tf.linalg.diag_part(means) - tf.reduce_min(others, axis=1) > _NEARER

@@ -1,4 +1,4 @@
-"""Which object wins a pixel."""
+"""Which object wins a pixel, and how far what it wins is from all objects."""
 
 import tensorflow as tf
 
@@ -21,3 +21,18 @@ def of_logits(logits: tf.Tensor) -> tf.Tensor:
   is_best = logits >= tf.reduce_max(logits, axis=0, keepdims=True)
   index = tf.range(last + 1)[:, tf.newaxis, tf.newaxis]
   return tf.reduce_min(tf.where(is_best, index, last), axis=0)
+
+
+def mean_distances(won: tf.Tensor, global_distance: tf.Tensor) -> tf.Tensor:
+  """Mean distance of what every object wins to every object.
+
+  Args:
+    won: float32 [objects, h4, w4] of 0 and 1, what every object wins.
+    global_distance: float32 [objects, h4, w4].
+
+  Returns:
+    float32 [objects, objects], from what the row's object wins to the column's object; 0 in the row
+    of an object that wins nothing.
+  """
+  total = tf.einsum('ahw,bhw->ab', won, global_distance)
+  return tf.math.divide_no_nan(total, tf.reduce_sum(won, axis=[1, 2])[:, tf.newaxis])
