@@ -339,7 +339,7 @@ def _claim(unpack_dir: pathlib.Path, origin: str) -> None:
 
 @contextlib.contextmanager
 def _left_out_if_bad(name: str, left_out: dict[str, str] | None) -> Iterator[None]:
-  """Puts what is wrong with a video, not with the disk, into `left_out`, if that is there."""
+  """Puts what is wrong with a video, not with the machine, into `left_out`, if that is there."""
   try:
     yield
   except (OSError, ValueError) as error:

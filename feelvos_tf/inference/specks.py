@@ -36,7 +36,8 @@ def leave_out(
   Args:
     logits: float32 [objects, h4, w4]; the first is the background's.
     global_distance: float32 [objects, h4, w4] in [0, 1]; without it only specks are left out.
-    reference: `matching.ReferenceBank` of the reference frames.
+    reference: `matching.ReferenceBank` of the reference frames. What an object has on all of them
+      counts together: on four frames, a fifth of it is up to four fifths of one mask.
     least: positions of stride 4 that are no speck, whatever the object had.
 
   Returns:

@@ -57,7 +57,8 @@ def run_all(
 
   Raises:
     KeyboardInterrupt: and whatever else ends the program, after all clips have stopped.
-    OSError, ValueError: the disk is full or read-only, which is no fault of a clip.
+    OSError, ValueError: a full or read-only disk, or a limit of the machine, which is no fault of a
+      clip; see `whole_file.is_no_room`.
   """
   waiting: queue.SimpleQueue = queue.SimpleQueue()
   for clip in clips:
@@ -82,7 +83,7 @@ def run_all(
           )
     except (queue.Empty, Stopped):
       pass
-    except Exception as error:  # Of this program or of a full disk: the run ends with it.
+    except Exception as error:  # Of this program or of the machine: the run ends with it.
       broken.append(error)
       stop.set()
 
