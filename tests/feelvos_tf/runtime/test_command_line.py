@@ -76,6 +76,10 @@ def test_exit_code_and_line(run, body, args, code, start):
   'body, line',
   [
     ('raise OSError(28, "No space left on device", "a.png")', 'a.png: the disk is full; free some'),
+    (
+      'raise OSError(12, "Cannot allocate memory", "a.png")',
+      'a.png: the system gives no more memory',
+    ),
     ('open("none.png")', 'none.png: No such file or directory\n'),
     ('raise ValueError("<_io.BytesIO object at 0x7f1>: bad")', 'the given data: bad\n'),
     ('import os; raise ValueError(os.fsdecode(b"v\\xe4d"))', 'v\\udce4d\n'),
