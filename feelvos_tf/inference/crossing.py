@@ -38,8 +38,8 @@ _SQUARE = 5
 _APART = 2
 # A position fits no object from which it is as far as this.
 _NO_FIT = 0.9
-# Objects look alike if they are no farther than this from each other, as a mean of global
-# distances: of both directions on the reference frames, or in either for what they win on a frame.
+# Objects look alike if their mean global distance is at most this: on the reference frames that of
+# both directions together, of what they win on a frame that of either direction.
 _ALIKE = 0.55
 # How much farther from an object, by global matching, a position may be that goes to it.
 _FARTHER = 0.3

@@ -2,8 +2,8 @@
 
 An object that leaves the picture or goes behind another one can leave some positions, which feed on
 themselves: local matching finds them again on the next frame, and they wander over other objects.
-An object wins nothing at all if what it wins is a small share of what it had on the reference
-frames, and
+An object wins nothing at all if it wins less than a tenth of what it had on the reference frames,
+and that is
 
 - fewer positions than a limit, or
 - much nearer to another object than to this one, by global matching.
@@ -20,7 +20,6 @@ from feelvos_tf.model.feelvos import one_hot
 
 # Of an object's positions on the reference frames: what is small from the beginning is no speck.
 _SHARE = 0.1
-_SHARE_OF_REMAINS = 0.2
 # How much nearer to another object remains are, as a mean of global distances.
 _NEARER = 0.15
 
@@ -37,7 +36,7 @@ def leave_out(
     logits: float32 [objects, h4, w4]; the first is the background's.
     global_distance: float32 [objects, h4, w4] in [0, 1]; without it only specks are left out.
     reference: `matching.ReferenceBank` of the reference frames. What an object has on all of them
-      counts together: on four frames, a fifth of it is up to four fifths of one mask.
+      counts together: on four frames, a tenth of it is up to four tenths of one mask.
     least: positions of stride 4 that are no speck, whatever the object had.
 
   Returns:
@@ -46,11 +45,10 @@ def leave_out(
   count = tf.shape(logits)[0]
   won = one_hot(winner.of_logits(logits), count)
   positions = tf.reduce_sum(won, axis=[1, 2])
-  kept = matching.kept_pixels(reference, count)
-  is_left_out = (positions < least) & (positions < _SHARE * kept)
+  is_left_out = positions < least
   if global_distance is not None:
-    is_small = positions < _SHARE_OF_REMAINS * kept
-    is_left_out |= is_small & _is_nearer_to_another(won, global_distance)
+    is_left_out |= _is_nearer_to_another(won, global_distance)
+  is_left_out &= positions < _SHARE * matching.kept_pixels(reference, count)
   is_left_out &= (positions > 0) & (tf.range(count) > 0)
   return tf.where(is_left_out[:, tf.newaxis, tf.newaxis], winner.LEFT_OUT, logits)
 

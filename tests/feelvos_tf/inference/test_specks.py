@@ -39,13 +39,13 @@ def test_few_positions_of_a_large_object_go_and_those_of_a_small_one_stay(rng):
 def test_remains_go_that_are_nearer_to_another_object(
   rng, positions, of_other, of_background, goes
 ):
-  """Of 100 reference positions fewer than 20 are remains; the own object's distance is .6."""
+  """Of 200 reference positions fewer than 20 are remains; the own object's distance is .6."""
   labels = np.zeros((12, 20), np.int32)
   labels[0, :positions], labels[4:8] = 1, 2
   logits = 2.0 * one_hot(tf.constant(labels), 3) + 1.0
   distance = np.empty([3, *labels.shape], np.float32)
   distance[0], distance[1], distance[2] = of_background, 0.6, of_other
-  reference = bank([200, 100, 100], rng)
+  reference = bank([200, 200, 100], rng)
   result = tf.function(lambda *given: specks.leave_out(*given, 10))(logits, distance, reference)
   if goes:
     labels[labels == 1] = 0
