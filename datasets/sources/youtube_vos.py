@@ -80,10 +80,11 @@ class YoutubeVosVideo(FolderVideo):
   def mask(self, index: int) -> masks_lib.Mask | None:
     """As of FolderVideo; warns once of an object that meta.json does not list."""
     mask = super().mask(index)
-    unknown = set(mask.object_ids if mask else ()) - self.object_first_frames.keys()
+    known = {item.object_id for item in self.objects}
+    unknown = set(mask.object_ids if mask else ()) - known
     if unknown and not self._has_warned:
       self._has_warned = True
-      listed = ', '.join(map(str, sorted(self.object_first_frames)))
+      listed = ', '.join(map(str, sorted(known)))
       data_warning.warn(
         f'{self.mask_paths[index]}: object {min(unknown)}, which meta.json does not list among those '
         f'of {self.name} ({listed}); taken as an object, from the first mask that holds it'
