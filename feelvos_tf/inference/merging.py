@@ -126,9 +126,9 @@ def merge(
     trust: in both runs, see `trusts`; 1 for objects that are not in it.
 
   Returns:
-    `SegmentedFrame` with the ids of both; its confidence comes from the merged probabilities, which
-    are low where the runs disagree, and for an object that won nowhere from what the runs made of
-    it, as the most part of both that disagree may be background.
+    `SegmentedFrame` with the ids of both. Its confidence comes from the merged probabilities, which
+    are low where the runs disagree; that of an object that won nowhere from how many positions each
+    run gave it: two runs that put it in different places can leave it none.
   """
   ids = tuple(sorted({*before.object_ids, *behind.object_ids}))
   one, two = _on_channels(before, ids), _on_channels(behind, ids)
