@@ -45,12 +45,17 @@ def leave_out(
   count = tf.shape(logits)[0]
   won = one_hot(winner.of_logits(logits), count)
   positions = tf.reduce_sum(won, axis=[1, 2])
-  is_left_out = positions < least
-  if global_distance is not None:
-    is_left_out |= _is_nearer_to_another(won, global_distance)
-  is_left_out &= positions < _SHARE * matching.kept_pixels(reference, count)
-  is_left_out &= (positions > 0) & (tf.range(count) > 0)
-  return tf.where(is_left_out[:, tf.newaxis, tf.newaxis], winner.LEFT_OUT, logits)
+  is_small = positions < _SHARE * matching.kept_pixels(reference, count)
+  is_small &= (positions > 0) & (tf.range(count) > 0)
+
+  def without() -> tf.Tensor:
+    is_left_out = positions < least
+    if global_distance is not None:
+      is_left_out |= _is_nearer_to_another(won, global_distance)
+    is_left_out &= is_small
+    return tf.where(is_left_out[:, tf.newaxis, tf.newaxis], winner.LEFT_OUT, logits)
+
+  return tf.cond(tf.reduce_any(is_small), without, lambda: logits)
 
 
 def _is_nearer_to_another(won: tf.Tensor, global_distance: tf.Tensor) -> tf.Tensor:
