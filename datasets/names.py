@@ -56,6 +56,11 @@ def paired(names: Iterable[str], items: Mapping[str, Item]) -> dict[str, Item]:
   return {name: item for name, item in found.items() if item is not None}
 
 
+def spelled(asked: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+  """{name asked for: the one of `names` that it is}, see `paired`; without those that are none."""
+  return paired(asked, {name: name for name in names})
+
+
 def place_of(folder: str | os.PathLike, name: str) -> pathlib.Path:
   """What has this name in a folder, its letters composed in any way; `name` as it is goes first.
 

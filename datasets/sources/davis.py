@@ -125,7 +125,7 @@ def _sequence_name(line: str) -> str:
 def _select(names: list[str], sequences: Sequence[str] | None, split: str) -> list[str]:
   if sequences is None:
     return names
-  known = names_lib.paired(sequences, {name: name for name in names})
+  known = names_lib.spelled(sequences, names)
   unknown = [s for s in sequences if s not in known]
   if unknown:
     raise ValueError(

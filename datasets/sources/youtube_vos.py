@@ -126,7 +126,7 @@ def youtube_vos_sources(
   folder = pathlib.Path(root) / split
   videos = read_meta(folder / 'meta.json')
   asked = sorted(videos) if sequences is None else list(sequences)
-  known = names_lib.paired(asked, {name: name for name in videos})
+  known = names_lib.spelled(asked, videos)
   unknown = [n for n in asked if n not in known]
   if unknown:
     raise ValueError(

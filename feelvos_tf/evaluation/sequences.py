@@ -182,7 +182,7 @@ def record_sequences(
     with _left_out_if_bad(video.name, left_out):
       _unpack(video, unpack_dir)
       good.append(video.name)
-  known = names_lib.paired(names or (), {name: name for name in found})
+  known = names_lib.spelled(names or (), found)
   unknown = [name for name in names or () if name not in known]
   if unknown:
     raise ValueError(
