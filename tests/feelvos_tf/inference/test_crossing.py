@@ -162,46 +162,42 @@ def test_logits_are_exchanged_between_look_alikes_only(texture):
   np.testing.assert_array_equal(result, expected)
 
 
+def settled(scene, of_second=0.5, reference=None):
+  """What both have if the first one wins both squares, and what it won: int32 [rows, columns] each.
+
+  of_second: distance of every position to the second one; it is .5 to the first.
+  """
+  won = np.minimum(scene.labels(1), 1)
+  distance = np.full([3, *SHAPE], 0.5, np.float32)
+  distance[2] = of_second
+  logits = 3.0 * one_hot(tf.constant(won), 3)
+  given = logits, tf.constant(scene.embedding(1)), previous_of(scene), tf.constant(distance)
+  return np.argmax(settle(*given, reference=reference)[0], axis=0), won
+
+
 @pytest.mark.parametrize('distance, is_alike', [(0.54, True), (0.56, False)])
 def test_objects_that_do_not_look_alike_keep_what_they_get(texture, distance, is_alike):
   scene = beside(texture)
-  labels = scene.labels(1)
-  won = np.where(labels > 0, 1, 0).astype(np.int32)
-  maps = np.full([3, *SHAPE], 0.5, np.float32)
-  maps[2] = distance
-  logits = 3.0 * one_hot(tf.constant(won), 3)
-  given = logits, tf.constant(scene.embedding(1)), previous_of(scene), tf.constant(maps)
-  expected = labels if is_alike else won
-  np.testing.assert_array_equal(np.argmax(settle(*given)[0], axis=0), expected)
+  found, won = settled(scene, distance)
+  np.testing.assert_array_equal(found, scene.labels(1) if is_alike else won)
 
 
 @pytest.mark.parametrize('offset, is_alike', [(0.0, True), (5.0, False)])
 def test_objects_that_look_alike_on_the_reference_frame_do_so_ever_after(texture, offset, is_alike):
   """While one hides the other in part, what they win looks farther apart."""
   scene = beside(texture)
-  labels = scene.labels(1)
-  won = np.where(labels > 0, 1, 0).astype(np.int32)
-  maps = np.full([3, *SHAPE], 0.5, np.float32)
-  maps[2] = 0.7
   shown = scene.embedding(0) + offset * (scene.labels(0) == 2)[..., np.newaxis]
   reference = matching.prepare_reference(shown.astype(np.float32), scene.labels(0), 3)
-  logits = 3.0 * one_hot(tf.constant(won), 3)
-  given = logits, tf.constant(scene.embedding(1)), previous_of(scene), tf.constant(maps)
-  expected = labels if is_alike else won
-  np.testing.assert_array_equal(np.argmax(settle(*given, reference=reference)[0], 0), expected)
+  found, won = settled(scene, 0.7, reference)
+  np.testing.assert_array_equal(found, scene.labels(1) if is_alike else won)
 
 
 @pytest.mark.parametrize('columns, moves_apart', [(2, True), (1, False)])
 def test_objects_that_move_alike_keep_what_they_get(texture, columns, moves_apart):
   """A hand that rests on a stone moves like the stone."""
   scene = beside(texture, columns)
-  labels = scene.labels(1)
-  won = np.where(labels > 0, 1, 0).astype(np.int32)
-  logits = 3.0 * one_hot(tf.constant(won), 3)
-  distance = tf.fill(logits.shape, 0.5)
-  result, _ = settle(logits, tf.constant(scene.embedding(1)), previous_of(scene), distance)
-  expected = labels if moves_apart else won
-  np.testing.assert_array_equal(np.argmax(result, axis=0), expected)
+  found, won = settled(scene)
+  np.testing.assert_array_equal(found, scene.labels(1) if moves_apart else won)
 
 
 @pytest.mark.parametrize('covered', [39, 40])
