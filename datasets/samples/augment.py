@@ -385,3 +385,36 @@ def random_look(rng: np.random.RandomState, strength: float) -> Look:
   matrix = (1 - haze) * (onto_grey + saturation * turn)
   rows = np.concatenate([matrix, np.full((3, 1), haze * grey)], axis=1)
   return Look(tuple((float(r), float(g), float(b), float(one)) for r, g, b, one in rows))
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallFrames:
+  """What a small, compressed video does to its frames, which are enlarged to be segmented."""
+
+  # By how much the frames were larger.
+  factor: float
+  # Of JPEG, 1 to 100.
+  quality: int
+
+  def apply(self, image: np.ndarray) -> np.ndarray:
+    """An image reduced by pixel area, written as JPEG, read and enlarged bilinearly.
+
+    Args:
+      image: uint8 or float32 [height, width, 3], 0..255.
+
+    Returns:
+      The same shape and dtype; whole grey levels.
+    """
+    height, width = image.shape[:2]
+    size = max(round(width / self.factor), 1), max(round(height / self.factor), 1)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = np.rint(small).astype(np.uint8)[..., ::-1]
+    _, data = cv2.imencode('.jpg', small, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+    small = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return large.astype(image.dtype)
+
+
+def random_small_frames(rng: np.random.RandomState) -> SmallFrames:
+  """Frames smaller by a factor of 1.3 to 2.5, of a JPEG quality of 50 to 95."""
+  return SmallFrames(rng.uniform(1.3, 2.5), int(rng.randint(50, 96)))

@@ -88,6 +88,10 @@ class TripletOptions:
   #
   # See `augment.random_look`; a random half of the clips keep their own.
   look_strength: float = 0.0
+  # Probability that all frames of a sample look as if they came from small, compressed ones.
+  #
+  # See `augment.SmallFrames`.
+  small_frames_probability: float = 0.0
   # Objects beyond this number (background not counted) are chosen at random and ignored.
   max_objects: int | None = None
 
@@ -119,6 +123,7 @@ class TripletOptions:
       'object_crop_probability',
       'color_strength',
       'look_strength',
+      'small_frames_probability',
     ):
       if not 0.0 <= getattr(self, field) <= 1.0:
         raise ValueError(f'{field} is {getattr(self, field)}; it must lie in [0, 1]')

@@ -335,12 +335,18 @@ class Triplets:
   def _finish(self, rng: np.random.RandomState, frames: _Frames) -> dict[str, Any]:
     """Ids become indices; everything becomes arrays."""
     options = self.options
+    images = frames.images
+    # No draw for what is off: samples of runs without it stay as they are.
+    share = options.small_frames_probability
+    if share and rng.uniform() < share:
+      small_frames = augment.random_small_frames(rng)
+      images = [small_frames.apply(image) for image in images]
     keep = None
     if options.max_objects is not None:
       keep = lambda ids: rng.permutation(ids)[: options.max_objects]
     labels, num_objects = index_labels(np.stack(frames.labels), options.decoder_output_stride, keep)
     sample = {
-      'images': np.stack(frames.images),
+      'images': np.stack(images),
       'labels': labels,
       'num_objects': np.int32(num_objects),
       'video': frames.name,

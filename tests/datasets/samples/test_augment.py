@@ -183,3 +183,29 @@ def test_a_look_of_little_strength_changes_little(rng):
   np.testing.assert_array_equal(none.apply(image), image)
   little = augment.random_look(np.random.RandomState(0), 0.02).apply(image)
   assert 0 < np.abs(little.astype(int) - image).max() < 20
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_small_frames_lose_detail_and_keep_the_rest(rng, dtype):
+  size = (65, 97)
+  halves = np.zeros((*size, 3), dtype)
+  halves[:, 48:] = (200, 100, 40)
+  noise = rng.integers(0, 256, (*size, 3)).astype(dtype)
+  small_frames = augment.SmallFrames(factor=2.0, quality=90)
+  for image in (halves, noise):
+    changed = small_frames.apply(image)
+    assert changed.shape == image.shape and changed.dtype == dtype
+    assert np.array_equal(changed, np.rint(changed))
+  far = np.r_[:36, 60:97]
+  np.testing.assert_allclose(small_frames.apply(halves)[:, far], halves[:, far], atol=4)
+  assert small_frames.apply(noise).std() < 0.6 * noise.std()
+
+
+def test_small_frames_of_less_quality_are_farther_from_the_frame():
+  rows, columns = np.indices((64, 64))
+  image = np.stack([rows * 3, columns * 3, (rows + columns) % 64 * 3], -1).astype(np.uint8)
+  error = [
+    np.abs(augment.SmallFrames(1.5, quality).apply(image).astype(int) - image).mean()
+    for quality in (95, 75, 50)
+  ]
+  assert error[0] < error[1] < error[2]

@@ -214,6 +214,28 @@ def test_all_frames_of_a_clip_have_one_look():
   assert 10 < sum(changed) < 30  # Every other clip keeps its colours.
 
 
+def test_all_frames_of_a_sample_come_from_small_ones():
+  class StillClip(ArrayClip):
+    def image(self, index):
+      return super().image(0)
+
+  views = {'crop_size': (33, 41), 'paste_probability': 0.5}
+  plain, small, some = (
+    build(StillClip('a'), StillClip('b', blue=90), small_frames_probability=share, **views)
+    for share in (0.0, 1.0, 0.5)
+  )
+  changed = 0
+  for number in range(40):
+    first, second = plain.sample(number), small.sample(number)
+    # The same crops and pasted objects: what is drawn for it is drawn last.
+    assert np.array_equal(first['labels'], second['labels'])
+    assert not any(map(np.array_equal, first['images'], second['images']))
+    changed += not np.array_equal(first['images'], some.sample(number)['images'])
+  assert 10 < changed < 30
+  images = build(StillClip(), small_frames_probability=1.0, **PLAIN).sample(0)['images']
+  assert np.array_equal(images[0], images[1]) and np.array_equal(images[0], images[2])
+
+
 def test_every_epoch_shows_every_clip_once():
   triplets = build(*[ArrayClip(str(number)) for number in range(7)], **PLAIN)
   names = [triplets.sample(number)['video'] for number in range(21)]
