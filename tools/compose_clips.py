@@ -1,7 +1,7 @@
 """Composes clips with several objects from sequences with one object, in DAVIS layout.
 
   python -m tools.compose_clips --davis_root=DAVIS --output_dir=composed --clips=8 --objects=2..4
-  feelvos evaluate --model=default --davis_root=composed --year=2017 --split=val
+  feelvos evaluate --model=default --davis_root=composed --year=2017 --output_dir=runs/composed
 
 Objects of other sequences cross the host's object, in front of it and behind it, leave the picture
 and come back; in half of the clips two objects look the same. The result depends on the data, the

@@ -31,7 +31,7 @@ there are.
 ## Repeat a part with another seed
 
 What a command tried is added to `build/soak.jsonl`; `python -m tools.reliability_report --add=build/soak.jsonl` puts it
-into the tables. `make soak` and `make fuzz` run everything, at night: `make soak KILLS=4 FAULTS=2 FRAMES=1500 SEED=7` and
+into the tables. `make soak` and `make fuzz` run everything, which takes hours: `make soak KILLS=4 FAULTS=2 FRAMES=1500 SEED=7` and
 `make fuzz FUZZ_EXAMPLES=60 FUZZ_REQUESTS=3 SEED=7` take some minutes. Single rows, after `make .venv/.fuzz-installed`:
 
 | rows | command |
@@ -127,7 +127,8 @@ of these tables its database could not be reached: there is no result of it here
 ## Server
 
 `make soak-server` runs a server with honest clients, then the same with hostile ones (slow, vanishing, bombs), and
-prints waits, wrong masks and memory. 600 s without and 600 s with two hostile ones, 16 clients, two cores:
+prints waits, wrong masks and memory. 600 s with 14 honest clients, then 600 s with two hostile ones in addition, two
+cores:
 
 - 8,316 frames, no error, no session left, 99 % of the honest frames within 3.73 s (2.42 s without the hostile
   clients), memory 2,411 MB after the warm-up and 2,496 MB at the end;
