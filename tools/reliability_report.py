@@ -31,8 +31,9 @@ there are.
 ## Repeat a part with another seed
 
 What a command tried is added to `build/soak.jsonl`; `python -m tools.reliability_report --add=build/soak.jsonl` puts it
-into the tables. `make soak` and `make fuzz` run everything, which takes hours: `make soak KILLS=4 FAULTS=2 FRAMES=1500 SEED=7` and
-`make fuzz FUZZ_EXAMPLES=60 FUZZ_REQUESTS=3 SEED=7` take some minutes. Single rows, after `make .venv/.fuzz-installed`:
+into the tables. `make soak` and `make fuzz` run everything, which takes hours:
+`make soak KILLS=4 FAULTS=2 FRAMES=1500 SEED=7` and `make fuzz FUZZ_EXAMPLES=60 FUZZ_REQUESTS=3 SEED=7` take some
+minutes. Single rows, after `make .venv/.fuzz-installed`:
 
 | rows | command |
 | --- | --- |
