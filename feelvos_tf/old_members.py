@@ -20,7 +20,12 @@ _VOID = 'datasets.masks:VOID_ID'
 
 # Module of 0.1 -> {name: module of today, and `:name` where that is another one}.
 MEMBERS = {
-  'datasets.augment': {'IGNORE_LABEL': _VOID},
+  'datasets.augment': {
+    **dict.fromkeys(
+      ('ColorChange', 'Look', 'random_color_change', 'random_look'), 'datasets.samples.appearance'
+    ),
+    'IGNORE_LABEL': _VOID,
+  },
   'datasets.clip_source': {
     'IDS_KEY': f'{_KEYS}:OBJECT_IDS',
     'IMAGE_KEY': f'{_KEYS}:IMAGES',
@@ -30,7 +35,10 @@ MEMBERS = {
     'record_clips': 'datasets.tfrecord.clips',
   },
   'datasets.command_line': {'quiet_imports': 'runtime.tensorflow_start'},
-  'datasets.triplets': {'IGNORE_LABEL': _VOID},
+  'datasets.triplets': {
+    **dict.fromkeys(('element_spec', 'error_message', 'make_dataset'), 'datasets.samples.batches'),
+    'IGNORE_LABEL': _VOID,
+  },
   'evaluation': {
     **dict.fromkeys(_MEASURES.split(), 'evaluation.measures'),
     **dict.fromkeys(_SEQUENCE_SCORES.split(), 'evaluation.sequence_scores'),

@@ -22,7 +22,7 @@ from feelvos_tf import old_members
 MOVED = {
   'baselines': 'evaluation.baselines',
   'calibration': 'training.calibration',
-  'datasets.augment': 'datasets.samples.augment',
+  'datasets.augment': 'datasets.samples.crops',
   'datasets.background': 'runtime.background',
   'datasets.clip_source': 'datasets.clips',
   'datasets.command_line': 'runtime.command_line',

@@ -23,7 +23,7 @@ class TripletOptions:
   num_frames: int = 3
   # Random scale, from.
   #
-  # See `augment.random_scale`.
+  # See `crops.random_scale`.
   min_scale_factor: float = 1.0
   # Random scale, to.
   max_scale_factor: float = 1.3
@@ -31,7 +31,7 @@ class TripletOptions:
   scale_factor_step_size: float = 0.0
   # Shorter side before the random scale.
   #
-  # See `augment.size_in_range`. One resampling does both.
+  # See `crops.size_in_range`. One resampling does both.
   min_resize_value: int | None = None
   # Limit of the longer side before the random scale.
   max_resize_value: int | None = None
@@ -81,16 +81,16 @@ class TripletOptions:
   object_crop_probability: float = 0.0
   # Strength of random colours, 0 (none) to 1.
   #
-  # See `augment.random_color_change`.
+  # See `appearance.random_color_change`.
   color_strength: float = 0.0
   # Strength of random hue, saturation and haze that all frames of a clip have in common, 0 (none)
   # to 1.
   #
-  # See `augment.random_look`; a random half of the clips keep their own.
+  # See `appearance.random_look`; a random half of the clips keep their own.
   look_strength: float = 0.0
   # Probability that all frames of a sample look as if they came from small, compressed ones.
   #
-  # See `augment.SmallFrames`.
+  # See `appearance.SmallFrames`.
   small_frames_probability: float = 0.0
   # Objects beyond this number (background not counted) are chosen at random and ignored.
   max_objects: int | None = None

@@ -17,7 +17,6 @@ where the original loses data or makes labels disagree:
 
 from collections.abc import Callable, Sequence
 import dataclasses
-import importlib
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,8 @@ from numpy.typing import NDArray
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets.clips import Clip
 from feelvos_tf.datasets.object_ids import VOID_ID
-from feelvos_tf.datasets.samples import augment
+from feelvos_tf.datasets.samples import appearance
+from feelvos_tf.datasets.samples import crops
 from feelvos_tf.datasets.samples import mask_damaging
 from feelvos_tf.datasets.samples import pasting
 from feelvos_tf.datasets.samples.options import Source
@@ -41,16 +41,6 @@ MAX_ATTEMPTS = 200
 ATTEMPTS_PER_CLIP = 8
 # A donor of an object to paste is drawn so often before the sample goes without.
 PASTE_ATTEMPTS = 4
-
-
-# Names that stood here in version 0.1.
-_MOVED = ('element_spec', 'error_message', 'make_dataset')
-
-
-def __getattr__(name: str) -> Any:
-  if name not in _MOVED:
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-  return getattr(importlib.import_module('feelvos_tf.datasets.samples.batches'), name)
 
 
 class _Rejected(Exception):
@@ -212,22 +202,22 @@ class Triplets:
           f'{view.frame_size[0]}x{view.frame_size[1]}; give frames of one size'
         )
       views.append(view)
-      labels.append(augment.crop_labels(ids, view))
+      labels.append(crops.crop_labels(ids, view))
       if check and position == 0 and not source.first_frame_finetuning:
         self._check(labels[0])
     return _Frames(clip.name, self._read_images(rng, clip, indices, views), labels)
 
-  def _random_view(self, rng: np.random.RandomState, ids: np.ndarray) -> augment.View:
+  def _random_view(self, rng: np.random.RandomState, ids: np.ndarray) -> crops.View:
     options = self.options
-    resized = augment.size_in_range(
+    resized = crops.size_in_range(
       ids.shape, options.min_resize_value, options.max_resize_value, options.resize_factor
     )
     if options.crop_size is None:
       # Whole frames of one video have to have one size.
-      return augment.View(
+      return crops.View(
         ids.shape, resized, (0, 0), resized, bool(rng.uniform() < options.flip_probability)
       )
-    scale = augment.random_scale(
+    scale = crops.random_scale(
       rng, options.min_scale_factor, options.max_scale_factor, options.scale_factor_step_size
     )
     focus = None
@@ -235,7 +225,7 @@ class Triplets:
       pixels = np.flatnonzero((ids != 0) & (ids != VOID_ID))
       if pixels.size:
         focus = np.unravel_index(pixels[rng.randint(pixels.size)], ids.shape)
-    return augment.random_view(
+    return crops.random_view(
       rng,
       ids.shape,
       resized,
@@ -245,31 +235,19 @@ class Triplets:
       focus=focus,
     )
 
-  def _random_colors(
-    self, rng: np.random.RandomState, count: int
-  ) -> list[list[augment.ColorChange | augment.Look]]:
-    """For each of `count` frames, the changes of colours to apply one after the other."""
-    common: list[augment.ColorChange | augment.Look] = []
-    if self.options.look_strength and rng.uniform() < 0.5:
-      common = [augment.random_look(rng, self.options.look_strength)]
-    if not self.options.color_strength:
-      return [common] * count
-    # As with the geometry, the reference is on its own.
-    reference, rest = (
-      augment.random_color_change(rng, self.options.color_strength) for _ in range(2)
-    )
-    return [[*common, reference], *[[*common, rest]] * (count - 1)]
-
   def _read_images(
     self,
     rng: np.random.RandomState,
     clip: Clip,
     indices: Sequence[int],
-    views: Sequence[augment.View],
+    views: Sequence[crops.View],
   ) -> list[np.ndarray]:
-    crop = augment.crop_image_uint8 if self.options.image_dtype == 'uint8' else augment.crop_image
+    crop = crops.crop_image_uint8 if self.options.image_dtype == 'uint8' else crops.crop_image
+    changes_of = appearance.random_color_changes(
+      rng, len(indices), self.options.color_strength, self.options.look_strength
+    )
     images = []
-    for index, view, changes in zip(indices, views, self._random_colors(rng, len(indices))):
+    for index, view, changes in zip(indices, views, changes_of):
       image = clip.image(index)
       if image.shape[:2] != view.frame_size:
         raise ValueError(
@@ -283,7 +261,7 @@ class Triplets:
 
   def _check(self, reference: np.ndarray) -> None:
     """Raises _Rejected if a reference frame shows too little of something."""
-    small = augment.labels_at_stride(reference, self.options.decoder_output_stride)
+    small = crops.labels_at_stride(reference, self.options.decoder_output_stride)
     counts = np.bincount(small.ravel(), minlength=256)[:VOID_ID]
     if counts[0] < MIN_LABEL_COUNT:
       raise _Rejected(f'{counts[0]} pixels of background in the reference frame')
@@ -339,7 +317,7 @@ class Triplets:
     # No draw for what is off: samples of runs without it stay as they are.
     share = options.small_frames_probability
     if share and rng.uniform() < share:
-      small_frames = augment.random_small_frames(rng)
+      small_frames = appearance.random_small_frames(rng)
       images = [small_frames.apply(image) for image in images]
     keep = None
     if options.max_objects is not None:
@@ -372,7 +350,7 @@ def objects_of(reference: np.ndarray, stride: int) -> NDArray[np.int64]:
   Returns:
     int64 [objects], ascending ids, without 0 and 255.
   """
-  counts = np.bincount(augment.labels_at_stride(reference, stride).ravel(), minlength=256)
+  counts = np.bincount(crops.labels_at_stride(reference, stride).ravel(), minlength=256)
   return np.flatnonzero(counts[1:VOID_ID]) + 1
 
 
