@@ -48,13 +48,13 @@ MEMBERS = {
   'export_files': {'LARGEST_ID': 'datasets.object_ids:LAST_ID'},
   'global_matching': {'prepare_reference': 'matching.reference_bank'},
   'inference': {
-    'InferenceFunctions': 'inference.graph',
+    'InferenceFunctions': 'inference.functions',
     'InferenceGraph': 'inference.graph',
     'References': 'inference.contract',
     'State': 'inference.contract',
-    'most_reference_pixels': 'inference.graph',
+    'most_reference_pixels': 'inference.functions',
     'shrink_object_labels': 'model.geometry',
-    'to_full_probabilities': 'inference.graph',
+    'to_full_probabilities': 'inference.segmented_frame',
   },
   'losses': {'IGNORE_LABEL': _VOID, 'shrink_labels': 'model.geometry'},
   'model': {

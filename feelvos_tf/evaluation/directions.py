@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import measures
 from feelvos_tf.evaluation import truth
-from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import merging
+from feelvos_tf.inference.segmented_frame import to_full_probabilities
 
 if TYPE_CHECKING:
   from feelvos_tf.inference.segmenter import VideoSegmenter
@@ -162,4 +162,4 @@ def score(video: Video, gap: Gap) -> NDArray[np.float64]:
 
 
 def _full(logits: np.ndarray, size: tuple[int, ...]) -> NDArray[np.float32]:
-  return graph_lib.to_full_probabilities(logits.astype(np.float32), size)
+  return to_full_probabilities(logits.astype(np.float32), size)

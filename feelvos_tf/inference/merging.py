@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feelvos_tf.inference import confidence
-from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmented_frame import SegmentedFrame
+from feelvos_tf.inference.segmented_frame import to_full_probabilities
 from feelvos_tf.model.feelvos import Maps
 
 _LEAST = 1e-6  # of a probability
@@ -135,7 +135,7 @@ def merge(
   part = _part_of_first(ids, (one, two), share, trust)[:, np.newaxis, np.newaxis]
   mean = part * np.exp(one) + (1.0 - part) * np.exp(two)
   logits = np.log(np.maximum(mean, _LEAST)).astype(np.float32)
-  labels = graph_lib.to_full_probabilities(logits, size).argmax(axis=0)
+  labels = to_full_probabilities(logits, size).argmax(axis=0)
   first = part[:, 0, 0]
   found = (first * _positions(one) + (1.0 - first) * _positions(two)).astype(np.float32)
   sure = confidence.of_frame(logits, Maps(None, None, None), found).numpy()

@@ -1,13 +1,14 @@
 """SegmentedFrame: the mask of a frame, and what is known with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 import tensorflow as tf
 
-from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.model import geometry
 
 
 class SegmentedFrame:
@@ -56,7 +57,7 @@ class SegmentedFrame:
       ids = np.asarray(self.object_ids, np.uint8)[:, np.newaxis, np.newaxis]
       return (self.mask[np.newaxis] == ids).astype(np.float32)
     if self._enlarge is None:
-      return graph_lib.to_full_probabilities(self._logits, self.mask.shape)
+      return to_full_probabilities(self._logits, self.mask.shape)
     return np.asarray(tf.nn.softmax(self._enlarge(self._logits), axis=0))
 
   @property
@@ -74,3 +75,16 @@ class SegmentedFrame:
     if self._logits is None:
       raise ValueError('a frame whose mask was given, expected one that the model segmented')
     return np.asarray(self._logits)
+
+
+def to_full_probabilities(logits: tf.Tensor, size: Sequence[int]) -> NDArray[np.float32]:
+  """Softmax over objects of logits at full size.
+
+  Args:
+    logits: float32 [objects, h4, w4].
+    size: (height, width).
+
+  Returns:
+    np.float32 [objects, height, width].
+  """
+  return np.asarray(tf.nn.softmax(geometry.enlarge_logits(logits, size), axis=0))

@@ -1,7 +1,7 @@
 """A video inside a graph: the frame with the mask, the state between calls, frame after frame.
 
-The arithmetic is that of `inference.InferenceFunctions`, the one `VideoSegmenter` runs. Here it is
-put between decoders and encoders of pictures and into a loop over frames.
+The arithmetic is that of `inference.functions`, the one `VideoSegmenter` runs. Here it is put
+between decoders and encoders of pictures and into a loop over frames.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from feelvos_tf.inference import frozen_graph
-from feelvos_tf.inference import graph
 from feelvos_tf.inference.contract import References
 from feelvos_tf.inference.contract import State
 from feelvos_tf.inference.contract import Step
+from feelvos_tf.inference.functions import InferenceFunctions
 from feelvos_tf.model import geometry
 from feelvos_tf.model.feelvos import Feelvos
 from feelvos_tf.model.feelvos import PreviousFrame
@@ -66,7 +66,7 @@ class VideoInGraph:
     """Traces and freezes the network; for the arguments see `signatures.Signatures`."""
     self.max_pixels = max_pixels
     self.key = state_bytes_lib.model_key(model)
-    self.functions = graph.InferenceFunctions(model)
+    self.functions = InferenceFunctions(model)
     self._options = model.options
     features = tf.TensorSpec([None, None, 256], tf.float32)
     embedding = tf.TensorSpec([None, None, model.options.embedding_dimension], tf.float32)

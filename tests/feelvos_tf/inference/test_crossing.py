@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from feelvos_tf import matching
 from feelvos_tf.inference import crossing
-from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.inference.functions import InferenceFunctions
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model.feelvos import one_hot
 from feelvos_tf.model.feelvos import PreviousFrame
@@ -243,8 +243,8 @@ def model():
 
 def test_step_settles_and_covers(model, rng):
   """What it says of a frame is what `settle` makes of a model's logits without it."""
-  functions = graph_lib.InferenceFunctions(model)
-  plain = graph_lib.InferenceFunctions(head_models.make_model())
+  functions = InferenceFunctions(model)
+  plain = InferenceFunctions(head_models.make_model())
   labels = np.zeros((33, 49), np.int32)
   labels[4:20, 4:24], labels[10:28, 20:40] = 1, 2
   frames = rng.integers(0, 256, (2, 33, 49, 3), np.uint8)

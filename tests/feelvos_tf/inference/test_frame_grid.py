@@ -9,6 +9,7 @@ from feelvos_tf.deeplab import layers
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.inference import graph as graph_lib
+from feelvos_tf.inference.functions import InferenceFunctions
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import feelvos
 from feelvos_tf.model.geometry import FrameGeometry
@@ -84,7 +85,7 @@ def averaging_model(frame_grid):
 
 def distance_from_its_position(frame_grid):
   """How far from where it belongs the middle feature looks: (rows, columns) in frame pixels."""
-  functions = graph_lib.InferenceFunctions(averaging_model(frame_grid))
+  functions = InferenceFunctions(averaging_model(frame_grid))
   frame = tf.Variable(tf.fill([*SIZE, 3], 200.0))
   with tf.GradientTape() as tape:
     features, _ = functions.trace_extract(frame)

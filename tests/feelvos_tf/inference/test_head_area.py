@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import head_area
+from feelvos_tf.inference.functions import InferenceFunctions
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.saved_model import signatures
@@ -104,7 +104,7 @@ def test_logits_in_the_box_are_those_of_the_whole_frame(options, monkeypatch):
 def one_step(options):
   """Logits [3, 41, 49] of the second frame of a made-up video with two objects."""
   model = head_models.make_model(**options)
-  functions = graph_lib.InferenceFunctions(model)
+  functions = InferenceFunctions(model)
   frames = np.random.default_rng(3).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
   mask = np.zeros(SIZE, np.int32)
   mask[60:80, 90:110], mask[50:70, 112:130] = 1, 2

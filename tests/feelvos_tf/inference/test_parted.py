@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from feelvos_tf import matching
-from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import parted
+from feelvos_tf.inference.functions import InferenceFunctions
 from feelvos_tf.model.feelvos import Maps
 
 SHAPE = (40, 60)
@@ -179,7 +179,7 @@ def test_nothing_to_give(objects):
 @pytest.mark.parametrize('factor', [None, 1.4])
 def test_a_step_gives_back_if_the_model_has_the_option(factor, monkeypatch):
   """The state has it as well: masks of later frames follow from it."""
-  functions = graph_lib.InferenceFunctions(head_models.make_model(parted_factor=factor))
+  functions = InferenceFunctions(head_models.make_model(parted_factor=factor))
   frame, size = tf.zeros([160, 240, 3], tf.uint8), (160, 240)
   mask = np.zeros(size, np.int32)
   mask[8:88, 8:72], mask[96:136, 120:184] = 1, 2

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from feelvos_tf import matching
-from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import specks
+from feelvos_tf.inference.functions import InferenceFunctions
 from feelvos_tf.model.feelvos import one_hot
 
 
@@ -68,7 +68,7 @@ def test_the_option_is_used(monkeypatch):
   monkeypatch.setattr(specks, '_SHARE', 10.0)
   found = []
   for least in (None, 1000):
-    functions = graph_lib.InferenceFunctions(head_models.make_model(least_positions=least))
+    functions = InferenceFunctions(head_models.make_model(least_positions=least))
     state = functions.trace_initialize(functions.trace_extract(frames[0])[1], labels, 4)
     step = functions.trace_step(*functions.trace_extract(frames[1]), state, 4, mask.shape)
     found.append(set(np.unique(step.labels)))
