@@ -45,6 +45,7 @@ MEMBERS = {
     'VOID_ID': 'datasets.masks',
   },
   'evaluation_model': {'Clip': 'evaluation.segmenting:SegmentedVideo'},
+  'evaluation_splits': {'load_seen': 'evaluation.seen_categories'},
   'export_files': {'LARGEST_ID': 'datasets.object_ids:LAST_ID'},
   'global_matching': {'prepare_reference': 'matching.reference_bank'},
   'inference': {

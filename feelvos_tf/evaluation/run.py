@@ -10,6 +10,7 @@ from feelvos_tf.evaluation import confidence_score
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import report
 from feelvos_tf.evaluation import scoring
+from feelvos_tf.evaluation import seen_categories
 from feelvos_tf.evaluation import segmenting
 from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences as sequences_lib
@@ -209,7 +210,7 @@ class _Scoring:
       raise ValueError('no sequence could be scored: ' + '; '.join(left_out.values()))
     seen = None
     if options.truth.vos_split:
-      seen = sequences_lib.load_seen(options.truth.vos_split, options.truth.train_meta)
+      seen = seen_categories.load_seen(options.truth.vos_split, options.truth.train_meta)
     summary = tables.to_summary(
       scored,
       left_out,

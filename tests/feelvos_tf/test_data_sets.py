@@ -18,7 +18,6 @@ from feelvos_tf.datasets.sources import synthetic
 from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.datasets.video import VideoSource
 from feelvos_tf.evaluation import sequence_scores
-from feelvos_tf.evaluation import sequences
 from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import command_line
 from feelvos_tf.tools import convert_to_tfrecord
@@ -228,12 +227,3 @@ def test_a_video_that_is_not_there():
     registry.open_sources('synthetic', None, 'val', sequences=['dog'])
   with pytest.raises(ValueError, match='frame_size is .3,.; expected height,width'):
     registry.SourceOptions(frame_size=(3,))
-
-
-def test_a_video_of_unknown_length_is_not_unpacked_as_an_empty_one(tmp_path):
-  video = synthetic.SyntheticVideo(0, num_frames=3, frame_size=SIZE, name='cow')
-  video.num_frames = None
-  source = VideoSource('cow', lambda: video)
-  with pytest.raises(ValueError, match='cow: a video of an unknown number of frames'):
-    sequences.source_sequences([source], 'made up', tmp_path / 'unpacked', tmp_path / 'results')
-  assert not (tmp_path / 'unpacked' / 'Annotations' / 'cow').exists()

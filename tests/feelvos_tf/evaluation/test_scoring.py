@@ -1,7 +1,6 @@
 """Scoring folders: what is missing or broken, grey files, processes, resuming."""
 
 import errno
-import json
 import os
 import pathlib
 import unicodedata
@@ -327,32 +326,6 @@ def test_sparse_masks_that_go_on_are_ground_truth(tmp_path):
   assert not sequences_lib.with_ground_truth([files], sparse_masks_given=True)
   masks.write_mask(truth / '00010.png', rectangle(20, 20, 2))
   assert sequences_lib.with_ground_truth([files], sparse_masks_given=True) == [files]
-
-
-def write_meta(path, objects, name='v'):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps({'videos': {name: {'objects': objects}}}))
-
-
-def test_seen_and_unseen_categories(tmp_path):
-  split = tmp_path / 'valid'
-  assert sequences_lib.load_seen(split) is None
-  write_meta(split / 'meta.json', {'1': {'category': 'cat'}, '2': {'category': 'yak'}})
-  assert sequences_lib.load_seen(split) is None  # nothing says what was trained on
-  write_meta(tmp_path / 'train' / 'meta.json', {'1': {'category': 'cat'}})
-  seen = sequences_lib.load_seen(split)
-  assert seen('v', 1) and not seen('v', 2)
-  write_meta(split / 'meta.json', {'1': {'seen': False}, '2': {'seen': True}})
-  seen = sequences_lib.load_seen(split)
-  assert not seen('v', 1) and seen('v', 2)
-  with pytest.raises(ValueError, match="meta.json: object 3 of 'v' is not listed"):
-    seen('v', 3)
-  one, two = (unicodedata.normalize(way, 'Bär') for way in ('NFC', 'NFD'))
-  write_meta(split / 'meta.json', {'1': {'seen': True}}, one)
-  assert sequences_lib.load_seen(split)(two, 1)
-  (split / 'meta.json').write_text('[]')
-  with pytest.raises(ValueError, match='not a YouTube-VOS meta file'):
-    sequences_lib.load_seen(split)
 
 
 def test_tables(data):

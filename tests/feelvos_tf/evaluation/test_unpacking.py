@@ -1,0 +1,57 @@
+"""Videos unpacked to files: what is written, and what is refused the next time."""
+
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.sources import synthetic
+from feelvos_tf.evaluation import sequences
+from feelvos_tf.evaluation import unpacking
+
+
+def make_video(seed=0):
+  return synthetic.SyntheticVideo(seed, num_frames=3, frame_size=(24, 32), name='cow')
+
+
+def test_frames_and_masks_are_those_of_the_video(tmp_path):
+  video = make_video()
+  unpacking.unpack(video, tmp_path)
+  places = (tmp_path / part / 'cow' for part in ('Annotations', 'results', 'JPEGImages'))
+  found = sequences.open_video(sequences.SequenceFiles('cow', *places))
+  assert found.num_frames == 3
+  for index in range(3):
+    np.testing.assert_array_equal(found.frame(index), video.frame(index))
+    np.testing.assert_array_equal(found.mask(index).ids, video.mask(index).ids)
+  mask = tmp_path / 'Annotations' / 'cow' / f'{video.frame_names[1]}.png'
+  before = mask.stat()
+  unpacking.unpack(video, tmp_path)
+  assert mask.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_other_data_than_those_unpacked_are_refused(tmp_path):
+  video = make_video()
+  unpacking.unpack(video, tmp_path)
+  with pytest.raises(ValueError, match='holds another cow than the data now'):
+    unpacking.unpack(make_video(seed=1), tmp_path)
+  mask = tmp_path / 'Annotations' / 'cow' / f'{video.frame_names[2]}.png'
+  masks.write_mask(mask, 1 - np.minimum(masks.read_mask(mask).ids, 1))
+  with pytest.raises(ValueError, match='remove this folder'):
+    unpacking.unpack(video, tmp_path)
+  mask.unlink()
+  with pytest.raises(ValueError, match='remove this folder'):
+    unpacking.unpack(video, tmp_path)
+
+
+def test_a_folder_holds_the_videos_of_one_origin(tmp_path):
+  for _ in range(2):
+    unpacking.claim(tmp_path / 'new', 'records val')
+  with pytest.raises(ValueError, match='holds the videos of records val; choose another'):
+    unpacking.claim(tmp_path / 'new', 'records train')
+
+
+def test_a_video_of_unknown_length_is_not_unpacked_as_an_empty_one(tmp_path):
+  video = make_video()
+  video.num_frames = None
+  with pytest.raises(ValueError, match='cow: a video of an unknown number of frames'):
+    unpacking.unpack(video, tmp_path)
+  assert not (tmp_path / 'Annotations').exists()
