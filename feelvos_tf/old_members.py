@@ -44,7 +44,11 @@ MEMBERS = {
     **dict.fromkeys(_SEQUENCE_SCORES.split(), 'evaluation.sequence_scores'),
     'VOID_ID': 'datasets.masks',
   },
-  'evaluation_model': {'Clip': 'evaluation.segmenting:SegmentedVideo'},
+  'evaluation_model': {
+    'Clip': 'evaluation.segmenting:SegmentedVideo',
+    'read_maps': 'evaluation.kept_maps',
+    'segment_video': 'evaluation.late_objects',
+  },
   'evaluation_splits': {'load_seen': 'evaluation.seen_categories'},
   'export_files': {'LARGEST_ID': 'datasets.object_ids:LAST_ID'},
   'global_matching': {'prepare_reference': 'matching.reference_bank'},
@@ -81,7 +85,7 @@ MEMBERS = {
 # Names of 0.1 that nothing of today stands for, and what does their work.
 GONE = {
   'datasets.clip_source.Clip': 'datasets.clips.Clip has other fields',
-  'evaluation_model.write_maps': 'evaluation.segmenting',
+  'evaluation_model.write_maps': 'evaluation.kept_maps',
   'evaluation_report.write_report': 'evaluation.report.to_html',
   'evaluation_splits.png_names': 'datasets.masks.list_masks',
   'evaluation_tables.write_tables': 'evaluation.tables.to_files',

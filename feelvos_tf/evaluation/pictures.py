@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from feelvos_tf.datasets import video
 from feelvos_tf.datasets.names import composed
 from feelvos_tf.datasets.object_ids import VOID_ID
+from feelvos_tf.evaluation import kept_maps
 from feelvos_tf.evaluation import scoring
 from feelvos_tf.evaluation import segmenting
 from feelvos_tf.evaluation import sequence_scores
@@ -164,7 +165,7 @@ def draw_maps(
   path = pathlib.Path(output_dir) / 'maps' / name / f'{moment.frame}.png'
   if object_id not in object_ids or not path.is_file():
     return []
-  maps = segmenting.read_maps(path, len(object_ids))[object_ids.index(object_id)]
+  maps = kept_maps.read_maps(path, len(object_ids))[object_ids.index(object_id)]
   pictures = []
   for title, values in zip(_MAP_TITLES, maps):
     width = options.width // 2

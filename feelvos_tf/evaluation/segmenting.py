@@ -1,7 +1,7 @@
 """Runs the model over the videos of a split, so that its masks can be scored like any others.
 
-Objects that are annotated for the first time after the first frame (YouTube-VOS) get a segmenter
-of their own from there on; the groups are merged as independent opinions on each pixel.
+A state file of every finished video says which run wrote it, of which data; the same run again
+leaves such a video as it is.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,19 +11,17 @@ import hashlib
 import json
 import os
 import pathlib
-import time
 from typing import Any, TYPE_CHECKING
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import video as video_lib
 from feelvos_tf.datasets import worker_processes
+from feelvos_tf.evaluation import kept_maps
+from feelvos_tf.evaluation import late_objects as late_objects_lib
 from feelvos_tf.evaluation import methods
 from feelvos_tf.files import whole_file
-from feelvos_tf.runtime import background
 from feelvos_tf.runtime import journal
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import result_job
@@ -52,43 +50,6 @@ class SegmentedVideo:
   matmul_gflops: float | None = None
 
 
-def segment_video(
-  video: video_lib.Video, new_segmenter: Callable, late_objects: bool = False
-) -> Iterator:
-  """Segments a video from its own annotations.
-
-  Args:
-    video: `feelvos_tf.datasets.video.Video` with at least one mask.
-    new_segmenter: returns an object with the `start` and `step` of `VideoSegmenter`.
-    late_objects: also take up objects whose first mask is on a later frame.
-
-  Yields:
-    (frame name, ids uint8 [height, width], SegmentedFrame or None, seconds) for every frame;
-    empty ids before the first mask. The SegmentedFrame is there while there is one group.
-
-  Raises:
-    ValueError: no mask with an object, or an unreadable frame or mask.
-  """
-  beginnings = _beginnings(video, late_objects)
-  groups: list[Any] = []
-  for index, frame in enumerate(background.prefetch(video.frames())):
-    start = time.perf_counter()
-    results = [segmenter.step(frame) for segmenter in groups]
-    merged = _merge(results) if len(results) > 1 else None
-    begins = beginnings.get(index)
-    if begins is not None:
-      groups.append(new_segmenter())
-      results.append(groups[-1].start(frame, begins))
-    seconds = time.perf_counter() - start
-    if not results:
-      ids = np.zeros(frame.shape[:2], np.uint8)
-    else:
-      ids = (results[0].mask if merged is None else merged).copy()
-      if begins is not None:
-        ids[begins != 0] = begins[begins != 0]
-    yield video.frame_names[index], ids, results[0] if len(groups) == 1 else None, seconds
-
-
 def segment_all(
   videos: Sequence,
   run: methods.ModelRun,
@@ -104,7 +65,7 @@ def segment_all(
     videos: `feelvos_tf.datasets.video.Video`s.
     run: the model.
     results: the output folder, which gets `masks/<video>/<frame>.png`, `segmented/<video>.json`
-      and, with `run.keep_maps`, `maps/<video>/<frame>.png` (see `encode_maps`). Files of earlier
+      and, with `run.keep_maps`, `maps/<video>/<frame>.png` (see `kept_maps`). Files of earlier
       runs are replaced, others never.
     on_error: 'fail' or 'skip'.
     parallel_clips: videos segmented at the same time, in processes that each load the model.
@@ -150,7 +111,7 @@ def data_of(video: video_lib.Video, late_objects: bool | None = None) -> str:
 
   Args:
     video: `feelvos_tf.datasets.video.Video`.
-    late_objects: the masks that `segment_video` is given with this value; None: all.
+    late_objects: the masks that `late_objects.segment_video` gives with this value; None: all.
 
   Raises:
     ValueError: no mask with an object, or an unreadable frame or mask.
@@ -165,45 +126,10 @@ def data_of(video: video_lib.Video, late_objects: bool | None = None) -> str:
   if late_objects is None:
     given = {index: video.needed_mask(index).ids for index in video.masked_frames}
   else:
-    given = _beginnings(video, late_objects)
+    given = late_objects_lib.beginnings(video, late_objects)
   for index, ids in given.items():
     digest.update(f'{index} {ids.shape} {journal.digest(ids.tobytes())}\n'.encode())
   return digest.hexdigest()
-
-
-def encode_maps(result: 'SegmentedFrame') -> bytes:
-  """What the model saw of one frame, as a grey PNG at stride 4.
-
-  Args:
-    result: SegmentedFrame of a step.
-
-  Returns:
-    Content of the file. Rows are the channels (background first), columns are global distance,
-    local distance and probability, each scaled from 0..1 to 0..255; 0 for an unused distance.
-  """
-  logits = result.predicted_logits
-  scaled = np.exp(logits - logits.max(0))
-  probabilities = scaled / scaled.sum(0)
-  columns = [result.global_distance, result.local_distance, probabilities]
-  columns = [np.zeros_like(probabilities) if c is None else c for c in columns]
-  grid = np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
-  return cv2.imencode('.png', np.round(grid * 255).astype(np.uint8))[1].tobytes()
-
-
-def read_maps(path: str | os.PathLike, num_channels: int) -> np.ndarray:
-  """Maps of one frame: uint8 [channels, 3, h4, w4]; the 3 are those of `encode_maps`.
-
-  Raises:
-    FileNotFoundError: the frame has none.
-    ValueError: the file is damaged.
-  """
-  if not pathlib.Path(path).is_file():
-    raise FileNotFoundError(f'{path}: no maps of this frame; run the model again with maps kept')
-  grid = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-  if grid is None:
-    raise ValueError(f'{path}: damaged maps; run the model again with maps kept')
-  height, width = grid.shape[0] // num_channels, grid.shape[1] // 3
-  return grid.reshape(num_channels, height, 3, width).transpose(0, 2, 1, 3)
 
 
 def read_state(output_dir: str | os.PathLike, name: str) -> dict:
@@ -217,44 +143,6 @@ def read_state(output_dir: str | os.PathLike, name: str) -> dict:
     return json.loads(path.read_text(encoding='utf-8'))
   except (OSError, ValueError):
     return {}
-
-
-def _beginnings(video: video_lib.Video, late_objects: bool) -> dict[int, np.ndarray]:
-  """{frame index: uint8 [height, width] ids of the objects first annotated there}."""
-  known, found = set(), {}
-  for index in video.masked_frames:
-    mask = video.needed_mask(index)
-    new = [i for i in mask.object_ids if i not in known]
-    if new:
-      known.update(new)
-      found[index] = np.where(np.isin(mask.ids, new), mask.ids, 0).astype(np.uint8)
-    if found and not late_objects:
-      break
-  if not found:
-    raise ValueError(
-      f'{video.name}: no mask with an object, at least one annotated frame '
-      'expected; leave the video out or annotate its first frame'
-    )
-  return found
-
-
-def _merge(results: 'Sequence[SegmentedFrame]') -> NDArray[np.uint8]:
-  """ids of several groups' SegmentedFrames: the likeliest object, each pixel having one.
-
-  Groups are taken as independent: an object's probability is its group's times that every other
-  group sees background.
-  """
-  backgrounds = [result.probabilities[0] for result in results]
-  best = np.prod(backgrounds, axis=0)
-  ids = np.zeros(best.shape, np.uint8)
-  for number, result in enumerate(results):
-    others = np.prod(backgrounds[:number] + backgrounds[number + 1 :], axis=0)
-    for channel, object_id in enumerate(result.object_ids[1:], 1):
-      likelihood = result.probabilities[channel] * others
-      better = likelihood > best
-      ids[better] = object_id
-      best = np.maximum(best, likelihood)
-  return ids
 
 
 def _write_video(
@@ -272,7 +160,9 @@ def _write_video(
   times, confidences = [], {}
   object_ids: tuple[int, ...] = ()
   speed = getattr(new_segmenter, 'matmul_gflops', lambda: None)()
-  for name, ids, result, seconds in segment_video(video, new_segmenter, run.late_objects):
+  for name, ids, result, seconds in late_objects_lib.segment_video(
+    video, new_segmenter, run.late_objects
+  ):
     writer.write(f'masks/{video.name}/{name}.png', masks.encode_mask(ids))
     on_frames(1, video.name)
     if result is not None:
@@ -281,7 +171,7 @@ def _write_video(
       times.append(seconds)
       confidences[name] = _confidence_of(result)
       if run.keep_maps:
-        writer.write(f'maps/{video.name}/{name}.png', encode_maps(result))
+        writer.write(f'maps/{video.name}/{name}.png', kept_maps.encode_maps(result))
   seconds_per_frame = float(np.median(times)) if times else None
   state = {
     'fingerprint': run.fingerprint(),

@@ -1,64 +1,27 @@
-"""Running a model over videos: files, late objects, resuming, what fails. The model is made up."""
+"""Running a model over videos: files, resuming, what fails. The model is made up."""
 
 import errno
+import functools
 import json
 import os
 import pathlib
-from typing import ClassVar
 
 import cv2
+import moving_squares
+from moving_squares import FakeSegmenter
+from moving_squares import squares
 import numpy as np
 import pytest
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import folder
+from feelvos_tf.evaluation import kept_maps
 from feelvos_tf.evaluation import methods
 from feelvos_tf.evaluation import pictures
 from feelvos_tf.evaluation import segmenting
 from feelvos_tf.files import whole_file
 from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.runtime import result_folder
-
-SHAPE = (16, 24)
-
-
-class FakeFrame:
-  """What SegmentedFrame offers."""
-
-  def __init__(self, mask, object_ids, probabilities, logits):
-    self.mask, self.object_ids = mask, object_ids
-    self.confidence = np.full(len(object_ids), 0.75)
-    self.probabilities, self.stride4_logits = probabilities, logits
-    self.predicted_logits = logits
-    self.global_distance = None if logits is None else np.full(logits.shape, 0.2, np.float32)
-    self.local_distance = None
-
-
-class FakeSegmenter:
-  """Moves the given mask a pixel to the right on every step; sure of objects by `certainty`."""
-
-  made: ClassVar = []
-
-  def __init__(self, certainty=0.9):
-    self.certainty, self.steps = certainty, 0
-    FakeSegmenter.made.append(self)
-
-  def start(self, frame, mask):
-    assert frame.shape == (*SHAPE, 3) and mask.dtype == np.uint8
-    self.mask = mask
-    self.object_ids = (0,) + tuple(int(i) for i in np.unique(mask) if i)
-    return self._result(None)
-
-  def step(self, frame):
-    self.steps += 1
-    self.mask = np.roll(self.mask, 1, axis=1)
-    return self._result(np.stack([np.full((4, 6), float(i)) for i in range(len(self.object_ids))]))
-
-  def _result(self, logits):
-    is_here = [self.mask == i for i in self.object_ids]
-    rest = (1 - self.certainty) / max(len(is_here) - 1, 1)
-    probabilities = np.where(np.stack(is_here), self.certainty, rest).astype(np.float32)
-    return FakeFrame(self.mask, self.object_ids, probabilities, logits)
 
 
 @pytest.fixture(autouse=True)
@@ -68,26 +31,7 @@ def forget_segmenters():
 
 @pytest.fixture
 def make_video(tmp_path):
-  def make(name, given, count=4):
-    """A video of black frames with the masks `given` {index: {id: (y, x)}}, 3x3 pixels each."""
-    frames = tmp_path / 'frames' / name
-    frames.mkdir(parents=True)
-    paths = {}
-    for index in range(count):
-      masks.write_mask(frames / f'{index:05d}.png', np.zeros(SHAPE, np.uint8))
-      if index in given:
-        paths[index] = frames.parent / f'{name}_{index}.png'
-        masks.write_mask(paths[index], squares(given[index]))
-    return folder.FolderVideo(name, sorted(frames.iterdir()), paths)
-
-  return make
-
-
-def squares(places):
-  ids = np.zeros(SHAPE, np.uint8)
-  for object_id, (y, x) in places.items():
-    ids[y : y + 3, x : x + 3] = object_id
-  return ids
+  return functools.partial(moving_squares.make_video, tmp_path)
 
 
 @pytest.fixture
@@ -118,35 +62,6 @@ def test_only_the_first_mask_is_given_and_void_is_not(make_video, run, tmp_path)
   segment([video], run, tmp_path)
   assert len(FakeSegmenter.made) == 1
   assert FakeSegmenter.made[0].object_ids == (0, 1)
-
-
-def test_late_objects_get_their_own_segmenter(make_video, run, tmp_path):
-  video = make_video('a', {0: {1: (4, 4)}, 2: {1: (0, 20), 3: (10, 4)}})
-  results = list(segmenting.segment_video(video, FakeSegmenter, late_objects=True))
-  found = [ids for _, ids, _, _ in results]
-  assert [s.object_ids for s in FakeSegmenter.made] == [(0, 1), (0, 3)]
-  np.testing.assert_array_equal(found[1], squares({1: (4, 5)}))
-  # Frame 2: what is given of the new object, what is predicted of the old one.
-  np.testing.assert_array_equal(found[2], squares({1: (4, 6), 3: (10, 4)}))
-  np.testing.assert_array_equal(found[3], squares({1: (4, 7), 3: (10, 5)}))
-  assert [result is None for _, _, result, _ in results] == [False, False, True, True]
-
-
-def test_the_surer_group_wins_a_pixel(make_video):
-  video = make_video('a', {0: {1: (4, 4)}, 1: {2: (4, 5)}})
-  certainties = iter([0.6, 0.9])
-  results = segmenting.segment_video(
-    video, lambda: FakeSegmenter(next(certainties)), late_objects=True
-  )
-  found = [ids for _, ids, _, _ in results]
-  np.testing.assert_array_equal(found[2], squares({2: (4, 6)}))
-
-
-def test_frames_before_the_first_mask_are_empty(make_video):
-  results = segmenting.segment_video(make_video('a', {1: {1: (4, 4)}}), FakeSegmenter)
-  found = [ids for _, ids, _, _ in results]
-  assert not found[0].any()
-  np.testing.assert_array_equal(found[2], squares({1: (4, 5)}))
 
 
 def test_resumes_whole_videos_of_the_same_model(make_video, run, tmp_path):
@@ -259,13 +174,13 @@ def test_maps_round_trip(make_video, run, tmp_path):
   keeping = methods.ModelRun(run.model, keep_maps=True)
   segment([make_video('a', {0: {2: (4, 4), 9: (10, 4)}})], keeping, tmp_path)
   assert json.loads((tmp_path / 'segmented' / 'a.json').read_text())['object_ids'] == [0, 2, 9]
-  found = segmenting.read_maps(tmp_path / 'maps' / 'a' / '00001.png', 3)
+  found = kept_maps.read_maps(tmp_path / 'maps' / 'a' / '00001.png', 3)
   assert found.shape == (3, 3, 4, 6)
   assert (found[:, 0] == 51).all() and (found[:, 1] == 0).all()
   expected = np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum()
   np.testing.assert_array_equal(found[:, 2, 0, 0], np.round(expected * 255))
   with pytest.raises(FileNotFoundError, match='run the model again'):
-    segmenting.read_maps(tmp_path / 'maps' / 'a' / '00000.png', 3)  # the given frame
+    kept_maps.read_maps(tmp_path / 'maps' / 'a' / '00000.png', 3)  # the given frame
 
 
 def test_maps_of_one_chosen_object_are_drawn(make_video, run, tmp_path):
@@ -292,10 +207,3 @@ def test_maps_of_one_chosen_object_are_drawn(make_video, run, tmp_path):
 
 def test_nothing_is_known_of_an_unfinished_video(tmp_path):
   assert segmenting.read_state(tmp_path, 'a') == {}
-
-
-def test_damaged_maps_are_refused(tmp_path):
-  path = tmp_path / '00001.png'
-  path.write_bytes(b'\x89PNG\r\n\x1a\nno more')
-  with pytest.raises(ValueError, match='damaged maps; run the model again'):
-    segmenting.read_maps(path, 2)
