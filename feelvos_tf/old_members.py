@@ -35,6 +35,9 @@ MEMBERS = {
     'record_clips': 'datasets.tfrecord.clips',
   },
   'datasets.command_line': {'quiet_imports': 'runtime.tensorflow_start'},
+  'datasets.conversion': dict.fromkeys(
+    ('ConversionOptions', 'ON_ERROR', 'Shard', 'plan'), 'datasets.tfrecord.planning'
+  ),
   'datasets.triplets': {
     **dict.fromkeys(('element_spec', 'error_message', 'make_dataset'), 'datasets.samples.batches'),
     'IGNORE_LABEL': _VOID,

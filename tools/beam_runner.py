@@ -7,6 +7,7 @@ The workers write shards and notes into the output folder, so it must be one tha
 from collections.abc import Sequence
 
 from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.datasets.tfrecord import planning
 from feelvos_tf.runtime import command_line
 
 # What DirectRunner ends up with. Asked for by its short name, Beam first tries to download a Go
@@ -14,11 +15,11 @@ from feelvos_tf.runtime import command_line
 _DIRECT_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
 
 
-def convert(shards: list[conversion.Shard], runner: str, arguments: Sequence[str] = ()) -> dict:
+def convert(shards: list[planning.Shard], runner: str, arguments: Sequence[str] = ()) -> dict:
   """Converts what is not converted yet, as `conversion.convert` does, on a Beam runner.
 
   Args:
-    shards: what `conversion.plan` returned.
+    shards: what `planning.plan` returned.
     runner: name of a Beam runner; DirectRunner is the embedded one.
     arguments: list of str, further arguments of Beam such as '--direct_num_workers=2'.
 
@@ -56,7 +57,7 @@ def convert(shards: list[conversion.Shard], runner: str, arguments: Sequence[str
   return conversion.finish(shards)
 
 
-def _convert_shard(shard: conversion.Shard) -> None:
+def _convert_shard(shard: planning.Shard) -> None:
   """A failure is left next to the shard, since every runner wraps exceptions in its own way."""
   try:
     conversion.convert_shard(shard)

@@ -28,6 +28,7 @@ from absl import flags
 
 from feelvos_tf.datasets.sources import registry
 from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.datasets.tfrecord import planning
 from feelvos_tf.datasets.tfrecord import shards as shards_lib
 from feelvos_tf.files import folder_lock
 from feelvos_tf.runtime import command_line
@@ -36,7 +37,7 @@ from feelvos_tf.runtime.option_flags import OptionFlags
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 FLAGS = flags.FLAGS
-CONVERSION = OptionFlags(conversion.ConversionOptions, leave_out=('jpeg_quality',))
+CONVERSION = OptionFlags(planning.ConversionOptions, leave_out=('jpeg_quality',))
 SOURCE = OptionFlags(registry.SourceOptions, lists=('frame_size',))
 
 
@@ -71,7 +72,7 @@ def main() -> None:
     raise command_line.UsageError(f'--data_dir expected: the folder of {name}')
   options, reading = CONVERSION.make(dataset=name), SOURCE.make()
   sources = registry.open_sources(name, FLAGS.data_dir, FLAGS.split, reading, FLAGS.sequences)
-  shards = conversion.plan(sources, options, entry.settings(reading))
+  shards = planning.plan(sources, options, entry.settings(reading))
   with folder_lock.locked(FLAGS.output_dir):
     written = _convert_with_beam(shards) if FLAGS.runner else _convert_here(shards)
   for item in written['skipped']:
@@ -83,7 +84,7 @@ def main() -> None:
   )
 
 
-def _convert_here(shards: list[conversion.Shard]) -> dict[str, Any]:
+def _convert_here(shards: list[planning.Shard]) -> dict[str, Any]:
   """Converts with processes of this machine and a progress line."""
   todo = conversion.pending(shards)
   if len(todo) < len(shards):
@@ -100,7 +101,7 @@ def _convert_here(shards: list[conversion.Shard]) -> dict[str, Any]:
     return conversion.convert(shards, on_video, start_tensorflow)
 
 
-def _convert_with_beam(shards: list[conversion.Shard]) -> dict[str, Any]:
+def _convert_with_beam(shards: list[planning.Shard]) -> dict[str, Any]:
   from feelvos_tf.tools import beam_runner  # Needs the optional package apache-beam.
 
   return beam_runner.convert(shards, FLAGS.runner, FLAGS.beam_options)

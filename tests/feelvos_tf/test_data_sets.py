@@ -15,7 +15,7 @@ from feelvos_tf import evaluate
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import registry
 from feelvos_tf.datasets.sources import synthetic
-from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.datasets.tfrecord import planning
 from feelvos_tf.datasets.video import VideoSource
 from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.files import whole_file
@@ -197,7 +197,7 @@ def test_a_conversion_of_before_goes_on():
     'synthetic': {'num_frames': 2, 'frame_size': SIZE, 'num_objects': 2},
   }
   sources = registry.open_sources('synthetic', None, 'train', options, ['synthetic_00008'])
-  plan = conversion.plan(sources, conversion.ConversionOptions('x', 'synthetic'))
+  plan = planning.plan(sources, planning.ConversionOptions('x', 'synthetic'))
   np.testing.assert_array_equal(plan[0].sources[0].opener().frame_size, SIZE)
 
 

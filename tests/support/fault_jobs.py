@@ -194,9 +194,9 @@ def convert(folder, source=None):
   sources = synthetic.synthetic_sources(4, 0, num_frames=3, frame_size=SIZE, num_objects=1)
   if source:
     sources = folder_sources(source)
-  options = conversion.ConversionOptions(str(folder), 'synthetic', num_shards=2, num_workers=1)
+  options = planning.ConversionOptions(str(folder), 'synthetic', num_shards=2, num_workers=1)
   with folder_lock.locked(folder):
-    conversion.convert(conversion.plan(sources, options, {}))
+    conversion.convert(planning.plan(sources, options, {}))
 
 
 def convert_masks(folder, source=None):
@@ -388,6 +388,7 @@ if __name__ == '__main__':
   from feelvos_tf.datasets.sources.folder import folder_sources
   from feelvos_tf.datasets.sources.folder import open_video
   from feelvos_tf.datasets.tfrecord import conversion
+  from feelvos_tf.datasets.tfrecord import planning
   from feelvos_tf.datasets.tfrecord import schema  # noqa: F401 (imported late otherwise)
   from feelvos_tf.datasets.video import NumberedNames
   from feelvos_tf.datasets.video import Video

@@ -7,16 +7,17 @@ import pytest
 
 from feelvos_tf.datasets.sources import synthetic
 from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.datasets.tfrecord import planning
 from feelvos_tf.runtime import command_line
 from feelvos_tf.tools import beam_runner
 
 
 def plan(folder, **changes):
   sources = synthetic.synthetic_sources(5, num_frames=2, frame_size=(24, 32))
-  options = conversion.ConversionOptions(
+  options = planning.ConversionOptions(
     str(folder), 'synthetic', num_shards=3, num_workers=1, **changes
   )
-  return conversion.plan(sources, options)
+  return planning.plan(sources, options)
 
 
 def contents(path):
@@ -59,8 +60,8 @@ def test_bad_video_is_named_and_the_next_run_goes_on(beam, tmp_path, golden):
   frame = root / 'JPEGImages' / '480p' / 'judo' / '00002.jpg'
   good = frame.read_bytes()
   frame.write_bytes(good[:50])
-  options = conversion.ConversionOptions(str(tmp_path / 'out'), 'davis2017', 'val', num_shards=2)
-  shards = conversion.plan(davis.davis_sources(root, '2017', 'val'), options)
+  options = planning.ConversionOptions(str(tmp_path / 'out'), 'davis2017', 'val', num_shards=2)
+  shards = planning.plan(davis.davis_sources(root, '2017', 'val'), options)
   for _ in range(2):
     with pytest.raises(ValueError, match='video judo: .*00002.jpg: unreadable picture'):
       beam_runner.convert(shards, 'DirectRunner')

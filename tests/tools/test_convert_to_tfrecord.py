@@ -20,6 +20,7 @@ from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources import static_images
 from feelvos_tf.datasets.sources import synthetic
 from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.datasets.tfrecord import planning
 from feelvos_tf.datasets.tfrecord import shards
 from feelvos_tf.datasets.tfrecord import videos as videos_lib
 
@@ -47,13 +48,13 @@ def data_dir(tmp_path):
 
 
 def options(output_dir, **changes):
-  return conversion.ConversionOptions(
+  return planning.ConversionOptions(
     str(output_dir), 'folder', 'train', **{'num_shards': 2, 'num_workers': 1, **changes}
   )
 
 
 def convert(data_dir, output_dir, on_video=lambda frames, name: None, **changes):
-  plan = conversion.plan(folder.folder_sources(data_dir), options(output_dir, **changes))
+  plan = planning.plan(folder.folder_sources(data_dir), options(output_dir, **changes))
   return conversion.convert(plan, on_video)
 
 
@@ -103,8 +104,8 @@ def test_manifest(data_dir, tmp_path):
 def test_splits_share_a_folder(data_dir, tmp_path):
   convert(data_dir, tmp_path / 'out')
   sources = synthetic.synthetic_sources(2, num_frames=2, frame_size=SIZE)
-  val = conversion.ConversionOptions(str(tmp_path / 'out'), 'synthetic', 'val', num_workers=1)
-  conversion.convert(conversion.plan(sources, val))
+  val = planning.ConversionOptions(str(tmp_path / 'out'), 'synthetic', 'val', num_workers=1)
+  conversion.convert(planning.plan(sources, val))
   assert len(shards.list_shards(tmp_path / 'out', 'train')) == 2
   assert len(shards.list_shards(tmp_path / 'out', 'val')) == 1
 
@@ -171,7 +172,7 @@ def test_a_shard_of_changed_masks_is_written_again(data_dir, tmp_path):
   for ids in (corrected, 1 - corrected, 1 - corrected):
     masks.write_mask(tmp_path / 'photos' / 'masks' / 'y.png', ids)
     sources = static_images.static_image_sources(tmp_path / 'photos', 'train', num_frames=2)
-    plan = conversion.plan(sources, options(tmp_path / 'stills'))
+    plan = planning.plan(sources, options(tmp_path / 'stills'))
     conversion.convert(plan, lambda frames, name: written.append(name))
   assert written == ['x', 'y', 'y']
 
@@ -287,20 +288,6 @@ def test_all_videos_bad(data_dir, tmp_path):
     _unreadable(video)
   with pytest.raises(ValueError, match='all 5 videos are bad; the first: video a: '):
     convert(data_dir, tmp_path / 'out', on_error='skip')
-
-
-def test_bad_plans(data_dir, tmp_path):
-  sources = folder.folder_sources(data_dir)
-  with pytest.raises(ValueError, match="split 'train' is empty"):
-    conversion.plan([], options(tmp_path))
-  with pytest.raises(ValueError, match="'a' is listed twice"):
-    conversion.plan(sources[:1] * 2, options(tmp_path))
-  with pytest.raises(ValueError, match='num_shards: 6 given for 5 videos'):
-    conversion.plan(sources, options(tmp_path, num_shards=6))
-  for changes in (dict(on_error='retry'), dict(num_shards=-1), dict(jpeg_quality=0)):
-    with pytest.raises(ValueError, match=' is .*; expected'):
-      options(tmp_path, **changes)
-  assert len(conversion.plan(sources, options(tmp_path, num_shards=0))) == 5
 
 
 def test_splits_of_a_folder(data_dir):

@@ -6,6 +6,7 @@ import pytest
 
 from feelvos_tf.datasets.sources import synthetic
 from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.datasets.tfrecord import planning
 from feelvos_tf.datasets.tfrecord import shards
 
 RECORDS = 'tf1/tfrecord'
@@ -13,11 +14,11 @@ RECORDS = 'tf1/tfrecord'
 
 @pytest.fixture
 def converted(tmp_path):
-  options = conversion.ConversionOptions(
+  options = planning.ConversionOptions(
     str(tmp_path), 'synthetic', 'train', num_shards=2, num_workers=1
   )
   sources = synthetic.synthetic_sources(3, num_frames=2, frame_size=(24, 32))
-  conversion.convert(conversion.plan(sources, options))
+  conversion.convert(planning.plan(sources, options))
   return tmp_path
 
 

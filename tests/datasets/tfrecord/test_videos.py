@@ -5,14 +5,15 @@ import pytest
 
 from feelvos_tf.datasets.sources import davis
 from feelvos_tf.datasets.tfrecord import conversion
+from feelvos_tf.datasets.tfrecord import planning
 from feelvos_tf.datasets.tfrecord import videos
 
 
 @pytest.fixture
 def dataset(tmp_path, golden):
   sources = davis.davis_sources(golden.path('tf1/tfrecord/DAVIS'), '2017', 'val')
-  options = conversion.ConversionOptions(str(tmp_path), 'davis2017', 'val', 2, num_workers=1)
-  conversion.convert(conversion.plan(sources, options))
+  options = planning.ConversionOptions(str(tmp_path), 'davis2017', 'val', 2, num_workers=1)
+  conversion.convert(planning.plan(sources, options))
   return tmp_path
 
 
