@@ -131,7 +131,7 @@ class SmallFrames:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     small = np.rint(small).astype(np.uint8)[..., ::-1]
     _, data = cv2.imencode('.jpg', small, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-    small = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    small = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
     large = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     return large.astype(image.dtype)
 
