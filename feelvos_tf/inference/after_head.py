@@ -14,11 +14,11 @@ from feelvos_tf.inference import specks
 from feelvos_tf.inference import unlike_parts
 from feelvos_tf.inference.contract import State
 from feelvos_tf.model.feelvos import Maps
-from feelvos_tf.model.options import InferenceOptions
+from feelvos_tf.model.options import FeelvosOptions
 
 
 def decide(
-  logits: tf.Tensor, maps: Maps, embedding: tf.Tensor, state: State, options: InferenceOptions
+  logits: tf.Tensor, maps: Maps, embedding: tf.Tensor, state: State, options: FeelvosOptions
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
   """Logits after all rules that a model's options name.
 
@@ -27,7 +27,7 @@ def decide(
     maps: `Maps` of the frame.
     embedding: float32 [h4, w4, embedding_dimension] of the frame.
     state: `State` after the frame before.
-    options: `InferenceOptions`.
+    options: `FeelvosOptions`.
 
   Returns:
     (logits; motion int32 [objects, 2] of `crossing.settle`, None without `crossing_radius`).
@@ -42,7 +42,13 @@ def decide(
     logits = parted.give_back(logits, distance, state.reference, options.parted_factor)
   if options.crossing_radius is not None:
     logits, motion = crossing.settle(
-      logits, embedding, state.previous, distance, state.reference, options.crossing_radius
+      logits,
+      embedding,
+      state.previous,
+      distance,
+      state.reference,
+      options.crossing_radius,
+      options.k_nearest_neighbors,
     )
   if options.least_positions is not None:
     logits = specks.leave_out(logits, distance, state.reference, options.least_positions)

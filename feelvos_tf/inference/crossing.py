@@ -66,6 +66,7 @@ def settle(
   global_distance: tf.Tensor | None,
   reference: matching.ReferenceBank | None,
   radius: int,
+  k: int = 1,
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Logits with which positions of crossing objects go to the one that they move with.
 
@@ -81,6 +82,7 @@ def settle(
       on this frame. None: only what they win on this frame says it.
     radius: positions up, down and sideways that an object may move from frame to frame. Objects at
       most twice that far from each other are looked at.
+    k: neighbours over which global distances are averaged.
 
   Returns:
     (logits; motion int32 [objects, 2], positions down and to the right, 0 of what was not looked
@@ -104,7 +106,7 @@ def settle(
     is_new = tf.reduce_sum(there, axis=[1, 2]) < _LEAST_POSITIONS
     shifts = tf.abs(motion[:, tf.newaxis] - motion)
     is_apart = tf.reduce_max(shifts, axis=-1) >= _APART
-    distance = None if reference is None else matching.distances_of_bank(reference, count)
+    distance = None if reference is None else matching.distances_of_bank(reference, count, k)
     return _given_to_best(logits, misfit, is_new, is_apart, global_distance, distance), motion
 
   standing = tf.zeros([count, 2], tf.int32)

@@ -3,9 +3,9 @@
 While two objects that look alike cross, one can get all of their pixels. When they part, nothing
 gives the other one its mask back: to global matching both look the same, and to local matching both
 are what the first one was. But their sizes tell who is who, if they differ. Where an object is
-nowhere, and another one is in two parts whose sizes are to each other as the two objects' sizes on
-the reference frames, the missing object gets the part that has its size. Not in the paper;
-docs/notes/options.md has what it brings.
+nowhere, and another one is in two parts whose sizes are to each other as the two objects' mean
+sizes on the reference frames that show them, the missing object gets the part that has its size.
+Not in the paper; docs/notes/options.md has what it brings.
 """
 
 from typing import NamedTuple
@@ -60,7 +60,8 @@ def give_back(
 
   def exchange() -> tf.Tensor:
     parts, kept = _two_largest_parts(won), matching.kept_pixels(reference, count)
-    pairs = _Pairs.of(parts, positions, kept, global_distance[1:], factor)
+    _, mean = matching.fewest_and_mean_pixels(reference, count)
+    pairs = _Pairs.of(parts, positions, kept, mean, global_distance[1:], factor)
     giver, getter, which = pairs.best()
     part = parts[giver, which] > 0
     of_giver, of_getter = logits[giver + 1], logits[getter + 1]
@@ -93,6 +94,7 @@ class _Pairs(NamedTuple):
     parts: tf.Tensor,
     positions: tf.Tensor,
     kept: tf.Tensor,
+    mean: tf.Tensor,
     global_distance: tf.Tensor,
     factor: float,
   ) -> '_Pairs':
@@ -102,11 +104,12 @@ class _Pairs(NamedTuple):
       parts: float32 [objects, 2, h4, w4] of 0 and 1, the largest first.
       positions: float32 [objects] that an object wins.
       kept: float32 [objects + 1], `matching.kept_pixels`.
+      mean: float32 [objects + 1], `matching.fewest_and_mean_pixels`.
       global_distance: float32 [objects, h4, w4].
       factor: see `give_back`.
     """
     sizes = tf.reduce_sum(parts, axis=[2, 3])
-    known, of_object = (kept[1:] > 0) & (kept[1:] < kept[0]), _log(kept[1:])
+    known, of_object = (kept[1:] > 0) & (kept[1:] < kept[0]), _log(mean[1:])
     of_objects = of_object[tf.newaxis] - of_object[:, tf.newaxis]
     of_parts = _log(sizes[:, 1:]) - _log(sizes[:, :1])
     if_first, if_second = tf.abs(-of_parts - of_objects), tf.abs(of_parts - of_objects)

@@ -2,8 +2,8 @@
 
 An object that leaves the picture or goes behind another one can leave some positions, which feed on
 themselves: local matching finds them again on the next frame, and they wander over other objects.
-An object wins nothing at all if it wins less than a tenth of what it had on the reference frames,
-and that is
+An object wins nothing at all if it wins less than a tenth of what it had on the reference frame
+that has the least of it, and that is
 
 - fewer positions than a limit, or
 - much nearer to another object than to this one, by global matching.
@@ -18,7 +18,7 @@ from feelvos_tf.inference import winner
 from feelvos_tf.matching.scores import NO_DISTANCE
 from feelvos_tf.model.feelvos import one_hot
 
-# Of an object's positions on the reference frames: what is small from the beginning is no speck.
+# Of an object's positions on a reference frame: what is as small as on a given mask is no speck.
 _SHARE = 0.1
 # How much nearer to another object remains are, as a mean of global distances.
 _NEARER = 0.15
@@ -35,8 +35,7 @@ def leave_out(
   Args:
     logits: float32 [objects, h4, w4]; the first is the background's.
     global_distance: float32 [objects, h4, w4] in [0, 1]; without it only specks are left out.
-    reference: `matching.ReferenceBank` of the reference frames. What an object has on all of them
-      counts together: on four frames, a tenth of it is up to four tenths of one mask.
+    reference: `matching.ReferenceBank` of the reference frames.
     least: positions of stride 4 that are no speck, whatever the object had.
 
   Returns:
@@ -45,7 +44,8 @@ def leave_out(
   count = tf.shape(logits)[0]
   won = one_hot(winner.of_logits(logits), count)
   positions = tf.reduce_sum(won, axis=[1, 2])
-  is_small = positions < _SHARE * matching.kept_pixels(reference, count)
+  fewest, _ = matching.fewest_and_mean_pixels(reference, count)
+  is_small = positions < _SHARE * fewest
   is_small &= (positions > 0) & (tf.range(count) > 0)
 
   def without() -> tf.Tensor:

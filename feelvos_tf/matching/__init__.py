@@ -23,6 +23,7 @@ from feelvos_tf.matching.local_matching import local_matching
 from feelvos_tf.matching.object_distances import distances_of_bank
 from feelvos_tf.matching.object_means import means_of_bank
 from feelvos_tf.matching.object_means import means_of_frame
+from feelvos_tf.matching.reference_bank import fewest_and_mean_pixels
 from feelvos_tf.matching.reference_bank import kept_pixels
 from feelvos_tf.matching.reference_bank import prepare_reference
 from feelvos_tf.matching.reference_bank import ReferenceBank
@@ -36,6 +37,7 @@ __all__ = [
   'distance_from_squared',
   'distance_to_others',
   'distances_of_bank',
+  'fewest_and_mean_pixels',
   'global_matching',
   'kept_pixels',
   'local_matching',

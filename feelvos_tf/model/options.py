@@ -213,9 +213,9 @@ class InferenceOptions(JsonOptions):
   # that they look like; no object moves more positions of stride 4 than this from frame to frame.
   # None: like the original. See `inference.crossing`.
   crossing_radius: int | None = None
-  # At inference, an object that wins less than a tenth of what the reference frames have wins none,
-  # if that is fewer positions of stride 4 than this, or much nearer to another object. None: like
-  # the original. See `inference.specks`.
+  # At inference, an object that wins less than a tenth of what every reference frame with it has
+  # wins none, if that is fewer positions of stride 4 than this, or much nearer to another object.
+  # None: like the original. See `inference.specks`.
   least_positions: int | None = None
   # At inference, logits are enlarged to full size along the edges of the frame, by a guided filter;
   # colours (0 to 1) that vary by less than the root of this say nothing. None: bilinearly, like the

@@ -273,3 +273,20 @@ def test_remember_forgets_what_is_hidden(model, rng):
   previous = segmenter.snapshot().state.previous
   assert not np.any(previous.hidden.labels) and previous.hidden.motion.shape == (3, 2)
   segmenter.step(frames[0])
+
+
+def test_references_are_compared_as_the_model_matches(monkeypatch):
+  """What objects are from each other is measured with as many neighbours as global distances."""
+  found, distances = [], matching.distances_of_bank
+
+  def spied(bank, num_objects, k=1):
+    found.append(k)
+    return distances(bank, num_objects, k)
+
+  monkeypatch.setattr(matching, 'distances_of_bank', spied)
+  options = dict(crossing_radius=RADIUS, k_nearest_neighbors=3)
+  segmenter = VideoSegmenter(head_models.make_model(**options))
+  frames, mask = head_models.make_clip()
+  segmenter.start(frames[0], mask)
+  segmenter.step(frames[1])
+  assert found == [3]

@@ -61,6 +61,22 @@ def test_frames_before_count_by_their_mean_ratio_and_padding_does_not():
   np.testing.assert_array_equal(give_back(absorbed(), bank), expected)
 
 
+@pytest.mark.parametrize(
+  'sizes, part', [((320, 160), SMALL), ((320, 640), LARGE)], ids=['smaller', 'larger']
+)
+def test_frames_without_an_object_make_it_no_smaller(sizes, part):
+  """Object 2 is on the last of four frames only."""
+  masks = np.zeros((4, 30, 80), np.int32)
+  for mask in masks:
+    mask.ravel()[: sizes[0]] = 1
+  masks[-1].ravel()[-sizes[1] :] = 2
+  embeddings = np.random.default_rng(0).normal(size=[*masks.shape, 8]).astype(np.float32)
+  bank = matching.prepare_reference(tf.constant(embeddings), tf.constant(masks), 3)
+  expected = absorbed()
+  expected[part] = 2
+  np.testing.assert_array_equal(give_back(absorbed(), bank), expected)
+
+
 @pytest.mark.parametrize('dtype', [tf.float32, tf.bfloat16])
 def test_kept_pixels(dtype):
   labels = np.array([0] * 300 + [1] * 5 + [3] * 129 + [255] * 9, np.int32)

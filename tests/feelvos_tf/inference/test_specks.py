@@ -52,6 +52,31 @@ def test_remains_go_that_are_nearer_to_another_object(
   np.testing.assert_array_equal(np.argmax(result, axis=0), labels)
 
 
+@pytest.mark.parametrize(
+  'positions, sizes, goes',
+  [
+    (9, (200, 100, 200), True),
+    (9, (200, 90, 200), False),
+    (9, (200, 0, 100), True),
+    (29, (200, 200, 200), False),
+  ],
+  ids=['less than a tenth of all', 'as much as a mask says', 'hidden on one', 'sum of all'],
+)
+def test_what_an_object_had_is_the_least_of_several_masks(rng, positions, sizes, goes):
+  """Everything that an object of less than a tenth wins goes: it is nearer to the other one."""
+  masks = np.zeros((3, 12, 40), np.int32)
+  for mask, size in zip(masks, sizes):
+    mask.ravel()[:size], mask[-1] = 1, 2
+  embeddings = rng.normal(size=[*masks.shape, 4]).astype(np.float32)
+  reference = matching.prepare_reference(tf.constant(embeddings), tf.constant(masks), 3)
+  labels = np.zeros((12, 20), np.int32)
+  labels.ravel()[:positions], labels[4:8] = 1, 2
+  logits = 2.0 * one_hot(tf.constant(labels), 3) + 1.0
+  distance = np.stack([np.full(labels.shape, d, np.float32) for d in (0.9, 0.6, 0.3)])
+  result = specks.leave_out(logits, tf.constant(distance), reference, 10)
+  assert (1 not in np.argmax(result, axis=0)) == goes
+
+
 def test_the_only_object_is_nearer_to_no_other(rng):
   labels = np.zeros((12, 20), np.int32)
   labels[0, :19] = 1
