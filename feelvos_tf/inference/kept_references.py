@@ -1,7 +1,7 @@
 """Reference frames that a video keeps: how many, which, and with what labels after a correction."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,26 @@ MAX_REFERENCES = 4
 
 # (embedding float32 [h4, w4, channels], labels int32 [h4, w4]) of each, oldest first.
 KeptReferences: TypeAlias = list[tuple[Any, np.ndarray]]
+
+
+class BeforeCorrection(NamedTuple):
+  """What the latest correction found: where the same frame is corrected again, that begins here.
+
+  Attributes:
+    object_ids: ids of the channels.
+    labels: int32 [h4, w4] of every older reference frame that is still kept.
+    predicted: int32 [h4, w4], object index that was predicted for the corrected frame.
+  """
+
+  object_ids: tuple[int, ...]
+  labels: list[np.ndarray]
+  predicted: np.ndarray
+
+
+def labels_before(before: KeptReferences, kept: KeptReferences) -> list[np.ndarray]:
+  """Labels that those of `before` had whose embeddings are also in `kept`, in its order."""
+  labels = {id(embedding): one for embedding, one in before}
+  return [labels[id(embedding)] for embedding, _ in kept]
 
 
 def after_correction(

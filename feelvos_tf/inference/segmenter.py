@@ -76,6 +76,7 @@ class VideoSegmenter:
     self._geometry: Any = None
     self._object_ids: Any = None
     self._references: kept_references.KeptReferences = []
+    self._corrected: kept_references.BeforeCorrection | None = None
     self._ahead: look_ahead.LookAhead | None = None
 
   @property
@@ -98,7 +99,8 @@ class VideoSegmenter:
     """Bytes of the state between two frames."""
     if self._state is None:
       return 0
-    return state_arrays.num_bytes((self._state, self._references))
+    before = self._corrected[1:] if self._corrected else ()
+    return state_arrays.num_bytes((self._state, self._references, before))
 
   def start(
     self, frame: np.ndarray, mask: np.ndarray, others: Sequence[tuple[np.ndarray, np.ndarray]] = ()
@@ -146,9 +148,9 @@ class VideoSegmenter:
 
     The frame becomes the previous frame of the next `step` and one more reference frame. What it
     contradicts goes from older reference frames (`contradiction`); an older one of the same frame
-    goes as a whole. At most MAX_REFERENCES are kept: the first one and the latest. The oldest
-    correction goes whose objects are all on another reference frame, or the oldest if there is
-    none.
+    goes as a whole, and what it contradicted comes back if it was the latest one. At most
+    MAX_REFERENCES are kept: the first one and the latest. The oldest correction goes whose objects
+    are all on another reference frame, or the oldest if there is none.
 
     Args:
       frame: uint8 [height, width, 3], RGB, of the size of the first.
@@ -170,16 +172,21 @@ class VideoSegmenter:
     removed = given_frames.check_removed(remove, mask, self._object_ids)
     ids = tuple(sorted({*self._object_ids, *given_frames.ids_of(mask)} - removed))
     newest = self._begin_state(frame, mask, ids, [])
-    predicted = self._predicted(frame, newest.previous.embedding)
+    before = self._before_correction(frame, newest.previous.embedding)
+    older = [(e, labels) for (e, _), labels in zip(self._references, before.labels)]
     references = kept_references.after_correction(
-      self._references,
-      kept_references.index_table(self._object_ids, ids),
-      len(self._object_ids),
-      predicted,
+      older,
+      kept_references.index_table(before.object_ids, ids),
+      len(before.object_ids),
+      before.predicted,
       newest.previous,
     )
     shown = np.searchsorted(ids, given_frames.ids_of(mask))
-    return self._begin(frame, mask, ids, kept_references.make_room(references, shown))
+    references = kept_references.make_room(references, shown)
+    result = self._begin(frame, mask, ids, references)
+    labels = kept_references.labels_before(older, references)
+    self._corrected = before._replace(labels=labels)
+    return result
 
   def snapshot(self) -> Snapshot:
     """What `restore` needs to go on; shares memory with the segmenter, which does not change it.
@@ -206,6 +213,7 @@ class VideoSegmenter:
     self._object_ids, self._state = snapshot.object_ids, snapshot.state
     references = snapshot.references
     self._references = list(zip(references.embeddings, np.asarray(references.labels)))
+    self._corrected = None
 
   def remembered(self, mask: np.ndarray) -> list[np.ndarray]:
     """What `start_as_before` needs after a frame whose mask was given.
@@ -302,6 +310,19 @@ class VideoSegmenter:
       raise RuntimeError('restore_previous before start: call start(frame, mask) first.')
     self._state = state_arrays.with_previous(self._state, arrays)
 
+  def _before_correction(
+    self, frame: np.ndarray, embedding: np.ndarray
+  ) -> kept_references.BeforeCorrection:
+    """What a correction of a frame, whose embedding is given, begins with."""
+    newest = self._references[-1][0]
+    if self._corrected and contradiction.is_same_frame(newest, embedding):
+      return self._corrected
+    return kept_references.BeforeCorrection(
+      self._object_ids,
+      [labels for _, labels in self._references],
+      self._predicted(frame, embedding),
+    )
+
   def _predicted(self, frame: np.ndarray, embedding: np.ndarray) -> np.ndarray:
     """What was or would be predicted for a frame: int32 [h4, w4], object index."""
     previous = self._state.previous
@@ -351,7 +372,7 @@ class VideoSegmenter:
     newest = (state.previous.embedding, np.asarray(state.previous.labels))
     self._set_geometry(frame.shape[:2])
     self._state, self._object_ids = state, ids
-    self._references = [*references, newest]
+    self._references, self._corrected = [*references, newest], None
     return SegmentedFrame(mask.copy(), ids)
 
   def step(self, frame: np.ndarray) -> SegmentedFrame:

@@ -174,6 +174,28 @@ def test_a_frame_that_is_corrected_again_is_kept_once(copying_graph, rng):
   np.testing.assert_array_equal(labels[1], segmenter.snapshot().state.previous.labels)
 
 
+def test_a_mistaken_correction_can_be_taken_back(copying_graph, rng):
+  """The first frame's mask says again what it said, also if frames lie between."""
+  images = frames(rng, 3)
+  images[1] = images[0] // 8 * 8  # Things look alike on both frames.
+  corrections = ([blocks(5, 9)], [blocks(9, 5), blocks(9, 7), blocks(5, 9)])
+  found = []
+  for masks in corrections:
+    segmenter = VideoSegmenter(copying_graph)
+    segmenter.start(images[0], blocks(5, 9))
+    before = segmenter.snapshot().references.labels[0]
+    segmenter.step(images[1])
+    for mask in masks:
+      segmenter.correct(images[1], mask)
+      lost = segmenter.snapshot().references.labels[0] == contradiction.NO_LABEL
+      segmenter.step(images[2])
+      found.append(int(lost.sum()))
+  assert found[0] == found[-1] == 0 and min(found[1:3]) > 0
+  assert segmenter.object_ids == (0, 5, 7, 9)
+  expected = np.searchsorted(segmenter.object_ids, np.array([0, 5, 9])[before])
+  np.testing.assert_array_equal(segmenter.snapshot().references.labels[0], expected)
+
+
 def test_an_object_can_be_removed(copying_graph, rng):
   images = frames(rng)
   segmenter = VideoSegmenter(copying_graph)
