@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _DEMO = {path.name: path for path in (packaged_files.DEMO_CLIP, packaged_files.DEMO_MASK)}
 _READ = ['GET', 'HEAD']
+# Browsers keep files for days without asking; after an update, old modules do not fit new ones.
+_ASK_AGAIN = {'Cache-Control': 'no-cache'}
 
 
 def build_open_router(services: 'Services') -> fastapi.APIRouter:
@@ -66,10 +68,19 @@ def build_open_router(services: 'Services') -> fastapi.APIRouter:
   return router
 
 
+class _PageFiles(StaticFiles):
+  """The page's files, which browsers ask for every time: answered by 304 if they are the same."""
+
+  def file_response(self, *args: Any, **kwargs: Any) -> fastapi.Response:
+    response = super().file_response(*args, **kwargs)
+    response.headers.update(_ASK_AGAIN)
+    return response
+
+
 def mount_static(app: fastapi.FastAPI) -> None:
   """Serves the page's files under /static, if they are there."""
   if packaged_files.SERVER_PAGE.is_dir():
-    app.mount('/static', StaticFiles(directory=packaged_files.SERVER_PAGE), 'static')
+    app.mount('/static', _PageFiles(directory=packaged_files.SERVER_PAGE), 'static')
 
 
 def build_metrics_router(services: 'Services') -> fastapi.APIRouter:
@@ -101,4 +112,4 @@ def build_description_router(app: fastapi.FastAPI) -> fastapi.APIRouter:
 def _file(path: pathlib.Path) -> fastapi.Response:
   if not path.is_file():
     raise fastapi.HTTPException(404, f'{path.name} is not installed with this server.')
-  return responses.FileResponse(path)
+  return responses.FileResponse(path, headers=_ASK_AGAIN)

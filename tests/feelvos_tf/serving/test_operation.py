@@ -138,6 +138,16 @@ def test_limits_and_demo(client):
   assert reply.headers['content-type'] == 'image/png' and ids_of(reply.content).any()
 
 
+@pytest.mark.parametrize('path', ['/', '/static/main.js', '/static/theme.css', '/v1/demo/mask.png'])
+def test_browsers_ask_for_files_of_the_page_again(client, path):
+  """Old modules next to new ones would break the page after an update of the server."""
+  reply = client.get(path)
+  assert reply.status_code == 200 and reply.headers['cache-control'] == 'no-cache'
+  if path.startswith('/static/'):
+    again = client.get(path, headers={'If-None-Match': reply.headers['etag']})
+    assert again.status_code == 304 and again.headers['cache-control'] == 'no-cache'
+
+
 def test_overlay(client, video, tmp_path):
   frames, mask = video
   files = [('frames', png(frame)) for frame in frames]
