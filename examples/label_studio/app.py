@@ -35,6 +35,7 @@ MOST_FRAMES = int(os.environ.get('FEELVOS_FRAMES', '120'))
 RATE = Fraction(24)  # Of Label Studio's frames, without `frameRate`.
 TOLERANCE = Fraction(1, 1000)  # Seconds: times of frames are rounded to milliseconds in WebM.
 MODEL = os.environ.get('FEELVOS_MODEL', '')  # Of a server with several.
+TOKEN = os.environ.get('FEELVOS_TOKEN', '')
 app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 app.state.server = None  # httpx.Client; tests set it.
 
@@ -43,7 +44,8 @@ def server() -> httpx.Client:
   """The client of `feelvos serve`."""
   if app.state.server is None:
     address = os.environ.get('FEELVOS_SERVER', 'http://127.0.0.1:8501')
-    app.state.server = httpx.Client(base_url=address, timeout=120)
+    headers = {'Authorization': f'Bearer {TOKEN}'} if TOKEN else {}
+    app.state.server = httpx.Client(base_url=address, headers=headers, timeout=120)
   return app.state.server
 
 

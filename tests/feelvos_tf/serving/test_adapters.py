@@ -94,6 +94,17 @@ def test_label_studio_has_a_rate_of_its_own(given, first, expected):
   assert list(found)[-1] == 309
 
 
+@pytest.mark.parametrize('token', ['', 'sesame'])
+def test_label_studio_and_cvat_bring_the_token(monkeypatch, token):
+  monkeypatch.setenv('FEELVOS_TOKEN', token)
+  expected = 'Bearer sesame' if token else None
+  with load(EXAMPLES / 'label_studio' / 'app.py').server() as client:
+    assert client.headers.get('authorization') == expected
+  context = types.SimpleNamespace(user_data=types.SimpleNamespace())
+  load(EXAMPLES / 'cvat' / 'main.py').init_context(context)
+  assert context.user_data.tracker._server.headers.get('authorization') == expected
+
+
 @pytest.mark.parametrize(
   'address',
   [
