@@ -23,12 +23,12 @@ export class Api {
   }
 
   async limits() {
-    return (await this.request('GET', 'v1/limits')).json();
+    return this.read('json', 'GET', 'v1/limits');
   }
 
   /** Bytes of the demo: 'clip.mp4' or 'mask.png'. */
   async demo(name) {
-    return (await this.request('GET', `v1/demo/${name}`)).blob();
+    return this.read('blob', 'GET', `v1/demo/${name}`);
   }
 
   /**
@@ -42,35 +42,35 @@ export class Api {
       body.append('other_frame', otherFrame, 'frame');
       body.append('other_mask', otherMask, 'mask.png');
     }
-    return (await this.request('POST', 'v1/sessions', body)).json();
+    return this.read('json', 'POST', 'v1/sessions', body);
   }
 
   /** The server's description of a session. */
   async describeSession(id) {
-    return (await this.request('GET', `v1/sessions/${id}`)).json();
+    return this.read('json', 'GET', `v1/sessions/${id}`);
   }
 
   /** Gives a session the right mask of a frame, whose number is `index`; ends objects there. */
   async correct(id, frame, mask, index, removed = []) {
     const path = `v1/sessions/${id}/mask`;
     const fields = {frame, mask, frame_index: index, remove: removed.join(',')};
-    return (await this.request('POST', path, form(fields))).json();
+    return this.read('json', 'POST', path, form(fields));
   }
 
   /** Goes on after a frame whose mask this or an earlier session of the same masks predicted. */
   async remember(id, frame, mask, index) {
     const path = `v1/sessions/${id}/remember`;
-    return (await this.request('POST', path, form({frame, mask, frame_index: index}))).json();
+    return this.read('json', 'POST', path, form({frame, mask, frame_index: index}));
   }
 
   /** Sends a frame; returns {mask: Blob, confidence: Map of object id to number}. */
   async step(id, frame) {
-    return answer(await this.request('POST', `v1/sessions/${id}/frames`, frame));
+    return this.answer('POST', `v1/sessions/${id}/frames`, frame);
   }
 
   /** Sends a frame between two masks; returns what the run says of it, for `merged`. */
   async opinion(id, frame) {
-    return (await this.request('POST', `v1/sessions/${id}/opinions`, frame)).blob();
+    return this.read('blob', 'POST', `v1/sessions/${id}/opinions`, frame);
   }
 
   /**
@@ -87,14 +87,14 @@ export class Api {
       body.append(side, opinion, side);
       body.append(`${side}_trust`, [...trust].map((pair) => pair.join(':')).join(','));
     }
-    return answer(await this.request('POST', `v1/sessions/${id}/merged`, body));
+    return this.answer('POST', `v1/sessions/${id}/merged`, body);
   }
 
   /** Mask PNG of shapes, [kind, numbers as text] each, on a frame. */
   async draw(frame, shapes, {model} = {}) {
     const body = form({frame, ...(model ? {model} : {})});
     for (const [kind, text] of shapes) body.append(kind, text);
-    return (await this.request('POST', 'v1/draw', body)).blob();
+    return this.read('blob', 'POST', 'v1/draw', body);
   }
 
   /**
@@ -106,7 +106,7 @@ export class Api {
     for (const suffix of suffixes) body.append('suffix', suffix);
     for (const [file, blob] of masks) body.append('masks', blob, file);
     for (const label of labels) body.append('label', label);
-    return (await this.request('POST', 'v1/results', body)).blob();
+    return this.read('blob', 'POST', 'v1/results', body);
   }
 
   /** Closes a session, also while the page is being left. Errors do not matter any more. */
@@ -115,13 +115,13 @@ export class Api {
       .catch(() => {});
   }
 
-  /** Makes a video of a short clip's frames and masks. */
-  async overlay(frames, masks, framesPerSecond) {
+  /** Makes a video of a short clip's frames and masks; an AbortSignal ends it. */
+  async overlay(frames, masks, framesPerSecond, signal) {
     const body = new FormData();
     frames.forEach((blob, i) => body.append('frames', blob, `${i}.jpg`));
     masks.forEach((blob, i) => body.append('masks', blob, `${i}.png`));
     body.append('frames_per_second', framesPerSecond);
-    return (await this.request('POST', 'v1/overlay', body)).blob();
+    return this.read('blob', 'POST', 'v1/overlay', body, {signal});
   }
 
   /** A WebSocket; browsers cannot give it headers, so the token is its subprotocol. */
@@ -133,12 +133,27 @@ export class Api {
     return socket;
   }
 
+  /** The body of an answer as `kind`: 'json' or 'blob'. */
+  async read(kind, ...request) {
+    return contents(await this.request(...request), kind);
+  }
+
+  /** The mask and the confidences of a frame's answer. */
+  async answer(...request) {
+    const response = await this.request(...request);
+    const numbers = (name) => (response.headers.get(name) ?? '').split(',').filter(Boolean)
+      .map(Number);
+    const confidence = confidences(numbers('X-Object-Ids'), numbers('X-Confidence'));
+    return {mask: await contents(response, 'blob'), confidence};
+  }
+
   async request(method, path, body, options = {}) {
     const headers = this.token ? {Authorization: `Bearer ${this.token}`} : {};
     let response;
     try {
       response = await fetch(new URL(path, this.base), {method, body, headers, ...options});
     } catch (error) {
+      if (error.name === 'AbortError') throw error;
       throw new ServerError('The server does not answer. Check that it runs, then try again.', 0);
     }
     if (response.ok) return response;
@@ -146,12 +161,15 @@ export class Api {
   }
 }
 
-/** The mask and the confidences of a frame's answer. */
-async function answer(response) {
-  const numbers = (name) => (response.headers.get(name) ?? '').split(',').filter(Boolean)
-    .map(Number);
-  const confidence = confidences(numbers('X-Object-Ids'), numbers('X-Confidence'));
-  return {mask: await response.blob(), confidence};
+/** The body of a response; the connection can break on the way. */
+async function contents(response, kind) {
+  try {
+    return await response[kind]();
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new ServerError('The connection broke before the whole answer of the server was here. ' +
+      'Try again.', 0);
+  }
 }
 
 /** Map of object id to confidence, without the background. */

@@ -10,7 +10,7 @@ const PAIRS_UNDER_WAY = 4;
  * @param {number[]} indices frames to show.
  * @param {number} maxBytes what one request may hold, for servers without WebSockets.
  * @param {function(number)} onProgress called with the number of frames done.
- * @param {AbortSignal} signal ends it.
+ * @param {AbortSignal} signal ends it, also while the server does not answer.
  * @returns {Promise<Blob>} the video.
  */
 export async function makeOverlayVideo(api, clip, indices, maxBytes, onProgress, signal) {
@@ -20,8 +20,11 @@ export async function makeOverlayVideo(api, clip, indices, maxBytes, onProgress,
     await new Promise((resolve, reject) => {
       socket.addEventListener('open', resolve);
       socket.addEventListener('close', reject);
+      signal.addEventListener('abort', reject);
     });
   } catch {
+    if (signal.aborted) socket?.close();
+    signal.throwIfAborted();
     return postOverlay(api, clip, indices, maxBytes, onProgress, signal);
   }
   return streamOverlay(socket, clip, indices, onProgress, signal);
@@ -48,9 +51,11 @@ async function streamOverlay(socket, clip, indices, onProgress, signal) {
     if (!finished) failure ??= new ServerError('The connection to the server broke.', 0);
     wake();
   });
+  signal.addEventListener('abort', () => wake());
   const until = async (condition) => {
     while (!condition()) {
       if (failure) throw failure;
+      signal.throwIfAborted();
       await new Promise((resolve) => { wake = resolve; });
     }
   };
@@ -89,5 +94,5 @@ async function postOverlay(api, clip, indices, maxBytes, onProgress, signal) {
     }
     onProgress(frames.length);
   }
-  return api.overlay(frames, masks, clip.source.framesPerSecond);
+  return api.overlay(frames, masks, clip.source.framesPerSecond, signal);
 }

@@ -67,7 +67,10 @@ export class RunPanel {
       await workspace.settled();
       this.pace = new Pace();
       const Kind = clip.direction === 'both' ? BothWays : Tracking;
-      this.tracking ??= new Kind(this.api, clip, this.server.settings(),
+      const settings = this.server.settings();
+      const isOther = JSON.stringify(settings) !== JSON.stringify(this.tracking?.settings);
+      if (isOther) this.forget(); // Another model was chosen while the last run went on.
+      this.tracking ??= new Kind(this.api, clip, settings,
         (index, canvas) => this.frameDone(index, canvas));
       say(clip.direction === 'both' ? 'Run started.'
         : `Run started after frame ${clip.from + 1}.`);
@@ -92,7 +95,7 @@ export class RunPanel {
   async startOver() {
     const {workspace} = this;
     await workspace.settled();
-    if (!this.mayDrop('Start over')) return;
+    if (!workspace.clip.hasResults || !this.mayDrop('Start over')) return; // A second click.
     this.forget();
     workspace.clip.startOver();
     await workspace.show(workspace.clip.start);
@@ -142,6 +145,7 @@ export class RunPanel {
   whyNot() {
     const {clip} = this.workspace;
     if (!clip) return 'Open a clip.';
+    if (this.workspace.opening) return 'Another clip is being opened.';
     if (!clip.masks.size) return 'Paint an object on a frame, or load a mask.';
     if (this.server.lacksToken) return 'Type the token under Server.';
     if (!clip.isDone) return '';

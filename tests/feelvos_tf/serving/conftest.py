@@ -32,6 +32,7 @@ from .page_clip import frame_files  # Fixtures of the page's tests.
 from .page_clip import frames  # Fixtures of the page's tests.
 from .page_clip import ids_of
 from .page_clip import png
+from .page_in_node import node  # Fixtures of the page's tests.
 
 SIZE = (33, 49)
 

@@ -1,32 +1,11 @@
 """Modules of the page without a browser: what a clip keeps, and what the page shows of it."""
 
 import json
-import pathlib
-import shutil
 import struct
-import subprocess
 
 import av
 import numpy as np
 import pytest
-
-STATIC = pathlib.Path(__file__).parents[3] / 'feelvos_tf' / 'serving' / 'static'
-
-START = """
-import {Clip} from './clip.js';
-const element = () => ({addEventListener() {}});
-globalThis.document = {createElement: element, getElementById: element};
-const {DownloadPanel} = await import('./download_panel.js');
-const {Workspace} = await import('./workspace.js');
-const {encodeIds, decodeIds} = await import('./png.js');
-const source = {count: 30, width: 8, height: 8, name: 'c', close() {}, stem: String,
-  goesOn: async (index) => index < 29,
-  withFrame: async (index, use) => use({})};
-const view = {setSize() {}, showIds() {}, showPicture() {}, picture: {drawImage() {}}};
-const full = (value) => encodeIds(new Uint8Array(64).fill(value), 8, 8);
-const blob = new Blob(['x']);
-const shown = {};
-"""
 
 PANELS = """
 globalThis.window = {addEventListener() {}};
@@ -43,27 +22,6 @@ document.createElement = () => ({getContext: () => ({drawImage() {}}),
 const {RunPanel} = await import('./run_panel.js');
 const {ServerPanel} = await import('./server_panel.js');
 """
-
-
-@pytest.fixture
-def node(tmp_path):
-  """Function: runs JavaScript next to the page's modules; returns what it put into `shown`."""
-  program = shutil.which('node')
-  if program is None:
-    pytest.skip('no Node.js on this machine')
-  for path in STATIC.glob('*.js'):
-    shutil.copy(path, tmp_path)
-  (tmp_path / 'package.json').write_text('{"type": "module"}')
-
-  def run(code):
-    (tmp_path / 'test.mjs').write_text(f'{START}{code}\nconsole.log(JSON.stringify(shown));')
-    done = subprocess.run(
-      [program, 'test.mjs'], cwd=tmp_path, text=True, capture_output=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-  return run
 
 
 @pytest.mark.parametrize('direction, start', [('forward', 4), ('backward', 20), ('both', 10)])
@@ -586,6 +544,71 @@ def test_a_run_takes_the_version_that_has_replaced_the_chosen_one(node):
     shown.sent = sent;
   """)
   assert shown['sent'] == [['b', 1], ['b', 3]]
+
+
+def test_a_model_that_is_chosen_during_a_run_is_that_of_the_next_one(node):
+  shown = node(f"""
+    {PANELS}
+    const sent = [];
+    const api = {{
+      limits: async () => ({{models: [{{name: 'a', versions: [2, 1]}}]}}),
+      createSession: async ({{version}}) => {{
+        sent.push(version);
+        panel.stop();
+        return {{session_id: 's', object_ids: [0, 1], remembers_masks: true}};
+      }},
+      closeSession: async () => {{}}, socket: () => {{ throw new Error(); }}}};
+    const workspace = new Workspace(view, () => {{}});
+    await workspace.open({{...source, original: () => blob}});
+    workspace.clip.setCorrection(0, await full(1), [1]);
+    const server = new ServerPanel(api, () => {{}});
+    await server.load();
+    const panel = new RunPanel(api, workspace, server, () => true, () => panel.update(), () => {{}});
+    for (const chosen of [0, 0, 1]) {{
+      server.model.selectedIndex = chosen;
+      await panel.run();
+    }}
+    shown.sent = sent;
+  """)
+  assert shown['sent'] == [2, 1]
+
+
+@pytest.mark.parametrize('path', ['v1/results', 'v1/sessions/s/frames'])
+def test_an_answer_that_breaks_off_is_no_fault_of_the_browser(node, path):
+  shown = node(f"""
+    const {{Api, ServerError}} = await import('./api.js');
+    globalThis.fetch = async () => new Response(new ReadableStream({{pull: (stream) =>
+      stream.error(new TypeError('network error'))}}));
+    const api = new Api('http://page/');
+    const asked = '{path}' === 'v1/results' ? api.results([], 'coco', [], {{suffixes: []}})
+      : api.step('s', blob);
+    const error = await asked.catch((reason) => reason);
+    Object.assign(shown, {{isKnown: error instanceof ServerError, text: error.message}});
+  """)
+  assert shown['isKnown']
+  assert shown['text'].startswith('The connection broke before the whole answer of the server')
+
+
+@pytest.mark.parametrize('opens', [False, True])
+def test_an_overlay_is_stopped_while_the_server_does_not_answer(node, opens):
+  shown = node(f"""
+    const {{makeOverlayVideo}} = await import('./overlay_video.js');
+    const socket = new EventTarget();
+    const sent = [];
+    Object.assign(socket, {{send: (data) => sent.push(data), close: () => {{ shown.closed = true; }}}});
+    const clip = new Clip({{...source, framesPerSecond: 25}});
+    clip.encodeFrame = async () => ({{blob}});
+    for (let index = 0; index < 9; index++) clip.setResult(index, blob, new Map());
+    const stop = new AbortController();
+    const made = makeOverlayVideo({{socket: () => socket}}, clip, [0, 1, 2, 3, 4, 5], 1e6, () => {{}},
+      stop.signal);
+    if ({json.dumps(opens)}) socket.dispatchEvent(new Event('open'));
+    while ({json.dumps(opens)} && sent.length < 9) await new Promise((done) => setTimeout(done, 5));
+    stop.abort();
+    const late = new Promise((done) => {{ setTimeout(done, 5000, {{name: 'late'}}).unref(); }});
+    shown.error = (await Promise.race([made.catch((reason) => reason), late])).name;
+  """)
+  assert shown == {'closed': True, 'error': 'AbortError'}
 
 
 @pytest.mark.parametrize('direction', ['start', 'end', 'both', 'late'])
