@@ -10,7 +10,7 @@ const MOST_LETTERS = 100; // Of a clip's name; the server takes no more.
 export class DownloadPanel {
   constructor(api, workspace, server) {
     const find = (id) => document.getElementById(id);
-    Object.assign(this, {api, workspace, server, work: null, masks: find('save-masks'),
+    Object.assign(this, {api, workspace, server, work: null, packing: false, masks: find('save-masks'),
       overlay: find('save-overlay'), cancel: find('cancel-overlay'), note: find('download-note')});
     this.masks.addEventListener('click', () => this.saveMasks());
     this.overlay.addEventListener('click', () => this.saveOverlay());
@@ -18,12 +18,15 @@ export class DownloadPanel {
   }
 
   async saveMasks() {
+    if (this.packing) return;
     const {workspace} = this;
-    await workspace.settled();
-    const {clip} = workspace;
-    const {state} = clip; // A run may go on while the zip file is made, or another clip be opened.
-    const [indices, name] = [this.indices(), this.baseName()];
+    this.packing = true; // Before anything is waited for, as in `ExportPanel.save`.
+    this.update();
     try {
+      await workspace.settled();
+      const {clip} = workspace;
+      const {state} = clip; // A run may go on while the file is made, or another clip be opened.
+      const [indices, name] = [this.indices(), this.baseName()];
       const zip = await zipFiles(indices.map((index) =>
         [`${clip.source.stem(index)}.png`, clip.masks.get(index)]));
       const link = saveFile(zip, `${name}_masks.zip`);
@@ -32,10 +35,15 @@ export class DownloadPanel {
       this.tell(`${indices.length} ${noun} in the zip file.`, link);
     } catch (error) {
       showError(error);
+    } finally {
+      this.packing = false;
+      this.update();
+      if (document.activeElement === document.body) this.masks.focus({preventScroll: true});
     }
   }
 
   async saveOverlay() {
+    if (this.work) return; // 'Try again' stays on the page.
     const {api, workspace, server} = this;
     this.work = new AbortController(); // Before anything is waited for, as in `ExportPanel.save`.
     this.update();
@@ -85,7 +93,7 @@ export class DownloadPanel {
   update() {
     const {clip, running} = this.workspace;
     const nothing = !clip?.masks.size;
-    this.masks.disabled = nothing;
+    this.masks.disabled = nothing || this.packing;
     this.overlay.disabled = nothing || running || Boolean(this.work);
     this.overlay.hidden = Boolean(this.work);
     this.cancel.hidden = !this.work;

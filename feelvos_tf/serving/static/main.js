@@ -32,6 +32,7 @@ const timeline = new Timeline((index) => {
   return workspace.show(index).catch(showError);
 });
 const objects = new ObjectsPanel({
+  mayChange: () => mayPaint(),
   selected: () => brush.showCursor(),
   renamed: (from, to) => { if (workspace.clip) workspace.renameObject(from, to); },
   cleared: (id) => clearObject(id),
@@ -99,7 +100,7 @@ function refresh() {
 }
 
 function mayPaint() {
-  const reason = workspace.whyNotPaint();
+  const reason = workspace.whyNotPaint() || (workspace.showing ? 'The frame is being fetched.' : '');
   if (reason) {
     find('hint').textContent = reason;
     say(reason);
@@ -164,7 +165,10 @@ function mayDrop(what) {
     window.confirm(`The masks are not downloaded. ${what} without them?`);
 }
 
-/** Opens what `load` gives ({source, mask}); a message says what goes wrong. */
+/**
+ * Opens what `load` gives ({source, mask}); a message says what goes wrong. If the user chooses
+ * another clip meanwhile, that one is opened.
+ */
 async function open(load) {
   if (workspace.running) {
     showError('Stop the run before opening another clip.');
@@ -174,28 +178,42 @@ async function open(load) {
   hideError();
   timeline.pause();
   find('busy').hidden = false;
+  const asked = {};
+  workspace.opening = asked; // Nothing is painted or run that would be lost.
+  refresh();
+  const isLast = () => workspace.opening === asked;
   try {
     const {source, mask} = await load();
+    if (!isLast()) {
+      source.close();
+      return;
+    }
     runs.forget();
     brush.reset();
     objects.reset([]);
     objects.forget();
     find('welcome').hidden = true;
     await workspace.open(source);
-    await runs.turn();
-    if (mask) await takeMask(mask);
+    if (isLast()) await runs.turn();
+    if (mask && isLast()) await takeMask(mask);
+    if (!isLast()) return;
     say(`${source.name} is open: ${source.count} frames.`);
     view.surface.focus({preventScroll: true});
   } catch (error) {
+    if (!isLast()) return;
     if (error.status === 401) server.askForToken();
     showError(error.status === 404 ? 'This server has no demo clip. Choose a file.' : error);
   } finally {
-    find('busy').hidden = true;
+    if (isLast()) {
+      workspace.opening = null;
+      find('busy').hidden = true;
+    }
     refresh();
   }
 }
 
 async function loadMask(file) {
+  await workspace.settled(); // The mask is for the frame that the user wants to see.
   if (!mayPaint()) {
     showError(workspace.whyNotPaint());
     return;
@@ -242,6 +260,7 @@ acceptDrops(view.viewport, {hasClip: () => Boolean(workspace.clip), mask: loadMa
   clip: (files) => open(async () => ({source: await openFiles(files)}))});
 find('load-mask').addEventListener('click', () => find('mask-file').click());
 find('clear-frame').addEventListener('click', () => {
+  if (!mayPaint()) return;
   workspace.editor.replace(new Uint8Array(workspace.editor.ids.length));
   workspace.keep();
 });

@@ -8,6 +8,7 @@ const MAX_ID = 255;
 export class ObjectsPanel {
   /**
    * @param {object} actions
+   *   mayChange(): whether masks may be changed now; says why if not.
    *   selected(id): another object is the one to paint.
    *   renamed(from, to), removed(id), cleared(id) on this frame: the user wants that.
    *   shown(hidden): ids that are not to be drawn.
@@ -89,6 +90,7 @@ export class ObjectsPanel {
   }
 
   remove(id) {
+    if (!this.actions.mayChange()) return;
     const at = this.ids.indexOf(id);
     if (this.fixed.has(id)) this.actions.cleared(id);
     else {
@@ -109,6 +111,10 @@ export class ObjectsPanel {
       return;
     }
     if (to === from) return;
+    if (!this.actions.mayChange()) {
+      input.value = from;
+      return;
+    }
     if (this.selected === from) this.selected = to;
     this.names.set(to, this.names.get(from) ?? '');
     this.names.delete(from);
@@ -146,7 +152,9 @@ export class ObjectsPanel {
     part('id').setAttribute('aria-label', `Id of object ${id}`);
     part('id').addEventListener('change', () => this.rename(id, part('id')));
     part('remove').addEventListener('click', () => this.remove(id));
-    part('end').addEventListener('click', () => this.actions.ended(id));
+    part('end').addEventListener('click', () => {
+      if (this.actions.mayChange()) this.actions.ended(id);
+    });
     return row;
   }
 

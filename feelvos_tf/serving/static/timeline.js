@@ -10,7 +10,7 @@ export class Timeline {
     const find = (id) => document.getElementById(id);
     Object.assign(this, {onMove, root: find('timeline'), slider: find('frame'),
       marks: find('marks'), value: find('frame-value'), playButton: find('play'), clip: null,
-      index: 0, playing: false});
+      index: 0, playing: false, turn: null});
     this.slider.addEventListener('input', () => this.user(Number(this.slider.value) - 1));
     find('previous').addEventListener('click', () => this.user(this.index - 1));
     find('next').addEventListener('click', () => this.user(this.index + 1));
@@ -48,14 +48,15 @@ export class Timeline {
     const shown = clip.hasResults ? [...clip.masks.keys()] : [0, clip.count - 1];
     const end = Math.max(...shown);
     this.setPlaying(true);
+    const turn = this.turn = {}; // Another one when it is paused and played again.
     let index = this.index >= end ? Math.min(...shown) : this.index;
-    for (; this.playing && index <= end && clip === this.clip; index++) {
+    for (; turn === this.turn && index <= end && clip === this.clip; index++) {
       const milliseconds = 1000 / clip.source.framesPerSecond;
       const pause = new Promise((done) => { setTimeout(done, milliseconds); });
       await this.onMove(index);
       await pause;
     }
-    this.setPlaying(false);
+    if (turn === this.turn) this.setPlaying(false);
   }
 
   toggle() {
@@ -64,6 +65,7 @@ export class Timeline {
   }
 
   pause() {
+    this.turn = null;
     this.setPlaying(false);
   }
 

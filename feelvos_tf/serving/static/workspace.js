@@ -14,7 +14,8 @@ export class Workspace {
    */
   constructor(view, onChange) {
     Object.assign(this, {view, onChange, clip: null, editor: null, index: 0, base: null,
-      wanted: null, showing: null, saving: Promise.resolve(), running: false, maxPixels: Infinity});
+      wanted: null, showing: null, saving: Promise.resolve(), running: false, opening: null,
+      maxPixels: Infinity});
     this.longSide = DEFAULT_LONG_SIDE;
   }
 
@@ -117,6 +118,7 @@ export class Workspace {
   whyNotPaint() {
     if (!this.clip) return 'Open a clip.';
     if (this.running) return 'Stop the run to paint.';
+    if (this.opening) return 'Another clip is being opened.';
     return '';
   }
 

@@ -1,0 +1,157 @@
+"""Hands that are quicker than the page: what is clicked while something else is under way."""
+
+import json
+
+import pytest
+
+from .page_in_node import PAGE
+
+
+@pytest.mark.parametrize('change', ['clear', 'remove', 'end', 'rename'])
+def test_masks_do_not_change_while_another_frame_is_fetched(node, change):
+  """The time line names frame 6 already; what is done there must not be done to frame 1."""
+  shown = node(
+    f"""
+    await workspace.open(source);
+    workspace.clip.setCorrection(0, await full(1), [1]);
+    for (let index = 1; index < 10; index++) {{
+      workspace.clip.setResult(index, await full(1), new Map([[1, 1]]));
+    }}
+    await workspace.show(0);
+    const row = widgets.objects.rows[0];
+    let arrive;
+    fetched = new Promise((done) => {{ arrive = done; }});
+    const moved = workspace.show(5);
+    await soon();
+    await {{
+      clear: () => widgets['clear-frame'].click(),
+      remove: () => row.querySelector('.remove').click(),
+      end: () => row.querySelector('.end').click(),
+      rename: () => {{
+        row.querySelector('.id').value = '7';
+        return row.querySelector('.id').fire('change');
+      }},
+    }}.{change}();
+    shown.hint = widgets.hint.textContent;
+    arrive();
+    await moved;
+    await workspace.settled();
+    Object.assign(shown, {{ids: [await idOf(0), await idOf(5)], index: workspace.index,
+      removals: workspace.clip.removals.size, row: row.querySelector('.id').value,
+      later: widgets.hint.textContent}});
+    """,
+    PAGE,
+  )
+  assert shown == {
+    'ids': [1, 1], 'index': 5, 'removals': 0, 'row': 1, 'hint': 'The frame is being fetched.',
+    'later': '',
+  }  # fmt: skip
+
+
+def test_a_mask_file_is_for_the_frame_that_the_user_wants_to_see(node):
+  shown = node(
+    """
+    await workspace.open(source);
+    let arrive;
+    fetched = new Promise((done) => { arrive = done; });
+    const moved = workspace.show(5);
+    await soon();
+    widgets['mask-file'].files = [await full(3)];
+    await widgets['mask-file'].fire('change');
+    await soon();
+    arrive();
+    await moved;
+    for (let i = 0; i < 50 && !workspace.clip.masks.size; i++) await soon();
+    Object.assign(shown, {ids: [await idOf(0), await idOf(5)], alert: widgets.alert?.hidden});
+    """,
+    PAGE,
+  )
+  assert shown == {'ids': [None, 3], 'alert': True}
+
+
+@pytest.mark.parametrize('slow', [False, True])
+def test_the_clip_that_was_chosen_last_is_opened(node, slow):
+  """Nothing is painted or run meanwhile, which would be lost with the clip before."""
+  shown = node(
+    f"""
+    const opened = {{}};
+    globalThis.createImageBitmap = (file) => new Promise((done, fail) => {{
+      const picture = () => done({{width: 8, height: 8, close() {{}}}});
+      if (opened[file.name]) picture(); // To be drawn.
+      opened[file.name] = (works) => (works ? picture() : fail());
+    }});
+    const choose = async (name) => {{
+      widgets['clip-file'].files = [{{name, type: 'image/png'}}];
+      widgets['clip-file'].fire('change');
+      await soon();
+    }};
+    const answer = async (name, works) => {{ opened[name](works); await soon(); }};
+    await workspace.open(source);
+    workspace.clip.setCorrection(0, await full(1), [1]);
+    await workspace.show(0);
+    const states = () => [workspace.mayPaint, !widgets.run.disabled, !widgets.busy.hidden];
+    shown.before = states();
+    await choose('a.png');
+    await choose('b.png');
+    shown.during = states();
+    const isSlow = {json.dumps(slow)};
+    if (!isSlow) await answer('a.png', true);
+    shown.between = workspace.clip.source.name;
+    await answer('b.png', true);
+    if (isSlow) await answer('a.png', false);
+    const {{name}} = workspace.clip.source;
+    Object.assign(shown, {{name, after: states(), alert: widgets.alert.hidden}});
+    """,
+    PAGE,
+  )
+  assert shown == {
+    'before': [True, True, False], 'during': [False, False, True], 'between': 'c', 'name': 'b.png',
+    'after': [True, False, False], 'alert': True,
+  }  # fmt: skip
+
+
+def test_a_second_click_on_masks_saves_no_second_file(node):
+  shown = node(
+    """
+    let saved = 0;
+    URL.createObjectURL = () => { saved++; return 'blob:'; };
+    globalThis.setTimeout = ((set) => (use, after) => (after < 1e5 ? set(use, after) : null))(
+      setTimeout);
+    await workspace.open(source);
+    workspace.clip.setCorrection(0, await full(1), [1]);
+    await workspace.show(0);
+    const button = widgets['save-masks'];
+    const states = [button.disabled];
+    const clicks = [button.fire('click'), button.fire('click')];
+    states.push(button.disabled);
+    await Promise.all(clicks);
+    Object.assign(shown, {saved, states: [...states, button.disabled]});
+    """,
+    PAGE,
+  )
+  assert shown == {'saved': 1, 'states': [False, True, False]}
+
+
+def test_a_clip_that_is_paused_and_played_again_is_played_once(node):
+  """The first play was still waiting for a frame; both went on, in turn."""
+  shown = node(
+    """
+    await workspace.open(source);
+    const seen = [];
+    const {show} = workspace;
+    workspace.show = function (index) {
+      seen.push(index);
+      if (seen.length === 9) widgets.play.click();
+      return show.call(this, index);
+    };
+    const button = widgets.play;
+    button.click();
+    button.click();
+    button.click();
+    while (seen.length < 9) await soon();
+    await soon();
+    shown.seen = seen;
+    """,
+    PAGE,
+  )
+  assert shown['seen'] == [0, *range(8)]
