@@ -2,10 +2,13 @@
 
 import {frameTable} from './frame_table.js';
 import {say, showError} from './notices.js';
+import {PageError} from './page_error.js';
 import {decodeIds} from './png.js';
 import {saveFile} from './save_file.js';
 import {runsOf} from './timeline.js';
 import {zipFiles} from './zip.js';
+
+const PART_BYTES = 200; // Of a form, around each mask.
 
 export class ExportPanel {
   /**
@@ -53,12 +56,23 @@ export class ExportPanel {
   async annotations(clip, indices, form, name) {
     const masks = indices.map((index) =>
       [`${clip.source.stem(index)}.png`, clip.masks.get(index)]);
+    this.checkSize(masks);
     const suffixes = suffixesOf(clip.source, indices);
     const places = placesOf(indices);
     const labels = this.labels();
     // Only tracks end, and a film takes time to tell; another clip may be open then.
     const goesOn = form === 'cvat' && await clip.source.goesOn(indices.at(-1));
     return this.api.results(masks, form, labels, {name, suffixes, places, goesOn});
+  }
+
+  /** Refuses what the server would: it hangs up on a body that is too large, without a word. */
+  checkSize(masks) {
+    const most = this.downloads.server.limits.max_body_bytes;
+    const bytes = masks.reduce((sum, [, blob]) => sum + blob.size + PART_BYTES, 0);
+    if (bytes <= most) return;
+    const [given, taken] = [bytes, most].map((value) => (value / 2 ** 20).toFixed(1));
+    throw new PageError(`The masks have ${given} MB, the server takes ${taken} in one request. ` +
+      'Download the masks and use feelvos convert-masks.');
   }
 }
 

@@ -120,7 +120,7 @@ def test_masks_are_handed_on_with_their_places_in_the_clip_that_they_are_of(node
       return blob;
     }};
     const downloads = Object.assign(Object.create(DownloadPanel.prototype),
-      {workspace, tell() {}});
+      {workspace, tell() {}, server: {limits: {max_body_bytes: 1e6}}});
     const panel = Object.assign(Object.create(ExportPanel.prototype), {api, workspace, downloads,
       form: {value: 'cvat'}, labels: () => labels, update() {}});
     await panel.save();
@@ -245,10 +245,32 @@ def test_frames_of_several_suffixes_keep_them(node):
       shown.suffixes = body.getAll('suffix');
       return {blob() {}};
     }});
-    const panel = Object.assign(Object.create(ExportPanel.prototype), {api, labels: () => []});
+    const panel = Object.assign(Object.create(ExportPanel.prototype), {api, labels: () => [],
+      downloads: {server: {limits: {max_body_bytes: 1e6}}}});
     await panel.annotations(clip, [5, 6, 7, 8, 10, 20], 'coco', 'c');
   """)
   assert shown['suffixes'] == ['.JPG', '.png:7-8', '.jpg:20']
+
+
+def test_an_export_that_is_too_large_for_a_request_is_not_sent(node):
+  """The server hangs up, and the page said that it does not answer."""
+  shown = node("""
+    const {ExportPanel} = await import('./export_panel.js');
+    const clip = new Clip(source);
+    for (let index = 0; index < 30; index++) {
+      clip.setResult(index, new Blob([new Uint8Array(2 ** 20)]), new Map());
+    }
+    const api = {results: async (masks) => masks.length};
+    const panel = Object.assign(Object.create(ExportPanel.prototype), {api, labels: () => [],
+      downloads: {server: {limits: {max_body_bytes: 20 * 2 ** 20}}}});
+    const indices = [...clip.masks.keys()];
+    shown.few = await panel.annotations(clip, indices.slice(0, 19), 'coco', 'c');
+    shown.many = await panel.annotations(clip, indices, 'coco', 'c').catch(({message}) => message);
+  """)
+  assert shown == {
+    'few': 19, 'many': 'The masks have 30.0 MB, the server takes 20.0 in one request. Download the '
+    'masks and use feelvos convert-masks.',
+  }  # fmt: skip
 
 
 def test_shapes_are_taken_one_after_the_other_and_what_is_painted_meanwhile_stays(node):
