@@ -213,7 +213,8 @@ async function open(load) {
 }
 
 async function loadMask(file) {
-  await workspace.settled(); // The mask is for the frame that the user wants to see.
+  // The mask is for the frame that the user wants to see; why that cannot be shown is said already.
+  await workspace.settled().catch(() => {});
   if (!mayPaint()) {
     showError(workspace.whyNotPaint());
     return;
