@@ -14,6 +14,7 @@ from typing import Protocol, TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
+from feelvos_tf.files import plain_path
 from feelvos_tf.files import whole_file
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def read_checkpoint(path: str | os.PathLike) -> TensorReader:
   """
   prefix = os.fspath(path)
   if os.path.isdir(prefix):
-    latest = tf.train.latest_checkpoint(prefix)
+    latest = tf.train.latest_checkpoint(plain_path.of_folder(prefix))
     if latest is None:
       raise FileNotFoundError(
         f'{path}: folder without a `checkpoint` file; give the prefix of the checkpoint, '
@@ -174,12 +175,13 @@ def read_checkpoint(path: str | os.PathLike) -> TensorReader:
       f'{path}: no checkpoint here; expected {os.path.basename(prefix)}.index next to '
       'its data files.'
     )
+  plain = plain_path.of_prefix(prefix)
   try:
-    reader = tf.train.load_checkpoint(prefix)
+    reader = tf.train.load_checkpoint(plain)
     reader.get_variable_to_shape_map()
   except Exception as error:  # TensorFlow raises several kinds here, RuntimeError among them.
     raise ValueError(
-      f'{path}: not a readable checkpoint ({_first_line(error)}); '
+      f'{path}: not a readable checkpoint ({_first_line(error).replace(plain, prefix)}); '
       'copy it again, all files of the prefix.'
     ) from error
   return reader

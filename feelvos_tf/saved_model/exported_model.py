@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from feelvos_tf.files import plain_path
 from feelvos_tf.inference import guided_filter
 from feelvos_tf.inference.contract import from_named
 from feelvos_tf.inference.contract import References
@@ -51,7 +52,7 @@ class ExportedModel:
     try:
       data = (folder / 'saved_model.pb').read_bytes()
       definition = saved_model_pb2.SavedModel.FromString(data).meta_graphs[0]
-      self._loaded = tf.saved_model.load(str(folder))
+      self._loaded = tf.saved_model.load(plain_path.of_folder(folder))
     except Exception as error:  # Whatever a broken protobuf, graph or file leads to.
       raise ValueError(f'{folder}: cannot be loaded as a SavedModel ({error}).') from error
     self.signatures = dict(self._loaded.signatures)

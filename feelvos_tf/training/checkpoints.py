@@ -8,6 +8,7 @@ import shutil
 from google.protobuf import text_format
 import tensorflow as tf
 
+from feelvos_tf.files import plain_path
 from feelvos_tf.files import whole_file
 
 _NAME = 'train'
@@ -30,15 +31,21 @@ class Checkpoints:
     """
     self._folder, self._checkpoint = pathlib.Path(folder), checkpoint
     self._mend_list()
+    self._plain = plain_path.of_folder(self._folder)
+    if self._plain != str(
+      self._folder
+    ):  # TensorFlow would make the folder, but not through a link.
+      self._folder.mkdir(parents=True, exist_ok=True)
     self._manager = tf.train.CheckpointManager(
-      checkpoint, str(folder), max_to_keep, checkpoint_name=_NAME
+      checkpoint, self._plain, max_to_keep, checkpoint_name=_NAME
     )
     self._saved_step: int | None = None  # Of the newest whole checkpoint.
 
   @property
   def latest(self) -> str | None:
     """Path of the newest checkpoint."""
-    return self._manager.latest_checkpoint
+    path = self._manager.latest_checkpoint
+    return None if path is None else self._named(path)
 
   def save(self, step: int) -> None:
     """Writes the checkpoint of a step, once.
@@ -71,11 +78,14 @@ class Checkpoints:
       try:
         self._checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
       except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
-        reason = (str(error).strip().splitlines() or [''])[0][:200]
-        problems.append((path, reason))
+        reason = (self._named(str(error)).strip().splitlines() or [''])[0][:200]
+        problems.append((self._named(path), reason))
         continue
       self._saved_step = step_of()
-      return [f'{bad}: the checkpoint is damaged ({why}); {path} is taken' for bad, why in problems]
+      taken = self._named(path)
+      return [
+        f'{bad}: the checkpoint is damaged ({why}); {taken} is taken' for bad, why in problems
+      ]
     if problems:
       raise ValueError(
         f'{problems[0][0]}: the checkpoint does not fit this model or is damaged '
@@ -83,6 +93,10 @@ class Checkpoints:
         'another --train_logdir.'
       )
     return []
+
+  def _named(self, text: str) -> str:
+    """A path or a message with the folder's own name."""
+    return text.replace(self._plain, str(self._folder))
 
   def _mend_list(self) -> None:
     for pattern in _LEFTOVERS:

@@ -192,6 +192,20 @@ def test_folder_with_a_checkpoint_file(model, tensors, write, tmp_path):
   assert tf1_checkpoint.restore(tmp_path, model).complete
 
 
+@pytest.mark.parametrize('name', ['a[1]/model.ckpt-7', 'model[1].ckpt-7'])
+def test_names_that_look_like_patterns(tmp_path, name):
+  path = tmp_path / name
+  tf1_checkpoint.write_tensors(path, {'value': np.float32([2, 3])})
+  np.testing.assert_array_equal(tf1_checkpoint.read_checkpoint(path).get_tensor('value'), [2, 3])
+  (path.parent / 'checkpoint').write_text(f'model_checkpoint_path: "{path.name}"')
+  if path.parent != tmp_path:
+    tf1_checkpoint.read_checkpoint(path.parent)
+  (tmp_path / f'{name}.data-00000-of-00001').unlink()
+  with pytest.raises(ValueError, match='copy it again') as error:
+    tf1_checkpoint.read_checkpoint(path).get_tensor('value')
+  assert 'feelvos_links' not in str(error.value)
+
+
 def test_missing_checkpoint(model, tmp_path):
   with pytest.raises(FileNotFoundError, match='no checkpoint here; expected model.ckpt.index'):
     tf1_checkpoint.restore(tmp_path / 'model.ckpt', model)

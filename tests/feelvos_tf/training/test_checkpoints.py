@@ -40,6 +40,18 @@ def test_the_newest_is_taken_and_old_ones_go(tmp_path):
   assert len(list(tmp_path.glob('*.index'))) == 5
 
 
+def test_a_folder_whose_name_looks_like_a_pattern(tmp_path):
+  folder = tmp_path / 'mine [2]' / 'checkpoints'
+  write_run(folder, range(7))
+  assert restored(folder) == (6, [])
+  assert len(list(folder.glob('*.index'))) == 5
+  assert open_run(folder)[0].latest == str(folder / 'train-6')
+  (folder / 'train-6.data-00000-of-00001').write_bytes(b'')
+  value, (line,) = restored(folder)
+  assert value == 5
+  assert line.startswith(f'{folder}/train-6: ') and line.endswith(f'{folder}/train-5 is taken')
+
+
 def test_a_damaged_one_gives_way_to_the_one_before_and_is_written_anew(tmp_path):
   write_run(tmp_path, [2, 4])
   (tmp_path / 'train-4.data-00000-of-00001').write_bytes(b'')
