@@ -87,6 +87,7 @@ class Trainer:
     )
     self._best = -1.0
     self._best_of: str | None = None  # `Validation.identity` of that score.
+    self._noted: dict[str, Any] = {}  # What best.json holds.
     self._dead_channels: dead_channels.DeadChannels | None = (
       None  # Looked at from the first batch on, until they have been told.
     )
@@ -117,8 +118,8 @@ class Trainer:
       self._print(f'warning: {line}')
     best = pathlib.Path(self.options.train_logdir) / 'best.json'
     if best.exists():
-      known = json.loads(best.read_text(encoding='utf-8'))
-      self._best, self._best_of = known['score'], known.get('of')
+      self._noted = json.loads(best.read_text(encoding='utf-8'))
+      self._best, self._best_of = self._noted['score'], self._noted.get('of')
     return self.step
 
   def train(self, validate: Callable | None = None) -> int:
@@ -139,6 +140,8 @@ class Trainer:
     iterator = iter(self._dataset())
     self._logged = self._saved = (time.monotonic(), self.step)
     try:
+      if self._owes_validation(validate):
+        self._validate(validate, self.step)
       while self.step < self.options.last_step:
         self._one_step(iterator, validate)
     except KeyboardInterrupt:
@@ -286,6 +289,12 @@ class Trainer:
       first = {key: value[0] for key, value in batch.items()}
       self._summaries.write(step, scalars, first, outcome.pictures)
 
+  def _owes_validation(self, validate: Callable | None) -> bool:
+    """Whether the run ended in the validation of the step at which it goes on."""
+    step, steps = self.step, self.options.validation_steps
+    is_due = validate is not None and step > 0 and steps > 0 and step % steps == 0
+    return is_due and self._noted.get('validated', 0) < step
+
   def _validate(self, validate: Callable, step: int) -> None:
     if not self.is_chief:
       return
@@ -299,19 +308,27 @@ class Trainer:
     print(f'step {step}: validation {score:.4f} (best {max(score, self._best):.4f})', flush=True)
     if self._summaries is not None:
       self._summaries.write(step, {'validation': score})
+    folder = pathlib.Path(self.options.train_logdir)
     if score > self._best:
       self._best, self._best_of = score, identity
-      folder = pathlib.Path(self.options.train_logdir)
       self.export_weights(folder / 'best.h5', {'step': step, 'validation': score})
-      known = {'step': step, 'score': score, **({'of': identity} if identity else {})}
-      whole_file.write_text(folder / 'best.json', json.dumps(known))
+      self._noted = {'step': step, 'score': score, **({'of': identity} if identity else {})}
+    self._noted['validated'] = step
+    whole_file.write_text(folder / 'best.json', json.dumps(self._noted))
 
   def _set_best_aside(self, identity: str) -> None:
     """Forgets the best score: another validation than it was of begins. Its weights stay."""
     folder = pathlib.Path(self.options.train_logdir)
     kept = folder / f'best_of_{identity}.h5'
-    if (folder / 'best.h5').is_file():
+    if _noted_score(kept) > self._best:  # This validation was set aside once before.
+      (folder / 'best.h5').unlink(missing_ok=True)
+    elif (folder / 'best.h5').is_file():
       whole_file.move(folder / 'best.h5', kept)
     (folder / 'best.json').unlink(missing_ok=True)
     print(f'another validation than before: its best weights are kept as {kept}', flush=True)
     self._best, self._best_of = -1.0, None
+
+
+def _noted_score(path: pathlib.Path) -> float:
+  """The validation score in a weights file; -1 without the file."""
+  return weights_file.read_metadata(path)['notes']['validation'] if path.is_file() else -1.0

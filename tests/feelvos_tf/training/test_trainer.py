@@ -144,6 +144,20 @@ def test_interruption_writes_a_checkpoint(fresh, samples, tmp_path, capsys):
   assert Trainer(fresh, samples, options(tmp_path)).resume() == 2
 
 
+def test_an_interrupted_validation_is_made_up_for(fresh, samples, tmp_path):
+  def interrupt(model):
+    raise KeyboardInterrupt
+
+  Trainer(fresh, samples, options(tmp_path, 2, validation_steps=2)).train(interrupt)
+  seen = []
+  for _ in range(2):  # Once: the second run knows of it.
+    again = Trainer(fresh, samples, options(tmp_path, 2, validation_steps=2))
+    again.resume()
+    again.train(lambda model: seen.append(0) or 0.7)
+  assert len(seen) == 1
+  assert json.loads((tmp_path / 'best.json').read_text())['step'] == 2
+
+
 def test_best_weights_are_kept(fresh, samples, tmp_path):
   scores, seen = iter([0.5, 0.9, 0.3]), []
 
@@ -152,7 +166,8 @@ def test_best_weights_are_kept(fresh, samples, tmp_path):
     return next(scores)
 
   Trainer(fresh, samples, options(tmp_path, 3, validation_steps=1)).train(validate)
-  assert json.loads((tmp_path / 'best.json').read_text()) == {'step': 2, 'score': 0.9}
+  known = {'step': 2, 'score': 0.9, 'validated': 3}
+  assert json.loads((tmp_path / 'best.json').read_text()) == known
   assert_equal_weights(weights_file.read_arrays(tmp_path / 'best.h5'), seen[1])
   # A resumed run knows the best score of the one before.
   again = Trainer(fresh, samples, options(tmp_path, 4, validation_steps=1))
@@ -178,13 +193,15 @@ def test_the_best_of_another_validation_does_not_count(fresh, samples, tmp_path,
   known = train(1, 'easy', 0.9)
   assert (known['step'], known['score']) == (1, 0.9)
   easy = (tmp_path / 'best.h5').read_bytes()
-  assert train(2, 'easy', 0.8) == known
+  assert train(2, 'easy', 0.8) == {**known, 'validated': 2}
   hard = train(3, 'hard', 0.6)
   assert (hard['step'], hard['score']) == (3, 0.6) and hard['of'] != known['of']
   kept = tmp_path / f'best_of_{known["of"]}.h5'
   assert kept.read_bytes() == easy
   train(4, 'easy', 0.5)
   assert kept.read_bytes() == easy and (tmp_path / f'best_of_{hard["of"]}.h5').is_file()
+  train(5, 'hard', 0.6)
+  assert kept.read_bytes() == easy  # Not the 0.5 of step 4.
   assert 'another validation than before' in capsys.readouterr().out
 
 
