@@ -117,9 +117,11 @@ class StillVideo(Video):
       raise IndexError(f'{self.name}: no frame {index}, expected 0..{self.num_frames - 1}')
     if index == 0:
       return self._image.copy(), self._mask.ids.copy()
-    if self._last is None or self._last[0] != index:
-      self._last = index, self._render(index)
-    image, ids = self._last[1]
+    # One variable: samples are made in several threads, which may want other frames meanwhile.
+    last = self._last
+    if last is None or last[0] != index:
+      self._last = last = index, self._render(index)
+    image, ids = last[1]
     return image.copy(), ids.copy()
 
   def _render(self, index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -93,9 +93,11 @@ class SyntheticVideo(Video):
 
   def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray]:
     """What `_draw` returns, kept for the second of `frame` and `mask`."""
-    if self._last is None or self._last[0] != index:
-      self._last = index, self._draw(index)
-    return self._last[1]
+    # One variable: samples are made in several threads, which may want other frames meanwhile.
+    last = self._last
+    if last is None or last[0] != index:
+      self._last = last = index, self._draw(index)
+    return last[1]
 
   def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
     """(image uint8 [height, width, 3], ids uint8 [height, width]) of a frame."""

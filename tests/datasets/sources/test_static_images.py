@@ -129,3 +129,25 @@ def test_masks_whose_letters_are_composed_in_another_way(tmp_path, rng, form, ot
   masks.write_mask(tmp_path / 'masks' / f'{unicodedata.normalize(other, "Bär")}.png', mask.ids)
   (source,) = static_images.static_image_sources(tmp_path, num_frames=2)
   np.testing.assert_array_equal(source.opener().mask(0).ids, mask.ids)
+
+
+class Interleaved(static_images.StillVideo):
+  """Another thread wants another frame whenever this one has kept its own."""
+
+  _kept = None
+
+  @property
+  def _last(self):
+    return self._kept
+
+  @_last.setter
+  def _last(self, value):
+    self._kept = value if value is None else (value[0] + 1, self._render(value[0] + 1))
+
+
+def test_two_threads_do_not_mix_their_frames(rng):
+  image, mask = still(rng)
+  expected = static_images.StillVideo('v', image, mask, 4)
+  video = Interleaved('v', image, mask, 4)
+  np.testing.assert_array_equal(video.frame(1), expected.frame(1))
+  np.testing.assert_array_equal(video.mask(1).ids, expected.mask(1).ids)

@@ -61,3 +61,23 @@ def test_no_videos_and_no_such_frame():
     synthetic.synthetic_sources(0)
   with pytest.raises(IndexError, match='no frame 2'):
     synthetic.SyntheticVideo(0, 2).frame(2)
+
+
+class Interleaved(synthetic.SyntheticVideo):
+  """Another thread wants another frame whenever this one has kept its own."""
+
+  _kept = None
+
+  @property
+  def _last(self):
+    return self._kept
+
+  @_last.setter
+  def _last(self, value):
+    self._kept = value if value is None else (value[0] + 1, self._draw(value[0] + 1))
+
+
+def test_two_threads_do_not_mix_their_frames():
+  expected, video = synthetic.SyntheticVideo(1), Interleaved(1)
+  np.testing.assert_array_equal(video.frame(1), expected.frame(1))
+  np.testing.assert_array_equal(video.mask(1).ids, expected.mask(1).ids)
