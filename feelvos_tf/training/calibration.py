@@ -92,8 +92,7 @@ def spread_matching(
 
   Args:
     model: `Feelvos`; the embedding layer and the first layer's kernels of the maps are changed.
-    images: iterable of uint8 or float [batch, height, width, 3], RGB 0..255, all of one size; a few
-      batches.
+    images: iterable of uint8 or float [batch, height, width, 3], RGB 0..255; a few batches.
     seed: int.
     mean_squared_distance: float, mean of ||e_p - e_q||^2 over pixels p, q of an image.
   """
@@ -115,15 +114,15 @@ def _spread_embedding(
   depthwise.kernel.assign(_identity(depthwise.kernel.shape))
   depthwise.bias.assign(np.zeros(depthwise.bias.shape))
   forward = tf.function(lambda batch: model.deeplab(batch)['features'])
-  features = np.concatenate(
-    [np.asarray(tf.cast(forward(tf.cast(batch, tf.float32)), tf.float32)) for batch in images]
-  )
-  features = np.maximum(features.reshape(len(features), -1, features.shape[-1]), 0.0)
   projection = np.random.default_rng(seed).normal(size=pointwise.kernel.shape[2:])
-  projected = features @ projection
-  offset = -projected.mean(axis=(0, 1))
+  projected = []  # [pixels, embedding] of every image; whole frames differ in size.
+  for batch in images:
+    features = np.asarray(tf.cast(forward(tf.cast(batch, tf.float32)), tf.float32))
+    features = np.maximum(features.reshape(len(features), -1, features.shape[-1]), 0.0)
+    projected += list(features @ projection)
+  offset = -np.concatenate(projected).mean(axis=0)
   # The mean squared distance of two pixels is twice the variance.
-  spread = 2.0 * np.maximum(projected + offset, 0.0).var(axis=1).sum(axis=-1).mean()
+  spread = 2.0 * np.mean([np.maximum(image + offset, 0.0).var(axis=0).sum() for image in projected])
   scale = np.sqrt(mean_squared_distance / max(spread, 1e-12))
   pointwise.kernel.assign((scale * projection)[np.newaxis, np.newaxis])
   pointwise.bias.assign(scale * offset)

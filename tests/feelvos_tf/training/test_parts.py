@@ -257,7 +257,8 @@ def test_spread_matching_leaves_no_dead_channel(rng):
   # The unlucky draw: the kernel of the distances sums up to less than 0.
   head.kernel.assign(-np.abs(head.kernel))
   of_features = np.array(head.kernel)[:, :, :256]
-  calibration.spread_matching(model, [images[:2], images[2:]])
+  # Whole frames differ in size.
+  calibration.spread_matching(model, [images[:2], images[2:], images[:1, :49]])
   features, embedding = model.extract(images)
   embedding = np.asarray(embedding).reshape(3, -1, 24)
   assert (embedding.std(axis=1) > 0).all()
