@@ -98,7 +98,7 @@ def _convert_here(shards: list[planning.Shard]) -> dict[str, Any]:
       frames += count
       line.advance(note=f'{frames} frames, {name}')
 
-    return conversion.convert(shards, on_video, start_tensorflow)
+    return conversion.convert(shards, on_video, start_tensorflow, todo)
 
 
 def _convert_with_beam(shards: list[planning.Shard]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def convert(
   shards: list[Shard],
   on_video: Callable[[int, str], None] = lambda frames, name: None,
   prepare: Callable[[], None] | None = None,
+  todo: list[Shard] | None = None,
 ) -> dict:
   """Converts what is not converted yet and writes the manifest.
 
@@ -39,6 +40,7 @@ def convert(
     shards: what `planning.plan` returned.
     on_video: called in this process with (number of frames, name) for every video.
     prepare: called once in every process that converts; can be pickled.
+    todo: what `pending` returned, which reads every finished shard and its sources; None asks it.
 
   Returns:
     The manifest's entry of the split.
@@ -48,7 +50,7 @@ def convert(
       conversion of this split.
     OSError: the folder cannot be written.
   """
-  todo = pending(shards)
+  todo = pending(shards) if todo is None else todo
   workers = min(shards[0].options.num_workers or os.cpu_count() or 1, max(1, len(todo)))
   if workers == 1:
     if prepare is not None and todo:

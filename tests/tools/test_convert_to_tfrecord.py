@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from absl import flags
 import cv2
 import numpy as np
 import programs
@@ -23,6 +24,7 @@ from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.datasets.tfrecord import planning
 from feelvos_tf.datasets.tfrecord import shards
 from feelvos_tf.datasets.tfrecord import videos as videos_lib
+from feelvos_tf.tools import convert_to_tfrecord
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIZE = (24, 32)
@@ -134,6 +136,21 @@ def test_finished_conversion_is_not_done_again(data_dir, tmp_path):
   before, seen = contents(tmp_path / 'out'), []
   convert(data_dir, tmp_path / 'out', lambda frames, name: seen.append(name))
   assert not seen and contents(tmp_path / 'out') == before
+
+
+def test_finished_shards_and_their_sources_are_read_once(data_dir, tmp_path, monkeypatch):
+  """As the command does, which says first how many shards are done."""
+  convert(data_dir, tmp_path / 'out')
+  read, sha256 = [], shards.file_sha256
+  monkeypatch.setattr(shards, 'file_sha256', lambda path: read.append(path) or sha256(path))
+  define = flags.FlagValues()
+  monkeypatch.setattr(convert_to_tfrecord, 'FLAGS', define)
+  flags.DEFINE_string('dataset', 'folder', '', flag_values=define)
+  flags.DEFINE_string('split', 'train', '', flag_values=define)
+  define(['convert-data'])
+  plan = planning.plan(folder.folder_sources(data_dir), options(tmp_path / 'out'))
+  convert_to_tfrecord._convert_here(plan)
+  assert len(read) == len(set(read)) == 2 + 5 * 3 * 2  # Shards, frames and masks.
 
 
 def test_damaged_shard_is_written_again(data_dir, tmp_path):
