@@ -140,7 +140,7 @@ class Trainer:
     iterator = iter(self._dataset())
     self._logged = self._saved = (time.monotonic(), self.step)
     try:
-      if self._owes_validation(validate):
+      if validate is not None and self._owes_validation():
         self._validate(validate, self.step)
       while self.step < self.options.last_step:
         self._one_step(iterator, validate)
@@ -289,10 +289,10 @@ class Trainer:
       first = {key: value[0] for key, value in batch.items()}
       self._summaries.write(step, scalars, first, outcome.pictures)
 
-  def _owes_validation(self, validate: Callable | None) -> bool:
+  def _owes_validation(self) -> bool:
     """Whether the run ended in the validation of the step at which it goes on."""
     step, steps = self.step, self.options.validation_steps
-    is_due = validate is not None and step > 0 and steps > 0 and step % steps == 0
+    is_due = step > 0 and steps > 0 and step % steps == 0
     return is_due and self._noted.get('validated', 0) < step
 
   def _validate(self, validate: Callable, step: int) -> None:
