@@ -9,6 +9,7 @@ flags and --seed only. composition.json says what every clip is made of.
 """
 
 import json
+import os
 import re
 
 from absl import flags
@@ -119,7 +120,7 @@ def write(plans: list[ClipPlan], output: result_folder.ResultFolder) -> None:
         progress.advance()
   sets = 'ImageSets/2017'
   job.path(sets).mkdir(parents=True, exist_ok=True)
-  job.write(f'{sets}/val.txt', ''.join(f'{plan.name}\n' for plan in plans).encode())
+  job.write(f'{sets}/val.txt', os.fsencode(''.join(f'{plan.name}\n' for plan in plans)))
   about = json.dumps([plan.describe() for plan in plans], indent=1)
   job.write('composition.json', f'{about}\n'.encode())
   job.finish()

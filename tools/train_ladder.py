@@ -216,7 +216,8 @@ def run_one(
   _check_same(folder / 'ladder.json', {'flags': arguments, 'initial': digest}, folder / 'run.json')
   if not (folder / 'final.h5').is_file():
     with open(folder / 'log.txt', 'a', encoding='utf-8') as log:
-      command = [*weights, *arguments, f'--train_logdir={folder}']
+      # --export of all runs would be one file for them.
+      command = [*weights, *arguments, '--export=', f'--train_logdir={folder}']
       error = command_runs.run('feelvos_tf.train', command, label, output=log)
     if error:
       raise RunError(error)

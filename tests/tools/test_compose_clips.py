@@ -1,5 +1,6 @@
 """The command that composes clips: what it writes, and that the project reads it."""
 
+import dataclasses
 import json
 
 import cv2
@@ -7,6 +8,9 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.composition import Track
+from feelvos_tf.datasets.composition_plan import CompositionOptions
+from feelvos_tf.datasets.composition_plan import plan_clip
 from feelvos_tf.datasets.sources.davis import davis_videos
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.tools import compose_clips
@@ -69,6 +73,16 @@ def test_clips_in_davis_layout(davis, tmp_path, run_main):
     'diary.txt': b'mine',
     'ImageSets/2017/val.txt': b'mine as well\n',
   }
+
+
+def test_names_of_other_bytes(davis, tmp_path):
+  tracks = [Track(video) for video in davis_videos(davis)]
+  plan = plan_clip(tracks, 0, CompositionOptions(frames=20))
+  plan = dataclasses.replace(plan, name='caf\udce9', num_frames=1)
+  with result_folder.ResultFolder(tmp_path / 'out', 'run') as output:
+    compose_clips.write([plan], output)
+  assert (tmp_path / 'out' / 'ImageSets' / '2017' / 'val.txt').read_bytes() == b'caf\xe9\n'
+  assert [video.name for video in davis_videos(tmp_path / 'out', '2017')] == ['caf\udce9']
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ def commands(monkeypatch):
     if module == 'feelvos_tf.train':
       metadata, arrays = weights_file.read(values['tf_initial_checkpoint'])
       metadata['options']['largest_side'] = None
-      weights_file.save_arrays(f'{values["train_logdir"]}/final.h5', arrays, metadata)
+      path = values['export'] or f'{values["train_logdir"]}/final.h5'
+      weights_file.save_arrays(path, arrays, metadata)
       train_ladder.pathlib.Path(values['train_logdir'], 'run.json').touch()
     else:
       assert weights_file.read_metadata(values['model'])['options']['largest_side'] == 64
@@ -107,6 +108,13 @@ def test_runs_are_not_repeated_and_a_failure_does_not_end_the_others(
   assert train_ladder.main() == 0
   assert [arguments[-1][-7:] for module, arguments in commands if 'train' in module] == ['/seed_3']
   assert '0.520 ± 0.014 (2)' in (tmp_path / 'out' / 'table.md').read_text()
+
+
+def test_export_of_all_runs_is_left_aside(given, flags, commands, tmp_path):
+  (tmp_path / 'export.flags').write_text(f'--export={tmp_path / "one.h5"}\n')
+  flags(*given, f'--train_flags={tmp_path / "export.flags"}', '--seeds=1', '--rungs=base')
+  assert train_ladder.main() == 0
+  assert not (tmp_path / 'one.h5').exists()
 
 
 def test_a_run_with_other_flags_is_not_taken_for_this_one(given, flags, commands, tmp_path):
