@@ -148,9 +148,10 @@ class VideoSegmenter:
 
     The frame becomes the previous frame of the next `step` and one more reference frame. What it
     contradicts goes from older reference frames (`contradiction`); an older one of the same frame
-    goes as a whole, and what it contradicted comes back if it was the latest one. At most
-    MAX_REFERENCES are kept: the first one and the latest. The oldest correction goes whose objects
-    are all on another reference frame, or the oldest if there is none.
+    goes as a whole, and what it contradicted comes back if it was the latest one, unless `restore`
+    or `start_as_before` lies between. At most MAX_REFERENCES are kept: the first one and the
+    latest. The oldest correction goes whose objects are all on another reference frame, or the
+    oldest if there is none.
 
     Args:
       frame: uint8 [height, width, 3], RGB, of the size of the first.
