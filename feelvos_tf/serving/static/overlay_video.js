@@ -14,6 +14,7 @@ const PAIRS_UNDER_WAY = 4;
  * @returns {Promise<Blob>} the video.
  */
 export async function makeOverlayVideo(api, clip, indices, maxBytes, onProgress, signal) {
+  signal.throwIfAborted(); // No event will tell it any more.
   let socket;
   try {
     socket = api.socket('v1/overlay/stream');

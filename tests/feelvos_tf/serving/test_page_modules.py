@@ -629,8 +629,11 @@ def test_an_overlay_is_stopped_while_the_server_does_not_answer(node, opens):
     stop.abort();
     const late = new Promise((done) => {{ setTimeout(done, 5000, {{name: 'late'}}).unref(); }});
     shown.error = (await Promise.race([made.catch((reason) => reason), late])).name;
+    const stopped = makeOverlayVideo({{socket: () => new EventTarget()}}, clip, [0], 1e6, () => {{}},
+      stop.signal);
+    shown.before = (await Promise.race([stopped.catch((reason) => reason), late])).name;
   """)
-  assert shown == {'closed': True, 'error': 'AbortError'}
+  assert shown == {'closed': True, 'error': 'AbortError', 'before': 'AbortError'}
 
 
 @pytest.mark.parametrize('direction', ['start', 'end', 'both', 'late'])
