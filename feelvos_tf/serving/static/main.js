@@ -212,15 +212,20 @@ async function open(load) {
   }
 }
 
+/** Takes a mask for the frame that the user wants to see. */
 async function loadMask(file) {
-  // The mask is for the frame that the user wants to see; why that cannot be shown is said already.
-  await workspace.settled().catch(() => {});
-  if (!mayPaint()) {
-    showError(workspace.whyNotPaint());
-    return;
+  timeline.pause();
+  try {
+    do await workspace.settled(); while (workspace.showing);
+    if (!mayPaint()) {
+      showError(workspace.whyNotPaint());
+      return;
+    }
+    hideError();
+    await takeMask(file);
+  } catch (error) { // Also why the frame cannot be shown: the mask is for no other.
+    showError(error);
   }
-  hideError();
-  await takeMask(file).catch(showError);
 }
 
 /** Takes the mask in a file; before a run the objects are those of the mask. */

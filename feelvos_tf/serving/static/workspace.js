@@ -74,9 +74,13 @@ export class Workspace {
       const {clip, view} = this;
       this.wanted = null;
       await this.saving;
-      const ids = await this.idsOf(index);
-      await clip.drawFrame(index, view.picture);
-      if (clip === this.clip) this.take(index, ids);
+      try {
+        const ids = await this.idsOf(index);
+        await clip.drawFrame(index, view.picture);
+        if (clip === this.clip) this.take(index, ids);
+      } catch (error) {
+        if (clip === this.clip) throw error; // Else another clip is open, whose frame is wanted.
+      }
     }
   }
 
@@ -240,13 +244,13 @@ export class Workspace {
   }
 
   /**
-   * Takes the mask in a file for the frame on the page.
+   * Takes the mask in a file for the frame on the page, also if the user goes on meanwhile.
    *
    * @returns {Promise<number[]>} the ids in it.
-   * @throws {MaskFileError} no mask, another size, too many objects.
+   * @throws {MaskFileError} no mask, another size, too many objects, or a run or clip came first.
    */
   async loadMask(file, maxObjects) {
-    const {clip} = this;
+    const {clip, index} = this;
     const mask = await decodeIds(file);
     const fits = (size) => mask.width === size.width && mask.height === size.height;
     if (!fits(clip) && !fits(clip.source)) {
@@ -258,6 +262,10 @@ export class Workspace {
     if (ids.length > maxObjects) {
       throw new MaskFileError(
         `The mask holds ${ids.length} objects. The server takes ${maxObjects}.`);
+    }
+    while (clip === this.clip && (this.showing || index !== this.index)) await this.show(index);
+    if (clip !== this.clip || this.running) {
+      throw new MaskFileError('The mask was not taken: a run or another clip came first.');
     }
     const {unsaved} = clip;
     this.editor.replace(resizeIds(mask, clip.width, clip.height));

@@ -69,6 +69,65 @@ def test_a_mask_file_is_for_the_frame_that_the_user_wants_to_see(node):
   assert shown == {'ids': [None, 3], 'alert': True}
 
 
+def test_a_mask_for_a_frame_that_cannot_be_fetched_is_put_on_no_other(node):
+  """It was put on the frame in view, and the error was closed."""
+  shown = node(
+    """
+    await workspace.open(source);
+    let fail;
+    fetched = new Promise((_, reject) => { fail = reject; });
+    const moved = workspace.show(5).catch(() => {});
+    await soon();
+    widgets['mask-file'].files = [await full(3)];
+    const taken = widgets['mask-file'].fire('change');
+    await soon();
+    fail(new Error('no such frame'));
+    await Promise.all([moved, taken]);
+    await soon();
+    Object.assign(shown, {masks: workspace.clip.masks.size, alert: widgets.alert.hidden});
+    """,
+    PAGE,
+  )
+  assert shown == {'masks': 0, 'alert': False}
+
+
+@pytest.mark.parametrize('move', ['play', 'show'])
+def test_a_mask_file_is_not_for_a_frame_that_comes_after_it(node, move):
+  """While the clip was played, or the file read, the frames went on under the mask."""
+  shown = node(
+    f"""
+    await workspace.open(source);
+    const file = await full(3);
+    const wait = () => {{ let go; return [new Promise((done) => {{ go = done; }}), () => go()]; }};
+    let [frame, arrive] = wait();
+    const [read, readable] = wait();
+    const bytes = await file.arrayBuffer();
+    file.arrayBuffer = async () => {{ await read; return bytes; }};
+    const plays = '{move}' === 'play';
+    if (plays) {{
+      fetched = frame;
+      widgets.play.click();
+      await soon();
+    }}
+    widgets['mask-file'].files = [file];
+    widgets['mask-file'].fire('change');
+    await soon();
+    arrive();
+    if (plays) {{
+      [fetched, arrive] = wait();
+      await soon();
+      arrive();
+    }} else await workspace.show(5);
+    readable();
+    for (let i = 0; i < 10 && !workspace.clip.masks.size; i++) await soon();
+    Object.assign(shown, {{masks: [...workspace.clip.masks.keys()], index: workspace.index,
+      alert: widgets.alert.hidden}});
+    """,
+    PAGE,
+  )
+  assert shown == {'masks': [0], 'index': 0, 'alert': True}
+
+
 @pytest.mark.parametrize('slow', [False, True])
 def test_the_clip_that_was_chosen_last_is_opened(node, slow):
   """Nothing is painted or run meanwhile, which would be lost with the clip before."""
@@ -108,6 +167,25 @@ def test_the_clip_that_was_chosen_last_is_opened(node, slow):
     'before': [True, True, False], 'during': [False, False, True], 'between': 'c', 'name': 'b.png',
     'after': [True, False, False], 'alert': True,
   }  # fmt: skip
+
+
+def test_a_clip_is_open_also_if_a_frame_of_the_one_before_was_being_fetched(node):
+  """What is closed gives no frame; the new clip had that error, and none of its frames."""
+  shown = node(
+    """
+    await workspace.open(source);
+    let fail;
+    fetched = new Promise((_, reject) => { fail = reject; });
+    workspace.show(5).catch(() => {});
+    await soon();
+    const opened = workspace.open({...source, name: 'd', withFrame: async (index, use) => use({})});
+    fail(new Error('closed'));
+    shown.works = await opened.then(() => true, () => false);
+    Object.assign(shown, {index: workspace.index, wanted: workspace.wanted});
+    """,
+    PAGE,
+  )
+  assert shown == {'works': True, 'index': 0, 'wanted': None}
 
 
 def test_a_second_click_on_masks_saves_no_second_file(node):
