@@ -162,13 +162,13 @@ def read_checkpoint(path: str | os.PathLike) -> TensorReader:
   """
   prefix = os.fspath(path)
   if os.path.isdir(prefix):
-    latest = tf.train.latest_checkpoint(plain_path.of_folder(prefix))
-    if latest is None:
+    state = tf.train.get_checkpoint_state(prefix)
+    if state is None:
       raise FileNotFoundError(
         f'{path}: folder without a `checkpoint` file; give the prefix of the checkpoint, '
         'for example model.ckpt-200000.'
       )
-    prefix = latest
+    prefix = state.model_checkpoint_path
   prefix = re.sub(r'\.(index|meta|data-\d{5}-of-\d{5})$', '', prefix)
   if not os.path.exists(f'{prefix}.index') and not os.path.isfile(prefix):
     raise FileNotFoundError(

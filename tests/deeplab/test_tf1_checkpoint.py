@@ -190,6 +190,9 @@ def test_folder_with_a_checkpoint_file(model, tensors, write, tmp_path):
     tf1_checkpoint.restore(tmp_path, model)
   (tmp_path / 'checkpoint').write_text('model_checkpoint_path: "model.ckpt-3"\n')
   assert tf1_checkpoint.restore(tmp_path, model).complete
+  (tmp_path / 'checkpoint').write_text('model_checkpoint_path: "model.ckpt-4"\n')
+  with pytest.raises(FileNotFoundError, match='no checkpoint here; expected model.ckpt-4.index'):
+    tf1_checkpoint.restore(tmp_path, model)
 
 
 @pytest.mark.parametrize('name', ['a[1]/model.ckpt-7', 'model[1].ckpt-7'])
@@ -197,13 +200,14 @@ def test_names_that_look_like_patterns(tmp_path, name):
   path = tmp_path / name
   tf1_checkpoint.write_tensors(path, {'value': np.float32([2, 3])})
   np.testing.assert_array_equal(tf1_checkpoint.read_checkpoint(path).get_tensor('value'), [2, 3])
-  (path.parent / 'checkpoint').write_text(f'model_checkpoint_path: "{path.name}"')
-  if path.parent != tmp_path:
-    tf1_checkpoint.read_checkpoint(path.parent)
+  for known in (path.name, path):  # TF1 wrote the whole path.
+    (path.parent / 'checkpoint').write_text(f'model_checkpoint_path: "{known}"')
+    assert tf1_checkpoint.read_checkpoint(path.parent).get_tensor('value').shape == (2,)
   (tmp_path / f'{name}.index').write_bytes(b'')
-  with pytest.raises(ValueError, match='copy it again') as error:
-    tf1_checkpoint.read_checkpoint(path)
-  assert 'feelvos_links' not in str(error.value)
+  for given in (path, path.parent):
+    with pytest.raises(ValueError, match='copy it again') as error:
+      tf1_checkpoint.read_checkpoint(given)
+    assert 'feelvos_links' not in str(error.value)
 
 
 def test_missing_checkpoint(model, tmp_path):
