@@ -5,6 +5,7 @@ files and go at the end of the process.
 """
 
 import atexit
+import contextlib
 import functools
 import os
 import re
@@ -21,7 +22,15 @@ def of_folder(path: str | os.PathLike) -> str:
     path: of a folder; it need not exist.
   """
   path = os.fspath(path)
-  return _link(os.path.abspath(path)) if _PATTERN.search(path) else path
+  if not _PATTERN.search(path):
+    return path
+  folder = os.path.abspath(path)
+  link = _link_of(folder)
+  if not os.path.islink(link):  # New, or something tidied up temporary files since.
+    os.makedirs(os.path.dirname(link), mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # Another thread made it.
+      os.symlink(folder, link, target_is_directory=True)
+  return link
 
 
 def of_prefix(path: str | os.PathLike) -> str:
@@ -42,14 +51,15 @@ def of_prefix(path: str | os.PathLike) -> str:
 
 
 @functools.cache
-def _link(folder: str) -> str:
-  link = os.path.join(_place(), 'folder')
-  os.symlink(folder, link, target_is_directory=True)
-  return link
+def _link_of(folder: str) -> str:
+  """Where the link to a folder goes; one for all who ask."""
+  return os.path.join(_place(), 'folder')
 
 
 def _place() -> str:
   """A new temporary folder."""
-  place = tempfile.mkdtemp(prefix='feelvos_links_')
+  # That of a job in a batch system may be called after it: job.7[2].
+  where = '/tmp' if _PATTERN.search(tempfile.gettempdir()) else None
+  place = tempfile.mkdtemp(prefix='feelvos_links_', dir=where)
   atexit.register(shutil.rmtree, place, ignore_errors=True)  # It removes links, not what they name.
   return place

@@ -32,10 +32,6 @@ class Checkpoints:
     self._folder, self._checkpoint = pathlib.Path(folder), checkpoint
     self._mend_list()
     self._plain = plain_path.of_folder(self._folder)
-    if self._plain != str(
-      self._folder
-    ):  # TensorFlow would make the folder, but not through a link.
-      self._folder.mkdir(parents=True, exist_ok=True)
     self._manager = tf.train.CheckpointManager(
       checkpoint, self._plain, max_to_keep, checkpoint_name=_NAME
     )
@@ -56,6 +52,9 @@ class Checkpoints:
     if step == self._saved_step:
       return
     with whole_file.named_errors(self._folder):
+      # TensorFlow would make the folder, but not through a link, which may have gone since.
+      self._folder.mkdir(parents=True, exist_ok=True)
+      plain_path.of_folder(self._folder)
       path = pathlib.Path(self._manager.save(checkpoint_number=step))
     for file in [*self._folder.glob(f'{path.name}.*'), self._folder / 'checkpoint', self._folder]:
       whole_file.flush(file)

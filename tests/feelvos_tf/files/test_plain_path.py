@@ -1,6 +1,8 @@
 """Paths that TensorFlow would take for patterns."""
 
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -22,6 +24,14 @@ def test_a_folder(tmp_path, name):
   (tmp_path / name / 'file').write_text('x')
   assert os.listdir(path) == ['file']
   assert plain_path.of_folder(tmp_path / name) == path
+  shutil.rmtree(os.path.dirname(path))  # As what tidies up old temporary files does.
+  assert plain_path.of_folder(tmp_path / name) == path and os.listdir(path) == ['file']
+
+
+def test_the_folder_of_temporary_files_looks_like_a_pattern(tmp_path, monkeypatch):
+  (tmp_path / 'job.7[2]').mkdir()
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'job.7[2]'))
+  assert '[' not in plain_path.of_folder(tmp_path / 'a[1]')
 
 
 @pytest.mark.parametrize('name', PATTERNS)

@@ -2,10 +2,12 @@
 
 import errno
 import os
+import shutil
 
 import pytest
 import tensorflow as tf
 
+from feelvos_tf.files import plain_path
 from feelvos_tf.training import checkpoints
 
 
@@ -42,7 +44,9 @@ def test_the_newest_is_taken_and_old_ones_go(tmp_path):
 
 def test_a_folder_whose_name_looks_like_a_pattern(tmp_path):
   folder = tmp_path / 'mine [2]' / 'checkpoints'
+  assert open_run(folder)[0].latest is None and not folder.exists()
   write_run(folder, range(7))
+  assert 'feelvos_links' not in (folder / 'checkpoint').read_text()  # Other processes go on.
   assert restored(folder) == (6, [])
   assert len(list(folder.glob('*.index'))) == 5
   assert open_run(folder)[0].latest == str(folder / 'train-6')
@@ -50,6 +54,17 @@ def test_a_folder_whose_name_looks_like_a_pattern(tmp_path):
   value, (line,) = restored(folder)
   assert value == 5
   assert line.startswith(f'{folder}/train-6: ') and line.endswith(f'{folder}/train-5 is taken')
+
+
+def test_neither_folder_nor_link_need_last_as_long_as_the_training(tmp_path):
+  folder = tmp_path / 'mine [2]'
+  run, value = open_run(folder)
+  shutil.rmtree(os.path.dirname(plain_path.of_folder(folder)))
+  for step in (1, 2):
+    value.assign(step)
+    run.save(step)
+    assert (folder / f'train-{step}.index').is_file()
+    shutil.rmtree(folder)
 
 
 def test_a_damaged_one_gives_way_to_the_one_before_and_is_written_anew(tmp_path):
