@@ -49,12 +49,14 @@ class ExportedModel:
       ValueError: the folder holds no SavedModel that can be loaded.
     """
     folder = pathlib.Path(folder)
+    plain = plain_path.of_folder(folder)
     try:
       data = (folder / 'saved_model.pb').read_bytes()
       definition = saved_model_pb2.SavedModel.FromString(data).meta_graphs[0]
-      self._loaded = tf.saved_model.load(plain_path.of_folder(folder))
+      self._loaded = tf.saved_model.load(plain)
     except Exception as error:  # Whatever a broken protobuf, graph or file leads to.
-      raise ValueError(f'{folder}: cannot be loaded as a SavedModel ({error}).') from error
+      reason = str(error).replace(plain, str(folder))
+      raise ValueError(f'{folder}: cannot be loaded as a SavedModel ({reason}).') from error
     self.signatures = dict(self._loaded.signatures)
     self.signature_defs = {
       name: value for name, value in definition.signature_def.items() if name in self.signatures

@@ -1,5 +1,6 @@
 """What is loaded of an exported folder."""
 
+import pytest
 import tensorflow as tf
 
 from feelvos_tf.saved_model.exported_model import ExportedModel
@@ -23,3 +24,7 @@ def test_a_folder_whose_name_looks_like_a_pattern(tmp_path):
   tf.saved_model.save(model, str(folder), {'serving_default': model.__call__})
   loaded = ExportedModel(folder).signatures['serving_default']
   assert float(loaded(x=tf.constant(3.0))['y']) == 6.0
+  (folder / 'variables' / 'variables.index').unlink()
+  with pytest.raises(ValueError, match='cannot be loaded') as error:
+    ExportedModel(folder)
+  assert 'feelvos_links' not in str(error.value)
