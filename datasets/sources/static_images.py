@@ -107,7 +107,8 @@ class StillVideo(Video):
   @functools.cached_property
   def _plan(self) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """(background, random end points of the scene and of each object)."""
-    rng = np.random.default_rng([self._seed, zlib.crc32(self.name.encode())])
+    name = self.name.encode(errors='surrogateescape')
+    rng = np.random.default_rng([self._seed, zlib.crc32(name)])
     ends = [_random_motion(rng, self._motion) for _ in range(1 + len(self._mask.object_ids))]
     return _fill_objects(self._image, self._mask.ids), ends
 

@@ -131,6 +131,11 @@ def test_masks_whose_letters_are_composed_in_another_way(tmp_path, rng, form, ot
   np.testing.assert_array_equal(source.opener().mask(0).ids, mask.ids)
 
 
+def test_a_name_of_other_bytes(rng):
+  video = static_images.StillVideo('caf\udce9', *still(rng), 2)
+  assert video.mask(1).ids.shape == video.frame_size
+
+
 class Interleaved(static_images.StillVideo):
   """Another thread wants another frame whenever this one has kept its own."""
 
