@@ -119,7 +119,7 @@ class Trainer:
     best = pathlib.Path(self.options.train_logdir) / 'best.json'
     if best.exists():
       self._noted = json.loads(best.read_text(encoding='utf-8'))
-      self._best, self._best_of = self._noted['score'], self._noted.get('of')
+      self._best, self._best_of = self._noted.get('score', -1.0), self._noted.get('of')
     return self.step
 
   def train(self, validate: Callable | None = None) -> int:
@@ -326,7 +326,7 @@ class Trainer:
       whole_file.move(folder / 'best.h5', kept)
     (folder / 'best.json').unlink(missing_ok=True)
     print(f'another validation than before: its best weights are kept as {kept}', flush=True)
-    self._best, self._best_of = -1.0, None
+    self._best, self._best_of, self._noted = -1.0, None, {}
 
 
 def _noted_score(path: pathlib.Path) -> float:

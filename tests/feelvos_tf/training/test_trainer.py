@@ -158,6 +158,15 @@ def test_an_interrupted_validation_is_made_up_for(fresh, samples, tmp_path):
   assert json.loads((tmp_path / 'best.json').read_text())['step'] == 2
 
 
+def test_a_validation_without_a_number(fresh, samples, tmp_path):
+  for _ in range(2):
+    trainer = Trainer(fresh, samples, options(tmp_path, 1, validation_steps=1))
+    trainer.resume()
+    trainer.train(lambda model: float('nan'))
+  assert json.loads((tmp_path / 'best.json').read_text()) == {'validated': 1}
+  assert not (tmp_path / 'best.h5').exists()
+
+
 def test_best_weights_are_kept(fresh, samples, tmp_path):
   scores, seen = iter([0.5, 0.9, 0.3]), []
 
