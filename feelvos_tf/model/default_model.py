@@ -9,7 +9,7 @@ from feelvos_tf.datasets import names
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 # SHA-256 of that file. Weights of these bytes are trusted and read in this process, see
 # `deeplab/hdf5_file.py`.
-CHECKSUM = '5911f1dfc8b87000315f5d238b366f8c00e023831d588e16b36a7dbad889a605'
+CHECKSUM = '532ba19a5f292c057e70d5236e7a66d59fdc9b359d88c4d6a65e4892344291c4'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:
