@@ -24,6 +24,7 @@ from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.masks import read_mask
 from feelvos_tf.datasets.masks import VOID_ID
 from feelvos_tf.datasets.names import paired
+from feelvos_tf.datasets.sources.last_frame import LastFrame
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import read_image
@@ -92,7 +93,7 @@ class StillVideo(Video):
     self.masked_frames = tuple(range(num_frames))
     self._image, self._mask = image, self.check_mask_size(mask, name)
     self._seed, self._motion = seed, motion
-    self._last: tuple[int, tuple[np.ndarray, np.ndarray]] | None = None
+    self._rendered = LastFrame(self._render)
 
   def frame(self, index: int) -> np.ndarray:
     return self._draw(index)[0]
@@ -118,11 +119,7 @@ class StillVideo(Video):
       raise IndexError(f'{self.name}: no frame {index}, expected 0..{self.num_frames - 1}')
     if index == 0:
       return self._image.copy(), self._mask.ids.copy()
-    # One variable: samples are made in several threads, which may want other frames meanwhile.
-    last = self._last
-    if last is None or last[0] != index:
-      self._last = last = index, self._render(index)
-    image, ids = last[1]
+    image, ids = self._rendered(index)
     return image.copy(), ids.copy()
 
   def _render(self, index: int) -> tuple[np.ndarray, np.ndarray]:

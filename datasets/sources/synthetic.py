@@ -12,6 +12,7 @@ import numpy as np
 
 from feelvos_tf.datasets.masks import DAVIS_PALETTE
 from feelvos_tf.datasets.masks import Mask
+from feelvos_tf.datasets.sources.last_frame import LastFrame
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.datasets.video import VideoSource
@@ -50,7 +51,7 @@ class SyntheticVideo(Video):
     self.frame_names = NumberedNames(num_frames)
     self.masked_frames = tuple(range(num_frames))
     self._seed, self._num_objects = seed, num_objects
-    self._last: tuple[int, tuple[np.ndarray, np.ndarray]] | None = None
+    self._drawn = LastFrame(self._draw)
 
   def frame(self, index: int) -> np.ndarray:
     return self._drawn(index)[0].copy()
@@ -90,14 +91,6 @@ class SyntheticVideo(Video):
         }
       )
     return background, objects, rng.uniform(-1, 1, 2)
-
-  def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """What `_draw` returns, kept for the second of `frame` and `mask`."""
-    # One variable: samples are made in several threads, which may want other frames meanwhile.
-    last = self._last
-    if last is None or last[0] != index:
-      self._last = last = index, self._draw(index)
-    return last[1]
 
   def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
     """(image uint8 [height, width, 3], ids uint8 [height, width]) of a frame."""

@@ -1,5 +1,6 @@
 """Made-up videos."""
 
+from interleaved_frame import InterleavedFrame
 import numpy as np
 import pytest
 
@@ -63,21 +64,8 @@ def test_no_videos_and_no_such_frame():
     synthetic.SyntheticVideo(0, 2).frame(2)
 
 
-class Interleaved(synthetic.SyntheticVideo):
-  """Another thread wants another frame whenever this one has kept its own."""
-
-  _kept = None
-
-  @property
-  def _last(self):
-    return self._kept
-
-  @_last.setter
-  def _last(self, value):
-    self._kept = value if value is None else (value[0] + 1, self._draw(value[0] + 1))
-
-
 def test_two_threads_do_not_mix_their_frames():
-  expected, video = synthetic.SyntheticVideo(1), Interleaved(1)
+  expected, video = synthetic.SyntheticVideo(1), synthetic.SyntheticVideo(1)
+  video._drawn = InterleavedFrame(video._draw)
   np.testing.assert_array_equal(video.frame(1), expected.frame(1))
   np.testing.assert_array_equal(video.mask(1).ids, expected.mask(1).ids)
