@@ -85,9 +85,8 @@ class Trainer:
     self._checkpoints = checkpoints.Checkpoints(
       os.path.join(options.train_logdir, CHECKPOINTS), self._checkpoint(), options.max_to_keep
     )
-    self._best = -1.0
-    self._best_of: str | None = None  # `Validation.identity` of that score.
-    self._noted: dict[str, Any] = {}  # What best.json holds.
+    # What best.json holds: best score, its step, and of which validation it is (`of`).
+    self._noted: dict[str, Any] = {}
     self._dead_channels: dead_channels.DeadChannels | None = (
       None  # Looked at from the first batch on, until they have been told.
     )
@@ -119,7 +118,6 @@ class Trainer:
     best = pathlib.Path(self.options.train_logdir) / 'best.json'
     if best.exists():
       self._noted = json.loads(best.read_text(encoding='utf-8'))
-      self._best, self._best_of = self._noted.get('score', -1.0), self._noted.get('of')
     return self.step
 
   def train(self, validate: Callable | None = None) -> int:
@@ -289,6 +287,10 @@ class Trainer:
       first = {key: value[0] for key, value in batch.items()}
       self._summaries.write(step, scalars, first, outcome.pictures)
 
+  @property
+  def _best(self) -> float:
+    return self._noted.get('score', -1.0)
+
   def _owes_validation(self) -> bool:
     """Whether the run ended in the validation of the step at which it goes on."""
     step, steps = self.step, self.options.validation_steps
@@ -302,15 +304,15 @@ class Trainer:
     if identity is not None:
       told = f'{identity} {getattr(self.model, "options", None)}'
       identity = hashlib.sha256(told.encode()).hexdigest()[:16]
-    if self._best_of is not None and self._best_of != identity:
-      self._set_best_aside(self._best_of)
+    best_of = self._noted.get('of')
+    if best_of is not None and best_of != identity:
+      self._set_best_aside(best_of)
     score = float(validate(self.model))
     print(f'step {step}: validation {score:.4f} (best {max(score, self._best):.4f})', flush=True)
     if self._summaries is not None:
       self._summaries.write(step, {'validation': score})
     folder = pathlib.Path(self.options.train_logdir)
     if score > self._best:
-      self._best, self._best_of = score, identity
       self.export_weights(folder / 'best.h5', {'step': step, 'validation': score})
       self._noted = {'step': step, 'score': score, **({'of': identity} if identity else {})}
     self._noted['validated'] = step
@@ -326,7 +328,7 @@ class Trainer:
       whole_file.move(folder / 'best.h5', kept)
     (folder / 'best.json').unlink(missing_ok=True)
     print(f'another validation than before: its best weights are kept as {kept}', flush=True)
-    self._best, self._best_of, self._noted = -1.0, None, {}
+    self._noted = {}
 
 
 def _noted_score(path: pathlib.Path) -> float:
