@@ -236,11 +236,12 @@ def _check_usage() -> None:
     raise command_line.UsageError(
       f'--decoder_output_stride={FLAGS.decoder_output_stride} given; FEELVOS expects 4.'
     )
-  if FLAGS.matching_loss_weight and not FLAGS.use_first_frame_matching:
-    raise command_line.UsageError(
-      '--matching_loss_weight is a loss of first frame matching; '
-      '--nouse_first_frame_matching leaves nothing to it.'
-    )
+  for name in ('matching_loss_weight', 'matching_overlap_loss_weight'):
+    if FLAGS[name].value and not FLAGS.use_first_frame_matching:
+      raise command_line.UsageError(
+        f'--{name} is a loss of first frame matching; '
+        '--nouse_first_frame_matching leaves nothing to it.'
+      )
   if FLAGS.classification_loss == 'softmax_with_attention' and FLAGS.train_num_frames_per_video < 3:
     raise command_line.UsageError(
       f'--train_num_frames_per_video={FLAGS.train_num_frames_per_video} given; FEELVOS expects 3 or '

@@ -153,9 +153,7 @@ def video_cross_entropy(
 def matching_cross_entropy(distances: tf.Tensor, labels: tf.Tensor, **options: Any) -> tf.Tensor:
   """Loss of the embedding alone: which object has the nearest pixel?
 
-  `video_cross_entropy` of the logits -||e_p - e_q||^2, q being the nearest pixel of an object, at
-  the size of the distances. The squared distance is what the distance d was made of:
-  log((1 + d) / (1 - d)); where d is 1 to about 2^-20 there is no gradient any more.
+  `video_cross_entropy` of `matching_logits`, at the size of the distances.
 
   Args:
     distances: float32 [frames, objects, h, w] in [0, 1], of global matching.
@@ -167,9 +165,23 @@ def matching_cross_entropy(distances: tf.Tensor, labels: tf.Tensor, **options: A
 
   Source: none in the original; it has the triplet loss for the embedding instead.
   """
+  return video_cross_entropy(matching_logits(distances), labels, upsample_logits=False, **options)
+
+
+def matching_logits(distances: tf.Tensor) -> tf.Tensor:
+  """-||e_p - e_q||^2 of each object's nearest pixel q, as logits of the objects.
+
+  The squared distance is what the distance d was made of: log((1 + d) / (1 - d)); where d is 1 to
+  about 2^-20 there is no gradient any more.
+
+  Args:
+    distances: float [frames, objects, h, w] in [0, 1], of global matching.
+
+  Returns:
+    float32 [frames, h, w, objects], 0 or less.
+  """
   distances = tf.minimum(tf.cast(distances, tf.float32), _LARGEST_DISTANCE)
-  logits = -2.0 * tf.math.atanh(tf.transpose(distances, [0, 2, 3, 1]))
-  return video_cross_entropy(logits, labels, upsample_logits=False, **options)
+  return -2.0 * tf.math.atanh(tf.transpose(distances, [0, 2, 3, 1]))
 
 
 def overlap_loss(logits: tf.Tensor, labels: tf.Tensor, *, ignore_label: int = VOID_ID) -> tf.Tensor:

@@ -168,6 +168,11 @@ class LossOptions:
   # its wearer, is worth next to nothing there, and the head leaves it to the large one. Not in the
   # original.
   overlap_loss_weight: float = 0.0
+  # Weight of the same loss of global matching alone.
+  #
+  # To `matching_loss_weight` what `overlap_loss_weight` is to the loss of the head: every object
+  # counts the same. Not in the original.
+  matching_overlap_loss_weight: float = 0.0
   # Dropout in ASPP.
   dropout: bool = True
   # Seed of what is random inside the step.
@@ -178,7 +183,12 @@ class LossOptions:
       raise ValueError(
         f'drop_previous_probability is {self.drop_previous_probability}; expected 0 to 1.'
       )
-    for name in ('matching_loss_weight', 'overlap_loss_weight', 'weight_decay'):
+    for name in (
+      'matching_loss_weight',
+      'overlap_loss_weight',
+      'matching_overlap_loss_weight',
+      'weight_decay',
+    ):
       value = getattr(self, name)
       if value < 0:
         raise ValueError(f'{name} is {value}; expected 0 or more.')

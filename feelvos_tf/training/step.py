@@ -106,9 +106,15 @@ def _video_loss(
   )
   if options.overlap_loss_weight:
     loss += options.overlap_loss_weight * losses.overlap_loss(logits, labels)
+  if options.matching_loss_weight or options.matching_overlap_loss_weight:
+    distances = tf.stack([frame.global_distance for frame in maps])
   if options.matching_loss_weight:
     loss += options.matching_loss_weight * losses.matching_cross_entropy(
-      tf.stack([frame.global_distance for frame in maps]), labels, step=step, mining=options.mining
+      distances, labels, step=step, mining=options.mining
+    )
+  if options.matching_overlap_loss_weight:
+    loss += options.matching_overlap_loss_weight * losses.overlap_loss(
+      losses.matching_logits(distances), labels
     )
   return loss
 
