@@ -106,6 +106,10 @@ def test_defaults_are_the_originals_and_wrong_flags_are_refused():
     (['--train_logdir=x'], '--dataset expected'),
     (base + ['--data_dir=z'], 'choose one'),
     (base + ['--matching_loss_weight=1', '--nouse_first_frame_matching'], 'first frame matching'),
+    (
+      base + ['--matching_overlap_loss_weight=1', '--nouse_first_frame_matching'],
+      '--matching_overlap_loss_weight is a loss of first frame matching',
+    ),
     (base + ['--dataset=folder'], '2 --dataset and 1 folders'),
     (
       base + ['--train_crop_size=1'] * 1 + ['--train_crop_size=2', '--train_crop_size=3'],

@@ -243,6 +243,12 @@ def test_matching_loss_of_objects_that_are_nowhere_is_finite():
   assert np.all(np.isfinite(tape.gradient(loss, distances)))
 
 
+def test_matching_logits_are_squared_distances():
+  squared = np.array([[[[0.0, 0.5]], [[2.0, 9.0]]]], np.float32)  # [1, 2 objects, 1, 2]
+  logits = losses.matching_logits(1 - 2 / (1 + np.exp(squared)))
+  np.testing.assert_allclose(logits, [[[[0.0, -2.0], [-0.5, -9.0]]]], atol=1e-4, rtol=1e-3)
+
+
 def sure_logits(labels, objects):
   """Logits that give every position to one object."""
   return 50.0 * tf.one_hot(labels, objects)

@@ -284,18 +284,23 @@ def test_previous_frame_is_dropped_as_often_as_asked(tiny_model, rng):
   assert 8 <= count <= 30  # 18 expected; each bound more than 2.5 standard deviations away.
 
 
-def test_matching_loss_is_added_for_every_current_frame(tiny_model, rng):
+@pytest.mark.parametrize('name', ['matching_loss_weight', 'matching_overlap_loss_weight'])
+def test_matching_loss_is_added_for_every_current_frame(tiny_model, rng, name):
   batch = random_batch(rng, videos=1, frames=4)
   (plain,) = step_lib.video_results(tiny_model, batch, 0, step_lib.LossOptions(dropout=False))
   (both,) = step_lib.video_results(
-    tiny_model, batch, 0, step_lib.LossOptions(dropout=False, matching_loss_weight=0.5)
+    tiny_model, batch, 0, step_lib.LossOptions(dropout=False, **{name: 0.5})
   )
   embeddings = tiny_model.extract(batch['images'][0])[1]
   bank = tiny_model.prepare_reference(
     embeddings[0], geometry.shrink_labels(batch['labels'][0, :1], embeddings.shape[1:3])[0], 3
   )
   distances = tf.stack([matching.global_matching(e, bank, 3) for e in embeddings[2:]])
-  added = losses.matching_cross_entropy(distances, batch['labels'][0, 2:])
+  if name == 'matching_loss_weight':
+    added = losses.matching_cross_entropy(distances, batch['labels'][0, 2:])
+  else:
+    added = losses.overlap_loss(losses.matching_logits(distances), batch['labels'][0, 2:])
+  assert added > 0.1
   np.testing.assert_allclose(both.loss - plain.loss, 0.5 * added, rtol=1e-4)
 
 
@@ -310,7 +315,10 @@ def test_overlap_loss_is_added(tiny_model, rng):
   np.testing.assert_allclose(both.loss - plain.loss, 0.5 * added, rtol=1e-4)
 
 
-@pytest.mark.parametrize('name', ['matching_loss_weight', 'overlap_loss_weight', 'weight_decay'])
+@pytest.mark.parametrize(
+  'name',
+  ['matching_loss_weight', 'overlap_loss_weight', 'matching_overlap_loss_weight', 'weight_decay'],
+)
 def test_negative_weight_is_refused(name):
   with pytest.raises(ValueError, match=f'{name} is -1'):
     step_lib.LossOptions(**{name: -1})
