@@ -10,7 +10,11 @@ import feelvos_tf
 from feelvos_tf import __main__ as command
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGES = [*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md')]
+PAGES = [
+  *ROOT.glob('*.md'),
+  *(ROOT / 'docs').rglob('*.md'),
+  ROOT / 'feelvos_tf' / 'pretrained' / 'README.md',
+]
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
