@@ -8,6 +8,7 @@ import pytest
 
 import feelvos_tf
 from feelvos_tf.datasets import masks
+from feelvos_tf.model import weights
 
 # Stride 4 samples these frames where the copying model keeps what it was given.
 SIZE, COUNT = (33, 49), 5
@@ -34,6 +35,12 @@ def clip(tmp_path_factory):
     masks.write_mask(path / f'{name}.png', ids)
   masks.write_mask(path / 'new.png', boxes((17, 28)))
   return path
+
+
+@pytest.fixture
+def read_as_copying(monkeypatch, copying_graph):
+  """Weights files are read as `copying_graph`: building and tracing each time takes seconds."""
+  monkeypatch.setattr(weights, 'load_model', lambda *args, **options: copying_graph)
 
 
 def run(clip, output, model, mask, **options):
@@ -63,8 +70,8 @@ def run(clip, output, model, mask, **options):
     ({'1': 'left'}, {'end': '3'}, dict.fromkeys((1, 2, 3), 'left')),
   ],
 )
-def test_plans(clip, tmp_path, copying_model, mask, options, expected):
-  found = run(clip, tmp_path / 'out', copying_model, mask, **options)
+def test_plans(clip, tmp_path, copying_graph, mask, options, expected):
+  found = run(clip, tmp_path / 'out', copying_graph, mask, **options)
   wanted = {'left': boxes((3, 4)), 'both': boxes((3, 4), (17, 28))}
   assert sorted(found) == sorted(expected)
   for index, name in expected.items():
@@ -84,9 +91,9 @@ def test_plans(clip, tmp_path, copying_model, mask, options, expected):
   ],
 )
 def test_frames_and_masks_that_do_not_count_are_told(
-  clip, tmp_path, copying_model, capsys, mask, options, line
+  clip, tmp_path, copying_graph, capsys, mask, options, line
 ):
-  run(clip, tmp_path / 'out', copying_model, mask, **options)
+  run(clip, tmp_path / 'out', copying_graph, mask, **options)
   assert line in capsys.readouterr().out
 
 
@@ -105,17 +112,19 @@ def test_a_mask_that_is_no_path(clip, tmp_path, mask, kind):
     feelvos_tf.segment_video(clip / 'frames', mask, tmp_path / 'out')
 
 
-def test_labels_of_ids_that_are_none(clip, tmp_path, copying_model):
+def test_labels_of_ids_that_are_none(clip, tmp_path, copying_graph):
   """They named nothing, without a word; a text with the number of an id is one."""
   for label in ({1.9: 'dog'}, {True: 'dog'}, {256: 'dog'}, {3: ''}):
     with pytest.raises(ValueError, match='given, expected ID:NAME'):
-      run(clip, tmp_path / 'out', copying_model, {0: 'left'}, labels=label, formats=['coco'])
-  run(clip, tmp_path / 'out', copying_model, {0: 'left'}, labels={'3': 'dog'}, formats=['coco'])
+      run(clip, tmp_path / 'out', copying_graph, {0: 'left'}, labels=label, formats=['coco'])
+  run(clip, tmp_path / 'out', copying_graph, {0: 'left'}, labels={'3': 'dog'}, formats=['coco'])
   coco = tmp_path / 'out' / 'coco' / 'annotations' / 'instances_default.json'
   assert [one['name'] for one in json.loads(coco.read_text())['categories']] == ['dog']
 
 
-def test_a_further_mask_segments_what_depends_on_it(clip, tmp_path, copying_weights, capsys):
+def test_a_further_mask_segments_what_depends_on_it(
+  clip, tmp_path, copying_weights, read_as_copying, capsys
+):
   options = {'formats': ['coco'], 'labels': {3: 'dog', 17: 'ball'}}
   run(clip, tmp_path / 'out', copying_weights, {0: 'left'}, **options)
   capsys.readouterr()
@@ -130,7 +139,9 @@ def test_a_further_mask_segments_what_depends_on_it(clip, tmp_path, copying_weig
   ]
 
 
-def test_a_finished_run_goes_on_behind_its_end(clip, tmp_path, copying_weights, capsys):
+def test_a_finished_run_goes_on_behind_its_end(
+  clip, tmp_path, copying_weights, read_as_copying, capsys
+):
   options = {'formats': ['coco']}
   found = run(clip, tmp_path / 'out', copying_weights, {0: 'left'}, end=2, **options)
   assert sorted(found) == [0, 1, 2]
@@ -152,7 +163,9 @@ def test_a_finished_run_goes_on_behind_its_end(clip, tmp_path, copying_weights, 
     ({1: 'left'}, {3: 'left'}, [{'start': 0}, {'start': 2}]),
   ],
 )
-def test_the_same_mask_of_another_frame(clip, tmp_path, copying_weights, before, now, options):
+def test_the_same_mask_of_another_frame(
+  clip, tmp_path, copying_weights, read_as_copying, before, now, options
+):
   """Counted from the first frame that gets a mask, both are given on the same frame."""
   direction = 'both' if 'start' in options[0] else 'forward'
   first, second = ({'direction': direction, **one} for one in options)
@@ -164,9 +177,9 @@ def test_the_same_mask_of_another_frame(clip, tmp_path, copying_weights, before,
     run(clip, tmp_path / 'out', copying_weights, before, **first)
 
 
-def test_a_box_to_start_and_a_mask_later(clip, tmp_path, copying_model):
+def test_a_box_to_start_and_a_mask_later(clip, tmp_path, copying_graph):
   drawings = [('box', '2,6,20,20,id=3'), ('polygon', '28,8;43,8;43,23;28,23,id=5')]
-  found = run(clip, tmp_path / 'out', copying_model, {3: 'both'}, drawings=drawings)
+  found = run(clip, tmp_path / 'out', copying_graph, {3: 'both'}, drawings=drawings)
   drawn = np.zeros(SIZE, bool)
   drawn[6:26, 2:22] = True
   square = (boxes((3, 4)) == 3)[::4, ::4]
@@ -175,6 +188,6 @@ def test_a_box_to_start_and_a_mask_later(clip, tmp_path, copying_model):
   assert set(np.unique(found[2])) == {0, 3, 5}
   np.testing.assert_array_equal(found[4], boxes((3, 4), (17, 28))[::4, ::4])
   with pytest.raises(ValueError, match="kind 'circle' given, expected one of box, points"):
-    run(clip, tmp_path / 'none', copying_model, None, drawings=[('circle', '2,6,20')])
+    run(clip, tmp_path / 'none', copying_graph, None, drawings=[('circle', '2,6,20')])
   with pytest.raises(ValueError, match='no mask given; expected a mask, or drawings'):
-    run(clip, tmp_path / 'none', copying_model, None)
+    run(clip, tmp_path / 'none', copying_graph, None)
