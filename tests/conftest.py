@@ -67,6 +67,16 @@ def pytest_collection_finish():
   gc.set_threshold(20_000, 10, 10)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+  """Tests that share a model run in one process; see `scheduling`."""
+  if config.getoption('dist') != 'loadfile':
+    return None
+  from scheduling import Scheduling
+
+  return Scheduling(config, log)
+
+
 def unexpected_skips(reports):
   """(test, reason) of the skipped reports whose reason is not in ALLOWED_SKIPS."""
   reasons = [(report.nodeid, report.longrepr[2].removeprefix('Skipped: ')) for report in reports]
