@@ -53,6 +53,7 @@ def test_camera_without_a_frame_or_a_box(camera, monkeypatch):
     camera.main(str(packaged_files.DEMO_CLIP), select_box=lambda title, frame: (0, 0, 0, 0))
 
 
+@pytest.mark.slow
 def test_notebook(capsys):
   cells = json.loads((EXAMPLES / 'first_steps.ipynb').read_text(encoding='utf-8'))['cells']
   names = {}

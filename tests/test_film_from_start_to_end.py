@@ -63,6 +63,7 @@ def agreement(ids, truth, object_id):
   return (one & two).sum() / max(1, (one | two).sum())
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_page(folder, truth):
   page = (ROOT / 'docs' / 'masks.md').read_text(encoding='utf-8')
   (block,) = re.findall(r'## A film from start to end.*?```sh\n(.*?)```', page, re.DOTALL)

@@ -295,7 +295,9 @@ def test_seeded_model_says_that_it_is_untrained(run_main, frames, tmp_path):
   assert outputs(tmp_path / 'o') == ['frames.csv', 'masks/frame10.png']
 
 
-@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+  'number, code', [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_interrupt_leaves_valid_files(tmp_path, rng, copying_weights, number, code):
   image = write_png(
     tmp_path / 'frames' / '00000.png', rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
