@@ -16,6 +16,7 @@ answers each with a line:
 A point is before and in the middle of a write, and before and after a flush and a rename.
 """
 
+import gc
 import json
 import os
 import pathlib
@@ -409,6 +410,7 @@ if __name__ == '__main__':
   if len(sys.argv) > 1:
     make_davis(pathlib.Path(sys.argv[1]) / 'davis')
     make_film(pathlib.Path(sys.argv[1]) / 'film')
+  gc.freeze()  # Else each run looks through all that was imported, and copies the memory for it.
   print(json.dumps({'disks': disks}), flush=True)
   for line in sys.stdin:
     print(json.dumps(_answer(json.loads(line))), flush=True)
