@@ -1,9 +1,13 @@
 """Small models with an option of the head, a clip for them, and all ways to run them compared."""
 
+import functools
+
 import numpy as np
+import small_models
 import tensorflow as tf
 import weight_recipe
 
+from feelvos_tf.deeplab import DeepLabV3Plus
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.inference import graph as graph_lib
@@ -21,17 +25,34 @@ SIZE, IDS = (33, 49), np.array([0, 5, 7, 200])
 FIRST_LAYER = 'embedding_seg/split_separable_conv2d_0_depthwise/depthwise_weights'
 
 
+BACKBONE = ModelOptions('mobilenet_v2', depth_multiplier=0.1)
+
+
 def make_model(**options):
-  """A small model with weights that keep embeddings and distances in sensible ranges."""
+  """A small model with weights that keep embeddings and distances in sensible ranges.
+
+  All have one backbone: its weights are the same, and building it takes most of the time.
+  """
   defaults = dict(embedding_dimension=16, head_dimension=16, head_layers=2, window_radius=5)
-  backbone = ModelOptions('mobilenet_v2', depth_multiplier=0.1)
-  model = feelvos.Feelvos(FeelvosOptions(backbone, **{**defaults, **options}))
-  for part in (model.deeplab, model.embedding_layer, model.head):
-    for name, variable in tf1_checkpoint.variables_by_name(part).items():
-      value = weight_recipe.value(name, variable.shape)
-      # No map may hide behind the first layer's ReLU.
-      variable.assign(np.abs(value) if name == FIRST_LAYER else value)
+  with small_models.backbone_of(_backbone()):
+    model = feelvos.Feelvos(FeelvosOptions(BACKBONE, **{**defaults, **options}))
+  _assign_recipe(model.embedding_layer)
+  _assign_recipe(model.head)
   return model
+
+
+@functools.cache
+def _backbone():
+  backbone = DeepLabV3Plus(BACKBONE, logits_scope='semantic_logits')
+  _assign_recipe(backbone)
+  return backbone
+
+
+def _assign_recipe(part):
+  for name, variable in tf1_checkpoint.variables_by_name(part).items():
+    value = weight_recipe.value(name, variable.shape)
+    # No map may hide behind the first layer's ReLU.
+    variable.assign(np.abs(value) if name == FIRST_LAYER else value)
 
 
 def make_clip():

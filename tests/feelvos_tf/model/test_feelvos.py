@@ -1,12 +1,15 @@
 """The Feelvos model: options and ablations, files, labels and logits between scales."""
 
+import functools
 import json
 
 import keras
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
+from feelvos_tf.deeplab import DeepLabV3Plus
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
@@ -19,13 +22,16 @@ from feelvos_tf.model.options import FeelvosOptions
 TINY = ModelOptions('mobilenet_v2', depth_multiplier=0.35)
 
 
+@functools.cache
+def backbone():
+  """The DeepLab of all tiny models."""
+  return DeepLabV3Plus(TINY, logits_scope='semantic_logits')
+
+
 def tiny(**kwargs):
-  return Feelvos(
-    FeelvosOptions(
-      TINY,
-      **{**dict(embedding_dimension=8, head_dimension=8, head_layers=1, window_radius=2), **kwargs},
-    )
-  )
+  options = dict(embedding_dimension=8, head_dimension=8, head_layers=1, window_radius=2)
+  with small_models.backbone_of(backbone()):
+    return Feelvos(FeelvosOptions(TINY, **{**options, **kwargs}))
 
 
 def one_step(model, rng, objects=3):
