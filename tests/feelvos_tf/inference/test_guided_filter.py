@@ -140,6 +140,17 @@ def model():
   return head_models.make_model(guided_filter_epsilon=EPSILON, frame_grid=16)
 
 
+@pytest.fixture(scope='module')
+def graph(model):
+  return graph_lib.InferenceGraph(model)
+
+
+@pytest.fixture(scope='module')
+def plain_graph():
+  """That of the model without the filter."""
+  return graph_lib.InferenceGraph(head_models.make_model(frame_grid=16))
+
+
 def test_all_ways_to_run_a_model_agree(model):
   head_models.check_all_ways_agree(model)
 
@@ -147,10 +158,10 @@ def test_all_ways_to_run_a_model_agree(model):
 @pytest.mark.parametrize(
   'options', [{}, {'max_internal_size': 33}, {'flip': True}, {'image_pyramid': (1.0, 1.5)}]
 )
-def test_masks_are_of_the_filter_and_so_are_probabilities(model, options):
+def test_masks_are_of_the_filter_and_so_are_probabilities(graph, plain_graph, options):
   frames, mask = head_models.make_clip()
-  found = results(model, frames, mask, **options)
-  plain = results(head_models.make_model(frame_grid=16), frames, mask, **options)
+  found = results(graph, frames, mask, **options)
+  plain = results(plain_graph, frames, mask, **options)
   assert any((one.mask != other.mask).any() for one, other in zip(found, plain))
   for one in found:
     ids = np.asarray(one.object_ids)
@@ -161,9 +172,8 @@ def test_masks_are_of_the_filter_and_so_are_probabilities(model, options):
     np.testing.assert_allclose(one.probabilities.sum(0), 1.0, atol=1e-5)
 
 
-def test_the_next_frame_is_told_of_the_mask_with_edges(model):
+def test_the_next_frame_is_told_of_the_mask_with_edges(graph):
   frames, mask = head_models.make_clip()
-  graph = graph_lib.InferenceGraph(model)
   sizes = graph.frame_geometry(SIZE)
   labels = np.searchsorted(head_models.IDS, mask).astype(np.int32)
   step = graph.advance(frames[1], graph.begin(frames[0], labels, 4, sizes), 4, sizes)
