@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
@@ -18,18 +19,10 @@ from feelvos_tf.model.options import FeelvosOptions
 SIZE = (96, 160)  # 97x161 on the grid of 16: every stride meets an even size without it.
 
 
-def with_grid(model, frame_grid):
-  """The same weights with another grid."""
-  options = FeelvosOptions.from_dict({**model.options.to_dict(), 'frame_grid': frame_grid})
-  other = feelvos.Feelvos(options)
-  other.set_weights(model.get_weights())
-  return other
-
-
 @pytest.fixture(scope='module')
 def grid_graph(copying_model):
   """Inference graph of `copying_model` on the grid of 16."""
-  return graph_lib.InferenceGraph(with_grid(copying_model, 16))
+  return graph_lib.InferenceGraph(small_models.with_options(copying_model, frame_grid=16))
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,19 @@
 """Plain functions of inference: which pixels of the references are matched with."""
 
-import keras
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from feelvos_tf import matching
-from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.inference import contract
 from feelvos_tf.inference import functions as functions_lib
-from feelvos_tf.model import feelvos
 from feelvos_tf.model import geometry
 from feelvos_tf.model.options import FeelvosOptions
 
 
-def test_a_cap_on_reference_pixels_is_that_of_matching(rng):
-  keras.utils.set_random_seed(4)
-  model = feelvos.Feelvos(
-    FeelvosOptions(
-      ModelOptions('mobilenet_v2', depth_multiplier=0.35),
-      embedding_dimension=8,
-      head_dimension=8,
-      head_layers=1,
-      max_reference_pixels_per_object=5,
-    )
-  )
+def test_a_cap_on_reference_pixels_is_that_of_matching(copying_model, rng):
+  model = small_models.with_options(copying_model, max_reference_pixels_per_object=5)
   embeddings = tf.constant(rng.random([2, 9, 13, 8]), tf.float32)
   labels = np.zeros([33, 49], np.int32)
   labels[8:25, 8:33] = 1
@@ -68,16 +57,10 @@ def test_a_reference_without_any_object_has_no_limit():
   assert found >= 2**30
 
 
-def test_the_limit_reaches_matching(rng):
+def test_the_limit_reaches_matching(copying_model, rng):
   """A background of 4,000 pixels beside an object of 16: matching sees 1,024 of them."""
-  options = FeelvosOptions(
-    ModelOptions('mobilenet_v2', depth_multiplier=0.35),
-    embedding_dimension=8,
-    head_dimension=8,
-    head_layers=1,
-    max_reference_imbalance=8,
-  )
-  functions = functions_lib.InferenceFunctions(feelvos.Feelvos(options))
+  model = small_models.with_options(copying_model, max_reference_imbalance=8)
+  functions = functions_lib.InferenceFunctions(model)
   labels = np.zeros([253, 253], np.int32)
   labels[100:116, 100:116] = 1
   embedding = tf.constant(rng.random([64, 64, 8]), tf.float32)
@@ -90,16 +73,10 @@ def test_the_limit_reaches_matching(rng):
 
 
 @pytest.mark.parametrize('choice', ['even', 'border'])
-def test_the_choice_of_reference_pixels_reaches_matching(rng, choice):
-  options = FeelvosOptions(
-    ModelOptions('mobilenet_v2', depth_multiplier=0.35),
-    embedding_dimension=8,
-    head_dimension=8,
-    head_layers=1,
-    max_reference_pixels_per_object=200,
-    reference_choice=choice,
-  )
-  functions = functions_lib.InferenceFunctions(feelvos.Feelvos(options))
+def test_the_choice_of_reference_pixels_reaches_matching(copying_model, rng, choice):
+  options = dict(max_reference_pixels_per_object=200, reference_choice=choice)
+  model = small_models.with_options(copying_model, **options)
+  functions = functions_lib.InferenceFunctions(model)
   labels = np.zeros([253, 253], np.int32)
   labels[100:196, 100:196] = 1
   embedding = tf.constant(rng.random([64, 64, 8]), tf.float32)

@@ -3,25 +3,18 @@
 import cv2
 import numpy as np
 import pytest
+from small_models import with_options
 import tensorflow as tf
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.deeplab import layers
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import VideoSegmenter
-from feelvos_tf.model import feelvos
 from feelvos_tf.model.geometry import FrameGeometry
 from feelvos_tf.model.options import FeelvosOptions
 from feelvos_tf.saved_model import signatures
 
 SIZE = (48, 80)
-
-
-def with_options(model, **options):
-  """The same weights with other options."""
-  other = feelvos.Feelvos(FeelvosOptions.from_dict({**model.options.to_dict(), **options}))
-  other.set_weights(model.get_weights())
-  return other
 
 
 @pytest.mark.parametrize(
