@@ -182,6 +182,7 @@ def test_the_next_frame_is_told_of_the_mask_with_edges(graph):
   assert np.any(np.argmax(step.logits, axis=0) != small)
 
 
+@pytest.mark.slow
 def test_an_exported_model_does_the_same(tmp_path):
   """Also where frames are scaled down in its graph."""
   model = head_models.make_model(guided_filter_epsilon=EPSILON, frame_grid=16, largest_side=40)
