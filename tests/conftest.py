@@ -213,6 +213,15 @@ def golden_graph(golden_model):
 
 
 @pytest.fixture(scope='session')
+def default_graph():
+  """Inference graph of the default model, which sees frames as they are: it would enlarge them."""
+  from feelvos_tf.inference import graph
+  from feelvos_tf.model.weights import load_model
+
+  return graph.InferenceGraph(load_model(internal_size=None))
+
+
+@pytest.fixture(scope='session')
 def copying_graph(copying_model):
   """Inference graph of `copying_model`."""
   from feelvos_tf.inference import graph

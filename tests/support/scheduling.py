@@ -5,6 +5,7 @@ from xdist.scheduler import LoadFileScheduling
 # Files that share what takes long to make: each process that runs one of them makes it.
 SERVER = 'an exported model and its server'
 GOLDEN = 'the original Xception-65 and its graph'
+DEFAULT = 'the graph of the default model'
 TOGETHER = {
   'tests/feelvos_tf/serving/': SERVER,
   'tests/deeplab/test_golden_backbones.py': GOLDEN,
@@ -13,6 +14,8 @@ TOGETHER = {
   'tests/feelvos_tf/inference/test_segmenter.py': GOLDEN,
   'tests/feelvos_tf/inference/test_views.py': GOLDEN,
   'tests/feelvos_tf/model/test_head.py': GOLDEN,
+  'tests/feelvos_tf/runtime/test_directions.py': DEFAULT,
+  'tests/feelvos_tf/runtime/test_segment_run.py': DEFAULT,
 }
 
 

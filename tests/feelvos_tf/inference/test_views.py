@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from feelvos_tf.deeplab import layers
@@ -10,7 +11,6 @@ from feelvos_tf.inference import views
 from feelvos_tf.inference.options import SegmenterOptions
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model import geometry
-from feelvos_tf.model.weights import load_model
 
 VIDEO = 'tf1/video_xception_65_os16_62x86'
 
@@ -151,12 +151,7 @@ def test_small_objects_survive_small_scales(copying_graph, rng):
 
 
 def test_soft_maps_are_those_of_the_merged_result(copying_model, rng):
-  import dataclasses
-
-  from feelvos_tf.model.feelvos import Feelvos
-
-  model = Feelvos(dataclasses.replace(copying_model.options, previous_prediction='probabilities'))
-  model.set_weights(copying_model.get_weights())
+  model = small_models.with_options(copying_model, previous_prediction='probabilities')
   graph = views.Views(graph_lib.InferenceGraph(model), (0.5, 1.0), 'avg', True)
   images = rng.integers(0, 256, (2, 65, 97, 3), dtype=np.uint8)
   labels = np.zeros((65, 97), np.int32)
@@ -222,13 +217,12 @@ def crossing_clip(rng):
   return frames, mask
 
 
-@pytest.mark.parametrize('flip', [False, True])
-def test_every_view_remembers_what_objects_cover(flip, rng):
-  """By the merged masks: with one view it is what the model remembers without, but for rounding."""
-  graph = graph_lib.InferenceGraph(load_model(precision='float32', internal_size=None))
+def test_every_view_remembers_what_objects_cover(default_graph, rng):
+  """By the merged masks: it is what the model remembers without views, but for rounding."""
+  graph = default_graph
   frames, mask = crossing_clip(rng)
   sizes = graph.frame_geometry(mask.shape)
-  several = views.Views(graph, flip=flip)
+  several = views.Views(graph, flip=True)
   labels = tf.constant(mask, tf.int32)
   plain, state = (one.begin(frames[0], labels, 3, sizes) for one in (graph, several))
   covered = 0

@@ -13,7 +13,6 @@ from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources.part import Part
 from feelvos_tf.inference import given_masks
 from feelvos_tf.inference.segmenter import VideoSegmenter
-from feelvos_tf.model.weights import load_model
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import results
@@ -25,8 +24,8 @@ COUNT = 8
 
 
 @pytest.fixture(scope='module')
-def segmenter():
-  return VideoSegmenter(load_model())
+def segmenter(default_graph):
+  return VideoSegmenter(default_graph)
 
 
 def disc(x, object_id, ids=None):

@@ -16,8 +16,6 @@ from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.video import NumberedNames
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference.segmenter import VideoSegmenter
-from feelvos_tf.model import default_model
-from feelvos_tf.model.weights import load_model
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import results
 from feelvos_tf.runtime import segment_run
@@ -58,9 +56,9 @@ class Counting:
 
 
 @pytest.fixture(scope='module')
-def model():
+def model(default_graph):
   """The graph of the default model, which segmenters share: tracing takes seconds."""
-  return VideoSegmenter(load_model(default_model.model_path())).graph
+  return default_graph
 
 
 @pytest.fixture(scope='module')
