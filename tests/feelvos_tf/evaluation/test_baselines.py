@@ -1,16 +1,14 @@
 """Baselines and ablations: what they compute, and that weights load."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from feelvos_tf.evaluation import baselines
 from feelvos_tf.inference import ablation
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference.segmenter import VideoSegmenter
-from feelvos_tf.model import feelvos
 from feelvos_tf.model import weights
 from feelvos_tf.model.options import FeelvosOptions
 
@@ -104,12 +102,6 @@ def test_global_matching_with_a_network(copying_graph, clip):
   assert result.probabilities.shape == (3, *SIZE)
 
 
-def ablated(model, **options):
-  other = feelvos.Feelvos(dataclasses.replace(model.options, **options))
-  other.set_weights(model.get_weights())
-  return other
-
-
 @pytest.fixture
 def seen(copying_model, rng):
   """Function: (neutral inputs) -> `Maps` of two random frames."""
@@ -117,7 +109,7 @@ def seen(copying_model, rng):
   labels = tf.constant(rng.integers(0, 3, [9, 13]), tf.int32)
 
   def maps(**options):
-    model = ablated(copying_model, **options)
+    model = small_models.with_options(copying_model, **options)
     reference = model.prepare_reference(embeddings[0], labels, 3)
     previous = model.previous_frame(embeddings[1], labels[::-1], 3)
     return ablation.neutralise(model.match(embeddings[1], reference, previous, 3), model.options)
@@ -154,7 +146,7 @@ def test_an_absent_object_looks_like_a_neutral_input(copying_model, rng):
 
 def test_the_previous_prediction_can_be_taken_away(copying_model, clip):
   """Of a model that does nothing but copy it: all logits are then the same."""
-  model = ablated(copying_model, neutral_inputs=('previous_prediction',))
+  model = small_models.with_options(copying_model, neutral_inputs=('previous_prediction',))
   segmenter = VideoSegmenter(graph_lib.InferenceGraph(model))
   segmenter.start(*[part[0] if part is clip[0] else part for part in clip])
   result = segmenter.step(clip[0][1])
