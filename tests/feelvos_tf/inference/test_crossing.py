@@ -261,13 +261,13 @@ def test_step_settles_and_covers(model, rng):
   assert before.state.previous.hidden == ()
 
 
-def test_remember_forgets_what_is_hidden(model, rng):
+def test_remember_forgets_what_is_hidden(model, copying_graph, rng):
   frames = rng.integers(0, 256, (2, 33, 49, 3), np.uint8)
   mask = np.zeros((33, 49), np.uint8)
   mask[4:20, 4:24], mask[10:28, 20:40] = 5, 9
   segmenter = VideoSegmenter(model)
   assert segmenter.is_told_by_masks(1) and not segmenter.is_told_by_masks(2)
-  assert VideoSegmenter(head_models.make_model()).is_told_by_masks(2)
+  assert VideoSegmenter(copying_graph).is_told_by_masks(2)
   segmenter.start(frames[0], mask)
   segmenter.remember(frames[1], mask)
   previous = segmenter.snapshot().state.previous
