@@ -16,6 +16,7 @@ from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.mask_files import pictures
 from feelvos_tf.datasets.mask_files import reading
+from feelvos_tf.datasets.palette import hex_colour
 from feelvos_tf.datasets.video import Video
 
 _PHOTOS = ('.jpg', '.jpeg')  # No masks: their compression changes colours.
@@ -100,9 +101,10 @@ def files_by_frame(
     {index of the frame: files, or one folder with a file an object}.
 
   Raises:
-    ValueError: a frame that is none.
+    ValueError: a frame that is none, or a further mask of a frame that a folder has one of.
   """
   found: dict[int, list[pathlib.Path]] = {}
+  of_folders: dict[int, pathlib.Path] = {}
   for place in places:
     if place.frame is not None:
       index = frame_index(place.frame, video, f'--mask={place.frame}:{place.path}')
@@ -111,6 +113,16 @@ def files_by_frame(
     named = _named_like_frames(place.path, video, sequence_path) if place.path.is_dir() else {}
     for index, path in (named or {default_frame: place.path}).items():
       found.setdefault(index, []).append(path)
+    of_folders.update((index, path) for index, path in named.items())
+  for index, path in of_folders.items():
+    # Several files of a frame are one object each; a mask among others in a folder holds all.
+    others = list(found[index])
+    others.remove(path)
+    if others:
+      raise ValueError(
+        f'both {path} and {others[0]} given, expected one mask of frame {video.frame_names[index]}; '
+        'leave one out'
+      )
   return found
 
 
@@ -151,7 +163,8 @@ def one_id_each(read: dict[int, reading.GivenMask]) -> dict[int, reading.GivenMa
   """Gives an object one id on all frames where files name objects (a colour, a label, a track).
 
   Ids of such files follow from the place among the objects of that frame. An object of an earlier
-  frame gets its id of there, a new one an id that is free.
+  frame gets its id of there, a new one an id that is free. Where pictures whose values are ids have
+  colours too, colours of other frames get these ids: black and white, palettes.
 
   Args:
     read: {index of the frame: GivenMask}, in the order of frames.
@@ -159,7 +172,7 @@ def one_id_each(read: dict[int, reading.GivenMask]) -> dict[int, reading.GivenMa
   Returns:
     The same with other ids where needed, and a hint where two objects of a frame have one name.
   """
-  known: dict[str, int] = {}
+  known = _ids_by_colour(read)
   found = {}
   for index, given in read.items():
     if len(set(given.keys.values())) == len(given.keys):
@@ -173,6 +186,38 @@ def one_id_each(read: dict[int, reading.GivenMask]) -> dict[int, reading.GivenMa
       )
     found[index] = given
   return found
+
+
+def _ids_by_colour(read: dict[int, reading.GivenMask]) -> dict[str, int]:
+  """{colour: id} of pictures whose values are ids; empty if no frame has a picture of colours.
+
+  Warns of frames whose values say something else than their colours.
+  """
+  asked = {key for given in read.values() for key in given.keys.values() if _is_colour(key)}
+  found: dict[str, int] = {}
+  for index, given in read.items() if asked else ():
+    if given.keys or given.names:
+      continue
+    ids, palette = given.mask.object_ids, given.mask.palette
+    colours = [[i] * 3 for i in ids] if palette is None else palette[list(ids)].tolist()
+    own = {hex_colour(colour): i for i, colour in zip(ids, colours)}
+    if len(own) < len(ids):
+      continue
+    if all(len(set(colour)) == 1 for colour in colours):
+      # Grey is a colour where other frames have it: white, above all.
+      own = {colour: i for colour, i in own.items() if colour in asked}
+    found = {**own, **found}
+    for colour in own:
+      if found[colour] != own[colour]:
+        given.hints.append(
+          f'frame {index}: {colour} is value {own[colour]} here and object {found[colour]} on a '
+          'frame before; the values count'
+        )
+  return found
+
+
+def _is_colour(key: str) -> bool:
+  return re.fullmatch('#[0-9a-f]{6}', key) is not None
 
 
 def _with_ids(given: reading.GivenMask, known: dict[str, int]) -> reading.GivenMask:

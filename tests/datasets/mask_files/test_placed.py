@@ -74,6 +74,15 @@ def test_files_by_frame(files, video):
     assert by_frame('some') == {1: ['some/shot11.png'], 3: ['some/shot13.png']}
 
 
+@pytest.mark.parametrize('values', [('some', '1:late.png'), ('shot11.png', 'some'), ('some',) * 2])
+def test_a_further_mask_of_a_frame_that_a_folder_has_one_of(files, video, values):
+  """Two files of a frame are one object each, which these are not."""
+  files('late.png', 'shot11.png', 'some/shot10.png', 'some/shot11.png', 'some/shot13.png')
+  places = [placed.parse(value) for value in values]
+  with pytest.raises(ValueError, match=r'both some/shot1\d.png and .* given, expected one mask of'):
+    placed.files_by_frame(places, video, 0)
+
+
 def _indices(names, video):
   places = [placed.parse('some')]
   return {i: p.name for i, [p] in placed.files_by_frame(places, video, 0).items() if p.is_file()}
@@ -276,6 +285,64 @@ def test_a_new_colour_alone_is_a_new_object(video, tmp_path):
   read = placed.read({0: [tmp_path / 'a.png'], 1: [tmp_path / 'b.png']}, video)
   assert read[0].mask.object_ids == (1,) and read[1].mask.object_ids == (2,)
   assert read[1].names == {2: '#0000ff'}
+
+
+_WHITE = (255, 255, 255)
+
+
+def _palette(path, colours, *lefts_and_ids):
+  ids, palette = np.zeros((8, 9), np.uint8), np.zeros((256, 3), np.uint8)
+  palette[1 : len(colours) + 1] = colours
+  for left, object_id in lefts_and_ids:
+    ids[1:5, left : left + 3] = object_id
+  masks.write_mask(path, ids, palette)
+
+
+@pytest.mark.parametrize('at', [(0, 2), (2, 0)], ids=['palette first', 'palette late'])
+@pytest.mark.parametrize(
+  'lefts_and_colours, expected',
+  [([(3, _GREEN)], [0, 2, 0]), ([(3, _BLUE)], [0, 3, 0]), ([(0, _GREEN), (3, _RED)], [2, 1, 0])],
+  ids=['one of two', 'a new one', 'both, exchanged'],
+)
+def test_colours_of_a_palette_are_colours_of_other_frames(
+  video, tmp_path, at, lefts_and_colours, expected
+):
+  """Else a green object on another frame would be object 1, which is the red one here."""
+  _palette(tmp_path / 'palette.png', [_RED, _GREEN], (0, 1), (3, 2))
+  _colours(tmp_path / 'colours.png', *lefts_and_colours)
+  read = placed.read(
+    dict(sorted(zip(at, ([tmp_path / 'palette.png'], [tmp_path / 'colours.png'])))), video
+  )
+  assert read[at[0]].mask.ids[2, [1, 4, 7]].tolist() == [1, 2, 0]  # Values are ids.
+  assert read[at[1]].mask.ids[2, [1, 4, 7]].tolist() == expected
+
+
+@pytest.mark.parametrize('kind', ['L', 'RGB', 'P'])
+def test_white_is_one_object_with_and_without_colours(video, tmp_path, kind):
+  """White alone is value 255; next to red it would be object 1."""
+  _colours(tmp_path / 'white.png', (0, _WHITE))
+  Image.open(tmp_path / 'white.png').convert('L').convert(kind).save(tmp_path / 'first.png')
+  _colours(tmp_path / 'late.png', (0, _WHITE), (3, _RED))
+  read = placed.read({0: [tmp_path / 'first.png'], 2: [tmp_path / 'late.png']}, video)
+  assert read[0].mask.object_ids == (255,)
+  assert read[2].mask.ids[2, [1, 4, 7]].tolist() == [255, 2, 0]
+
+
+def test_grey_values_say_nothing_about_colours(video, tmp_path):
+  Image.fromarray(np.eye(8, 9, dtype=np.uint8)).save(tmp_path / 'first.png')
+  _colours(tmp_path / 'late.png', (3, _RED))
+  read = placed.read({0: [tmp_path / 'first.png'], 2: [tmp_path / 'late.png']}, video)
+  assert (read[0].mask.object_ids, read[2].mask.object_ids) == ((1,), (1,))
+
+
+def test_palettes_that_contradict_each_other_are_told(video, tmp_path):
+  _palette(tmp_path / 'a.png', [_RED, _GREEN], (0, 1), (3, 2))
+  _palette(tmp_path / 'b.png', [_GREEN, _RED], (0, 1), (3, 2))
+  _colours(tmp_path / 'c.png', (0, _GREEN))
+  read = placed.read({i: [tmp_path / f'{"abc"[i]}.png'] for i in range(3)}, video)
+  assert read[1].mask.ids[2, [1, 4]].tolist() == [1, 2]
+  assert 'frame 1: #00ff00 is value 1 here and object 2 on a frame before' in read[1].hints[0]
+  assert read[2].mask.object_ids == (2,)
 
 
 def test_names_that_two_objects_have_tell_nothing(video, tmp_path):
