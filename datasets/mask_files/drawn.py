@@ -2,10 +2,10 @@
 
 `[FRAME:]NUMBERS[,id=N]`: a box is `x,y,width,height`; the others are `x,y;x,y;...`. A `-` before a
 point, or before a scribble, says that it lies on background. Shapes with one id belong to one
-object; without `id=` each is an object of its own.
+object; without `id=` each is an object of its own, also on another frame and next to masks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import re
 
@@ -104,6 +104,40 @@ def parse(kind: str, text: str) -> Drawing:
   if kind == 'scribble':
     positive = [positive[0]] * len(points)
   return Drawing(kind, np.array(points), np.array(positive), object_id, frame)
+
+
+def with_ids(
+  drawings: Mapping[int, Sequence[Drawing]],
+  of_masks: Mapping[int, Iterable[int]],
+  backward: bool = False,
+) -> dict[int, list[Drawing]]:
+  """Gives each shape without an id one that no object before it has, in the direction of the run.
+
+  Masks behind it may have the id: they correct the object.
+
+  Args:
+    drawings: {index of the frame: its shapes}.
+    of_masks: {index of the frame: ids of its mask}.
+    backward: frames with a higher index come before.
+
+  Raises:
+    ValueError: there are more objects than ids.
+  """
+  used = {one.object_id for on_frame in drawings.values() for one in on_frame}
+  found: dict[int, list[Drawing]] = {}
+  for index in sorted(drawings, reverse=backward):
+    before = (ids for i, ids in of_masks.items() if (i > index if backward else i < index))
+    used = used.union(*before)
+    found[index] = []
+    for one in drawings[index]:
+      if one.object_id is None:
+        free = (i for i in range(1, object_ids.LAST_ID + 1) if i not in used)
+        if (object_id := next(free, None)) is None:
+          raise ValueError(f'--{one.kind}: more objects than ids given; give one of them by id=N')
+        one = dataclasses.replace(one, object_id=object_id)
+        used.add(object_id)
+      found[index].append(one)
+  return found
 
 
 def hints_of(drawings: Sequence[Drawing], size: tuple[int, int]) -> list[Hints]:

@@ -104,8 +104,12 @@ def prepare(
       f'{"the end" if end is None else end}; see --start and --end'
     )
   read = placed.read({i: p for i, p in files.items() if i in inside}, video, options)
-  for index in sorted(inside & drawings.keys()):
-    read[index] = _drawn(video, index, drawings[index], cast(Callable, draw))
+  drawings = {i: shapes for i, shapes in drawings.items() if i in inside}
+  of_masks = {i: given.mask.object_ids for i, given in read.items()}
+  for index, shapes in drawn.with_ids(drawings, of_masks, request.direction == 'backward').items():
+    read[index] = _drawn(video, index, shapes, cast(Callable, draw))
+    if len(inside) > 1:  # Else the mask shows them in their order.
+      read[index].names = {cast(int, shape.object_id): f'--{shape.kind}' for shape in shapes}
   removals = [_removal(text, video) for text in request.remove]
   given = given_masks.GivenMasks({i: g.mask for i, g in read.items()}, removals, request.direction)
   first = given.frames[0] if request.direction == 'forward' else start or 0
@@ -196,7 +200,7 @@ def _removal(text: str, video: Video) -> tuple[int, int]:
 
 
 def _names(read: Mapping[int, reading.GivenMask]) -> Iterator[str]:
-  for index, given in read.items():
+  for index, given in sorted(read.items()):
     if given.names:
       listed = ', '.join(f'{i}: {given.names[i]}' for i in sorted(given.names))
       where = f' on frame {index}' if len(read) > 1 else ''

@@ -34,6 +34,24 @@ def test_shapes_of_one_id_are_one_object_and_others_count_up():
   assert not (found[1].inside & found[1].outside).any()
 
 
+@pytest.mark.parametrize(
+  'of_masks, backward, expected',
+  [
+    ({}, False, [1, 4, 3, 5]),
+    ({0: (1, 3)}, False, [4, 5, 3, 6]),  # The mask of frame 0 comes first.
+    ({9: (1, 3)}, False, [1, 4, 3, 5]),  # It corrects what is drawn before.
+    ({9: (1,)}, True, [5, 6, 3, 4]),
+  ],
+)
+def test_each_shape_is_an_object_of_its_own_on_all_frames(of_masks, backward, expected):
+  texts = {2: ['1,1,9,9', '20,1,9,9', '30,1,9,9,id=3'], 5: ['10,10,5,5']}
+  shapes = {i: [drawn.parse('box', text) for text in found] for i, found in texts.items()}
+  shapes[7] = [drawn.parse('box', '2,2,3,3,id=2')]
+  found = drawn.with_ids(shapes, of_masks, backward)
+  assert [one.object_id for i in (2, 5) for one in found[i]] == expected
+  assert found[7] == shapes[7]
+
+
 def test_a_polygon_is_cut_at_the_edges_of_the_frame():
   (one,) = hints('polygon=-20,-5;50,-5;50,30;-20,30')
   assert one.exact[:30, :50].all() and one.exact.sum() == 30 * 50

@@ -501,6 +501,17 @@ def test_a_drawing_behind_the_end_of_a_film(film):
     segment_job.prepare(video, request, draw=lambda frame, hints: np.ones(SIZE, np.uint8))
 
 
+def test_what_is_drawn_on_a_later_frame_is_another_object(film, tmp_path):
+  """It would be object 1 else, and the mask of its frame a correction that hides all others."""
+  masks.write_mask(tmp_path / 'first.png', disc(86, 2, disc(24, 1)))
+  drawings = [('box', '4:1,2,30,40'), ('box', '4:60,2,9,9,id=2')]
+  request = segment_job.Request([str(tmp_path / 'first.png')], drawings=drawings)
+  draw = lambda frame, hints: disc(50, hints[-1].object_id)
+  job = segment_job.prepare(film(), request, draw=draw)
+  assert job.given.object_ids(4) == {3}
+  assert 'objects of the mask on frame 4: 2: --box, 3: --box' in job.lines
+
+
 @pytest.mark.parametrize(
   'request_', [dict(masks=['a.png']), dict(masks=[], drawings=[('box', '1,2,30,40')])]
 )
