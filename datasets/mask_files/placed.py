@@ -83,6 +83,12 @@ def frame_index(text: str | int, video: Video, where: str) -> int:
       f'{where}: frame {index} given, expected 0..{count - 1} or the name of a frame '
       f'of {video.name}'
     )
+  if video.seeks and (named := _by_number(video).get(index, index)) != index:
+    names = video.frame_names
+    data_warning.warn(
+      f'{where}: frame {index}, counted from 0, is {names[index]}; if {names[named]} is meant, give '
+      'that name'
+    )
   return index
 
 
@@ -105,6 +111,7 @@ def files_by_frame(
   """
   found: dict[int, list[pathlib.Path]] = {}
   of_folders: dict[int, pathlib.Path] = {}
+  _warn_of_name([p.path for p in places if p.frame is None], video, default_frame)
   for place in places:
     if place.frame is not None:
       index = frame_index(place.frame, video, f'--mask={place.frame}:{place.path}')
@@ -277,6 +284,20 @@ def _named_like_frames(
   return {}
 
 
+def _warn_of_name(paths: Sequence[pathlib.Path], video: Video, index: int) -> None:
+  """Warns of one file without a frame before it that is named like another frame than its own."""
+  if len(paths) != 1 or not paths[0].is_file():
+    return
+  path = paths[0]
+  named = _frames_by_name([path.stem], video)[path.stem]
+  is_there = named is not None and (video.num_frames is None or named < video.num_frames)
+  if named != index and is_there:
+    data_warning.warn(
+      f'{path}: named like frame {path.stem} and taken for frame {video.frame_names[index]}; '
+      f'--mask={path.stem}:{path} gives it for the other'
+    )
+
+
 def _mask_files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
   """{stem: masks of this name}: pictures, and annotations where there is no picture but a photo."""
   files = reading.mask_files_in(folder)
@@ -304,12 +325,7 @@ def _indices(stems: Sequence[str], video: Video, is_cvat: bool = False) -> dict[
     video: the video.
     is_cvat: they are of a folder in which CVAT has frames alone.
   """
-  by_name = {}
-  if video.seeks:
-    by_name = {names_lib.composed(name): i for i, name in enumerate(video.frame_names)}
-  exact = {
-    stem: by_name.get(names_lib.composed(stem), _number_of_film(stem, video)) for stem in stems
-  }
+  exact = _frames_by_name(stems, video)
   if any(index is not None for index in exact.values()):
     return {stem: index for stem, index in exact.items() if index is not None}
   parts = [re.fullmatch(r'(.*?)([0-9]+)', stem) for stem in stems]
@@ -318,15 +334,31 @@ def _indices(stems: Sequence[str], video: Video, is_cvat: bool = False) -> dict[
     return {}
   numbers = {stem: int(match[2]) for stem, match in zip(stems, matches)}
   if video.seeks:
-    ends = [re.search(r'[0-9]+$', name) for name in video.frame_names]
-    by_number = {int(end[0]): i for i, end in enumerate(ends) if end}
-    if len(by_number) < len(ends) or not set(numbers.values()) <= by_number.keys():
+    by_number = _by_number(video)
+    if not set(numbers.values()) <= by_number.keys():
       return {}
     numbers = {stem: by_number[number] for stem, number in numbers.items()}
   elif video.num_frames is not None and max(numbers.values()) >= video.num_frames:
     return {}
   digits = {len(match[2]) for match in matches}
   return numbers if is_cvat or _count_frames(list(numbers.values()), digits, video) else {}
+
+
+def _frames_by_name(stems: Sequence[str], video: Video) -> dict[str, int | None]:
+  """{stem: index of the frame that has this name, or None}."""
+  by_name = {}
+  if video.seeks:
+    by_name = {names_lib.composed(name): i for i, name in enumerate(video.frame_names)}
+  return {
+    stem: by_name.get(names_lib.composed(stem), _number_of_film(stem, video)) for stem in stems
+  }
+
+
+def _by_number(video: Video) -> dict[int, int]:
+  """{number at the end of its name: index} of the frames; empty unless each has one of its own."""
+  ends = [re.search(r'[0-9]+$', name) for name in video.frame_names]
+  found = {int(end[0]): i for i, end in enumerate(ends) if end}
+  return found if len(found) == len(ends) else {}
 
 
 def _count_frames(indices: Sequence[int], digits: set[int], video: Video) -> bool:

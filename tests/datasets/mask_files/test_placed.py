@@ -62,6 +62,38 @@ def test_numbers_count_from_0_and_names_come_first(video):
     index('x')
 
 
+def test_a_number_that_may_be_meant_as_a_name(video):
+  """Of frames counted from 1, or with gaps, the numbers in the names are others."""
+  video.frame_names = ('00001', '00002', '00004', '00005')
+  for text, index, other in (('1', 1, '00001'), ('2', 2, '00002')):
+    with pytest.warns(DataWarning, match=f'--mask: frame {text}, counted .*; if {other} is meant'):
+      assert placed.frame_index(text, video, '--mask') == index
+  assert [placed.frame_index(text, video, '--mask') for text in ('0', '3', '00002')] == [0, 3, 1]
+  video.frame_names = ('00000', '00001', '00002', '00003')
+  assert placed.frame_index('2', video, '--mask') == 2
+
+
+@pytest.mark.parametrize('seeks', [True, False])
+def test_a_mask_that_is_named_like_another_frame(files, video, seeks, recwarn):
+  if not seeks:
+    video = types.SimpleNamespace(
+      name='film', seeks=False, num_frames=20, frame_names=NumberedNames(20)
+    )
+  one, other = ('shot12.png', 'shot13.png') if seeks else ('00012.png', '00013.png')
+  files(one, other, '00020.png')
+  by_frame = lambda default, *values: placed.files_by_frame(
+    [placed.parse(value) for value in values], video, default
+  )
+  index = 2 if seeks else 12
+  by_frame(index, one)
+  by_frame(0, one, other)  # Two objects.
+  by_frame(0, f'{index}:{one}')
+  by_frame(0, '00020.png')
+  assert not recwarn.list
+  with pytest.warns(DataWarning, match=f'named like frame {one[:-4]} and taken for frame .*0[;,]'):
+    assert list(by_frame(0, one)) == [0]
+
+
 def test_files_by_frame(files, video):
   files('a.png', 'b.png', 'some/shot11.png', 'some/shot13.png', 'some/other.png')
   by_frame = lambda *values: {
