@@ -13,6 +13,7 @@ on a stone moves like the stone, not like its body. Not in the paper; docs/notes
 it brings.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from feelvos_tf import matching
@@ -57,6 +58,21 @@ def nothing_hidden(embedding: tf.Tensor, num_objects: int | tf.Tensor) -> Hidden
     tf.zeros(tf.shape(embedding)[:2], tf.int32),
     tf.zeros([num_objects, 2], tf.int32),
   )
+
+
+def among_more(hidden: HiddenParts, places: np.ndarray, num_objects: int) -> HiddenParts:
+  """`HiddenParts` of objects next to which others are followed from now on.
+
+  Args:
+    hidden: of before.
+    places: int [objects of before], the new index of each, 0 of one that is followed no longer.
+    num_objects: of now, background included.
+  """
+  motion = np.zeros((num_objects, 2), np.int32)
+  motion[places] = hidden.motion
+  motion[0] = 0
+  labels = np.asarray(places, np.int32)[np.asarray(hidden.labels)]
+  return hidden._replace(labels=tf.constant(labels), motion=tf.constant(motion))
 
 
 def settle(

@@ -155,6 +155,7 @@ def take(
   if not given.adds_only(index, segmenter.object_ids or ()):
     return segmenter.correct(frame, ids)
   predicted = segmenter.step(frame)
-  result = segmenter.correct(frame, np.where(ids == 0, predicted.mask, ids))
+  completed = np.where(ids == 0, predicted.mask, ids)
+  result = segmenter.correct(frame, completed, only_adds=True)
   result.confidence[np.isin(result.object_ids, predicted.object_ids)] = predicted.confidence
   return result

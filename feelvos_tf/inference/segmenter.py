@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from feelvos_tf.inference import contradiction
+from feelvos_tf.inference import crossing
 from feelvos_tf.inference import given_frames
 from feelvos_tf.inference import graph as graph_lib
 from feelvos_tf.inference import kept_references
@@ -142,7 +143,7 @@ class VideoSegmenter:
     return self._begin(frame, mask, ids, references)
 
   def correct(
-    self, frame: np.ndarray, mask: np.ndarray, remove: Sequence[int] = ()
+    self, frame: np.ndarray, mask: np.ndarray, remove: Sequence[int] = (), only_adds: bool = False
   ) -> SegmentedFrame:
     """Takes the right mask of a frame in the middle of a video, usually the last one's.
 
@@ -159,6 +160,8 @@ class VideoSegmenter:
         is a new object; one that is missing is not visible in this frame.
       remove: ids of objects that are followed no longer: what they were is background, and no
         mask holds them. They may not be in the mask.
+      only_adds: the mask is what `step` just gave of this frame, with new objects in it: what the
+        others cover of each other is remembered.
 
     Returns:
       `SegmentedFrame` with the given mask.
@@ -184,7 +187,13 @@ class VideoSegmenter:
     )
     shown = np.searchsorted(ids, given_frames.ids_of(mask))
     references = kept_references.make_room(references, shown)
+    places = kept_references.index_table(self._object_ids, ids)[: len(self._object_ids)]
+    hidden = self._state.previous.hidden if only_adds and self.options.shows_once else ()
     result = self._begin(frame, mask, ids, references)
+    if hidden:
+      hidden = crossing.among_more(hidden, places, len(ids))
+      previous = self._state.previous._replace(hidden=hidden)
+      self._state = self._state._replace(previous=previous)
     labels = kept_references.labels_before(older, references)
     self._corrected = before._replace(labels=labels)
     return result

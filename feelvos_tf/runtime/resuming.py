@@ -1,5 +1,6 @@
 """Goes on from results that are there: after an interruption, or when only later masks changed."""
 
+import bisect
 from collections.abc import Callable, Mapping, Sequence
 import itertools
 from typing import Any, TYPE_CHECKING
@@ -142,14 +143,19 @@ def _recoverable(
   segmenter: 'VideoSegmenter', most: int, given: given_masks.GivenMasks, order: Callable[[int], int]
 ) -> int:
   """After how many frames, at most, their masks hold all that the model remembered."""
-  positions = {p for p in range(most) if order(p) in given.frames}
-  num_ids = given.num_ids
+  positions = [p for p in range(most) if order(p) in given.frames]
+  ids = [given.object_ids(order(p)) for p in positions]
+  followed = list(itertools.accumulate(ids, frozenset.union))  # From each of these masks on.
 
   def is_known(position: int) -> bool:
-    if position in positions:
+    place = bisect.bisect_right(positions, position) - 1
+    if positions[place] == position:
       return True
-    goes_on = order(position + 1) not in given.frames
-    return segmenter.is_told_by_masks(num_ids, goes_on) and not given.gone(order(position))
+    following = order(position + 1)
+    # A mask that adds objects leaves the others as predicted; any other is compared with that.
+    is_needed = following not in given.frames or given.adds_only(following, followed[place])
+    is_told = segmenter.is_told_by_masks(len(followed[place]), is_needed)
+    return is_told and not given.gone(order(position))
 
   # The frame before a given mask has to be known too: the mask is compared with its prediction.
   gaps = [p for p in positions if p and not is_known(p - 1)]
@@ -174,7 +180,9 @@ def _from_state(
   count, state = job.load_state() or (0, None)
   begin, arrays = job.load_state(result_folder.BEGIN) or (1, None)
   if count < begin:
-    count, state = (begin, None) if arrays else (0, None)
+    # What the model remembered of that frame was not saved: a mask of the whole frame says it all.
+    is_told = arrays is not None and _tells_all(segmenter, begin - 1, given, order)
+    count, state = (begin, None) if is_told else (0, None)
 
   def restore(position: int, frame: 'np.ndarray') -> None:
     if position == begin - 1:
@@ -186,3 +194,13 @@ def _from_state(
       segmenter.restore_previous(state)
 
   return count if 0 < count <= len(known) else 0, restore
+
+
+def _tells_all(
+  segmenter: 'VideoSegmenter', position: int, given: given_masks.GivenMasks, order: Callable
+) -> bool:
+  """Whether the mask of a frame leaves nothing to the model that objects cover of each other."""
+  before = {order(p) for p in range(position)} & set(given.frames)
+  ids = frozenset[int]().union(*(given.object_ids(index) for index in before))
+  is_whole = not given.adds_only(order(position), ids)
+  return is_whole or segmenter.is_told_by_masks(len(ids))

@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 
 from feelvos_tf import matching
+from feelvos_tf.datasets import masks
 from feelvos_tf.inference import crossing
+from feelvos_tf.inference import given_masks
 from feelvos_tf.inference.functions import InferenceFunctions
 from feelvos_tf.inference.segmenter import VideoSegmenter
 from feelvos_tf.model.feelvos import one_hot
@@ -273,6 +275,39 @@ def test_remember_forgets_what_is_hidden(model, copying_graph, rng):
   previous = segmenter.snapshot().state.previous
   assert not np.any(previous.hidden.labels) and previous.hidden.motion.shape == (3, 2)
   segmenter.step(frames[0])
+
+
+def test_an_added_object_leaves_what_others_hide(model, rng, monkeypatch):
+  """A mask that adds an object says nothing about two others that cross."""
+  frames = rng.integers(0, 256, (2, 33, 49, 3), np.uint8)
+  mask, added = np.zeros((2, 33, 49), np.uint8)
+  mask[4:20, 4:24], mask[10:28, 20:40], added[28:, :9] = 5, 9, 7
+  segmenter = VideoSegmenter(model)
+  step = segmenter.step
+
+  def hiding(frame):
+    result = step(frame)
+    previous = segmenter._state.previous
+    labels = np.zeros(previous.labels.shape, np.int32)
+    labels[3, 4], labels[5, 6] = 1, 2
+    motion = np.int32([[0, 0], [1, 2], [3, 4]])
+    hidden = previous.hidden._replace(labels=tf.constant(labels), motion=tf.constant(motion))
+    hidden = hidden._replace(embedding=tf.ones_like(previous.embedding))
+    segmenter._state = segmenter._state._replace(previous=previous._replace(hidden=hidden))
+    return result
+
+  monkeypatch.setattr(segmenter, 'step', hiding)
+  segmenter.start(frames[0], mask)
+  given = given_masks.GivenMasks({0: masks.Mask(mask), 1: masks.Mask(added)})
+  assert given_masks.take(segmenter, frames[1], 1, given).object_ids == (0, 5, 7, 9)
+  hidden = segmenter.snapshot().state.previous.hidden
+  labels = np.asarray(hidden.labels)
+  assert (labels[3, 4], labels[5, 6], np.count_nonzero(labels)) == (1, 3, 2)
+  np.testing.assert_array_equal(hidden.motion, [[0, 0], [1, 2], [0, 0], [3, 4]])
+  assert np.all(hidden.embedding == 1)
+  step(frames[0])
+  segmenter.correct(frames[1], mask)  # A mask of the whole frame says where everything is.
+  assert not np.any(segmenter.snapshot().state.previous.hidden.labels)
 
 
 def test_references_are_compared_as_the_model_matches(monkeypatch):

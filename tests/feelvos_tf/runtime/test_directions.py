@@ -292,6 +292,8 @@ LAST = {COUNT - 1: disc(86, 7, disc(38, 1))}
   [
     ('forward', {0: ALL[0]}, {0: ALL[0], 5: disc(34, 1)}, [[], []], 2),  # One correction.
     ('forward', {0: ALL[0], 3: ALL[3]}, {**ALL, 3: ALL[3]}, [[], []], 2),  # 3 is taken once more.
+    # A mask that adds a third object leaves to the model what two may cover of each other.
+    ('forward', {0: LAST[COUNT - 1]}, {0: LAST[COUNT - 1], 5: disc(60, 9)}, [[], []], 7),
     # A mask is taken away: on from the one before it, as no mask tells what objects cover.
     ('forward', ALL, {0: ALL[0], 3: ALL[3]}, [[], []], 5),
     (

@@ -1,0 +1,55 @@
+"""Where a run in one direction goes on, by what masks and saved states say."""
+
+import types
+
+import numpy as np
+import pytest
+
+from feelvos_tf.datasets import masks
+from feelvos_tf.inference import given_masks
+from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import resuming
+
+
+def _given(by_frame, direction='forward'):
+  return given_masks.GivenMasks(
+    {i: masks.Mask(np.uint8([[0, *ids]])) for i, ids in by_frame.items()}, (), direction
+  )
+
+
+def _goes_on_after(known, given, last=None, begin=None):
+  """Frames that need not be segmented, of a model that remembers what two objects cover."""
+  segmenter = types.SimpleNamespace(
+    is_told_by_masks=lambda num_ids, goes_on=True: num_ids < 2 or not goes_on
+  )
+  states = {result_folder.BEGIN: None if begin is None else (begin, [np.zeros(1)])}
+  job = types.SimpleNamespace(load_state=lambda file='': states.get(file))
+  order = (lambda position: position) if last is None else lambda position: last - position
+  return resuming.after_known(segmenter, job, [('', '')] * known, given, order, None)[0]
+
+
+@pytest.mark.parametrize(
+  'by_frame, known, expected',
+  [
+    ({0: (1,)}, 5, 5),
+    ({0: (1, 2)}, 5, 1),
+    ({0: (1, 2), 5: (1, 2)}, 5, 5),  # What is predicted there is compared with a mask, no more.
+    ({0: (1, 2), 5: (3,)}, 5, 1),  # It is the mask of 1 and 2, which may cover each other.
+    ({0: (1, 2), 3: (3,), 5: (1,)}, 5, 1),
+    ({0: (1,), 5: (3,)}, 5, 5),
+    ({0: (1,), 5: (3,)}, 4, 4),  # Nothing hides behind one object, whatever comes later.
+    ({0: (1,), 5: (3,)}, 8, 6),
+  ],
+)
+@pytest.mark.parametrize('direction', ['forward', 'backward'])
+def test_which_masks_hold_all_that_the_model_remembered(by_frame, known, expected, direction):
+  last = None if direction == 'forward' else 9
+  frames = {i if last is None else last - i: ids for i, ids in by_frame.items()}
+  assert _goes_on_after(known, _given(frames, direction), last) == expected
+
+
+@pytest.mark.parametrize('late, expected', [((1, 2), 4), ((3,), 1), ((1, 2, 3), 4)])
+def test_a_kill_between_the_two_states_of_a_given_frame(late, expected):
+  """What a mask that adds objects leaves to the model is in the second one."""
+  given = _given({0: (1, 2), 3: late})
+  assert _goes_on_after(6, given, begin=4) == expected
