@@ -6,6 +6,7 @@ back), else 1, 2, ... in falling order of (red, green, blue): red, green, blue a
 pixels only: the grey value is the id, as in a grey file.
 """
 
+from collections.abc import Iterable
 import io
 
 import cv2
@@ -59,12 +60,18 @@ def ids_of_colours(pixels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarra
   )
 
 
-def decode(data: bytes, name: str) -> masks.Mask:
+def decode(
+  data: bytes, name: str, palette: np.ndarray | None = None, known: Iterable[int] = ()
+) -> masks.Mask:
   """Mask of the bytes of a PNG or WebP of a few exact colours, upright; see `ids_of_colours`.
 
   Args:
     data: content of a file whose structure and size were checked (`datasets.picture.inspect`).
     name: what messages call it.
+    palette: uint8 [256, 3], colours in which objects of the video are known. One of these colours
+      is that object, others are new ones. Colours none of which is known in the DAVIS palette, as
+      objects without colours get it, are numbered as in a first mask.
+    known: ids of these objects.
 
   Raises:
     ValueError: see `ids_of_colours`.
@@ -72,9 +79,32 @@ def decode(data: bytes, name: str) -> masks.Mask:
   image = Image.open(io.BytesIO(data))
   has_alpha = 'A' in image.mode or 'transparency' in image.info
   pixels = np.array(image.convert('RGBA' if has_alpha else 'RGB'))
-  ids, palette, _ = ids_of_colours(pixels, name)
+  ids, own, _ = ids_of_colours(pixels, name)
+  if palette is not None and own is not None:
+    ids, own = _ids_of_video(ids, own, palette, set(known) - {0})
   ids = picture.upright(ids, picture.orientation_of(data))
-  return masks.Mask(ids, palette, False, None)
+  return masks.Mask(ids, own, False, None)
+
+
+def _ids_of_video(
+  ids: np.ndarray, own: np.ndarray, palette: np.ndarray, known: set[int]
+) -> tuple[np.ndarray, np.ndarray]:
+  """(ids as in a video, its palette with the colours of new objects); see `decode`."""
+  of_colour = {tuple(palette[i].tolist()): i for i in sorted(known, reverse=True)}
+  colours = {int(i): tuple(own[i].tolist()) for i in np.unique(ids) if i}
+  if not of_colour.keys() & set(colours.values()) and np.array_equal(palette, masks.DAVIS_PALETTE):
+    return ids, own
+  table, palette, taken = np.zeros(256, np.uint8), palette.copy(), set(known)
+  for i, colour in colours.items():
+    free = (n for n in (i, *range(1, 256)) if n not in taken)
+    found = of_colour[colour] if colour in of_colour else next(free, None)
+    if found is None:
+      raise ValueError(
+        f'{len(known)} objects given, and {palette_lib.hex_colour(colour)} as one more'
+      )
+    taken.add(found)
+    table[i], palette[found] = found, colour
+  return table[ids], palette
 
 
 def _background_is_black(

@@ -1,5 +1,7 @@
 """Frames and masks of requests: looked at by their structure, then decoded."""
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
@@ -28,10 +30,17 @@ class ImageDecoder:
     """
     return picture.pixels(self._inspect(data, 'frame'), 'frame')
 
-  def mask(self, data: bytes) -> masks.Mask:
+  def mask(
+    self, data: bytes, palette: np.ndarray | None = None, known: Iterable[int] = ()
+  ) -> masks.Mask:
     """Decodes a palette or grey PNG, or one of a few exact colours; all but 0 are objects.
 
     Colours become ids as on the command line (`feelvos_tf.datasets.mask_files.colours`).
+
+    Args:
+      data: the bytes.
+      palette: uint8 [256, 3] of the masks of the video before; None for its first mask.
+      known: ids of these.
 
     Raises:
       ValueError: not a mask, damaged, or larger than allowed.
@@ -39,7 +48,7 @@ class ImageDecoder:
     if data.startswith(_PNG):  # What is no PNG is refused by its header.
       data = self._inspect(data, 'mask').data
     if masks.holds_colours(data):
-      mask = colours.decode(data, 'mask')
+      mask = colours.decode(data, 'mask', palette, known)
     else:
       mask = masks.decode_mask(data, 'mask', void=False, max_pixels=self._max_pixels)
     self._check_objects(len(mask.object_ids))

@@ -96,11 +96,18 @@ class SessionStore:
       del model
       with tracing.span('decode'):
         given, image = self._decoder.mask(mask), self._decoder.frame(frame)
-        shown = [(self._decoder.frame(f), self._decoder.mask(m).ids) for f, m in others]
+        palette = masks.DAVIS_PALETTE if given.palette is None else given.palette
+        shown, known = [], set(given.object_ids)
+        for other, its_mask in others:
+          read = self._decoder.mask(its_mask, palette, known)
+          shown.append((self._decoder.frame(other), read.ids))
+          known.update(read.object_ids)
+          if masks.holds_colours(its_mask) and read.palette is not None:
+            palette = read.palette  # With the colours of its new objects.
       with tracing.span('model'):
         segmenter.start(image, given.ids, shown)
       self._check_objects(segmenter.object_ids or ())
-      return given.palette if given.palette is not None else masks.DAVIS_PALETTE
+      return palette
 
     return await self._shielded(self._open(name, number, start, 0, call))
 
@@ -239,8 +246,9 @@ class SessionStore:
 
     def run() -> dict[str, Any]:
       with tracing.span('decode'):
-        given, image = self._decoder.mask(mask), self._decoder.frame(frame)
-      known = session.segmenter.object_ids or ()
+        known = session.segmenter.object_ids or ()
+        given = self._decoder.mask(mask, session.palette, known)
+        image = self._decoder.frame(frame)
       self._check_objects({*known, *given.object_ids} - set(remove))
       segmenter = copy.copy(session.segmenter)  # The session's, if there is room for its state.
       with tracing.span('model'):
@@ -272,7 +280,9 @@ class SessionStore:
 
     def run() -> dict[str, Any]:
       with tracing.span('decode'):
-        given, image = self._decoder.mask(mask), self._decoder.frame(frame)
+        known = session.segmenter.object_ids or ()
+        given = self._decoder.mask(mask, session.palette, known)
+        image = self._decoder.frame(frame)
       with tracing.span('model'):
         session.segmenter.remember(image, given.ids)
       if frame_index is not None:

@@ -135,6 +135,21 @@ def test_a_mask_in_colours(client, small_graph, video):
   reply = client.post('/v1/sessions', data={'model': 'small'}, files=form)
   url = f'/v1/sessions/{reply.json()["session_id"]}/frames'
   np.testing.assert_array_equal(ids_of(client.post(url, content=png(frames[1])).content), expected)
+  # Blue alone would be 1 in a mask of its own.
+  blue = np.where(mask == 2, 2, 0).astype(np.uint8)
+  form = {
+    'frame': png(frames[1]),
+    'mask': png(np.array([[0] * 3] * 2 + [[0, 0, 255]], np.uint8)[blue]),
+  }
+  reply = client.post(url.replace('/frames', '/mask'), files=form)
+  assert reply.json()['object_ids'] == [0, 1, 2]
+  segmenter.correct(frames[1], blue)
+  corrected = segmenter.step(frames[2]).mask
+  answer = client.post(url, content=png(frames[2])).content
+  np.testing.assert_array_equal(ids_of(answer), corrected)
+  np.testing.assert_array_equal(
+    masks.decode_mask(answer, 'answer').palette[1:3], [[255, 0, 0], [0, 0, 255]]
+  )
   inputs = {'image_bytes': [b64(png(f)) for f in frames[:2]], 'mask_bytes': b64(coloured)}
   reply = client.post('/v1/models/small:predict', json={'inputs': inputs})
   tracked = ids_of(unb64(reply.json()['outputs']['masks_bytes'][1]))
