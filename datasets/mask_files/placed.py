@@ -163,6 +163,14 @@ def read(
     )
     for index in sorted(files)
   }
+  files_of_objects = {
+    key for given in found.values() for key in given.keys.values() if _is_file(key)
+  }
+  for index, given in found.items():
+    # One file of several frames on which others have one an object: it is the object of its name.
+    key, ids = reading.file_key(files[index][0]), given.mask.object_ids
+    if key in files_of_objects and len(ids) == 1 and not given.keys and not given.names:
+      given.keys, given.names = {ids[0]: key}, {ids[0]: files[index][0].name}
   return one_id_each(found) if len(found) > 1 else found
 
 
@@ -182,7 +190,11 @@ def one_id_each(read: dict[int, reading.GivenMask]) -> dict[int, reading.GivenMa
   known = _ids_by_colour(read)
   found = {}
   for index, given in read.items():
-    if len(set(given.keys.values())) == len(given.keys):
+    keys = given.keys.values()
+    if keys and not given.own_ids and all(map(_is_file, keys)) and known.keys().isdisjoint(keys):
+      # Names that also say which frame it is: their order is that of the objects.
+      known = {**dict(zip(keys, given.keys)), **known}
+    elif len(set(given.keys.values())) == len(given.keys):
       given = _with_ids(given, known)
       known.update({key: object_id for object_id, key in given.keys.items()})
     else:
@@ -221,6 +233,10 @@ def _ids_by_colour(read: dict[int, reading.GivenMask]) -> dict[str, int]:
           'frame before; the values count'
         )
   return found
+
+
+def _is_file(key: str) -> bool:
+  return key.startswith('file ')
 
 
 def _is_colour(key: str) -> bool:

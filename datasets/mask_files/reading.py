@@ -132,8 +132,7 @@ def _one_each(
   ends = [re.search(r'(\d+)$', p.stem) for p in files]
   numbers = [int(m[1]) if m else 0 for m in ends]
   _check_count(len(files), str(files[0].parent))
-  if len(set(numbers)) < len(files) or not all(map(object_ids.is_object_id, numbers)):
-    numbers = list(range(1, len(files) + 1))
+  by_number = len(set(numbers)) == len(files) and all(map(object_ids.is_object_id, numbers))
   instances = []
   for path, number in zip(files, numbers):
     mask = pictures.read_picture(path, options).mask
@@ -143,8 +142,14 @@ def _one_each(
         f'{len(files)} files; for masks of several frames give the one of the first frame'
       )
     ids = _resized(mask.ids, size, str(path), options, video_name)
-    instances.append(shapes.Instance(path.name, ids > 0, number))
+    object_id = number if by_number else None
+    instances.append(shapes.Instance(path.name, ids > 0, object_id, file_key(path)))
   return _drawn(instances, size, str(files[0].parent))
+
+
+def file_key(path: pathlib.Path) -> str:
+  """What tells the object of a file on other frames."""
+  return f'file {names_lib.composed(path.stem)}'
 
 
 def _read_file(

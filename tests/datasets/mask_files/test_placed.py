@@ -377,6 +377,28 @@ def test_palettes_that_contradict_each_other_are_told(video, tmp_path):
   assert read[2].mask.object_ids == (2,)
 
 
+@pytest.mark.parametrize(
+  'first, late, expected',
+  [
+    (['cat', 'dog'], ['dog', 'emu'], [2, 3]),  # In the order of each folder the dog would be 1.
+    (['cat', 'dog'], ['dog'], [2]),
+    (['cat1', 'dog2'], ['dog2', 'emu3'], [2, 3]),
+    (['cat4', 'dog7'], ['dog7'], [7]),
+    (['0_cat', '0_dog'], ['2_cat', '2_dog'], [1, 2]),  # No name comes again: the order counts.
+    (['cat', 'dog'], ['emu'], [255]),
+  ],
+)
+def test_files_of_one_object_each_on_several_frames(video, tmp_path, first, late, expected):
+  paths = {}
+  for index, names in ((0, first), (2, late)):
+    (tmp_path / str(index)).mkdir()
+    paths[index] = [tmp_path / str(index) / f'{name}.png' for name in names]
+    for place, path in enumerate(paths[index]):
+      _colours(path, (3 * place, _WHITE))
+  read = placed.read(paths, video)
+  assert read[2].mask.ids[2, [1, 4][: len(late)]].tolist() == expected
+
+
 def test_names_that_two_objects_have_tell_nothing(video, tmp_path):
   for name in 'ab':
     _labelme(tmp_path / f'{name}.json', (0, 'dog'), (3, 'dog'))
