@@ -145,7 +145,9 @@ def _recoverable(
   """After how many frames, at most, their masks hold all that the model remembered."""
   positions = [p for p in range(most) if order(p) in given.frames]
   ids = [given.object_ids(order(p)) for p in positions]
-  followed = list(itertools.accumulate(ids, frozenset.union))  # From each of these masks on.
+  followed = list(
+    itertools.accumulate(ids, lambda one, more: one | more)
+  )  # From each of these masks on.
 
   def is_known(position: int) -> bool:
     place = bisect.bisect_right(positions, position) - 1
