@@ -174,6 +174,17 @@ def on_black(rgba: np.ndarray) -> np.ndarray:
   return np.asarray((rgba[..., :3].astype(np.uint16) * rgba[..., 3:] + 127) // 255, np.uint8)
 
 
+def has_deep_values(data: bytes) -> bool:
+  """Whether a picture file has more than 8 bits for each value."""
+  if data[:8] == png_file.SIGNATURE:
+    return data[24:25] > b'\x08'
+  try:
+    with Image.open(io.BytesIO(data)) as image:
+      return image.mode in _GREY_16
+  except (EOFError, OSError, SyntaxError, ValueError, KeyError, struct.error):
+    return False
+
+
 def pictures_in(data: bytes) -> int:
   """Number of pages or frames of a file that Pillow reads; 2 stands for more.
 
@@ -304,6 +315,8 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 65535:
       raise ValueError('32-bit grey; save it with 8 bits')
+    if image.mode == 'I' and image.format == 'TIFF' and 0 < grey.max() <= 255:
+      raise ValueError(f'32-bit grey of values up to {grey.max()}; save it with 8 bits')
     return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
   if image.mode == 'F':
     raise ValueError('floating-point grey; save it with 8 bits')

@@ -27,6 +27,7 @@ from feelvos_tf.datasets.video import VideoSource
 if TYPE_CHECKING:
   import numpy as np
 
+_NEARLY_BLACK = 16  # Of 255: values of 12 bits in 16 stay below.
 _SPLITS = {'train', 'val', 'test'}  # Folders of these names alone are no videos.
 
 
@@ -91,7 +92,14 @@ class FolderVideo(Video):
   @functools.cached_property
   def frame_size(self) -> tuple[int, int]:  # type: ignore[override]  # Read when it is asked for.
     """(height, width) of the first frame, which all others must have."""
-    return read_image(self.frame_paths[0]).shape[:2]
+    path = self.frame_paths[0]
+    image = read_image(path)
+    if image.max() < _NEARLY_BLACK and picture.has_deep_values(path.read_bytes()):
+      data_warning.warn(
+        f'{path}: nearly black, with values up to {image.max()} of 255; pictures of 16 bits for each '
+        'value have to use them all: scale their values if these have fewer bits'
+      )
+    return image.shape[:2]
 
   def frame(self, index: int) -> 'np.ndarray':
     if not 0 <= index < self.num_frames:

@@ -368,3 +368,11 @@ def test_grey_of_16_bits():
   for suffix in ('.png', '.tiff', '.pgm'):
     data = cv2.imencode(suffix, values)[1].tobytes()
     np.testing.assert_array_equal(picture.decode(data, 'p'), expected)
+
+
+def test_grey_of_32_bits_that_uses_8():
+  """Read as 16 bits it is black."""
+  stream = io.BytesIO()
+  Image.fromarray(np.arange(12, dtype=np.int32).reshape(3, 4) * 20).save(stream, 'TIFF')
+  with pytest.raises(ValueError, match='p: .*32-bit grey of values up to 220; save it with 8 bits'):
+    picture.decode(stream.getvalue(), 'p')

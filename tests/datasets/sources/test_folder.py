@@ -36,6 +36,18 @@ def frames_folder(tmp_path):
   return path
 
 
+@pytest.mark.parametrize('suffix', ['png', 'tiff'])
+@pytest.mark.parametrize('most, is_dark', [(4095, True), (65535, False)])
+def test_16_bits_that_are_not_all_used(tmp_path, suffix, most, is_dark, recwarn):
+  """Sensors of 10 and 12 bits: such frames are nearly black in 8 bits."""
+  values = np.linspace(0, most, 48).astype(np.uint16).reshape(6, 8)
+  cv2.imwrite(str(tmp_path / f'0.{suffix}'), values)
+  assert folder.open_video(tmp_path).frame_size == (6, 8)
+  found = [str(one.message) for one in recwarn.list]
+  assert is_dark == any('nearly black, with values up to 15 of 255' in text for text in found)
+  assert len(found) == is_dark
+
+
 def write_video(path, count=8, fourcc='mp4v', fps=12.0):
   writer = cv2.VideoWriter(
     str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*fourcc), fps, (WIDTH, HEIGHT)
