@@ -305,6 +305,8 @@ def _warn_of_name(paths: Sequence[pathlib.Path], video: Video, index: int) -> No
   if len(paths) != 1 or not paths[0].is_file():
     return
   path = paths[0]
+  if names_lib.composed(path.stem) == names_lib.composed(video.name):
+    return  # 00012.png next to 00012.mp4.
   named = _frames_by_name([path.stem], video)[path.stem]
   is_there = named is not None and (video.num_frames is None or named < video.num_frames)
   if named != index and is_there:

@@ -90,6 +90,10 @@ def test_a_mask_that_is_named_like_another_frame(files, video, seeks, recwarn):
   by_frame(0, f'{index}:{one}')
   by_frame(0, '00020.png')
   assert not recwarn.list
+  name, video.name = video.name, one[:-4]  # A clip with its mask.
+  by_frame(0, one)
+  assert not recwarn.list
+  video.name = name
   with pytest.warns(DataWarning, match=f'named like frame {one[:-4]} and taken for frame .*0[;,]'):
     assert list(by_frame(0, one)) == [0]
 
