@@ -19,6 +19,7 @@ from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.palette import hex_colour
 from feelvos_tf.datasets.video import Video
 
+_MOST_NUMBERS = 10**5  # Names of a film's frames have five digits.
 _PHOTOS = ('.jpg', '.jpeg')  # No masks: their compression changes colours.
 
 
@@ -168,9 +169,10 @@ def read(
   }
   for index, given in found.items():
     # One file of several frames on which others have one an object: it is the object of its name.
-    key, ids = reading.file_key(files[index][0]), given.mask.object_ids
-    if key in files_of_objects and len(ids) == 1 and not given.keys and not given.names:
-      given.keys, given.names = {ids[0]: key}, {ids[0]: files[index][0].name}
+    path = reading.files_to_read(files[index], video.frame_names[index])[0]
+    key, ids = reading.file_key(path), given.mask.object_ids
+    if key in files_of_objects and len(ids) == 1 and all(map(_is_colour, given.names.values())):
+      given.keys, given.names = {ids[0]: key}, {ids[0]: path.name}
   return one_id_each(found) if len(found) > 1 else found
 
 
@@ -245,7 +247,10 @@ def _is_colour(key: str) -> bool:
 
 def _with_ids(given: reading.GivenMask, known: dict[str, int]) -> reading.GivenMask:
   """The GivenMask with the ids of `known` {key: id}, and free ones for other keys."""
-  new = {i: known[key] for i, key in given.keys.items() if key in known}
+  new: dict[int, int] = {}
+  for i, key in given.keys.items():
+    if known.get(key) not in (None, *new.values()):  # Two objects of a mask stay two.
+      new[i] = known[key]
   rest = given.keys.keys() - new.keys()
   for object_id in sorted(rest, key=lambda i: (i not in given.own_ids, i)):
     # An id that the file gives stands, unless the file has another object that got it before.
@@ -308,8 +313,8 @@ def _warn_of_name(paths: Sequence[pathlib.Path], video: Video, index: int) -> No
   if names_lib.composed(path.stem) == names_lib.composed(video.name):
     return  # 00012.png next to 00012.mp4.
   named = _frames_by_name([path.stem], video)[path.stem]
-  is_there = named is not None and (video.num_frames is None or named < video.num_frames)
-  if named != index and is_there:
+  # Of a film that does not say how long it is, 20240501 is a date.
+  if named is not None and index != named < (video.num_frames or _MOST_NUMBERS):
     data_warning.warn(
       f'{path}: named like frame {path.stem} and taken for frame {video.frame_names[index]}; '
       f'--mask={path.stem}:{path} gives it for the other'

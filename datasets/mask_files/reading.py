@@ -69,7 +69,7 @@ def read_given_mask(
   for path in places:
     if not path.exists():
       raise FileNotFoundError(f'{path}: no such mask file; give {FORMS}')
-  files = _files(places, frame_name)
+  files = files_to_read(places, frame_name)
   where = str(places[0])
   if len(files) > 1:
     given = _one_each(files, size, options, video_name)
@@ -100,8 +100,8 @@ def mask_files_in(folder: pathlib.Path) -> list[pathlib.Path]:
   return sorted(files, key=lambda p: natural_key(p.name))
 
 
-def _files(paths: Sequence[pathlib.Path], frame_name: str) -> Sequence[pathlib.Path]:
-  """The files to read: one, or one for each object."""
+def files_to_read(paths: Sequence[pathlib.Path], frame_name: str) -> Sequence[pathlib.Path]:
+  """The files that given files or a folder stand for on a frame: one, or one for each object."""
   if len(paths) > 1 or not paths[0].is_dir():
     folders = [p for p in paths if p.is_dir()]
     if folders:

@@ -80,7 +80,7 @@ def test_a_mask_that_is_named_like_another_frame(files, video, seeks, recwarn):
       name='film', seeks=False, num_frames=20, frame_names=NumberedNames(20)
     )
   one, other = ('shot12.png', 'shot13.png') if seeks else ('00012.png', '00013.png')
-  files(one, other, '00020.png')
+  files(one, other, '00020.png', '20240501.png')
   by_frame = lambda default, *values: placed.files_by_frame(
     [placed.parse(value) for value in values], video, default
   )
@@ -89,6 +89,9 @@ def test_a_mask_that_is_named_like_another_frame(files, video, seeks, recwarn):
   by_frame(0, one, other)  # Two objects.
   by_frame(0, f'{index}:{one}')
   by_frame(0, '00020.png')
+  video.num_frames, count = None, video.num_frames
+  by_frame(0, '20240501.png')
+  video.num_frames = count
   assert not recwarn.list
   name, video.name = video.name, one[:-4]  # A clip with its mask.
   by_frame(0, one)
@@ -381,6 +384,8 @@ def test_palettes_that_contradict_each_other_are_told(video, tmp_path):
   assert read[2].mask.object_ids == (2,)
 
 
+@pytest.mark.parametrize('colour', [_WHITE, _RED])
+@pytest.mark.parametrize('is_folder', [False, True])
 @pytest.mark.parametrize(
   'first, late, expected',
   [
@@ -389,18 +394,37 @@ def test_palettes_that_contradict_each_other_are_told(video, tmp_path):
     (['cat1', 'dog2'], ['dog2', 'emu3'], [2, 3]),
     (['cat4', 'dog7'], ['dog7'], [7]),
     (['0_cat', '0_dog'], ['2_cat', '2_dog'], [1, 2]),  # No name comes again: the order counts.
-    (['cat', 'dog'], ['emu'], [255]),
   ],
 )
-def test_files_of_one_object_each_on_several_frames(video, tmp_path, first, late, expected):
+def test_files_of_one_object_each_on_several_frames(
+  video, tmp_path, first, late, expected, is_folder, colour
+):
   paths = {}
   for index, names in ((0, first), (2, late)):
     (tmp_path / str(index)).mkdir()
     paths[index] = [tmp_path / str(index) / f'{name}.png' for name in names]
     for place, path in enumerate(paths[index]):
-      _colours(path, (3 * place, _WHITE))
+      _colours(path, (3 * place, colour))
+    if is_folder:
+      paths[index] = [tmp_path / str(index)]
   read = placed.read(paths, video)
   assert read[2].mask.ids[2, [1, 4][: len(late)]].tolist() == expected
+
+
+def test_a_file_of_no_known_name_is_a_mask_of_its_values(video, tmp_path):
+  for name in ('cat', 'dog', 'emu'):
+    _colours(tmp_path / f'{name}.png', (0 if name == 'cat' else 3, _WHITE))
+  paths = {0: [tmp_path / 'cat.png', tmp_path / 'dog.png'], 2: [tmp_path / 'emu.png']}
+  assert placed.read(paths, video)[2].mask.object_ids == (255,)
+
+
+def test_objects_of_a_mask_stay_apart_whatever_other_frames_say(video, tmp_path):
+  """Red and blue are value 1 of two palettes; in one picture they are two objects all the same."""
+  _palette(tmp_path / 'red.png', [_RED], (0, 1))
+  _palette(tmp_path / 'blue.png', [_BLUE], (0, 1))
+  _colours(tmp_path / 'both.png', (0, _RED), (3, _BLUE))
+  paths = {i: [tmp_path / f'{name}.png'] for i, name in enumerate(('red', 'blue', 'both'))}
+  assert placed.read(paths, video)[2].mask.ids[2, [1, 4]].tolist() == [1, 2]
 
 
 def test_names_that_two_objects_have_tell_nothing(video, tmp_path):
