@@ -8,6 +8,7 @@ object; without `id=` each is an object of its own, also on another frame and ne
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import re
+from typing import cast
 
 import cv2
 import numpy as np
@@ -151,10 +152,8 @@ def hints_of(drawings: Sequence[Drawing], size: tuple[int, int]) -> list[Hints]:
     ValueError: a shape outside of the frame, or an object without anything on it.
   """
   found: dict[int, Hints] = {}
-  taken = {d.object_id for d in drawings}
-  free = (i for i in range(1, 256) if i not in taken)
-  for drawing in drawings:
-    object_id = next(free) if drawing.object_id is None else drawing.object_id
+  for drawing in with_ids({0: drawings}, {})[0]:
+    object_id = cast(int, drawing.object_id)  # `with_ids` gave it one.
     empty = lambda: np.zeros(size, bool)
     hints = found.setdefault(object_id, Hints(object_id, empty(), empty()))
     _check_inside(drawing, size)

@@ -3,6 +3,7 @@
 import bisect
 from collections.abc import Callable, Mapping, Sequence
 import itertools
+import operator
 from typing import Any, TYPE_CHECKING
 
 from feelvos_tf.datasets.video import Video
@@ -145,9 +146,7 @@ def _recoverable(
   """After how many frames, at most, their masks hold all that the model remembered."""
   positions = [p for p in range(most) if order(p) in given.frames]
   ids = [given.object_ids(order(p)) for p in positions]
-  followed = list(
-    itertools.accumulate(ids, lambda one, more: one | more)
-  )  # From each of these masks on.
+  followed = list(itertools.accumulate(ids, operator.or_))  # From each of these masks on.
 
   def is_known(position: int) -> bool:
     place = bisect.bisect_right(positions, position) - 1
