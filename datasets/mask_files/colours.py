@@ -82,6 +82,8 @@ def decode(
   ids, own, _ = ids_of_colours(pixels, name)
   if palette is not None and own is not None:
     ids, own = _ids_of_video(ids, own, palette, set(known) - {0})
+  elif palette is not None:
+    ids = _ids_of_shades(ids, palette, set(known) - {0})
   ids = picture.upright(ids, picture.orientation_of(data))
   return masks.Mask(ids, own, False, None)
 
@@ -105,6 +107,16 @@ def _ids_of_video(
     taken.add(found)
     table[i], palette[found] = found, colour
   return table[ids], palette
+
+
+def _ids_of_shades(ids: np.ndarray, palette: np.ndarray, known: set[int]) -> np.ndarray:
+  """Ids of grey pixels: the values, but a shade that an object has as its colour is that object."""
+  table = np.arange(256, dtype=np.uint8)
+  for i in sorted(known, reverse=True):
+    shade, is_given = int(palette[i, 0]), (palette[i] != masks.DAVIS_PALETTE[i]).any()
+    if is_given and (palette[i] == shade).all() and shade not in {0, *known}:
+      table[shade] = i
+  return table[ids]
 
 
 def _background_is_black(

@@ -44,6 +44,17 @@ def test_a_first_mask_numbers_its_colours():
   assert colours.decode(_png(_GREEN, _BLUE, _RED), 'mask').ids[0, 4::4].tolist() == [2, 3, 1]
 
 
+def test_white_alone_is_the_object_that_is_white():
+  """Its value 255 would be a new object. Values of objects, and of no colour given, stay."""
+  palette = masks.DAVIS_PALETTE.copy()
+  palette[[1, 2]] = [255] * 3, _RED
+  ids = lambda shade, own, known: colours.decode(_png([shade] * 3), 'mask', own, known).ids[0, 4]
+  assert ids(255, palette, (0, 1, 2)) == 1
+  assert ids(255, palette, (0, 1, 2, 255)) == 255
+  assert ids(2, palette, (0, 1, 2)) == 2
+  assert ids(128, masks.DAVIS_PALETTE, (0, 7)) == 128  # The colour of 7 in the DAVIS palette.
+
+
 def test_more_colours_than_ids():
   palette = np.stack([np.arange(256)] * 3, axis=1).astype(np.uint8)
   with pytest.raises(ValueError, match='255 objects given, and #0000ff as one more'):
