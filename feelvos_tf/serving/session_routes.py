@@ -33,7 +33,9 @@ _OPENING = described.form(
   ['other_frame', 'other_mask'],
 )
 _CORRECTION = described.form(
-  ['frame', 'mask'], {'frame_index': _NUMBER, 'remove': None}, required=['frame', 'mask']
+  ['frame', 'mask'],
+  {'frame_index': _NUMBER, 'remove': None, 'only_adds': _NUMBER},
+  required=['frame', 'mask'],
 )
 _REMEMBERING = described.form(
   ['frame', 'mask'], {'frame_index': _NUMBER}, required=['frame', 'mask']
@@ -129,23 +131,24 @@ def _add_frames(router: fastapi.APIRouter, store: sessions.SessionStore) -> None
   async def correct(session_id: str, request: fastapi.Request) -> dict[str, Any]:
     """Takes the right mask of a frame; new ids become new objects.
 
-    Field `remove`: ids of objects that are followed no longer, separated by commas.
+    Field `remove`: ids of objects that are followed no longer, separated by commas. Field
+    `only_adds`, 1: the mask is what `frames` just answered of this frame, with new objects in it.
     """
     session = store.get(session_id)
     async with request.form(
       max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=_MOST_FIELD_BYTES
     ) as form:
       given = await _file(form, 'frame'), await _file(form, 'mask'), _number(form, 'frame_index')
-      remove = _ids(form, 'remove')
+      more = _ids(form, 'remove'), bool(_number(form, 'only_adds'))
     async with calls.of_http(request) as call:
-      return await store.correct(session, *given, remove, call)
+      return await store.correct(session, *given, *more, call)
 
   @router.post('/{session_id}/remember', response_model=None, openapi_extra=_REMEMBERING)
   async def remember(session_id: str, request: fastapi.Request) -> dict[str, Any]:
     """Goes on after a frame whose mask this or another session of the video predicted.
 
-    Form as of `mask`, without `remove`. The references are not changed: the session has to have
-    those that the frame was predicted with.
+    Form as of `mask`, without `remove` and `only_adds`. The references are not changed: the session
+    has to have those that the frame was predicted with.
     """
     session = store.get(session_id)
     async with request.form(

@@ -234,11 +234,13 @@ class SessionStore:
     mask: bytes,
     frame_index: int | None = None,
     remove: Sequence[int] = (),
+    only_adds: bool = False,
     call: Call | None = None,
   ) -> dict[str, Any]:
     """Takes the right mask of a frame (both bytes), see `VideoSegmenter.correct` and `step`.
 
-    `remove`: ids of objects that are followed no longer.
+    `remove`: ids of objects that are followed no longer. `only_adds`: the mask is that of `step`
+    with new objects.
 
     Returns:
       `Session.describe()` after it.
@@ -252,7 +254,7 @@ class SessionStore:
       self._check_objects({*known, *given.object_ids} - set(remove))
       segmenter = copy.copy(session.segmenter)  # The session's, if there is room for its state.
       with tracing.span('model'):
-        segmenter.correct(image, given.ids, remove)
+        segmenter.correct(image, given.ids, remove, only_adds)
       self._check_memory(segmenter.memory_bytes, session.segmenter.memory_bytes)
       session.segmenter = segmenter
       if given.palette is not None:

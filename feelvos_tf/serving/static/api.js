@@ -50,10 +50,14 @@ export class Api {
     return this.read('json', 'GET', `v1/sessions/${id}`);
   }
 
-  /** Gives a session the right mask of a frame, whose number is `index`; ends objects there. */
-  async correct(id, frame, mask, index, removed = []) {
+  /**
+   * Gives a session the right mask of a frame, whose number is `index`; ends objects there. It may be
+   * the one that the session just predicted, with new objects.
+   */
+  async correct(id, frame, mask, index, removed = [], onlyAdds = false) {
     const path = `v1/sessions/${id}/mask`;
-    const fields = {frame, mask, frame_index: index, remove: removed.join(',')};
+    const fields = {frame, mask, frame_index: index, remove: removed.join(','),
+      only_adds: Number(onlyAdds)};
     return this.read('json', 'POST', path, form(fields));
   }
 

@@ -76,13 +76,14 @@ export class Tracking extends SessionRun {
     const earlier = clip.position(clip.position(index) - 1);
     if (session.position !== earlier) await this.reach(earlier);
     const {blob, canvas} = await clip.encodeFrame(index);
-    if (session.position === earlier && clip.corrections.has(index) &&
-        clip.addsOnly(index, this.objectIds)) {
+    const onlyAdds = session.position === earlier && clip.corrections.has(index) &&
+      clip.addsOnly(index, this.objectIds);
+    if (onlyAdds) {
       await this.complete(index, (await decodeIds((await api.step(session.id, blob)).mask)).ids);
     }
     const mask = clip.masks.get(index);
     const {object_ids: objectIds} = await api.correct(session.id, blob, mask,
-      Math.abs(index - clip.start), await this.removedAt(index, mask));
+      Math.abs(index - clip.start), await this.removedAt(index, mask), onlyAdds);
     this.objectIds = new Set(objectIds.filter(Boolean));
     session.position = index;
     session.references.add(index);

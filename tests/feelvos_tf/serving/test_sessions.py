@@ -112,6 +112,19 @@ def test_distance_is_the_smallest_to_any_reference(small_graph, video):
   np.testing.assert_allclose(found, np.minimum(*distances), atol=1e-4)
 
 
+def test_a_mask_that_only_adds_objects(open_session, video, monkeypatch):
+  """What others cover of each other is remembered if the request says so."""
+  taken, correct = [], VideoSegmenter.correct
+  monkeypatch.setattr(
+    VideoSegmenter, 'correct', lambda self, *given: taken.append(given[3]) or correct(self, *given)
+  )
+  frames, mask = video
+  session = open_session()
+  for fields in ({'only_adds': 1}, {'only_adds': 0}, {}):
+    assert session.correct(frames[1], mask, **fields).status_code == 200
+  assert taken == [True, False, False]
+
+
 def test_objects_can_be_removed(client, open_session, video):
   frames, mask = video
   session = open_session()
