@@ -248,7 +248,7 @@ def _is_colour(key: str) -> bool:
 def _with_ids(given: reading.GivenMask, known: dict[str, int]) -> reading.GivenMask:
   """The GivenMask with the ids of `known` {key: id}, and free ones for other keys."""
   new: dict[int, int] = {}
-  for i, key in given.keys.items():
+  for i, key in sorted(given.keys.items()):
     if known.get(key) not in (None, *new.values()):  # Two objects of a mask stay two.
       new[i] = known[key]
   rest = given.keys.keys() - new.keys()
