@@ -22,7 +22,7 @@ class Checkpoints:
   def __init__(
     self, folder: str | os.PathLike, checkpoint: tf.train.Checkpoint, max_to_keep: int
   ) -> None:
-    """Reads the list of checkpoints; makes it anew if a power failure took it.
+    """Reads the list of checkpoints; makes it anew if it is not that of the files.
 
     Args:
       folder: where they are; it need not exist.
@@ -30,7 +30,7 @@ class Checkpoints:
       max_to_keep: number of checkpoints; older ones are removed.
     """
     self._folder, self._checkpoint = pathlib.Path(folder), checkpoint
-    self._mend_list()
+    self._about_list = self._mend_list()  # What `restore` says of it.
     self._plain = plain_path.of_folder(self._folder)
     self._manager = tf.train.CheckpointManager(
       checkpoint, self._plain, max_to_keep, checkpoint_name=_NAME
@@ -67,13 +67,15 @@ class Checkpoints:
       step_of: function that returns the step restored.
 
     Returns:
-      A line for every newer one, which is damaged.
+      A line for every newer one, which is damaged, and one for a list that was made anew.
 
     Raises:
-      ValueError: there are checkpoints and none can be restored: another model's, or damaged.
+      ValueError: there are checkpoints and none can be restored: another model's, damaged, or gone.
     """
     problems = []
-    for path in self._manager.checkpoints[::-1]:
+    # Not the manager's list, which leaves out those that a clock set back makes young.
+    names = self._names() or [os.path.basename(path) for path in filter(None, [self.latest])]
+    for path in (os.path.join(self._plain, name) for name in reversed(names)):
       try:
         self._checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
       except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
@@ -82,7 +84,7 @@ class Checkpoints:
         continue
       self._saved_step = step_of()
       taken = self._named(path)
-      return [
+      return self._about_list + [
         f'{bad}: the checkpoint is damaged ({why}); {taken} is taken' for bad, why in problems
       ]
     if problems:
@@ -97,26 +99,47 @@ class Checkpoints:
     """A path or a message with the folder's own name."""
     return text.replace(self._plain, str(self._folder))
 
-  def _mend_list(self) -> None:
+  def _mend_list(self) -> list[str]:
+    """Lists the checkpoints that are there; returns a line if that changes where a run goes on.
+
+    What TensorFlow does not find in its list, a run would neither go on from nor remove.
+    """
     for pattern in _LEFTOVERS:
       for path in self._folder.glob(pattern):
         shutil.rmtree(path, ignore_errors=True)
         whole_file.remove(path)
-    try:
-      if tf.train.get_checkpoint_state(self._folder) or not (self._folder / 'checkpoint').exists():
-        return
-    except (ValueError, text_format.ParseError, UnicodeDecodeError):
-      pass
+    path, names, listed = self._folder / 'checkpoint', self._names(), self._listed()
+    if not names:
+      if listed is None:
+        path.unlink(missing_ok=True)  # Of a kill during the first one.
+      return []
+    if listed == [names[-1], *names]:
+      return []
+    lines = [f'model_checkpoint_path: "{names[-1]}"']  # The text of a CheckpointState.
+    lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
+    times = [(self._folder / f'{name}.index').stat().st_mtime for name in names]
+    lines += [f'all_model_checkpoint_timestamps: {time}' for time in times]
+    whole_file.write_text(path, '\n'.join(lines) + '\n')
+    if listed is not None and listed[0] == names[-1]:
+      return []
+    return [f'{path}: the list was lost or not that of the files; the newest is {names[-1]}']
+
+  def _names(self) -> list[str]:
+    """Names of the checkpoints that are there, the newest last."""
     found = {
-      int(number): path
+      int(number): path.stem
       for path in self._folder.glob(f'{_NAME}-*.index')
       if (number := path.stem.rpartition('-')[2]).isdecimal()
     }
-    if not found:
-      (self._folder / 'checkpoint').unlink()
-      return
-    files = [found[number] for number in sorted(found)]
-    lines = [f'model_checkpoint_path: "{files[-1].stem}"']  # The text of a CheckpointState.
-    lines += [f'all_model_checkpoint_paths: "{file.stem}"' for file in files]
-    lines += [f'all_model_checkpoint_timestamps: {file.stat().st_mtime}' for file in files]
-    whole_file.write_text(self._folder / 'checkpoint', '\n'.join(lines) + '\n')
+    return [found[number] for number in sorted(found)]
+
+  def _listed(self) -> list[str] | None:
+    """Names in the list, the newest of them first and again; None: it is missing or damaged."""
+    try:
+      state = tf.train.get_checkpoint_state(self._folder)
+    except (ValueError, text_format.ParseError, UnicodeDecodeError):
+      return None
+    if state is None:
+      return None
+    paths = [state.model_checkpoint_path, *state.all_model_checkpoint_paths]
+    return [os.path.basename(path) for path in paths]

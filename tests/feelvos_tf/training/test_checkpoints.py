@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 
 import pytest
 import tensorflow as tf
@@ -79,15 +80,51 @@ def test_a_damaged_one_gives_way_to_the_one_before_and_is_written_anew(tmp_path)
   assert restored(tmp_path) == (4, [])
 
 
-@pytest.mark.parametrize('text', [b'', b'model_checkpoint_path: "tra', b'\xff\x00'])
-def test_a_damaged_list_is_made_anew(tmp_path, text):
+@pytest.mark.parametrize(
+  'text',
+  [
+    b'',
+    b'model_checkpoint_path: "tra',
+    b'\xff\x00',
+    None,
+    b'model_checkpoint_path: "train-9"\n',  # Cut off behind a line.
+    b'model_checkpoint_path: "train-3"\nall_model_checkpoint_paths: "train-3"\n',
+  ],
+)
+def test_a_list_that_is_lost_or_not_of_the_files_is_made_anew(tmp_path, text):
   write_run(tmp_path, [9, 10])
-  (tmp_path / 'checkpoint').write_bytes(text)
-  assert restored(tmp_path) == (10, [])
-  run, value = open_run(tmp_path)
+  if text is None:
+    (tmp_path / 'checkpoint').unlink()
+  else:
+    (tmp_path / 'checkpoint').write_bytes(text)
+  line = (
+    f'{tmp_path}/checkpoint: the list was lost or not that of the files; the newest is train-10'
+  )
+  assert restored(tmp_path) == (10, [line])
+  run, value = open_run(tmp_path, max_to_keep=2)
   value.assign(11)
   run.save(11)
   assert restored(tmp_path) == (11, [])
+  assert not (tmp_path / 'train-9.index').exists()
+
+
+def test_checkpoints_that_are_gone_are_no_new_run(tmp_path):
+  """A list that was cut off names none but the newest: the run began anew, "resumed at step 0"."""
+  write_run(tmp_path, [9, 10])
+  for path in tmp_path.glob('train-*'):
+    path.unlink()
+  with pytest.raises(ValueError, match='train-10: the checkpoint does not fit this model or is'):
+    restored(tmp_path)
+  (tmp_path / 'checkpoint').write_text('model_checkpoint_path: "train-10"\n')
+  with pytest.raises(ValueError, match='train-10: the checkpoint does not fit this model or is'):
+    restored(tmp_path)
+
+
+def test_a_clock_that_was_set_back(tmp_path, monkeypatch):
+  """TensorFlow leaves checkpoints of the future out of its list."""
+  write_run(tmp_path, [9, 10])
+  monkeypatch.setattr(time, 'time', lambda: 1e9)
+  assert restored(tmp_path) == (10, [])
 
 
 def test_a_kill_during_the_first_one_leaves_none(tmp_path):
