@@ -7,9 +7,7 @@ not been.
 
 from collections.abc import Callable, Iterator
 import hashlib
-import json
 import os
-import pathlib
 import time
 from typing import Any, TYPE_CHECKING
 
@@ -20,8 +18,8 @@ from feelvos_tf.datasets.samples import batches as batches_lib
 from feelvos_tf.datasets.samples.triplets import Triplets
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
-from feelvos_tf.files import whole_file
 from feelvos_tf.runtime import progress
+from feelvos_tf.training import best_weights
 from feelvos_tf.training import checkpoints
 from feelvos_tf.training import dead_channels
 from feelvos_tf.training import distributed_step
@@ -85,8 +83,7 @@ class Trainer:
     self._checkpoints = checkpoints.Checkpoints(
       os.path.join(options.train_logdir, CHECKPOINTS), self._checkpoint(), options.max_to_keep
     )
-    # What best.json holds: best score, its step, and of which validation it is (`of`).
-    self._noted: dict[str, Any] = {}
+    self._best = best_weights.BestWeights(options.train_logdir)
     self._dead_channels: dead_channels.DeadChannels | None = (
       None  # Looked at from the first batch on, until they have been told.
     )
@@ -111,14 +108,19 @@ class Trainer:
     Raises:
       ValueError: the checkpoints are of another model or unreadable.
     """
-    if self._checkpoints.latest is None:
-      return None
-    for line in self._checkpoints.restore(lambda: self.step):
+    lines = self._best.read() if self.is_chief else []
+    is_new = self._checkpoints.latest is None
+    if is_new:
+      self._best.start_anew()
+    else:
+      lines += self._checkpoints.restore(lambda: self.step)
+    if is_new and self._best.score >= 0:
+      lines.append(
+        f'no checkpoint; best.h5 of an earlier start stays until a score is above {self._best.score:.4f}'
+      )
+    for line in lines:
       self._print(f'warning: {line}')
-    best = pathlib.Path(self.options.train_logdir) / 'best.json'
-    if best.exists():
-      self._noted = json.loads(best.read_text(encoding='utf-8'))
-    return self.step
+    return None if is_new else self.step
 
   def train(self, validate: Callable | None = None) -> int:
     """Runs steps until the last one; SIGINT ends it with a checkpoint.
@@ -287,15 +289,10 @@ class Trainer:
       first = {key: value[0] for key, value in batch.items()}
       self._summaries.write(step, scalars, first, outcome.pictures)
 
-  @property
-  def _best(self) -> float:
-    return self._noted.get('score', -1.0)
-
   def _owes_validation(self) -> bool:
     """Whether the run ended in the validation of the step at which it goes on."""
     step, steps = self.step, self.options.validation_steps
-    is_due = step > 0 and steps > 0 and step % steps == 0
-    return is_due and self._noted.get('validated', 0) < step
+    return step > 0 and steps > 0 and step % steps == 0 and self._best.validated < step
 
   def _validate(self, validate: Callable, step: int) -> None:
     if not self.is_chief:
@@ -304,33 +301,12 @@ class Trainer:
     if identity is not None:
       told = f'{identity} {getattr(self.model, "options", None)}'
       identity = hashlib.sha256(told.encode()).hexdigest()[:16]
-    best_of = self._noted.get('of')
-    if best_of is not None and best_of != identity:
-      self._set_best_aside(best_of)
+    if line := self._best.begin(identity):
+      self._print(line)
     score = float(validate(self.model))
-    print(f'step {step}: validation {score:.4f} (best {max(score, self._best):.4f})', flush=True)
+    print(
+      f'step {step}: validation {score:.4f} (best {max(score, self._best.score):.4f})', flush=True
+    )
     if self._summaries is not None:
       self._summaries.write(step, {'validation': score})
-    folder = pathlib.Path(self.options.train_logdir)
-    if score > self._best:
-      self.export_weights(folder / 'best.h5', {'step': step, 'validation': score})
-      self._noted = {'step': step, 'score': score, **({'of': identity} if identity else {})}
-    self._noted['validated'] = step
-    whole_file.write_text(folder / 'best.json', json.dumps(self._noted))
-
-  def _set_best_aside(self, identity: str) -> None:
-    """Forgets the best score: another validation than it was of begins. Its weights stay."""
-    folder = pathlib.Path(self.options.train_logdir)
-    kept = folder / f'best_of_{identity}.h5'
-    if _noted_score(kept) > self._best:  # This validation was set aside once before.
-      (folder / 'best.h5').unlink(missing_ok=True)
-    elif (folder / 'best.h5').is_file():
-      whole_file.move(folder / 'best.h5', kept)
-    (folder / 'best.json').unlink(missing_ok=True)
-    print(f'another validation than before: its best weights are kept as {kept}', flush=True)
-    self._noted = {}
-
-
-def _noted_score(path: pathlib.Path) -> float:
-  """The validation score in a weights file; -1 without the file."""
-  return weights_file.read_metadata(path)['notes']['validation'] if path.is_file() else -1.0
+    self._best.add(step, score, identity, self.export_weights)
