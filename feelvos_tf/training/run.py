@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 CALIBRATION_START = 2**40
 # Batches that the scale of new embeddings is taken from.
 EMBEDDING_BATCHES = 4
+FINAL = 'final.h5'  # Weights after the last step.
 
 
 def run(options: RunOptions, placement: Placement) -> int:
@@ -81,12 +82,14 @@ def run(options: RunOptions, placement: Placement) -> int:
       _summaries(logdir, options, placement),
     )
     _start(trainer, samples, options, placement)
+    if directory is not None and directory.note(options.to_dict()):
+      print(f'warning: {directory.options_path} was lost; it has the options of this start now.')
     try:
       step = trainer.train(validate)
     except FloatingPointError as error:
       raise ValueError(str(error)) from error
     if placement.is_chief and step >= options.trainer.last_step:
-      path = options.export or logdir / 'final.h5'
+      path = options.export or logdir / FINAL
       trainer.export_weights(path, {'step': step, 'trained_with': 'feelvos_tf.train'})
       print(f'written: {path}')
     return step
@@ -143,12 +146,23 @@ def _start(
   options: RunOptions,
   placement: Placement,
 ) -> None:
-  """Resumes, or gives the model its initial weights."""
+  """Resumes, or gives the model its initial weights.
+
+  Raises:
+    ValueError: there is no checkpoint, but the final weights of a training that ended; a new one
+      would replace them.
+  """
   say = print if placement.is_chief else lambda *args, **kwargs: None
   step = trainer.resume()
   if step is not None:
     say(f'resumed at step {step}.', flush=True)
     return
+  final = pathlib.Path(options.trainer.train_logdir) / FINAL
+  if not options.export and final.exists():
+    raise ValueError(
+      f'{final}: weights of a training that ended, and no checkpoint of it to go on from; a new training '
+      'would replace them. Move them away, or choose another --train_logdir.'
+    )
   if options.initial_weights:
     given = vars(options.initial_weights).copy()
     del given['take_inference_options']

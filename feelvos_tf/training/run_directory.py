@@ -54,7 +54,8 @@ class RunDirectory:
     """Writes `run.json`, or compares it with the options of the run that resumes.
 
     Without checkpoints and weights there is nothing to resume or to replace, and all options may
-    change: a first start may have failed because they were wrong.
+    change: a first start may have failed because they were wrong. Where there are some and the file
+    is lost, nothing says whose they are before they have been restored: `note` writes it then.
 
     Args:
       options: JSON-ready dict with at least the keys FIXED.
@@ -81,15 +82,27 @@ class RunDirectory:
       fixed = [
         change for change in changed if change[0].split('.')[0] in FIXED and change[0] not in _FREE
       ]
-      if fixed and any(True for pattern in _RESULTS for _ in self.path.glob(pattern)):
+      if fixed and self._has_results():
         raise ValueError(
           f'{self.path}: this folder holds a run of another model: '
           f'{"; ".join(_describe(change) for change in fixed[:5])}. Resume with the flags it was '
           'started with, or choose another --train_logdir.'
         )
       changes = [_describe(change) for change in changed]
-    self._write({'format': FORMAT, 'options': options})
+    if known is not None or not self._has_results():
+      self._write({'format': FORMAT, 'options': options})
     return changes
+
+  def note(self, options: dict[str, Any]) -> bool:
+    """Writes `run.json` if `register` did not, with the options of a run that has its weights.
+
+    Returns:
+      Whether it was lost.
+    """
+    is_lost = not self.options_path.exists()
+    if is_lost:
+      self._write({'format': FORMAT, 'options': options})
+    return is_lost
 
   def registered(self) -> dict[str, Any] | None:
     """The options in `run.json`; None if there is none.
@@ -99,6 +112,9 @@ class RunDirectory:
     """
     known = self._read()
     return None if known is None else known['options']
+
+  def _has_results(self) -> bool:
+    return any(True for pattern in _RESULTS for _ in self.path.glob(pattern))
 
   def _read(self) -> dict[str, Any] | None:
     if not self.options_path.exists():

@@ -69,3 +69,19 @@ def test_other_initial_weights_say_nothing_of_inference(tmp_path, name):
   assert initial_weights.inference_options(str(tmp_path / name)) is None
   options = options_of(tmp_path, tmp_path / name)
   assert run._with_inference_options(options, CHIEF) == options
+
+
+def test_final_weights_without_a_checkpoint_are_not_replaced(tmp_path):
+  """The checkpoints of a training that ended were deleted, and the same command is given again."""
+  options = dataclasses.replace(options_of(tmp_path, tmp_path / 'nowhere.h5'), initial_weights=None)
+  trainer = types.SimpleNamespace(resume=lambda: None)
+  run._start(trainer, None, options, CHIEF)
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / 'final.h5').touch()
+  with pytest.raises(
+    ValueError, match='final.h5: weights of a training that ended, and no checkpoi'
+  ):
+    run._start(trainer, None, options, CHIEF)
+  run._start(trainer, None, dataclasses.replace(options, export='elsewhere.h5'), CHIEF)
+  trainer.resume = lambda: 7
+  run._start(trainer, None, options, CHIEF)

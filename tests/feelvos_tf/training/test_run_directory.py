@@ -103,6 +103,18 @@ def test_a_start_that_failed_fixes_no_options(tmp_path):
   assert directory.registered() == OPTIONS
 
 
+def test_a_lost_run_json_is_written_once_the_checkpoint_fits(tmp_path):
+  """Flags that the checkpoint refused are not those of the run: the right ones are let in."""
+  directory = RunDirectory(tmp_path)
+  (tmp_path / 'checkpoints').mkdir()
+  (tmp_path / 'checkpoints' / 'train-5.index').touch()
+  assert directory.register({**OPTIONS, 'optimizer': 'adam'}) == []
+  assert directory.registered() is None
+  assert directory.register(OPTIONS) == []
+  assert directory.note(OPTIONS) and not directory.note(OPTIONS)
+  assert directory.registered() == OPTIONS
+
+
 @pytest.mark.parametrize('text', ['{', '[]', '{"format": 99, "options": {}}'])
 def test_broken_run_json_is_named(tmp_path, text):
   directory = RunDirectory(tmp_path)
