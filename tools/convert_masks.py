@@ -27,6 +27,7 @@ from feelvos_tf.runtime import command_line
 
 FLAGS = flags.FLAGS
 
+_TEMPORARY = 'convert-masks'  # Of another command's leftovers those of this one are told apart.
 _COUNTING = frozenset(['coco', 'mots', 'cvat', 'cvat_images'])  # Forms with numbers of frames.
 
 
@@ -63,9 +64,9 @@ def main() -> None:
   output = pathlib.Path(FLAGS.output)
   with folder_lock.locked(output):
     # What a killed run left says that files are of a run that did not come to its end.
-    if _has_files(output) and not whole_file.has_leftovers(output):
+    if _has_files(output) and not whole_file.has_leftovers(output, _TEMPORARY):
       raise ValueError(f'{output} is not empty; choose another --output.')
-    with whole_file.temporary_folder(output) as temporary:
+    with whole_file.temporary_folder(output, _TEMPORARY) as temporary:
       count = _write(temporary, labels)
       _move_files(temporary, output)
   print(f'{count} masks as {", ".join(FLAGS.format)} in {output}')

@@ -18,7 +18,9 @@ import pathlib
 import re
 import shutil
 
-_LEFTOVER = re.compile(r'\.feelvos_([0-9a-f]{8})[0-9a-f]{16}\.(\d+)\.tmp(\..*)?')
+_LEFTOVER = re.compile(
+  r'\.feelvos_(?P<machine>[0-9a-f]{8})(?P<name>[0-9a-f]{16})\.(?P<process>\d+)\.tmp(\..*)?'
+)
 # What a disk answers; libraries hand it on as text.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 # What no input that is read can give: of the disk, and the limits of open files and memory.
@@ -91,9 +93,10 @@ def temporary_name(path: str | os.PathLike) -> pathlib.Path:
   return path.parent / f'.feelvos_{_machine()}{name}.{os.getpid()}.tmp{suffix}'
 
 
-def has_leftovers(folder: str | os.PathLike) -> bool:
-  """Whether there is a temporary file in a folder: of a run that goes on, or was killed."""
-  return any(_LEFTOVER.fullmatch(name) for name in os.listdir(folder))
+def has_leftovers(folder: str | os.PathLike, name: str) -> bool:
+  """Whether the temporary file of a name is in a folder: of a run that goes on, or was killed."""
+  found = map(_LEFTOVER.fullmatch, os.listdir(folder))
+  return any(match['name'] == _hash(os.fsencode(name), 8) for match in found if match)
 
 
 def remove_leftovers(folder: str | os.PathLike) -> None:
@@ -107,7 +110,7 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
     return  # Not there, or not ours to read: writing says so.
   for name in names:
     match = _LEFTOVER.fullmatch(name)
-    if match and match[1] == _machine() and not _is_alive(int(match[2])):
+    if match and match['machine'] == _machine() and not _is_alive(int(match['process'])):
       path = pathlib.Path(folder, name)
       if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
@@ -226,16 +229,20 @@ def _known_name(filename: str | bytes | int | None, path: str | os.PathLike) -> 
 
 
 @contextlib.contextmanager
-def temporary_folder(parent: str | os.PathLike) -> Iterator[pathlib.Path]:
+def temporary_folder(parent: str | os.PathLike, name: str = 'temporary') -> Iterator[pathlib.Path]:
   """Yields a new folder in `parent`, which goes at the end of the `with` block.
 
   Of one process there may be one at a time in `parent`: callers hold a lock of it.
+
+  Args:
+    parent: where it is made.
+    name: what `has_leftovers` asks for.
 
   Raises:
     OSError: it cannot be made.
     Exception: what else the block raises.
   """
-  temporary = temporary_name(pathlib.Path(parent, 'temporary'))
+  temporary = temporary_name(pathlib.Path(parent, name))
   try:
     with named_errors(parent):
       _make_anew(temporary)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.files import whole_file
+from feelvos_tf.tools import convert_masks
 
 MODULE = 'tools.convert_masks'
 
@@ -52,6 +54,23 @@ def test_forms_and_what_is_refused(run_main, result):
     process = run_main(MODULE, *flags)
     assert process.returncode == code
     assert text in process.stderr and len(process.stderr.splitlines()) == 1
+
+
+def test_what_another_killed_command_left_lets_no_files_be_replaced(run_main, result):
+  """Only a killed run of this command says that the files are not whole."""
+  out = result / 'out'
+  (out / 'yolo').mkdir(parents=True)
+  (out / 'yolo' / 'data.yaml').write_text('of segment --format=yolo')
+  given = [f'--masks={result / "result" / "masks"}', f'--output={out}', '--format=yolo']
+  for name in ('overlay.mp4', 'temporary'):
+    whole_file.temporary_name(out / name).touch()
+  process = run_main(MODULE, *given)
+  assert process.returncode == 1 and 'is not empty; choose another --output' in process.stderr
+  assert (out / 'yolo' / 'data.yaml').read_text() == 'of segment --format=yolo'
+  whole_file.temporary_name(out / convert_masks._TEMPORARY).mkdir()
+  process = run_main(MODULE, *given)
+  assert process.returncode == 0, process.stderr
+  assert (out / 'yolo' / 'data.yaml').read_text().startswith('path: ')
 
 
 def _write_film(path):
