@@ -181,6 +181,7 @@ class VideoSource:
     frames: the folder of its frames, if they are image files in a folder of their own.
     masks: the folder of its masks, if they are files that have the names of their frames.
     files: further files that it is read from.
+    listed: what a list of the data set says of it, where that decides what a record holds.
   """
 
   name: str
@@ -189,6 +190,7 @@ class VideoSource:
   frames: pathlib.Path | None = None
   masks: pathlib.Path | None = None
   files: tuple[pathlib.Path, ...] = ()
+  listed: str = ''
 
 
 class NumberedNames(collections.abc.Sequence[str]):

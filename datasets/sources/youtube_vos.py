@@ -10,6 +10,7 @@ splits the masks of an object's first frame are all that is given.
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import functools
+import json
 import os
 import pathlib
 from typing import Any
@@ -143,6 +144,7 @@ def youtube_vos_sources(
       'some',
       names_lib.place_of(frames / 'JPEGImages', name),
       names_lib.place_of(folder / 'Annotations', name),
+      listed=json.dumps([(o.object_id, o.frames[:1]) for o in videos[name]]),
     )
     for name in names
   ]

@@ -66,8 +66,9 @@ def pending(shards: list[Shard]) -> list[Shard]:
   """Prepares the output folder; returns the shards that still have to be written.
 
   A shard from which videos were skipped is written again, since they may have been mended; so is
-  one whose files have other contents than those it was made of. A note next to each says that this
-  conversion writes it, so that a file of another origin is told apart.
+  one whose files have other contents than those it was made of, or of whose videos a list says
+  something else. A note next to each says that this conversion writes it, so that a file of another
+  origin is told apart.
 
   Raises:
     ValueError: the folder holds another conversion of this split, or a file that no conversion of
@@ -97,7 +98,9 @@ def pending(shards: list[Shard]) -> list[Shard]:
   if entry:
     done = {s: n or _note_from_manifest(entry, s) for s, n in done.items()}
   todo = [s for s, note in done.items() if not _is_complete(s, note)]
-  foreign = [s for s in todo if done[s] is None and os.path.lexists(s.path)]
+  foreign = [
+    s for s in todo if done[s] is None and os.path.lexists(s.path) and not s.note_path.is_file()
+  ]
   if foreign:
     raise ValueError(
       f'{foreign[0].path}: a file that no conversion of this data wrote lies where a shard has to go; '
@@ -268,9 +271,10 @@ def _report(frames: int, name: str) -> None:
 
 def _read_note(shard: Shard) -> dict[str, Any] | None:
   try:
-    return json.loads(shard.note_path.read_text())
+    note = json.loads(shard.note_path.read_text())
   except (OSError, ValueError):
     return None  # Not there, or cut off by a crash: the shard is written again.
+  return note if isinstance(note, dict) and 'fingerprint' in note else None
 
 
 def _note_from_manifest(entry: dict[str, Any], shard: Shard) -> dict[str, Any] | None:
@@ -298,9 +302,10 @@ def _is_complete(shard: Shard, note: dict[str, Any] | None) -> bool:
 
 
 def _data_of(shard: Shard) -> str:
-  """Hash of the names and contents of all files that a shard is made of."""
+  """Hash of the names and contents of all files that a shard is made of, and of what lists say."""
   found = []
   for source in shard.sources:
+    found += [[source.name, source.listed]] if source.listed else []
     for path in (source.frames, source.masks, *source.files):
       if path is None or not path.exists():
         continue
@@ -308,8 +313,18 @@ def _data_of(shard: Shard) -> str:
       if path.is_dir():
         inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
       for file in sorted(p for p in inside if not p.name.startswith('.')):
-        found.append([source.name, file.name, shards_lib.file_sha256(file)])
+        found.append([source.name, file.name, _sha256(file)])
   return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+
+
+def _sha256(path: pathlib.Path) -> str:
+  """Hash of a file's content; '' if it cannot be read: encoding the video says so."""
+  try:
+    return shards_lib.file_sha256(path)
+  except OSError as error:
+    if whole_file.is_no_room(error):
+      raise
+    return ''
 
 
 def _write_json(path: pathlib.Path, value: Any) -> None:

@@ -16,6 +16,7 @@ from feelvos_tf.datasets import names as names_lib
 
 MANIFEST = 'manifest.json'
 MANIFEST_FORMAT = 1
+_RESTORE = 'restore it, or convert into another folder'  # A conversion into this one reads it, too.
 
 _SHARD = re.compile(r'(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.tfrecord')
 
@@ -82,11 +83,11 @@ def read_manifest(folder: str | os.PathLike) -> dict:
     manifest = names_lib.parse_json(path.read_text())
     version, entries = manifest['format'], manifest.get('splits', {}).values()
   except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise ValueError(f'{path}: not a manifest of convert_to_tfrecord; convert again') from error
+    raise ValueError(f'{path}: not a manifest of convert_to_tfrecord; {_RESTORE}') from error
   if version != MANIFEST_FORMAT:
-    raise ValueError(f'{path}: format {version} given, expected {MANIFEST_FORMAT}; convert again')
+    raise ValueError(f'{path}: format {version} given, expected {MANIFEST_FORMAT}; {_RESTORE}')
   if not all(map(_is_entry, entries)):
-    raise ValueError(f'{path}: a damaged manifest of convert_to_tfrecord; convert again')
+    raise ValueError(f'{path}: a damaged manifest of convert_to_tfrecord; {_RESTORE}')
   return manifest
 
 

@@ -20,6 +20,7 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources import static_images
 from feelvos_tf.datasets.sources import synthetic
+from feelvos_tf.datasets.sources import youtube_vos
 from feelvos_tf.datasets.tfrecord import conversion
 from feelvos_tf.datasets.tfrecord import planning
 from feelvos_tf.datasets.tfrecord import shards
@@ -192,6 +193,83 @@ def test_a_shard_of_changed_masks_is_written_again(data_dir, tmp_path):
     plan = planning.plan(sources, options(tmp_path / 'stills'))
     conversion.convert(plan, lambda frames, name: written.append(name))
   assert written == ['x', 'y', 'y']
+
+
+def write_meta(root, first_frames):
+  """Videos a to e as YouTube-VOS has them, with two objects each; of b, object 2 appears later."""
+  videos = {
+    name: {
+      'objects': {
+        '1': {'category': 'cow', 'frames': ['000', '001', '002']},
+        '2': {'category': 'ape', 'frames': first_frames if name == 'b' else ['000']},
+      }
+    }
+    for name in 'abcde'
+  }
+  (root / 'train' / 'meta.json').write_text(json.dumps({'videos': videos}))
+
+
+def test_a_shard_of_a_changed_list_is_written_again(tmp_path):
+  """What meta.json says of a video is in its record; the list is mended after an interruption."""
+  for name in 'abcde':
+    write_video(tmp_path / name)
+    for part, here in (('frames', 'JPEGImages'), ('masks', 'Annotations')):
+      (tmp_path / 'data' / 'train' / here).mkdir(parents=True, exist_ok=True)
+      (tmp_path / name / part).rename(tmp_path / 'data' / 'train' / here / name)
+  out, written = tmp_path / 'out', []
+
+  def convert_all(on_video):
+    sources = youtube_vos.youtube_vos_sources(tmp_path / 'data')
+    conversion.convert(planning.plan(sources, options(out)), on_video)
+
+  def stop_in_second_shard(frames, name):
+    if name == 'c':
+      raise KeyboardInterrupt
+
+  write_meta(tmp_path / 'data', ['001', '002'])
+  with pytest.raises(KeyboardInterrupt):
+    convert_all(stop_in_second_shard)
+  for first_frames in (['002'], ['000', '002'], ['000', '001', '002']):
+    write_meta(tmp_path / 'data', first_frames)
+    convert_all(lambda frames, name: written.append(name))
+    video = next(v for v in videos_lib.record_videos(out, 'train') if v.name == 'b')
+    assert video.object_first_frames == {1: 0, 2: int(first_frames[0])}
+  # All after the interruption, then the shard of b, then nothing: its first frame is the same.
+  assert written == ['a', 'b', 'c', 'd', 'e', 'a', 'b']
+
+
+@pytest.mark.parametrize('text', ['', '{"fing', '[]'])
+def test_a_note_that_was_cut_off_is_one_of_this_conversion(data_dir, tmp_path, text):
+  convert(data_dir, tmp_path / 'undisturbed')
+
+  def stop_in_second_shard(frames, name):
+    if name == 'd':
+      raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt):
+    convert(data_dir, tmp_path / 'out', stop_in_second_shard)
+  (tmp_path / 'out' / '.train-00000-of-00002.tfrecord.done.json').write_text(text)
+  convert(data_dir, tmp_path / 'out')
+  assert contents(tmp_path / 'out') == contents(tmp_path / 'undisturbed')
+
+
+def test_a_file_that_may_not_be_read_is_skipped_with_its_video(data_dir, tmp_path, monkeypatch):
+  """Not only by what encodes it: the contents of all files are noted first."""
+  path = data_dir / 'c' / 'masks' / '001.png'
+  refuse, read, sha256 = PermissionError(13, 'denied'), pathlib.Path.read_bytes, shards.file_sha256
+
+  def or_refused(function):
+    def call(asked):
+      if asked == path:
+        raise refuse
+      return function(asked)
+
+    return call
+
+  monkeypatch.setattr(pathlib.Path, 'read_bytes', or_refused(read))
+  monkeypatch.setattr(shards, 'file_sha256', or_refused(sha256))
+  entry = convert(data_dir, tmp_path / 'out', on_error='skip')
+  assert [video['name'] for video in entry['skipped']] == ['c'] and entry['num_videos'] == 4
 
 
 def test_another_conversion_in_the_folder_is_refused(data_dir, tmp_path):
