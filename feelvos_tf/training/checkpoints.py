@@ -30,7 +30,8 @@ class Checkpoints:
       max_to_keep: number of checkpoints; older ones are removed.
     """
     self._folder, self._checkpoint = pathlib.Path(folder), checkpoint
-    self._about_list = self._mend_list()  # What `restore` says of it.
+    self._max_to_keep = max_to_keep
+    self._names, self._about_list = self._mend_list()  # What `restore` takes, and says.
     self._plain = plain_path.of_folder(self._folder)
     self._manager = tf.train.CheckpointManager(
       checkpoint, self._plain, max_to_keep, checkpoint_name=_NAME
@@ -61,7 +62,7 @@ class Checkpoints:
     self._saved_step = step
 
   def restore(self, step_of: Callable[[], int]) -> list[str]:
-    """Restores the newest checkpoint that is whole.
+    """Restores the newest checkpoint that is whole; removes what a kill kept from being removed.
 
     Args:
       step_of: function that returns the step restored.
@@ -74,8 +75,8 @@ class Checkpoints:
     """
     problems = []
     # Not the manager's list, which leaves out those that a clock set back makes young.
-    names = self._names() or [os.path.basename(path) for path in filter(None, [self.latest])]
-    for path in (os.path.join(self._plain, name) for name in reversed(names)):
+    for name in reversed(self._names):
+      path = os.path.join(self._plain, name)
       try:
         self._checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
       except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
@@ -83,6 +84,7 @@ class Checkpoints:
         problems.append((self._named(path), reason))
         continue
       self._saved_step = step_of()
+      self._remove_old(name)
       taken = self._named(path)
       return self._about_list + [
         f'{bad}: the checkpoint is damaged ({why}); {taken} is taken' for bad, why in problems
@@ -95,43 +97,51 @@ class Checkpoints:
       )
     return []
 
+  def _remove_old(self, taken: str) -> None:
+    """Removes the oldest checkpoints above the number to keep, if not all of these are damaged."""
+    if taken in self._names[-self._max_to_keep :]:
+      for name in self._names[: -self._max_to_keep]:
+        for path in self._folder.glob(f'{name}.*'):
+          whole_file.remove(path)
+
   def _named(self, text: str) -> str:
     """A path or a message with the folder's own name."""
     return text.replace(self._plain, str(self._folder))
 
-  def _mend_list(self) -> list[str]:
-    """Lists the checkpoints that are there; returns a line if that changes where a run goes on.
+  def _mend_list(self) -> tuple[list[str], list[str]]:
+    """Lists the checkpoints that are there.
 
     What TensorFlow does not find in its list, a run would neither go on from nor remove.
+
+    Returns:
+      (names of the checkpoints, the newest last; a line if that changes where a run goes on).
     """
     for pattern in _LEFTOVERS:
       for path in self._folder.glob(pattern):
         shutil.rmtree(path, ignore_errors=True)
         whole_file.remove(path)
-    path, names, listed = self._folder / 'checkpoint', self._names(), self._listed()
+    path, listed = self._folder / 'checkpoint', self._listed()
+    found = {file.stem for file in self._folder.glob(f'{_NAME}-*.index')}
+    # Of some, a kill or an accident left a part.
+    files = [file.name for file in self._folder.glob(f'{_NAME}-*.*')]
+    found |= {name for name in listed or () if any(file.startswith(f'{name}.') for file in files)}
+    numbers = {name: name.rpartition('-')[2] for name in found}
+    names = sorted((n for n in found if numbers[n].isdecimal()), key=lambda n: int(numbers[n]))
     if not names:
       if listed is None:
         path.unlink(missing_ok=True)  # Of a kill during the first one.
-      return []
+      return [] if listed is None else listed[:1], []
     if listed == [names[-1], *names]:
-      return []
+      return names, []
     lines = [f'model_checkpoint_path: "{names[-1]}"']  # The text of a CheckpointState.
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
-    times = [(self._folder / f'{name}.index').stat().st_mtime for name in names]
-    lines += [f'all_model_checkpoint_timestamps: {time}' for time in times]
+    # Above 0, or TensorFlow leaves them out.
+    lines += [f'all_model_checkpoint_timestamps: {1 + place}' for place in range(len(names))]
     whole_file.write_text(path, '\n'.join(lines) + '\n')
     if listed is not None and listed[0] == names[-1]:
-      return []
-    return [f'{path}: the list was lost or not that of the files; the newest is {names[-1]}']
-
-  def _names(self) -> list[str]:
-    """Names of the checkpoints that are there, the newest last."""
-    found = {
-      int(number): path.stem
-      for path in self._folder.glob(f'{_NAME}-*.index')
-      if (number := path.stem.rpartition('-')[2]).isdecimal()
-    }
-    return [found[number] for number in sorted(found)]
+      return names, []
+    line = f'{path}: the list was lost or not that of the files; the newest is {names[-1]}'
+    return names, [line]
 
   def _listed(self) -> list[str] | None:
     """Names in the list, the newest of them first and again; None: it is missing or damaged."""

@@ -11,6 +11,8 @@ import tensorflow as tf
 from feelvos_tf.files import plain_path
 from feelvos_tf.training import checkpoints
 
+_PARTS = ('index', 'data-00000-of-00001')
+
 
 def open_run(folder, max_to_keep=5):
   """(Checkpoints, the variable they hold)."""
@@ -118,6 +120,34 @@ def test_checkpoints_that_are_gone_are_no_new_run(tmp_path):
   (tmp_path / 'checkpoint').write_text('model_checkpoint_path: "train-10"\n')
   with pytest.raises(ValueError, match='train-10: the checkpoint does not fit this model or is'):
     restored(tmp_path)
+
+
+def test_what_is_left_of_a_checkpoint_goes(tmp_path):
+  """A kill came while it was removed, or its index is lost: it counts until it is removed."""
+  write_run(tmp_path, [8, 9, 10])
+  for step in (8, 10):
+    (tmp_path / f'train-{step}.index').unlink()
+  run, value = open_run(tmp_path, max_to_keep=2)
+  (line,) = run.restore(lambda: int(value))
+  assert int(value) == 9
+  assert 'train-10: the checkpoint is damaged' in line and line.endswith('train-9 is taken')
+  for step in (10, 11):
+    run.save(step)
+  kept = {'checkpoint', *(f'train-{n}.{kind}' for n in (10, 11) for kind in _PARTS)}
+  assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+@pytest.mark.parametrize('damaged, kept', [((), (3, 4)), ((4,), (3, 4)), ((3, 4), (1, 2, 3, 4))])
+def test_old_ones_that_were_not_removed_go_once_a_newer_one_is_taken(tmp_path, damaged, kept):
+  """The disk was full when the list was written, and the run ended with that checkpoint."""
+  write_run(tmp_path, [1, 2, 3, 4])
+  for step in damaged:
+    (tmp_path / f'train-{step}.data-00000-of-00001').write_bytes(b'')
+  run, value = open_run(tmp_path, max_to_keep=2)
+  run.restore(lambda: int(value))
+  assert int(value) == max({1, 2, 3, 4}.difference(damaged))
+  files = {f'train-{step}.{part}' for step in kept for part in _PARTS}
+  assert {path.name for path in tmp_path.iterdir()} == {'checkpoint', *files}
 
 
 def test_a_clock_that_was_set_back(tmp_path, monkeypatch):
