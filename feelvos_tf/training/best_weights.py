@@ -43,7 +43,7 @@ class BestWeights:
     """
     noted, lines = _read_notes(self._notes)
     of_weights, problem = _notes_of(self._weights)
-    if of_weights is not None and 'score' not in noted:
+    if of_weights and 'score' not in noted:
       self._noted = {**of_weights, **noted}
       said = f'{self._weights} (step {of_weights["step"]}, score {of_weights["score"]:.4f}) counts'
       return lines + [f'{self._notes}: no score of the best weights; that in {said}']
@@ -51,7 +51,7 @@ class BestWeights:
       problem = problem or f'{self._weights}: gone'
       noted = {key: noted[key] for key in ('validated',) if key in noted}
     self._noted = noted
-    if problem:
+    if problem and 'score' not in noted:  # With a score, whole weights without notes are trusted.
       lines.append(f'{problem}; the next validation writes best weights anew')
     return lines
 
@@ -70,7 +70,7 @@ class BestWeights:
       return None
     kept = self._weights.with_name(f'best_of_{before}.h5')
     known, problem = _notes_of(kept)
-    if known is not None and known['score'] > self.score:  # It was set aside once before.
+    if known and known['score'] > self.score:  # It was set aside once before.
       self._weights.unlink(missing_ok=True)
     elif self._weights.is_file():
       whole_file.move(self._weights, kept)
@@ -120,18 +120,19 @@ def _read_notes(path: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _notes_of(path: pathlib.Path) -> tuple[dict[str, Any] | None, str | None]:
-  """(`score`, `step` and `of` in a weights file, None) or (None, why not, if it is there)."""
+  """(`score`, `step` and `of` in a weights file or {}, why not); None for {}: gone or damaged."""
   if not path.is_file():
     return None, None
   try:
     notes = weights_file.read_metadata(path).get('notes')
   except ValueError as error:
     return None, str(error)
-  if not isinstance(notes, dict) or not {'step', 'validation'} <= notes.keys():
-    return None, f'{path}: not of a validation'
-  found = {'step': notes['step'], 'score': notes['validation']}
-  found |= {'of': notes['validation_of']} if 'validation_of' in notes else {}
-  return (found, None) if _are_notes(found) else (None, f'{path}: not of a validation')
+  names = {'step': 'step', 'validation': 'score', 'validation_of': 'of'}
+  notes = notes if isinstance(notes, dict) else {}
+  found = {known: notes[name] for name, known in names.items() if name in notes}
+  if not {'step', 'score'} <= found.keys() or not _are_notes(found):
+    return {}, f'{path}: not of a validation'
+  return found, None
 
 
 def _are_notes(noted: Any) -> bool:

@@ -83,7 +83,9 @@ def run(options: RunOptions, placement: Placement) -> int:
     )
     _start(trainer, samples, options, placement)
     if directory is not None and directory.note(options.to_dict()):
-      print(f'warning: {directory.options_path} was lost; it has the options of this start now.')
+      print(
+        f'warning: there was no {directory.options_path}; it has the options of this start now.'
+      )
     try:
       step = trainer.train(validate)
     except FloatingPointError as error:

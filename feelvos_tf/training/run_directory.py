@@ -97,12 +97,12 @@ class RunDirectory:
     """Writes `run.json` if `register` did not, with the options of a run that has its weights.
 
     Returns:
-      Whether it was lost.
+      Whether it did.
     """
-    is_lost = not self.options_path.exists()
-    if is_lost:
-      self._write({'format': FORMAT, 'options': options})
-    return is_lost
+    if self.options_path.exists():
+      return False
+    self._write({'format': FORMAT, 'options': options})
+    return True
 
   def registered(self) -> dict[str, Any] | None:
     """The options in `run.json`; None if there is none.

@@ -66,6 +66,20 @@ def test_a_score_without_its_weights_does_not_count(tmp_path, data):
   assert step_of(path) == 8 and noted(tmp_path)['score'] == 0.5
 
 
+@pytest.mark.parametrize('notes', [{}, {'step': 'x', 'validation': 0.1}, {'step': 4}, 'x'])
+def test_whole_weights_without_a_score_of_their_own(tmp_path, notes):
+  """Somebody converted them, say: best.json has the score."""
+  path = tmp_path / 'best.h5'
+  validated(tmp_path, 4, 0.8)
+  export(path, notes)
+  before = path.read_bytes()
+  assert validated(tmp_path, 8, 0.5) == ([], None)
+  assert path.read_bytes() == before
+  (tmp_path / 'best.json').unlink()
+  (line,) = BestWeights(tmp_path).read()
+  assert line == f'{path}: not of a validation; the next validation writes best weights anew'
+
+
 def test_weights_that_were_set_aside_and_damaged(tmp_path):
   validated(tmp_path, 1, 0.8)
   validated(tmp_path, 2, 0.5, 'cd')
