@@ -132,7 +132,7 @@ class Checkpoints:
     if state is None:
       newest = max(self._files(), key=_step_of, default=None)
       if newest is None:
-        self._list.unlink(missing_ok=True)  # Of a kill during the first one.
+        whole_file.remove(self._list)  # Of a kill during the first one.
         return []
       text, lines = f'model_checkpoint_path: "{newest}"\n', []
       if self._list.is_file() and self._list.read_bytes() == _FIRST.format(newest).encode():

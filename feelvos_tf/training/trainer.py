@@ -100,7 +100,7 @@ class Trainer:
     return self._shards[1] == 0
 
   def resume(self) -> int | None:
-    """Restores the newest checkpoint of the run that is whole, if there is one.
+    """Restores the checkpoint that the list names, or another that is whole, if there is one.
 
     Returns:
       Step of the checkpoint, or None.
