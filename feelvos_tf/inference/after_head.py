@@ -50,6 +50,8 @@ def decide(
       options.crossing_radius,
       options.k_nearest_neighbors,
     )
+  if options.parted_factor is not None:
+    logits = parted.unmix(logits, distance, state.reference, options.parted_factor)
   if options.least_positions is not None:
     logits = specks.leave_out(logits, distance, state.reference, options.least_positions)
   return logits, motion

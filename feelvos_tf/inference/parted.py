@@ -1,10 +1,14 @@
-"""Look-alikes that part: one of them has both masks, the other one none.
+"""Look-alikes that part: one of them has both masks, or each has some of both.
 
-While two objects that look alike cross, one can get all of their pixels. When they part, nothing
-gives the other one its mask back: to global matching both look the same, and to local matching both
-are what the first one was. But their sizes tell who is who, if they differ. Where an object is
-nowhere, and another one is in two parts whose sizes are to each other as the two objects' mean
-sizes on the reference frames that show them, the missing object gets the part that has its size.
+While two objects that look alike cross, one can get all of their pixels, or either some of what is
+the other's. When they part, nothing puts that right: to global matching both look the same, and to
+local matching both are what they were taken for. But their sizes tell who is who, if they differ.
+
+Where an object is nowhere, and another one is in two parts whose sizes are to each other as the two
+objects' mean sizes on the reference frames that show them, the missing object gets the part that
+has its size (`give_back`). Where both are in both of two parts that have these sizes, each gets the
+one of its size, if that is also how most of their positions were taken (`unmix`).
+
 Not in the paper; docs/notes/options.md has what it brings.
 """
 
@@ -28,6 +32,10 @@ _THREAD = 1
 # objects of one size apart.
 _TELLING = 1.25
 _NEVER = 1e3
+# Objects are mixed if each part has at least this share of the one that has less of it.
+_MIXED = 0.05
+# Two parts are two objects if together they have this share of what both win.
+_BOTH = 0.8
 
 
 def give_back(
@@ -74,6 +82,86 @@ def give_back(
   # Mostly all objects are there; no part is larger than the largest object.
   is_any_nowhere = tf.reduce_any(positions < _NOWHERE * tf.reduce_max(positions))
   return tf.cond(is_any_nowhere, exchange, lambda: logits)
+
+
+def unmix(
+  logits: tf.Tensor,
+  global_distance: tf.Tensor | None,
+  reference: matching.ReferenceBank,
+  factor: float,
+) -> tf.Tensor:
+  """Logits with which look-alikes that are both in both of two parts win one part each.
+
+  Two objects look alike if what either wins is at most .15 farther from the other one. What parts
+  them may be another object. In a part, the logits of the two objects are exchanged where the wrong
+  one wins. An object of which as many pixels were kept as of the background may be larger than they
+  say, and so may its part.
+
+  Args:
+    logits: see `give_back`.
+    global_distance: see `give_back`.
+    reference: see `give_back`.
+    factor: see `give_back`.
+
+  Returns:
+    float32 [objects, h4, w4].
+  """
+  if global_distance is None:
+    return logits
+  count = tf.shape(logits)[0]
+  won = one_hot(winner.of_logits(logits), count)[1:]
+  kept = matching.kept_pixels(reference, count)
+  sizes = _log(matching.fewest_and_mean_pixels(reference, count)[1][1:])
+  is_least = kept[1:] >= kept[0]
+  means = winner.mean_distances(won, global_distance[1:])
+  is_alike = means <= tf.linalg.diag_part(means)[:, tf.newaxis] + _FARTHER
+  are_touching = tf.einsum('ahw,bhw->ab', connected.grown(won, 1), won) > 0
+  may_be = is_alike & tf.transpose(is_alike) & are_touching
+  may_be &= (kept[1:] > 0) & ~(is_least[:, tf.newaxis] & is_least)
+  may_be &= tf.reduce_sum(won, axis=[1, 2]) >= _LEAST_POSITIONS
+  pairs = tf.where(tf.linalg.band_part(may_be & tf.transpose(may_be), 0, -1))
+
+  def unmix_pair(logits: tf.Tensor, pair: tf.Tensor) -> tf.Tensor:
+    first, second = pair[0], pair[1]
+    own = tf.stack([won[first], won[second]])
+    parts = _parts_of_both(own)
+    wins = tf.einsum('phw,ohw->po', parts, own)
+    of_parts = tf.reduce_sum(wins, axis=1)
+    of_objects, between = sizes[second] - sizes[first], _log(of_parts[1]) - _log(of_parts[0])
+    straight = wins[0, 0] + wins[1, 1]
+
+    def error(between: tf.Tensor) -> tf.Tensor:
+      off = between - of_objects  # An object that is larger than it says makes it less.
+      off = tf.where(is_least[first], tf.maximum(off, 0.0), off)
+      return tf.abs(tf.where(is_least[second], tf.minimum(off, 0.0), off))
+
+    if_straight, if_crossed = error(between), error(-between)
+    is_straight = if_straight < if_crossed
+    is_mixed = tf.reduce_all(tf.reduce_min(wins, axis=1) >= _MIXED * of_parts)
+    is_mixed &= tf.minimum(if_straight, if_crossed) <= tf.math.log(factor)
+    is_mixed &= tf.abs(if_straight - if_crossed) >= tf.math.log(_TELLING)
+    is_mixed &= tf.reduce_min(of_parts) >= _LEAST_POSITIONS
+    is_mixed &= tf.reduce_sum(of_parts) >= _BOTH * tf.reduce_sum(own)
+    is_mixed &= is_straight == (2.0 * straight > tf.reduce_sum(of_parts))
+    of_first = tf.where(is_straight, parts[0], parts[1]) > 0
+    of_second = tf.where(is_straight, parts[1], parts[0]) > 0
+    is_wrong = is_mixed & ((of_first & (own[1] > 0)) | (of_second & (own[0] > 0)))
+    index = tf.range(count)[:, tf.newaxis, tf.newaxis]
+    a, b = tf.cast(first, tf.int32) + 1, tf.cast(second, tf.int32) + 1
+    changed = tf.where(index == a, logits[b], tf.where(index == b, logits[a], logits))
+    return tf.where(is_wrong, changed, logits)
+
+  return tf.foldl(unmix_pair, pairs, logits, parallel_iterations=1)
+
+
+def _parts_of_both(own: tf.Tensor) -> tf.Tensor:
+  """The two largest parts of what two objects win together: float32 [2, h4, w4] of 0 and 1."""
+  number = connected.numbered(tf.reduce_max(own, axis=0, keepdims=True))[0]
+  numbers = tf.size(number) + 2
+  sizes = tf.math.bincount(tf.reshape(number, [-1]), minlength=numbers, maxlength=numbers)
+  largest, which = tf.math.top_k(sizes[1:], k=2)
+  which = tf.where(largest > 0, which + 1, -1)[:, tf.newaxis, tf.newaxis]
+  return tf.cast(number == which, tf.float32)
 
 
 class _Pairs(NamedTuple):
