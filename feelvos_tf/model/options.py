@@ -205,9 +205,10 @@ class InferenceOptions(JsonOptions):
   # larger than that of the object's largest part by more than this. None: like the original. See
   # `inference.unlike_parts`.
   unlike_parts_margin: float | None = None
-  # At inference, an object that is nowhere gets a part of another one that is in two parts, if the
-  # parts' sizes are to each other as the objects' on the reference frames, up to this factor. None:
-  # like the original. See `inference.parted`.
+  # At inference, an object that is nowhere gets a part of another one that is in two parts, and two
+  # that are both in both of two parts get one each, if the parts' sizes are to each other as the
+  # objects' on the reference frames, up to this factor. None: like the original. See
+  # `inference.parted`.
   parted_factor: float | None = None
   # At inference, positions of objects near each other go to the one that they move with, of those
   # that they look like; no object moves more positions of stride 4 than this from frame to frame.

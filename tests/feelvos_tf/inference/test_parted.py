@@ -28,11 +28,16 @@ def reference(sizes, background=1000, frames=1, most=None):
 
 def give_back(labels, bank, distance=None, factor=1.4):
   """Winners after it."""
+  return after(parted.give_back, labels, bank, distance, factor)
+
+
+def after(rule, labels, bank, distance, factor):
+  """Winners after a rule."""
   objects = int(bank.block_object[-1]) + 1
   logits = 3.0 * (np.arange(objects)[:, np.newaxis, np.newaxis] == labels).astype(np.float32)
   if distance is None:
     distance = np.full(logits.shape, 0.4, np.float32)
-  function = tf.function(lambda *given: parted.give_back(*given, factor))
+  function = tf.function(lambda *given: rule(*given, factor))
   result = function(tf.constant(logits), tf.constant(distance), bank)
   assert result.shape == logits.shape
   return np.asarray(result).argmax(axis=0)
@@ -192,21 +197,142 @@ def test_nothing_to_give(objects):
   np.testing.assert_array_equal(parted.give_back(logits, None, bank, 1.4), logits)
 
 
+def unmix(labels, bank, distance=None, factor=1.4):
+  """Winners after it."""
+  return after(parted.unmix, labels, bank, distance, factor)
+
+
+def mixed(large, small):
+  """Each object has some of both parts: 1 the rows of LARGE above one, 2 those of SMALL."""
+  labels = np.zeros(SHAPE, np.int32)
+  labels[LARGE], labels[SMALL] = 2, 1
+  labels[2:large, 2:18], labels[small:34, 30:46] = 1, 2
+  return labels
+
+
+def apart():
+  """Each object has the part of its size."""
+  labels = np.zeros(SHAPE, np.int32)
+  labels[LARGE], labels[SMALL] = 1, 2
+  return labels
+
+
+def test_mixed_look_alikes_get_the_part_of_their_size():
+  """1 has 192 of 320 and 64 of 160 positions, 2 the others."""
+  np.testing.assert_array_equal(unmix(mixed(14, 28), reference(OBJECTS)), apart())
+
+
+def test_what_joins_the_parts_may_be_another_object():
+  labels, expected = mixed(14, 28), apart()
+  for ids in (labels, expected):
+    ids[22:24, 2:46] = 3
+  np.testing.assert_array_equal(
+    unmix(labels, reference({**OBJECTS, 3: 88}), farther_between(3, 4)), expected
+  )
+
+
+def farther_between(other, objects):
+  """Distances with which one object looks like no other."""
+  distance = np.full((objects, *SHAPE), 0.4, np.float32)
+  distance[other] = 0.9
+  return distance
+
+
+@pytest.mark.parametrize(
+  'sizes, changes',
+  [({1: 320, 2: 115}, True), ({1: 320, 2: 113}, False), ({1: 160, 2: 320}, False)],
+  ids=['off by 1.39', 'off by 1.42', 'most of both says otherwise'],
+)
+def test_mixed_look_alikes_whose_sizes_do_not_say_it_stay(sizes, changes):
+  expected = apart() if changes else mixed(14, 28)
+  np.testing.assert_array_equal(unmix(mixed(14, 28), reference(sizes)), expected)
+
+
+@pytest.mark.parametrize('size, changes', [(280, True), (290, False)])
+def test_mixed_look_alikes_of_one_size_stay(size, changes):
+  labels = np.zeros(SHAPE, np.int32)
+  labels[LARGE], labels[24:38, 30:50] = 1, 2
+  expected = labels.copy()
+  labels[2:6, 2:18], labels[24:28, 30:50] = 2, 1
+  result = unmix(labels, reference({1: 320, 2: size}))
+  np.testing.assert_array_equal(result, expected if changes else labels)
+
+
+@pytest.mark.parametrize(
+  'kept, changes',
+  [
+    ((300, 250), True),
+    ((299, 250), False),
+    ((300, 100), False),
+    ((250, 300), False),
+    ((300, 300), False),
+  ],
+)
+def test_an_object_of_which_not_all_pixels_were_kept_is_at_least_so_large(kept, changes):
+  """Parts of 320 and 160; of an object of 300 pixels as many were kept as of the background."""
+  bank = reference(dict(enumerate(kept, 1)), background=300)
+  expected = apart() if changes else mixed(14, 28)
+  np.testing.assert_array_equal(unmix(mixed(14, 28), bank), expected)
+
+
+def test_a_part_that_one_object_has_alone_stays():
+  """As of an object that is in two parts, one of which touches another one."""
+  labels = mixed(14, 24)
+  labels[SMALL] = 2
+  np.testing.assert_array_equal(unmix(labels, reference(OBJECTS)), labels)
+
+
+@pytest.mark.parametrize('farther, changes', [(0.14, True), (0.16, False)])
+def test_mixed_objects_have_to_look_alike(farther, changes):
+  labels = mixed(14, 28)
+  distance = np.full((3, *SHAPE), 0.3, np.float32)
+  distance[2][labels == 1] += farther
+  expected = apart() if changes else labels
+  np.testing.assert_array_equal(unmix(labels, reference(OBJECTS), distance), expected)
+
+
+def test_objects_in_one_part_or_in_three_large_ones_stay():
+  one = np.zeros(SHAPE, np.int32)
+  one[LARGE] = 1
+  one[2:8, 2:18] = 2
+  np.testing.assert_array_equal(unmix(one, reference(OBJECTS)), one)
+  three = mixed(14, 28)
+  three[24:34, 2:15] = 1  # 130 of 610.
+  np.testing.assert_array_equal(unmix(three, reference(OBJECTS)), three)
+
+
+def test_nothing_is_mixed_without_objects_or_distances():
+  labels = mixed(14, 28)
+  logits = tf.constant(np.eye(3, dtype=np.float32)[labels].transpose(2, 0, 1))
+  assert parted.unmix(logits, None, reference(OBJECTS), 1.4) is logits
+  alone = np.zeros(SHAPE, np.int32)
+  alone[LARGE] = 1
+  np.testing.assert_array_equal(unmix(alone, reference({1: 320})), alone)
+
+
 @pytest.mark.parametrize('factor', [None, 1.4])
-def test_a_step_gives_back_if_the_model_has_the_option(factor, monkeypatch):
+@pytest.mark.parametrize('wins', [absorbed(), mixed(14, 28)], ids=['absorbed', 'mixed'])
+def test_a_step_gives_back_and_unmixes_if_the_model_has_the_option(wins, factor, monkeypatch):
   """The state has it as well: masks of later frames follow from it."""
   functions = InferenceFunctions(head_models.make_model(parted_factor=factor))
   frame, size = tf.zeros([160, 240, 3], tf.uint8), (160, 240)
   mask = np.zeros(size, np.int32)
-  mask[8:88, 8:72], mask[96:136, 120:184] = 1, 2
+  mask[8:88, 8:72], mask[96:136, 120:184] = 1, 2  # LARGE and SMALL
   features, embedding = functions.trace_extract(frame)
   state = functions.trace_initialize(embedding, tf.constant(mask), 3)
-  joined = np.where(np.asarray(state.previous.labels) > 0, 1, 0)
-  logits = 3.0 * tf.one_hot(joined, 3, axis=0)
+  logits = 3.0 * tf.one_hot(wins, 3, axis=0)
   maps = Maps(tf.fill(tf.shape(logits), 0.4), None, None)
   monkeypatch.setattr(functions, '_match_and_segment', lambda *_: (maps, logits))
   step = functions.trace_step(features, embedding, state, 3, size)
-  missing = 2 if factor else 1
-  assert (np.asarray(step.state.previous.labels)[25:32, 32:44] == missing).all()
-  assert (np.asarray(step.state.previous.labels)[4:20, 4:16] == 1).all()
-  assert (np.asarray(step.labels)[100:132, 124:180] == missing).all()
+  expected = apart() if factor else wins
+  for rows, columns in (
+    ((9, 13), (4, 16)),
+    ((15, 20), (4, 16)),
+    ((25, 28), (32, 44)),
+    ((29, 33), (32, 44)),
+  ):
+    ids = np.unique(expected[slice(*rows), slice(*columns)])
+    found = np.asarray(step.state.previous.labels)[slice(*rows), slice(*columns)]
+    np.testing.assert_array_equal(np.unique(found), ids)
+    full = (slice(4 * first + 4, 4 * end - 4) for first, end in (rows, columns))
+    np.testing.assert_array_equal(np.unique(np.asarray(step.labels)[tuple(full)]), ids)
