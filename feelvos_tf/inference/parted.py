@@ -119,39 +119,51 @@ def unmix(
   may_be = is_alike & tf.transpose(is_alike) & are_touching
   may_be &= (kept[1:] > 0) & ~(is_least[:, tf.newaxis] & is_least)
   may_be &= tf.reduce_sum(won, axis=[1, 2]) >= _LEAST_POSITIONS
-  pairs = tf.where(tf.linalg.band_part(may_be & tf.transpose(may_be), 0, -1))
+  index = tf.range(count - 1)
+  pairs = tf.where(may_be & tf.transpose(may_be) & (index[:, tf.newaxis] < index))
 
   def unmix_pair(logits: tf.Tensor, pair: tf.Tensor) -> tf.Tensor:
-    first, second = pair[0], pair[1]
-    own = tf.stack([won[first], won[second]])
-    parts = _parts_of_both(own)
-    wins = tf.einsum('phw,ohw->po', parts, own)
-    of_parts = tf.reduce_sum(wins, axis=1)
-    of_objects, between = sizes[second] - sizes[first], _log(of_parts[1]) - _log(of_parts[0])
-    straight = wins[0, 0] + wins[1, 1]
-
-    def error(between: tf.Tensor) -> tf.Tensor:
-      off = between - of_objects  # An object that is larger than it says makes it less.
-      off = tf.where(is_least[first], tf.maximum(off, 0.0), off)
-      return tf.abs(tf.where(is_least[second], tf.minimum(off, 0.0), off))
-
-    if_straight, if_crossed = error(between), error(-between)
-    is_straight = if_straight < if_crossed
-    is_mixed = tf.reduce_all(tf.reduce_min(wins, axis=1) >= _MIXED * of_parts)
-    is_mixed &= tf.minimum(if_straight, if_crossed) <= tf.math.log(factor)
-    is_mixed &= tf.abs(if_straight - if_crossed) >= tf.math.log(_TELLING)
-    is_mixed &= tf.reduce_min(of_parts) >= _LEAST_POSITIONS
-    is_mixed &= tf.reduce_sum(of_parts) >= _BOTH * tf.reduce_sum(own)
-    is_mixed &= is_straight == (2.0 * straight > tf.reduce_sum(of_parts))
-    of_first = tf.where(is_straight, parts[0], parts[1]) > 0
-    of_second = tf.where(is_straight, parts[1], parts[0]) > 0
-    is_wrong = is_mixed & ((of_first & (own[1] > 0)) | (of_second & (own[0] > 0)))
-    index = tf.range(count)[:, tf.newaxis, tf.newaxis]
-    a, b = tf.cast(first, tf.int32) + 1, tf.cast(second, tf.int32) + 1
-    changed = tf.where(index == a, logits[b], tf.where(index == b, logits[a], logits))
-    return tf.where(is_wrong, changed, logits)
+    are_wrong = _are_wrong(
+      tf.gather(won, pair), tf.gather(sizes, pair), tf.gather(is_least, pair), factor
+    )
+    both = tf.cast(pair, tf.int32) + 1
+    order = tf.tensor_scatter_nd_update(tf.range(count), both[:, tf.newaxis], both[::-1])
+    return tf.where(are_wrong, tf.gather(logits, order), logits)
 
   return tf.foldl(unmix_pair, pairs, logits, parallel_iterations=1)
+
+
+def _are_wrong(own: tf.Tensor, sizes: tf.Tensor, is_least: tf.Tensor, factor: float) -> tf.Tensor:
+  """Which positions the wrong one of two objects wins, if they are mixed: bool [h4, w4].
+
+  Args:
+    own: float32 [2, h4, w4] of 0 and 1, what they win.
+    sizes: float32 [2], logarithms of their sizes.
+    is_least: bool [2], whether an object may be larger.
+    factor: see `give_back`.
+  """
+  parts = _parts_of_both(own)
+  wins = tf.einsum('phw,ohw->po', parts, own)
+  of_parts = tf.reduce_sum(wins, axis=1)
+  between = _log(of_parts[1]) - _log(of_parts[0])
+
+  def error(between: tf.Tensor) -> tf.Tensor:
+    off = between - (sizes[1] - sizes[0])  # Less than 0 if the first is larger than it says.
+    off = tf.where(is_least[0], tf.maximum(off, 0.0), off)
+    return tf.abs(tf.where(is_least[1], tf.minimum(off, 0.0), off))
+
+  # Straight: the first object has the first part.
+  if_straight, if_crossed = error(between), error(-between)
+  is_straight = if_straight < if_crossed
+  straight = wins[0, 0] + wins[1, 1]
+  is_mixed = tf.reduce_all(tf.reduce_min(wins, axis=1) >= _MIXED * of_parts)
+  is_mixed &= tf.minimum(if_straight, if_crossed) <= tf.math.log(factor)
+  is_mixed &= tf.abs(if_straight - if_crossed) >= tf.math.log(_TELLING)
+  is_mixed &= tf.reduce_min(of_parts) >= _LEAST_POSITIONS
+  is_mixed &= tf.reduce_sum(of_parts) >= _BOTH * tf.reduce_sum(own)
+  is_mixed &= is_straight == (2.0 * straight > tf.reduce_sum(of_parts))
+  parts = tf.where(is_straight, parts, parts[::-1])
+  return is_mixed & tf.reduce_any(parts * own[::-1] > 0, axis=0)
 
 
 def _parts_of_both(own: tf.Tensor) -> tf.Tensor:
