@@ -32,6 +32,8 @@ _THREAD = 1
 # objects of one size apart.
 _TELLING = 1.25
 _NEVER = 1e3
+# Objects that look alike are at most as far from each other, in the mean of what either wins.
+_ALIKE = 0.55
 # Objects are mixed if each part has at least this share of the one that has less of it.
 _MIXED = 0.05
 # Two parts are two objects if together they have this share of what both win.
@@ -92,8 +94,8 @@ def unmix(
 ) -> tf.Tensor:
   """Logits with which look-alikes that are both in both of two parts win one part each.
 
-  Two objects look alike if what either wins is at most .15 farther from the other one. What parts
-  them may be another object. In a part, the logits of the two objects are exchanged where the wrong
+  Two objects look alike if what either wins has a mean distance to the other one of at most .55 and
+  of .15 more than to itself. What parts them may be another object. In a part, the logits of the two objects are exchanged where the wrong
   one wins. An object of which as many pixels were kept as of the background may be larger than they
   say, and so may its part.
 
@@ -114,7 +116,7 @@ def unmix(
   sizes = _log(matching.fewest_and_mean_pixels(reference, count)[1][1:])
   is_least = kept[1:] >= kept[0]
   means = winner.mean_distances(won, global_distance[1:])
-  is_alike = means <= tf.linalg.diag_part(means)[:, tf.newaxis] + _FARTHER
+  is_alike = means <= tf.minimum(tf.linalg.diag_part(means)[:, tf.newaxis] + _FARTHER, _ALIKE)
   are_touching = tf.einsum('ahw,bhw->ab', connected.grown(won, 1), won) > 0
   may_be = is_alike & tf.transpose(is_alike) & are_touching
   may_be &= (kept[1:] > 0) & ~(is_least[:, tf.newaxis] & is_least)

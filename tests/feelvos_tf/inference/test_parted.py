@@ -282,10 +282,13 @@ def test_a_part_that_one_object_has_alone_stays():
   np.testing.assert_array_equal(unmix(labels, reference(OBJECTS)), labels)
 
 
-@pytest.mark.parametrize('farther, changes', [(0.14, True), (0.16, False)])
-def test_mixed_objects_have_to_look_alike(farther, changes):
+@pytest.mark.parametrize(
+  'near, farther, changes',
+  [(0.3, 0.14, True), (0.3, 0.16, False), (0.54, 0.0, True), (0.56, 0.0, False)],
+)
+def test_mixed_objects_have_to_look_alike(near, farther, changes):
   labels = mixed(14, 28)
-  distance = np.full((3, *SHAPE), 0.3, np.float32)
+  distance = np.full((3, *SHAPE), near, np.float32)
   distance[2][labels == 1] += farther
   expected = apart() if changes else labels
   np.testing.assert_array_equal(unmix(labels, reference(OBJECTS), distance), expected)
