@@ -34,6 +34,8 @@ _TELLING = 1.25
 _NEVER = 1e3
 # Objects that look alike are at most as far from each other, in the mean of what either wins.
 _ALIKE = 0.55
+# How many times larger than it says an object may be of which not all pixels were kept.
+_LARGER = 2.0
 # Objects are mixed if each part has at least this share of the one that has less of it.
 _MIXED = 0.05
 # Two parts are two objects if together they have this share of what both win.
@@ -96,8 +98,8 @@ def unmix(
 
   Two objects look alike if what either wins has a mean distance to the other one of at most .55 and
   of .15 more than to itself. What parts them may be another object. In a part, the logits of the two objects are exchanged where the wrong
-  one wins. An object of which as many pixels were kept as of the background may be larger than they
-  say, and so may its part.
+  one wins. An object of which as many pixels were kept as of the background may be up to twice as
+  large as they say, and so may its part.
 
   Args:
     logits: see `give_back`.
@@ -150,9 +152,9 @@ def _are_wrong(own: tf.Tensor, sizes: tf.Tensor, is_least: tf.Tensor, factor: fl
   between = _log(of_parts[1]) - _log(of_parts[0])
 
   def error(between: tf.Tensor) -> tf.Tensor:
-    off = between - (sizes[1] - sizes[0])  # Less than 0 if the first is larger than it says.
-    off = tf.where(is_least[0], tf.maximum(off, 0.0), off)
-    return tf.abs(tf.where(is_least[1], tf.minimum(off, 0.0), off))
+    off, room = between - (sizes[1] - sizes[0]), tf.where(is_least, tf.math.log(_LARGER), 0.0)
+    # Less than 0 if the first object is larger than it says.
+    return tf.maximum(tf.maximum(off - room[1], -off - room[0]), 0.0)
 
   # Straight: the first object has the first part.
   if_straight, if_crossed = error(between), error(-between)
