@@ -97,9 +97,9 @@ def unmix(
   """Logits with which look-alikes that are both in both of two parts win one part each.
 
   Two objects look alike if what either wins has a mean distance to the other one of at most .55 and
-  of .15 more than to itself. What parts them may be another object. In a part, the logits of the two objects are exchanged where the wrong
-  one wins. An object of which as many pixels were kept as of the background may be up to twice as
-  large as they say, and so may its part.
+  of .15 more than to itself. What parts them may be another object. In a part, the logits of the
+  two objects are exchanged where the wrong one wins. An object of which as many pixels were kept as
+  of the background may be up to twice as large as they say, and so may its part.
 
   Args:
     logits: see `give_back`.
