@@ -93,7 +93,7 @@ class StillVideo(Video):
     self.masked_frames = tuple(range(num_frames))
     self._image, self._mask = image, self.check_mask_size(mask, name)
     self._seed, self._motion = seed, motion
-    self._rendered = LastFrame(self._render)
+    self._last_frame = LastFrame()
 
   def frame(self, index: int) -> np.ndarray:
     return self._draw(index)[0]
@@ -119,7 +119,7 @@ class StillVideo(Video):
       raise IndexError(f'{self.name}: no frame {index}, expected 0..{self.num_frames - 1}')
     if index == 0:
       return self._image.copy(), self._mask.ids.copy()
-    image, ids = self._rendered(index)
+    image, ids = self._last_frame.get(index, self._render)
     return image.copy(), ids.copy()
 
   def _render(self, index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -51,17 +51,17 @@ class SyntheticVideo(Video):
     self.frame_names = NumberedNames(num_frames)
     self.masked_frames = tuple(range(num_frames))
     self._seed, self._num_objects = seed, num_objects
-    self._drawn = LastFrame(self._draw)
+    self._last_frame = LastFrame()
 
   def frame(self, index: int) -> np.ndarray:
-    return self._drawn(index)[0].copy()
+    return self._last_frame.get(index, self._draw)[0].copy()
 
   def frames(self, start: int = 0) -> Iterator[np.ndarray]:
     for index in range(start, self.num_frames):
       yield self.frame(index)
 
   def mask(self, index: int) -> Mask:
-    return Mask(self._drawn(index)[1].copy(), DAVIS_PALETTE)
+    return Mask(self._last_frame.get(index, self._draw)[1].copy(), DAVIS_PALETTE)
 
   @functools.cached_property
   def _scene(self) -> tuple[np.ndarray, list[dict[str, Any]], np.ndarray]:

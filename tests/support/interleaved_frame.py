@@ -6,6 +6,10 @@ from feelvos_tf.datasets.sources.last_frame import LastFrame
 class InterleavedFrame(LastFrame):
   _kept_by_other = None
 
+  def __init__(self, make):
+    self._make = make
+    super().__init__()
+
   @property
   def _kept(self):
     return self._kept_by_other

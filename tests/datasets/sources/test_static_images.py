@@ -141,6 +141,6 @@ def test_two_threads_do_not_mix_their_frames(rng):
   image, mask = still(rng)
   expected = static_images.StillVideo('v', image, mask, 4)
   video = static_images.StillVideo('v', image, mask, 4)
-  video._rendered = InterleavedFrame(video._render)
+  video._last_frame = InterleavedFrame(video._render)
   np.testing.assert_array_equal(video.frame(1), expected.frame(1))
   np.testing.assert_array_equal(video.mask(1).ids, expected.mask(1).ids)

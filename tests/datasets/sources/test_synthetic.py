@@ -66,6 +66,6 @@ def test_no_videos_and_no_such_frame():
 
 def test_two_threads_do_not_mix_their_frames():
   expected, video = synthetic.SyntheticVideo(1), synthetic.SyntheticVideo(1)
-  video._drawn = InterleavedFrame(video._draw)
+  video._last_frame = InterleavedFrame(video._draw)
   np.testing.assert_array_equal(video.frame(1), expected.frame(1))
   np.testing.assert_array_equal(video.mask(1).ids, expected.mask(1).ids)
