@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets import palette as palette_lib
 from feelvos_tf.datasets import picture
 
@@ -98,8 +99,7 @@ def _ids_of_video(
     return ids, own
   table, palette, taken = np.zeros(256, np.uint8), palette.copy(), set(known)
   for i, colour in colours.items():
-    free = (n for n in (i, *range(1, 256)) if n not in taken)
-    found = of_colour[colour] if colour in of_colour else next(free, None)
+    found = of_colour[colour] if colour in of_colour else object_ids.free_id(taken, i)
     if found is None:
       raise ValueError(
         f'{len(known)} objects given, and {palette_lib.hex_colour(colour)} as one more'

@@ -132,8 +132,7 @@ def with_ids(
     found[index] = []
     for one in drawings[index]:
       if one.object_id is None:
-        free = (i for i in range(1, object_ids.LAST_ID + 1) if i not in used)
-        if (object_id := next(free, None)) is None:
+        if (object_id := object_ids.free_id(used)) is None:
           raise ValueError(f'--{one.kind}: more objects than ids given; give one of them by id=N')
         one = dataclasses.replace(one, object_id=object_id)
         used.add(object_id)

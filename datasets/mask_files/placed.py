@@ -14,6 +14,7 @@ import numpy as np
 
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import names as names_lib
+from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.mask_files import pictures
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.palette import hex_colour
@@ -256,8 +257,7 @@ def _with_ids(given: reading.GivenMask, known: dict[str, int]) -> reading.GivenM
     # An id that the file gives stands, unless the file has another object that got it before.
     own = object_id in given.own_ids
     taken = set(new.values()) if own else {*known.values(), *new.values()}
-    free = (i for i in (object_id, *range(1, 256)) if i not in taken)
-    new[object_id] = next(free, object_id)
+    new[object_id] = object_ids.free_id(taken, object_id) or object_id
   if all(old == i for old, i in new.items()):
     return given
   table, palette = np.arange(256, dtype=np.uint8), given.mask.palette

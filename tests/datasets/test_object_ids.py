@@ -75,3 +75,11 @@ def test_no_module_has_a_range_of_its_own():
     if re.search(r'\b1(\.\.| to )25[45]\b|(up to|at most) 25[45]\b', line)
   ]
   assert [line for line in found if 'level 1..255' not in line] == []
+
+
+def test_a_free_id_is_the_wanted_one_or_the_lowest():
+  assert object_ids.free_id({1, 2}) == 3
+  assert object_ids.free_id({1, 2}, 7) == 7
+  assert object_ids.free_id({2, 7}, 7) == 1
+  assert object_ids.free_id(range(1, 255), 9) == 255
+  assert object_ids.free_id(range(1, 256)) is None
