@@ -112,6 +112,15 @@ def unmix(
   """
   if global_distance is None:
     return logits
+  unmixed = lambda: _unmixed(logits, global_distance, reference, factor)
+  # A single object is mixed with none.
+  return tf.cond(tf.shape(logits)[0] > 2, unmixed, lambda: logits)
+
+
+def _unmixed(
+  logits: tf.Tensor, global_distance: tf.Tensor, reference: matching.ReferenceBank, factor: float
+) -> tf.Tensor:
+  """See `unmix`."""
   count = tf.shape(logits)[0]
   won = one_hot(winner.of_logits(logits), count)[1:]
   kept = matching.kept_pixels(reference, count)
@@ -172,12 +181,22 @@ def _are_wrong(own: tf.Tensor, sizes: tf.Tensor, is_least: tf.Tensor, factor: fl
 
 def _parts_of_both(own: tf.Tensor) -> tf.Tensor:
   """The two largest parts of what two objects win together: float32 [2, h4, w4] of 0 and 1."""
-  number = connected.numbered(tf.reduce_max(own, axis=0, keepdims=True))[0]
-  numbers = tf.size(number) + 2
-  sizes = tf.math.bincount(tf.reshape(number, [-1]), minlength=numbers, maxlength=numbers)
-  largest, which = tf.math.top_k(sizes[1:], k=2)
-  which = tf.where(largest > 0, which + 1, -1)[:, tf.newaxis, tf.newaxis]
-  return tf.cast(number == which, tf.float32)
+  return _two_largest(connected.numbered(tf.reduce_max(own, axis=0, keepdims=True)))[0]
+
+
+def _two_largest(number: tf.Tensor) -> tf.Tensor:
+  """Of numbered parts int32 [maps, h4, w4] the largest two, as float32 [maps, 2, h4, w4]."""
+  count, height, width = tf.unstack(tf.shape(number))
+  numbers = height * width + 2  # One of them not used, so that there are two to choose from.
+  sizes = tf.math.bincount(
+    tf.reshape(number, tf.stack([count, height * width])),
+    minlength=numbers,
+    maxlength=numbers,
+    axis=-1,
+  )
+  largest, which = tf.math.top_k(sizes[:, 1:], k=2)
+  which = tf.where(largest > 0, which + 1, -1)[..., tf.newaxis, tf.newaxis]
+  return tf.cast(number[:, tf.newaxis] == which, tf.float32)
 
 
 class _Pairs(NamedTuple):
@@ -238,16 +257,7 @@ def _two_largest_parts(won: tf.Tensor) -> tf.Tensor:
   of_any = tf.reduce_max(won, axis=0, keepdims=True)
   core = 1.0 - connected.grown(1.0 - of_any, _THREAD)
   number = connected.numbered(core) * tf.cast(won, tf.int32)
-  numbers = height * width + 2  # One of them not used, so that there are two to choose from.
-  sizes = tf.math.bincount(
-    tf.reshape(number, tf.stack([count, height * width])),
-    minlength=numbers,
-    maxlength=numbers,
-    axis=-1,
-  )
-  largest, which = tf.math.top_k(sizes[:, 1:], k=2)
-  which = tf.where(largest > 0, which + 1, -1)[..., tf.newaxis, tf.newaxis]
-  cores = tf.cast(number[:, tf.newaxis] == which, tf.float32)
+  cores = _two_largest(number)
   whole = connected.grown(tf.reshape(cores, tf.stack([2 * count, height, width])), 2 * _THREAD)
   first, second = tf.unstack(tf.reshape(whole, tf.shape(cores)) * won[:, tf.newaxis], 2, axis=1)
   return tf.stack([first, second * (1.0 - first)], axis=1)
