@@ -40,12 +40,10 @@ def define_flags() -> None:
 
 def main() -> None:
   """Reads all weights, writes their mean."""
-  paths, shares = (
-    FLAGS.weights,
-    FLAGS.shares or [1 / max(1, len(FLAGS.weights))] * len(FLAGS.weights),
-  )
+  paths = FLAGS.weights
   if len(paths) < 2:
     raise command_line.UsageError(f'{len(paths)} --weights given; expected two or more.')
+  shares = FLAGS.shares or [1 / len(paths)] * len(paths)
   if len(shares) != len(paths):
     raise command_line.UsageError(
       f'{len(shares)} --shares and {len(paths)} --weights given; expected one for each.'

@@ -220,6 +220,12 @@ class SessionStore:
     session.frame_index += 1
     return result
 
+  def _decoded(self, session: Session, frame: bytes, mask: bytes) -> tuple[np.ndarray, masks.Mask]:
+    """(image, mask) of a frame of a session: colours that it knows are its objects."""
+    known = session.segmenter.object_ids or ()
+    given = self._decoder.mask(mask, session.palette, known)
+    return self._decoder.frame(frame), given
+
   def _check_objects(self, ids: Collection[int]) -> None:
     if len(ids) - 1 > self._options.max_objects:
       raise errors.invalid(
@@ -248,9 +254,8 @@ class SessionStore:
 
     def run() -> dict[str, Any]:
       with tracing.span('decode'):
-        known = session.segmenter.object_ids or ()
-        given = self._decoder.mask(mask, session.palette, known)
-        image = self._decoder.frame(frame)
+        image, given = self._decoded(session, frame, mask)
+      known = session.segmenter.object_ids or ()
       self._check_objects({*known, *given.object_ids} - set(remove))
       segmenter = copy.copy(session.segmenter)  # The session's, if there is room for its state.
       with tracing.span('model'):
@@ -282,9 +287,7 @@ class SessionStore:
 
     def run() -> dict[str, Any]:
       with tracing.span('decode'):
-        known = session.segmenter.object_ids or ()
-        given = self._decoder.mask(mask, session.palette, known)
-        image = self._decoder.frame(frame)
+        image, given = self._decoded(session, frame, mask)
       with tracing.span('model'):
         session.segmenter.remember(image, given.ids)
       if frame_index is not None:
