@@ -1,8 +1,10 @@
 """Options of the DeepLabv3+ network, and the presets people mean by a variant's name."""
 
 import dataclasses
+import numbers
+import types
 import typing
-from typing import Literal, TYPE_CHECKING
+from typing import Any, Literal, TYPE_CHECKING
 
 if TYPE_CHECKING:
   from typing_extensions import Self
@@ -20,6 +22,56 @@ MODEL_VARIANTS = typing.get_args(ModelVariant)
 
 # DeepLabv3+ (arXiv 1802.02611), section 4: rates for output stride 16, doubled for 8.
 ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
+
+# How messages call one value of a type, and several.
+_IN_WORDS = {
+  int: ('a whole number', 'whole numbers'),
+  float: ('a number', 'numbers'),
+  bool: ('True or False', 'True or False'),
+  str: ('a text', 'texts'),
+  type(None): ('None', 'None'),
+}
+
+
+def check_types(options: Any, kind: type) -> None:
+  """Raises ValueError for a field whose value is of another type.
+
+  A text as 'False' would count as true, and a number as '15' fail where it is compared.
+
+  Args:
+    options: the dataclass.
+    kind: its class or a base class, whose fields are looked at.
+  """
+  for name, hint in typing.get_type_hints(kind).items():
+    value = getattr(options, name)
+    if not _is_of(value, hint):
+      raise ValueError(f'{name} is {value!r}; expected {_in_words(hint)}.')
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+  """Whether a value is of a type; a list is a tuple, and a whole number a number, as in JSON."""
+  parts = typing.get_args(hint)
+  if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    return any(_is_of(value, part) for part in parts)
+  if typing.get_origin(hint) is Literal:
+    return value in parts
+  if typing.get_origin(hint) is tuple:
+    return isinstance(value, (list, tuple)) and all(_is_of(item, parts[0]) for item in value)
+  if hint in (int, float):
+    number = numbers.Integral if hint is int else numbers.Real
+    return isinstance(value, number) and not isinstance(value, bool)
+  return isinstance(value, hint)
+
+
+def _in_words(hint: Any) -> str:
+  parts = typing.get_args(hint)
+  if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    return ' or '.join(map(_in_words, parts))
+  if typing.get_origin(hint) is Literal:
+    return f'one of {", ".join(parts)}'
+  if typing.get_origin(hint) is tuple:
+    return f'a tuple of {_IN_WORDS[parts[0]][1]}'
+  return _IN_WORDS[hint][0] if hint in _IN_WORDS else hint.__name__
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +139,7 @@ class ModelOptions(JsonOptions):
       raise ValueError(
         f'model_variant is {self.model_variant!r}; expected one of {", ".join(MODEL_VARIANTS)}.'
       )
+    check_types(self, ModelOptions)
     if self.output_stride not in ATROUS_RATES:
       raise ValueError(f'output_stride is {self.output_stride}; expected 8, 16 or 32.')
     rates = ATROUS_RATES[self.output_stride] if self.atrous_rates is None else self.atrous_rates

@@ -92,11 +92,17 @@ class RunOptions:
   changed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
+# As Python writes them, and messages about options.
+_OF_PYTHON = {'None': None, 'True': True, 'False': False}
+
+
 def _parse_option(text: str) -> tuple[str, Any]:
-  """('name', value) of 'name=value', the value as JSON (3, true, null) or else a string."""
+  """('name', value) of 'name=value': the value as JSON (3, true) or Python has it, or a string."""
   name, equals, value = text.partition('=')
   if not equals or not name:
     raise ValueError(f'model_option={text} given, name=value expected')
+  if value in _OF_PYTHON:
+    return name, _OF_PYTHON[value]
   try:
     return name, json.loads(value)
   except ValueError:

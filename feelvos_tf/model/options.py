@@ -13,6 +13,7 @@ import dataclasses
 from typing import Literal
 
 from feelvos_tf.deeplab import ModelOptions
+from feelvos_tf.deeplab.options import check_types
 from feelvos_tf.deeplab.options import JsonOptions
 from feelvos_tf.model import option_checks
 
@@ -97,6 +98,8 @@ class NetworkOptions(JsonOptions):
   def __post_init__(self) -> None:
     if isinstance(self.model, dict):
       object.__setattr__(self, 'model', ModelOptions.from_dict(self.model))
+    option_checks.check_choices(self)
+    check_types(self, NetworkOptions)
     if self.head_atrous_rates is not None:
       object.__setattr__(self, 'head_atrous_rates', tuple(self.head_atrous_rates))
       if len(self.head_atrous_rates) != self.head_layers:
@@ -104,7 +107,6 @@ class NetworkOptions(JsonOptions):
           f'head_atrous_rates has {len(self.head_atrous_rates)} rates; expected '
           f'one for each of the {self.head_layers} layers.'
         )
-    option_checks.check_choices(self)
     positive = ('embedding_dimension', 'head_dimension', 'head_layers', 'head_kernel_size')
     option_checks.check_least(
       self, dict.fromkeys((*positive, 'k_nearest_neighbors', 'window_radius'), 1)
@@ -230,17 +232,18 @@ class InferenceOptions(JsonOptions):
   def __post_init__(self) -> None:
     option_checks.check_choices(self)
     option_checks.check_count(self, 'max_reference_pixels_per_object', 'all pixels')
-    imbalance = self.max_reference_imbalance
-    if imbalance is not None and not imbalance >= 1:
-      raise ValueError(
-        f'max_reference_imbalance is {imbalance}; expected at least 1, or None for all pixels.'
-      )
     for name in ('largest_side', 'frame_grid', 'internal_size'):
       option_checks.check_count(self, name, 'frames as they are', 'pixels')
     option_checks.check_count(self, 'far_parts_radius', 'all parts', 'positions')
     option_checks.check_count(self, 'crossing_radius', 'what matching says', 'positions')
     option_checks.check_count(self, 'least_positions', 'what matching says', 'positions')
     option_checks.check_count(self, 'head_area_radius', 'whole frames', 'positions')
+    check_types(self, InferenceOptions)
+    imbalance = self.max_reference_imbalance
+    if imbalance is not None and not imbalance >= 1:
+      raise ValueError(
+        f'max_reference_imbalance is {imbalance}; expected at least 1, or None for all pixels.'
+      )
     margin = self.unlike_parts_margin
     if margin is not None and not 0 <= margin <= 1:
       raise ValueError(
@@ -288,6 +291,7 @@ class Ablation(JsonOptions):
   neutral_inputs: tuple[str, ...] = ()
 
   def __post_init__(self) -> None:
+    check_types(self, Ablation)
     object.__setattr__(self, 'neutral_inputs', tuple(self.neutral_inputs))
 
 

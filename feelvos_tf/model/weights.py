@@ -1,5 +1,6 @@
 """Weights files of the video model: written, read, and a seeded model without one."""
 
+import dataclasses
 import os
 from typing import Any
 
@@ -66,8 +67,15 @@ def load_model(
   Raises:
     FileNotFoundError: there is no such file.
     ValueError: the file is broken, takes longer than the limit to read (`deeplab/hdf5_file.py`),
-      is from a newer version or not a FEELVOS model; an unknown precision.
+      is from a newer version or not a FEELVOS model; an unknown precision; an option to change
+      that there is not, or a value that it refuses.
   """
+  known = {field.name for field in dataclasses.fields(FeelvosOptions)}
+  if unknown := sorted(overrides.keys() - known):
+    raise ValueError(
+      f'unknown option(s) {", ".join(unknown)} given, expected names of FeelvosOptions; '
+      'max_internal_size, image_pyramid, merge_method and flip go to VideoSegmenter.'
+    )
   if precision is not None:
     return with_precision(precision, lambda: load_model(path, **overrides))
   path = default_model.model_path(path)

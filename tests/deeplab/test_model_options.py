@@ -44,6 +44,8 @@ def test_options_are_frozen():
     ({'model_variant': 'mobilenet_v2', 'depth_multiplier': 0.0}, 'depth_multiplier is 0.0'),
     ({'decoder_output_stride': 8}, 'decoder_output_stride is 8; expected 4 or None'),
     ({'num_classes': -1}, 'num_classes is -1'),
+    ({'atrous_rates': 6}, 'atrous_rates is 6; expected a tuple of whole numbers or None'),
+    ({'depth_multiplier': '1'}, "depth_multiplier is '1'; expected a number"),
   ],
 )
 def test_impossible_options_are_refused(wrong, message):

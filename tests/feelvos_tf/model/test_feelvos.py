@@ -167,6 +167,10 @@ def test_load_model_refuses(tmp_path):
   weights.save_model(path, tiny())
   with pytest.raises(ValueError, match='of the wrong shape: embedding_seg/'):
     weights.load_model(path, previous_prediction='none')
+  with pytest.raises(ValueError, match=r'^unknown option\(s\) max_internal_size given, expected'):
+    weights.load_model(path, max_internal_size=480)
+  with pytest.raises(ValueError, match=f"{path}: window_radius is '3'; expected a whole number"):
+    weights.load_model(path, window_radius='3')
   arrays, options = weights_file.read_arrays(path), tiny().options.to_dict()
   weights_file.save_arrays(path, arrays, {'options': {**options, 'colour': 1}})
   with pytest.raises(ValueError, match=f'{path}: unknown option.*colour.*newer version'):

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 
 from feelvos_tf.deeplab import ModelOptions
@@ -81,9 +82,36 @@ def test_what_needs_one_kind_takes_it_alone():
     ),
     (NetworkOptions, {'window_radius': 0}, 'window_radius is 0; expected at least 1'),
     (NetworkOptions, {'previous_prediction': 'x'}, "previous_prediction is 'x'; expected one of"),
+    (NetworkOptions, {'window_radius': '15'}, "window_radius is '15'; expected a whole number"),
+    (NetworkOptions, {'head_layers': 2.0}, 'head_layers is 2.0; expected a whole number'),
+    (NetworkOptions, {'object_gates': 'False'}, "object_gates is 'False'; expected True or False"),
+    (NetworkOptions, {'model': 'xception_65'}, "model is 'xception_65'; expected ModelOptions"),
+    (
+      NetworkOptions,
+      {'local_window_radii': 4},
+      'local_window_radii is 4; expected a tuple of whole numbers',
+    ),
+    (
+      InferenceOptions,
+      {'unlike_parts_margin': 'None'},
+      "unlike_parts_margin is 'None'; expected a number or None",
+    ),
+    (
+      InferenceOptions,
+      {'internal_scale_limits': 2.0},
+      'internal_scale_limits is 2.0; expected a tuple of numbers',
+    ),
   ],
 )
 def test_what_is_refused_is_refused_alone_and_together(kind, given, message):
   for options in (kind, FeelvosOptions):
     with pytest.raises(ValueError, match=message):
       options(**given)
+
+
+def test_numbers_as_json_and_numpy_have_them():
+  options = FeelvosOptions.from_dict(
+    {'parted_factor': 2, 'internal_scale_limits': [1, 2], 'window_radius': np.int64(3)}
+  )
+  assert (options.parted_factor, options.internal_scale_limits) == (2, (1, 2))
+  assert options.window_radius == 3
