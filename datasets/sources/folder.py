@@ -280,12 +280,25 @@ def _split_names(root: pathlib.Path, split: str) -> tuple[list[str], pathlib.Pat
       f'{root}: no split {split!r}, expected a list {split}.txt, a folder {split}/ '
       f'or folders <video>/frames; lists found: {", ".join(lists) or "none"}'
     )
+  if names:
+    _warn_of_masks_without_frames(base)
   return names, base
 
 
 def _names_of_videos(folder: pathlib.Path) -> list[str]:
   found = [p.name for p in folder.iterdir() if (p / 'frames').is_dir() and p.name[0] != '.']
   return sorted(found, key=natural_key)
+
+
+def _warn_of_masks_without_frames(folder: pathlib.Path) -> None:
+  """Warns of what would be a video next to others, were its frames where they have to be."""
+  is_lost = lambda p: (p / 'masks').is_dir() and not (p / 'frames').is_dir()
+  lost = sorted(p.name for p in folder.iterdir() if p.name[0] != '.' and is_lost(p))
+  if lost:
+    data_warning.warn(
+      f'{folder / lost[0]}: left out, as it has masks and no folder frames ({len(lost)} such '
+      'folders); if it is a video, call the folder of its frames so'
+    )
 
 
 def _open_data_folder(path: pathlib.Path) -> FolderVideo:

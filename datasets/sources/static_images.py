@@ -19,6 +19,7 @@ import zlib
 import cv2
 import numpy as np
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets.masks import list_masks
 from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.masks import read_mask
@@ -173,7 +174,13 @@ def static_image_sources(
   images = list_images(base / 'images')
   if not images:
     raise ValueError(f'{base / "images"}: an empty split given, expected images')
-  files = paired((path.stem for path in images), list_masks(base / 'masks'))
+  masks = list_masks(base / 'masks')
+  files = paired((path.stem for path in images), masks)
+  used = set(files.values())
+  if lost := [path for path in masks.values() if path not in used]:
+    data_warning.warn(
+      f'{lost[0]}: left out, as images has no picture of this name ({len(lost)} such masks)'
+    )
   pairs = [(path, files.get(path.stem, base / 'masks' / f'{path.stem}.png')) for path in images]
   return [
     VideoSource(

@@ -10,6 +10,7 @@ import dataclasses
 import os
 import pathlib
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.sources import davis
@@ -126,11 +127,24 @@ def youtube_vos_sequences(
       f'{annotations}: no such folder; the folder of a YouTube-VOS split with Annotations and '
       'meta.json expected, check --youtube_vos_root'
     )
+  frames = pathlib.Path(root) / 'JPEGImages'
   if names is None:
-    names = sorted(
-      p.name for p in annotations.iterdir() if p.is_dir() and not p.name.startswith('.')
-    )
-  return _with_results(annotations, pathlib.Path(root) / 'JPEGImages', results_dir, names)
+    names = _folders(annotations)
+    known = {names_lib.composed(name) for name in names}
+    lost = [name for name in _folders(frames) if names_lib.composed(name) not in known]
+    if lost:
+      data_warning.warn(
+        f'{frames / lost[0]}: left out, as {annotations} has no masks of it ({len(lost)} such '
+        'videos); check that the download is complete'
+      )
+  return _with_results(annotations, frames, results_dir, names)
+
+
+def _folders(folder: pathlib.Path) -> list[str]:
+  """Names of the folders in a folder, sorted; none if it is not there."""
+  if not folder.is_dir():
+    return []
+  return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
 
 
 def record_sequences(

@@ -334,3 +334,13 @@ def test_a_list_leads_nowhere_else(tmp_path):
   (tmp_path / 'root' / 'train.txt').write_text('../other\n')
   with pytest.raises(ValueError, match="'../other' given, expected the name of a folder"):
     folder.folder_sources(tmp_path / 'root', 'train')
+
+
+@pytest.mark.parametrize('split', ['all', 'train'])
+def test_a_video_whose_frames_are_elsewhere_is_not_left_out_silently(tmp_path, split):
+  root = tmp_path if split == 'all' else tmp_path / split
+  data_set(root, 'cat', 'dog')
+  (root / 'dog' / 'frames').rename(root / 'dog' / 'images')
+  with pytest.warns(DataWarning, match='dog: left out, as it has masks and no folder frames'):
+    found = folder.folder_sources(tmp_path, split)
+  assert [s.name for s in found] == ['cat']

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.data_warning import DataWarning
 from feelvos_tf.datasets.sources import static_images
 
 SIZE = (64, 96)
@@ -103,6 +104,10 @@ def test_sources(tmp_path, rng):
   (tmp_path / 'train' / 'masks' / 'i10.png').unlink()
   with pytest.raises(FileNotFoundError, match='i10.png'):
     sources[1].opener()
+  (tmp_path / 'train' / 'images' / 'i9.png').unlink()
+  with pytest.warns(DataWarning, match='masks/i9.png: left out, as images has no picture of this'):
+    (source,) = static_images.static_image_sources(tmp_path, 'train')
+  assert source.name == 'i10'
 
 
 def test_bad_arguments(tmp_path, rng):

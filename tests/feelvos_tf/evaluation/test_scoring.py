@@ -10,6 +10,7 @@ from PIL import Image
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets.data_warning import DataWarning
 from feelvos_tf.evaluation import scoring
 from feelvos_tf.evaluation import sequences as sequences_lib
 from feelvos_tf.evaluation import summary as summary_lib
@@ -296,6 +297,14 @@ def test_lists_of_sequences(data, tmp_path):
     sequences_lib.davis_sequences(*data, split='test')
   with pytest.raises(FileNotFoundError, match='--youtube_vos_root'):
     sequences_lib.youtube_vos_sequences(tmp_path / 'nowhere', data[1])
+
+
+def test_a_video_without_annotations_is_not_left_out_silently(tmp_path):
+  for folder in ('JPEGImages/a', 'JPEGImages/b', 'Annotations/a'):
+    (tmp_path / folder).mkdir(parents=True)
+  with pytest.warns(DataWarning, match='JPEGImages/b: left out, as .*Annotations has no masks'):
+    (files,) = sequences_lib.youtube_vos_sequences(tmp_path, tmp_path / 'results')
+  assert files.name == 'a'
 
 
 def test_options_are_checked():
