@@ -66,17 +66,29 @@ def write_submission(
 
 
 def check_place(path: str | os.PathLike) -> None:
-  """Refuses to put an archive where something else lies.
+  """Refuses to put an archive where something else lies than an earlier one.
 
   Raises:
-    ValueError: there is a file that is no ZIP archive, or a folder.
+    ValueError: there is a folder, or a file that `write_submission` did not write.
   """
   path = pathlib.Path(path)
-  if path.exists() and not (path.is_file() and zipfile.is_zipfile(path)):
+  if path.exists() and not _is_submission(path):
     raise ValueError(
-      f'{path}: {"a folder" if path.is_dir() else "a file that is no archive"} lies where the '
+      f'{path}: {"a folder" if path.is_dir() else "a file that is no submission"} lies where the '
       'archive has to go; give another name'
     )
+
+
+def _is_submission(path: pathlib.Path) -> bool:
+  """Whether a file is an archive as `write_submission` makes it: masks alone, of its date."""
+  if not path.is_file():
+    return False
+  try:
+    with zipfile.ZipFile(path) as archive:
+      entries = archive.infolist()
+  except zipfile.BadZipFile:
+    return False
+  return all(e.date_time == _DATE and e.filename.endswith('.png') for e in entries)
 
 
 def _checked_masks(

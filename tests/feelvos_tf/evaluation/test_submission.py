@@ -123,13 +123,14 @@ def test_a_name_that_no_server_takes(tmp_path, split):
     submission.write_submission(tmp_path / 's.zip', split[2].parent, [(name, *split[:2])])
 
 
-def test_only_an_archive_is_replaced(tmp_path):
-  with zipfile.ZipFile(tmp_path / 'old.zip', 'w') as archive:
-    archive.writestr('a', b'')
-  submission.check_place(tmp_path / 'old.zip')
+def test_only_a_submission_is_replaced(tmp_path, split):
+  submission.check_place(pack(tmp_path, split)[0])
   submission.check_place(tmp_path / 'new.zip')
+  with zipfile.ZipFile(tmp_path / 'DAVIS.zip', 'w') as archive:
+    archive.writestr('DAVIS/Annotations/480p/bear/00000.png', b'')
   masks.write_mask(tmp_path / 'first.png', np.ones((3, 4), np.uint8))
-  with pytest.raises(ValueError, match=r'first\.png: a file that is no archive lies where'):
-    submission.check_place(tmp_path / 'first.png')
+  for name in ('DAVIS.zip', 'first.png'):
+    with pytest.raises(ValueError, match=f'{name}: a file that is no submission lies where'):
+      submission.check_place(tmp_path / name)
   with pytest.raises(ValueError, match='a folder lies where the archive has to go'):
     submission.check_place(tmp_path)
