@@ -25,7 +25,7 @@ class Coco:
 
   def __init__(self, target: Target) -> None:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
-    self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
+    self._encode, self._target, self._classes = coco_encoder(), target, Classes(target)
     self._images: list[dict[str, Any]] = []
     self._annotations: list[dict[str, Any]] = []
     self._tracks: dict[int, int] = {}
@@ -124,7 +124,7 @@ class Mots:
 
   def __init__(self, target: Target) -> None:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
-    self._encode, self._target, self._classes = _coco_encoder(), target, Classes(target)
+    self._encode, self._target, self._classes = coco_encoder(), target, Classes(target)
     self._lines: list[str] = []
 
   def write(self, frame: ResultFrame) -> None:
@@ -142,8 +142,12 @@ class Mots:
     whole_file.write_text(path, ''.join(self._lines))
 
 
-def _coco_encoder() -> Callable[[np.ndarray], dict[str, Any]]:
-  """Function: bool [height, width] -> {'size', 'counts'} of COCO's compressed run lengths."""
+def coco_encoder() -> Callable[[np.ndarray], dict[str, Any]]:
+  """Function: bool [height, width] -> {'size', 'counts'} of COCO's compressed run lengths.
+
+  Raises:
+    ValueError: pycocotools is not installed.
+  """
   try:
     from pycocotools import mask as coco_mask
   except ImportError:

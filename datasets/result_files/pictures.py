@@ -138,13 +138,18 @@ class _AlphaFilm:
     picture.pts, picture.time_base = self._next_ticks(frame.time), stream.codec_context.time_base
     container.mux(stream.encode(picture))
 
-  def _open(self, size: tuple[int, int]) -> tuple[av.container.OutputContainer, av.VideoStream]:
+  @classmethod
+  def check_encoder(cls) -> None:
+    """Raises ValueError if this PyAV cannot write such a film."""
     try:
-      av.codec.Codec(self.codec, 'w')
+      av.codec.Codec(cls.codec, 'w')
     except ValueError:
       raise ValueError(
-        f'{self._path}: this PyAV has no encoder {self.codec}; choose another form'
+        f'{cls.file_name}: this PyAV has no encoder {cls.codec}; choose another form'
       ) from None
+
+  def _open(self, size: tuple[int, int]) -> tuple[av.container.OutputContainer, av.VideoStream]:
+    self.check_encoder()
     container = av.open(f'file:{self._temporary}', 'w')
     stream = streams.add_video(container, self.codec, self._rate, self.options)
     stream.height, stream.width = (side + side % 2 for side in size)

@@ -1,6 +1,6 @@
 """Writes the masks of a video in the forms that are asked for."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
 import os
@@ -33,6 +33,15 @@ FORMATS: dict[str, type[Writer]] = {
 }
 
 
+# Form that needs what may not be installed -> function that raises a ValueError then.
+_NEEDS: dict[str, Callable[[], object]] = {
+  'coco': annotations.coco_encoder,
+  'mots': annotations.coco_encoder,
+  'prores': pictures.ProRes.check_encoder,
+  'vp9': pictures.Vp9.check_encoder,
+}
+
+
 def needs_frames(formats: Iterable[str]) -> bool:
   """Whether one of the forms shows the frames."""
   return any(FORMATS[name].needs_frames for name in formats)
@@ -47,6 +56,16 @@ def check_formats(formats: Sequence[str]) -> None:
   for name in formats:
     if name not in FORMATS:
       raise ValueError(f'format {name!r} given, expected some of {", ".join(FORMATS)}')
+
+
+def check_installed(formats: Iterable[str]) -> None:
+  """Refuses forms that cannot be written here: before a run, at whose end they would be.
+
+  Raises:
+    ValueError: the package or the encoder of one is not installed.
+  """
+  for name in formats:
+    _NEEDS.get(name, lambda: None)()
 
 
 def parse_labels(texts: Sequence[str]) -> dict[int, str]:

@@ -59,12 +59,15 @@ def forms() -> export_results.Forms:
 
   Raises:
     UsageError: an unknown form, or a --label that is not ID:NAME.
+    ValueError: what a form needs is not installed.
   """
   try:
     writing.check_formats(FLAGS.format)
-    return export_results.Forms(tuple(FLAGS.format), writing.parse_labels(FLAGS.label))
+    found = export_results.Forms(tuple(FLAGS.format), writing.parse_labels(FLAGS.label))
   except ValueError as error:
     raise command_line.UsageError(f'--{error}') from None
+  writing.check_installed(found.formats)
+  return found
 
 
 def drawings() -> list[tuple[str, str]]:

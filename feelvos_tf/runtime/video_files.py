@@ -111,6 +111,7 @@ def segment_video(
   named = writing.parse_labels([f'{i}:{name}' for i, name in (labels or {}).items()])
   forms = export_results.Forms(tuple(formats), named)
   writing.check_formats(formats)
+  writing.check_installed(formats)
   segmenter = None
   make = lambda: VideoSegmenter(_load(model, precision, speed), **dataclasses.asdict(options))
   if drawings:

@@ -3,6 +3,7 @@
 import dataclasses
 from fractions import Fraction
 import json
+import sys
 from xml.etree import ElementTree
 
 import av
@@ -184,6 +185,18 @@ def test_what_is_refused():
   with pytest.raises(ValueError, match="label 'dog' given, expected ID:NAME"):
     writing.parse_labels(['dog'])
   assert writing.parse_labels(['1:dog', '20:a:b']) == {1: 'dog', 20: 'a:b'}
+
+
+@pytest.mark.parametrize('form, needs', [('mots', 'pycocotools'), ('vp9', 'libvpx-vp9')])
+def test_what_is_not_installed_is_said_before_a_run(monkeypatch, form, needs):
+  def none(name, mode):
+    raise ValueError(name)
+
+  monkeypatch.setattr(av.codec, 'Codec', none)
+  monkeypatch.setitem(sys.modules, 'pycocotools', None)
+  writing.check_installed(['yolo', 'cvat'])
+  with pytest.raises(ValueError, match=needs):
+    writing.check_installed(['yolo', form])
 
 
 def test_masks_of_folder(tmp_path, ids):

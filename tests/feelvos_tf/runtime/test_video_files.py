@@ -1,6 +1,7 @@
 """`segment_video` with all that one can ask for: several masks, removals, directions, a box."""
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -110,6 +111,13 @@ def test_frames_and_masks_that_do_not_count_are_told(
 def test_a_mask_that_is_no_path(clip, tmp_path, mask, kind):
   with pytest.raises(ValueError, match=f'^mask: {kind} given, expected the path of a file'):
     feelvos_tf.segment_video(clip / 'frames', mask, tmp_path / 'out')
+
+
+def test_a_form_that_cannot_be_written_is_refused_first(clip, tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'pycocotools', None)
+  with pytest.raises(ValueError, match=r"pip install 'feelvos-tf\[formats\]'"):
+    run(clip, tmp_path / 'out', None, {0: 'left'}, formats=['coco'])
+  assert not (tmp_path / 'out').exists()
 
 
 def test_labels_of_ids_that_are_none(clip, tmp_path, copying_graph):
