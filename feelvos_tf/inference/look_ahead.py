@@ -27,7 +27,9 @@ class LookAhead:
 
   def begin(self, frame: np.ndarray) -> None:
     """Begins with a frame, uint8 [height, width, 3], RGB; `take` gets the same array, unchanged."""
-    self._begun = [*self._begun[-1:], _Begun(frame, self._thread.submit(self._extract, frame))]
+    # An array that comes again, unlike before its first `take`, holds another frame.
+    others = [begun for begun in self._begun if begun.frame is not frame]
+    self._begun = [*others[-1:], _Begun(frame, self._thread.submit(self._extract, frame))]
 
   def take(self, frame: np.ndarray) -> Any:
     """Waits for what the function returns for a frame; None if it was not begun.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+import os
 from typing import Any, cast
 
 import numpy as np
@@ -64,8 +65,12 @@ class VideoSegmenter:
       flip: bool, also segment every frame mirrored. See `views` for all three.
 
     Raises:
-      ValueError: `SegmenterOptions` refuses a value.
+      ValueError: `SegmenterOptions` refuses a value, or the model is a path.
     """
+    if model is None or isinstance(model, (str, os.PathLike)):
+      raise ValueError(
+        f'model is {model!r}; expected what load_model returns, or the graph of another segmenter.'
+      )
     options = SegmenterOptions(max_internal_size, tuple(image_pyramid), merge_method, flip)
     self._graph = graph_lib.InferenceGraph(model) if isinstance(model, Feelvos) else model
     self._shown_to = self._graph
@@ -171,7 +176,7 @@ class VideoSegmenter:
       ValueError: a wrong shape or dtype, another size than the first frame's, or an id to remove
         that is background, unknown or in the mask.
     """
-    frame = self._check_next(frame)
+    frame = self._check_next(frame, 'correct')
     mask = given_frames.check_mask(mask, frame)
     removed = given_frames.check_removed(remove, mask, self._object_ids)
     ids = tuple(sorted({*self._object_ids, *given_frames.ids_of(mask)} - removed))
@@ -283,7 +288,7 @@ class VideoSegmenter:
       ValueError: a wrong shape or dtype, another size than the first frame's, or an id that no mask
         gave.
     """
-    frame = self._check_next(frame)
+    frame = self._check_next(frame, 'remember')
     if not self.remembers_masks:
       raise RuntimeError('remember: the model takes more than the mask of the previous frame.')
     mask, ids = given_frames.check_mask(mask, frame), self._object_ids
@@ -398,7 +403,7 @@ class VideoSegmenter:
       RuntimeError: `start` was not called.
       ValueError: a wrong shape or dtype, or another size than the first frame's.
     """
-    frame = self._check_next(frame)
+    frame = self._check_next(frame, 'step')
     step, sizes = self._advance(frame), self._geometry
     self._state = step.state
     ids = np.asarray(self._object_ids, np.uint8)
@@ -437,9 +442,9 @@ class VideoSegmenter:
     shrunk = self._geometry.shrink_frame(frame)
     return shrunk, *graph.extract(shrunk, self._geometry)
 
-  def _check_next(self, frame: np.ndarray) -> np.ndarray:
+  def _check_next(self, frame: np.ndarray, what: str) -> np.ndarray:
     if self._state is None:
-      raise RuntimeError('step before start: call start(frame, mask) with the first frame.')
+      raise RuntimeError(f'{what} before start: call start(frame, mask) with the first frame.')
     return given_frames.check_next(frame, self._geometry.frame)
 
   def _set_geometry(self, size: tuple[int, int]) -> None:

@@ -97,9 +97,12 @@ def segment_video(
   from feelvos_tf.runtime import segment_run
 
   input, output = pathlib.Path(input), pathlib.Path(output)
+  if isinstance(formats, str):
+    raise ValueError(f'formats: {formats!r} given, expected a list of forms such as ["coco"].')
+  drawings = _pairs(drawings, 'drawings', '[("box", "9,9,40,30")]')
   request = segment_job.Request(
     _as_text(mask),
-    [f'{object_id}@{frame}' for object_id, frame in remove],
+    [f'{object_id}@{frame}' for object_id, frame in _pairs(remove, 'remove', '[(2, 40)]')],
     direction,
     start='' if start is None else str(start),
     end='' if end is None else str(end),
@@ -165,6 +168,14 @@ def _paths(given: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
     f'mask: {type(given).__name__} given, expected the path of a file or folder, a list of paths or '
     '{frame: path}; VideoSegmenter takes arrays.'
   )
+
+
+def _pairs(given: Iterable[tuple], name: str, example: str) -> list[tuple]:
+  """A list of pairs; refuses all else, a single pair above all."""
+  pairs = list(given) if isinstance(given, Iterable) else [given]
+  if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+    raise ValueError(f'{name}: {given!r} given, expected a list of pairs such as {example}.')
+  return pairs
 
 
 def _job(

@@ -41,6 +41,10 @@ def test_results_belong_to_their_frames():
   assert ahead.take(one) is None  # Two are held.
   ahead.forget()
   assert ahead.take(three) is None
+  ahead.begin(one)
+  one[:] = 5  # A video ended before its step, and the next one is read into the same array.
+  ahead.begin(one)
+  assert ahead.take(one) == 60 and ahead.take(one) is None
 
 
 def test_an_error_comes_where_the_result_would():

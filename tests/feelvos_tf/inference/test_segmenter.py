@@ -1,6 +1,7 @@
 """VideoSegmenter: the original's labels, the user's ids, sizes, restarts, and what is refused."""
 
 import dataclasses
+import pathlib
 
 import made_masks
 import numpy as np
@@ -214,8 +215,18 @@ def test_inputs_are_not_changed(copying_graph, rng):
 
 
 def test_step_before_start(copying_graph, rng):
-  with pytest.raises(RuntimeError, match='step before start: call start'):
-    VideoSegmenter(copying_graph).step(frames(rng)[0])
+  segmenter, image = VideoSegmenter(copying_graph), frames(rng)[0]
+  with pytest.raises(RuntimeError, match='^step before start: call start'):
+    segmenter.step(image)
+  with pytest.raises(RuntimeError, match='^correct before start: call start'):
+    segmenter.correct(image, blocks((1,)))
+
+
+@pytest.mark.parametrize('model', ['weights.h5', pathlib.Path('weights.h5'), None])
+def test_a_path_is_no_model(model):
+  """It was refused by an AttributeError of `start`."""
+  with pytest.raises(ValueError, match='expected what load_model returns'):
+    VideoSegmenter(model)
 
 
 def test_frames_may_not_change_size(copying_graph, rng):

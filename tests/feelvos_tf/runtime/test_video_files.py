@@ -113,6 +113,20 @@ def test_a_mask_that_is_no_path(clip, tmp_path, mask, kind):
     feelvos_tf.segment_video(clip / 'frames', mask, tmp_path / 'out')
 
 
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    ({'remove': (3, 2)}, r'^remove: \(3, 2\) given, expected a list of pairs such as \[\(2, 40\)'),
+    ({'remove': {3: 2}}, r'^remove: \{3: 2\} given, expected a list of pairs'),
+    ({'drawings': ('box', '9,9,4,3')}, r"^drawings: \('box', '9,9,4,3'\) given, expected a list"),
+    ({'formats': 'coco'}, "^formats: 'coco' given, expected a list of forms"),
+  ],
+)
+def test_one_where_several_are_expected(clip, tmp_path, options, message):
+  with pytest.raises(ValueError, match=message):
+    run(clip, tmp_path / 'out', None, {0: 'left'}, **options)
+
+
 def test_a_form_that_cannot_be_written_is_refused_first(clip, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'pycocotools', None)
   with pytest.raises(ValueError, match=r"pip install 'feelvos-tf\[formats\]'"):
