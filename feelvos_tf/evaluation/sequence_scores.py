@@ -164,7 +164,7 @@ def score_sequence(
     late.update(new)
     if protocol.late_objects:
       known += new
-    extra.update(i for i in _object_ids(prediction) if i not in known)
+    extra.update(i for i in _ids(prediction) if i not in known)
   return _collect(name, frame_names[1:stop], known, rows, late, extra, protocol)
 
 
@@ -187,9 +187,14 @@ def as_protocol(ids: np.ndarray, protocol: Protocol, predicted: bool = False) ->
   return merged
 
 
-def _object_ids(ids: np.ndarray) -> list[int]:
+def _ids(ids: np.ndarray) -> list[int]:
+  """All but background; 255 too, which in a result is no void."""
   present = np.flatnonzero(cv2.calcHist([ids], [0], None, [256], [0, 256]))
-  return [int(i) for i in present if i not in (0, VOID_ID)]
+  return [int(i) for i in present if i]
+
+
+def _object_ids(ids: np.ndarray) -> list[int]:
+  return [i for i in _ids(ids) if i != VOID_ID]
 
 
 def _collect(

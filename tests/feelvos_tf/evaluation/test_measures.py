@@ -317,11 +317,13 @@ def test_void_pixels_count_for_nothing():
     assert scores.j.tolist() == scores.f.tolist() == [[1.0]]
 
 
-def test_objects_only_in_the_results_are_background_and_noted():
-  truth = [frame(id_1=(5, 5, 10))] * 3
-  scores = score('a', truth, [None, frame(id_1=(5, 5, 10), id_6=(25, 5, 10)), None])
+@pytest.mark.parametrize('object_id', [6, 255])
+def test_objects_only_in_the_results_are_background_and_noted(object_id):
+  """255 is void in the ground truth alone."""
+  truth, other = [frame(id_1=(5, 5, 10))] * 3, {f'id_{object_id}': (25, 5, 10)}
+  scores = score('a', truth, [None, frame(id_1=(5, 5, 10), **other), None])
   assert scores.j.tolist() == [[1.0]]
-  assert 'ids [6] of the results are not in the ground truth' in scores.notes[0]
+  assert f'ids [{object_id}] of the results are not in the ground truth' in scores.notes[0]
 
 
 def test_objects_only_in_the_ground_truth_score_zero():
