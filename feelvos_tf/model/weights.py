@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from feelvos_tf.datasets import names
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
 from feelvos_tf.deeplab import weights_file
@@ -44,7 +45,12 @@ def save_model(
     model: `Feelvos`.
     notes: optional JSON-ready dict that travels along (data, licence, scores).
     dtype: storage, 'float32' or 'float16'.
+
+  Raises:
+    ValueError: the path is an address, or what `weights_file.save` refuses.
+    OSError: the file cannot be written.
   """
+  names.check_local(path, 'path')
   metadata = {'options': model.options.to_dict(), 'notes': notes or {}}
   weights_file.save(path, model, metadata, dtype)
 

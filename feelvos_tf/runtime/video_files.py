@@ -192,7 +192,8 @@ def _job(
   from feelvos_tf.runtime import result_folder
   from feelvos_tf.runtime import segment_job
 
-  names.check_local(input, 'input')
+  for path, name in ((input, 'input'), (output, 'output')):
+    names.check_local(path, name)
   if not input.exists():
     raise FileNotFoundError(
       f'{input}: no such file or folder; expected a video file or a folder of frames.'

@@ -162,6 +162,14 @@ def test_notes_that_json_does_not_take(tmp_path, notes):
   assert not path.exists()
 
 
+def test_save_model_takes_no_address(tmp_path, monkeypatch):
+  """The file went to a folder called `gs:`."""
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ValueError, match=r'path=gs://bucket/m\.h5: an address \(gs:\) given'):
+    weights.save_model('gs://bucket/m.h5', tiny())
+  assert not list(tmp_path.iterdir())
+
+
 def test_load_model_refuses(tmp_path):
   path = tmp_path / 'm.h5'
   weights.save_model(path, tiny())

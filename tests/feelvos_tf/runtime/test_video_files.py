@@ -1,6 +1,7 @@
 """`segment_video` with all that one can ask for: several masks, removals, directions, a box."""
 
 import json
+import pathlib
 import sys
 
 import cv2
@@ -125,6 +126,15 @@ def test_a_mask_that_is_no_path(clip, tmp_path, mask, kind):
 def test_one_where_several_are_expected(clip, tmp_path, options, message):
   with pytest.raises(ValueError, match=message):
     run(clip, tmp_path / 'out', None, {0: 'left'}, **options)
+
+
+@pytest.mark.parametrize('output', ['s3://bucket/out', pathlib.Path('s3://bucket/out')])
+def test_an_address_is_no_folder(clip, tmp_path, monkeypatch, output):
+  """The masks went to a folder called `s3:`."""
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ValueError, match=r'^output=s3:/+bucket/out: an address \(s3:\) given'):
+    feelvos_tf.segment_video(clip / 'frames', clip / 'left.png', output)
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_form_that_cannot_be_written_is_refused_first(clip, tmp_path, monkeypatch):
