@@ -16,7 +16,7 @@ class SegmentedFrame:
 
   Attributes:
     mask: uint8 [height, width], the user's object ids.
-    object_ids: ids of the channels of `probabilities`; the first is the background, 0.
+    object_ids: ids of the channels of all arrays [objects, ...]; the first is the background, 0.
     confidence: float32 [objects] in 0..1, how likely the mask of an object covers it by half or
       more, see `confidence`; 1 on frames whose mask was given.
     global_distance: float32 [objects, h4, w4] or None.
