@@ -1,6 +1,7 @@
 """Which ground truth an evaluation is scored against, as its flags describe it."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import cast, Literal
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.object_ids import VOID_ID
 from feelvos_tf.datasets.sources import registry
+from feelvos_tf.datasets.tfrecord import shards
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.evaluation import sequence_scores
 from feelvos_tf.evaluation import sequences as sequences_lib
@@ -72,10 +74,21 @@ class TruthOptions:
   @property
   def rules(self) -> sequence_scores.Protocol:
     """The protocol that is given, or that of the data set."""
-    name = self.dataset or f'davis{self.year}'
+    if self.protocol:
+      return sequence_scores.PROTOCOLS[self.protocol]
+    name = self.dataset or self._data_set_of_records or f'davis{self.year}'
     if self.youtube_vos_root:
       name = 'youtube_vos_2019'
-    return sequence_scores.PROTOCOLS[self.protocol or registry.find(name).protocol]
+    return sequence_scores.PROTOCOLS[registry.find(name).protocol]
+
+  @functools.cached_property
+  def _data_set_of_records(self) -> str | None:
+    """Which data set TFRecords are of; None if they do not say it, or the year says more."""
+    if not self.dataset_dir or self.year == '2016':
+      return None
+    entry = shards.read_manifest(self.dataset_dir).get('splits', {}).get(self.split, {})
+    name = entry.get('dataset')
+    return name if isinstance(name, str) and name in registry.DATA_SETS else None
 
   @property
   def place(self) -> str:
