@@ -131,7 +131,7 @@ def test_without_local_distance_they_are_neutral(rng):
     ((8, 4), {}, 'expected ascending'),
     ((0,), {}, 'expected ascending'),
     ((4, 15), {}, 'expected ascending'),
-    ((2.5,), {}, 'expected ascending'),
+    ((2.5,), {}, 'expected a tuple of whole numbers'),
     ((4,), {'previous_frame_matching': 'none'}, 'previous-frame matching is off'),
   ],
 )
