@@ -153,7 +153,14 @@ def _drawn(
   except IndexError as error:  # Of a source that only reads forward.
     kinds = ', '.join(sorted({f'--{one.kind}' for one in drawings}))
     raise ValueError(f'{error}; a drawing for frame {index} given, see {kinds}') from None
-  return reading.GivenMask(masks.Mask(draw(frame, hints)))
+  given = reading.GivenMask(masks.Mask(draw(frame, hints)))
+  for one in hints:
+    if not (given.mask.ids == one.object_id).any():
+      given.hints.append(
+        f'frame {index}: nothing of object {one.object_id} is left, as what is drawn after it covers it; '
+        'objects of a higher id are drawn over others'
+      )
+  return given
 
 
 def given_paths(request: Request) -> list[pathlib.Path]:
