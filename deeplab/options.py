@@ -1,10 +1,13 @@
 """Options of the DeepLabv3+ network, and the presets people mean by a variant's name."""
 
+from collections.abc import Iterable, Mapping
+import contextlib
 import dataclasses
-import numbers
 import types
 import typing
 from typing import Any, Literal, TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
   from typing_extensions import Self
@@ -34,33 +37,53 @@ _IN_WORDS = {
 
 
 def check_types(options: Any, kind: type) -> None:
-  """Raises ValueError for a field whose value is of another type.
+  """Brings the values of a dataclass to the types of its fields, or refuses them.
 
-  A text as 'False' would count as true, and a number as '15' fail where it is compared.
+  Lists and arrays become tuples; numbers of NumPy, and 3.0 for 3, those of Python, as JSON takes
+  them. A text as 'False' would count as true, and one as '15' fail where it is compared.
 
   Args:
-    options: the dataclass.
+    options: the dataclass, in its `__post_init__`.
     kind: its class or a base class, whose fields are looked at.
+
+  Raises:
+    ValueError: a value of another type.
   """
   for name, hint in typing.get_type_hints(kind).items():
     value = getattr(options, name)
-    if not _is_of(value, hint):
-      raise ValueError(f'{name} is {value!r}; expected {_in_words(hint)}.')
+    try:
+      object.__setattr__(options, name, _fitted(value, hint))
+    except TypeError:
+      raise ValueError(f'{name} is {value!r}; expected {_in_words(hint)}.') from None
 
 
-def _is_of(value: Any, hint: Any) -> bool:
-  """Whether a value is of a type; a list is a tuple, and a whole number a number, as in JSON."""
-  parts = typing.get_args(hint)
-  if typing.get_origin(hint) in (typing.Union, types.UnionType):
-    return any(_is_of(value, part) for part in parts)
-  if typing.get_origin(hint) is Literal:
-    return value in parts
-  if typing.get_origin(hint) is tuple:
-    return isinstance(value, (list, tuple)) and all(_is_of(item, parts[0]) for item in value)
-  if hint in (int, float):
-    number = numbers.Integral if hint is int else numbers.Real
-    return isinstance(value, number) and not isinstance(value, bool)
-  return isinstance(value, hint)
+def _fitted(value: Any, hint: Any) -> Any:
+  """A value as one of a type; raises TypeError if it is none."""
+  origin, parts = typing.get_origin(hint), typing.get_args(hint)
+  if isinstance(value, np.generic):
+    value = value.item()
+  if origin in (typing.Union, types.UnionType):
+    for part in parts:
+      with contextlib.suppress(TypeError):
+        return _fitted(value, part)
+  elif origin is Literal:
+    if value in parts:
+      return value
+  elif origin is tuple:
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+      return tuple(_fitted(item, parts[0]) for item in value)
+  elif hint is bool:
+    if isinstance(value, (int, float)) and value in (0, 1):
+      return bool(value)
+  elif hint in (int, float):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+      if hint is float:
+        return value
+      if value == value // 1:
+        return int(value)
+  elif isinstance(value, hint):
+    return value
+  raise TypeError(hint)
 
 
 def _in_words(hint: Any) -> str:
@@ -135,19 +158,14 @@ class ModelOptions(JsonOptions):
   fine_tune_batch_norm: bool = False
 
   def __post_init__(self) -> None:
-    if self.model_variant not in MODEL_VARIANTS:
-      raise ValueError(
-        f'model_variant is {self.model_variant!r}; expected one of {", ".join(MODEL_VARIANTS)}.'
-      )
     check_types(self, ModelOptions)
     if self.output_stride not in ATROUS_RATES:
       raise ValueError(f'output_stride is {self.output_stride}; expected 8, 16 or 32.')
     rates = ATROUS_RATES[self.output_stride] if self.atrous_rates is None else self.atrous_rates
-    object.__setattr__(self, 'atrous_rates', tuple(int(rate) for rate in rates))
+    object.__setattr__(self, 'atrous_rates', rates)
     if any(rate < 1 for rate in rates):
       raise ValueError(f'atrous_rates are {self.atrous_rates}; every rate has to be at least 1.')
     if self.multi_grid is not None:
-      object.__setattr__(self, 'multi_grid', tuple(int(rate) for rate in self.multi_grid))
       if len(self.multi_grid) != 3:
         raise ValueError(f'multi_grid is {self.multi_grid}; expected three rates.')
       if self.model_variant == 'mobilenet_v2':

@@ -98,20 +98,16 @@ class NetworkOptions(JsonOptions):
   def __post_init__(self) -> None:
     if isinstance(self.model, dict):
       object.__setattr__(self, 'model', ModelOptions.from_dict(self.model))
-    option_checks.check_choices(self)
     check_types(self, NetworkOptions)
-    if self.head_atrous_rates is not None:
-      object.__setattr__(self, 'head_atrous_rates', tuple(self.head_atrous_rates))
-      if len(self.head_atrous_rates) != self.head_layers:
-        raise ValueError(
-          f'head_atrous_rates has {len(self.head_atrous_rates)} rates; expected '
-          f'one for each of the {self.head_layers} layers.'
-        )
+    if self.head_atrous_rates is not None and len(self.head_atrous_rates) != self.head_layers:
+      raise ValueError(
+        f'head_atrous_rates has {len(self.head_atrous_rates)} rates; expected '
+        f'one for each of the {self.head_layers} layers.'
+      )
     positive = ('embedding_dimension', 'head_dimension', 'head_layers', 'head_kernel_size')
     option_checks.check_least(
       self, dict.fromkeys((*positive, 'k_nearest_neighbors', 'window_radius'), 1)
     )
-    object.__setattr__(self, 'local_window_radii', tuple(self.local_window_radii))
     option_checks.check_radii(self, 'local_window_radii', self.window_radius)
     if self.local_window_radii and self.previous_frame_matching == 'none':
       raise ValueError(
@@ -230,7 +226,7 @@ class InferenceOptions(JsonOptions):
   head_area_radius: int | None = None
 
   def __post_init__(self) -> None:
-    option_checks.check_choices(self)
+    check_types(self, InferenceOptions)
     option_checks.check_count(self, 'max_reference_pixels_per_object', 'all pixels')
     for name in ('largest_side', 'frame_grid', 'internal_size'):
       option_checks.check_count(self, name, 'frames as they are', 'pixels')
@@ -238,7 +234,6 @@ class InferenceOptions(JsonOptions):
     option_checks.check_count(self, 'crossing_radius', 'what matching says', 'positions')
     option_checks.check_count(self, 'least_positions', 'what matching says', 'positions')
     option_checks.check_count(self, 'head_area_radius', 'whole frames', 'positions')
-    check_types(self, InferenceOptions)
     imbalance = self.max_reference_imbalance
     if imbalance is not None and not imbalance >= 1:
       raise ValueError(
@@ -260,8 +255,7 @@ class InferenceOptions(JsonOptions):
         f'guided_filter_epsilon is {epsilon}; expected a variance of colours above 0 and up to 1, or '
         'None to enlarge bilinearly.'
       )
-    limits = tuple(self.internal_scale_limits)
-    object.__setattr__(self, 'internal_scale_limits', limits)
+    limits = self.internal_scale_limits
     if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1]:
       raise ValueError(
         f'internal_scale_limits is {limits}; expected two factors, the first above 0 and at most 1, '
@@ -292,7 +286,6 @@ class Ablation(JsonOptions):
 
   def __post_init__(self) -> None:
     check_types(self, Ablation)
-    object.__setattr__(self, 'neutral_inputs', tuple(self.neutral_inputs))
 
 
 @dataclasses.dataclass(frozen=True)

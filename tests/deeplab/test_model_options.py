@@ -12,7 +12,7 @@ def test_atrous_rates_follow_the_output_stride():
   assert ModelOptions(output_stride=8).atrous_rates == (12, 24, 36)
   assert ModelOptions(output_stride=16).atrous_rates == (6, 12, 18)
   assert ModelOptions(output_stride=16, atrous_rates=()).atrous_rates == ()
-  assert ModelOptions(atrous_rates=[2, 4]).atrous_rates == (2, 4)
+  assert ModelOptions(atrous_rates=[2, 4.0]).atrous_rates == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -73,7 +74,11 @@ def test_what_needs_one_kind_takes_it_alone():
   'kind, given, message',
   [
     (InferenceOptions, {'frame_grid': 0}, 'frame_grid is 0; expected a number of pixels of at'),
-    (InferenceOptions, {'largest_side': True}, 'largest_side is True; expected a number of pixels'),
+    (
+      InferenceOptions,
+      {'largest_side': True},
+      'largest_side is True; expected a whole number or None',
+    ),
     (InferenceOptions, {'reference_choice': 'x'}, "reference_choice is 'x'; expected one of even"),
     (
       InferenceOptions,
@@ -83,7 +88,7 @@ def test_what_needs_one_kind_takes_it_alone():
     (NetworkOptions, {'window_radius': 0}, 'window_radius is 0; expected at least 1'),
     (NetworkOptions, {'previous_prediction': 'x'}, "previous_prediction is 'x'; expected one of"),
     (NetworkOptions, {'window_radius': '15'}, "window_radius is '15'; expected a whole number"),
-    (NetworkOptions, {'head_layers': 2.0}, 'head_layers is 2.0; expected a whole number'),
+    (NetworkOptions, {'head_layers': 2.5}, 'head_layers is 2.5; expected a whole number'),
     (NetworkOptions, {'object_gates': 'False'}, "object_gates is 'False'; expected True or False"),
     (NetworkOptions, {'model': 'xception_65'}, "model is 'xception_65'; expected ModelOptions"),
     (
@@ -109,9 +114,27 @@ def test_what_is_refused_is_refused_alone_and_together(kind, given, message):
       options(**given)
 
 
-def test_numbers_as_json_and_numpy_have_them():
-  options = FeelvosOptions.from_dict(
-    {'parted_factor': 2, 'internal_scale_limits': [1, 2], 'window_radius': np.int64(3)}
-  )
-  assert (options.parted_factor, options.internal_scale_limits) == (2, (1, 2))
-  assert options.window_radius == 3
+@pytest.mark.parametrize(
+  'name, given, expected',
+  [
+    ('window_radius', np.int64(3), 3),
+    ('window_radius', 3.0, 3),
+    ('largest_side', np.int64(480), 480),
+    ('largest_side', 480.0, 480),
+    ('use_first_frame_matching', 0, False),
+    ('object_gates', np.True_, True),
+    ('parted_factor', 2, 2),
+    ('parted_factor', np.float32(1.5), 1.5),
+    ('internal_scale_limits', [1, 2], (1, 2)),
+    ('head_atrous_rates', np.array([1, 2, 4, 8]), (1, 2, 4, 8)),
+    ('head_atrous_rates', [1.0, 2.0, 4.0, 8.0], (1, 2, 4, 8)),
+    ('local_window_radii', range(2, 6, 2), (2, 4)),
+    ('neutral_inputs', ['global_distance'], ('global_distance',)),
+  ],
+)
+def test_values_as_json_and_numpy_have_them(name, given, expected):
+  """A weights file takes them: JSON has no numbers of NumPy."""
+  options = FeelvosOptions(**{name: given})
+  value = getattr(options, name)
+  assert value == expected and type(value) is type(expected)
+  assert FeelvosOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
