@@ -164,7 +164,8 @@ def score_sequence(
     late.update(new)
     if protocol.late_objects:
       known += new
-    extra.update(i for i in _ids(prediction) if i not in known)
+    counted = np.where(truth == VOID_ID, np.uint8(0), prediction)
+    extra.update(i for i in _ids(counted) if i not in known)
   return _collect(name, frame_names[1:stop], known, rows, late, extra, protocol)
 
 
@@ -188,7 +189,7 @@ def as_protocol(ids: np.ndarray, protocol: Protocol, predicted: bool = False) ->
 
 
 def _ids(ids: np.ndarray) -> list[int]:
-  """All but background; 255 too, which in a result is no void."""
+  """All but background; also 255, which is void in a ground truth alone."""
   present = np.flatnonzero(cv2.calcHist([ids], [0], None, [256], [0, 256]))
   return [int(i) for i in present if i]
 

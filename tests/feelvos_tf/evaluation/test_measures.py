@@ -312,9 +312,10 @@ def test_void_pixels_count_for_nothing():
   truth[20:, :] = 255
   prediction = frame(id_1=[(5, 5, 10), (25, 5, 10)], id_2=(25, 30, 10))
   for protocol in ('davis2016', 'davis2017'):
-    scores = score('a', [truth] * 3, [None, prediction, None], protocol)
-    assert scores.object_ids == (1,)
-    assert scores.j.tolist() == scores.f.tolist() == [[1.0]]
+    for result in (prediction, truth):
+      scores = score('a', [truth] * 3, [None, result, None], protocol)
+      assert scores.object_ids == (1,) and not scores.notes
+      assert scores.j.tolist() == scores.f.tolist() == [[1.0]]
 
 
 @pytest.mark.parametrize('object_id', [6, 255])
