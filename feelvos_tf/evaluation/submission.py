@@ -86,7 +86,7 @@ def _is_submission(path: pathlib.Path) -> bool:
   try:
     with zipfile.ZipFile(path) as archive:
       entries = archive.infolist()
-  except zipfile.BadZipFile:
+  except (zipfile.BadZipFile, NotImplementedError, ValueError):  # Damaged, or too new for Python.
     return False
   return all(e.date_time == _DATE and e.filename.endswith('.png') for e in entries)
 

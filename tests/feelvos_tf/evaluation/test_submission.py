@@ -128,8 +128,11 @@ def test_only_a_submission_is_replaced(tmp_path, split):
   submission.check_place(tmp_path / 'new.zip')
   with zipfile.ZipFile(tmp_path / 'DAVIS.zip', 'w') as archive:
     archive.writestr('DAVIS/Annotations/480p/bear/00000.png', b'')
+  data = bytearray((tmp_path / 'DAVIS.zip').read_bytes())
+  data[data.index(b'PK\1\2') + 6] = 99  # The version that one needs to read it.
+  (tmp_path / 'later.zip').write_bytes(data)
   masks.write_mask(tmp_path / 'first.png', np.ones((3, 4), np.uint8))
-  for name in ('DAVIS.zip', 'first.png'):
+  for name in ('DAVIS.zip', 'later.zip', 'first.png'):
     with pytest.raises(ValueError, match=f'{name}: a file that is no submission lies where'):
       submission.check_place(tmp_path / name)
   with pytest.raises(ValueError, match='a folder lies where the archive has to go'):
