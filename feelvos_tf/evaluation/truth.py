@@ -88,7 +88,8 @@ class TruthOptions:
       return None
     entry = shards.read_manifest(self.dataset_dir).get('splits', {}).get(self.split, {})
     name = entry.get('dataset')
-    return name if isinstance(name, str) and name in registry.DATA_SETS else None
+    is_known = isinstance(name, str) and registry.full_name(name) in registry.DATA_SETS
+    return name if is_known else None
 
   @property
   def place(self) -> str:

@@ -12,6 +12,7 @@ from feelvos_tf.evaluation.truth import TruthOptions
   [
     ('youtube_vos_2019', {}, 'youtube_vos'),
     ('davis2016', {}, 'davis2016'),
+    ('davis_2016', {}, 'davis2016'),
     ('folder', {}, 'davis2017'),
     ('youtube_vos_2019', {'protocol': 'davis2017'}, 'davis2017'),
     ('davis2017', {'year': '2016'}, 'davis2016'),
