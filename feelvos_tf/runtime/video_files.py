@@ -170,12 +170,14 @@ def _paths(given: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
   )
 
 
-def _pairs(given: Iterable[tuple], name: str, example: str) -> list[tuple]:
-  """A list of pairs; refuses all else, a single pair above all."""
+def _pairs(given: Iterable[Iterable], name: str, example: str) -> list[tuple]:
+  """A list of pairs, or an array of them; refuses all else, a single pair above all."""
   pairs = list(given) if isinstance(given, Iterable) else [given]
-  if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
-    raise ValueError(f'{name}: {given!r} given, expected a list of pairs such as {example}.')
-  return pairs
+  if all(isinstance(pair, Iterable) and not isinstance(pair, str) for pair in pairs):
+    found = [tuple(pair) for pair in pairs]
+    if all(len(pair) == 2 for pair in found):
+      return found
+  raise ValueError(f'{name}: {given!r} given, expected a list of pairs such as {example}.')
 
 
 def _job(

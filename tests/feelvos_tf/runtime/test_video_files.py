@@ -60,7 +60,7 @@ def run(clip, output, model, mask, **options):
     # A mask of a new object adds it; from frame 3 on it is gone.
     (
       {0: 'left', 2: 'new'},
-      {'remove': [(17, 3)]},
+      {'remove': np.array([[17, 3]])},
       {0: 'left', 1: 'left', 2: 'both', 3: 'left', 4: 'left'},
     ),
     ({3: 'both'}, {'direction': 'backward', 'start': 1}, dict.fromkeys((1, 2, 3), 'both')),
