@@ -157,8 +157,8 @@ def _drawn(
   for one in hints:
     if not (given.mask.ids == one.object_id).any():
       given.hints.append(
-        f'frame {index}: nothing of object {one.object_id} is left, as what is drawn after it covers it; '
-        'objects of a higher id are drawn over others'
+        f'frame {index}: nothing of object {one.object_id} is left, as objects of higher ids are drawn '
+        'over it; end its text with a higher ,id=N to have it on top'
       )
   return given
 
