@@ -296,8 +296,8 @@ def _warn_of_masks_without_frames(folder: pathlib.Path) -> None:
   lost = sorted(p.name for p in folder.iterdir() if p.name[0] != '.' and is_lost(p))
   if lost:
     data_warning.warn(
-      f'{folder / lost[0]}: left out, as it has masks and no folder frames ({len(lost)} such '
-      'folders); if it is a video, call the folder of its frames so'
+      f'{folder / lost[0]}: left out, as it has a folder masks and none called frames ({len(lost)} '
+      'such folders); if it is a video, give the folder of its frames that name'
     )
 
 

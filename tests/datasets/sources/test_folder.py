@@ -341,6 +341,6 @@ def test_a_video_whose_frames_are_elsewhere_is_not_left_out_silently(tmp_path, s
   root = tmp_path if split == 'all' else tmp_path / split
   data_set(root, 'cat', 'dog')
   (root / 'dog' / 'frames').rename(root / 'dog' / 'images')
-  with pytest.warns(DataWarning, match='dog: left out, as it has masks and no folder frames'):
+  with pytest.warns(DataWarning, match='dog: left out, as it has a folder masks and none called'):
     found = folder.folder_sources(tmp_path, split)
   assert [s.name for s in found] == ['cat']
