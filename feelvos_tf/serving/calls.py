@@ -23,7 +23,7 @@ class Call:
   def __init__(self) -> None:
     self._lock = threading.Lock()
     self._reason: errors.RequestError | None = None
-    self._callbacks: list[Callable[[], object]] = []
+    self._callbacks: dict[object, Callable[[], object]] = {}
 
   @property
   def over(self) -> bool:
@@ -35,8 +35,8 @@ class Call:
     with self._lock:
       if self.over:
         return
-      self._reason, callbacks = reason, self._callbacks
-      self._callbacks = []
+      self._reason, callbacks = reason, list(self._callbacks.values())
+      self._callbacks.clear()
     for callback in callbacks:
       callback()
 
@@ -49,13 +49,23 @@ class Call:
     if self._reason is not None:
       raise self._reason
 
-  def add_callback(self, callback: Callable[[], object]) -> None:
-    """Calls a function when nobody waits any more; at once if that is so already."""
+  def add_callback(self, callback: Callable[[], object]) -> Callable[[], None]:
+    """Calls a function when nobody waits any more; at once if that is so already.
+
+    Returns:
+      Function that forgets it: the call of a stream lasts longer than the work for a frame.
+    """
+    place = object()
     with self._lock:
       if not self.over:
-        self._callbacks.append(callback)
-        return
+        self._callbacks[place] = callback
+        return lambda: self._forget(place)
     callback()
+    return lambda: None
+
+  def _forget(self, place: object) -> None:
+    with self._lock:
+      self._callbacks.pop(place, None)
 
 
 def cancelled() -> errors.RequestError:
@@ -117,9 +127,10 @@ async def unless_over(call: Call, result: Awaitable[_Result]) -> _Result:
     if not over.done():
       over.set_result(None)
 
-  call.add_callback(lambda: loop.call_soon_threadsafe(settle))
+  forget = call.add_callback(lambda: loop.call_soon_threadsafe(settle))
   task = asyncio.ensure_future(result)
   await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
+  forget()
   if not task.done():
     task.add_done_callback(lambda task: task.cancelled() or task.exception())  # Nobody reads it.
     call.check()

@@ -51,11 +51,12 @@ def run(function: Callable, call: calls.Call | None, tensors: dict[str, tf.Tenso
   if call is None:
     return function(**tensors)
   _CONTEXT.manager = manager = cancellation.CancellationManager()
-  call.add_callback(manager.start_cancel)
+  forget = call.add_callback(manager.start_cancel)
   try:
     return function(**tensors)
   except tf.errors.CancelledError:
     call.check()
     raise
   finally:
+    forget()
     _CONTEXT.manager = None

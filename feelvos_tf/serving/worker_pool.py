@@ -95,7 +95,8 @@ class WorkerPool:
     future.add_done_callback(lambda _: waited())
     future.add_done_callback(lambda _: self._done())  # Also of one that is cancelled.
     if call is not None:
-      call.add_callback(future.cancel)  # Does nothing to a function that has begun.
+      forget = call.add_callback(future.cancel)  # Does nothing to a function that has begun.
+      future.add_done_callback(lambda _: forget())  # The call may be that of a long stream.
     return future
 
   def _done(self) -> None:

@@ -1,9 +1,12 @@
 """Clients that go: what waits for them is dropped, what runs stops, sessions are closed."""
 
+import asyncio
+import gc
 import json
 import socket
 import threading
 import time
+import weakref
 
 import cv2
 import grpc
@@ -17,6 +20,7 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.serving import calls
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import stoppable
+from feelvos_tf.serving import worker_pool
 from feelvos_tf.serving.options import ServingOptions
 
 from .conftest import png
@@ -163,6 +167,24 @@ def test_a_function_that_fails_stops_no_other():
     with pytest.raises(tf.errors.InvalidArgumentError):
       stoppable.run(fails, call, {'x': tf.constant(-2)})
     assert int(works(tf.constant(1))['y']) == 2
+
+
+class Answer:
+  """What weak references may point to."""
+
+
+def test_a_call_that_lasts_keeps_no_answers():
+  """A stream is one call: it kept the masks of all its frames until it ended."""
+  pool, call, kept = worker_pool.WorkerPool(1, 1), calls.Call(), weakref.WeakSet()
+  for _ in range(3):
+    kept.add(pool.run_blocking(Answer, call=call))
+    kept.add(asyncio.run(pool.run(Answer, call=call)))
+    kept.add(stoppable.run(Answer, call, {}))
+    kept.add(asyncio.run(calls.unless_over(call, asyncio.sleep(0, Answer()))))
+  pool.close()
+  gc.collect()
+  assert not len(kept) and not call._callbacks
+  call.end(calls.cancelled())
 
 
 def test_frames_of_a_client_that_has_gone_are_not_taken(server, client, open_session, video, held):
