@@ -14,6 +14,7 @@ from starlette.middleware import body_limit
 from starlette.middleware import cors
 from starlette.requests import ClientDisconnect
 
+from feelvos_tf.serving import access_log
 from feelvos_tf.serving import draw_route
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import memory
@@ -61,8 +62,8 @@ def create_app(
     lifespan=_lifespan(services, grpc_server, grpc_grace),
   )
   app.state.services = services
-  _add_middleware(app, services)
   _add_error_handlers(app)
+  _add_middleware(app, services)
   app.include_router(page_routes.build_open_router(services))
   app.include_router(platform_routes.build_health_router(services))
   page_routes.mount_static(app)
@@ -164,13 +165,15 @@ def _add_error_handlers(app: fastapi.FastAPI) -> None:
     known = errors.of_exception(error)
     if known is None:
       name = request.scope.get('request_id')
-      _log.error('%s %s (%s) failed', request.method, request.url.path, name, exc_info=error)
+      path, _ = access_log.without_session(request.url.path)
+      _log.error('%s %s (%s) failed', request.method, path, name, exc_info=error)
       return middleware.error_answer("internal error; see the server's log.", 500)
     headers = {'WWW-Authenticate': 'Bearer'} if known.status == 401 else None
     return middleware.error_answer(known, known.status, headers)
 
   for kind in (errors.RequestError, ValueError, *errors.OF_TENSORFLOW, MemoryError, Exception):
     app.add_exception_handler(kind, on_exception)
+  app.add_middleware(middleware.Unexpected, answer=on_exception)
 
 
 async def _watch_models(services: 'Services') -> None:

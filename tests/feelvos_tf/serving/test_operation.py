@@ -1,11 +1,13 @@
 """What operators rely on: health while models run, bounded waiting, metrics, new versions."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
 import threading
 import time
+import types
 
 import cv2
 import httpx
@@ -118,6 +120,28 @@ def test_metrics(client, open_session, video):
   assert (
     value(after, 'feelvos_predict_seconds_count{model="half",signature="serving_default"}') >= 1
   )
+
+
+def test_a_bug_is_answered_counted_and_logged(tmp_path, monkeypatch, caplog):
+  """Such answers were in no metric and no line of the access log, and had no id."""
+  log, origin = tmp_path / 'log', 'https://page.example.org'
+  options = ServingOptions(access_log=str(log), allowed_origins=(origin,))
+  models = types.SimpleNamespace(names=dict, refresh=list)
+  with running(options, models) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    monkeypatch.setattr(server.services.sessions, 'get', lambda session_id: {}['bug'])
+    headers = {'X-Request-Id': 'my-3', 'Origin': origin}
+    reply = client.post('/v1/sessions/secret/frames', content=b'frame', headers=headers)
+    text = client.get('/metrics').text
+  assert error_of(reply, 500) == "internal error; see the server's log."
+  assert reply.headers['x-request-id'] == 'my-3'
+  assert reply.headers['access-control-allow-origin'] == origin
+  assert value(text, 'feelvos_requests_total{code="500",method="POST",protocol="http"}') == 1
+  line = json.loads(log.read_text().splitlines()[0])
+  assert (line['status'], line['request_id']) == (500, 'my-3')
+  (record,) = [record for record in caplog.records if record.levelname == 'ERROR']
+  # Who has the id of a session has the session.
+  assert record.getMessage() == 'POST /v1/sessions/ID/frames (my-3) failed'
+  assert record.exc_info[0] is KeyError
 
 
 def test_limits_and_demo(client):
