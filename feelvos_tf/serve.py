@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 FLAGS = flags.FLAGS
-TOKEN_VARIABLE = 'FEELVOS_TOKEN'
+TOKEN_VARIABLE = options_lib.TOKEN_VARIABLE
 # The flags that are fields of ServingOptions.
 SERVING = OptionFlags(
   options_lib.ServingOptions,
@@ -253,14 +253,11 @@ def port() -> int:
 
 def _token() -> str | None:
   if FLAGS.token_file is None:
-    return os.environ.get(TOKEN_VARIABLE) or None
+    return options_lib.token_of_environment()
   path = pathlib.Path(FLAGS.token_file)
   if not path.is_file():
     raise FileNotFoundError(names_lib.missing(path, 'token file', 'check --token_file'))
-  token = path.read_text(errors='replace').strip()
-  if not token or not token.isascii() or any(c.isspace() for c in token):
-    raise ValueError(f'{path}: expected one line with a token of ASCII letters and digits.')
-  return token
+  return options_lib.token_in(path.read_text(errors='replace'), path)
 
 
 def is_loopback(host: str) -> bool:

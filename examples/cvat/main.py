@@ -16,7 +16,7 @@ import numpy as np
 
 SERVER = os.environ.get('FEELVOS_SERVER', 'http://feelvos:8501')
 MODEL = os.environ.get('FEELVOS_MODEL', '')  # Of a server with several.
-TOKEN = os.environ.get('FEELVOS_TOKEN', '')
+TOKEN = os.environ.get('FEELVOS_TOKEN', '').strip()
 FINEST = 1.5  # pixels by which an answered polygon may leave the mask's outline
 
 

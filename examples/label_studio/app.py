@@ -35,7 +35,7 @@ MOST_FRAMES = int(os.environ.get('FEELVOS_FRAMES', '120'))
 RATE = Fraction(24)  # Of Label Studio's frames, without `frameRate`.
 TOLERANCE = Fraction(1, 1000)  # Seconds: times of frames are rounded to milliseconds in WebM.
 MODEL = os.environ.get('FEELVOS_MODEL', '')  # Of a server with several.
-TOKEN = os.environ.get('FEELVOS_TOKEN', '')
+TOKEN = os.environ.get('FEELVOS_TOKEN', '').strip()
 app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 app.state.server = None  # httpx.Client; tests set it.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import hmac
+import urllib.parse
 
 import grpc
 
@@ -40,6 +41,9 @@ class TokenCheck:
   def check_websocket(self, authorization: str | None, subprotocols: Sequence[str]) -> str | None:
     """`check` for a WebSocket, whose token may come as the subprotocol `bearer.TOKEN`.
 
+    A subprotocol holds no `/`, `=` and others, as tokens in base64 have them: there they come
+    percent-encoded.
+
     Args:
       authorization: value of the header, or None.
       subprotocols: that the client offers.
@@ -54,18 +58,21 @@ class TokenCheck:
     if offered is None:
       self.check(authorization)
     else:
-      self._compare(offered[len(_SUBPROTOCOL) :])
+      given = offered[len(_SUBPROTOCOL) :]
+      self._compare(given, urllib.parse.unquote(given))
     return offered
 
-  def _compare(self, given: str | None) -> None:
+  def _compare(self, *given: str | None) -> None:
+    """Refuses what is no token, in any of the ways to read it."""
     if self._token is None:
       return
-    if given is None:
+    if None in given:
       raise errors.RequestError(
         grpc.StatusCode.UNAUTHENTICATED,
         'this server needs a token: send "Authorization: Bearer TOKEN".',
       )
-    if not hmac.compare_digest(given.encode('utf-8', 'replace'), self._token):
+    sent = [text.encode('utf-8', 'replace') for text in given if text is not None]
+    if not any([hmac.compare_digest(text, self._token) for text in sent]):
       raise errors.RequestError(grpc.StatusCode.UNAUTHENTICATED, 'wrong token.')
 
 

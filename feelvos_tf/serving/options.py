@@ -1,11 +1,14 @@
 """Options of the server."""
 
 import dataclasses
+import os
 
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.inference.speed import DEFAULT_SPEED
 from feelvos_tf.inference.speed import SPEEDS
 from feelvos_tf.serving import access
+
+TOKEN_VARIABLE = 'FEELVOS_TOKEN'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,3 +123,29 @@ class ServingOptions:
       raise ValueError(
         f'max_objects is {self.max_objects}; expected at most {object_ids.LAST_ID} ({object_ids.GIVEN_IDS}).'
       )
+
+
+def token_in(text: str, source: str | os.PathLike) -> str:
+  """The token in a file or a variable, without the line's end that editors and secrets leave.
+
+  Args:
+    text: what is there.
+    source: its name, for the message.
+
+  Raises:
+    ValueError: no token, or more than one word.
+  """
+  token = text.strip()
+  if not token or not token.isascii() or any(c.isspace() for c in token):
+    raise ValueError(f'{source}: expected one line with a token of ASCII letters and digits.')
+  return token
+
+
+def token_of_environment() -> str | None:
+  """The token in the variable `TOKEN_VARIABLE`; None without one.
+
+  Raises:
+    ValueError: the variable holds something else.
+  """
+  text = os.environ.get(TOKEN_VARIABLE)
+  return token_in(text, TOKEN_VARIABLE) if text else None

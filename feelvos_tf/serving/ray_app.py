@@ -96,7 +96,7 @@ def build(arguments: dict[str, Any]) -> serve.Application:
       f'cpus_per_replica, {", ".join(kinds)}.'
     )
   options = options_lib.ServingOptions(
-    token=os.environ.get('FEELVOS_TOKEN') or None,
+    token=options_lib.token_of_environment(),
     **{name: _convert(name, value, kinds[name]) for name, value in values.items()},
   )
   if not options.model_config_file:

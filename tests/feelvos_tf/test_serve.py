@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from feelvos_tf import serve
 from feelvos_tf.model import precision
+from feelvos_tf.serving import options
 from feelvos_tf.serving import run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -49,6 +50,19 @@ def test_a_token_file_holds_a_token(run_main, tmp_path):
     done = run_main('feelvos_tf.serve', '--model_dir=x', f'--token_file={path}')
     assert (done.returncode, done.stderr.count('\n')) == (1, 1)
     assert 'expected one line with a token' in done.stderr
+
+
+def test_a_variable_holds_a_token(monkeypatch):
+  """Secrets that were made of a file end with its line's end, which no header can hold."""
+  for text, token in (('sesame\n', 'sesame'), ('sesame', 'sesame'), ('', None)):
+    monkeypatch.setenv('FEELVOS_TOKEN', text)
+    assert options.token_of_environment() == token
+  for text in ('\n', 'two words', 'gr\u00fc\u00df'):
+    monkeypatch.setenv('FEELVOS_TOKEN', text)
+    with pytest.raises(ValueError, match='FEELVOS_TOKEN: expected one line with a token'):
+      options.token_of_environment()
+  monkeypatch.delenv('FEELVOS_TOKEN')
+  assert options.token_of_environment() is None
 
 
 def save_slow_model(path):

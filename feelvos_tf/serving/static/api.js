@@ -128,11 +128,15 @@ export class Api {
     return this.read('blob', 'POST', 'v1/overlay', body, {signal});
   }
 
-  /** A WebSocket; browsers cannot give it headers, so the token is its subprotocol. */
+  /**
+   * A WebSocket; browsers cannot give it headers, so the token is its subprotocol, where few
+   * characters are allowed.
+   */
   socket(path) {
     const url = new URL(path, this.base);
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-    const socket = new WebSocket(url, this.token ? [`bearer.${this.token}`] : []);
+    const token = encodeURIComponent(this.token).replaceAll('(', '%28').replaceAll(')', '%29');
+    const socket = new WebSocket(url, token ? [`bearer.${token}`] : []);
     socket.binaryType = 'blob';
     return socket;
   }

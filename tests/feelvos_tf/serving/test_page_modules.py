@@ -1,11 +1,15 @@
 """Modules of the page without a browser: what a clip keeps, and what the page shows of it."""
 
 import json
+import re
 import struct
 
 import av
 import numpy as np
 import pytest
+
+from feelvos_tf.serving import auth
+from feelvos_tf.serving import errors
 
 PANELS = """
 globalThis.window = {addEventListener() {}};
@@ -593,6 +597,24 @@ def test_a_model_that_is_chosen_during_a_run_is_that_of_the_next_one(node):
     shown.sent = sent;
   """)
   assert shown['sent'] == [2, 1]
+
+
+def test_a_token_in_base64_goes_with_a_websocket(node):
+  """Subprotocols hold no `/` and `=`: the browser refused to make the WebSocket."""
+  token = "k/9+Q==(~)'%"
+  (sent,) = node(f"""
+    const {{Api}} = await import('./api.js');
+    globalThis.WebSocket = class {{ constructor(url, names) {{ Object.assign(shown, names); }} }};
+    const api = new Api('http://page/');
+    api.token = {json.dumps(token)};
+    api.socket('v1/overlay/stream');
+  """).values()
+  assert re.fullmatch(r"[-!#$%&'*+.^`|~\w]+", sent, re.ASCII)  # A token of RFC 9110.
+  check = auth.TokenCheck(token)
+  for name in (sent, f'bearer.{token}'):
+    assert check.check_websocket(None, [name]) == name
+  with pytest.raises(errors.RequestError, match='wrong token'):
+    check.check_websocket(None, ['bearer.k/9+Q'])
 
 
 @pytest.mark.parametrize('path', ['v1/results', 'v1/sessions/s/frames'])
