@@ -27,6 +27,7 @@ all the same, so that it can do no worse than give wrong masks.
 from collections.abc import Sequence
 import hashlib
 import json
+import struct
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -103,6 +104,24 @@ def model_key(model: Feelvos) -> bytes:
   for variable in model.weights:
     digest.update(variable.numpy().astype('<f4').tobytes())
   return digest.digest()[:_KEY_BYTES]
+
+
+def size_and_objects(data: bytes) -> tuple[tuple[int, int], int] | None:
+  """What a state says of its video; nothing else of it is looked at.
+
+  Args:
+    data: bytes of `pack`, or any others.
+
+  Returns:
+    ((height, width) of the frames, number of objects without background); None for what is no state
+    of this version.
+  """
+  if len(data) < _HEADER_BYTES or not data.startswith(_MAGIC):
+    return None
+  version, height, width, _, _, _, objects, *_ = struct.unpack_from(
+    f'<{_NUMBERS}i', data, len(_MAGIC) + _KEY_BYTES
+  )
+  return ((height, width), objects - 1) if version == VERSION else None
 
 
 def _is_soft(options: FeelvosOptions) -> bool:

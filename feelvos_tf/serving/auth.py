@@ -72,7 +72,7 @@ class TokenCheck:
         'this server needs a token: send "Authorization: Bearer TOKEN".',
       )
     sent = [text.encode('utf-8', 'replace') for text in given if text is not None]
-    if not any([hmac.compare_digest(text, self._token) for text in sent]):
+    if not any(hmac.compare_digest(text, self._token) for text in sent):
       raise errors.RequestError(grpc.StatusCode.UNAUTHENTICATED, 'wrong token.')
 
 

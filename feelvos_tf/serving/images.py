@@ -1,4 +1,4 @@
-"""Frames and masks of requests: looked at by their structure, then decoded."""
+"""Frames, masks and states of requests: looked at by their structure, then decoded."""
 
 from collections.abc import Iterable
 
@@ -8,6 +8,7 @@ import numpy as np
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import picture
 from feelvos_tf.datasets.mask_files import colours
+from feelvos_tf.saved_model import state_bytes
 from feelvos_tf.serving import errors
 
 _COMPRESS_LEVEL = 1
@@ -51,7 +52,7 @@ class ImageDecoder:
       mask = colours.decode(data, 'mask', palette, known)
     else:
       mask = masks.decode_mask(data, 'mask', void=False, max_pixels=self._max_pixels)
-    self._check_objects(len(mask.object_ids))
+    self._check_objects(len(mask.object_ids), 'mask')
     return mask
 
   def frame_for_graph(self, data: bytes, name: str = 'image_bytes') -> bytes:
@@ -92,6 +93,21 @@ class ImageDecoder:
     if height * width > self._max_pixels:
       raise self._too_large(name, height, width)
 
+  def check_state(self, data: bytes) -> None:
+    """Checks the bytes of a state before a graph reads them, which knows no limits of a server.
+
+    Args:
+      data: the bytes; what is no state is left to the graph.
+
+    Raises:
+      RequestError: frames of more than `max_pixels`, or more than `max_objects`.
+    """
+    found = state_bytes.size_and_objects(data)
+    if found is not None:
+      (height, width), count = found
+      self.check_size(height, width, 'state')
+      self._check_objects(count, 'state')
+
   def _inspect(self, data: bytes, name: str) -> picture.Picture:
     if not data.startswith((_JPEG, _PNG)):
       raise errors.invalid(f'{name}: not a JPEG or PNG image given; encode it as one of these.')
@@ -102,9 +118,9 @@ class ImageDecoder:
       f'{name}: {height}x{width} pixels given, at most {self._max_pixels} are taken; scale it down.'
     )
 
-  def _check_objects(self, count: int) -> None:
+  def _check_objects(self, count: int, name: str) -> None:
     if count > self._max_objects:
       raise errors.invalid(
-        f'mask: {count} objects given, at most {self._max_objects} are taken; '
+        f'{name}: {count} objects given, at most {self._max_objects} are taken; '
         'start the server with a higher --max_objects or leave some out.'
       )

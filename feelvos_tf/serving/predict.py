@@ -113,6 +113,8 @@ class Predictor:
     if 'image' in inputs:
       height, width = inputs['image'].shape[:2]
       self._decoder.check_size(height, width, 'image')
+    if 'state_bytes' in inputs:
+      self._decoder.check_state(np.asarray(inputs['state_bytes'], object).item())
     count = inputs.get('num_objects')
     if count is not None and not 1 <= count <= self._options.max_objects + 1:
       raise errors.invalid(

@@ -122,8 +122,8 @@ class SessionStore:
     """Opens a session with the state of another one or of `track_resume`; see `create`."""
 
     def start(segmenter: VideoSegmenter, model: ExportedModel) -> np.ndarray:
+      self._decoder.check_state(state_bytes)
       snapshot, chunk = model.restore(state_bytes)
-      self._decoder.check_size(*snapshot.size, 'state')
       segmenter.restore(snapshot)
       return png_in_graph.palette_of_chunk(chunk)
 

@@ -1,5 +1,6 @@
 """Wrong input: the documented code and one line of JSON; the server and other sessions go on."""
 
+import base64
 import http.client
 import json
 import re
@@ -12,6 +13,9 @@ import png_files
 import pytest
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.saved_model import state_bytes
+from feelvos_tf.serving import errors
+from feelvos_tf.serving import images
 from feelvos_tf.serving.options import ServingOptions
 
 from .conftest import png
@@ -363,6 +367,53 @@ def test_a_state_of_larger_frames_than_allowed(server, client, open_session):
   with running(ServingOptions(max_pixels=100), server.services.models) as small:
     reply = httpx.post(f'{small.url}/v1/sessions', data={'model': 'small'}, files={'state': state})
   assert 'state: 33x49 pixels given, at most 100 are taken' in error_of(reply, 400)
+
+
+def test_a_state_of_more_than_is_allowed_in_any_request(server, client, open_session, video):
+  """States went past --max_objects, and those of `track_resume` past --max_pixels."""
+  state = client.get(f'{open_session().url}/state').content  # Of two objects on 33x49 pixels.
+  assert state_bytes.size_and_objects(state) == (SIZE, 2)
+  inputs = {'image_bytes': [png(video[0][1])], 'mask_bytes': b'', 'state_bytes': state}
+  encode = lambda data: {'b64': base64.b64encode(data).decode()}
+  images = [encode(data) for data in inputs['image_bytes']]
+  inputs = {'image_bytes': images, **{k: encode(inputs[k]) for k in ('mask_bytes', 'state_bytes')}}
+  resume = {'json': {'signature_name': 'track_resume', 'inputs': inputs}}
+  open_it = {'data': {'model': 'small'}, 'files': {'state': state}}
+  requests = {'sessions': open_it, 'models/small:predict': resume}
+  for limits, message in (
+    ({'max_objects': 1}, 'state: 2 objects given, at most 1 are taken'),
+    ({'max_pixels': 100}, 'at most 100'),  # The frame may be refused before the state.
+    ({}, None),
+  ):
+    with running(ServingOptions(**limits), server.services.models) as other:
+      for path, body in requests.items():
+        reply = httpx.post(f'{other.url}/v1/{path}', timeout=60, **body)
+        if message is None:
+          assert reply.status_code in (200, 201)
+        else:
+          assert message in error_of(reply, 400)
+
+
+@pytest.mark.parametrize(
+  'numbers, message',
+  [
+    ((2, 30, 40, 8, 10, 100, 7, 780, 0, 1), None),
+    ((2, 30, 40, 8, 10, 100, 8, 780, 0, 1), 'state: 7 objects given, at most 6 are taken'),
+    ((2, 30, 41, 8, 11, 100, 7, 780, 0, 1), 'state: 30x41 pixels given, at most 1200 are taken'),
+    ((1, 9000, 9000, 1, 1, 1, 200, 1, 0, 1), None),  # Of another version: the graph says so.
+  ],
+)
+def test_what_a_state_says_is_checked_before_it_is_read(numbers, message):
+  decoder = images.ImageDecoder(max_pixels=1200, max_objects=6)
+  data = b'FEELVOS\0' + b'somekey.' + struct.pack('<10i', *numbers)
+  for other in (b'', data[:-1], b'x' + data[1:]):  # No state.
+    decoder.check_state(other)
+  if message is None:
+    decoder.check_state(data)
+  else:
+    with pytest.raises(errors.RequestError, match=message) as refused:
+      decoder.check_state(data)
+    assert refused.value.status == 400
 
 
 def test_unknown_paths_and_methods(client):
