@@ -178,12 +178,16 @@ def _add_error_handlers(app: fastapi.FastAPI) -> None:
 
 async def _watch_models(services: 'Services') -> None:
   """Loads new versions as they appear, in a thread."""
+  said = ''
   while True:
     await asyncio.sleep(services.options.file_system_poll_wait_seconds)
     try:
       await asyncio.to_thread(services.models.refresh)
-    except Exception:
-      _log.exception('looking for new versions failed')
+      said = ''
+    except Exception as error:
+      if str(error) != said:  # It may last: a line every second would fill the disk.
+        _log.exception('looking for new versions failed')
+      said = str(error)
 
 
 async def _watch_model_config(services: 'Services') -> None:

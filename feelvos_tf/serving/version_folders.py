@@ -35,7 +35,7 @@ class ServedModel:
 
 
 def find_models(model_dir: str | os.PathLike) -> list[ServedModel]:
-  """Models below a folder, of each the newest version.
+  """Models below a folder, of each the newest version; folders that cannot be read are no models.
 
   Args:
     model_dir: folder of <name>/<version>/saved_model.pb, or one <name> folder.
@@ -48,10 +48,16 @@ def find_models(model_dir: str | os.PathLike) -> list[ServedModel]:
     raise ValueError(names_lib.missing(model_dir, 'folder', 'write one with feelvos export.'))
   if versions_in(root):
     return [ServedModel(root.name, root)]
-  folders = [folder for folder in sorted(root.iterdir()) if versions_in(folder)]
+  folders, unread = [], []
+  for folder in sorted(root.iterdir()):
+    try:
+      folders += [folder] if versions_in(folder) else []
+    except OSError:  # As the `lost+found` of a disk.
+      unread.append(folder.name)
   if not folders:
+    others = f' ({", ".join(unread)} cannot be read)' if unread else ''
     raise ValueError(
-      f'{model_dir}: no <name>/<version>/saved_model.pb in it; write one with '
+      f'{model_dir}: no <name>/<version>/saved_model.pb in it{others}; write one with '
       'feelvos export --output_dir.'
     )
   return [ServedModel(folder.name, folder) for folder in folders]

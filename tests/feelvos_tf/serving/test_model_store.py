@@ -1,7 +1,10 @@
 """Versions: found, replaced without dropping who uses them, reported when broken."""
 
 import json
+import pathlib
 import shutil
+import time
+import types
 
 import pytest
 import tensorflow as tf
@@ -10,8 +13,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import model_store
 from feelvos_tf.serving import version_folders
+from feelvos_tf.serving.options import ServingOptions
 
 from .conftest import halves_and_two
+from .conftest import running
 
 
 @pytest.fixture(scope='module')
@@ -73,6 +78,41 @@ def test_a_request_without_a_model_gets_the_one_of_its_speed(half, tmp_path):
     store.choose('best', 'balanced')
   with pytest.raises(errors.RequestError, match='has the models a, b, c; say which'):
     store.choose(None, 'best')
+
+
+def test_a_folder_that_cannot_be_read_is_no_model(tmp_path, monkeypatch):
+  """`lost+found` of a disk that is mounted for the models: the server did not start."""
+  (tmp_path / 'lost+found').mkdir()
+  look = pathlib.Path.iterdir
+
+  def iterdir(path):
+    if path.name == 'lost+found':
+      raise PermissionError(13, 'Permission denied')  # Also of who may read all, as root.
+    return look(path)
+
+  monkeypatch.setattr(pathlib.Path, 'iterdir', iterdir)
+  with pytest.raises(ValueError, match=r'in it \(lost\+found cannot be read\); write one with'):
+    version_folders.find_models(tmp_path)
+  (tmp_path / 'half' / '1').mkdir(parents=True)
+  (tmp_path / 'half' / '1' / 'saved_model.pb').touch()
+  assert [model.name for model in version_folders.find_models(tmp_path)] == ['half']
+
+
+def test_what_lasts_is_in_the_log_once(caplog):
+  """A folder of models that is out of reach wrote a traceback every second."""
+  tries, problems = [], [OSError('stale'), OSError('stale'), None, OSError('stale'), OSError('x')]
+
+  def refresh():
+    tries.append(len(tries))
+    if len(tries) <= len(problems) and problems[tries[-1]]:
+      raise problems[tries[-1]]
+
+  options = ServingOptions(file_system_poll_wait_seconds=0.001)
+  with running(options, types.SimpleNamespace(names=dict, refresh=refresh)):
+    while len(tries) <= len(problems):
+      time.sleep(0.001)
+  found = [record.exc_info[1] for record in caplog.records if record.exc_info]
+  assert found == [problems[0], problems[3], problems[4]]
 
 
 def test_an_old_version_without_users_is_unloaded_at_once(store, add):
