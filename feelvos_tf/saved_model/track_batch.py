@@ -29,6 +29,13 @@ def build(track: tf.types.experimental.ConcreteFunction) -> tf.types.experimenta
       tf.shape(image_bytes),
       tf.shape(mask_bytes),
     )
+    is_frame = tf.strings.length(image_bytes) > 0
+    image_bytes = checked(
+      image_bytes,
+      tf.reduce_all(is_frame[:, :-1] | ~is_frame[:, 1:]),
+      'image_bytes: "" stands for the end of a video, a frame after it given; leave out frames that '
+      'are missing.',
+    )
 
     def body(i: tf.Tensor, most: tf.Tensor, *arrays: tf.TensorArray) -> tuple:
       frames = tf.boolean_mask(image_bytes[i], tf.strings.length(image_bytes[i]) > 0)
