@@ -51,7 +51,8 @@ def find_models(model_dir: str | os.PathLike) -> list[ServedModel]:
   folders, unread = [], []
   for folder in sorted(root.iterdir()):
     try:
-      folders += [folder] if versions_in(folder) else []
+      if versions_in(folder):
+        folders.append(folder)
     except OSError:  # As the `lost+found` of a disk.
       unread.append(folder.name)
   if not folders:

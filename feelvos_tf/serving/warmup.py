@@ -23,8 +23,12 @@ def run(model: ExportedModel, folder: pathlib.Path) -> None:
   if path.is_file():
     prediction_log_pb2 = version_folder.serving_protos()[1]
     for record in tf.data.TFRecordDataset(str(path)):
-      request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
-      model.signatures[request.model_spec.signature_name](
+      log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+      if not log.HasField('predict_log'):
+        continue  # Of Classify, Regress or MultiInference, which are not here.
+      request = log.predict_log.request
+      name = request.model_spec.signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+      model.signatures[name](
         **{key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
       )
   if model.keeps_state:

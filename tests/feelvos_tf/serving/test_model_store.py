@@ -9,10 +9,13 @@ import types
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
+from feelvos_tf.saved_model import version_folder
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import model_store
 from feelvos_tf.serving import version_folders
+from feelvos_tf.serving import warmup
 from feelvos_tf.serving.options import ServingOptions
 
 from .conftest import halves_and_two
@@ -113,6 +116,26 @@ def test_what_lasts_is_in_the_log_once(caplog):
       time.sleep(0.001)
   found = [record.exc_info[1] for record in caplog.records if record.exc_info]
   assert found == [problems[0], problems[3], problems[4]]
+
+
+def test_warm_up_requests_of_another_project(tmp_path):
+  """Most name no signature; some are of methods that are not here. The model was not served."""
+  one, two, other = (prediction_log_pb2.PredictionLog() for _ in range(3))
+  for log, name, value in ((one, '', 1.0), (two, 'twice', 2.0)):
+    request = log.predict_log.request
+    request.model_spec.signature_name = name
+    request.inputs['x'].CopyFrom(tf.make_tensor_proto([value]))
+  other.regress_log.request.model_spec.name = 'half'
+  path = tmp_path / version_folder.WARMUP_PATH
+  path.parent.mkdir()
+  with tf.io.TFRecordWriter(str(path)) as writer:
+    for log in (other, one, two):
+      writer.write(log.SerializeToString())
+  ran = []
+  signature = lambda name: lambda x: ran.append((name, float(x[0])))
+  signatures = {name: signature(name) for name in ('serving_default', 'twice')}
+  warmup.run(types.SimpleNamespace(signatures=signatures, keeps_state=False), tmp_path)
+  assert ran == [('serving_default', 1.0), ('twice', 2.0)]
 
 
 def test_an_old_version_without_users_is_unloaded_at_once(store, add):
