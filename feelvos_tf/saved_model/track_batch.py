@@ -33,8 +33,8 @@ def build(track: tf.types.experimental.ConcreteFunction) -> tf.types.experimenta
     image_bytes = checked(
       image_bytes,
       tf.reduce_all(is_frame[:, :-1] | ~is_frame[:, 1:]),
-      'image_bytes: "" stands for the end of a video, a frame after it given; leave out frames that '
-      'are missing.',
+      'image_bytes: a frame after an empty string given, which stands for the end of a video; leave '
+      'out frames that are missing.',
     )
 
     def body(i: tf.Tensor, most: tf.Tensor, *arrays: tf.TensorArray) -> tuple:

@@ -37,5 +37,5 @@ def test_a_video_that_is_shorter_ends_with_nothing(batch):
 
 def test_a_missing_frame_in_the_middle_is_refused(batch):
   """All masks behind it moved up by one frame."""
-  with pytest.raises(tf.errors.InvalidArgumentError, match='"" stands for the end of a video'):
+  with pytest.raises(tf.errors.InvalidArgumentError, match='a frame after an empty string given'):
     batch([[b'a', b'b', b'c'], [b'd', b'', b'e']], [b'1', b'22'])

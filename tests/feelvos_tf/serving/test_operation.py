@@ -7,7 +7,6 @@ import re
 import shutil
 import threading
 import time
-import types
 
 import cv2
 import httpx
@@ -16,6 +15,7 @@ import pytest
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.serving import errors
+from feelvos_tf.serving import model_store
 from feelvos_tf.serving import worker_pool
 from feelvos_tf.serving.options import ServingOptions
 
@@ -126,7 +126,7 @@ def test_a_bug_is_answered_counted_and_logged(tmp_path, monkeypatch, caplog):
   """Such answers were in no metric and no line of the access log, and had no id."""
   log, origin = tmp_path / 'log', 'https://page.example.org'
   options = ServingOptions(access_log=str(log), allowed_origins=(origin,))
-  models = types.SimpleNamespace(names=dict, refresh=list)
+  models = model_store.ModelStore(None)  # Of none.
   with running(options, models) as server, httpx.Client(base_url=server.url, timeout=60) as client:
     monkeypatch.setattr(server.services.sessions, 'get', lambda session_id: {}['bug'])
     headers = {'X-Request-Id': 'my-3', 'Origin': origin}
