@@ -62,7 +62,8 @@ class Predictor:
       call: `Call`; the graph stops when that is over.
 
     Returns:
-      {name: np array} in the dtypes and shapes of the signature.
+      {name: np array} in the dtypes and shapes of the signature; strings are bytes in arrays of
+      objects.
 
     Raises:
       RequestError: names, types, shapes or sizes do not fit the signature or the limits.
@@ -87,7 +88,7 @@ class Predictor:
       tracing.span('model'),
     ):
       results = stoppable.run(version.loaded.signatures[name], call, tensors)
-      return {key: results[key].numpy() for key in wanted}
+      return {key: as_array(results[key]) for key in wanted}
 
   def check_size(self, shape: Sequence[int], item_bytes: int) -> None:
     """Refuses a tensor before memory for it is taken.
@@ -135,6 +136,14 @@ class Predictor:
       flat = [prepare[name](data) if data else data for data in value.ravel()]
       tensors[name] = tf.reshape(tf.constant(flat, tf.string), value.shape)
     return tensors
+
+
+def as_array(tensor: tf.Tensor) -> np.ndarray:
+  """np array of a result; strings are bytes in an array of objects, also a single one.
+
+  TensorFlow gives plain bytes for that, which NumPy takes for text and cuts zeros off.
+  """
+  return np.asarray(tensor.numpy(), object if tensor.dtype == tf.string else None)
 
 
 def _check_names(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:

@@ -19,6 +19,10 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.saved_model import state_bytes
+from feelvos_tf.serving import inference_protocol
+from feelvos_tf.serving import predict
+from feelvos_tf.serving.inference_rest import JSON_LENGTH
 from feelvos_tf.serving.options import ServingOptions
 
 from .conftest import ids_of
@@ -273,6 +277,52 @@ def track_request(video):
   return request_of(
     'small', image_bytes=[png(frame) for frame in video[0]], mask_bytes=masks.encode_mask(video[1])
   )
+
+
+def test_one_string_is_the_same_over_every_way(client, stub, video):
+  """Over REST the state of `track_resume` was an error (500), over KServe v2 not what was meant."""
+  given = {
+    'image_bytes': [png(frame) for frame in video[0][:2]],
+    'mask_bytes': masks.encode_mask(video[1]),
+    'state_bytes': b'',
+  }
+  outputs = stub.Predict(request_of('small', 'track_resume', **given), timeout=60).outputs
+  (state,) = outputs['state_bytes'].string_val
+  assert state_bytes.size_and_objects(state) == (video[1].shape, 2)
+  encoded = {name: [*map(b64, value)] for name, value in given.items() if name == 'image_bytes'}
+  encoded.update({name: b64(value) for name, value in given.items() if name != 'image_bytes'})
+  body = {'signature_name': 'track_resume', 'inputs': encoded}
+  outputs = client.post('/v1/models/small:predict', json=body).json()['outputs']
+  assert base64.b64decode(outputs['state_bytes']['b64']) == state
+  tensors = [
+    {'name': name, 'datatype': 'BYTES', 'shape': [2] if name == 'image_bytes' else []}
+    for name in given
+  ]
+  for tensor, values in zip(tensors, given.values()):
+    items = values if isinstance(values, list) else [values]
+    tensor['data'] = [base64.b64encode(item).decode() for item in items]
+  for is_raw in (False, True):
+    wanted = [{'name': 'state_bytes', 'parameters': {'binary_data': is_raw}}]
+    body = {'inputs': tensors, 'outputs': wanted, 'parameters': {'signature_name': 'track_resume'}}
+    reply = client.post('/v2/models/small/infer', json=body)
+    document = json.loads(reply.content[: int(reply.headers.get(JSON_LENGTH, len(reply.content)))])
+    (output,) = document['outputs']
+    assert (output['datatype'], output['shape']) == ('BYTES', [])
+    if is_raw:
+      assert reply.content.endswith(len(state).to_bytes(4, 'little') + state)
+    else:
+      assert base64.b64decode(output['data'][0]) == state
+
+
+def test_one_string_keeps_its_zeros():
+  for text in (b'', b'a\0', b'\xff\0\0'):
+    array = predict.as_array(tf.constant(text))
+    assert (array.dtype, array.shape, array.item()) == (np.dtype(object), (), text)
+    assert inference_protocol.to_raw(array) == len(text).to_bytes(4, 'little') + text
+    (copied,) = tf.make_tensor_proto(array).string_val
+    assert copied == text
+  numbers = predict.as_array(tf.constant([[1, 2]], tf.int32))
+  assert numbers.dtype == np.int32 and numbers.tolist() == [[1, 2]]
 
 
 def test_track_over_grpc(stub, video, expected):
