@@ -257,7 +257,10 @@ def _token() -> str | None:
   path = pathlib.Path(FLAGS.token_file)
   if not path.is_file():
     raise FileNotFoundError(names_lib.missing(path, 'token file', 'check --token_file'))
-  return options_lib.token_in(path.read_text(errors='replace'), path)
+  token = path.read_text(errors='replace').strip()
+  if not token or not token.isascii() or any(c.isspace() for c in token):
+    raise ValueError(f'{path}: expected one line with a token of ASCII letters and digits.')
+  return token
 
 
 def is_loopback(host: str) -> bool:

@@ -125,27 +125,21 @@ class ServingOptions:
       )
 
 
-def token_in(text: str, source: str | os.PathLike) -> str:
-  """The token in a file or a variable, without the line's end that editors and secrets leave.
-
-  Args:
-    text: what is there.
-    source: its name, for the message.
-
-  Raises:
-    ValueError: no token, or more than one word.
-  """
-  token = text.strip()
-  if not token or not token.isascii() or any(c.isspace() for c in token):
-    raise ValueError(f'{source}: expected one line with a token of ASCII letters and digits.')
-  return token
-
-
 def token_of_environment() -> str | None:
-  """The token in the variable `TOKEN_VARIABLE`; None without one.
+  """The token in the variable `TOKEN_VARIABLE`, without the line's end that secrets leave.
+
+  Spaces inside of it and letters beyond ASCII stay allowed: clients over HTTP can send them.
+
+  Returns:
+    The token; None without one.
 
   Raises:
-    ValueError: the variable holds something else.
+    ValueError: nothing but spaces and line ends, or several lines.
   """
   text = os.environ.get(TOKEN_VARIABLE)
-  return token_in(text, TOKEN_VARIABLE) if text else None
+  if not text:
+    return None
+  token = text.strip()
+  if len(token.splitlines()) != 1:
+    raise ValueError(f'{TOKEN_VARIABLE}: expected one line with a token.')
+  return token

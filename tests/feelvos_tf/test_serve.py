@@ -54,10 +54,16 @@ def test_a_token_file_holds_a_token(run_main, tmp_path):
 
 def test_a_variable_holds_a_token(monkeypatch):
   """Secrets that were made of a file end with its line's end, which no header can hold."""
-  for text, token in (('sesame\n', 'sesame'), ('sesame', 'sesame'), ('', None)):
+  for text, token in (
+    ('sesame\n', 'sesame'),
+    ('sesame', 'sesame'),
+    ('', None),
+    ('open sesame', 'open sesame'),  # Version 0.1 took both.
+    ('gr\u00fc\u00df', 'gr\u00fc\u00df'),
+  ):
     monkeypatch.setenv('FEELVOS_TOKEN', text)
     assert options.token_of_environment() == token
-  for text in ('\n', 'two words', 'gr\u00fc\u00df'):
+  for text in ('\n', 'two\nlines'):
     monkeypatch.setenv('FEELVOS_TOKEN', text)
     with pytest.raises(ValueError, match='FEELVOS_TOKEN: expected one line with a token'):
       options.token_of_environment()
