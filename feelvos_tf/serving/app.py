@@ -26,6 +26,7 @@ from feelvos_tf.serving import rest_routes
 from feelvos_tf.serving import results_route
 from feelvos_tf.serving import session_routes
 from feelvos_tf.serving import stream_route
+from feelvos_tf.serving import tracing
 
 if TYPE_CHECKING:
   from feelvos_tf.serving.services import Services
@@ -167,6 +168,7 @@ def _add_error_handlers(app: fastapi.FastAPI) -> None:
       name = request.scope.get('request_id')
       path, _ = access_log.without_session(request.url.path)
       _log.error('%s %s (%s) failed', request.method, path, name, exc_info=error)
+      tracing.failed(error)
       return middleware.error_answer("internal error; see the server's log.", 500)
     headers = {'WWW-Authenticate': 'Bearer'} if known.status == 401 else None
     return middleware.error_answer(known, known.status, headers)

@@ -104,6 +104,17 @@ def span(name: str) -> contextlib.AbstractContextManager:
   return contextlib.nullcontext() if tracer is None else tracer.start_as_current_span(name)
 
 
+def failed(error: BaseException) -> None:
+  """Says in the current request's span that a bug ended it; nothing outside of one."""
+  if _TRACER.get() is None:
+    return
+  from opentelemetry import trace
+
+  current = trace.get_current_span()
+  current.record_exception(error)
+  current.set_status(trace.Status(trace.StatusCode.ERROR, f'{type(error).__name__}: {error}'))
+
+
 def begin(name: str) -> Callable[[], None]:
   """Begins a span of the current request; returns the function that ends it, once."""
   tracer = _TRACER.get()

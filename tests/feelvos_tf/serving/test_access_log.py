@@ -117,6 +117,31 @@ def test_spans_of_requests(logged, exporter, video):
     assert root.attributes['http.response.status_code'] in (200, 201)
 
 
+def test_the_span_of_a_bug_says_so(logged, exporter, monkeypatch):
+  """Nothing that is raised gets out to the span: bugs are answered further inside."""
+  server, line_with = logged
+  monkeypatch.setattr(server.services.sessions, 'get', lambda session_id: {}['bug'])
+  with httpx.Client(base_url=server.url, timeout=60) as client:
+    reply = client.post('/v1/sessions/s/frames', content=b'frame', headers={'X-Request-Id': 'my-4'})
+  assert reply.status_code == 500
+  trace_id = line_with(request_id='my-4')['trace_id']
+  root = None
+  for _ in range(600):  # A span ends after its answer has been sent.
+    server.services.tracing._provider.force_flush()
+    spans = exporter.get_finished_spans()
+    root = next((s for s in spans if f'{s.context.trace_id:032x}' == trace_id), None)
+    if root is not None:
+      break
+    time.sleep(0.05)
+  assert root.attributes['http.response.status_code'] == 500
+  assert (root.status.status_code, root.status.description) == (
+    trace.StatusCode.ERROR,
+    "KeyError: 'bug'",
+  )
+  (event,) = root.events
+  assert (event.name, event.attributes['exception.type']) == ('exception', 'KeyError')
+
+
 def test_a_log_file_is_moved_away_or_cannot_be_written(tmp_path):
   path = tmp_path / 'log'
   log = access_log.AccessLog(str(path))
@@ -134,3 +159,4 @@ def test_nothing_is_traced_outside_of_a_request():
   with tracing.span('decode') as span, tracing.Tracing(False).request('GET /', {}) as request:
     assert span is None and request.trace_id == ''
   tracing.begin('wait')()
+  tracing.failed(ValueError())
