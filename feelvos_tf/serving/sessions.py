@@ -124,7 +124,10 @@ class SessionStore:
     def start(segmenter: VideoSegmenter, model: ExportedModel) -> np.ndarray:
       self._decoder.check_state(state_bytes)
       snapshot, chunk = model.restore(state_bytes)
+      # Again, for states of a version that only their model knows.
+      self._decoder.check_size(*snapshot.size, 'state')
       segmenter.restore(snapshot)
+      self._check_objects(segmenter.object_ids or ())
       return png_in_graph.palette_of_chunk(chunk)
 
     return await self._shielded(self._open(name, number, start, frame_index, call))

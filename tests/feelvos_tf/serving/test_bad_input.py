@@ -395,6 +395,23 @@ def test_a_state_of_more_than_is_allowed_in_any_request(server, client, open_ses
 
 
 @pytest.mark.parametrize(
+  'limits, message',
+  [({'max_pixels': 100}, 'state: 33x49 pixels given'), ({'max_objects': 1}, '2 objects')],
+)
+def test_a_state_that_only_its_model_reads(
+  server, client, open_session, monkeypatch, limits, message
+):
+  """Models and server may know different versions of states: sessions look at what was read."""
+  state = client.get(f'{open_session().url}/state').content
+  monkeypatch.setattr(state_bytes, 'size_and_objects', lambda data: None)
+  with running(ServingOptions(**limits), server.services.models) as other:
+    reply = httpx.post(
+      f'{other.url}/v1/sessions', data={'model': 'small'}, files={'state': state}, timeout=60
+    )
+  assert message in error_of(reply, 400)
+
+
+@pytest.mark.parametrize(
   'numbers, message',
   [
     ((2, 30, 40, 8, 10, 100, 7, 780, 0, 1), None),
