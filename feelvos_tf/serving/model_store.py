@@ -115,6 +115,7 @@ class ModelStore:
     # By name and number, with those that ended.
     self._versions: dict[str, dict[int, Version]] = {}
     self._labels: dict[str, dict[str, int]] = {}  # Numbers by name and label.
+    self._unread: dict[pathlib.Path, str] = {}  # Why, of folders that could not be read.
 
   def load(self) -> None:
     """Loads what is wanted; call it once.
@@ -252,7 +253,13 @@ class ModelStore:
       return self._configured
     if self._model_dir is None:
       raise ValueError('neither a folder of models nor models given, expected one of them')
-    return version_folders.find_models(self._model_dir)
+    return version_folders.find_models(self._model_dir, self._warn_of_unread)
+
+  def _warn_of_unread(self, folder: pathlib.Path, error: OSError) -> None:
+    """Once for each reason: all folders are looked at again in every `refresh`."""
+    if self._unread.get(folder) != str(error):
+      _log.warning('nothing new is served from %s: %s', folder, error)
+    self._unread[folder] = str(error)
 
   def _update(self, models: list[version_folders.ServedModel]) -> list[Version]:
     """Loads and unloads until what is wanted is served; returns the versions that were loaded."""

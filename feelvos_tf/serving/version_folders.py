@@ -1,6 +1,6 @@
 """Models and versions in folders. Without TensorFlow: a wrong folder is reported at once."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 import dataclasses
 import os
 import pathlib
@@ -34,11 +34,15 @@ class ServedModel:
     return sorted(wanted, reverse=True)
 
 
-def find_models(model_dir: str | os.PathLike) -> list[ServedModel]:
+def find_models(
+  model_dir: str | os.PathLike,
+  on_unread: Callable[[pathlib.Path, OSError], object] = lambda folder, error: None,
+) -> list[ServedModel]:
   """Models below a folder, of each the newest version; folders that cannot be read are no models.
 
   Args:
     model_dir: folder of <name>/<version>/saved_model.pb, or one <name> folder.
+    on_unread: called with each folder that cannot be read, and why.
 
   Raises:
     ValueError: there is no such folder, or no version in it.
@@ -53,8 +57,9 @@ def find_models(model_dir: str | os.PathLike) -> list[ServedModel]:
     try:
       if versions_in(folder):
         folders.append(folder)
-    except OSError:  # As the `lost+found` of a disk.
+    except OSError as error:  # As the `lost+found` of a disk.
       unread.append(folder.name)
+      on_unread(folder, error)
   if not folders:
     others = f' ({", ".join(unread)} cannot be read)' if unread else ''
     raise ValueError(

@@ -101,6 +101,26 @@ def test_a_folder_that_cannot_be_read_is_no_model(tmp_path, monkeypatch):
   assert [model.name for model in version_folders.find_models(tmp_path)] == ['half']
 
 
+def test_a_model_that_cannot_be_read_is_in_the_log_once(store, tmp_path, monkeypatch, caplog):
+  """It may be one that somebody waits for: what is loaded goes on, and the reason is said."""
+  problems, look = [PermissionError(13, 'Permission denied')], pathlib.Path.iterdir
+  folder = tmp_path.resolve() / 'half'
+
+  def iterdir(path):
+    if path == folder:
+      raise problems[-1]
+    return look(path)
+
+  monkeypatch.setattr(pathlib.Path, 'iterdir', iterdir)
+  for _ in range(3):
+    assert store.refresh() == [] and store.names() == {'half': 1}
+  (record,) = caplog.records
+  assert record.getMessage().endswith(f'{folder}: [Errno 13] Permission denied')
+  problems.append(OSError(116, 'Stale file handle'))
+  store.refresh()
+  assert caplog.records[-1].getMessage().endswith('[Errno 116] Stale file handle')
+
+
 def test_what_lasts_is_in_the_log_once(caplog):
   """A folder of models that is out of reach wrote a traceback every second."""
   tries, problems = [], [OSError('stale'), OSError('stale'), None, OSError('stale'), OSError('x')]
