@@ -187,9 +187,9 @@ async def _watch_models(services: 'Services') -> None:
       await asyncio.to_thread(services.models.refresh)
       said = ''
     except Exception as error:
-      if str(error) != said:  # It may last: a line every second would fill the disk.
+      if repr(error) != said:  # It may last: a line every second would fill the disk.
         _log.exception('looking for new versions failed')
-      said = str(error)
+      said = repr(error)
 
 
 async def _watch_model_config(services: 'Services') -> None:

@@ -123,7 +123,9 @@ def test_a_model_that_cannot_be_read_is_in_the_log_once(store, tmp_path, monkeyp
 
 def test_what_lasts_is_in_the_log_once(caplog):
   """A folder of models that is out of reach wrote a traceback every second."""
-  tries, problems = [], [OSError('stale'), OSError('stale'), None, OSError('stale'), OSError('x')]
+  stale = OSError('stale')
+  # The first one has no text.
+  tries, problems = [], [OSError(), stale, OSError('stale'), None, OSError('stale'), OSError('x')]
 
   def refresh():
     tries.append(len(tries))
@@ -135,7 +137,7 @@ def test_what_lasts_is_in_the_log_once(caplog):
     while len(tries) <= len(problems):
       time.sleep(0.001)
   found = [record.exc_info[1] for record in caplog.records if record.exc_info]
-  assert found == [problems[0], problems[3], problems[4]]
+  assert found == [problems[0], stale, problems[4], problems[5]]
 
 
 def test_warm_up_requests_of_another_project(tmp_path):
