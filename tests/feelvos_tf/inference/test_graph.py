@@ -115,7 +115,9 @@ def test_probabilities_are_fed_back_when_asked_for(frozen, rng):
 
 @pytest.mark.parametrize('cap', [0, -3, 2.5, True, 'many'])
 def test_a_cap_that_is_no_number_of_pixels_is_refused(cap):
-  with pytest.raises(ValueError, match='max_reference_pixels_per_object is .*at least 1'):
+  with pytest.raises(
+    ValueError, match='pixels_per_object is .*expected a (number of|whole number)'
+  ):
     FeelvosOptions(max_reference_pixels_per_object=cap)
 
 
