@@ -179,34 +179,35 @@ def _add_error_handlers(app: fastapi.FastAPI) -> None:
 
 
 async def _watch_models(services: 'Services') -> None:
-  """Loads new versions as they appear, in a thread."""
-  said = ''
-  while True:
-    await asyncio.sleep(services.options.file_system_poll_wait_seconds)
-    try:
-      await asyncio.to_thread(services.models.refresh)
-      said = ''
-    except Exception as error:
-      if repr(error) != said:  # It may last: a line every second would fill the disk.
-        _log.exception('looking for new versions failed')
-      said = repr(error)
+  """Loads new versions as they appear."""
+  seconds = services.options.file_system_poll_wait_seconds
+  await _every(seconds, services.models.refresh, 'looking for new versions failed')
 
 
 async def _watch_model_config(services: 'Services') -> None:
   """Serves what the file with the models says, whenever it has changed."""
   seconds = services.options.model_config_file_poll_wait_seconds
+  if seconds and services.options.model_config_file:
+    await _every(seconds, services.read_model_config, 'the models stay as they are')
+
+
+async def _every(seconds: float, look: Callable[[], object], failed: str) -> None:
+  """Calls a function again and again, in a thread, whatever it raises.
+
+  What it raises may last: a line at every call would fill the disk, so it is logged once.
+  """
   said = ''
-  while seconds and services.options.model_config_file:
+  while True:
     await asyncio.sleep(seconds)
     try:
-      await asyncio.to_thread(services.read_model_config)
+      await asyncio.to_thread(look)
       said = ''
-    except (OSError, ValueError) as error:
-      if str(error) != said:
-        _log.warning('the models stay as they are: %s', error)
-      said = str(error)
-    except Exception:
-      _log.exception('looking at the models failed')
+    except Exception as error:
+      if repr(error) != said:
+        is_bug = not isinstance(error, (OSError, ValueError))
+        level = logging.ERROR if is_bug else logging.WARNING
+        _log.log(level, '%s: %s', failed, str(error) or repr(error), exc_info=is_bug)
+      said = repr(error)
 
 
 async def _evict(services: 'Services') -> None:

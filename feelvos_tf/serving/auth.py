@@ -36,7 +36,7 @@ class TokenCheck:
       RequestError: UNAUTHENTICATED.
     """
     scheme, _, given = (authorization or '').partition(' ')
-    self._compare(given.strip() if scheme.lower() == 'bearer' else None)
+    self._compare([given.strip()] if scheme.lower() == 'bearer' else [])
 
   def check_websocket(self, authorization: str | None, subprotocols: Sequence[str]) -> str | None:
     """`check` for a WebSocket, whose token may come as the subprotocol `bearer.TOKEN`.
@@ -59,19 +59,19 @@ class TokenCheck:
       self.check(authorization)
     else:
       given = offered[len(_SUBPROTOCOL) :]
-      self._compare(given, urllib.parse.unquote(given))
+      self._compare([given, urllib.parse.unquote(given)])
     return offered
 
-  def _compare(self, *given: str | None) -> None:
-    """Refuses what is no token, in any of the ways to read it."""
+  def _compare(self, given: Sequence[str]) -> None:
+    """Refuses a token that is missing (nothing given), or wrong in each of the given readings."""
     if self._token is None:
       return
-    if None in given:
+    if not given:
       raise errors.RequestError(
         grpc.StatusCode.UNAUTHENTICATED,
         'this server needs a token: send "Authorization: Bearer TOKEN".',
       )
-    sent = [text.encode('utf-8', 'replace') for text in given if text is not None]
+    sent = [text.encode('utf-8', 'replace') for text in given]
     if not any(hmac.compare_digest(text, self._token) for text in sent):
       raise errors.RequestError(grpc.StatusCode.UNAUTHENTICATED, 'wrong token.')
 

@@ -12,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from feelvos_tf.saved_model import version_folder
+from feelvos_tf.serving import app
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import model_store
 from feelvos_tf.serving import version_folders
@@ -123,9 +124,9 @@ def test_a_model_that_cannot_be_read_is_in_the_log_once(store, tmp_path, monkeyp
 
 def test_what_lasts_is_in_the_log_once(caplog):
   """A folder of models that is out of reach wrote a traceback every second."""
-  stale = OSError('stale')
-  # The first one has no text.
-  tries, problems = [], [OSError(), stale, OSError('stale'), None, OSError('stale'), OSError('x')]
+  stale = lambda: OSError('stale')
+  bug = KeyError('x')  # The first one has no text.
+  tries, problems = [], [OSError(), stale(), stale(), None, stale(), bug, KeyError('x')]
 
   def refresh():
     tries.append(len(tries))
@@ -136,8 +137,15 @@ def test_what_lasts_is_in_the_log_once(caplog):
   with running(options, types.SimpleNamespace(names=dict, refresh=refresh)):
     while len(tries) <= len(problems):
       time.sleep(0.001)
-  found = [record.exc_info[1] for record in caplog.records if record.exc_info]
-  assert found == [problems[0], stale, problems[4], problems[5]]
+  found = [record for record in caplog.records if record.name == app.__name__]
+  assert [record.getMessage().rpartition(': ')[2] for record in found] == [
+    'OSError()',
+    'stale',
+    'stale',
+    "'x'",
+  ]
+  assert [record.levelname for record in found] == ['WARNING'] * 3 + ['ERROR']
+  assert [record.exc_info and record.exc_info[1] for record in found] == [False] * 3 + [bug]
 
 
 def test_warm_up_requests_of_another_project(tmp_path):
