@@ -27,7 +27,7 @@ class LookAhead:
 
   def begin(self, frame: np.ndarray) -> None:
     """Begins with a frame, uint8 [height, width, 3], RGB; `take` gets the same array, unchanged."""
-    # An array that comes again, unlike before its first `take`, holds another frame.
+    # An array that comes again holds another frame now: what was begun for it is of the old one.
     others = [begun for begun in self._begun if begun.frame is not frame]
     self._begun = [*others[-1:], _Begun(frame, self._thread.submit(self._extract, frame))]
 
