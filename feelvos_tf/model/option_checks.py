@@ -33,16 +33,16 @@ def check_least(options: Any, least: Mapping[str, int]) -> None:
 
 
 def check_count(options: Any, name: str, meaning_of_none: str, unit: str = '') -> None:
-  """Raises ValueError for a field that is neither None nor a whole number of at least 1.
+  """Raises ValueError for a field that is neither None nor at least 1.
 
   Args:
-    options: the dataclass.
+    options: the dataclass, after `check_types`: the field is None or a whole number.
     name: the field.
     meaning_of_none: what None asks for, for the message.
     unit: of the number, for the message.
   """
   value = getattr(options, name)
-  if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+  if value is not None and value < 1:
     what = f'a number of {unit} of' if unit else 'a number of'
     raise ValueError(
       f'{name} is {value!r}; expected {what} at least 1, or None for {meaning_of_none}.'
