@@ -164,8 +164,7 @@ class InferenceService:
     }
     wanted = [item.name for item in request.outputs]
     signature = parameters.get(inference_protocol.SIGNATURE, '')
-    outputs = self.services.predictor.run(version, signature, tensors, wanted, call)
-    return {name: np.asarray(value) for name, value in outputs.items()}
+    return self.services.predictor.run(version, signature, tensors, wanted, call)
 
   def _to_array(self, item: Any, raw: bytes | None) -> np.ndarray:
     """np array of an input; `raw` are its bytes, None if its contents are in the message."""

@@ -69,7 +69,7 @@ def infer(
   signature = str(parameters.get(inference_protocol.SIGNATURE, ''))
   wanted = [str(item.get('name')) for item in outputs]
   with services.models.leased(name, number) as version:
-    found = services.predictor.run(version, signature, tensors, wanted, call)
+    arrays = services.predictor.run(version, signature, tensors, wanted, call)
     number = version.number
   is_binary = bool(parameters.get('binary_data_output', False))
   asked = {
@@ -78,7 +78,6 @@ def infer(
   answer = {'model_name': name, 'model_version': str(number)}
   if 'id' in document:
     answer['id'] = document['id']
-  arrays = {key: np.asarray(value) for key, value in found.items()}
   return _answer(answer, arrays, {key: asked.get(key, is_binary) for key in arrays})
 
 
