@@ -94,6 +94,7 @@ def create_app(
 def _add_middleware(app: fastapi.FastAPI, services: 'Services') -> None:
   options = services.options
   app.add_middleware(body_limit.RequestBodyLimitMiddleware, max_body_size=options.max_body_bytes)
+  app.add_middleware(middleware.LengthLimit, services=services)
   if options.allowed_origins:
     app.add_middleware(
       cors.CORSMiddleware,

@@ -33,7 +33,7 @@ _METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH')
 class Outermost:
   """Counts, logs and traces answers; refuses what is refused before anything is read.
 
-  That is: requests to another name, of another page, and bodies that say they are too large.
+  That is: requests to another name, of another page, and with two lengths.
   """
 
   def __init__(self, app: ASGIApp, services: 'Services') -> None:
@@ -71,8 +71,6 @@ class Outermost:
       # A proxy in front may take the other one, and see other requests than this server.
       message = 'Content-Length and Transfer-Encoding given; send one of them.'
       await error_answer(message, 400, {'Connection': 'close'})(scope, receive, send)
-    elif scope['type'] == 'http' and self._is_too_large(headers.get('content-length', '')):
-      await error_answer(too_large(self._services), 413)(scope, receive, send)
     else:
       await self._app(scope, receive, send)
 
@@ -90,8 +88,24 @@ class Outermost:
 
     return counting_send
 
-  def _is_too_large(self, length: str) -> bool:
-    return length.isdecimal() and int(length) > self._services.options.max_body_bytes
+
+class LengthLimit:
+  """Refuses bodies that say they are too large, before anything of them is read.
+
+  Inside the headers of CORS, so that an allowed page can read why.
+  """
+
+  def __init__(self, app: ASGIApp, services: 'Services') -> None:
+    """Args: the ASGI application inside; `Services`."""
+    self._app, self._services = app, services
+
+  async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers a request; see the ASGI specification."""
+    length = Headers(scope=scope).get('content-length', '') if scope['type'] == 'http' else ''
+    if length.isdecimal() and int(length) > self._services.options.max_body_bytes:
+      await error_answer(too_large(self._services), 413)(scope, receive, send)
+    else:
+      await self._app(scope, receive, send)
 
 
 class Unexpected:

@@ -131,6 +131,7 @@ class ModelStore:
         _log.warning('%s is not served: no version in %s', model.name, model.folder)
     if not self.names():
       reasons = [v.error for numbers in self._versions.values() for v in numbers.values()]
+      reasons += [f'{folder}: {reason}' for folder, reason in self._unread.items()]
       raise ValueError('; '.join(reasons) or 'no version of any model was found.')
 
   def refresh(self) -> list[Version]:
@@ -265,7 +266,10 @@ class ModelStore:
     """Loads and unloads until what is wanted is served; returns the versions that were loaded."""
     loaded = []
     for model in models:
-      loaded += self._update_model(model)
+      try:
+        loaded += self._update_model(model)
+      except OSError as error:  # What is loaded of it goes on.
+        self._warn_of_unread(model.folder, error)
       served = self.served().get(model.name, ())
       self._labels[model.name] = {label: n for label, n in model.labels if n in served}
     if self._configured is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _MOST_MASKS = 20000
 _MOST_FIELDS = 300
+_MOST_NAME_BYTES = 200  # A name and a suffix fit into the 255 bytes of a file's name.
 _MOST_FIELD_BYTES = 20 * _MOST_MASKS  # Each mask as `123456789-123456789,`.
 _INDICES = re.compile(r'\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*', re.ASCII)
 _SUFFIX = re.compile(r'\.\w{1,10}')
@@ -82,7 +83,7 @@ def _target(form: FormData) -> Target:
   name = forms.text(form, 'name', problem) or 'video'
   suffixes = [t for t in forms.texts(form, 'suffix', problem) if t and ':' not in t] or ['.jpg']
   labels = forms.texts(form, 'label', problem)
-  is_name = name not in ('.', '..') and re.fullmatch(r'[\w. -]{1,100}', name)
+  is_name = _is_file_name(name) and re.fullmatch(r'[\w. -]+', name)
   if len(suffixes) > 1:
     raise errors.invalid(
       f'suffix: {suffixes[0][:20]!r} and {suffixes[1][:20]!r} given, expected one for all frames, '
@@ -90,8 +91,8 @@ def _target(form: FormData) -> Target:
     )
   if not is_name or not _SUFFIX.fullmatch(suffixes[0]):
     raise errors.invalid(
-      'name, suffix: expected a file name without a folder, such as clip and .jpg, of at most 100 '
-      'characters.'
+      'name, suffix: expected a file name without a folder, such as clip and .jpg, of at most '
+      f'{_MOST_NAME_BYTES} bytes.'
     )
   try:
     ids = writing.parse_labels(labels)
@@ -178,14 +179,25 @@ def _frames(
   for part, index in zip(given, indices, strict=True):
     call.check()
     stem = _stem(part)
-    if not re.fullmatch(r'[^/\\\0]{1,200}', stem) or stem in ('.', '..'):
+    if not _is_file_name(stem):
       raise errors.invalid(
-        f'masks: {part.filename!r} given, expected the name of a frame and .png.'
+        f'masks: {stem[:100]!r} given, expected the name of a frame, of at most {_MOST_NAME_BYTES} '
+        'bytes, and .png.'
       )
     if stem in seen:
       raise errors.invalid(f'masks: {stem} given more than once; expected a mask a frame.')
     seen.add(stem)
     yield ResultFrame(stem, index, decoder.mask(part.file.read()).ids)
+
+
+def _is_file_name(text: str) -> bool:
+  """Whether a file can have this name and a suffix; its length counts in UTF-8."""
+  length = len(text.encode())
+  return (
+    bool(re.fullmatch(r'[^/\\\0]+', text))
+    and length <= _MOST_NAME_BYTES
+    and text not in ('.', '..')
+  )
 
 
 def _stem(part: UploadFile) -> str:

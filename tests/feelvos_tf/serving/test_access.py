@@ -161,7 +161,11 @@ def test_answers_may_not_be_framed_or_embedded(client):
 
 def test_an_allowed_page_and_name(server):
   options = ServingOptions(
-    max_pixels=64 * 64, token='sesame', allowed_hosts=('video.example',), allowed_origins=(PAGE,)
+    max_pixels=64 * 64,
+    max_body_bytes=1000,
+    token='sesame',
+    allowed_hosts=('video.example',),
+    allowed_origins=(PAGE,),
   )
   with (
     running(options, server.services.models) as other,
@@ -185,6 +189,10 @@ def test_an_allowed_page_and_name(server):
     assert '/v1/sessions' in client.get('/openapi.json', headers=with_token).json()['paths']
     with_token['Host'] = 'evil.example'
     error_of(client.get('/metrics', headers=with_token), 403)
+    # What a page cannot read is a failure of the network to it.
+    reply = client.post('/v1/sessions', content=bytes(1001))
+    assert 'larger than 1000 bytes' in error_of(reply, 413)
+    assert reply.headers['access-control-allow-origin'] == PAGE
 
 
 ATTACK = """

@@ -171,6 +171,9 @@ def test_results_that_are_refused(server, video):
     ('a.png', [data, data], {'format': 'yolo'}, 'a given more than once'),
     ('a.png', [data], {'format': 'coco', 'name': '..'}, 'expected a file name without a folder'),
     ('a.png', [b'no'], {'format': 'yolo'}, 'mask'),
+    # 200 characters or fewer, but more bytes than a file's name may have.
+    ('牛' * 90 + '.png', [data], {'format': 'yolo'}, 'at most 200 bytes'),
+    ('a.png', [data], {'format': 'mots', 'name': '牛' * 90}, 'at most 200 bytes'),
     ('a.png', [data], {'format': 'coco', 'suffix': ['.jpg', '.png']}, "'.jpg' and '.png' given"),
     ('a.png', [data], {'format': 'coco', 'suffix': ['.jpg', '../x']}, "'.jpg' and '../x' given"),
     *(

@@ -122,6 +122,35 @@ def test_a_model_that_cannot_be_read_is_in_the_log_once(store, tmp_path, monkeyp
   assert caplog.records[-1].getMessage().endswith('[Errno 116] Stale file handle')
 
 
+def test_a_model_that_cannot_be_read_does_not_keep_the_next_one_waiting(
+  add, tmp_path, monkeypatch, caplog
+):
+  """Of the models of a configuration file; those after it were neither loaded nor renewed."""
+  add(1)
+  locked, look = tmp_path / 'locked', pathlib.Path.iterdir
+  locked.mkdir()
+
+  def iterdir(path):
+    if path == locked:
+      raise PermissionError(13, 'Permission denied')
+    return look(path)
+
+  monkeypatch.setattr(pathlib.Path, 'iterdir', iterdir)
+  models = [
+    version_folders.ServedModel('locked', locked),
+    version_folders.ServedModel('half', tmp_path / 'half'),
+  ]
+  store = model_store.ModelStore(None, models=models)
+  store.load()
+  assert store.names() == {'half': 1}
+  assert f'nothing new is served from {locked}: [Errno 13] Permission denied' in caplog.messages
+  add(2)
+  assert [version.number for version in store.refresh()] == [2]
+  alone = model_store.ModelStore(None, models=models[:1])
+  with pytest.raises(ValueError, match=r'locked: \[Errno 13\] Permission denied'):
+    alone.load()
+
+
 def test_what_lasts_is_in_the_log_once(caplog):
   """A folder of models that is out of reach wrote a traceback every second."""
   stale = lambda: OSError('stale')
