@@ -1,10 +1,11 @@
 """One evaluation: segments if a method is given, scores, writes tables and report, packs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 import pathlib
 from typing import Any, cast
 
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.evaluation import confidence_score
 from feelvos_tf.evaluation import methods
@@ -54,6 +55,9 @@ def run(options: RunOptions) -> None:
   if bad and not sequences:
     raise ValueError(f'no sequence could be read: {"; ".join(bad.values())}')
   scorable = sequences_lib.with_ground_truth(sequences, options.truth.rules.late_objects)
+  seen = None
+  if options.truth.vos_split and scorable:  # A damaged meta.json ends the run at its start.
+    seen = seen_categories.load_seen(options.truth.vos_split, options.truth.train_meta)
   if options.submission_zip:
     submission.check_place(options.submission_zip)
   if not scorable and not options.submission_zip:
@@ -75,7 +79,7 @@ def run(options: RunOptions) -> None:
     if scorable:
       left_out = {**_without_ground_truth(options, sequences, scorable), **failed}
       scorable = [files for files in sequences if files.name not in left_out]
-      _Scoring(options, results, method).write(scorable, left_out, clips, other)
+      _Scoring(options, results, method, seen).write(scorable, left_out, clips, other)
     else:
       print('not scored: the split has no ground truth beyond the given masks')
   if options.submission_zip and failed:
@@ -179,6 +183,7 @@ class _Scoring:
   options: RunOptions
   results: result_folder.ResultFolder
   method: methods.ModelRun | None
+  seen: Callable[[str, int], bool] | None  # See `seen_categories.load_seen`.
 
   @property
   def output_dir(self) -> pathlib.Path:
@@ -208,14 +213,11 @@ class _Scoring:
     left_out = {**left_out, **bad}
     if not scored:
       raise ValueError('no sequence could be scored: ' + '; '.join(left_out.values()))
-    seen = None
-    if options.truth.vos_split:
-      seen = seen_categories.load_seen(options.truth.vos_split, options.truth.train_meta)
     summary = tables.to_summary(
       scored,
       left_out,
       self._settings(sequences, clips),
-      summary_lib.summarise_seen_unseen(scored, seen) if seen else None,
+      self._seen_and_unseen(scored),
       self._confidence(scored) if self.method else None,
     )
     files = tables.to_files(options.truth.split, scored, summary)
@@ -227,6 +229,18 @@ class _Scoring:
     self.results.flush(_TABLES)
     print('\n'.join(tables.format_lines(summary)))
     print('written: ' + ', '.join(str(self.output_dir / name) for name in files))
+
+  def _seen_and_unseen(
+    self, scored: Sequence[sequence_scores.SequenceScores]
+  ) -> dict[str, float] | None:
+    """Scores of categories seen in training and of others; None where the data do not say it."""
+    if self.seen is None:
+      return None
+    try:
+      return summary_lib.summarise_seen_unseen(scored, self.seen)
+    except ValueError as error:  # All else has been scored, perhaps for hours.
+      data_warning.warn(f'{error}; no scores of seen and unseen categories')
+      return None
 
   def _score(
     self, sequences: Sequence[sequences_lib.SequenceFiles]

@@ -286,6 +286,19 @@ def test_youtube_vos(tmp_path):
   assert 'G 0.833  J-Seen 1.000  J-Unseen 0.667  F-Seen 1.000  F-Unseen 0.667' in output
   with zipfile.ZipFile(tmp_path / 'submission.zip') as archive:
     assert archive.namelist()[0] == 'Annotations/v1/00000.png'
+  # An object that is not listed: the scores of all are there, after a run that may take hours.
+  (tmp_path / 'valid' / 'meta.json').write_text(
+    json.dumps({'videos': {'v1': {'objects': {'1': {'category': 'cat'}}}}})
+  )
+  done = programs.run(
+    'feelvos_tf.evaluate',
+    f'--youtube_vos_root={tmp_path / "valid"}',
+    f'--results_dir={tmp_path / "results"}',
+    f'--output_dir={tmp_path / "unlisted"}',
+  )
+  assert done.returncode == 0 and 'J&F' in done.stdout and 'J-Seen' not in done.stdout
+  assert "object 1 of 'v2' is not listed" in done.stderr
+  assert 'no scores of seen and unseen categories' in done.stderr
 
 
 def test_interrupted_run_goes_on(davis, tmp_path):
