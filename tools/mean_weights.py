@@ -93,6 +93,9 @@ def read(path: str, model: 'Feelvos') -> Mapping[str, np.ndarray]:
     try:
       status = tf.train.Checkpoint(weights=values).restore(path)
       status.assert_existing_objects_matched().expect_partial()
+      saved = [name for name, _ in tf.train.list_variables(path) if name.startswith('weights/')]
+      if len(saved) > len(values):
+        raise ValueError(f'it has {len(saved) - len(values)} variables more')
     except (AssertionError, ValueError, tf.errors.OpError) as error:
       raise ValueError(
         f'{path}: not a checkpoint of a training of this model ({str(error).splitlines()[0]})'

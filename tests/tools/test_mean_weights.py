@@ -65,11 +65,18 @@ def test_mean_of_two(inputs, second, run_main, tmp_path):
       1,
       'not a checkpoint of a training of this model',
     ),
+    (
+      ['--weights={}/one.h5', '--weights={}/larger-1'],
+      1,
+      'larger-1: not a checkpoint of a training of this model (it has 1 variables more)',
+    ),
   ],
 )
 def test_wrong_input(inputs, flags, code, expected, run_main, tmp_path):
-  folder, _ = inputs
+  folder, (one, _, _) = inputs
   tf.train.Checkpoint(weights={'a': tf.Variable(1.0)}).write(str(folder / 'other'))
+  larger = {name: tf.Variable(value) for name, value in {**one, 'embedding_seg/gate': 1.0}.items()}
+  tf.train.Checkpoint(weights=larger).save(str(folder / 'larger'))
   output = tmp_path / 'mean.h5'
   done = run_main(MODULE, *(flag.format(folder) for flag in flags), f'--output={output}')
   assert done.returncode == code and expected in done.stderr, done.stderr
