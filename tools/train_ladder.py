@@ -17,6 +17,7 @@ kept. The table is written after every run. Exit code 1: a run failed; the table
 import hashlib
 import json
 import pathlib
+import re
 import signal
 import statistics
 import sys
@@ -140,7 +141,7 @@ def read_flags(path: str) -> list[str]:
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: a line is no flag.
+    ValueError: a line is no flag, or one that --initial takes the place of.
   """
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(f'{path}: no such file; check --train_flags.')
@@ -149,6 +150,10 @@ def read_flags(path: str) -> list[str]:
   for line in found:
     if not line.startswith('--'):
       raise ValueError(f'{path}: the line {line!r} is no flag; expected --name=value, one a line.')
+    if re.match(r'--tf_initial_checkpoint\b', line):
+      raise ValueError(
+        f'{path}: {line} given; remove the line, --initial names the initial weights.'
+      )
   return found
 
 

@@ -143,6 +143,13 @@ def test_the_rungs_flags_come_after_those_of_all(flags, tmp_path):
   ]
 
 
+def test_initial_weights_among_the_flags_are_refused(tmp_path):
+  """They were trained from, and the table named those of --initial."""
+  (tmp_path / 'some.flags').write_text('--train_batch_size=1\n--tf_initial_checkpoint=other.h5\n')
+  with pytest.raises(ValueError, match='other.h5 given; remove the line, --initial names'):
+    train_ladder.read_flags(tmp_path / 'some.flags')
+
+
 @pytest.mark.slow
 def test_two_rungs_of_a_tiny_model(given, run_main, tmp_path):
   rungs = ['no_other_object_distances', 'local_windows']
