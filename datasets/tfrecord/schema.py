@@ -177,9 +177,12 @@ def _check_required(video: Video, num_frames: int, required_masks: str) -> None:
     raise ValueError(f'required_masks: {required_masks!r} given, expected every, first or some')
   missing = [i for i in expected if i not in present]
   if missing:
+    remedy = (
+      ': set sparse_masks (data set folder), or add them' if required_masks == 'every' else ''
+    )
     raise ValueError(
       f'{video.name}: no mask for frame {video.frame_names[missing[0]]} '
-      f'({len(missing)} missing), expected one for {required_masks} frame'
+      f'({len(missing)} missing), expected one for {required_masks} frame{remedy}'
     )
   if not present:
     raise ValueError(f'{video.name}: a video without masks given, expected at least one')

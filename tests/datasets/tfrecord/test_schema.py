@@ -181,7 +181,7 @@ def test_rotated_photos_are_stored_upright(tmp_path):
 @pytest.mark.parametrize(
   'values, required, message',
   [
-    ([1, None, 1], 'every', 'no mask for frame 00005 .1 missing'),
+    ([1, None, 1], 'every', 'no mask for frame 00005 .1 missing.*: set sparse_masks'),
     ([None, 1, 1], 'first', 'no mask for frame 00000'),
     ([None, None], 'some', 'a video without masks given'),
     ([0, 0], 'every', '2 masks without any object'),
