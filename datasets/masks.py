@@ -139,7 +139,7 @@ def decode_mask(
   values, palette = _decode_pixels(data, name, bit_depth, colour_type)
   is_palette = palette is not None
   values = picture.upright(values, picture.orientation_of(data))
-  _refuse_antialiased(values, is_palette, name)
+  refuse_antialiased(values, is_palette, name)
   binary = False
   if void and not is_palette:
     histogram = np.bincount(values.ravel(), minlength=256)
@@ -359,12 +359,20 @@ def _decode_pixels(
   return values, palette
 
 
-def _refuse_antialiased(values: np.ndarray, is_palette: bool, name: str) -> None:
-  """Raises ValueError if most values exist on outlines only, as smoothing leaves them.
+def refuse_antialiased(values: np.ndarray, is_palette: bool, name: str) -> None:
+  """Refuses a mask most of whose values exist on outlines only, as smoothing leaves them.
 
   A value counts as thin if no 3x3 block of the image is filled with it. Objects of a few pixels
   are thin, so thin values are held against an image only if there are several, they are
   the majority, and they mostly lie against other objects as the steps of a ramp do.
+
+  Args:
+    values: uint8 [height, width].
+    is_palette: the values are indices of a palette.
+    name: what messages call the file.
+
+  Raises:
+    ValueError: see above.
   """
   present = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
   present = present[present != 0]

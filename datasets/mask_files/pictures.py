@@ -59,7 +59,8 @@ def read_picture(path: pathlib.Path, options: MaskOptions) -> GivenMask:
   if image.mode.startswith('I;16') or image.mode in ('I', 'F'):
     return _of_deep_grey(_as_stored(np.asarray(image), data), str(path))
   if image.mode in ('1', 'L', 'P'):
-    mask = masks.decode_mask(data, str(path), void=False) if is_png else _values(image, data)
+    name = str(path)
+    mask = masks.decode_mask(data, name, void=False) if is_png else _values(image, data, name)
     hidden = _hidden_values(image)
     if not hidden:
       return _of_values(mask, str(path))
@@ -72,7 +73,7 @@ def read_picture(path: pathlib.Path, options: MaskOptions) -> GivenMask:
   return _of_colours(pixels, path)
 
 
-def _values(image: Image.Image, data: bytes) -> masks.Mask:
+def _values(image: Image.Image, data: bytes, name: str) -> masks.Mask:
   """Mask of a picture that is no PNG: its values, and its palette if it has one."""
   palette = None
   if image.mode == 'P':
@@ -83,7 +84,9 @@ def _values(image: Image.Image, data: bytes) -> masks.Mask:
   if image.format == 'TIFF' and image.mode == 'L':
     # Pillow stretches 2 and 4 bits of grey to 8.
     values //= {2: 85, 4: 17}.get(_bits_per_sample(data), 1)
-  return masks.Mask(_as_stored(values, data), palette, False, None)
+  values = _as_stored(values, data)
+  masks.refuse_antialiased(values, palette is not None, name)
+  return masks.Mask(values, palette, False, None)
 
 
 def _bits_per_sample(data: bytes) -> int:
@@ -161,7 +164,9 @@ def _of_deep_grey(values: np.ndarray, name: str) -> GivenMask:
       f'{name}: grey values {values.min():g}..{values.max():g} given, expected '
       f'{object_ids.GIVEN_IDS}; save the mask as an 8-bit PNG, or add --threshold=0.5 for one soft object'
     )
-  return GivenMask(masks.Mask(values.astype(np.uint8), None, False, None))
+  ids = values.astype(np.uint8)
+  masks.refuse_antialiased(ids, False, name)
+  return GivenMask(masks.Mask(ids, None, False, None))
 
 
 def _at_least(image: Image.Image, threshold: float) -> NDArray[np.uint8]:

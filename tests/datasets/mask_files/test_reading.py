@@ -228,6 +228,19 @@ def test_refuses(tmp_path, make, message):
   assert '\n' not in str(error.value) and ' at 0x' not in str(error.value)
 
 
+@pytest.mark.parametrize(
+  'name, kind',
+  [(f'm.{suffix}', np.uint8) for suffix in ('png', 'bmp', 'tif', 'pgm', 'gif')]
+  + [('m.png', np.uint16), ('m.tif', np.uint16), ('m.tif', np.float32)],
+)
+def test_smoothed_grey_is_refused_in_every_format(tmp_path, name, kind):
+  """Its outlines were dozens of objects in all formats but PNG of 8 bits."""
+  smooth = cv2.GaussianBlur(ids_of(255, 255), (5, 5), 1).astype(kind)
+  path = save(tmp_path / name, smooth * 257 if kind is np.uint16 else smooth)
+  with pytest.raises(ValueError, match='an antialiased image given'):
+    read(path)
+
+
 def test_a_cut_jpeg_is_refused_with_a_threshold_too(tmp_path):
   """Pillow fills what is missing with grey, which may be an object."""
   path = save(tmp_path / 'm.jpg', np.where(ids_of() > 0, 255, 0).astype(np.uint8))
