@@ -29,6 +29,7 @@ _TEXTS = frozenset(['tty', 'ass', 'srt', 'webvtt', 'lavfi'])
 _LISTS = frozenset(['concat', 'hls', 'dash', 'imf', 'sdp', 'rtsp'])  # Texts that name other files.
 _PICTURES = frozenset(['image2', 'ico'])
 _ENCRYPTED = 'the film is encrypted; export it without protection'
+_SINGLE_IMAGE = 'a single image given, expected a video file or a folder of frames'
 _ADVICE = 'expected a video file that FFmpeg reads, for example H.264 in mp4, or a folder of frames'
 
 
@@ -129,7 +130,7 @@ def opened(path: str | os.PathLike) -> Iterator[av.container.InputContainer]:
       ) from error
     names = frozenset(container.format.name.split(','))
     if names & _PICTURES or any(name.endswith('_pipe') for name in names):
-      raise ValueError(f'{path}: a single image given, expected a video file or a folder of frames')
+      raise ValueError(f'{path}: {_SINGLE_IMAGE}')
     if names & _LISTS:
       raise ValueError(f'{path}: a list of other files given; {_ADVICE}')
     # Now and then bytes of a cipher are a frame, of noise.
@@ -161,8 +162,11 @@ class _Nameless(io.FileIO):
 def _choose_track(
   container: av.container.InputContainer, path: str | os.PathLike
 ) -> av.VideoStream:
-  """The default video track, the largest of several; no cover pictures."""
-  tracks = [t for t in container.streams.video if not _is_cover(t)]
+  """The default video track, the largest of several; no cover pictures, no stills of AVIF."""
+  films = [t for t in container.streams.video if not _is_still(t)]
+  if not films and container.streams.video:
+    raise ValueError(f'{path}: {_SINGLE_IMAGE}')
+  tracks = [t for t in films if not _is_cover(t)]
   if not tracks:
     what = 'sound with a cover picture' if container.streams.video else 'a file without pictures'
     raise ValueError(f'{path}: no decodable video stream ({what}); {_ADVICE}')
@@ -184,6 +188,11 @@ def _area(track: av.VideoStream) -> int:
 
 def _is_cover(track: av.VideoStream) -> bool:
   return bool(track.disposition & av.stream.Disposition.attached_pic)
+
+
+def _is_still(track: av.VideoStream) -> bool:
+  """Whether it is a picture of HEIF or AVIF, which has no place in time, and no track of a film."""
+  return track.frames == 1 and track.duration is None
 
 
 def _is_default(track: av.VideoStream) -> bool:

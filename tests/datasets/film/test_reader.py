@@ -195,6 +195,13 @@ def test_the_default_track(tmp_path, films, default):
   assert_frames(read(path), films, range(15 * default, 15 * default + 5))
 
 
+def test_animated_avif_is_its_frames_and_a_still_is_no_film(tmp_path, films):
+  """Both were one frame: the picture that stands for the animation, which has no time."""
+  assert_frames(read(films.write(tmp_path / 'a.avif', 'libsvtav1', 4)), films, range(4))
+  with pytest.raises(ValueError, match=r'b\.avif: a single image given'):
+    reader.Film(films.write(tmp_path / 'b.avif', 'libsvtav1', 1))
+
+
 def test_sound_with_a_cover_picture(tmp_path, films):
   films.write(tmp_path / 'v.mov', 'mjpeg', 1, pix_fmt='yuvj420p', sound='aac')
   path = tmp_path / 'a.mp4'
