@@ -120,6 +120,8 @@ def files_by_frame(
       found.setdefault(index, []).append(place.path)
       continue
     named = _named_like_frames(place.path, video, sequence_path) if place.path.is_dir() else {}
+    if not named and place.path.is_dir():
+      _warn_of_several_frames(place.path, video, default_frame)
     for index, path in (named or {default_frame: place.path}).items():
       found.setdefault(index, []).append(path)
     of_folders.update((index, path) for index, path in named.items())
@@ -318,6 +320,23 @@ def _warn_of_name(paths: Sequence[pathlib.Path], video: Video, index: int) -> No
     data_warning.warn(
       f'{path}: named like frame {path.stem} and taken for frame {video.frame_names[index]}; '
       f'--mask={path.stem}:{path} gives it for the other'
+    )
+
+
+def _warn_of_several_frames(folder: pathlib.Path, video: Video, index: int) -> None:
+  """Warns of a folder of objects of one frame whose names begin with those of several frames."""
+  first_of: dict[int, str] = {}
+  for path in reading.mask_files_in(folder):
+    ends = [match.start() for match in re.finditer(r'[ _.-]', path.stem)]
+    for frame in _frames_by_name([path.stem[:end] for end in ends], video).values():
+      if frame is not None:
+        first_of.setdefault(frame, path.name)
+  if len(first_of) > 1:
+    one, other, *_ = first_of.values()
+    data_warning.warn(
+      f'{folder}: {one} and {other} are named like several frames and taken as objects of frame '
+      f'{video.frame_names[index]}; masks of other frames have to have the names of these, or are '
+      'given as --mask=FRAME:FILE'
     )
 
 

@@ -53,6 +53,29 @@ def test_a_frame_before_the_colon(files, video):
     placed.parse('')
 
 
+@pytest.mark.parametrize(
+  'names',
+  [
+    ['m/shot10_mask.png', 'm/shot12_mask.png'],
+    ['m/shot10_1.png', 'm/shot10_2.png', 'm/shot12_1.png'],
+  ],
+)
+def test_a_folder_of_masks_of_several_frames_that_is_taken_for_one_is_told(files, video, names):
+  """The objects of all of them were on the first frame, without a word."""
+  files(*names)
+  with pytest.warns(DataWarning, match='shot10.*png and shot12.*png are named like several frames'):
+    placed.files_by_frame([placed.parse('m')], video, 0)
+
+
+@pytest.mark.parametrize(
+  'names', [['m/shot10_1.png', 'm/shot10_2.png'], ['m/obj_1.png', 'm/obj_2.png']]
+)
+def test_objects_of_one_frame_are_no_reason_to_warn(files, video, names, recwarn):
+  files(*names)
+  assert list(placed.files_by_frame([placed.parse('m')], video, 0)) == [0]
+  assert not recwarn.list
+
+
 def test_numbers_count_from_0_and_names_come_first(video):
   index = lambda text: placed.frame_index(text, video, '--start')
   assert [index(text) for text in ('0', '3', 'shot13', 2)] == [0, 3, 3, 2]
