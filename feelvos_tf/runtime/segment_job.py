@@ -123,6 +123,7 @@ def prepare(
   for mask in read.values():
     for hint in mask.hints:
       data_warning.warn(hint)
+  _warn_of_masks_that_bring_back(video, given, first)
   return Job(
     Part(video, first, last),
     given.starting_at(first),
@@ -231,6 +232,18 @@ def _ranges(
     yield (
       f'{video.name}: frames behind {given.frames[-1]}, the last mask, get none; --direction=both '
       'segments them'
+    )
+
+
+def _warn_of_masks_that_bring_back(video: Video, given: given_masks.GivenMasks, first: int) -> None:
+  """Warns of objects that are removed on a frame whose mask holds them: the mask counts."""
+  for object_id, index in given.removals:
+    frame = max(index, first)
+    if object_id in given.gone(frame) or frame not in given.frames:
+      continue
+    data_warning.warn(
+      f'{video.name}: object {object_id} is to be removed at frame {index} and stays, as the mask of '
+      f'frame {frame} holds it; give a later frame, or take it out of that mask'
     )
 
 

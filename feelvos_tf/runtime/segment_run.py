@@ -15,6 +15,7 @@ import json
 from typing import Any, TYPE_CHECKING, TypeAlias
 
 from feelvos_tf.datasets import backwards
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import given_masks
@@ -146,6 +147,7 @@ def segment(
       with contextlib.suppress(OSError, ValueError):  # The first error is the one to report.
         _write_table(video, job, name)
     raise
+  _warn_of_late_removals(video, given, count)
   _remove_left_over(video, job, name, count)
   table = _write_table(video, job, name)
   with progress.Waiting(f'{video.name}: writing {", ".join(forms.formats)}', at_once=False):
@@ -192,6 +194,16 @@ def _keep_unchanged(
       f'{job.folder}: {there} are there; choose another output folder or add --overwrite'
     )
   job.begin_again()
+
+
+def _warn_of_late_removals(video: Video, given: given_masks.GivenMasks, count: int) -> None:
+  """Warns of objects that are removed on a frame that did not come: a film may not know before."""
+  for object_id, index in given.removals:
+    if index >= count:
+      data_warning.warn(
+        f'{video.name}: object {object_id} is to be removed at frame {given.first + index} and stays, '
+        f'as the last frame is {given.first + count - 1}; check --remove'
+      )
 
 
 def _remove_left_over(video: Video, job: result_folder.Job, name: str, count: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from feelvos_tf.datasets import backwards
+from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources.part import Part
@@ -112,6 +113,14 @@ def test_removed_objects_are_on_no_mask_from_there_on(segmenter, film, tmp_path,
   # Backward, the mask of frame 7 gives the object again.
   assert holds == [True] * 5 + [False] * 2 + [direction == 'backward']
   assert '00006,1,0,,,,,1.0' in (tmp_path / 'out' / 'frames.csv').read_text()  # As sure as can be.
+
+
+def test_a_removal_behind_the_last_frame_is_told(segmenter, film, tmp_path):
+  """A film knows its end when it is there; the object stayed without a word."""
+  with pytest.warns(
+    data_warning.DataWarning, match=f'removed at frame {COUNT} and stays, as the last frame is 7'
+  ):
+    run(segmenter, film(), given({0: ALL[0]}, [(1, COUNT)]), tmp_path / 'out')
 
 
 def test_between_two_masks_both_directions_count(segmenter, film, tmp_path, monkeypatch, capsys):

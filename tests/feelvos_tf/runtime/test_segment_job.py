@@ -1,4 +1,4 @@
-"""What is asked for: drawings that cover each other."""
+"""What is asked for: drawings that cover each other, removals that masks take back."""
 
 import warnings
 
@@ -37,3 +37,17 @@ def test_an_object_that_another_drawing_covers_is_told(video):
     warnings.simplefilter('error')
     given = prepare(video, PLAYER, BALL)
   assert given.object_ids(0) == {1, 2} and np.count_nonzero(given.mask(0) == 2) == 16
+
+
+@pytest.mark.parametrize('start, at', [('', '1@0'), ('', '1@1'), ('1', '1@1')])
+def test_a_removal_that_the_mask_of_its_frame_takes_back_is_told(video, start, at):
+  """The object stayed on all frames, without a word; a later frame hides it."""
+  drawings = [('polygon', f'{index}:{BALL},id=1') for index in (0, 1)]
+  request = segment_job.Request(drawings=drawings, remove=[at], start=start)
+  message = f'object 1 is to be removed at frame {at[2:]} and stays, as the mask of frame {at[2:]}'
+  with pytest.warns(DataWarning, match=message):
+    segment_job.prepare(video, request, draw=first_mask.masks_of)
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    request = segment_job.Request(drawings=drawings[:1], remove=['1@1'])
+    assert segment_job.prepare(video, request, draw=first_mask.masks_of).given.gone(1) == (1,)
