@@ -96,6 +96,9 @@ def segment_video(
   from feelvos_tf.runtime import segment_job
   from feelvos_tf.runtime import segment_run
 
+  for name, place in (('input', input), ('output', output)):
+    if not os.fspath(place):  # pathlib takes it for the current folder.
+      raise ValueError(f'{name}: an empty name given, expected a file or folder.')
   input, output = pathlib.Path(input), pathlib.Path(output)
   if isinstance(formats, str):
     raise ValueError(f'formats: {formats!r} given, expected a list of forms such as ["coco"].')

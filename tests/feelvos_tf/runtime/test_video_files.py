@@ -137,6 +137,15 @@ def test_an_address_is_no_folder(clip, tmp_path, monkeypatch, output):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('name', ['input', 'output'])
+def test_an_empty_name_is_not_the_current_folder(clip, tmp_path, monkeypatch, name):
+  """Pictures that lay there were segmented."""
+  monkeypatch.chdir(clip / 'frames')
+  places = {'input': clip / 'frames', 'output': tmp_path / 'out', name: ''}
+  with pytest.raises(ValueError, match=f'^{name}: an empty name given, expected a file or folder'):
+    feelvos_tf.segment_video(places['input'], clip / 'left.png', places['output'])
+
+
 def test_a_form_that_cannot_be_written_is_refused_first(clip, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'pycocotools', None)
   with pytest.raises(ValueError, match=r"pip install 'feelvos-tf\[formats\]'"):
