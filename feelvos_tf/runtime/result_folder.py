@@ -140,7 +140,13 @@ class ResultFolder:
       self.keep(name, ())
     elif self.kept_ranges(name) is None:
       self._note_plan(name)
-    (self.path / folder).mkdir(parents=True, exist_ok=True)
+    try:
+      (self.path / folder).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+      raise ValueError(
+        f'{self.path / folder}: a file is where a folder has to be; move it away or choose another '
+        'output folder'
+      ) from None
     whole_file.remove_leftovers(self.path / folder)
     return Job(self, name)
 

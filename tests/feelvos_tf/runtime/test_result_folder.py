@@ -50,6 +50,18 @@ def test_a_result_that_was_painted_over_is_kept(tmp_path):
   assert (tmp_path / 'masks' / '1.png').read_bytes() == b'painted'
 
 
+@pytest.mark.parametrize('folder', ['masks', 'masks/bear'])
+def test_a_file_in_the_place_of_the_masks_is_refused_with_advice(tmp_path, folder):
+  (tmp_path / 'masks').write_text('mine')
+  message = 'a file is where a folder has to be; move it away or'
+  with (
+    ResultFolder(tmp_path, 'a', overwrite=True) as output,
+    pytest.raises(ValueError, match=message),
+  ):
+    output.job('', folder)
+  assert (tmp_path / 'masks').read_text() == 'mine'
+
+
 def test_a_journal_that_names_files_elsewhere_removes_none(tmp_path):
   out, mine = tmp_path / 'out', tmp_path / 'mine.png'
   (tmp_path / 'photos').mkdir()
