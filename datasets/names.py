@@ -198,6 +198,11 @@ def printable(text: object) -> str:
   return os.fsencode(str(text)).decode('utf-8', 'replace').replace('\ufffd', '?')
 
 
+def tell(line: object) -> None:
+  """Prints a line at once; names in it may be any bytes, which not every standard output takes."""
+  print(printable(line), flush=True)
+
+
 def _names_of_line(line: str, exists: Callable[[str], bool] | None) -> list[str]:
   without_remark = line
   for mark in (' #', '\t#'):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feelvos_tf.datasets import backwards
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import given_frames
 from feelvos_tf.inference import merging
@@ -166,7 +167,7 @@ class _Run:
     result = self._segmenter.step(frame)
     self._bar.advance(0, steps=1)
     if line := self._estimate.frame_done(self._bar.steps_left):
-      print(line, flush=True)
+      names_lib.tell(line)
     return result
 
   def _see(

@@ -6,6 +6,7 @@ import itertools
 import operator
 from typing import Any, TYPE_CHECKING
 
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import given_masks
 from feelvos_tf.runtime import background
@@ -74,7 +75,7 @@ def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> bool:
     return False
   job.keep(kept)
   if kept:
-    print(f'{video.name}: {len(kept)} masks do not depend on what changed and stay')
+    names_lib.tell(f'{video.name}: {len(kept)} masks do not depend on what changed and stay')
   return True
 
 

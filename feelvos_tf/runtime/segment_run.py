@@ -16,6 +16,7 @@ from typing import Any, TYPE_CHECKING, TypeAlias
 
 from feelvos_tf.datasets import backwards
 from feelvos_tf.datasets import data_warning
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.masks import Mask
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import given_masks
@@ -155,7 +156,7 @@ def segment(
   job.finish()
   names, confidences, ids = table.confidences()
   entries = repair_list.frames_to_check(confidences, ids)
-  print(f'{video.name}: {repair_list.to_line(entries, names)}', flush=True)
+  names_lib.tell(f'{video.name}: {repair_list.to_line(entries, names)}')
   return count
 
 
@@ -281,7 +282,7 @@ def _both(
 
   there = dict(known)
   if there:
-    print(f'{video.name}: goes on after the {len(there)} masks that are there')
+    names_lib.tell(f'{video.name}: goes on after the {len(there)} masks that are there')
   with Results(job, name, given, video, pictures=False) as results:
     seen = both_directions.segment(segmenter, video, given, job, results, there)
   return _write_pictures(job, name, given, video, pictures, seen, there)
@@ -305,7 +306,7 @@ def _one_direction(
   read_mask = lambda index: results.read_mask(video.frame_names[index])
   count, restore = resuming.after_known(segmenter, job, known, given, order, read_mask)
   if count:
-    print(f'{video.name}: goes on after the {count} masks that are there')
+    names_lib.tell(f'{video.name}: goes on after the {count} masks that are there')
   with (
     background.BackgroundCalls(write_result) as write,
     progress.Progress(total, 'frames', video.name) as bar,
@@ -327,7 +328,7 @@ def _one_direction(
         write(frame_name, frame, result, segmenter.previous_tensors, begun)
         left = None if bar.steps_left is None else bar.steps_left - 1
         if position and (line := estimate.frame_done(left)):
-          print(line, flush=True)
+          names_lib.tell(line)
       bar.advance()
   return bar.count
 

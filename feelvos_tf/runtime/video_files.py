@@ -88,6 +88,7 @@ def segment_video(
     ValueError: a file cannot be read, mask and frames differ in size, the folder is not empty, or
       an option is refused.
   """
+  from feelvos_tf.datasets import names as names_lib
   from feelvos_tf.datasets.result_files import writing
   from feelvos_tf.inference.options import SegmenterOptions
   from feelvos_tf.inference.segmenter import VideoSegmenter
@@ -128,7 +129,7 @@ def segment_video(
   else:
     job = _job(input, output, request)
   for line in job.lines:
-    print(line)
+    names_lib.tell(line)
   settings = {'precision': precision, 'speed': speed, 'forms': forms, **dataclasses.asdict(options)}
   deciding = _model_id(model), settings, [('', job.given, job.num_frames)]
   run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)

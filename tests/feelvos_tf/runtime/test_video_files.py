@@ -1,7 +1,10 @@
 """`segment_video` with all that one can ask for: several masks, removals, directions, a box."""
 
+import io
 import json
+import os
 import pathlib
+import shutil
 import sys
 
 import cv2
@@ -135,6 +138,16 @@ def test_an_address_is_no_folder(clip, tmp_path, monkeypatch, output):
   with pytest.raises(ValueError, match=r'^output=s3:/+bucket/out: an address \(s3:\) given'):
     feelvos_tf.segment_video(clip / 'frames', clip / 'left.png', output)
   assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_not_utf_8_can_be_told(clip, tmp_path, copying_graph, monkeypatch):
+  """The last line ended in a UnicodeEncodeError, and the results counted as unfinished."""
+  odd = tmp_path / os.fsdecode(b'v\xe4d')
+  shutil.copytree(clip / 'frames', odd)
+  stream = io.TextIOWrapper(io.BytesIO(), 'utf-8', errors='strict')
+  monkeypatch.setattr(sys, 'stdout', stream)
+  feelvos_tf.segment_video(odd, clip / 'left.png', tmp_path / 'out', copying_graph, pictures=False)
+  assert 'v?d: ' in stream.buffer.getvalue().decode()
 
 
 @pytest.mark.parametrize('name', ['input', 'output'])
