@@ -13,6 +13,8 @@ from PIL import Image
 from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.mask_files import shapes
 
+# Boxes by their four corners: of labelme and X-AnyLabeling.
+_TURNED = ('rectangle', 'oriented_rectangle', 'rotation')
 _NOT_OBJECTS = ('_background_', '__ignore__', 'background')
 
 
@@ -65,7 +67,7 @@ def _drawn(
   shape: dict[str, Any], label: str, size: tuple[int, int], name: str
 ) -> NDArray[np.bool_]:
   kind, points = shape.get('shape_type') or 'polygon', shape.get('points') or []
-  if kind == 'polygon':
+  if kind == 'polygon' or (kind in _TURNED and len(points) == 4):
     return shapes.polygon(points, size)
   if kind == 'rectangle' and len(points) == 2:
     return shapes.rectangle(points[0], points[1], size)
@@ -89,7 +91,8 @@ def _bitmap(
   except (OSError, SyntaxError, binascii.Error, Image.DecompressionBombError):
     raise ValueError(f'{name}: a damaged mask inside the file given; save it again') from None
   where = np.zeros(size, bool)
-  x, y = (max(0, round(v)) for v in points[0])
-  part = part[: max(0, size[0] - y), : max(0, size[1] - x)]
+  x, y = (round(v) for v in points[0])  # A box may begin outside of the image.
+  part = part[max(0, -y) : max(0, size[0] - y), max(0, -x) : max(0, size[1] - x)]
+  x, y = max(0, x), max(0, y)
   where[y : y + part.shape[0], x : x + part.shape[1]] = part
   return where

@@ -630,6 +630,33 @@ def test_labelme_numbers_are_ids(tmp_path):
     read(tmp_path / 'l.json')
 
 
+@pytest.mark.parametrize('kind', ['rectangle', 'rotation', 'oriented_rectangle'])
+def test_a_labelme_box_by_its_four_corners(tmp_path, kind):
+  """As X-AnyLabeling writes all boxes, and labelme turned ones."""
+  shapes = [
+    {'label': str(i), 'points': corners(b), 'shape_type': kind} for i, b in zip((1, 2), BOXES)
+  ]
+  (tmp_path / 'l.json').write_text(json.dumps(labelme_content(*shapes)))
+  np.testing.assert_array_equal(read(tmp_path / 'l.json').mask.ids, ids_of(1, 2))
+
+
+def test_a_labelme_mask_that_begins_outside_of_the_image_lies_where_it_lay(tmp_path):
+  """It was moved inside."""
+  stream, drawn = io.BytesIO(), np.zeros((20, 30), np.uint8)
+  drawn[5:20, 8:30] = 255
+  Image.fromarray(drawn).convert('1').save(stream, 'PNG')
+  shape = {
+    'label': '1',
+    'points': [[-10, -7], [19, 12]],
+    'shape_type': 'mask',
+    'mask': base64.b64encode(stream.getvalue()).decode(),
+  }
+  (tmp_path / 'l.json').write_text(json.dumps(labelme_content(shape)))
+  expected = np.zeros((60, 80), np.uint8)
+  expected[:13, :20] = 1
+  np.testing.assert_array_equal(read(tmp_path / 'l.json').mask.ids, expected)
+
+
 def cvat_points(box):
   return ';'.join(f'{x},{y}' for x, y in corners(box))
 
