@@ -117,6 +117,12 @@ def files_to_read(paths: Sequence[pathlib.Path], frame_name: str) -> Sequence[pa
   images = [p for p in files if p.suffix.lower() in pictures.SUFFIXES]
   if len(files) == 1:
     return files
+  inner = sorted(p.name for p in folder.iterdir() if p.is_dir())
+  if not files and inner:
+    raise ValueError(
+      f'{folder}: no mask in this folder, only folders ({", ".join(inner[:3])}); give one of them, '
+      'or the files'
+    )
   if not images or len(of_frame) > 1:
     raise ValueError(
       f'{paths[0]}: a folder of {len(files)} masks given, {len(of_frame)} of them named like the '

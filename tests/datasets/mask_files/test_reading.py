@@ -517,6 +517,21 @@ def test_coco_polygons(tmp_path, bom):
   assert given.names == {1: 'dog', 2: 'dog'}
 
 
+def test_coco_with_image_ids_that_are_texts_in_one_place(tmp_path):
+  content = coco_content(*([np.ravel(corners(b)).tolist()] for b in BOXES))
+  for annotation in content['annotations']:
+    annotation['image_id'] = str(annotation['image_id'])
+  (tmp_path / 'c.json').write_text(json.dumps(content))
+  np.testing.assert_array_equal(read(tmp_path / 'c.json').mask.ids, ids_of())
+
+
+def test_a_folder_of_folders_is_refused_by_their_names(tmp_path):
+  for name in ('dog', 'cat'):
+    (tmp_path / 'm' / name).mkdir(parents=True)
+  with pytest.raises(ValueError, match=r'only folders \(cat, dog\); give one of them'):
+    read(tmp_path / 'm')
+
+
 def test_coco_run_lengths(tmp_path):
   one = {'size': list(SIZE), 'counts': counts_of(ids_of() == 1)}
   coco_mask = pytest.importorskip('pycocotools.mask')
