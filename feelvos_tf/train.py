@@ -5,7 +5,7 @@ r"""Trains FEELVOS. The flags of the original have its names, meanings and defau
       --other_object_distances --output_stride=16 --train_crop_size=257 --train_batch_size=3 \
       --base_learning_rate=0.0001 --training_number_of_steps=2000
 
-Data come from TFRecords (--dataset_dir, see tools.convert_to_tfrecord) or straight from folders
+Data come from TFRecords (--dataset_dir, see `feelvos convert-data`) or straight from folders
 (--data_dir); several data sets are mixed by --dataset_sampling_probabilities. --train_logdir gets
 checkpoints, run.json (the options), TensorBoard logs, best.h5 (with validation) and final.h5. The
 same command goes on where it was interrupted, with the weights an undisturbed run would have.
@@ -219,7 +219,7 @@ def _check_usage() -> None:
   if FLAGS.dataset_dir and FLAGS.data_dir:
     raise command_line.UsageError(
       '--dataset_dir (TFRecords) and --data_dir (folders) given; '
-      'choose one; tools.convert_to_tfrecord converts.'
+      'choose one; feelvos convert-data converts.'
     )
   folders = FLAGS.dataset_dir or FLAGS.data_dir
   if len(folders) != len(FLAGS.dataset) and FLAGS.dataset != ['synthetic']:

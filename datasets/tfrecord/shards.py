@@ -44,7 +44,7 @@ def list_shards(
   folder = pathlib.Path(dataset_dir)
   if not folder.is_dir():
     raise FileNotFoundError(
-      names_lib.missing(folder, 'folder', 'convert a data set with tools.convert_to_tfrecord')
+      names_lib.missing(folder, 'folder', 'convert a data set with feelvos convert-data')
     )
   entry = read_manifest(folder).get('splits', {}).get(split)
   if entry is None:
@@ -83,11 +83,11 @@ def read_manifest(folder: str | os.PathLike) -> dict:
     manifest = names_lib.parse_json(path.read_text())
     version, entries = manifest['format'], manifest.get('splits', {}).values()
   except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise ValueError(f'{path}: not a manifest of convert_to_tfrecord; {_RESTORE}') from error
+    raise ValueError(f'{path}: not a manifest of feelvos convert-data; {_RESTORE}') from error
   if version != MANIFEST_FORMAT:
     raise ValueError(f'{path}: format {version} given, expected {MANIFEST_FORMAT}; {_RESTORE}')
   if not all(map(_is_entry, entries)):
-    raise ValueError(f'{path}: a damaged manifest of convert_to_tfrecord; {_RESTORE}')
+    raise ValueError(f'{path}: a damaged manifest of feelvos convert-data; {_RESTORE}')
   return manifest
 
 

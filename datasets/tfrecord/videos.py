@@ -54,7 +54,7 @@ class RecordVideo(Video):
     except tf.errors.InvalidArgumentError as error:
       raise ValueError(
         f'a record that is not a video given ({error.message.splitlines()[0]}); '
-        'expected the SequenceExamples of convert_to_tfrecord'
+        'expected the SequenceExamples of feelvos convert-data'
       ) from error
     self.name = os.fsdecode(parsed['video_id'])
     self.frame_size = int(parsed['height']), int(parsed['width'])

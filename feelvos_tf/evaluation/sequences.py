@@ -155,7 +155,7 @@ def record_sequences(
   names: Sequence[str] | None = None,
   left_out: dict[str, str] | None = None,
 ) -> list[SequenceFiles]:
-  """The videos of TFRecords written by `tools.convert_to_tfrecord`.
+  """The videos of TFRecords written by `feelvos convert-data`.
 
   They are unpacked to files first, once, so that everything else works as with folders.
 

@@ -35,7 +35,7 @@ class TruthOptions:
   davis_root: str | None = None
   # Folder of a YouTube-VOS split: Annotations, JPEGImages, meta.json.
   youtube_vos_root: str | None = None
-  # Folder of TFRecords made by tools.convert_to_tfrecord; they are unpacked into the output folder.
+  # Folder of TFRecords made by `feelvos convert-data`; they are unpacked into the output folder.
   dataset_dir: str | None = None
   # Any data set that convert-data and train know, by its name, with its folder in --data_dir.
   #

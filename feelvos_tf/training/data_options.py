@@ -16,7 +16,7 @@ class DataSet:
 
   # One of `registry.DATA_SETS`; with `records` it is a name only, and any is fine.
   name: str
-  # Folder of TFRecords, made by tools.convert_to_tfrecord or by the original's converter.
+  # Folder of TFRecords, made by `feelvos convert-data` or by the original's converter.
   records: str | None = None
   # Folder of the data set as it was downloaded, read without conversion.
   folder: str | None = None
@@ -34,7 +34,7 @@ class DataSet:
     if not self.records and self.name not in registry.DATA_SETS:
       raise ValueError(
         f'data set {self.name!r} given; expected one of {", ".join(registry.DATA_SETS)}, or a '
-        'folder of TFRecords that tools.convert_to_tfrecord wrote.'
+        'folder of TFRecords that feelvos convert-data wrote.'
       )
     if not self.records and not self.folder and not registry.find(self.name).made_up:
       raise ValueError(f'data set {self.name}: neither records nor a folder given.')
