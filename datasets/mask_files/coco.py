@@ -37,7 +37,8 @@ def read(content: Any, name: str, frame_name: str) -> tuple[tuple[int, int], lis
   labels = {c.get('id'): str(c.get('name', '')) for c in content.get('categories') or []}
   found = []
   for number, annotation in enumerate(content['annotations'], 1):
-    if str(annotation.get('image_id')) != str(image.get('id')):  # Some tools write texts.
+    of, own = annotation.get('image_id'), image.get('id')
+    if of != own and str(of) != str(own):  # Some tools write 1.0 or '1' for 1.
       continue
     label = labels.get(annotation.get('category_id')) or f'annotation {number}'
     if not annotation.get('segmentation'):

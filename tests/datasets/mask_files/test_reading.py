@@ -517,10 +517,11 @@ def test_coco_polygons(tmp_path, bom):
   assert given.names == {1: 'dog', 2: 'dog'}
 
 
-def test_coco_with_image_ids_that_are_texts_in_one_place(tmp_path):
+@pytest.mark.parametrize('kind', [str, float])
+def test_coco_with_image_ids_that_are_texts_or_fractions_in_one_place(tmp_path, kind):
   content = coco_content(*([np.ravel(corners(b)).tolist()] for b in BOXES))
   for annotation in content['annotations']:
-    annotation['image_id'] = str(annotation['image_id'])
+    annotation['image_id'] = kind(annotation['image_id'])
   (tmp_path / 'c.json').write_text(json.dumps(content))
   np.testing.assert_array_equal(read(tmp_path / 'c.json').mask.ids, ids_of())
 
