@@ -325,14 +325,17 @@ def _warn_of_name(paths: Sequence[pathlib.Path], video: Video, index: int) -> No
 
 def _warn_of_several_frames(folder: pathlib.Path, video: Video, index: int) -> None:
   """Warns of a folder of objects of one frame whose names begin with those of several frames."""
-  first_of: dict[int, str] = {}
+  files: dict[str, str] = {}  # By what stands before a mark: `a` and `a_1` of a_1_dog.
   for path in reading.mask_files_in(folder):
-    ends = [match.start() for match in re.finditer(r'[ _.-]', path.stem)]
-    for frame in _frames_by_name([path.stem[:end] for end in ends], video).values():
-      if frame is not None:
-        first_of.setdefault(frame, path.name)
-  if len(first_of) > 1:
-    one, other, *_ = first_of.values()
+    for mark in re.finditer(r'[ _.-]', path.stem):
+      files.setdefault(path.stem[: mark.start()], path.name)
+  count = video.num_frames or _MOST_NUMBERS  # 20240501 is a date.
+  first_of: dict[int, str] = {}
+  for text, frame in _frames_by_name(list(files), video).items():
+    if frame is not None and frame < count:
+      first_of.setdefault(frame, files[text])
+  if len(set(first_of.values())) > 1:
+    one, other, *_ = dict.fromkeys(first_of.values())
     data_warning.warn(
       f'{folder}: {one} and {other} are named like several frames and taken as objects of frame '
       f'{video.frame_names[index]}; masks of other frames have to have the names of these, or are '

@@ -76,6 +76,24 @@ def test_objects_of_one_frame_are_no_reason_to_warn(files, video, names, recwarn
   assert not recwarn.list
 
 
+@pytest.mark.parametrize('num_frames', [20, None])
+def test_dates_of_objects_are_no_frames_of_a_film(files, num_frames, recwarn):
+  files('m/20240501_dog.png', 'm/20240502_cat.png')
+  film = types.SimpleNamespace(
+    name='v', seeks=False, num_frames=num_frames, frame_names=NumberedNames(num_frames)
+  )
+  assert list(placed.files_by_frame([placed.parse('m')], film, 0)) == [0]
+  assert not recwarn.list
+
+
+def test_a_mask_whose_name_begins_with_two_frames_is_not_several(files, video, recwarn):
+  """The warning named one file twice."""
+  files('frames/shot10_1.png', 'm/shot10_1_dog.png', 'm/shot10_1_cat.png')
+  longer = folder.open_video('frames')
+  assert list(placed.files_by_frame([placed.parse('m')], longer, 0)) == [0]
+  assert not recwarn.list
+
+
 def test_numbers_count_from_0_and_names_come_first(video):
   index = lambda text: placed.frame_index(text, video, '--start')
   assert [index(text) for text in ('0', '3', 'shot13', 2)] == [0, 3, 3, 2]
