@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import sys
 from typing import Any, TypeVar
 import unicodedata
 
@@ -199,8 +200,10 @@ def printable(text: object) -> str:
 
 
 def tell(line: object) -> None:
-  """Prints a line at once; names in it may be any bytes, which not every standard output takes."""
-  print(printable(line), flush=True)
+  """Prints a line at once; letters that standard output cannot take are written as `\\u725b`."""
+  encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'
+  text = printable(line).encode(encoding, 'backslashreplace').decode(encoding)
+  print(text, flush=True)
 
 
 def _names_of_line(line: str, exists: Callable[[str], bool] | None) -> list[str]:

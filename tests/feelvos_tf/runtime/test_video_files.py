@@ -140,14 +140,19 @@ def test_an_address_is_no_folder(clip, tmp_path, monkeypatch, output):
   assert not list(tmp_path.iterdir())
 
 
-def test_a_name_that_is_not_utf_8_can_be_told(clip, tmp_path, copying_graph, monkeypatch):
+@pytest.mark.parametrize(
+  'name, encoding, told', [(b'v\xe4d', 'utf-8', 'v?d: '), ('牛'.encode(), 'cp1252', r'\u725b: ')]
+)
+def test_a_name_that_standard_output_cannot_take_is_told(
+  clip, tmp_path, copying_graph, monkeypatch, name, encoding, told
+):
   """The last line ended in a UnicodeEncodeError, and the results counted as unfinished."""
-  odd = tmp_path / os.fsdecode(b'v\xe4d')
+  odd = tmp_path / os.fsdecode(name)
   shutil.copytree(clip / 'frames', odd)
-  stream = io.TextIOWrapper(io.BytesIO(), 'utf-8', errors='strict')
+  stream = io.TextIOWrapper(io.BytesIO(), encoding, errors='strict')
   monkeypatch.setattr(sys, 'stdout', stream)
   feelvos_tf.segment_video(odd, clip / 'left.png', tmp_path / 'out', copying_graph, pictures=False)
-  assert 'v?d: ' in stream.buffer.getvalue().decode()
+  assert told in stream.buffer.getvalue().decode(encoding)
 
 
 @pytest.mark.parametrize('name', ['input', 'output'])
