@@ -140,14 +140,15 @@ class ResultFolder:
       self.keep(name, ())
     elif self.kept_ranges(name) is None:
       self._note_plan(name)
+    path = self.path / folder
     try:
-      (self.path / folder).mkdir(parents=True, exist_ok=True)
+      path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
+      file = next(p for p in (path, *path.parents) if os.path.lexists(p))
       raise ValueError(
-        f'{self.path / folder}: a file is where a folder has to be; move it away or choose another '
-        'output folder'
+        f'{file}: a file is where a folder has to be; move it away or choose another output folder'
       ) from None
-    whole_file.remove_leftovers(self.path / folder)
+    whole_file.remove_leftovers(path)
     return Job(self, name)
 
   def finish(self) -> None:

@@ -53,7 +53,7 @@ def test_a_result_that_was_painted_over_is_kept(tmp_path):
 @pytest.mark.parametrize('folder', ['masks', 'masks/bear'])
 def test_a_file_in_the_place_of_the_masks_is_refused_with_advice(tmp_path, folder):
   (tmp_path / 'masks').write_text('mine')
-  message = 'a file is where a folder has to be; move it away or'
+  message = '/masks: a file is where a folder has to be; move it away or'
   with (
     ResultFolder(tmp_path, 'a', overwrite=True) as output,
     pytest.raises(ValueError, match=message),
