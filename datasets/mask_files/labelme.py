@@ -14,7 +14,7 @@ from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.mask_files import shapes
 
 # Boxes by their four corners: of labelme and X-AnyLabeling.
-_TURNED = ('rectangle', 'oriented_rectangle', 'rotation')
+_BOXES = ('rectangle', 'oriented_rectangle', 'rotation')
 _NOT_OBJECTS = ('_background_', '__ignore__', 'background')
 
 
@@ -67,7 +67,7 @@ def _drawn(
   shape: dict[str, Any], label: str, size: tuple[int, int], name: str
 ) -> NDArray[np.bool_]:
   kind, points = shape.get('shape_type') or 'polygon', shape.get('points') or []
-  if kind == 'polygon' or (kind in _TURNED and len(points) == 4):
+  if kind == 'polygon' or (kind in _BOXES and len(points) == 4):
     return shapes.polygon(points, size)
   if kind == 'rectangle' and len(points) == 2:
     return shapes.rectangle(points[0], points[1], size)
