@@ -10,14 +10,11 @@ import dataclasses
 import pathlib
 import re
 
-import numpy as np
-
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import names as names_lib
-from feelvos_tf.datasets import object_ids
+from feelvos_tf.datasets.mask_files import one_id
 from feelvos_tf.datasets.mask_files import pictures
 from feelvos_tf.datasets.mask_files import reading
-from feelvos_tf.datasets.palette import hex_colour
 from feelvos_tf.datasets.video import Video
 
 _MOST_NUMBERS = 10**5  # Names of a film's frames have five digits.
@@ -119,9 +116,11 @@ def files_by_frame(
       index = frame_index(place.frame, video, f'--mask={place.frame}:{place.path}')
       found.setdefault(index, []).append(place.path)
       continue
-    named = _named_like_frames(place.path, video, sequence_path) if place.path.is_dir() else {}
-    if not named and place.path.is_dir():
-      _warn_of_several_frames(place.path, video, default_frame)
+    named: dict[int, pathlib.Path] = {}
+    if place.path.is_dir():
+      named = _named_like_frames(place.path, video, sequence_path)
+      if not named:
+        _warn_of_several_frames(place.path, video, default_frame)
     for index, path in (named or {default_frame: place.path}).items():
       found.setdefault(index, []).append(path)
     of_folders.update((index, path) for index, path in named.items())
@@ -168,112 +167,19 @@ def read(
     for index in sorted(files)
   }
   files_of_objects = {
-    key for given in found.values() for key in given.keys.values() if _is_file(key)
+    key for given in found.values() for key in given.keys.values() if one_id.is_file_key(key)
   }
   for index, given in found.items():
     # One file of several frames on which others have one an object: it is the object of its name.
     path = reading.files_to_read(files[index], video.frame_names[index])[0]
     key, ids = reading.file_key(path), given.mask.object_ids
-    if key in files_of_objects and len(ids) == 1 and all(map(_is_colour, given.names.values())):
+    if (
+      key in files_of_objects
+      and len(ids) == 1
+      and all(map(one_id.is_colour_key, given.names.values()))
+    ):
       given.keys, given.names = {ids[0]: key}, {ids[0]: path.name}
-  return one_id_each(found) if len(found) > 1 else found
-
-
-def one_id_each(read: dict[int, reading.GivenMask]) -> dict[int, reading.GivenMask]:
-  """Gives an object one id on all frames where files name objects (a colour, a label, a track).
-
-  Ids of such files follow from the place among the objects of that frame. An object of an earlier
-  frame gets its id of there, a new one an id that is free. Where pictures whose values are ids have
-  colours too, colours of other frames get these ids: black and white, palettes.
-
-  Args:
-    read: {index of the frame: GivenMask}, in the order of frames.
-
-  Returns:
-    The same with other ids where needed, and a hint where two objects of a frame have one name.
-  """
-  known = _ids_by_colour(read)
-  found = {}
-  for index, given in read.items():
-    keys = given.keys.values()
-    if keys and not given.own_ids and all(map(_is_file, keys)) and known.keys().isdisjoint(keys):
-      # Names that also say which frame it is: their order is that of the objects.
-      known = {**dict(zip(keys, given.keys)), **known}
-    elif len(set(given.keys.values())) == len(given.keys):
-      given = _with_ids(given, known)
-      known.update({key: object_id for object_id, key in given.keys.items()})
-    else:
-      names = sorted({k for k in given.keys.values() if list(given.keys.values()).count(k) > 1})
-      given.hints.append(
-        f'frame {index}: several objects called {", ".join(names[:3])}: they get ids by their order, '
-        'which has to be that of the other frames'
-      )
-    found[index] = given
-  return found
-
-
-def _ids_by_colour(read: dict[int, reading.GivenMask]) -> dict[str, int]:
-  """{colour: id} of pictures whose values are ids; empty if no frame has a picture of colours.
-
-  Warns of frames whose values say something else than their colours.
-  """
-  asked = {key for given in read.values() for key in given.keys.values() if _is_colour(key)}
-  found: dict[str, int] = {}
-  for index, given in read.items() if asked else ():
-    if given.keys or given.names:
-      continue
-    ids, palette = given.mask.object_ids, given.mask.palette
-    colours = [[i] * 3 for i in ids] if palette is None else palette[list(ids)].tolist()
-    own = {hex_colour(colour): i for i, colour in zip(ids, colours)}
-    if len(own) < len(ids):
-      continue
-    if all(len(set(colour)) == 1 for colour in colours):
-      # Grey is a colour where other frames have it: white, above all.
-      own = {colour: i for colour, i in own.items() if colour in asked}
-    found = {**own, **found}
-    for colour in own:
-      if found[colour] != own[colour]:
-        given.hints.append(
-          f'frame {index}: {colour} is value {own[colour]} here and object {found[colour]} on a '
-          'frame before; the values count'
-        )
-  return found
-
-
-def _is_file(key: str) -> bool:
-  return key.startswith('file ')
-
-
-def _is_colour(key: str) -> bool:
-  return re.fullmatch('#[0-9a-f]{6}', key) is not None
-
-
-def _with_ids(given: reading.GivenMask, known: dict[str, int]) -> reading.GivenMask:
-  """The GivenMask with the ids of `known` {key: id}, and free ones for other keys."""
-  new: dict[int, int] = {}
-  for i, key in sorted(given.keys.items()):
-    if known.get(key) not in (None, *new.values()):  # Two objects of a mask stay two.
-      new[i] = known[key]
-  rest = given.keys.keys() - new.keys()
-  for object_id in sorted(rest, key=lambda i: (i not in given.own_ids, i)):
-    # An id that the file gives stands, unless the file has another object that got it before.
-    own = object_id in given.own_ids
-    taken = set(new.values()) if own else {*known.values(), *new.values()}
-    new[object_id] = object_ids.free_id(taken, object_id) or object_id
-  if all(old == i for old, i in new.items()):
-    return given
-  table, palette = np.arange(256, dtype=np.uint8), given.mask.palette
-  for old, object_id in new.items():
-    table[old] = object_id
-  if palette is not None:
-    colours, palette = palette[list(new)], palette.copy()
-    palette[list(new.values())] = colours
-  return dataclasses.replace(
-    given,
-    mask=dataclasses.replace(given.mask, ids=table[given.mask.ids], palette=palette),
-    names={new.get(i, i): name for i, name in given.names.items()},
-    keys={new[i]: key for i, key in given.keys.items()},
-  )
+  return one_id.one_id_each(found) if len(found) > 1 else found
 
 
 def _named_like_frames(
@@ -314,9 +220,7 @@ def _warn_of_name(paths: Sequence[pathlib.Path], video: Video, index: int) -> No
   path = paths[0]
   if names_lib.composed(path.stem) == names_lib.composed(video.name):
     return  # 00012.png next to 00012.mp4.
-  named = _frames_by_name([path.stem], video)[path.stem]
-  # Of a film that does not say how long it is, 20240501 is a date.
-  if named is not None and index != named < (video.num_frames or _MOST_NUMBERS):
+  if _frames_there([path.stem], video).get(path.stem, index) != index:
     data_warning.warn(
       f'{path}: named like frame {path.stem} and taken for frame {video.frame_names[index]}; '
       f'--mask={path.stem}:{path} gives it for the other'
@@ -329,11 +233,9 @@ def _warn_of_several_frames(folder: pathlib.Path, video: Video, index: int) -> N
   for path in reading.mask_files_in(folder):
     for mark in re.finditer(r'[ _.-]', path.stem):
       files.setdefault(path.stem[: mark.start()], path.name)
-  count = video.num_frames or _MOST_NUMBERS  # 20240501 is a date.
   first_of: dict[int, str] = {}
-  for text, frame in _frames_by_name(list(files), video).items():
-    if frame is not None and frame < count:
-      first_of.setdefault(frame, files[text])
+  for text, frame in _frames_there(list(files), video).items():
+    first_of.setdefault(frame, files[text])
   if len(set(first_of.values())) > 1:
     one, other, *_ = dict.fromkeys(first_of.values())
     data_warning.warn(
@@ -397,6 +299,13 @@ def _frames_by_name(stems: Sequence[str], video: Video) -> dict[str, int | None]
   return {
     stem: by_name.get(names_lib.composed(stem), _number_of_film(stem, video)) for stem in stems
   }
+
+
+def _frames_there(stems: Sequence[str], video: Video) -> dict[str, int]:
+  """{stem: index} of those that are named like a frame, one that there is as far as is known."""
+  count = video.num_frames or _MOST_NUMBERS  # Of a film that does not say it, 20240501 is a date.
+  named = _frames_by_name(stems, video)
+  return {stem: index for stem, index in named.items() if index is not None and index < count}
 
 
 def _by_number(video: Video) -> dict[int, int]:
