@@ -34,13 +34,12 @@ def read(content: Any, name: str, frame_name: str) -> tuple[tuple[int, int], lis
   images = content.get('images') or []
   image = pick(images, [i.get('file_name', '') for i in images], frame_name, name, 'images')
   size = shapes.image_size(image['height'], image['width'])
-  labels = {c.get('id'): str(c.get('name', '')) for c in content.get('categories') or []}
+  labels = {_same(c.get('id')): str(c.get('name', '')) for c in content.get('categories') or []}
   found = []
   for number, annotation in enumerate(content['annotations'], 1):
-    of, own = annotation.get('image_id'), image.get('id')
-    if of != own and str(of) != str(own):  # Some tools write 1.0 or '1' for 1.
+    if _same(annotation.get('image_id')) != _same(image.get('id')):
       continue
-    label = labels.get(annotation.get('category_id')) or f'annotation {number}'
+    label = labels.get(_same(annotation.get('category_id'))) or f'annotation {number}'
     if not annotation.get('segmentation'):
       raise ValueError(
         f'{name}: {label} has a box and no segmentation, expected polygons or run lengths; '
@@ -54,6 +53,11 @@ def read(content: Any, name: str, frame_name: str) -> tuple[tuple[int, int], lis
   if len(ids) < len(found) or not all(i is not None and is_object_id(i) for i in ids):
     found = [dataclasses.replace(one, object_id=None) for one in found]
   return size, found
+
+
+def _same(number: Any) -> str:
+  """An id to compare: some tools write 1.0 or '1' for 1."""
+  return str(int(number) if isinstance(number, float) and number.is_integer() else number)
 
 
 def _track(annotation: dict[str, Any]) -> int | None:

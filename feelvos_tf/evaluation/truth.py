@@ -28,7 +28,8 @@ class TruthOptions:
   """The data of an evaluation.
 
   Raises:
-    ValueError: not exactly one of `PLACES` is given, an unknown data set, or no folder for it.
+    ValueError: not exactly one of `PLACES` is given, an unknown data set, no folder for it, or a
+      year that is not that of the data set.
   """
 
   # DAVIS folder: Annotations, JPEGImages, ImageSets.
@@ -70,6 +71,13 @@ class TruthOptions:
       raise ValueError(f'--dataset={self.dataset} needs --data_dir, its folder')
     if self.data_dir and not self.dataset:
       raise ValueError('--data_dir needs --dataset, the name of what is in it')
+    name = registry.full_name(self.dataset) if self.dataset else ''
+    if self.year == '2016' and (self.youtube_vos_root or name not in ('', 'davis2016')):
+      given = f'--dataset={self.dataset}' if self.dataset else '--youtube_vos_root'
+      raise ValueError(
+        f'{given} and --year=2016 given; the year is for --davis_root, and --dataset=davis2016 is that '
+        'of 2016'
+      )
 
   @property
   def rules(self) -> sequence_scores.Protocol:

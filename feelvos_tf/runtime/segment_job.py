@@ -111,7 +111,12 @@ def prepare(
     if len(inside) > 1:  # Else the mask shows them in their order.
       read[index].names = {cast(int, shape.object_id): f'--{shape.kind}' for shape in shapes}
   removals = [_removal(text, video) for text in request.remove]
-  given = given_masks.GivenMasks({i: g.mask for i, g in read.items()}, removals, request.direction)
+  by_frame = {i: g.mask for i, g in read.items()}
+  given = given_masks.GivenMasks(by_frame, removals, request.direction)
+  in_time = [(i, index) for i, index in removals if end is None or index <= end]
+  if len(in_time) < len(removals):
+    _warn_of_late_removals(video, set(removals) - set(in_time), cast(int, end))
+    given = given_masks.GivenMasks(by_frame, in_time, request.direction)
   first = given.frames[0] if request.direction == 'forward' else start or 0
   last = given.frames[-1] if request.direction == 'backward' else end
   lines = [*_names(read), *_ranges(video, given, start or 0, end)]
@@ -244,6 +249,15 @@ def _warn_of_masks_that_bring_back(video: Video, given: given_masks.GivenMasks, 
     data_warning.warn(
       f'{video.name}: object {object_id} is to be removed at frame {index} and stays, as the mask of '
       f'frame {frame} holds it; give a later frame, or take it out of that mask'
+    )
+
+
+def _warn_of_late_removals(video: Video, removals: Iterable[tuple[int, int]], end: int) -> None:
+  """Warns of objects that are removed behind --end, before the frames are segmented."""
+  for object_id, index in sorted(removals):
+    data_warning.warn(
+      f'{video.name}: object {object_id} is to be removed at frame {index} and stays, as --end={end} is '
+      'the last frame; check --remove and --end'
     )
 
 

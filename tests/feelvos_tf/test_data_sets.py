@@ -208,6 +208,8 @@ def test_a_conversion_of_before_goes_on():
     (['--dataset=folder'], '--dataset=folder needs --data_dir'),
     (['--data_dir=x', '--davis_root=y'], '--data_dir needs --dataset'),
     (['--dataset=synthetic', '--davis_root=y'], 'exactly one of --davis_root, .* and --dataset'),
+    (['--dataset=davis2017', '--data_dir=y', '--year=2016'], 'davis2017 and --year=2016 given'),
+    (['--youtube_vos_root=y', '--year=2016'], '--youtube_vos_root and --year=2016 given'),
   ],
 )
 def test_wrong_usage_of_evaluate(run, arguments, message):

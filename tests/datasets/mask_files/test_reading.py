@@ -518,12 +518,15 @@ def test_coco_polygons(tmp_path, bom):
 
 
 @pytest.mark.parametrize('kind', [str, float])
-def test_coco_with_image_ids_that_are_texts_or_fractions_in_one_place(tmp_path, kind):
+def test_coco_with_ids_that_are_texts_or_fractions_in_one_place(tmp_path, kind):
   content = coco_content(*([np.ravel(corners(b)).tolist()] for b in BOXES))
   for annotation in content['annotations']:
     annotation['image_id'] = kind(annotation['image_id'])
+    annotation['category_id'] = kind(annotation['category_id'])
   (tmp_path / 'c.json').write_text(json.dumps(content))
-  np.testing.assert_array_equal(read(tmp_path / 'c.json').mask.ids, ids_of())
+  given = read(tmp_path / 'c.json')
+  np.testing.assert_array_equal(given.mask.ids, ids_of())
+  assert given.names == {1: 'dog', 2: 'dog'}
 
 
 def test_a_folder_of_folders_is_refused_by_their_names(tmp_path):

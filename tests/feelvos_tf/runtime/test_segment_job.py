@@ -51,3 +51,15 @@ def test_a_removal_that_the_mask_of_its_frame_takes_back_is_told(video, start, a
     warnings.simplefilter('error')
     request = segment_job.Request(drawings=drawings[:1], remove=['1@1'])
     assert segment_job.prepare(video, request, draw=first_mask.masks_of).given.gone(1) == (1,)
+
+
+def test_a_removal_behind_the_end_is_told_before_the_run(video):
+  """It was told when all frames were segmented."""
+  request = segment_job.Request(
+    drawings=[('polygon', f'{BALL},id=1')], remove=['1@1'], start='0', end='0'
+  )
+  with pytest.warns(
+    DataWarning, match='object 1 is to be removed at frame 1 and stays, as --end=0'
+  ):
+    given = segment_job.prepare(video, request, draw=first_mask.masks_of).given
+  assert given.removals == ()
