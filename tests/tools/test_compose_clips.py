@@ -14,6 +14,7 @@ from feelvos_tf.datasets.composition_plan import plan_clip
 from feelvos_tf.datasets.sources.davis import davis_videos
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.tools import compose_clips
+from feelvos_tf.tools import composed_scores
 
 NAMES = ('one', 'two', 'three')
 
@@ -57,6 +58,11 @@ def test_clips_in_davis_layout(davis, tmp_path, run_main):
     ids = [entry['id'] for entry in clip['objects']]
     assert video.mask(0).object_ids == tuple(ids) == tuple(range(1, len(ids) + 1))
     assert 2 <= len(ids) <= 4
+  groups = composed_scores.to_groups(about)
+  every = [f'{clip["name"]}_{one["id"]}' for clip in about for one in clip['objects']]
+  assert list(groups['all objects']) == every
+  for parts in (['with a twin', 'without a twin'], list(groups)[4:]):
+    assert sorted(name for part in parts for name in groups[part]) == sorted(every)
   again = run_main('tools.compose_clips', *flags)
   assert again.returncode == 1
   assert again.stderr.startswith('tools.compose_clips: error: ') and 'not empty' in again.stderr
