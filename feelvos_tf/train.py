@@ -81,6 +81,7 @@ FEELVOS = OptionFlags(
     'parted_factor',
     'crossing_radius',
     'least_positions',
+    'rule_distance_factor',
     'guided_filter_epsilon',
     'head_area_radius',
     'neutral_inputs',

@@ -13,6 +13,7 @@ from feelvos_tf.inference import parted
 from feelvos_tf.inference import specks
 from feelvos_tf.inference import unlike_parts
 from feelvos_tf.inference.contract import State
+from feelvos_tf.matching.scores import rescaled
 from feelvos_tf.model.feelvos import Maps
 from feelvos_tf.model.options import FeelvosOptions
 
@@ -32,6 +33,12 @@ def decide(
   Returns:
     (logits; motion int32 [objects, 2] of `crossing.settle`, None without `crossing_radius`).
   """
+  factor = options.rule_distance_factor
+  if factor is not None:
+    scaled = lambda one: None if one is None else rescaled(one, factor)
+    maps = maps._replace(
+      global_distance=scaled(maps.global_distance), local_distance=scaled(maps.local_distance)
+    )
   distance, motion = maps.global_distance, None
   if options.far_parts_radius is not None:
     labels = state.previous.labels
@@ -49,6 +56,7 @@ def decide(
       state.reference,
       options.crossing_radius,
       options.k_nearest_neighbors,
+      1.0 if factor is None else factor,
     )
   if options.parted_factor is not None:
     logits = parted.unmix(logits, distance, state.reference, options.parted_factor)

@@ -21,6 +21,7 @@ from feelvos_tf.inference import winner
 from feelvos_tf.inference.head_area import Box
 from feelvos_tf.matching.scores import distance_from_squared
 from feelvos_tf.matching.scores import NO_DISTANCE
+from feelvos_tf.matching.scores import rescaled
 from feelvos_tf.model.feelvos import HiddenParts
 from feelvos_tf.model.feelvos import one_hot
 from feelvos_tf.model.feelvos import PreviousFrame
@@ -83,6 +84,7 @@ def settle(
   reference: matching.ReferenceBank | None,
   radius: int,
   k: int = 1,
+  factor: float = 1.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Logits with which positions of crossing objects go to the one that they move with.
 
@@ -99,6 +101,7 @@ def settle(
     radius: positions up, down and sideways that an object may move from frame to frame. Objects at
       most twice that far from each other are looked at.
     k: neighbours over which global distances are averaged.
+    factor: of squared distances, as `rule_distance_factor`; `global_distance` has it already.
 
   Returns:
     (logits; motion int32 [objects, 2], positions down and to the right, 0 of what was not looked
@@ -112,7 +115,7 @@ def settle(
     motion, misfit = tf.map_fn(
       lambda index: tf.cond(
         is_near[index],
-        lambda: _follow(embedding, previous, index, radius),
+        lambda: _follow(embedding, previous, index, radius, factor),
         lambda: (tf.zeros([2], tf.int32), tf.fill(tf.shape(previous.labels), NO_DISTANCE)),
       ),
       tf.range(count),
@@ -122,7 +125,9 @@ def settle(
     is_new = tf.reduce_sum(there, axis=[1, 2]) < _LEAST_POSITIONS
     shifts = tf.abs(motion[:, tf.newaxis] - motion)
     is_apart = tf.reduce_max(shifts, axis=-1) >= _APART
-    distance = None if reference is None else matching.distances_of_bank(reference, count, k)
+    distance = None
+    if reference is not None:
+      distance = rescaled(matching.distances_of_bank(reference, count, k), factor)
     return _given_to_best(logits, misfit, is_new, is_apart, global_distance, distance), motion
 
   standing = tf.zeros([count, 2], tf.int32)
@@ -194,7 +199,7 @@ def _near_others(there: tf.Tensor, radius: int) -> tf.Tensor:
 
 
 def _follow(
-  embedding: tf.Tensor, previous: PreviousFrame, index: tf.Tensor, radius: int
+  embedding: tf.Tensor, previous: PreviousFrame, index: tf.Tensor, radius: int, factor: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """How an object moves, and how far every position is from it when it is laid on the frame.
 
@@ -203,6 +208,7 @@ def _follow(
     previous: `PreviousFrame`.
     index: of the object.
     radius: of the shifts that are tried.
+    factor: see `settle`.
 
   Returns:
     (motion int32 [2], misfit float32 [h4, w4], NO_DISTANCE where the object is not laid).
@@ -215,14 +221,19 @@ def _follow(
   )
   last = previous.hidden_parts.motion[index]
   find = lambda: _motion(
-    embedding, tf.boolean_mask(positions, is_seen), tf.boolean_mask(looks, is_seen), last, radius
+    embedding,
+    tf.boolean_mask(positions, is_seen),
+    tf.boolean_mask(looks, is_seen),
+    last,
+    radius,
+    factor,
   )
   motion = tf.cond(is_known, find, lambda: last)
   size, moved = tf.shape(previous.labels), positions + motion
   is_inside = _are_inside(moved, size)
   moved, looks = tf.boolean_mask(moved, is_inside), tf.boolean_mask(looks, is_inside)
   distance = distance_from_squared(
-    tf.reduce_sum((tf.gather_nd(embedding, moved) - looks) ** 2, axis=-1)
+    factor * tf.reduce_sum((tf.gather_nd(embedding, moved) - looks) ** 2, axis=-1)
   )
   everywhere = tf.fill(size, NO_DISTANCE)
   return motion, tf.tensor_scatter_nd_update(everywhere, moved, distance)
@@ -257,7 +268,12 @@ def _are_inside(positions: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 
 
 def _motion(
-  embedding: tf.Tensor, positions: tf.Tensor, looks: tf.Tensor, last: tf.Tensor, radius: int
+  embedding: tf.Tensor,
+  positions: tf.Tensor,
+  looks: tf.Tensor,
+  last: tf.Tensor,
+  radius: int,
+  factor: float,
 ) -> tf.Tensor:
   """The shift int32 [2] with which looks [n, channels] at positions [n, 2] fit a frame best."""
   count = tf.shape(positions)[0]
@@ -268,7 +284,7 @@ def _motion(
   first, end = tf.reduce_min(positions, axis=0), tf.reduce_max(positions, axis=0) + 1
   box = Box(first[0], first[1], end[0], end[1]).grown(radius, size)
   frame = tf.reshape(box.cut(embedding), [-1, tf.shape(embedding)[-1]])
-  squared = (
+  squared = factor * (
     tf.reduce_sum(looks**2, axis=-1, keepdims=True)
     + tf.reduce_sum(frame**2, axis=-1)
     - 2.0 * tf.matmul(looks, frame, transpose_b=True)

@@ -38,6 +38,24 @@ def distance_from_squared(squared_distance: tf.Tensor) -> tf.Tensor:
   return 2.0 * (tf.sigmoid(tf.cast(squared_distance, tf.float32)) - 0.5)
 
 
+def rescaled(distance: tf.Tensor, factor: float) -> tf.Tensor:
+  """Distances of squared embedding distances that are `factor` times as large.
+
+  A distance is tanh(s / 2) of a squared distance s. What is 1 in float32 stays 1.
+
+  Args:
+    distance: float32 tensor of any shape, in [0, 1].
+    factor: of the squared distances, > 0.
+
+  Returns:
+    float32 tensor of the same shape, in [0, 1].
+  """
+  if factor == 1:
+    return distance
+  scaled = tf.tanh(factor * tf.atanh(tf.minimum(distance, 1.0 - 2.0**-24)))
+  return tf.where(distance < NO_DISTANCE, scaled, NO_DISTANCE)
+
+
 def distance_to_others(distances: tf.Tensor) -> tf.Tensor:
   """Distance to the nearest pixel of any object but one, for every object.
 

@@ -216,6 +216,12 @@ class InferenceOptions(JsonOptions):
   # wins none, if that is fewer positions of stride 4 than this, or much nearer to another object.
   # None: like the original. See `inference.specks`.
   least_positions: int | None = None
+  # At inference, the rules above compare distances as if squared distances between embeddings were
+  # this many times as large. Default: as they are.
+  #
+  # Their limits were found with one set of weights; a training that moves all embeddings apart by a
+  # factor of two in the square goes with 0.5. The network itself sees distances as they are.
+  rule_distance_factor: float | None = None
   # At inference, logits are enlarged to full size along the edges of the frame, by a guided filter;
   # colours (0 to 1) that vary by less than the root of this say nothing. None: bilinearly, like the
   # original. See `inference.guided_filter`.
@@ -248,6 +254,12 @@ class InferenceOptions(JsonOptions):
     if self.parted_factor is not None and not self.parted_factor >= 1:
       raise ValueError(
         f'parted_factor is {self.parted_factor}; expected at least 1, or None to give nothing back.'
+      )
+    factor = self.rule_distance_factor
+    if factor is not None and not 0 < factor < float('inf'):
+      raise ValueError(
+        f'rule_distance_factor is {factor}; expected a factor above 0, or None for distances as they '
+        'are.'
       )
     epsilon = self.guided_filter_epsilon
     if epsilon is not None and not 0 < epsilon <= 1:

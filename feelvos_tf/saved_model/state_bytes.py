@@ -69,6 +69,7 @@ _LATER_OPTIONS = (
   'parted_factor',
   'crossing_radius',
   'least_positions',
+  'rule_distance_factor',
   'guided_filter_epsilon',
   'head_area_radius',
 )

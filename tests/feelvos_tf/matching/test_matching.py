@@ -300,6 +300,14 @@ def test_distance_from_squared():
   assert distance_from_squared(squared).numpy()[-2] == 1.0
 
 
+def test_rescaled_distances_are_those_of_rescaled_squares():
+  squared = np.array([0.0, 0.1, 1.0, 3.0, 8.0, 100.0, np.inf], np.float32)
+  given = distance_from_squared(squared)
+  np.testing.assert_allclose(scores.rescaled(given, 0.5), np.tanh(squared / 4), atol=1e-4)
+  np.testing.assert_allclose(scores.rescaled(given, 2.0), np.tanh(squared), atol=1e-6)
+  np.testing.assert_array_equal(scores.rescaled(given, 1.0), given)
+
+
 # Reference pixels per object ----------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ OTHERS = {
   'far_parts_radius': 8,
   'unlike_parts_margin': 0.2,
   'parted_factor': 1.4,
+  'rule_distance_factor': 0.7,
   'crossing_radius': 15,
   'least_positions': 10,
   'guided_filter_epsilon': 0.001,
@@ -101,6 +102,8 @@ def test_what_needs_one_kind_takes_it_alone():
       {'unlike_parts_margin': 'None'},
       "unlike_parts_margin is 'None'; expected a number or None",
     ),
+    (InferenceOptions, {'rule_distance_factor': 0.0}, 'factor is 0.0; expected a factor above 0'),
+    (InferenceOptions, {'rule_distance_factor': float('nan')}, 'factor is nan; expected a factor'),
     (
       InferenceOptions,
       {'internal_scale_limits': 2.0},
