@@ -9,7 +9,7 @@ from feelvos_tf.datasets import names
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 # SHA-256 of that file. Weights of these bytes are trusted and read in this process, see
 # `deeplab/hdf5_file.py`.
-CHECKSUM = '532ba19a5f292c057e70d5236e7a66d59fdc9b359d88c4d6a65e4892344291c4'
+CHECKSUM = '5087843fa32fc4311efcf5ac81cccc2a764f7c67965244c5a35ae4e0f6f8e636'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:
