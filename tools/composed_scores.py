@@ -16,6 +16,7 @@ from typing import Any
 from absl import flags
 
 from feelvos_tf.datasets import names as names_lib
+from feelvos_tf.evaluation import tables
 from feelvos_tf.runtime import command_line
 
 FLAGS = flags.FLAGS
@@ -68,12 +69,11 @@ def read_scores(folder: str) -> dict[str, float]:
   Raises:
     ValueError: not exactly one table of objects is there.
   """
-  tables = sorted(pathlib.Path(folder).glob('per-sequence_results-*.csv'))
-  if len(tables) != 1:
-    raise ValueError(
-      f'{folder}: {len(tables)} files per-sequence_results-*.csv; expected one, check --scores'
-    )
-  with tables[0].open(newline='') as table:
+  pattern = tables.table_names('*')[1]
+  found = list(pathlib.Path(folder).glob(pattern))
+  if len(found) != 1:
+    raise ValueError(f'{folder}: {len(found)} files {pattern}; expected one, check --scores')
+  with found[0].open(newline='') as table:
     return {
       row['Sequence']: (float(row['J-Mean']) + float(row['F-Mean'])) / 2
       for row in csv.DictReader(table)
@@ -89,18 +89,7 @@ def to_groups(composition: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, 
   Args:
     composition: of `read_composition`.
   """
-  groups: dict[str, list[str]] = {
-    name: []
-    for name in (
-      'all objects',
-      'with a twin',
-      'without a twin',
-      'in clips without twins',
-      'leave and return',
-      'hidden by more than half',
-      'never hidden by more than half',
-    )
-  }
+  groups: dict[str, list[str]] = {}
   for clip in composition:
     sequences = [one['sequence'] for one in clip['objects']]
     for one in clip['objects']:
@@ -116,8 +105,9 @@ def to_groups(composition: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, 
         ('hidden by more than half', hidden and not leaves),
         ('never hidden by more than half', not hidden and not leaves),
       ):
+        members = groups.setdefault(group, [])
         if belongs:
-          groups[group].append(name)
+          members.append(name)
   return {group: tuple(names) for group, names in groups.items()}
 
 

@@ -33,12 +33,11 @@ def decide(
   Returns:
     (logits; motion int32 [objects, 2] of `crossing.settle`, None without `crossing_radius`).
   """
-  factor = options.rule_distance_factor
-  if factor is not None:
-    scaled = lambda one: None if one is None else rescaled(one, factor)
-    maps = maps._replace(
-      global_distance=scaled(maps.global_distance), local_distance=scaled(maps.local_distance)
-    )
+  factor = options.rule_distance_factor or 1.0
+  scaled = lambda one: None if one is None else rescaled(one, factor)
+  maps = maps._replace(
+    global_distance=scaled(maps.global_distance), local_distance=scaled(maps.local_distance)
+  )
   distance, motion = maps.global_distance, None
   if options.far_parts_radius is not None:
     labels = state.previous.labels
@@ -56,7 +55,7 @@ def decide(
       state.reference,
       options.crossing_radius,
       options.k_nearest_neighbors,
-      1.0 if factor is None else factor,
+      factor,
     )
   if options.parted_factor is not None:
     logits = parted.unmix(logits, distance, state.reference, options.parted_factor)

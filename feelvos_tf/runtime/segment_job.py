@@ -113,9 +113,9 @@ def prepare(
   removals = [_removal(text, video) for text in request.remove]
   by_frame = {i: g.mask for i, g in read.items()}
   given = given_masks.GivenMasks(by_frame, removals, request.direction)
-  in_time = [(i, index) for i, index in removals if end is None or index <= end]
-  if len(in_time) < len(removals):
-    _warn_of_late_removals(video, set(removals) - set(in_time), cast(int, end))
+  if end is not None and (late := [one for one in given.removals if one[1] > end]):
+    _warn_of_removals_behind_end(video, late, end)
+    in_time = set(given.removals) - set(late)
     given = given_masks.GivenMasks(by_frame, in_time, request.direction)
   first = given.frames[0] if request.direction == 'forward' else start or 0
   last = given.frames[-1] if request.direction == 'backward' else end
@@ -252,9 +252,11 @@ def _warn_of_masks_that_bring_back(video: Video, given: given_masks.GivenMasks, 
     )
 
 
-def _warn_of_late_removals(video: Video, removals: Iterable[tuple[int, int]], end: int) -> None:
+def _warn_of_removals_behind_end(
+  video: Video, removals: Iterable[tuple[int, int]], end: int
+) -> None:
   """Warns of objects that are removed behind --end, before the frames are segmented."""
-  for object_id, index in sorted(removals):
+  for object_id, index in removals:
     data_warning.warn(
       f'{video.name}: object {object_id} is to be removed at frame {index} and stays, as --end={end} is '
       'the last frame; check --remove and --end'
