@@ -40,6 +40,7 @@ def decide(
   )
   distance, motion = maps.global_distance, None
   if options.far_parts_radius is not None:
+    logits = far_parts.stay(logits, state.previous)
     labels = state.previous.labels
     logits = far_parts.leave_out(logits, labels, distance, options.far_parts_radius)
   if options.unlike_parts_margin is not None:

@@ -1,20 +1,88 @@
 """Parts of an object that are far from where it was: another thing that looks like it.
 
 The embedding tells what a pixel shows, not which of two alike it is: a second car that drives into
-the picture gets the id of the first. Such a part touches nothing of the object's previous mask. It
-is left out where the other parts of the object, which do, are larger and more like the object in
-the reference frame. What comes out behind an occluder is soon one or the other, and stays. So does
-at once what comes out behind another object: a part beside one, if it is no speck. Not in the
-paper; docs/notes/options.md has what that brings.
+the picture gets the id of the first. Such a part touches nothing of the object's previous mask. If
+another object was there, it stays that one's (`stay`). Else it is left out where the other parts of
+the object, which do, are larger and more like the object in the reference frame (`leave_out`). What
+comes out behind an occluder is soon one or the other, and stays. So does at once what comes out
+behind another object: a part beside one, if it is no speck. Not in the paper; docs/notes/options.md
+has what that brings.
 """
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from feelvos_tf.inference import connected
 from feelvos_tf.inference import winner
 from feelvos_tf.model.feelvos import one_hot
+from feelvos_tf.model.feelvos import PreviousFrame
 
 _LEAST_POSITIONS = 40  # Of stride 4; fewer beside another object are mostly pixels of that one.
+# A part stays with another object if it is farther than `_AFAR` from the rows or the columns of the
+# one that wins it, the two objects were farther than `_BESIDE` from each other, both in positions,
+# and that share of it was the other object.
+_AFAR = 30
+_BESIDE = 3
+_LEAST_SHARE = 0.2
+
+
+def stay(logits: tf.Tensor, previous: PreviousFrame) -> tf.Tensor:
+  """Logits with which no object takes from afar what another one was on the previous frame.
+
+  A look-alike may be nearer to the reference of another object than to its own, of which it shows
+  more or less than there. A part goes to the object that was there, by exchanged logits, if the one
+  that wins it wins more near itself.
+
+  Args:
+    logits: float32 [objects, h4, w4]; the first is the background's.
+    previous: `PreviousFrame`; what is hidden is where its object is, too.
+
+  Returns:
+    float32 [objects, h4, w4].
+  """
+  count = tf.shape(logits)[0]
+  index = tf.range(count)[:, tf.newaxis, tf.newaxis]
+  seen = one_hot(previous.labels, count)
+  there = seen
+  if previous.hidden:
+    there = tf.maximum(seen, one_hot(previous.hidden_parts.labels, count))
+  is_known = (index > 0) & tf.reduce_any(there > 0, axis=[1, 2], keepdims=True)
+  near = tf.where(is_known, _near_rows_and_columns(there), 1.0)
+  won_by = winner.of_logits(logits)
+  won = one_hot(won_by, count)
+
+  def give_back() -> tf.Tensor:
+    far = won - connected.spread(near * won, won)
+    far *= tf.cast(_sum(won - far) > _sum(far), tf.float32)
+    total = _per_part(far)
+    sizes = total(far)
+    is_apart = tf.einsum('ahw,bhw->ab', connected.grown(there, _BESIDE), there) == 0
+
+    def share(other: tf.Tensor) -> tf.Tensor:
+      """Of the part at a position, the share that was an object apart: float32 [h4, w4]."""
+      shares = tf.math.divide_no_nan(total(far * seen[other]), sizes)
+      may_be = is_apart[:, other, tf.newaxis, tf.newaxis] & (other > 0)
+      return tf.reduce_max(tf.where(may_be, shares * far, 0.0), axis=0)
+
+    shares = tf.map_fn(
+      share, tf.range(count), fn_output_signature=tf.float32, parallel_iterations=1
+    )
+    is_others = tf.reduce_max(shares, axis=0) >= _LEAST_SHARE
+    goes_to = tf.where(is_others, tf.argmax(shares, axis=0, output_type=tf.int32), won_by)
+    at = lambda which: tf.reduce_sum(one_hot(which, count) * logits, axis=0)
+    exchanged = tf.where(index == won_by, at(goes_to), logits)
+    return tf.where(index == goes_to, at(won_by), exchanged)
+
+  is_taken = (won > near) & (previous.labels > 0)
+  return tf.cond(tf.reduce_any(is_taken), give_back, lambda: logits)
+
+
+def _near_rows_and_columns(maps: tf.Tensor) -> tf.Tensor:
+  """1 in the rows and columns within `_AFAR` of those of a map, else 0: [maps, height, width]."""
+  grown = lambda lines: tf.nn.max_pool1d(lines[..., tf.newaxis], 2 * _AFAR + 1, 1, 'SAME')[..., 0]
+  rows, columns = tf.reduce_max(maps, axis=2), tf.reduce_max(maps, axis=1)
+  return grown(rows)[:, :, tf.newaxis] * grown(columns)[:, tf.newaxis]
 
 
 def leave_out(
@@ -62,16 +130,21 @@ def leave_out(
 
 def _coming_out(far: tf.Tensor, won: tf.Tensor) -> tf.Tensor:
   """Those parts of `far` that are beside another object and no specks; all [objects, h4, w4]."""
-  count = tf.shape(far)[0]
-  most = tf.size(far[:1]) + 1
-  part = connected.numbered(far) + most * tf.range(count)[:, tf.newaxis, tf.newaxis]
+  total = _per_part(far)
+  is_beside = total(connected.beside_others(won) * far) > 0
+  return far * tf.cast(is_beside & (total(far) >= _LEAST_POSITIONS), far.dtype)
 
-  def of_part(values: tf.Tensor) -> tf.Tensor:
-    total = tf.math.unsorted_segment_sum(values, part, most * count)
-    return tf.gather(total, part)
 
-  is_beside = of_part(connected.beside_others(won) * far) > 0
-  return far * tf.cast(is_beside & (of_part(far) >= _LEAST_POSITIONS), far.dtype)
+def _per_part(maps: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+  """A function of values [maps, height, width]: their sums over the part of a map at a position."""
+  count = tf.shape(maps)[0]
+  most = tf.size(maps[:1]) + 1
+  part = connected.numbered(maps) + most * tf.range(count)[:, tf.newaxis, tf.newaxis]
+
+  def total(values: tf.Tensor) -> tf.Tensor:
+    return tf.gather(tf.math.unsorted_segment_sum(values, part, most * count), part)
+
+  return total
 
 
 def _sum(maps: tf.Tensor) -> tf.Tensor:

@@ -196,7 +196,8 @@ class InferenceOptions(JsonOptions):
   internal_scale_limits: tuple[float, float] = (1.0, 2.0)
   # At inference, parts of an object that are more than this many positions of stride 4 away from
   # where it was on the previous frame are left out, if another part of it is not; but not what
-  # comes out behind another object. None: like the original. See `inference.far_parts`.
+  # comes out behind another object. What another object far away was stays that one's. None: like
+  # the original. See `inference.far_parts`.
   far_parts_radius: int | None = None
   # At inference, parts of an object that do not look like it are left out: those nearer to the
   # reference frame's background, and those away from other objects whose mean global distance is

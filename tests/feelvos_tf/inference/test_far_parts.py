@@ -5,6 +5,9 @@ import pytest
 import tensorflow as tf
 
 from feelvos_tf.inference import far_parts
+from feelvos_tf.model.feelvos import HiddenParts
+from feelvos_tf.model.feelvos import one_hot
+from feelvos_tf.model.feelvos import PreviousFrame
 
 
 def logits_of(labels, objects):
@@ -95,3 +98,98 @@ def test_what_is_far_from_two_objects_goes_to_neither():
   now[:] = previous
   now[16:18, 26:28] = 1
   np.testing.assert_array_equal(leave_out(now, previous, 2), previous)
+
+
+def stay(now, previous, hidden=None):
+  """Winners after it."""
+  count = max(previous.max(), now.max()) + 1
+  labels = tf.constant(previous)
+  hidden_parts = ()
+  if hidden is not None:
+    hidden_parts = HiddenParts(
+      tf.zeros([*now.shape, 2]), tf.constant(hidden), tf.zeros([count, 2], tf.int32)
+    )
+  frame = PreviousFrame(
+    tf.zeros([*now.shape, 2]), labels, one_hot(labels, tf.constant(count)), hidden_parts
+  )
+  return won(far_parts.stay(logits_of(now, count), frame))
+
+
+def two_look_alikes(gap=40, taken=15, was=15):
+  """Labels before and now: the first one takes the second, `gap` positions to the right of it.
+
+  Of 15 rows of the second one that move right, `taken` get the first one's label, and the mask
+  before has `was` of them.
+  """
+  previous, now = np.zeros([40, 90], np.int32), np.zeros([40, 90], np.int32)
+  previous[5:25, 5:25] = now[5:25, 5:25] = 1
+  previous[5 : 5 + was, 25 + gap : 35 + gap] = 2
+  now[5:20, 26 + gap : 36 + gap] = 2
+  now[5 : 5 + taken, 26 + gap : 36 + gap] = 1
+  return previous, now
+
+
+@pytest.mark.parametrize('taken', [15, 6])
+def test_what_was_another_object_far_away_stays_that_one(taken):
+  previous, now = two_look_alikes(taken=taken)
+  expected = now.copy()
+  expected[5:20, 66:76] = 2
+  np.testing.assert_array_equal(stay(now, previous), expected)
+
+
+def test_logits_are_exchanged():
+  previous, now = two_look_alikes()
+  logits = logits_of(now, 3)
+  frame = PreviousFrame(tf.zeros([40, 90, 2]), tf.constant(previous), one_hot(previous, 3))
+  after = far_parts.stay(logits, frame).numpy()
+  np.testing.assert_array_equal(after[1, 5:20, 66:76], logits[2, 5:20, 66:76])
+  np.testing.assert_array_equal(after[2, 5:20, 66:76], logits[1, 5:20, 66:76])
+  np.testing.assert_array_equal(after[0], logits[0])
+  np.testing.assert_array_equal(after[:, :, :60], logits[:, :, :60])
+
+
+@pytest.mark.parametrize('gap, goes', [(28, False), (30, True)])
+def test_an_object_may_move_by_30_positions(gap, goes):
+  """The part begins one position to the right of where the second object was."""
+  previous, now = two_look_alikes(gap)
+  expected = now.copy()
+  if goes:
+    expected[5:20, 26 + gap : 36 + gap] = 2
+  np.testing.assert_array_equal(stay(now, previous), expected)
+
+
+@pytest.mark.parametrize('was, goes', [(3, False), (4, True)])
+def test_a_fifth_of_a_part_has_to_have_been_the_other_object(was, goes):
+  """9 of 10 columns of the rows that were it are in the part: 27 of 150 positions, or 36."""
+  previous, now = two_look_alikes(was=was)
+  expected = now.copy()
+  if goes:
+    expected[5:20, 66:76] = 2
+  np.testing.assert_array_equal(stay(now, previous), expected)
+
+
+@pytest.mark.parametrize('first_column, goes', [(27, False), (28, True)])
+def test_objects_beside_each_other_may_come_out_anywhere(first_column, goes):
+  """Behind the other one; 3 positions from it they are beside it, 4 they are not."""
+  previous, now = two_look_alikes()
+  previous[22:25, first_column:65] = 2  # Towards the first object, of which the last column is 24.
+  expected = now.copy()
+  if goes:
+    expected[5:20, 66:76] = 2
+  np.testing.assert_array_equal(stay(now, previous), expected)
+
+
+def test_remains_do_not_keep_an_object_from_coming_back():
+  previous, now = two_look_alikes()
+  previous[5:25, 5:25] = now[5:25, 5:25] = 0
+  previous[5:8, 5:8] = now[5:8, 5:8] = 1
+  np.testing.assert_array_equal(stay(now, previous), now)
+
+
+def test_an_object_that_was_nowhere_or_is_hidden_there_comes_out():
+  previous, now = two_look_alikes()
+  hidden = np.zeros_like(now)
+  hidden[10, 70] = 1
+  np.testing.assert_array_equal(stay(now, previous, hidden), now)
+  previous[previous == 1] = 0
+  np.testing.assert_array_equal(stay(now, previous), now)
