@@ -9,7 +9,7 @@ from feelvos_tf.datasets import names
 DEFAULT_MODEL = pathlib.Path(str(resources.files('feelvos_tf'))) / 'pretrained' / 'mobilenet_v2.h5'
 # SHA-256 of that file. Weights of these bytes are trusted and read in this process, see
 # `deeplab/hdf5_file.py`.
-CHECKSUM = '5087843fa32fc4311efcf5ac81cccc2a764f7c67965244c5a35ae4e0f6f8e636'
+CHECKSUM = '8640dd00c1552a7a00039b9166ff39523343f563cd244f3d698ad2d91356213f'
 
 
 def is_default(path: str | os.PathLike | None = None) -> bool:
