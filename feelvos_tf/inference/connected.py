@@ -58,6 +58,11 @@ def grown(maps: tf.Tensor, radius: int) -> tf.Tensor:
   return tf.nn.max_pool2d(rows, [1, side], 1, 'SAME')[..., 0]
 
 
+def beside(maps: tf.Tensor) -> tf.Tensor:
+  """Maps [maps, height, width] with every value up to `_BESIDE` positions around it as well."""
+  return grown(maps, _BESIDE)
+
+
 def beside_others(maps: tf.Tensor) -> tf.Tensor:
   """1 at and around what other maps have, up to `_BESIDE` positions away from it, else 0.
 
@@ -67,7 +72,7 @@ def beside_others(maps: tf.Tensor) -> tf.Tensor:
   Returns:
     float32 [maps, height, width].
   """
-  return grown(tf.reduce_sum(maps, axis=0, keepdims=True) - maps, _BESIDE)
+  return beside(tf.reduce_sum(maps, axis=0, keepdims=True) - maps)
 
 
 def _runs(maps: tf.Tensor) -> tf.Tensor:

@@ -344,8 +344,7 @@ def _given_to_best(
   best = tf.where(is_better, best, won_by)
   size = tf.reduce_sum(one_hot(best, count), axis=[1, 2])
   best = tf.where(tf.gather(size, best) >= _LEAST_POSITIONS, best, won_by)
-  exchanged = tf.where(index == won_by, at(best, logits), logits)
-  return tf.where(index == best, at(won_by, logits), exchanged)
+  return winner.exchanged(logits, won_by, best)
 
 
 def _alike(

@@ -19,11 +19,9 @@ from feelvos_tf.model.feelvos import one_hot
 from feelvos_tf.model.feelvos import PreviousFrame
 
 _LEAST_POSITIONS = 40  # Of stride 4; fewer beside another object are mostly pixels of that one.
-# A part stays with another object if it is farther than `_AFAR` from the rows or the columns of the
-# one that wins it, the two objects were farther than `_BESIDE` from each other, both in positions,
-# and that share of it was the other object.
+# A part stays with another object if it is farther than as many positions from the rows or the
+# columns of the one that wins it, and that share of it was the other object.
 _AFAR = 30
-_BESIDE = 3
 _LEAST_SHARE = 0.2
 
 
@@ -32,7 +30,7 @@ def stay(logits: tf.Tensor, previous: PreviousFrame) -> tf.Tensor:
 
   A look-alike may be nearer to the reference of another object than to its own, of which it shows
   more or less than there. A part goes to the object that was there, by exchanged logits, if the one
-  that wins it wins more near itself.
+  that wins it wins more near itself and was not beside the other.
 
   Args:
     logits: float32 [objects, h4, w4]; the first is the background's.
@@ -57,7 +55,7 @@ def stay(logits: tf.Tensor, previous: PreviousFrame) -> tf.Tensor:
     far *= tf.cast(_sum(won - far) > _sum(far), tf.float32)
     total = _per_part(far)
     sizes = total(far)
-    is_apart = tf.einsum('ahw,bhw->ab', connected.grown(there, _BESIDE), there) == 0
+    is_apart = tf.einsum('ahw,bhw->ab', connected.beside(there), there) == 0
 
     def share(other: tf.Tensor) -> tf.Tensor:
       """Of the part at a position, the share that was an object apart: float32 [h4, w4]."""
@@ -70,9 +68,7 @@ def stay(logits: tf.Tensor, previous: PreviousFrame) -> tf.Tensor:
     )
     is_others = tf.reduce_max(shares, axis=0) >= _LEAST_SHARE
     goes_to = tf.where(is_others, tf.argmax(shares, axis=0, output_type=tf.int32), won_by)
-    at = lambda which: tf.reduce_sum(one_hot(which, count) * logits, axis=0)
-    exchanged = tf.where(index == won_by, at(goes_to), logits)
-    return tf.where(index == goes_to, at(won_by), exchanged)
+    return winner.exchanged(logits, won_by, goes_to)
 
   is_taken = (won > near) & (previous.labels > 0)
   return tf.cond(tf.reduce_any(is_taken), give_back, lambda: logits)

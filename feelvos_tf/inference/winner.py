@@ -23,6 +23,23 @@ def of_logits(logits: tf.Tensor) -> tf.Tensor:
   return tf.reduce_min(tf.where(is_best, index, last), axis=0)
 
 
+def exchanged(logits: tf.Tensor, won_by: tf.Tensor, goes_to: tf.Tensor) -> tf.Tensor:
+  """Logits with which a position goes from the object that wins it to another one.
+
+  Args:
+    logits: float32 [objects, height, width].
+    won_by: int32 [height, width], `of_logits`.
+    goes_to: int32 [height, width], the object whose logit is exchanged with that one's.
+
+  Returns:
+    float32 [objects, height, width].
+  """
+  index = tf.range(tf.shape(logits)[0])[:, tf.newaxis, tf.newaxis]
+  at = lambda which: tf.reduce_sum(tf.where(index == which, logits, 0.0), axis=0)
+  given = tf.where(index == won_by, at(goes_to), logits)
+  return tf.where(index == goes_to, at(won_by), given)
+
+
 def mean_distances(won: tf.Tensor, global_distance: tf.Tensor) -> tf.Tensor:
   """Mean distance of what every object wins to every object.
 
