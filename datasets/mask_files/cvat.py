@@ -17,6 +17,7 @@ from feelvos_tf.datasets import names
 from feelvos_tf.datasets.mask_files import shapes
 from feelvos_tf.datasets.mask_files.picking import pick
 
+MASKS = 'SegmentationClass'  # Folder in "Segmentation mask 1.1", unpacked.
 _SHAPES = ('polygon', 'mask', 'box', 'ellipse')
 _NOT_AREAS = ('polyline', 'points', 'cuboid', 'skeleton')
 _MOST_DIGITS = 9  # of a size or the number of a frame
@@ -64,7 +65,9 @@ def read_label_map(path: str | os.PathLike) -> dict[tuple[int, int, int], str]:
     ValueError: a line that is none.
   """
   found = {}
-  for line in names.read_names(path):
+  for line in map(str.strip, names.read_text(path).splitlines()):
+    if not line or line.startswith('#'):  # Behind a space it is a part of a label: dog #1.
+      continue
     parts = line.split(':')
     try:
       red, green, blue = (int(v) for v in parts[1].split(','))

@@ -118,14 +118,16 @@ def _of_colours(pixels: NDArray[np.uint8], path: pathlib.Path) -> GivenMask:
   ids, palette, texts = colours.ids_of_colours(pixels, str(path))
   keys = dict(texts)
   hints: list[str] = []
-  if label_map is not None and palette is not None and texts:
+  own = {i: _colour(palette[i]) for i in texts} if palette is not None else {}
+  if path.parent.name == cvat.MASKS and palette is None:  # Labels may be grey; else it is an id.
+    own = {i: (i, i, i) for i in np.unique(ids).tolist() if i}
+  if label_map is not None and own:
     labels = cvat.read_label_map(label_map)
     listed = {c: i for i, c in enumerate([c for c in labels if any(c)], 1)}
-    own = {i: _colour(palette[i]) for i in texts}
     missing = [palette_lib.hex_colour(c) for c in own.values() if c not in listed]
-    if missing:
+    if missing and palette is not None:
       hints = [f'{label_map}: without {", ".join(missing)}; objects are numbered by their colours']
-    elif len(listed) <= object_ids.LAST_ID:
+    elif not missing and len(listed) <= object_ids.LAST_ID:
       table = np.zeros(256, np.uint8)
       palette = masks.DAVIS_PALETTE.copy()
       for old, colour in own.items():

@@ -34,7 +34,7 @@ from feelvos_tf.datasets.mask_files.given import MaskOptions
 from feelvos_tf.datasets.names import natural_key
 
 _CVAT_OBJECTS = 'SegmentationObject'  # Next to it: a colour for each object.
-CVAT_MASKS = 'SegmentationClass'  # Folder in CVAT's "Segmentation mask 1.1", unpacked.
+CVAT_MASKS = cvat.MASKS
 
 
 def read_given_mask(

@@ -464,6 +464,27 @@ def test_segmentation_class_of_cvat(tmp_path):
   np.testing.assert_array_equal(read(file).mask.ids, ids_of(1, 2))
 
 
+def test_labels_of_cvat_may_be_grey(tmp_path):
+  """On a frame without other colours, the shade was taken for the id."""
+  folder = tmp_path / 'x' / 'SegmentationClass'
+  (tmp_path / 'x').mkdir()
+  (tmp_path / 'x' / 'labelmap.txt').write_text(
+    'background:0,0,0::\ndog #1:250,50,83::\ncat #1:255,255,255::\n'
+  )
+  white, black, other = (255, 255, 255), (0, 0, 0), (128, 128, 128)
+  for colours, ids, named in (
+    ((white, black), ids_of(2, 0), {2: 'cat #1 (#ffffff)'}),
+    ((white, (250, 50, 83)), ids_of(2, 1), {1: 'dog #1 (#fa3253)', 2: 'cat #1 (#ffffff)'}),
+    ((white, other), ids_of(255, 128), {}),  # Shades that are no labels.
+  ):
+    given = read(save(folder / '00000.png', painted(*colours)))
+    np.testing.assert_array_equal(given.mask.ids, ids)
+    assert given.names == named
+  (tmp_path / 'labelmap.txt').write_text('of something else')
+  path = save(tmp_path / 'mask.png', painted(white, black))
+  np.testing.assert_array_equal(read(path).mask.ids, ids_of(255, 0))
+
+
 def test_two_objects_of_one_label_of_cvat(tmp_path):
   one = save(tmp_path / 'x' / 'SegmentationClass' / '00000.png', painted(GREEN, GREEN))
   save(tmp_path / 'x' / 'SegmentationObject' / '00000.png', painted(RED, BLUE))
