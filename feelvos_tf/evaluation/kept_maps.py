@@ -39,7 +39,8 @@ def read_maps(path: str | os.PathLike, num_channels: int) -> np.ndarray:
   """
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(f'{path}: no maps of this frame; run the model again with maps kept')
-  grid = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+  data = pathlib.Path(path).read_bytes()  # OpenCV crashes on names that are not UTF-8.
+  grid = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
   if grid is None:
     raise ValueError(f'{path}: damaged maps; run the model again with maps kept')
   height, width = grid.shape[0] // num_channels, grid.shape[1] // 3

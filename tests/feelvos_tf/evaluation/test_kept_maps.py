@@ -1,5 +1,8 @@
 """Files of what the model saw of a frame."""
 
+import os
+
+import cv2
 import numpy as np
 import pytest
 
@@ -26,3 +29,13 @@ def test_damaged_maps_are_refused(tmp_path):
   path.write_bytes(b'\x89PNG\r\n\x1a\nno more')
   with pytest.raises(ValueError, match='damaged maps; run the model again'):
     kept_maps.read_maps(path, 2)
+
+
+def test_a_name_that_is_not_utf_8(tmp_path):
+  """OpenCV ended the process, and with it an evaluation before its scores were written."""
+  path = tmp_path / os.fsdecode(b'\xff.png')
+  path.write_bytes(cv2.imencode('.png', np.full((2, 9), 7, np.uint8))[1].tobytes())
+  np.testing.assert_array_equal(kept_maps.read_maps(path, 1), np.full((1, 3, 2, 3), 7))
+  path.write_bytes(b'')
+  with pytest.raises(ValueError, match='damaged maps; run the model again'):
+    kept_maps.read_maps(path, 1)
