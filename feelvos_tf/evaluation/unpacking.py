@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.video import list_images
 from feelvos_tf.datasets.video import read_image
 from feelvos_tf.datasets.video import Video
@@ -45,7 +46,7 @@ def unpack(video: Video, folder: pathlib.Path) -> None:
   """Writes frames and masks of a video, unless they are there; the annotations come last.
 
   Raises:
-    ValueError: there are others, or the number of frames is unknown.
+    ValueError: there are others, the number of frames is unknown, or a name leads elsewhere.
   """
   frames, truth = folder / 'JPEGImages' / video.name, folder / 'Annotations' / video.name
   if video.num_frames is None:
@@ -53,6 +54,9 @@ def unpack(video: Video, folder: pathlib.Path) -> None:
       f'{video.name}: a video of an unknown number of frames given, expected one that knows it; '
       'convert it to a folder of frames'
     )
+  names_lib.check_name(video.name, 'a video')
+  for index in range(video.num_frames):
+    names_lib.check_name(video.frame_names[index], f'{video.name}, frame {index}')
   if truth.is_dir():
     _check_unpacked(video, frames, truth)
     return

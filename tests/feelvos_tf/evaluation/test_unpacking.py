@@ -55,3 +55,12 @@ def test_a_video_of_unknown_length_is_not_unpacked_as_an_empty_one(tmp_path):
   with pytest.raises(ValueError, match='cow: a video of an unknown number of frames'):
     unpacking.unpack(video, tmp_path)
   assert not (tmp_path / 'Annotations').exists()
+
+
+@pytest.mark.parametrize('name, frame', [('../../cow', '00001'), ('cow', '../../../00001')])
+def test_names_of_records_do_not_lead_out_of_the_folder(tmp_path, name, frame):
+  video = make_video()
+  video.name, video.frame_names = name, ('00000', frame, '00002')
+  with pytest.raises(ValueError, match=r"'\.\./.*expected the name of a folder without slashes"):
+    unpacking.unpack(video, tmp_path / 'unpacked')
+  assert not list(tmp_path.iterdir())
