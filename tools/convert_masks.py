@@ -6,13 +6,14 @@ r"""Writes the masks of `feelvos segment` in the forms of other tools.
 Each form gets a folder of its name in --output; docs/results.md says what is in it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import pathlib
 
 from absl import flags
 
 from feelvos_tf.datasets import data_warning
 from feelvos_tf.datasets import masks
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets.result_files import writing
 from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
@@ -122,9 +123,10 @@ def _indices(video: Video | None) -> dict[str, int]:
   """
   found = masks.list_masks(FLAGS.masks)
   if video is not None and video.seeks:
-    known = {name: i for i, name in enumerate(video.frame_names)}
+    frames = {name: i for i, name in enumerate(video.frame_names)}
+    known = {name: frames[frame] for name, frame in _spelled(found, video).items()}
     others = [name for name in found if name not in known]
-    if others and (len(others) < len(found) or len(others) > len(known)):
+    if others and (known or len(others) > len(frames)):
       raise _without_frame(found[others[0]], video)
   else:
     known = {name: int(name) for name in found if name.isascii() and name.isdecimal()}
@@ -148,6 +150,11 @@ def _indices(video: Video | None) -> dict[str, int]:
   return indices
 
 
+def _spelled(names: Iterable[str], video: Video | None) -> dict[str, str]:
+  """{name of a mask: that of its frame}, whose letters may be composed in another way."""
+  return names_lib.spelled(names, video.frame_names) if video is not None and video.seeks else {}
+
+
 def _without_frame(path: pathlib.Path, video: Video) -> ValueError:
   return ValueError(
     f'{path}: a mask without a frame given, expected names of frames of {video.name}'
@@ -168,17 +175,19 @@ def _name() -> str:
 
 def _frames(video: Video | None, indices: dict[str, int]) -> Iterator[ResultFrame]:
   """Frames that have masks, with their images if a form shows them."""
+  spelled = _spelled(indices, video)
   if video is None or not writing.needs_frames(FLAGS.format):
     for name, ids in writing.masks_of_folder(FLAGS.masks):
-      yield ResultFrame(name, indices[name], ids)
+      yield ResultFrame(spelled.get(name, name), indices[name], ids)
     return
-  paths = masks.list_masks(FLAGS.masks)
+  paths = {spelled.get(name, name): path for name, path in masks.list_masks(FLAGS.masks).items()}
   for index, frame in enumerate(video.frames()):
-    path = paths.pop(video.frame_names[index], None)
+    name = video.frame_names[index]
+    path = paths.pop(name, None)
     if path is not None:
       mask = masks.read_mask(path, void=False)
       ids = video.check_mask_size(mask, str(path)).ids
-      yield ResultFrame(path.stem, index, ids, frame, video.frame_time(index))
+      yield ResultFrame(name, index, ids, frame, video.frame_time(index))
     if not paths:
       return
   raise _without_frame(next(iter(paths.values())), video)

@@ -1,5 +1,6 @@
 """feelvos convert-masks: from a folder of masks to other forms, and bad flags."""
 
+import unicodedata
 from xml.etree import ElementTree
 
 import av
@@ -181,3 +182,26 @@ def test_masks_of_some_frames_have_the_numbers_of_these(run_main, result, form):
     shown = [(mask.get('frame'), mask.get('outside')) for mask in root.iter('mask')]
     assert shown == [('0', '0'), ('1', '1'), ('2', '0')]
   assert root.findtext('.//stop_frame') == '2'
+
+
+@pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
+def test_letters_of_masks_may_be_composed_in_another_way(run_main, result, form, other):
+  """Masks of the last frames became those of the first ones, and cut-outs were refused."""
+  frame, name = (unicodedata.normalize(way, 'Bär') for way in (form, other))
+  found, frames = result / 'result' / 'masks', result / 'frames'
+  for folder, beginning in ((found, name), (frames, frame)):
+    for path in list(folder.iterdir()):
+      path.rename(folder / f'{beginning}{path.name}')
+  process = run_main(
+    MODULE,
+    f'--masks={found}',
+    f'--output={result / "out"}',
+    '--format=cvat_images,cutouts',
+    f'--input={frames}',
+  )
+  assert process.returncode == 0, process.stderr
+  root = ElementTree.parse(result / 'out' / 'cvat_images' / 'annotations.xml').getroot()
+  images = [(image.get('id'), image.get('name')) for image in root.iter('image')]
+  assert images == [('1', f'{frame}1.png'), ('2', f'{frame}2.png')]
+  written = sorted(p.name for p in (result / 'out' / 'cutouts').iterdir())
+  assert written == [f'{frame}1.png', f'{frame}2.png']
