@@ -71,6 +71,7 @@ def read_mask(
   require_object: bool = False,
   grey_255: str = 'auto',
   void: bool = True,
+  own: bool = False,
 ) -> Mask:
   """Reads a mask file; see `decode_mask`.
 
@@ -79,6 +80,7 @@ def read_mask(
     require_object: refuse a mask without any object, as a first frame's mask must have one.
     grey_255: meaning of the value 255 in a grey file; see `decode_mask`.
     void: whether 255 can mean void; see `decode_mask`.
+    own: whether this program wrote the file; see `decode_mask`.
 
   Returns:
     The Mask.
@@ -91,7 +93,12 @@ def read_mask(
   if not path.is_file():
     raise FileNotFoundError(names.missing(path, 'mask file', 'give a palette or grey PNG'))
   return decode_mask(
-    path.read_bytes(), str(path), require_object=require_object, grey_255=grey_255, void=void
+    path.read_bytes(),
+    str(path),
+    require_object=require_object,
+    grey_255=grey_255,
+    void=void,
+    own=own,
   )
 
 
@@ -102,6 +109,7 @@ def decode_mask(
   require_object: bool = False,
   grey_255: str = 'auto',
   void: bool = True,
+  own: bool = False,
   max_pixels: int = MAX_PIXELS,
 ) -> Mask:
   """Decodes a PNG mask: a palette image or a grey image of 1, 2, 4 or 8 bits.
@@ -123,6 +131,8 @@ def decode_mask(
       pass 'void' there (`feelvos_tf.datasets.sources.folder` does).
     void: False takes 255 as an object id like any other, in palette and grey files, and leaves
       `grey_255` aside.
+    own: this program wrote the file, of ids that it knows: what is thin in it are thin objects, and
+      nothing is taken for antialiased.
     max_pixels: larger images are refused by their header.
 
   Returns:
@@ -139,7 +149,8 @@ def decode_mask(
   values, palette = _decode_pixels(data, name, bit_depth, colour_type)
   is_palette = palette is not None
   values = picture.upright(values, picture.orientation_of(data))
-  refuse_antialiased(values, is_palette, name)
+  if not own:
+    refuse_antialiased(values, is_palette, name)
   binary = False
   if void and not is_palette:
     histogram = np.bincount(values.ravel(), minlength=256)

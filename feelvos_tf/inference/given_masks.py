@@ -85,7 +85,7 @@ class GivenMasks:
 
   def mask(self, index: int) -> np.ndarray:
     """uint8 [height, width] of the mask of a frame of `frames`."""
-    return masks_lib.decode_mask(self._encoded[index], 'a given mask', void=False).ids
+    return masks_lib.decode_mask(self._encoded[index], 'a given mask', void=False, own=True).ids
 
   def object_ids(self, index: int) -> frozenset[int]:
     """Ids of the mask of a frame."""

@@ -79,5 +79,5 @@ def _frames(
     path = job.path(mask_name(frame_name))
     if not path.is_file():  # Backward, frames behind the last mask have none.
       return
-    ids = masks.read_mask(path, void=False).ids
+    ids = masks.read_mask(path, void=False, own=True).ids
     yield ResultFrame(frame_name, video.first_index + index, ids, frame, video.frame_time(index))

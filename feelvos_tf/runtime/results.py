@@ -160,7 +160,8 @@ class Results:
 
   def read_mask(self, frame_name: str) -> NDArray[np.uint8]:
     """uint8 [height, width] of a mask that is there."""
-    return masks.read_mask(self._job.path(self.mask_name(frame_name)), void=False).ids
+    path = self._job.path(self.mask_name(frame_name))
+    return masks.read_mask(path, void=False, own=True).ids
 
   def _finish_pictures(self) -> None:
     if self._writers is None:

@@ -201,6 +201,22 @@ def test_touching_objects_are_not_taken_for_antialiasing(rng):
   np.testing.assert_array_equal(masks.decode_mask(png(ids), 'm').ids, ids)
 
 
+def thin_objects():
+  """Eight objects, each two pixels wide, side by side: as the steps of a smoothed outline."""
+  ids = np.zeros((60, 80), np.uint8)
+  for i in range(8):
+    ids[10:40, 10 + 2 * i : 12 + 2 * i] = i + 1
+  return ids
+
+
+def test_thin_objects_of_this_program_are_not_taken_for_antialiasing():
+  data = masks.encode_mask(thin_objects())
+  with pytest.raises(ValueError, match='antialiased image given'):
+    masks.decode_mask(data, 'm', void=False)
+  found = masks.decode_mask(data, 'm', void=False, own=True)
+  np.testing.assert_array_equal(found.ids, thin_objects())
+
+
 def test_real_masks_are_accepted(davis_root):
   for name in ('schoolgirls', 'bmx-trees', 'breakdance'):
     files = sorted((davis_root / 'Annotations' / '480p' / name).glob('*.png'))

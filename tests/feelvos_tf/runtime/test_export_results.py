@@ -10,8 +10,10 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources.part import Part
+from feelvos_tf.inference import given_masks
 from feelvos_tf.runtime import export_results
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import results
 
 SIZE = (34, 50)
 
@@ -43,3 +45,21 @@ def test_frames_count_from_the_start_of_the_whole_video(tmp_path):
   ]
   lines = (tmp_path / 'out' / 'mots' / 'frames.txt').read_text().splitlines()
   assert [int(line.split()[0]) for line in lines] == [11, 11, 12, 12, 13, 13, 14, 14]
+
+
+def test_masks_of_thin_objects_are_read_again(tmp_path):
+  """Eight of two pixels side by side were refused as antialiased: no run came to its end."""
+  (tmp_path / 'frames').mkdir()
+  masks.write_mask(tmp_path / 'frames' / '00000.png', np.zeros(SIZE, np.uint8))
+  video = folder.open_video(tmp_path / 'frames')
+  ids = np.zeros(SIZE, np.uint8)
+  ids[8:25, 10:26] = np.repeat(np.arange(1, 9), 2)
+  with result_folder.ResultFolder(tmp_path / 'out', 'run') as output:
+    job = output.job('', 'masks')
+    job.write('masks/00000.png', masks.encode_mask(ids), frame='')
+    given = given_masks.of(masks.Mask(ids))
+    found = results.Results(job, '', given, video, pictures=False).read_mask('00000')
+    np.testing.assert_array_equal(found, ids)
+    forms = export_results.Forms(('objects',))
+    export_results.export(job, '', video, forms, lambda name: f'masks/{name}.png')
+  assert len(list((tmp_path / 'out' / 'objects').rglob('*.png'))) == 8

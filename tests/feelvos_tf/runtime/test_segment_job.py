@@ -63,3 +63,11 @@ def test_a_removal_behind_the_end_is_told_before_the_run(video):
   ):
     given = segment_job.prepare(video, request, draw=first_mask.masks_of).given
   assert given.removals == ()
+
+
+def test_thin_objects_side_by_side_are_no_smoothed_outline(video):
+  """A run with eight of them ended by: a given mask: an antialiased image given."""
+  strips = [f'{x},2;{x + 2},2;{x + 2},20;{x},20' for x in range(4, 20, 2)]
+  given = prepare(video, *strips)
+  assert given.object_ids(0) == set(range(1, 9))
+  np.testing.assert_array_equal(given.mask(0)[10, 4:20], np.repeat(np.arange(1, 9), 2))
