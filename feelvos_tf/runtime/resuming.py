@@ -177,11 +177,14 @@ def _from_state(
   """The same from what the model remembered when it was saved.
 
   A frame whose mask was given makes the model forget nothing but the frame before, so the last
-  one and what the model remembered of the last frame are all there is to restore.
+  one and what the model remembered of the last frame are all there is to restore. A disk may have
+  had no room for the former; then the latter is of no use.
   """
   count, state = job.load_state() or (0, None)
   begin, arrays = job.load_state(result_folder.BEGIN) or (1, None)
-  if count < begin:
+  if any(order(position) in given.frames for position in range(begin, count)):
+    count, state = 0, None
+  elif count < begin:
     # What the model remembered of that frame was not saved: a mask of the whole frame says it all.
     is_told = arrays is not None and _tells_all(segmenter, begin - 1, given, order)
     count, state = (begin, None) if is_told else (0, None)

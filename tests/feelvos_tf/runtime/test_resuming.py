@@ -17,13 +17,14 @@ def _given(by_frame, direction='forward'):
   )
 
 
-def _goes_on_after(known, given, last=None, begin=None):
+def _goes_on_after(known, given, last=None, begin=None, state=None):
   """Frames that need not be segmented, of a model that remembers what two objects cover."""
   segmenter = types.SimpleNamespace(
     is_told_by_masks=lambda num_ids, goes_on=True: num_ids < 2 or not goes_on
   )
-  states = {result_folder.BEGIN: None if begin is None else (begin, [np.zeros(1)])}
-  job = types.SimpleNamespace(load_state=lambda file='': states.get(file))
+  counts = {result_folder.BEGIN: begin, result_folder.STATE: state}
+  states = {file: (count, [np.zeros(1)]) for file, count in counts.items() if count is not None}
+  job = types.SimpleNamespace(load_state=lambda file=result_folder.STATE: states.get(file))
   order = (lambda position: position) if last is None else lambda position: last - position
   return resuming.after_known(segmenter, job, [('', '')] * known, given, order, None)[0]
 
@@ -53,3 +54,21 @@ def test_a_kill_between_the_two_states_of_a_given_frame(late, expected):
   """What a mask that adds objects leaves to the model is in the second one."""
   given = _given({0: (1, 2), 3: late})
   assert _goes_on_after(6, given, begin=4) == expected
+
+
+@pytest.mark.parametrize(
+  'begin, state, expected',
+  [
+    (4, 6, 6),
+    (None, 3, 3),
+    (None, 6, 1),  # What frame 3 left to the model is nowhere: it had all been taken for frame 0's.
+    (4, 8, 1),
+  ],
+)
+@pytest.mark.parametrize('direction', ['forward', 'backward'])
+def test_a_state_of_a_given_frame_for_which_the_disk_had_no_room(begin, state, expected, direction):
+  last = None if direction == 'forward' else 9
+  by_frame = {0: (1, 2), 3: (3,), 6: (4,)}
+  frames = {i if last is None else last - i: ids for i, ids in by_frame.items()}
+  found = _goes_on_after(9, _given(frames, direction), last, begin, state)
+  assert found == expected
