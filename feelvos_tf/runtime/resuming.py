@@ -7,6 +7,7 @@ import operator
 from typing import Any, TYPE_CHECKING
 
 from feelvos_tf.datasets import names as names_lib
+from feelvos_tf.datasets.names import natural_key
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.inference import given_masks
 from feelvos_tf.runtime import background
@@ -40,10 +41,31 @@ def is_of(video: Video, known: Mapping[str, str], name: str, given: given_masks.
   return count == len(known)
 
 
+def still_known(video: Video, known: Mapping[str, str], name: str) -> dict[str, str]:
+  """The masks that are there, without those behind a frame that is gone since.
+
+  They depend on it: each frame is segmented by what the model remembers of the one before.
+
+  Args:
+    video: `Video`.
+    known: {name of a mask: hash of its frame}, see `result_folder.Job.frames`.
+    name: '' or the name of the video, which sorts its files.
+  """
+  names = [mask_name(name, frame_name) for frame_name in video.frame_names] if video.seeks else []
+  gone = known.keys() - set(names)
+  if not names or not gone:
+    return dict(known)
+  # Frames of a folder are in natural order; those behind --end have none behind them.
+  first = min(map(natural_key, gone))
+  behind = {mask for mask in names if natural_key(mask) > first}
+  return {mask: digest for mask, digest in known.items() if mask not in behind}
+
+
 def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> bool:
   """Removes what a job's earlier run wrote, except for masks that do not depend on what changed.
 
-  The frames of these masks are read and compared first.
+  The frames of these masks are read and compared first. Masks behind a frame that is gone do not
+  stay.
 
   Args:
     video: `Video`.
@@ -59,11 +81,12 @@ def keep_unchanged(video: Video, job: result_folder.Job, name: str) -> bool:
   """
   ranges = job.kept_ranges or []
   known = dict(job.frames())
+  still = still_known(video, known, name)
   kept, left = [], set(known)
   for index, frame in enumerate(video.frames()):
     path = mask_name(name, video.frame_names[index])
     left.discard(path)
-    if path in known and any(a <= index and (b is None or index <= b) for a, b in ranges):
+    if path in still and any(a <= index and (b is None or index <= b) for a, b in ranges):
       if known[path] != frame_digest(frame):
         raise OtherFrames
       kept.append(path)

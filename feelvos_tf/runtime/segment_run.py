@@ -280,7 +280,7 @@ def _both(
 ) -> int:
   from feelvos_tf.runtime import both_directions  # Imports TensorFlow.
 
-  there = dict(known)
+  there = resuming.still_known(video, dict(known), name)
   if there:
     names_lib.tell(f'{video.name}: goes on after the {len(there)} masks that are there')
   with Results(job, name, given, video, pictures=False) as results:

@@ -8,6 +8,7 @@ import pytest
 from feelvos_tf.datasets import masks
 from feelvos_tf.inference import given_masks
 from feelvos_tf.runtime import result_folder
+from feelvos_tf.runtime import results
 from feelvos_tf.runtime import resuming
 
 
@@ -72,3 +73,47 @@ def test_a_state_of_a_given_frame_for_which_the_disk_had_no_room(begin, state, e
   frames = {i if last is None else last - i: ids for i, ids in by_frame.items()}
   found = _goes_on_after(9, _given(frames, direction), last, begin, state)
   assert found == expected
+
+
+class _Folder:
+  """Frames of a folder; `names` are numbers, which are also what is seen."""
+
+  seeks, name = True, 'video'
+
+  def __init__(self, names):
+    self.frame_names = [f'frame{i}' for i in names]
+    self.images = [np.full((1, 1, 3), i, np.uint8) for i in names]
+
+  def frames(self):
+    return iter(self.images)
+
+
+@pytest.mark.parametrize(
+  'names, ranges, stay',
+  [
+    (range(12), [(0, 8)], range(9)),
+    ([0, 1, 2, *range(4, 12)], [(0, 8)], range(3)),  # Frame 3 was deleted.
+    ([0, 1, 2, *range(4, 12)], [(0, 1)], range(2)),
+    (range(6), [(0, 5)], range(6)),  # The end is another one.
+  ],
+)
+def test_masks_behind_a_frame_that_is_gone_do_not_stay(names, ranges, stay):
+  """They were taken for those of a run without it: frame 4 had been segmented by frame 3."""
+  whole, kept = _Folder(range(12)), []
+  known = {
+    results.mask_name('', frame): results.frame_digest(image)
+    for frame, image in zip(whole.frame_names, whole.images)
+  }
+  job = types.SimpleNamespace(
+    kept_ranges=ranges, frames=lambda: list(known.items()), keep=kept.extend
+  )
+  assert resuming.keep_unchanged(_Folder(names), job, '')
+  assert kept == [results.mask_name('', f'frame{i}') for i in stay]
+
+
+def test_what_a_run_in_both_directions_still_knows():
+  """It looks for masks by name; one in a single direction notices by their order."""
+  known = {results.mask_name('a', f'frame{i}'): '' for i in (4, 3, 2, 1, 0, 5, 6, 10)}
+  expected = {results.mask_name('a', f'frame{i}'): '' for i in (4, 3, 2, 1, 0, 5)}
+  assert resuming.still_known(_Folder([*range(5), 6, 10]), known, 'a') == expected
+  assert resuming.still_known(_Folder(range(11)), known, 'a') == known
