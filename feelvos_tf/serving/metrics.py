@@ -78,7 +78,8 @@ class Metrics:
     self._pending.set_function(lambda: workers.pending)
 
   def set_versions(self, names: Mapping[str, int]) -> None:
-    """dict of model name to version number."""
+    """dict of model name to version number; models that are not in it have none any more."""
+    self._versions.clear()
     for name, number in names.items():
       self._versions.labels(name).set(number)
 

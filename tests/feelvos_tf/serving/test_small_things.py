@@ -25,6 +25,7 @@ from feelvos_tf.serving import bodies
 from feelvos_tf.serving import errors
 from feelvos_tf.serving import grpc_health
 from feelvos_tf.serving import memory
+from feelvos_tf.serving import metrics
 from feelvos_tf.serving import tensor_json
 from feelvos_tf.serving.options import ServingOptions
 
@@ -163,6 +164,15 @@ def test_head_and_the_list_of_models(client):
   expected = {'models': [{'name': 'half', 'versions': [3]}, {'name': 'small', 'versions': [1]}]}
   assert client.get('/v1/models').json() == client.get('/v1/models/').json() == expected
   error_of(client.get('/v1/sessions/'), 404)
+
+
+def test_a_model_that_is_served_no_longer_has_no_version_in_the_metrics():
+  """A reload of the configuration can take models away."""
+  found = metrics.Metrics()
+  found.set_versions({'a': 1, 'b': 2})
+  found.set_versions({'b': 3})
+  text = found.page()[0].decode()
+  assert 'feelvos_model_version{model="b"} 3.0' in text and 'model="a"' not in text
 
 
 def test_numbers_in_json():
