@@ -185,7 +185,7 @@ def _frames(video: Video | None, indices: dict[str, int]) -> Iterator[ResultFram
     name = video.frame_names[index]
     path = paths.pop(name, None)
     if path is not None:
-      mask = masks.read_mask(path, void=False)
+      mask = masks.read_mask(path, void=False, own=True)
       ids = video.check_mask_size(mask, str(path)).ids
       yield ResultFrame(name, index, ids, frame, video.frame_time(index))
     if not paths:

@@ -127,4 +127,4 @@ def masks_of_folder(folder: str | os.PathLike) -> Iterator[tuple[str, np.ndarray
       raise FileNotFoundError(names_lib.missing(folder, 'folder of masks', 'give PNGs of segment'))
     raise FileNotFoundError(f'{pathlib.Path(folder)}: no masks there; expected PNGs of segment')
   for name, path in found.items():
-    yield name, masks.read_mask(path, void=False).ids
+    yield name, masks.read_mask(path, void=False, own=True).ids

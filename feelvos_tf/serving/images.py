@@ -32,7 +32,11 @@ class ImageDecoder:
     return picture.pixels(self._inspect(data, 'frame'), 'frame')
 
   def mask(
-    self, data: bytes, palette: np.ndarray | None = None, known: Iterable[int] = ()
+    self,
+    data: bytes,
+    palette: np.ndarray | None = None,
+    known: Iterable[int] = (),
+    own: bool = False,
   ) -> masks.Mask:
     """Decodes a palette or grey PNG, or one of a few exact colours; all but 0 are objects.
 
@@ -42,6 +46,7 @@ class ImageDecoder:
       data: the bytes.
       palette: uint8 [256, 3] of the masks of the video before; None for its first mask.
       known: ids of these.
+      own: this server made the mask, or most of it; see `masks.decode_mask`.
 
     Raises:
       ValueError: not a mask, damaged, or larger than allowed.
@@ -51,7 +56,7 @@ class ImageDecoder:
     if masks.holds_colours(data):
       mask = colours.decode(data, 'mask', palette, known)
     else:
-      mask = masks.decode_mask(data, 'mask', void=False, max_pixels=self._max_pixels)
+      mask = masks.decode_mask(data, 'mask', void=False, own=own, max_pixels=self._max_pixels)
     self._check_objects(len(mask.object_ids), 'mask')
     return mask
 

@@ -105,7 +105,7 @@ def draw(decoder: ImageDecoder, frame: bytes, mask: bytes) -> 'NDArray[np.uint8]
   Raises:
     RequestError, ValueError, tf.errors.InvalidArgumentError: wrong input.
   """
-  decoded = decoder.mask(mask)
+  decoded = decoder.mask(mask, own=True)
   image = decoder.frame(frame)
   if image.shape[:2] != decoded.ids.shape:
     raise errors.invalid(

@@ -187,7 +187,7 @@ def _frames(
     if stem in seen:
       raise errors.invalid(f'masks: {stem} given more than once; expected a mask a frame.')
     seen.add(stem)
-    yield ResultFrame(stem, index, decoder.mask(part.file.read()).ids)
+    yield ResultFrame(stem, index, decoder.mask(part.file.read(), own=True).ids)
 
 
 def _is_file_name(text: str) -> bool:

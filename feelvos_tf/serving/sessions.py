@@ -223,10 +223,15 @@ class SessionStore:
     session.frame_index += 1
     return result
 
-  def _decoded(self, session: Session, frame: bytes, mask: bytes) -> tuple[np.ndarray, masks.Mask]:
-    """(image, mask) of a frame of a session: colours that it knows are its objects."""
+  def _decoded(
+    self, session: Session, frame: bytes, mask: bytes, own: bool
+  ) -> tuple[np.ndarray, masks.Mask]:
+    """(image, mask) of a frame of a session: colours that it knows are its objects.
+
+    `own`: a session predicted the mask.
+    """
     known = session.segmenter.object_ids or ()
-    given = self._decoder.mask(mask, session.palette, known)
+    given = self._decoder.mask(mask, session.palette, known, own)
     return self._decoder.frame(frame), given
 
   def _check_objects(self, ids: Collection[int]) -> None:
@@ -257,7 +262,7 @@ class SessionStore:
 
     def run() -> dict[str, Any]:
       with tracing.span('decode'):
-        image, given = self._decoded(session, frame, mask)
+        image, given = self._decoded(session, frame, mask, own=only_adds)
       known = session.segmenter.object_ids or ()
       self._check_objects({*known, *given.object_ids} - set(remove))
       segmenter = copy.copy(session.segmenter)  # The session's, if there is room for its state.
@@ -290,7 +295,7 @@ class SessionStore:
 
     def run() -> dict[str, Any]:
       with tracing.span('decode'):
-        image, given = self._decoded(session, frame, mask)
+        image, given = self._decoded(session, frame, mask, own=True)
       with tracing.span('model'):
         session.segmenter.remember(image, given.ids)
       if frame_index is not None:

@@ -209,6 +209,15 @@ def test_masks_of_folder(tmp_path, ids):
     next(writing.masks_of_folder(tmp_path / 'none'))
 
 
+def test_masks_of_thin_objects_in_a_folder(tmp_path):
+  """Eight of two pixels side by side were refused as antialiased."""
+  thin = np.zeros((40, 60), np.uint8)
+  thin[8:30, 10:26] = np.repeat(np.arange(1, 9), 2)
+  masks.write_mask(tmp_path / '1.png', thin)
+  ((_, found),) = writing.masks_of_folder(tmp_path)
+  np.testing.assert_array_equal(found, thin)
+
+
 def test_a_damaged_json_is_not_written(written):
   content = json.loads((written[0] / 'coco' / 'annotations' / 'instances_default.json').read_text())
   assert content['tracks'] == [

@@ -1,8 +1,10 @@
 """Pictures of requests: bounded before they are decoded, and those of the command line."""
 
+import asyncio
 import base64
 import io
 import pathlib
+import types
 import zlib
 
 import cv2
@@ -13,6 +15,14 @@ import pytest
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets import picture
 from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.serving import calls
+from feelvos_tf.serving import images
+from feelvos_tf.serving import metrics
+from feelvos_tf.serving import overlay_routes
+from feelvos_tf.serving import results_route
+from feelvos_tf.serving import sessions
+from feelvos_tf.serving import worker_pool
+from feelvos_tf.serving.options import ServingOptions
 from feelvos_tf.tools.benchmarks import served_ways
 
 from .conftest import ids_of
@@ -170,3 +180,51 @@ def test_an_overlay_of_turned_frames(client, video, tmp_path):
   path.write_bytes(reply.content)
   shown = cv2.VideoCapture(str(path)).read()[1][:33, :49, ::-1]
   assert np.abs(shown.astype(int) - masks.overlay(frames[0], mask, void_id=None)).mean() < 20
+
+
+@pytest.fixture
+def thin():
+  """Ids, a frame and the mask of eight objects of two pixels side by side, and a decoder."""
+  ids = np.zeros((40, 60), np.uint8)
+  ids[8:30, 10:26] = np.repeat(np.arange(1, 9), 2)
+  frame = cv2.imencode('.png', np.zeros((*ids.shape, 3), np.uint8))[1].tobytes()
+  return ids, frame, masks.encode_mask(ids), images.ImageDecoder(2**21, 32)
+
+
+def test_masks_of_thin_objects_are_drawn_and_handed_on(thin):
+  """The server refused as antialiased what its sessions had answered."""
+  ids, frame, mask, decoder = thin
+  with pytest.raises(ValueError, match='an antialiased image given'):
+    decoder.mask(mask)  # It might be one, if a person gives it.
+  assert overlay_routes.draw(decoder, frame, mask)[10, 10].any()
+  part = types.SimpleNamespace(filename='a.png', file=io.BytesIO(mask))
+  (found,) = results_route._frames(decoder, [part], [0], calls.Call())
+  np.testing.assert_array_equal(found.ids, ids)
+
+
+def test_a_session_takes_back_a_mask_of_thin_objects(thin):
+  ids, frame, mask, decoder = thin
+  found = []
+  segmenter = types.SimpleNamespace(
+    remembers_masks=True,
+    object_ids=tuple(range(9)),
+    memory_bytes=0,
+    remember=lambda image, given: found.append(given),
+    correct=lambda image, given, remove, only_adds: found.append(given),
+  )
+  session = types.SimpleNamespace(
+    segmenter=segmenter, palette=masks.DAVIS_PALETTE, open=True, describe=dict, frame_index=0
+  )
+  workers = worker_pool.WorkerPool(1, 1)
+  store = sessions.SessionStore(ServingOptions(), None, workers, decoder, metrics.Metrics())
+
+  async def send():
+    session.lock = asyncio.Lock()
+    await store.remember(session, frame, mask)
+    await store.correct(session, frame, mask, only_adds=True)
+    with pytest.raises(ValueError, match='an antialiased image given'):
+      await store.correct(session, frame, mask)
+
+  asyncio.run(send())
+  workers.close()
+  assert len(found) == 2 and all(np.array_equal(one, ids) for one in found)
