@@ -98,7 +98,8 @@ def _add_middleware(app: fastapi.FastAPI, services: 'Services') -> None:
   if options.allowed_origins:
     app.add_middleware(
       cors.CORSMiddleware,
-      allow_origins=options.allowed_origins,
+      # As browsers write them; `AccessCheck` takes any case.
+      allow_origins=[origin.lower() for origin in options.allowed_origins],
       allow_methods=['*'],
       allow_headers=['*'],
       expose_headers=_EXPOSED_HEADERS,

@@ -1,5 +1,6 @@
 """No web page uses the server: names, origins, headers, and a browser that tries."""
 
+import asyncio
 import functools
 import http.client
 import http.server
@@ -7,7 +8,9 @@ import json
 import logging
 import socket
 import threading
+import types
 
+import fastapi
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -15,6 +18,10 @@ from websockets.sync.client import connect
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.serving import access
+from feelvos_tf.serving import access_log
+from feelvos_tf.serving import app
+from feelvos_tf.serving import metrics
+from feelvos_tf.serving import tracing
 from feelvos_tf.serving.options import ServingOptions
 
 from . import browser
@@ -275,3 +282,29 @@ def test_a_browser_with_a_foreign_page(page_server, foreign_page, tmp_path):
     assert driver.execute_async_script(status, '/metrics') == 200
   finally:
     driver.quit()
+
+
+def test_an_origin_in_capitals_may_read_answers():
+  """Its requests were taken, but browsers kept the answers from the page."""
+  options = ServingOptions(allowed_origins=('https://Page.Example',))
+  services = types.SimpleNamespace(
+    options=options,
+    access_log=access_log.AccessLog(),
+    metrics=metrics.Metrics(),
+    tracing=tracing.Tracing(False),
+  )
+  application = fastapi.FastAPI()
+  app._add_middleware(application, services)
+
+  @application.get('/')
+  async def answer():
+    return {}
+
+  async def ask():
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url='http://localhost') as client:
+      return await client.get('/', headers={'Origin': 'https://page.example'})
+
+  reply = asyncio.run(ask())
+  assert reply.status_code == 200
+  assert reply.headers.get('access-control-allow-origin') == 'https://page.example'
