@@ -77,10 +77,15 @@ def plan_clip(
     `ClipPlan`.
 
   Raises:
-    ValueError: fewer than two sequences, or no arrangement found that keeps the limits.
+    ValueError: too few sequences, or no arrangement found that keeps the limits.
   """
-  if len(tracks) < 2:
-    raise ValueError(f'{len(tracks)} sequences given; expected at least 2 to compose clips of.')
+  most = options.objects[1]
+  needed = max(2, most if options.same_look < 1 else most - 1)
+  if len(tracks) < needed:
+    raise ValueError(
+      f'{len(tracks)} sequences given; expected at least {needed} to compose clips of up to {most} '
+      'objects.'
+    )
   order = np.random.default_rng([seed, index // len(tracks)]).permutation(len(tracks))
   same_look = int((index + 1) * options.same_look) > int(index * options.same_look)
   turns = range(index, index + min(_MOST_HOSTS, len(tracks)))
@@ -138,7 +143,7 @@ def _draw(
     chosen.insert(0, (host, 'mirror'))
   layers = tuple(
     _draw_layer(rng, host, donor, kind, num_frames, leaves, options)
-    for (donor, kind), leaves in zip(chosen, structure.leaves, strict=False)
+    for (donor, kind), leaves in zip(chosen, structure.leaves, strict=True)
   )
   names = '_'.join([host.video.name, *(layer.track.video.name for layer in layers)])
   visible, overlap = _measure(host, layers, num_frames)

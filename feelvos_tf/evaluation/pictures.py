@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from feelvos_tf.datasets import names as names_lib
 from feelvos_tf.datasets import video
 from feelvos_tf.datasets.names import composed
 from feelvos_tf.datasets.object_ids import VOID_ID
@@ -162,7 +163,7 @@ def draw_maps(
   """
   object_ids = segmenting.read_state(output_dir, name).get('object_ids', [])
   object_id = moment.object_id if options.map_object is None else options.map_object
-  path = pathlib.Path(output_dir) / 'maps' / name / f'{moment.frame}.png'
+  path = names_lib.place_of(pathlib.Path(output_dir) / 'maps' / name, f'{moment.frame}.png')
   if object_id not in object_ids or not path.is_file():
     return []
   maps = kept_maps.read_maps(path, len(object_ids))[object_ids.index(object_id)]

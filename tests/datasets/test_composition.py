@@ -1,5 +1,7 @@
 """Composed clips: exact ids, crossings and returns, same looks; only the seed decides."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -190,7 +192,8 @@ def test_sequences_of_several_sizes():
   """The clip has the size of its host, and what is planned of a donor is what is pasted."""
   sizes = {'red': (120, 200), 'green': (140, 260), 'blue': (130, 230)}
   tracks = [Track(Disk(name, size=size)) for name, size in sizes.items()]
-  for plan in plans(tracks, count=3):
+  options = dataclasses.replace(IN_PLACE, objects=(2, 3))
+  for plan in plans(tracks, options, count=3):
     assert plan.host.video.frame_size == sizes[plan.host.video.name]
     for t, (image, ids) in enumerate(composition.compose(plan)):
       assert image.shape[:2] == ids.shape == plan.host.video.frame_size
@@ -234,7 +237,10 @@ def test_options_that_cannot_be(options, message):
 
 def test_sequences_that_cannot_be_composed(tracks):
   with pytest.raises(ValueError, match='1 sequences given; expected at least 2'):
-    plan_clip(tracks[:1], 0)
+    plan_clip(tracks[:1], 0, CompositionOptions(FRAMES, (2, 2)))
+  # A clip of four objects would have had three without a word.
+  with pytest.raises(ValueError, match='3 sequences given; expected at least 4 .* up to 4 objects'):
+    plan_clip(tracks[:3], 0, CompositionOptions(FRAMES))
   video = Disk('red')
   video.masked_frames = (0, 1)
   with pytest.raises(ValueError, match='red: 2 masks for 24 frames'):

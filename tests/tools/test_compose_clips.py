@@ -45,7 +45,8 @@ def files(folder):
 
 def test_clips_in_davis_layout(davis, tmp_path, run_main):
   output = tmp_path / 'composed'
-  flags = (f'--davis_root={davis}', f'--output_dir={output}', '--clips=3', '--frames=20')
+  numbers = ('--clips=3', '--frames=20', '--objects=2..3')
+  flags = (f'--davis_root={davis}', f'--output_dir={output}', *numbers)
   done = run_main('tools.compose_clips', *flags)
   assert done.returncode == 0, done.stderr
   assert done.stdout == f'{output}: 3 clips, 60 frames.\n'
@@ -83,7 +84,7 @@ def test_clips_in_davis_layout(davis, tmp_path, run_main):
 
 def test_names_of_other_bytes(davis, tmp_path):
   tracks = [Track(video) for video in davis_videos(davis)]
-  plan = plan_clip(tracks, 0, CompositionOptions(frames=20))
+  plan = plan_clip(tracks, 0, CompositionOptions(20, objects=(2, 3)))
   plan = dataclasses.replace(plan, name='caf\udce9', num_frames=1)
   with result_folder.ResultFolder(tmp_path / 'out', 'run') as output:
     compose_clips.write([plan], output)

@@ -205,5 +205,13 @@ def test_maps_of_one_chosen_object_are_drawn(make_video, run, tmp_path):
   assert pictures.draw_maps(tmp_path, 'a', moment, absent) == []
 
 
+def test_maps_of_a_frame_whose_letters_are_composed_in_another_way(make_video, run, tmp_path):
+  keeping = methods.ModelRun(run.model, keep_maps=True)
+  segment([make_video('a', {0: {2: (4, 4), 9: (10, 4)}})], keeping, tmp_path)
+  frames = tmp_path / 'maps' / 'a'
+  (frames / '00001.png').rename(frames / 'a\u030800001.png')
+  assert len(pictures.draw_maps(tmp_path, 'a', pictures.Moment('\xe400001', 2, 0.5))) == 3
+
+
 def test_nothing_is_known_of_an_unfinished_video(tmp_path):
   assert segmenting.read_state(tmp_path, 'a') == {}
