@@ -18,6 +18,8 @@ from feelvos_tf.datasets.video import read_image
 from feelvos_tf.datasets.video import Video
 from feelvos_tf.files import whole_file
 
+_PARTS = ('JPEGImages', 'Annotations')  # Folders of the frames and of the masks.
+
 
 def claim(unpack_dir: pathlib.Path, origin: str) -> None:
   """Notes whose videos a folder holds; refuses one that holds others."""
@@ -26,6 +28,10 @@ def claim(unpack_dir: pathlib.Path, origin: str) -> None:
     raise ValueError(
       f'{unpack_dir}: holds the videos of {note.read_text("utf-8").strip()}; '
       'choose another --output_dir for other data'
+    )
+  if not note.is_file() and any((unpack_dir / part).exists() for part in _PARTS):
+    raise ValueError(
+      f'{unpack_dir}: holds {" and ".join(_PARTS)} of unknown origin; choose another --output_dir'
     )
   unpack_dir.mkdir(parents=True, exist_ok=True)
   whole_file.write_text(note, f'{origin}\n')
@@ -45,10 +51,12 @@ def left_out_if_bad(name: str, left_out: dict[str, str] | None) -> Iterator[None
 def unpack(video: Video, folder: pathlib.Path) -> None:
   """Writes frames and masks of a video, unless they are there; the annotations come last.
 
+  Frames without annotations are of a run that was killed, maybe of other data: they go.
+
   Raises:
     ValueError: there are others, the number of frames is unknown, or a name leads elsewhere.
   """
-  frames, truth = folder / 'JPEGImages' / video.name, folder / 'Annotations' / video.name
+  frames, truth = (folder / part / video.name for part in _PARTS)
   if video.num_frames is None:
     raise ValueError(
       f'{video.name}: a video of an unknown number of frames given, expected one that knows it; '
@@ -62,6 +70,7 @@ def unpack(video: Video, folder: pathlib.Path) -> None:
     return
   frames.mkdir(parents=True, exist_ok=True)
   truth.parent.mkdir(parents=True, exist_ok=True)
+  written = set()
   with whole_file.appearing_folder(truth) as unfinished:
     for index in range(video.num_frames):
       name, encoded = video.frame_names[index], video.encoded_frame(index)
@@ -70,9 +79,14 @@ def unpack(video: Video, folder: pathlib.Path) -> None:
         encoded = data.tobytes(), 'PNG'
       suffix = {'JPEG': 'jpg', 'PNG': 'png'}[encoded[1]]
       whole_file.write_bytes(frames / f'{name}.{suffix}', encoded[0], last=False)
+      written.add(names_lib.composed(f'{name}.{suffix}'))
       mask = video.mask(index)
       if mask is not None:
         (unfinished / f'{name}.png').write_bytes(masks.encode_mask(mask.ids, mask.palette))
+    for path in list(frames.iterdir()):
+      is_picture = path.suffix in ('.jpg', '.png') and not path.name.startswith('.')
+      if is_picture and names_lib.composed(path.name) not in written:
+        path.unlink()
     whole_file.flush(frames)
 
 

@@ -1,10 +1,12 @@
 """Videos unpacked to files: what is written, and what is refused the next time."""
 
 import numpy as np
+from PIL import Image
 import pytest
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import synthetic
+from feelvos_tf.datasets.video import list_images
 from feelvos_tf.evaluation import sequences
 from feelvos_tf.evaluation import unpacking
 
@@ -40,6 +42,27 @@ def test_other_data_than_those_unpacked_are_refused(tmp_path):
   mask.unlink()
   with pytest.raises(ValueError, match='remove this folder'):
     unpacking.unpack(video, tmp_path)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg'])
+def test_frames_of_other_data_that_a_kill_left_go(tmp_path, suffix):
+  """Of more frames, or pictures of another kind; the next runs refused the video."""
+  left = tmp_path / 'JPEGImages' / 'cow'
+  left.mkdir(parents=True)
+  video = make_video()
+  for name in (*video.frame_names, '00003', '.hidden'):
+    Image.new('RGB', (32, 24)).save(left / f'{name}.{suffix}')
+  for _ in range(2):
+    unpacking.unpack(video, tmp_path)
+  assert [path.stem for path in list_images(left)] == list(video.frame_names)
+  assert len(list(left.iterdir())) == 4
+
+
+def test_a_folder_of_unknown_origin_is_left_alone(tmp_path):
+  (tmp_path / 'JPEGImages').mkdir()
+  with pytest.raises(ValueError, match='holds JPEGImages and Annotations of unknown origin'):
+    unpacking.claim(tmp_path, 'records val')
+  assert not (tmp_path / 'source.txt').exists()
 
 
 def test_a_folder_holds_the_videos_of_one_origin(tmp_path):
