@@ -5,7 +5,7 @@ A mask is an indexed image: the value of a pixel is the id of the object there. 
 module that decides which PNG files are masks; `palette` knows the colours.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 import dataclasses
 import io
 import os
@@ -100,6 +100,32 @@ def read_mask(
     void=void,
     own=own,
   )
+
+
+def read_result(path: str | os.PathLike, known: Callable[[], Collection[int]]) -> Mask:
+  """Reads a mask that a method predicted; its thin objects are taken if their ids are known.
+
+  Smoothing leaves values between those of the objects. What has none but ids of objects was not
+  smoothed, however thin most of them are.
+
+  Args:
+    path: a PNG file.
+    known: function: the ids that a result may have. It is called where most values are thin.
+
+  Returns:
+    The Mask.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is not a mask; the message says why.
+  """
+  mask = read_mask(path, own=True)
+  try:
+    refuse_antialiased(mask.ids, mask.palette is not None, str(path))
+  except ValueError:
+    if not set(mask.object_ids) <= {*known()}:
+      raise
+  return mask
 
 
 def decode_mask(

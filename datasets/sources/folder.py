@@ -52,6 +52,7 @@ class FolderVideo(Video):
     *,
     single_object: bool = False,
     fps: float | None = None,
+    own_masks: bool = False,
   ) -> None:
     """Names the files.
 
@@ -61,6 +62,7 @@ class FolderVideo(Video):
       mask_paths: dict from frame index to mask file.
       single_object: read every object as object 1 (the DAVIS 2016 protocol); void stays void.
       fps: frames per second if known.
+      own_masks: this program wrote the mask files, see `own` of `masks.read_mask`.
 
     Raises:
       ValueError: no frames, or a mask for a frame that does not exist.
@@ -80,6 +82,7 @@ class FolderVideo(Video):
     self.frame_names = tuple(p.stem for p in self.frame_paths)
     self.single_object = single_object
     self.fps = fps
+    self._own_masks = own_masks
 
   @property
   def files(self) -> tuple[pathlib.Path, ...]:
@@ -131,7 +134,7 @@ class FolderVideo(Video):
     path = self.mask_paths.get(index)
     if path is None:
       return None
-    mask = masks.read_mask(path, grey_255=self._grey_255(index))
+    mask = masks.read_mask(path, grey_255=self._grey_255(index), own=self._own_masks)
     self.check_mask_size(mask, str(path))
     if self.single_object:
       ids = mask.ids
@@ -146,7 +149,8 @@ class FolderVideo(Video):
 
   @functools.cached_property
   def _meaning_of_255(self) -> str:
-    return masks.meaning_of_255(masks.read_mask(self.mask_paths[i]) for i in self.masked_frames)
+    found = (masks.read_mask(self.mask_paths[i], own=self._own_masks) for i in self.masked_frames)
+    return masks.meaning_of_255(found)
 
 
 def open_video(

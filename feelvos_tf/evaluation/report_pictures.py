@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Sequence
+import dataclasses
 import html
 import os
 from typing import Any
@@ -116,7 +117,7 @@ def _of_other(
   folder = names_lib.place_of(results, name)
   if moment.other_j is None or not folder.is_dir():
     return []
-  theirs = sequences_lib.SequenceFiles(name, files.truth, folder, files.frames)
+  theirs = dataclasses.replace(files, results=folder)
   return _drawn(f'other run: J {moment.other_j:.3f}', theirs, moment, protocol, options)
 
 

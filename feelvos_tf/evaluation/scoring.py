@@ -92,15 +92,13 @@ class SequenceMasks:
     # White in a grey file is an object if the first mask with one has no other, else it is void.
     # Results made from such a mask may call the object 255, as it did.
     self._results = names_lib.paired(self.names, masks.list_masks(files.results))
-    read = (masks.read_mask(self._truth[name]) for name in self.names)
-    self._grey_255 = masks.meaning_of_255(read)
+    self._grey_255 = masks.meaning_of_255(map(self._read, self.names))
     self._last: tuple[int, np.ndarray] = -1, np.zeros((0, 0), np.uint8)
 
   def truth(self, index: int) -> np.ndarray:
     """uint8 [height, width], ids of the ground truth with 255 for void."""
     if self._last[0] != index:  # kept, because `prediction` asks for the size
-      path = self._truth[self.names[index]]
-      self._last = index, masks.read_mask(path, grey_255=self._grey_255).ids
+      self._last = index, self._read(self.names[index], self._grey_255).ids
     return self._last[1]
 
   def prediction(self, index: int) -> np.ndarray:
@@ -120,7 +118,7 @@ class SequenceMasks:
         )
       self.missing.append(self.names[index])
       return np.zeros_like(truth)
-    ids = masks.read_mask(path).ids
+    ids = masks.read_result(path, self._known_ids).ids
     if ids.shape != truth.shape:
       raise ValueError(
         f'{path}: a mask of {ids.shape[1]}x{ids.shape[0]} pixels given, '
@@ -129,6 +127,14 @@ class SequenceMasks:
       )
     is_object = self._grey_255 == 'object'
     return np.where(ids == masks.VOID_ID, np.uint8(1), ids) if is_object else ids
+
+  def _known_ids(self) -> set[int]:
+    """Ids of all ground truth."""
+    return {i for n in self.names for i in self._read(n, self._grey_255).object_ids}
+
+  def _read(self, name: str, grey_255: str = 'auto') -> masks.Mask:
+    own = self._files.unpacked
+    return masks.read_mask(self._truth[name], grey_255=grey_255, own=own)
 
 
 def score_files(

@@ -29,12 +29,14 @@ class SequenceFiles:
     truth: folder of its ground-truth masks.
     results: folder of its results.
     frames: folder of its images, needed for submissions and pictures only.
+    unpacked: this program wrote the ground truth, see `own` of `masks.read_mask`.
   """
 
   name: str
   truth: pathlib.Path
   results: pathlib.Path
   frames: pathlib.Path
+  unpacked: bool = False
 
   def frame_names(self) -> list[str]:
     """Names of the annotated frames, in order.
@@ -63,7 +65,9 @@ def open_video(files: SequenceFiles, single_object: bool = False) -> folder.Fold
   """
   frames = list_images(files.frames)
   given = folder.masks_of_data_set(frames, files.truth)
-  return folder.FolderVideo(files.name, frames, given, single_object=single_object)
+  return folder.FolderVideo(
+    files.name, frames, given, single_object=single_object, own_masks=files.unpacked
+  )
 
 
 def davis_sequences(
@@ -200,6 +204,7 @@ def record_sequences(
     unpack_dir / 'JPEGImages',
     results_dir,
     good if names is None else [known[name] for name in names if known[name] in good],
+    unpacked=True,
   )
 
 
@@ -229,6 +234,7 @@ def source_sequences(
   for source in sources:
     names_lib.check_name(source.name, 'a sequence')
     frames, truth = source.frames, source.masks
+    unpacked = frames is None or truth is None
     if frames is None or truth is None:
       unpacking.claim(unpack_dir, origin)
       frames, truth = (unpack_dir / part / source.name for part in ('JPEGImages', 'Annotations'))
@@ -236,7 +242,7 @@ def source_sequences(
         unpacking.unpack(source.opener(), unpack_dir)
     if left_out is None or source.name not in left_out:
       results = names_lib.place_of(results_dir, source.name)
-      found.append(SequenceFiles(source.name, truth, results, frames))
+      found.append(SequenceFiles(source.name, truth, results, frames, unpacked))
   return found
 
 
@@ -261,7 +267,7 @@ def with_ground_truth(
       paths = masks.list_masks(files.truth)
       if sparse_masks_given and files.frames.is_dir():
         is_dense = 2 * len(paths) >= len(list_images(files.frames))
-        return not paths or is_dense or not _all_introduce(paths.values())
+        return not paths or is_dense or not _all_introduce(paths.values(), files.unpacked)
     except (OSError, ValueError):
       return True
     return len(paths) != 1
@@ -269,12 +275,12 @@ def with_ground_truth(
   return [files for files in sequences if has_truth(files)]
 
 
-def _all_introduce(paths: Iterable[pathlib.Path]) -> bool:
+def _all_introduce(paths: Iterable[pathlib.Path], own: bool) -> bool:
   """Whether every mask but empty ones has an object that none before has; False of bad files."""
   known: set[int] = set()
   for path in paths:
     try:
-      found = set(masks.read_mask(path).object_ids)
+      found = set(masks.read_mask(path, own=own).object_ids)
     except (OSError, ValueError):
       return False
     if found and found <= known:
@@ -288,6 +294,7 @@ def _with_results(
   frames: pathlib.Path,
   results_dir: str | os.PathLike,
   names: Iterable[str],
+  unpacked: bool = False,
 ) -> list[SequenceFiles]:
   results = pathlib.Path(results_dir)
   for name in names:
@@ -296,6 +303,8 @@ def _with_results(
   own = dict.fromkeys(names_lib.place_of(annotations, name).name for name in names)
   place_of = names_lib.place_of
   return [
-    SequenceFiles(name, annotations / name, place_of(results, name), place_of(frames, name))
+    SequenceFiles(
+      name, annotations / name, place_of(results, name), place_of(frames, name), unpacked
+    )
     for name in own
   ]

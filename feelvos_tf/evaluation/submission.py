@@ -106,7 +106,7 @@ def _checked_masks(
       raise FileNotFoundError(
         f'{file}: no such mask, the server expects one for every frame; write it and pack again'
       )
-    mask = masks.read_mask(file)
+    mask = masks.read_result(file, lambda: allowed)
     if mask.ids.shape != shape:
       raise ValueError(
         f'{file}: a mask of {mask.ids.shape[1]}x{mask.ids.shape[0]} pixels given, '

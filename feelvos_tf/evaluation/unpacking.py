@@ -100,7 +100,7 @@ def _check_unpacked(video: Video, frames: pathlib.Path, truth: pathlib.Path) -> 
     is_same = is_same and name in images and (mask is not None) == (name in known)
     is_same = is_same and _has_frame(images[name], video, index)
     if is_same and mask is not None:
-      is_same = np.array_equal(masks.read_mask(known[name]).ids, mask.ids)
+      is_same = np.array_equal(masks.read_mask(known[name], own=True).ids, mask.ids)
   if not is_same:
     raise ValueError(
       f'{truth.parent.parent}: holds another {video.name} than the data now; remove this folder, or '

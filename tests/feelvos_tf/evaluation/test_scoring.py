@@ -114,6 +114,32 @@ def test_first_and_last_results_are_not_needed(data):
   assert score(data)['right'].scores.j.tolist() == [[1, 1, 1]]
 
 
+def thin_objects(ids):
+  """Objects of two pixels side by side."""
+  mask = np.zeros(SHAPE, np.uint8)
+  mask[5:25, 5 : 5 + 2 * len(ids)] = np.repeat(ids, 2)
+  return mask
+
+
+def test_predictions_of_thin_objects_are_scored(data):
+  """A method may leave little of each; they were refused as antialiased."""
+  for index in range(5):
+    truth = np.zeros(SHAPE, np.uint8)
+    truth[5:25, 5:45] = np.repeat(np.arange(1, 9), 5)
+    masks.write_mask(data[0] / 'Annotations' / '480p' / 'right' / f'{index:05d}.png', truth)
+    masks.write_mask(data[1] / 'right' / f'{index:05d}.png', thin_objects(np.arange(1, 9)))
+  scores = score(data)['right'].scores
+  assert scores.object_ids == tuple(range(1, 9))
+  np.testing.assert_allclose(scores.j[:, 0], [2 / 5, *[0] * 7])
+
+
+def test_smoothed_predictions_are_refused(data):
+  """Their ids are not those of the ground truth."""
+  path = data[1] / 'right' / '00002.png'
+  masks.write_mask(path, thin_objects(np.arange(1, 9)))
+  assert f'{path}: an antialiased image given (8 values' in error_of(data)
+
+
 @pytest.mark.parametrize('form, other', [('NFD', 'NFC'), ('NFC', 'NFD')])
 def test_results_whose_letters_are_composed_in_another_way(data, form, other):
   """They are there: none of them is missing, and none counts as empty."""

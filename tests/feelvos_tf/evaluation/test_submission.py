@@ -117,6 +117,22 @@ def test_255_next_to_ids_is_refused(tmp_path, split):
     pack(tmp_path, split)
 
 
+def test_thin_objects_are_packed_and_smoothed_results_refused(tmp_path, split):
+  given = np.zeros((40, 60), np.uint8)
+  given[:30, :40] = np.repeat(np.arange(1, 9), 5)
+  masks.write_mask(split[1] / '00000.png', given)
+  thin = np.zeros((40, 60), np.uint8)
+  thin[8:30, 10:26] = np.repeat(np.arange(1, 9), 2)
+  for path in split[2].iterdir():
+    masks.write_mask(path, thin)
+  with zipfile.ZipFile(pack(tmp_path, split)[0]) as archive:
+    image = Image.open(io.BytesIO(archive.read('dog/00001.png')))
+  np.testing.assert_array_equal(np.array(image), thin)
+  masks.write_mask(split[2] / '00001.png', np.where(thin == 8, 9, thin))
+  with pytest.raises(ValueError, match='00001.png: an antialiased image given'):
+    pack(tmp_path, split)
+
+
 def test_a_name_that_no_server_takes(tmp_path, split):
   name = os.fsdecode(b'd\xe4g')
   with pytest.raises(ValueError, match='a name that is not UTF-8 given'):

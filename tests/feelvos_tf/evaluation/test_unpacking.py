@@ -7,6 +7,7 @@ import pytest
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.sources import synthetic
 from feelvos_tf.datasets.video import list_images
+from feelvos_tf.evaluation import scoring
 from feelvos_tf.evaluation import sequences
 from feelvos_tf.evaluation import unpacking
 
@@ -63,6 +64,21 @@ def test_a_folder_of_unknown_origin_is_left_alone(tmp_path):
   with pytest.raises(ValueError, match='holds JPEGImages and Annotations of unknown origin'):
     unpacking.claim(tmp_path, 'records val')
   assert not (tmp_path / 'source.txt').exists()
+
+
+def test_thin_objects_are_unpacked_and_read_back(tmp_path):
+  """The program wrote them; they were refused as antialiased."""
+  thin = np.zeros((24, 32), np.uint8)
+  thin[4:20, 8:24] = np.repeat(np.arange(1, 9), 2)
+  video = make_video()
+  video.mask = lambda index: masks.Mask(thin)
+  for _ in range(2):
+    unpacking.unpack(video, tmp_path)
+  places = (tmp_path / part / 'cow' for part in ('Annotations', 'Annotations', 'JPEGImages'))
+  files = sequences.SequenceFiles('cow', *places, unpacked=True)
+  np.testing.assert_array_equal(sequences.open_video(files).mask(2).ids, thin)
+  assert sequences.with_ground_truth([files], sparse_masks_given=True) == [files]
+  assert scoring.score_files(files).object_ids == tuple(range(1, 9))
 
 
 def test_a_folder_holds_the_videos_of_one_origin(tmp_path):
