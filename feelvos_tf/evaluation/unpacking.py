@@ -24,10 +24,10 @@ _PARTS = ('JPEGImages', 'Annotations')  # Folders of the frames and of the masks
 def claim(unpack_dir: pathlib.Path, origin: str) -> None:
   """Notes whose videos a folder holds; refuses one that holds others."""
   note = unpack_dir / 'source.txt'
-  if note.is_file() and note.read_text(encoding='utf-8') != f'{origin}\n':
+  known = note.read_text('utf-8', errors='surrogateescape') if note.is_file() else ''
+  if known and known != f'{origin}\n':
     raise ValueError(
-      f'{unpack_dir}: holds the videos of {note.read_text("utf-8").strip()}; '
-      'choose another --output_dir for other data'
+      f'{unpack_dir}: holds the videos of {known.strip()}; choose another --output_dir for other data'
     )
   if not note.is_file() and any((unpack_dir / part).exists() for part in _PARTS):
     raise ValueError(

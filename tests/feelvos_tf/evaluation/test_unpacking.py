@@ -1,5 +1,7 @@
 """Videos unpacked to files: what is written, and what is refused the next time."""
 
+import os
+
 import numpy as np
 from PIL import Image
 import pytest
@@ -84,6 +86,7 @@ def test_thin_objects_are_unpacked_and_read_back(tmp_path):
 def test_a_folder_holds_the_videos_of_one_origin(tmp_path):
   for _ in range(2):
     unpacking.claim(tmp_path / 'new', 'records val')
+    unpacking.claim(tmp_path / 'not UTF-8', os.fsdecode(b'/d\xe4ta val'))
   with pytest.raises(ValueError, match='holds the videos of records val; choose another'):
     unpacking.claim(tmp_path / 'new', 'records train')
 
