@@ -177,7 +177,11 @@ def _choose_track(
       f'{path}: no decodable video stream (a codec that this FFmpeg does not know); convert the '
       f'file; {_ADVICE}'
     )
-  track.thread_type = 'AUTO'
+  # With threads for frames, damage shows late, and PyAV loses it, with frames that are whole, where
+  # the last ones come out.
+  track.thread_type = 'SLICE'
+  if track.codec_context.codec.name == 'libdav1d':  # It has threads of its own.
+    track.codec_context.flags |= av.codec.context.Flags.low_delay
   return track
 
 
