@@ -6,6 +6,7 @@ file does not say.
 """
 
 from collections.abc import Iterator, Sequence
+import itertools
 import os
 import re
 import struct
@@ -26,6 +27,7 @@ _TO_CODECS = (b'moov', b'trak', b'mdia', b'minf', b'stbl', b'stsd')
 _HEAD_OF_CODECS = 16
 _PACKETS_LOOKED_AT = 1 << 14  # At the end of a transport stream, some 3 MB.
 _PACKETS_BEFORE = 1 << 12  # A place in it, some .8 MB.
+_CHUNKS_LOOKED_AT = 64  # Of an AVI file; its index comes after a handful.
 _SYNC, _FILLING = 0x47, 0x1FFF  # First byte of a packet; number of those without content.
 
 
@@ -166,6 +168,31 @@ def lacks_index(path: str | os.PathLike) -> bool:
     distance = int.from_bytes(stream.read(8), 'big')
     stream.seek(max(0, size - distance))
     return stream.read(8) != _NUT_INDEX
+
+
+def repeats_at_end(path: str | os.PathLike, number: int) -> int:
+  """How many frames at the end of an AVI file repeat the one before: their chunks are empty.
+
+  FFmpeg leaves them out, but the length that the file gives counts them.
+
+  Args:
+    path: a file whose format is avi.
+    number: of the track.
+  """
+  index, position = b'', 12
+  with open(path, 'rb') as stream:
+    for _ in range(_CHUNKS_LOOKED_AT):
+      stream.seek(position)
+      kind, length = stream.read(4), int.from_bytes(stream.read(4), 'little')
+      if kind == b'idx1':
+        index = stream.read(length)
+        break
+      position += 8 + length + length % 2
+  whole = index[: len(index) // 16 * 16]
+  entries = [
+    entry for entry in struct.iter_unpack('<4sIII', whole) if entry[0][:3] == b'%02dd' % number
+  ]
+  return sum(1 for _ in itertools.takewhile(lambda entry: not entry[3], reversed(entries)))
 
 
 def _is_filled_up(packet: bytes) -> bool:

@@ -45,7 +45,7 @@ class Wholeness:
     self._path = pathlib.Path(path)
     self._formats = frozenset(container.format.name.split(','))
     self._track = track
-    self._id = track.id  # Gone once the file is closed.
+    self._id, self._number = track.id, track.index  # Gone once the file is closed.
     self._samples = track.frames or 0
     self._in_fragments = 'mov' in self._formats and not self._samples
     self._interval = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
@@ -135,7 +135,10 @@ class Wholeness:
       return bool(torn or late)
     if self.watched is None:  # A length of the file counts from the zero of its clock.
       return self._claimed - self._end_of_all > self._tolerance(torn)
-    return self._start + self._claimed - self._end > self._tolerance(torn)
+    missing = self._start + self._claimed - self._end
+    if 'avi' in self._formats and missing > self._tolerance(torn):
+      missing -= self._interval * file_end.repeats_at_end(self._path, self._number)
+    return missing > self._tolerance(torn)
 
   def _tolerance(self, torn: bool | None) -> Fraction:
     if self.watched is None:  # Packets of sound are longer than frames.

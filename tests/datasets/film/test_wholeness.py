@@ -127,6 +127,26 @@ def test_one_frame_less_is_noticed(tmp_path, films):
     assert sum(1 for _ in reader.Film(path).frames()) == 50
 
 
+def test_frames_at_the_end_that_repeat_the_one_before_are_not_missing(tmp_path, films):
+  """Programs that record a screen at rest write empty chunks; FFmpeg leaves them out."""
+  path = films.write(tmp_path / 'a.avi', 'mpeg4', sound='pcm_s16le')
+  data = bytearray(path.read_bytes())
+  index, content = data.rfind(b'idx1'), data.find(b'movi')
+  entries = range(index + 8, len(data) - 15, 16)
+  video = [entry for entry in entries if data[entry : entry + 4] == b'00dc']
+  assert len(video) == 30
+  for entry in video[-5:]:
+    offset, size = struct.unpack('<II', data[entry + 8 : entry + 16])
+    chunk, rest = content + offset, size + size % 2 - 8
+    data[chunk + 4 : chunk + 16] = struct.pack('<I4sI', 0, b'JUNK', rest)
+    data[entry + 12 : entry + 16] = bytes(4)
+  path.write_bytes(data)
+  assert read(path) == 25
+  path.write_bytes(data[:index])
+  with pytest.raises(ValueError, match='breaks off after 25 of 30 frames'):
+    read(path)
+
+
 def test_damage_in_the_middle(tmp_path, films):
   path = films.write(tmp_path / 'a.avi', 'png', 40, pix_fmt='rgb24')
   data = bytearray(path.read_bytes())
