@@ -135,7 +135,7 @@ class Job:
     whole_file.write_bytes(self._folder.path / file, stream.getvalue())
 
   def load_state(self, file: str = STATE) -> tuple[int, list[np.ndarray]] | None:
-    """(count, list of arrays) that `save_state` got; None if this job has no such file."""
+    """(count, list of arrays) that `save_state` got; None if this job has none that can be read."""
     path = self._folder.path / file
     try:
       with np.load(path, allow_pickle=False) as archive:
@@ -143,5 +143,5 @@ class Job:
           return None
         count = int(archive['count'])
         return count, [archive[f'arr_{i}'] for i in range(len(archive.files) - 2)]
-    except (OSError, ValueError, KeyError, EOFError):
+    except Exception:  # zipfile and NumPy raise a dozen kinds for what is damaged or no archive.
       return None

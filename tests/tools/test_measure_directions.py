@@ -33,9 +33,12 @@ def test_gaps_are_kept_as_a_file_of_what_made_them():
   found = directions.from_bytes(data, 'this run')
   assert [(g.before, g.behind, g.ids) for g in found] == [(0, 2, (0, 7)), (2, 4, (0, 7))]
   np.testing.assert_array_equal(found[1].backward, logits)
+  encrypted = bytearray(data)
+  encrypted[data.index(b'PK\1\2') + 8] |= 1
   for other in (
     directions.from_bytes(data, 'another run'),
     directions.from_bytes(data[:-9], 'this run'),
+    directions.from_bytes(bytes(encrypted), 'this run'),
   ):
     assert other is None
 

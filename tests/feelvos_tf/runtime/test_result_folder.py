@@ -1,11 +1,13 @@
 """An output folder: what is removed, what never is, one run at a time, what can be resumed."""
 
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from feelvos_tf.files import whole_file
@@ -223,6 +225,25 @@ def test_state_of_a_job(tmp_path, rng):
     assert folder.job('bear', 'masks').load_state() is None
     (tmp_path / result_folder.STATE).write_bytes(b'PK damaged')
     assert job.load_state() is None
+
+
+def test_a_state_that_cannot_be_read_is_none(tmp_path):
+  with ResultFolder(tmp_path, 'a') as folder:
+    job = folder.job('', 'masks')
+    job.save_state(7, [np.arange(100)])
+    path = tmp_path / result_folder.STATE
+    whole = path.read_bytes()
+    cut = [whole[:length] for length in (0, 4, len(whole) // 2, len(whole) - 1)]
+    # A bit of an array; version, encryption and compression of an entry of the directory.
+    places = (300, *(whole.index(b'PK\1\2') + offset for offset in (6, 8, 10)))
+    flipped = [whole[:i] + bytes([whole[i] ^ 65]) + whole[i + 1 :] for i in places]
+    array = io.BytesIO()
+    np.save(array, np.arange(3))
+    for damaged in (*cut, *flipped, array.getvalue()):
+      path.write_bytes(damaged)
+      assert job.load_state() is None
+    path.write_bytes(whole)
+    assert job.load_state()[0] == 7
 
 
 def test_left_over_temporary_files_go(tmp_path):
