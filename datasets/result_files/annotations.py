@@ -8,10 +8,13 @@ import numpy as np
 
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files.target import Classes
+from feelvos_tf.datasets.result_files.target import Files
 from feelvos_tf.datasets.result_files.target import objects
 from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.files import whole_file
+
+_COCO_FILE = 'annotations/instances_default.json'  # As CVAT and datumaro name it.
 
 
 class Coco:
@@ -29,6 +32,11 @@ class Coco:
     self._images: list[dict[str, Any]] = []
     self._annotations: list[dict[str, Any]] = []
     self._tracks: dict[int, int] = {}
+
+  @classmethod
+  def file_names(cls, unused_files: Files) -> list[str]:
+    """See `Writer`."""
+    return [_COCO_FILE]
 
   def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
@@ -77,8 +85,8 @@ class Coco:
       'images': self._images,
       'annotations': self._annotations,
     }
-    (target.folder / 'annotations').mkdir(exist_ok=True)
-    path = target.folder / 'annotations' / 'instances_default.json'  # As CVAT and datumaro name it.
+    path = target.folder / _COCO_FILE
+    path.parent.mkdir(exist_ok=True)
     whole_file.write_text(path, json.dumps(content))
 
 
@@ -95,6 +103,11 @@ class Yolo:
     """Args: Target."""
     self._target, self._classes = target, Classes(target)
     (target.folder / 'labels').mkdir(exist_ok=True)
+
+  @classmethod
+  def file_names(cls, files: Files) -> list[str]:
+    """See `Writer`."""
+    return ['data.yaml', *(f'labels/{name}.txt' for name in files.frame_names)]
 
   def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
@@ -126,6 +139,11 @@ class Mots:
     """Args: Target. Raises ValueError if pycocotools is not installed."""
     self._encode, self._target, self._classes = coco_encoder(), target, Classes(target)
     self._lines: list[str] = []
+
+  @classmethod
+  def file_names(cls, files: Files) -> list[str]:
+    """See `Writer`."""
+    return [f'{files.video_name}.txt']
 
   def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""

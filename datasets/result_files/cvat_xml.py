@@ -12,6 +12,7 @@ import numpy as np
 
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files.target import Classes
+from feelvos_tf.datasets.result_files.target import Files
 from feelvos_tf.datasets.result_files.target import objects
 from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
@@ -31,6 +32,11 @@ class Cvat:
     self._end = 0  # Index of the frame behind the last one.
     self._tracks: dict[int, list[str]] = {}
     self._last: dict[int, tuple[int, np.ndarray]] = {}
+
+  @classmethod
+  def file_names(cls, unused_files: Files) -> list[str]:
+    """See `Writer`."""
+    return [FILE]
 
   def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
@@ -81,6 +87,11 @@ class CvatImages:
     self._target, self._classes = target, Classes(target)
     self._end = 0  # Index of the frame behind the last one.
     self._images: list[str] = []
+
+  @classmethod
+  def file_names(cls, unused_files: Files) -> list[str]:
+    """See `Writer`."""
+    return [FILE]
 
   def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""

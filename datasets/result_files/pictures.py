@@ -10,6 +10,7 @@ import numpy as np
 
 from feelvos_tf.datasets import streams
 from feelvos_tf.datasets.result_files.target import Classes
+from feelvos_tf.datasets.result_files.target import Files
 from feelvos_tf.datasets.result_files.target import objects
 from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
@@ -31,6 +32,11 @@ class Objects:
     self._target = target
     self._earlier: list[str] = []
     self._known: set[int] = set()
+
+  @classmethod
+  def file_names(cls, files: Files) -> list[str]:
+    """See `Writer`."""
+    return [f'{i}/{name}.png' for i in files.object_ids for name in files.frame_names]
 
   def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
@@ -66,6 +72,11 @@ class MotsPng:
     self._folder, self._classes = target.folder / 'instances', Classes(target)
     self._folder.mkdir(exist_ok=True)
 
+  @classmethod
+  def file_names(cls, files: Files) -> list[str]:
+    """See `Writer`."""
+    return ['instances/labels.txt', *(f'instances/{name}.png' for name in files.frame_names)]
+
   def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
     pixels = np.zeros(frame.ids.shape, np.uint16)
@@ -94,6 +105,11 @@ class Cutouts:
     """Args: Target."""
     self._target = target
 
+  @classmethod
+  def file_names(cls, files: Files) -> list[str]:
+    """See `Writer`."""
+    return [f'{name}.png' for name in files.frame_names]
+
   def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""
     rgba = cut_out(frame.needed_image(), frame.ids)
@@ -120,6 +136,11 @@ class _AlphaFilm:
     self._rate = Fraction(target.fps or _DEFAULT_FPS).limit_denominator(1001 * 9)
     self._start: Fraction | None = None
     self._last = -1
+
+  @classmethod
+  def file_names(cls, unused_files: Files) -> list[str]:
+    """See `Writer`."""
+    return [cls.file_name]
 
   def write(self, frame: ResultFrame) -> None:
     """See `Writer`."""

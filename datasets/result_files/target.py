@@ -1,10 +1,10 @@
 """The video and its frames as every form of results needs them, and the interface of a writer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 from fractions import Fraction
 import pathlib
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -71,6 +71,20 @@ class ResultFrame:
     return self.image
 
 
+class Files(NamedTuple):
+  """What names of files are made of.
+
+  Attributes:
+    video_name: name of the video.
+    frame_names: of its frames, without suffix.
+    object_ids: of all objects.
+  """
+
+  video_name: str
+  frame_names: Sequence[str]
+  object_ids: Iterable[int]
+
+
 class Classes:
   """Numbers classes from 0 in the order in which their objects appear, smaller ids first.
 
@@ -98,6 +112,10 @@ class Writer(Protocol):
 
   def __init__(self, target: Target) -> None:
     """Args: Target."""
+
+  @classmethod
+  def file_names(cls, files: Files) -> list[str]:
+    """Files that are written for `Files`, relative to `Target.folder`."""
 
   def write(self, frame: ResultFrame) -> None:
     """Adds a frame."""

@@ -14,6 +14,7 @@ from feelvos_tf.datasets import object_ids
 from feelvos_tf.datasets.result_files import annotations
 from feelvos_tf.datasets.result_files import cvat_xml
 from feelvos_tf.datasets.result_files import pictures
+from feelvos_tf.datasets.result_files.target import Files
 from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.result_files.target import Writer
@@ -112,6 +113,11 @@ def write(frames: Iterable[ResultFrame], formats: Sequence[str], target: Target)
         writer.write(frame)
       count += 1
   return count
+
+
+def file_names(formats: Iterable[str], files: Files) -> dict[str, list[str]]:
+  """{form: names of its files, relative to its folder} that `write` writes for `Files`."""
+  return {form: FORMATS[form].file_names(files) for form in formats}
 
 
 def masks_of_folder(folder: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,6 +1,6 @@
 """Masks of a finished video in further forms, as files of its job in the output folder."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import dataclasses
 import itertools
 import pathlib
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import Files
 from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 from feelvos_tf.datasets.video import Video
@@ -30,6 +31,27 @@ class Forms:
 
   formats: tuple[str, ...] = ()
   labels: dict[int, str] = dataclasses.field(default_factory=dict)
+
+
+def names(
+  name: str, video: Video, frame_names: Sequence[str], object_ids: Iterable[int], forms: Forms
+) -> list[str]:
+  """Files that `export` writes, relative to the output folder.
+
+  Args:
+    name: see `export`.
+    video: see `export`.
+    frame_names: of the frames that get masks.
+    object_ids: of all objects.
+    forms: see `export`.
+  """
+  files = Files(name or video.name, frame_names, sorted(object_ids))
+  found = writing.file_names(forms.formats, files)
+  return [_place(form, name, file) for form, below in found.items() for file in below]
+
+
+def _place(form: str, name: str, file: str) -> str:
+  return str(pathlib.PurePosixPath(form, name, file))
 
 
 def export(
@@ -62,10 +84,9 @@ def export(
     writing.write(_frames(job, video, forms, mask_name), forms.formats, target)
     for form in forms.formats:
       for path in sorted(p for p in (folder / form).rglob('*') if p.is_file()):
-        below = path.relative_to(folder / form)
-        final = pathlib.PurePosixPath(form, name, below.as_posix())
-        job.path(str(final)).parent.mkdir(parents=True, exist_ok=True)
-        job.adopt(str(final), path)
+        final = _place(form, name, path.relative_to(folder / form).as_posix())
+        job.path(final).parent.mkdir(parents=True, exist_ok=True)
+        job.adopt(final, path)
 
 
 def _frames(

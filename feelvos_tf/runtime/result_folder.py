@@ -141,13 +141,8 @@ class ResultFolder:
     elif self.kept_ranges(name) is None:
       self._note_plan(name)
     path = self.path / folder
-    try:
-      path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-      file = next(p for p in (path, *path.parents) if os.path.lexists(p))
-      raise ValueError(
-        f'{file}: a file is where a folder has to be; move it away or choose another output folder'
-      ) from None
+    self._check_folder(path)
+    path.mkdir(parents=True, exist_ok=True)
     whole_file.remove_leftovers(path)
     return Job(self, name)
 
@@ -288,6 +283,7 @@ class ResultFolder:
     """
     path = self.path / name
     self._check_inside(path.parent)
+    self._check_folder(path.parent)
     if not os.path.lexists(path):
       return {}
     own = None if path.is_symlink() else self._own_digest(name)
@@ -311,6 +307,14 @@ class ResultFolder:
     inside, real = os.path.realpath(self.path), os.path.realpath(path)
     if os.path.commonpath([inside, real]) != inside:
       raise ValueError(f'{path}: a link to {real} given, expected a folder of its own')
+
+  def _check_folder(self, path: pathlib.Path) -> None:
+    """Refuses a file in the place of a folder or of one that it lies in."""
+    file = next(p for p in (path, *path.parents) if os.path.lexists(p))
+    if not file.is_dir():
+      raise ValueError(
+        f'{file}: a file is where a folder has to be; move it away or choose another output folder'
+      )
 
   def remove(self, job: str, keep: Iterable[str] = ()) -> None:
     """Removes the files of a job, all or none, except for the names in `keep`.

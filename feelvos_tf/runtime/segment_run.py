@@ -134,7 +134,9 @@ def segment(
   if len(known) > len(job.noted('objects')):  # Of a version without a table.
     known = []
   frame_names = video.frame_names[: video.num_frames or 0]
-  job.check_free([*_extra_names(name, pictures), *(mask_name(name, n) for n in frame_names)])
+  ids = {i for index in given.frames for i in given.object_ids(index)}
+  names = [*_extra_names(name, pictures), *(mask_name(name, n) for n in frame_names)]
+  job.check_free([*names, *export_results.names(name, video, frame_names, ids, forms)])
   run = {'forward': _forward, 'backward': _backward, 'both': _both}[given.direction]
   try:
     count = run(segmenter, video, given, job, name, pictures, known)

@@ -15,6 +15,7 @@ from feelvos_tf.datasets import masks
 from feelvos_tf.datasets.mask_files import reading
 from feelvos_tf.datasets.result_files import outline
 from feelvos_tf.datasets.result_files import writing
+from feelvos_tf.datasets.result_files.target import Files
 from feelvos_tf.datasets.result_files.target import ResultFrame
 from feelvos_tf.datasets.result_files.target import Target
 
@@ -67,6 +68,17 @@ def test_own_reader_takes_what_was_written(written, ids, tmp_path):
     wrong = np.count_nonzero(found != expected)
     # The lines of YOLO's paths between parts may touch the middle of a pixel.
     assert wrong <= (8 if path.suffix == '.txt' else 0), path
+
+
+def test_names_of_files_are_known_before_they_are_written(written):
+  there = {
+    form: sorted(p.relative_to(written[0] / form).as_posix() for p in folder.rglob('*.*'))
+    for form in writing.FORMATS
+    if (folder := written[0] / form).is_dir()
+  }
+  names = writing.file_names(there, Files('clip', NAMES, (3, 17, 20)))
+  assert {form: sorted(found) for form, found in names.items()} == there
+  assert names['cvat'] == ['annotations.xml'] and '17/0008.png' in names['objects']
 
 
 def test_mots_in_16_bits_has_65_classes(tmp_path):

@@ -1,6 +1,7 @@
 """Further forms of a finished video: what its frames are called and numbered."""
 
 import json
+import types
 
 import made_masks
 import numpy as np
@@ -14,6 +15,7 @@ from feelvos_tf.inference import given_masks
 from feelvos_tf.runtime import export_results
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import results
+from feelvos_tf.runtime import segment_run
 
 SIZE = (34, 50)
 
@@ -63,3 +65,30 @@ def test_masks_of_thin_objects_are_read_again(tmp_path):
     forms = export_results.Forms(('objects',))
     export_results.export(job, '', video, forms, lambda name: f'masks/{name}.png')
   assert len(list((tmp_path / 'out' / 'objects').rglob('*.png'))) == 8
+
+
+@pytest.mark.parametrize(
+  'place, message',
+  [
+    ('cvat/annotations.xml', 'cvat/annotations.xml: a file that no earlier run wrote as it is'),
+    ('objects/8/00000.png', 'objects/8/00000.png: a file that no earlier run wrote as it is'),
+    ('objects', 'out/objects: a file is where a folder has to be'),
+  ],
+)
+def test_a_file_in_the_place_of_a_form_is_refused_before_the_first_frame(tmp_path, place, message):
+  (tmp_path / 'frames').mkdir()
+  masks.write_mask(tmp_path / 'frames' / '00000.png', np.zeros(SIZE, np.uint8))
+  mine = tmp_path / 'out' / place
+  mine.parent.mkdir(parents=True)
+  mine.write_bytes(b'mine')
+  given = given_masks.of(masks.Mask(made_masks.blocks((3, 8), SIZE)))
+  forms = export_results.Forms(('cvat', 'objects'))
+  options = types.SimpleNamespace(shows_once=True)  # All that is asked before a frame is shown.
+  segmenter = types.SimpleNamespace(options=options)
+  video = folder.open_video(tmp_path / 'frames')
+  with (
+    result_folder.ResultFolder(tmp_path / 'out', 'run', overwrite=True) as output,
+    pytest.raises(ValueError, match=message),
+  ):
+    segment_run.segment(segmenter, video, given, output, forms=forms)
+  assert mine.read_bytes() == b'mine'
