@@ -194,7 +194,7 @@ async def _make_video(
       mask = await _receive(services, websocket)
       if not isinstance(mask, bytes):
         raise errors.invalid('a frame without its mask given; send both as binary messages.')
-      await services.workers.run(write, frame, mask)
+      await services.workers.run(write, frame, mask, goes_on=writer.num_frames > 0)
       await websocket.send_json({'frames': writer.num_frames})
       _check_size(path.parent)
     if not _fields(frame).get('end'):
@@ -202,7 +202,7 @@ async def _make_video(
     if not writer.num_frames:
       raise errors.invalid('no frame given; send frames and masks before {"end": true}.')
   finally:
-    await asyncio.shield(services.workers.run(writer.close))
+    await asyncio.shield(services.workers.run(writer.close, goes_on=True))
   with path.open('rb') as video:
     while piece := video.read(_PIECE_BYTES):
       await websocket.send_bytes(piece)

@@ -28,7 +28,9 @@ class WorkerPool:
     self._lock = threading.Lock()
     self.pending = 0
 
-  async def run(self, function: Callable, *args: Any, call: Call | None = None) -> Any:
+  async def run(
+    self, function: Callable, *args: Any, call: Call | None = None, goes_on: bool = False
+  ) -> Any:
     """Awaits `function(*args)` of a worker.
 
     A function that has begun ends even if the caller is cancelled meanwhile.
@@ -36,11 +38,12 @@ class WorkerPool:
     Args:
       function, *args: what to run.
       call: `Call`; the function is dropped if that is over before it begins.
+      goes_on: it goes on with work that a refusal would lose: it waits, however many do.
 
     Raises:
       RequestError: RESOURCE_EXHAUSTED, too many wait; or why the call is over.
     """
-    future = self._submit(function, args, call)
+    future = self._submit(function, args, call, goes_on)
     try:
       return await asyncio.wrap_future(future)
     except asyncio.CancelledError:
@@ -65,11 +68,13 @@ class WorkerPool:
     if call is not None and future.cancelled():
       call.check()
 
-  def _submit(self, function: Callable, args: tuple, call: Call | None) -> futures.Future:
+  def _submit(
+    self, function: Callable, args: tuple, call: Call | None, goes_on: bool = False
+  ) -> futures.Future:
     if call is not None:
       call.check()
     with self._lock:
-      if self.pending >= self._most:
+      if self.pending >= self._most and not goes_on:
         raise errors.RequestError(
           grpc.StatusCode.RESOURCE_EXHAUSTED,
           f'{self.pending} requests are running or waiting; try again later.',

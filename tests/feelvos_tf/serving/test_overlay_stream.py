@@ -91,3 +91,22 @@ def test_bounded_number_at_once(server, monkeypatch):
   with websockets.connect(url), pytest.raises(exceptions.InvalidStatus) as refused:
     websockets.connect(url)
   assert refused.value.response.status_code == 429
+
+
+def test_a_video_that_is_begun_is_finished_while_many_wait(server, stream, video, monkeypatch):
+  """Only a new one is refused then: the frames of a begun one would be lost."""
+  frames, mask = video
+  stream.send('{}')
+  for i, frame in enumerate(frames[:2]):
+    stream.send(png(frame))
+    stream.send(masks.encode_mask(mask))
+    assert json.loads(stream.recv(timeout=60)) == {'frames': i + 1}
+    monkeypatch.setattr(server.services.workers, '_most', 0)
+  stream.send('{"end": true}')
+  assert isinstance(stream.recv(timeout=60), bytes)
+  assert json.loads(stream.recv(timeout=60)) == {'done': True}
+  with websockets.connect(f'{server.websocket_url}/v1/overlay/stream') as other:
+    other.send('{}')
+    other.send(png(frames[0]))
+    other.send(masks.encode_mask(mask))
+    assert 'try again later' in json.loads(other.recv(timeout=60))['error']
