@@ -111,7 +111,7 @@ class _Run:
   def _others(self, end: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """(frame, mask) of the nearest masks with objects that the mask of a frame does not show."""
     chosen: list[tuple[np.ndarray, np.ndarray]] = []
-    covered = set(np.unique(self._masks[end]))
+    covered = set(given_frames.ids_of(self._masks[end]))  # And background, which is no object.
     rest = [i for i in self._given.frames if i != end]
     for index in sorted(rest, key=lambda i: abs(i - end)):
       mask = self._masks.get(index)

@@ -14,6 +14,7 @@ from feelvos_tf.datasets.sources import folder
 from feelvos_tf.datasets.sources.part import Part
 from feelvos_tf.inference import given_masks
 from feelvos_tf.inference.segmenter import VideoSegmenter
+from feelvos_tf.runtime import both_directions
 from feelvos_tf.runtime import progress
 from feelvos_tf.runtime import result_folder
 from feelvos_tf.runtime import results
@@ -277,6 +278,21 @@ def test_several_masks_are_refused_before_several_views_begin(segmenter, film, t
   with pytest.raises(ValueError, match='masks on 3 frames given, .*--speed=best'):
     run(several, film(), given(ALL, (), direction), tmp_path)
   assert not list(tmp_path.rglob('*.png'))
+
+
+@pytest.mark.parametrize('there, expected', [(disc(38, 1), []), (ALL[6], [6])])
+def test_a_mask_without_background_is_shown_with_others_for_their_objects(
+  film, tmp_path, there, expected
+):
+  """Background is none; several views, and what a plan keeps, know of no further masks then."""
+  masks_of = given({0: np.full(SIZE, 1, np.uint8), 6: there}, (), 'both')
+  no_segmenter = types.SimpleNamespace(options=None)
+  one_run = both_directions._Run(no_segmenter, film(), masks_of, None, None, {}, None)
+  with backwards.Tape(tmp_path) as tape:
+    one_run._read_given_frames(tape)
+    one_run._masks[0] = masks_of.mask(0)
+    shown = [mask for _, mask in one_run._others(0)]
+  np.testing.assert_array_equal(shown, [masks_of.mask(index) for index in expected])
 
 
 class Counting:
