@@ -49,7 +49,6 @@ from feelvos_tf.runtime import segment_flags
 from feelvos_tf.runtime import segment_job
 from feelvos_tf.runtime import segment_run
 from feelvos_tf.runtime import segmenter_flags
-from feelvos_tf.runtime.results import picture_names
 from feelvos_tf.runtime.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
@@ -81,7 +80,8 @@ def main() -> int:
     return 0
   deciding = _deciding(jobs)
   run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
-  with result_folder.ResultFolder(path, run, FLAGS.overwrite, plans) as output:
+  wanted = segment_run.all_pictures(plans, FLAGS.pictures)
+  with result_folder.ResultFolder(path, run, FLAGS.overwrite, plans, wanted) as output:
     segmenter = segmenter or _segmenter()
     for name, job in jobs:
       count = segment_run.segment(
@@ -157,7 +157,8 @@ def _segment_clip(
       )
     print(f'{clip.name}: is done, in {path / "masks"}')
     return
-  with result_folder.ResultFolder(path, run, FLAGS.overwrite, plans) as output:
+  wanted = segment_run.all_pictures(plans, FLAGS.pictures)
+  with result_folder.ResultFolder(path, run, FLAGS.overwrite, plans, wanted) as output:
     count = segment_run.segment(
       segmenter, stoppable, job.given, output, pictures=FLAGS.pictures, forms=forms
     )
@@ -167,7 +168,7 @@ def _segment_clip(
 
 def _has_all(path: pathlib.Path, run: str, plans: dict[str, dict]) -> bool:
   """Whether a folder has all results of a run, and the pictures that this one asks for."""
-  pictures = picture_names('') if FLAGS.pictures else ()
+  pictures = segment_run.all_pictures(plans, FLAGS.pictures)
   there = all((path / name).is_file() for name in pictures)
   return there and result_folder.holds_results(path, run, plans)
 

@@ -84,12 +84,23 @@ def frames_of(path: str | os.PathLike[str]) -> dict[str, str]:
 class ResultFolder:
   """The folder of a run; a context manager that holds the lock.
 
+  Attributes:
+    path: the folder.
+    overwrite: see `__init__`.
+    resumed: what is there of the same command stays.
+    lacks_pictures: an earlier run of it was finished without pictures that this one is to make.
+
   >>> with ResultFolder('result', run='hash of what decides the results', overwrite=False) as out:
   ...   with_job = out.job('bear')
   """
 
   def __init__(
-    self, path: str | os.PathLike, run: str, overwrite: bool = False, plans: dict | None = None
+    self,
+    path: str | os.PathLike,
+    run: str,
+    overwrite: bool = False,
+    plans: dict | None = None,
+    pictures: Iterable[str] = (),
   ) -> None:
     """Opens the folder, makes it if needed, and locks it.
 
@@ -98,6 +109,8 @@ class ResultFolder:
       run: identifies the command; an unfinished run with the same value is resumed.
       overwrite: take a folder that is not empty; what earlier runs wrote there may be removed.
       plans: {job: plan}, see `kept_frames`; masks of a run with another plan may stay.
+      pictures: files, relative to the folder, that a finished run may lack and this one makes of
+        the masks that are there.
 
     Raises:
       ValueError: a file, a folder that cannot be written to, another run is writing, or the folder
@@ -117,6 +130,8 @@ class ResultFolder:
       self._plans = plans or {}
       same = (kept_frames.holds(self._earlier.get(job) or {}, p) for job, p in self._plans.items())
       is_done = bool(plans) and all(same) and self._done >= self._plans.keys()
+      self.lacks_pictures = is_done and self._lacks(list(pictures))
+      is_done = is_done and not self.lacks_pictures
       self.resumed = last_run == run or (not is_done and self._keeps())
       others = any(p.name not in _OWN_FILES and _has_file(p) for p in self.path.iterdir())
       if others and not overwrite and not self.resumed:
@@ -167,9 +182,10 @@ class ResultFolder:
     self.remove(job, names)
     self._note_plan(job)
 
-  def is_done(self, job: str) -> bool:
-    """Whether a job was finished and all its files are as it wrote them."""
-    return job in self._done and all(self.is_own(name) for name in self.entries(job))
+  def is_done(self, job: str, apart: Iterable[str] = ()) -> bool:
+    """Whether a job was finished, its files as it wrote them; those of `apart` may be gone."""
+    gone = {name for name in apart if not os.path.lexists(self.path / name)}
+    return job in self._done and all(map(self.is_own, self.entries(job).keys() - gone))
 
   def finish_job(self, job: str) -> None:
     """Notes that a job is complete."""
@@ -264,6 +280,11 @@ class ResultFolder:
     """Whether there are plans of all jobs, and something stays of those whose plans changed."""
     known = bool(self._plans) and self._plans.keys() <= self._earlier.keys()
     return known and all(self.kept_ranges(job) != [] for job in self._plans)
+
+  def _lacks(self, pictures: list[str]) -> bool:
+    """Whether nothing but pictures is missing from finished jobs."""
+    is_whole = (self.kept_ranges(j) is None and self.is_done(j, pictures) for j in self._plans)
+    return not all(map(self.is_own, pictures)) and all(is_whole)
 
   def _note_plan(self, job: str) -> None:
     plan = self._plans.get(job)

@@ -77,6 +77,14 @@ class Job:
     """Whether an earlier run finished this job and its files are as it wrote them."""
     return self._folder.is_done(self._name)
 
+  def is_done_but(self, names: Iterable[str]) -> bool:
+    """The same of a job of which these files may be gone."""
+    return self._folder.is_done(self._name, names)
+
+  def lacks(self, names: Iterable[str]) -> bool:
+    """Whether one of these files is not there as a run wrote it."""
+    return not all(map(self._folder.is_own, names))
+
   def finish(self) -> None:
     """Notes that the job is complete; what the model remembered is removed."""
     self._folder.finish_job(self._name)

@@ -126,17 +126,22 @@ def segment(
   if job.kept_ranges is not None:
     _keep_unchanged(video, job, name, output)
   known = job.frames()
-  if job.is_done:
+  if job.is_done_but(picture_names(name)):
     if is_of(video, dict(known), name, given):
+      if pictures and job.lacks(picture_names(name)):
+        _add_pictures(job, name, given, video, len(known))
       return len(known)
+    if output.lacks_pictures:
+      _check_overwrite(output, _results_of_others(video))
     job.begin_again()
     known = []
   if len(known) > len(job.noted('objects')):  # Of a version without a table.
     known = []
   frame_names = video.frame_names[: video.num_frames or 0]
-  ids = {i for index in given.frames for i in given.object_ids(index)}
-  names = [*_extra_names(name, pictures), *(mask_name(name, n) for n in frame_names)]
-  job.check_free([*names, *export_results.names(name, video, frame_names, ids, forms)])
+  objects = {i for index in given.frames for i in given.object_ids(index)}
+  of_forms = export_results.names(name, video, frame_names, objects, forms)
+  of_frames = (mask_name(name, frame_name) for frame_name in frame_names)
+  job.check_free([*_extra_names(name, pictures), *of_frames, *of_forms])
   run = {'forward': _forward, 'backward': _backward, 'both': _both}[given.direction]
   try:
     count = run(segmenter, video, given, job, name, pictures, known)
@@ -175,6 +180,11 @@ def _check_views(segmenter: 'VideoSegmenter', video: Video, given: given_masks.G
     )
 
 
+def all_pictures(names: Iterable[str], pictures: bool) -> list[str]:
+  """Pictures of the videos of these names, for `ResultFolder`; none if none are to be written."""
+  return [picture for name in names for picture in picture_names(name)] if pictures else []
+
+
 def is_of(video: Video, known: Mapping[str, str], name: str, given: given_masks.GivenMasks) -> bool:
   """`resuming.is_of`; says so if it takes long."""
   with progress.Waiting(f'{video.name}: comparing frames with those of before', at_once=False):
@@ -191,12 +201,20 @@ def _keep_unchanged(
         return
     there = 'masks that all depend on what changed'
   except OtherFrames:
-    there = f'results of other frames than those of {video.name}'
+    there = _results_of_others(video)
+  _check_overwrite(output, there)
+  job.begin_again()
+
+
+def _results_of_others(video: Video) -> str:
+  return f'results of other frames than those of {video.name}'
+
+
+def _check_overwrite(output: result_folder.ResultFolder, there: str) -> None:
   if not output.overwrite:
     raise ValueError(
-      f'{job.folder}: {there} are there; choose another output folder or add --overwrite'
+      f'{output.path}: {there} are there; choose another output folder or add --overwrite'
     )
-  job.begin_again()
 
 
 def _warn_of_late_removals(video: Video, given: given_masks.GivenMasks, count: int) -> None:
@@ -345,6 +363,17 @@ def _with_following(
     return
   for (index, frame), following in background.with_next(background.prefetch(frames)):
     yield index, frame, None if following is None else following[1]
+
+
+def _add_pictures(
+  job: result_folder.Job, name: str, given: given_masks.GivenMasks, video: Video, count: int
+) -> None:
+  """Makes the pictures of a job that was finished without."""
+  job.check_free(picture_names(name))
+  job.remove([_table_name(name)])  # Not finished while they end where an interruption came.
+  _write_pictures(job, name, given, video, True, count)
+  _write_table(video, job, name)
+  job.finish()
 
 
 def _write_pictures(

@@ -133,7 +133,8 @@ def segment_video(
   settings = {'precision': precision, 'speed': speed, 'forms': forms, **dataclasses.asdict(options)}
   deciding = _model_id(model), settings, [('', job.given, job.num_frames)]
   run, plans = segment_run.run_id(*deciding), segment_run.plans(*deciding)
-  with result_folder.ResultFolder(output, run, overwrite, plans) as results:
+  wanted = segment_run.all_pictures(plans, pictures)
+  with result_folder.ResultFolder(output, run, overwrite, plans, wanted) as results:
     segmenter = segmenter or make()
     segment_run.segment(segmenter, job.video, job.given, results, pictures=pictures, forms=forms)
     results.finish()

@@ -155,14 +155,17 @@ def test_folder_of_clips(run_main, clips, tmp_path, copying_weights):
   process = run_main('feelvos_tf.segment', *flags)
   assert process.returncode == 0 and 'cow: 5 masks' in process.stdout, process.stderr
 
-  # A clip that was replaced is not done, nor is one whose pictures are missing.
+  # A clip that was replaced is not done; one whose pictures are missing gets them.
   cv2.imwrite(str(clips / 'dog' / '3.png'), whole)
   process = run_main('feelvos_tf.segment', *flags)
   assert process.returncode == 1
   assert 'results of other frames' in process.stderr and '2 of 3 clips' in process.stdout
+  masks_there = {p: p.stat().st_mtime_ns for p in out.glob('*/masks/*.png')}
   process = run_main('feelvos_tf.segment', *flags, '--pictures')
-  assert process.returncode == 1 and '0 of 3 clips' in process.stdout
-  assert process.stderr.count('finished results of this command; add --overwrite') >= 2
+  assert process.returncode == 1 and '2 of 3 clips' in process.stdout
+  assert 'dog: error:' in process.stderr and 'results of other frames' in process.stderr
+  assert sorted(p.parent.name for p in out.glob('*/overlay.mp4')) == ['cow', 'torn']
+  assert {p: p.stat().st_mtime_ns for p in masks_there} == masks_there
 
 
 def test_which_results_are_done(tmp_path):

@@ -198,6 +198,15 @@ def test_a_further_mask_segments_what_depends_on_it(
   ]
 
 
+def test_a_finished_run_gets_its_pictures_later(clip, tmp_path, copying_weights, read_as_copying):
+  run(clip, tmp_path / 'out', copying_weights, {0: 'left'})
+  mask = {0: clip / 'left.png'}
+  feelvos_tf.segment_video(
+    clip / 'frames', mask, tmp_path / 'out', copying_weights, precision='float32'
+  )
+  assert (tmp_path / 'out' / 'overlay.mp4').stat().st_size > 0
+
+
 def test_a_finished_run_goes_on_behind_its_end(
   clip, tmp_path, copying_weights, read_as_copying, capsys
 ):
