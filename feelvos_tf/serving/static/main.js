@@ -27,6 +27,7 @@ const server = new ServerPanel(api, () => {
   refresh();
 });
 const timeline = new Timeline((index) => {
+  brush.lift(); // A stroke that is not kept is lost with its frame.
   find('follow').checked = workspace.running && index === workspace.clip.last;
   timeline.set(index);
   return workspace.show(index).catch(showError);
@@ -80,6 +81,7 @@ function refresh() {
   const {clip, editor, index} = workspace;
   for (const panel of [clipPanel, runs, downloads, exports]) panel.update();
   const ready = Boolean(clip) && workspace.mayPaint;
+  if (!ready) brush.lift(); // A run, say, that was started while a finger painted.
   for (const id of ['load-mask', 'clear-frame', 'add-object']) find(id).disabled = !ready;
   find('undo').disabled = !ready || !editor.canUndo;
   find('redo').disabled = !ready || !editor.canRedo;

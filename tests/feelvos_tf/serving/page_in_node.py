@@ -34,7 +34,7 @@ const widget = () => {
   const own = {hidden: false, disabled: false, value: '', style: {}, dataset: {}, options: [],
     content: {cloneNode: () => null}, classList: {toggle() {}, add() {}},
     addEventListener(kind, use) { (listeners[kind] ??= []).push(use); },
-    fire: (kind) => Promise.all((listeners[kind] ?? []).map((use) => use({}))),
+    fire: (kind, event = {}) => Promise.all((listeners[kind] ?? []).map((use) => use(event))),
     click() { return own.disabled ? null : own.fire('click'); },
     querySelector: (name) => (parts[name] ??= widget()),
     replaceChildren(...rows) { own.rows = rows; },

@@ -233,3 +233,53 @@ def test_a_clip_that_is_paused_and_played_again_is_played_once(node):
     PAGE,
   )
   assert shown['seen'] == [0, *range(8)]
+
+
+HANDS = """
+const press = (key, target = widgets.surface) => target.fire('keydown',
+  {key, target: document.body, preventDefault() {}});
+const point = (kind, x, pointerType = 'mouse') => widgets.surface.fire(`pointer${kind}`,
+  {clientX: x, clientY: 4, pointerType, isPrimary: true, button: 0, buttons: 1, timeStamp: 1e4});
+"""
+
+
+@pytest.mark.parametrize('hand', ['keys', 'mouse'])
+def test_a_stroke_is_kept_when_the_frame_changes_under_it(node, hand):
+  """It was lost; afterwards the pen counted as down and painted nothing."""
+  shown = node(
+    f"""
+    {HANDS}
+    await workspace.open(source);
+    const begin = () => ('{hand}' === 'keys' ? press('Enter') : point('down', 4));
+    await begin();
+    await press('.');
+    await workspace.settled();
+    shown.index = workspace.index;
+    await point('move', 6);
+    await begin();
+    await press(',');
+    await workspace.settled();
+    Object.assign(shown, {{ids: [await idOf(0), await idOf(1)], page: workspace.editor.ids[0]}});
+    """,
+    PAGE,
+  )
+  assert shown == {'index': 1, 'ids': [1, 1], 'page': 1}
+
+
+def test_a_stroke_is_kept_when_a_run_starts_under_it(node):
+  """A finger leaves the focus where it is; a mouse's stroke ends when the focus goes to Stop."""
+  shown = node(
+    f"""
+    {HANDS}
+    console.info = () => {{}};
+    await workspace.open({{...source, original: () => new Blob(['x'])}});
+    workspace.clip.setCorrection(0, await full(2), [2]);
+    await workspace.show(0);
+    await point('down', 4, 'touch');
+    await press('r', document);
+    while (workspace.running) await soon(); // There is no server.
+    shown.ids = [await idOf(0), workspace.editor.ids[0]];
+    """,
+    PAGE,
+  )
+  assert shown == {'ids': [1, 1]}
