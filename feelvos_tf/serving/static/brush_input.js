@@ -45,7 +45,10 @@ export class BrushInput {
   }
 
   set(changes) {
-    if (changes.tool) this.shape.clear();
+    if (changes.tool) {
+      this.shape.clear();
+      if (this.down === 'shape') this.down = false;
+    }
     Object.assign(this, changes);
     this.size = Math.min(SIZES.max, Math.max(SIZES.min, Math.round(this.size)));
     this.showCursor();

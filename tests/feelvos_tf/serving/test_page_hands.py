@@ -283,3 +283,27 @@ def test_a_stroke_is_kept_when_a_run_starts_under_it(node):
     PAGE,
   )
   assert shown == {'ids': [1, 1]}
+
+
+@pytest.mark.parametrize('key', ['x', 's', 'd'])
+def test_another_tool_ends_the_shape_that_is_being_dragged(node, key):
+  """Every move raised a TypeError, and a shape of no kind went to the server."""
+  shown = node(
+    f"""
+    {HANDS}
+    await workspace.open(source);
+    await press('{key}');
+    await point('down', 2);
+    await point('move', 6);
+    await press('b');
+    await point('move', 7);
+    await point('up', 7);
+    shown.masks = workspace.clip.masks.size;
+    await point('down', 4);
+    await point('up', 4);
+    await workspace.settled();
+    shown.id = await idOf(0);
+    """,
+    PAGE,
+  )
+  assert shown == {'masks': 0, 'id': 1}
