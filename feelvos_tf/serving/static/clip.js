@@ -253,6 +253,12 @@ export class Clip {
     return framesToCheck(this.confidence, this.count);
   }
 
+  /** The clip with the masks and the size of now, for what takes long: runs may go on meanwhile. */
+  copy() {
+    return Object.assign(Object.create(Clip.prototype), this,
+      {masks: new Map(this.masks), confidence: new Map(this.confidence)});
+  }
+
   /** Draws a frame in working size. */
   drawFrame(index, context) {
     return this.source.withFrame(index, (picture) => {

@@ -50,7 +50,7 @@ export class DownloadPanel {
     this.cancel.focus();
     try {
       await workspace.settled();
-      const {clip} = workspace;
+      const clip = workspace.clip.copy();
       const [indices, name] = [this.filmed(), this.baseName()];
       const video = await makeOverlayVideo(api, clip, indices, server.limits.max_body_bytes,
         (done) => { this.note.textContent = `${done} of ${indices.length} frames drawn.`; },

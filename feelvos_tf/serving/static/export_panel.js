@@ -34,7 +34,7 @@ export class ExportPanel {
     this.update();
     try {
       await workspace.settled();
-      const {clip} = workspace;
+      const clip = workspace.clip.copy();
       const clipName = downloads.baseName(); // Another clip may be open when the file is there.
       downloads.tell('Collecting the masks.');
       const indices = [...clip.masks.keys()].sort((a, b) => a - b);

@@ -307,3 +307,66 @@ def test_another_tool_ends_the_shape_that_is_being_dragged(node, key):
     PAGE,
   )
   assert shown == {'masks': 0, 'id': 1}
+
+
+@pytest.mark.parametrize('form', ['cutouts', 'table', 'overlay'])
+def test_an_export_holds_the_masks_that_were_there_when_it_was_asked_for(node, form):
+  """Those of a run that is started over, or of another size, were `undefined` in it."""
+  shown = node(f"""
+    const sizes = new Set();
+    const context = {{getImageData: (x, y, width, height) => ({{data: new Uint8Array(4 * 64)}}),
+      drawImage: (picture, x, y, ...size) => sizes.add(size.join()), putImageData() {{}},
+      clearRect() {{}}}};
+    document.body = {{append() {{}}}};
+    document.createElement = () => ({{getContext: () => context, toBlob: (done) => done(blob),
+      click() {{ shown.file = this.download; }}, remove() {{}}}});
+    globalThis.setTimeout = () => {{}};
+    let file;
+    URL.createObjectURL = (saved) => {{ file = saved; }};
+    const {{ExportPanel}} = await import('./export_panel.js');
+    const clip = new Clip({{...source, framesPerSecond: 25, original: () => null}});
+    clip.setCorrection(0, await full(1), [1]);
+    for (const index of [1, 2, 3]) clip.setResult(index, await full(1), new Map([[1, 0.5]]));
+    let asked = 0;
+    const startOver = () => {{
+      clip.startOver();
+      clip.setLongSide(4, Infinity);
+    }};
+    if ('{form}' !== 'table') clip.source.withFrame = async (index, use) => {{
+      if (asked++ === 1) startOver();
+      return use({{}});
+    }};
+    const sent = [];
+    const socket = Object.assign(new EventTarget(), {{close() {{}}, send(data) {{
+      sent.push(data instanceof Blob ? 'file' : data);
+      const frames = sent.filter((one) => one === 'file').length / 2;
+      const answer = String(data).includes('end') ? {{done: true}} : {{frames: Math.floor(frames)}};
+      const told = Object.assign(new Event('message'), {{data: JSON.stringify(answer)}});
+      queueMicrotask(() => socket.dispatchEvent(told));
+    }}}});
+    const api = {{socket() {{
+      queueMicrotask(() => socket.dispatchEvent(new Event('open')));
+      return socket;
+    }}}};
+    const workspace = {{clip, settled() {{}}}};
+    const parts = Object.fromEntries(['masks', 'overlay', 'cancel', 'note']
+      .map((name) => [name, {{focus() {{}}, replaceChildren() {{}}}}]));
+    const downloads = Object.assign(Object.create(DownloadPanel.prototype), {{api, workspace, ...parts,
+      work: null, tell(text) {{ shown.text = text; }}, server: {{limits: {{max_body_bytes: 1e6}}}}}});
+    const panel = Object.assign(Object.create(ExportPanel.prototype), {{api, workspace, downloads,
+      form: {{value: '{form}'}}, update() {{}}}});
+    const saved = '{form}' === 'overlay' ? downloads.saveOverlay() : panel.save();
+    if ('{form}' === 'table') queueMicrotask(startOver);
+    await saved;
+    Object.assign(shown, {{sizes: [...sizes], files: sent.filter((one) => one === 'file').length,
+      undefined: sent.includes(undefined),
+      sure: (await file.text()).match(/,0\\.5$/gm)?.length ?? 0}});
+  """)
+  name, noun = {
+    'cutouts': ('c_cutouts.zip', f'in c_{form}.zip'), 'table': ('frames.csv', 'in frames.csv'),
+    'overlay': ('c_overlay.mp4', 'in the video'),
+  }[form]  # fmt: skip
+  assert shown == {
+    'file': name, 'text': f'4 frames {noun}.', 'sizes': [] if form == 'table' else ['8,8'],
+    'files': 8 if form == 'overlay' else 0, 'undefined': False, 'sure': 3 * (form == 'table'),
+  }  # fmt: skip
