@@ -156,19 +156,25 @@ class VideoFrames {
     await once(video, 'seeked');
     const earliest = times[index] - this.tolerance(index);
     return new Promise((resolve, reject) => {
-      const finish = () => {
+      const end = () => { // What comes later is the picture of another seek.
         clearTimeout(timer);
+        video.cancelVideoFrameCallback(handle);
         video.pause();
+      };
+      const finish = () => {
+        end();
         resolve(use(video));
       };
       const look = (_, {mediaTime}) => {
         if (mediaTime >= earliest) finish();
-        else video.requestVideoFrameCallback(look);
+        else handle = video.requestVideoFrameCallback(look);
       };
       const timer = setTimeout(finish, PLAY_MS);
-      video.requestVideoFrameCallback(look);
-      video.play().catch((error) => reject(
-        new FrameSourceError(cannotDecode(this.name), {cause: error})));
+      let handle = video.requestVideoFrameCallback(look);
+      video.play().catch((error) => {
+        end();
+        reject(new FrameSourceError(cannotDecode(this.name), {cause: error}));
+      });
     });
   }
 
