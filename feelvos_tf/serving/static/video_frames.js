@@ -38,8 +38,13 @@ export async function openVideo(file, name) {
     throw new FrameSourceError(cannotDecode(name, index?.codec), {cause: error});
   }
   const source = new VideoFrames(video, name);
-  if (index) source.setTimes(index.times, await first);
-  else await source.setMeasuredRate();
+  try {
+    if (index) source.setTimes(index.times, await first);
+    else await source.setMeasuredRate();
+  } catch (error) {
+    source.close();
+    throw error;
+  }
   return source;
 }
 

@@ -62,3 +62,19 @@ def test_a_frame_that_does_not_come_is_used_for_no_later_one(node, plays):
   assert shown == (
     {'error': '', 'used': [3, 7]} if plays else {'error': 'This browser cannot', 'used': [7]}
   )
+
+
+def test_a_video_without_a_length_is_let_go(node):
+  """The browser kept the file as long as the page was open."""
+  shown = node(f"""
+    {FILM}
+    const held = new Set();
+    URL.createObjectURL = () => {{ held.add('blob:1'); return 'blob:1'; }};
+    URL.revokeObjectURL = (url) => held.delete(url);
+    Film.prototype.load = () => {{ shown.emptied = true; }};
+    document.createElement = () => Object.assign(new Film(), {{duration: Infinity}});
+    shown.error = await openVideo(new Blob(['no index']), 'film').catch(({{message}}) => message);
+    shown.held = [...held];
+  """)
+  assert shown.pop('error').startswith('film does not say how long it is.')
+  assert shown == {'held': [], 'emptied': True}
