@@ -113,7 +113,8 @@ function addFrames(track, durations, offsets) {
 function readFragment(view, track) {
   for (const traf of boxesIn(view, 0, view.byteLength).filter(({type}) => type === 'traf')) {
     const boxes = boxesIn(view, traf.start, traf.end);
-    const header = boxes.find(({type}) => type === 'tfhd').start;
+    const header = boxes.find(({type}) => type === 'tfhd')?.start;
+    if (header === undefined) throw new RangeError('a fragment of no track');
     if (view.getUint32(header + 4) !== track.id) continue;
     const flags = view.getUint32(header) & 0xffffff;
     const place = header + 8 + (flags & TFHD.dataOffset ? 8 : 0) +

@@ -11,6 +11,7 @@ const ENTERED = [IDS.segment, IDS.info, IDS.tracks, IDS.track, IDS.cluster, IDS.
 const DEFAULT_SCALE = 1e6; // Nanoseconds of one unit of time.
 const VIDEO = 1;
 const MOST_READ_BYTES = 64; // Of one element: a number, a codec's name, a block's header.
+const AFTER_TRACK_BYTES = 3; // Of a block's header: the time and flags.
 const DEFAULT_SECONDS = 1 / 25; // Of a file's only frame.
 
 /**
@@ -20,7 +21,8 @@ const DEFAULT_SECONDS = 1 / 25; // Of a file's only frame.
 export async function readWebmTimes(file) {
   const cursor = new Cursor(file);
   if (!(await cursor.need(4)) || cursor.view.getUint32(cursor.at) !== IDS.ebml) return null;
-  const state = {scale: DEFAULT_SCALE, track: {}, video: null, cluster: 0, times: []};
+  const state = {scale: DEFAULT_SCALE, track: {}, video: null, cluster: 0, times: [],
+    isDamaged: false};
   while (await cursor.need(2)) {
     await cursor.need(12); // Less is there only at the end of the file.
     const id = cursor.number(true);
@@ -35,7 +37,7 @@ export async function readWebmTimes(file) {
     cursor.skip(size);
   }
   const times = state.times.sort((a, b) => a - b).map((time) => (time * state.scale) / 1e9);
-  if (!times.length) return null;
+  if (!times.length || state.isDamaged) return null;
   times.push(times.at(-1) + (times.length > 1 ? times.at(-1) - times.at(-2) : DEFAULT_SECONDS));
   return {times, codec: state.video.codec ?? ''};
 }
@@ -47,19 +49,25 @@ function readElement(id, size, cursor, state) {
   else if (id === IDS.trackNumber) track.number = cursor.unsigned(size);
   else if (id === IDS.trackType) track.type = cursor.unsigned(size);
   else if (id === IDS.codec) track.codec = cursor.text(size);
-  else if (id === IDS.simpleBlock || id === IDS.block) readBlock(cursor, state);
+  else if (id === IDS.simpleBlock || id === IDS.block) readBlock(size, cursor, state);
   if (track.type === VIDEO && track.number) state.video ??= track;
 }
 
-function readBlock(cursor, state) {
+function readBlock(size, cursor, state) {
   const start = cursor.at;
   const track = cursor.number(false);
   const {view, at} = cursor;
-  const isVideo = track === state.video?.number;
-  // A VP8 frame that is only a reference for others has this bit unset.
-  const isShown = state.video?.codec !== 'V_VP8' || Boolean(view.getUint8(at + 3) & 0x10);
-  if (isVideo && isShown) state.times.push(state.cluster + view.getInt16(at));
+  const left = start + size - at - AFTER_TRACK_BYTES;
   cursor.at = start;
+  if (track === undefined || left < 0) {
+    state.isDamaged = true;
+    return;
+  }
+  const isVideo = track === state.video?.number;
+  // A VP8 frame that is only a reference for others has this bit unset; an empty one is none.
+  const isShown = state.video?.codec !== 'V_VP8' ||
+    (left > 0 && Boolean(view.getUint8(at + AFTER_TRACK_BYTES) & 0x10));
+  if (isVideo && isShown) state.times.push(state.cluster + view.getInt16(at));
 }
 
 /** A place in a file of which one piece is in memory. */

@@ -1,5 +1,7 @@
 """Videos that are damaged, or that the browser does not play as it should, without a browser."""
 
+import av
+import numpy as np
 import pytest
 
 # Knows its pictures only behind the first half, as if no seek brought those before.
@@ -78,3 +80,60 @@ def test_a_video_without_a_length_is_let_go(node):
   """)
   assert shown.pop('error').startswith('film does not say how long it is.')
   assert shown == {'held': [], 'emptied': True}
+
+
+@pytest.mark.parametrize('damaged', [False, True])
+def test_an_mp4_file_with_a_fragment_of_no_track_has_a_measured_rate(node, tmp_path, damaged):
+  """It could not be opened at all."""
+  path = tmp_path / 'clip.mp4'
+  flags = {'movflags': 'frag_keyframe+empty_moov'}
+  with av.open(path, 'w', options=flags) as container:
+    stream = container.add_stream('mpeg4', rate=25, width=64, height=48, pix_fmt='yuv420p')
+    for _ in range(5):
+      picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
+      container.mux(stream.encode(picture))
+    container.mux(stream.encode())
+  data = path.read_bytes()
+  assert b'tfhd' in data
+  path.write_bytes(data.replace(b'tfhd', b'free') if damaged else data)
+  shown = node("""
+    const {readMp4Times} = await import('./mp4_times.js');
+    const {readFileSync} = await import('node:fs');
+    shown.index = await readMp4Times(new Blob([readFileSync('clip.mp4')]));
+  """)
+  if damaged:
+    assert shown == {'index': None}
+  else:
+    np.testing.assert_allclose(shown['index']['times'], np.arange(6) / 25)
+
+
+WHOLE = bytes.fromhex('a38481000080 a38481002880')  # Blocks of track 1 at 0 and 40 ms.
+TRACKS = bytes.fromhex('1654ae6b88 ae86 d78101 838101')
+VP8_TRACKS = bytes.fromhex('1654ae6b8f ae8d d78101 838101 8685') + b'V_VP8'
+VP8 = bytes.fromhex('a38581000080 10 a38581002880 10')
+
+
+@pytest.mark.parametrize(
+  'tracks, blocks, times',
+  [
+    (TRACKS, WHOLE, [0, 0.04, 0.08]),
+    (TRACKS, WHOLE + bytes.fromhex('a3828100'), None),
+    (TRACKS, bytes.fromhex('a3828100') + WHOLE, None),
+    (b'', bytes.fromhex('a38400000080'), None),
+    (VP8_TRACKS, VP8 + bytes.fromhex('a38481005080'), [0, 0.04, 0.08]),
+  ],
+  ids=['whole', 'last', 'first', 'no track', 'empty'],
+)
+def test_a_webm_file_with_blocks_without_a_header_has_a_measured_rate(
+  node, tmp_path, tracks, blocks, times
+):
+  """It could not be opened at all if the last one was of that kind, or none was of a track."""
+  start = bytes.fromhex('1a45dfa380 1853806701ffffffffffffff')
+  cluster = bytes.fromhex('1f43b67501ffffffffffffff e78100')
+  (tmp_path / 'clip.webm').write_bytes(start + tracks + cluster + blocks)
+  shown = node("""
+    const {readWebmTimes} = await import('./webm_times.js');
+    const {readFileSync} = await import('node:fs');
+    shown.times = (await readWebmTimes(new Blob([readFileSync('clip.webm')])))?.times ?? null;
+  """)
+  assert shown['times'] == times
