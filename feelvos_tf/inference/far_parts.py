@@ -29,8 +29,9 @@ def stay(logits: tf.Tensor, previous: PreviousFrame) -> tf.Tensor:
   """Logits with which no object takes from afar what another one was on the previous frame.
 
   A look-alike may be nearer to the reference of another object than to its own, of which it shows
-  more or less than there. A part goes to the object that was there, by exchanged logits, if the one
-  that wins it wins more near itself and was not beside the other.
+  more or less than there. A part goes to the object that was there, if the one that wins it wins
+  more near itself and was not beside the other. That one is left out there: as a close second it
+  would win some pixels when logits are enlarged along edges, and be near on the next frame.
 
   Args:
     logits: float32 [objects, h4, w4]; the first is the background's.
@@ -68,7 +69,8 @@ def stay(logits: tf.Tensor, previous: PreviousFrame) -> tf.Tensor:
     )
     is_others = tf.reduce_max(shares, axis=0) >= _LEAST_SHARE
     goes_to = tf.where(is_others, tf.argmax(shares, axis=0, output_type=tf.int32), won_by)
-    return winner.exchanged(logits, won_by, goes_to)
+    given = winner.exchanged(logits, won_by, goes_to)
+    return tf.where((index == won_by) & is_others, winner.LEFT_OUT, given)
 
   is_taken = (won > near) & (previous.labels > 0)
   return tf.cond(tf.reduce_any(is_taken), give_back, lambda: logits)

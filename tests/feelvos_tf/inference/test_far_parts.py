@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from feelvos_tf.inference import far_parts
+from feelvos_tf.inference import winner
 from feelvos_tf.model.feelvos import HiddenParts
 from feelvos_tf.model.feelvos import one_hot
 from feelvos_tf.model.feelvos import PreviousFrame
@@ -137,12 +138,13 @@ def test_what_was_another_object_far_away_stays_that_one(taken):
   np.testing.assert_array_equal(stay(now, previous), expected)
 
 
-def test_logits_are_exchanged():
+def test_what_takes_from_afar_is_left_out_there():
+  """As a close second it would win pixels at full size."""
   previous, now = two_look_alikes()
   logits = logits_of(now, 3)
   frame = PreviousFrame(tf.zeros([40, 90, 2]), tf.constant(previous), one_hot(previous, 3))
   after = far_parts.stay(logits, frame).numpy()
-  np.testing.assert_array_equal(after[1, 5:20, 66:76], logits[2, 5:20, 66:76])
+  assert np.all(after[1, 5:20, 66:76] == winner.LEFT_OUT)
   np.testing.assert_array_equal(after[2, 5:20, 66:76], logits[1, 5:20, 66:76])
   np.testing.assert_array_equal(after[0], logits[0])
   np.testing.assert_array_equal(after[:, :, :60], logits[:, :, :60])
