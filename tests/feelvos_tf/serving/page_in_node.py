@@ -25,6 +25,34 @@ const blob = new Blob(['x']);
 const shown = {};
 """
 
+# A video element; a film says by `tell` what happened, and which picture callbacks get, if one.
+FILM = """
+globalThis.HTMLMediaElement = {HAVE_CURRENT_DATA: 2};
+class FilmElement extends EventTarget {
+  videoWidth = 8;
+  videoHeight = 8;
+  readyState = 4;
+  #waiting = new Map();
+  #count = 0;
+  requestVideoFrameCallback(use) { this.#waiting.set(++this.#count, use); return this.#count; }
+  cancelVideoFrameCallback(handle) { this.#waiting.delete(handle); }
+  get src() { return this.url; }
+  set src(url) { this.url = url; this.tell('loadeddata', 0); }
+  removeAttribute() {}
+  load() {}
+  tell(event, mediaTime) {
+    setTimeout(() => {
+      const waiting = mediaTime === null ? [] : [...this.#waiting];
+      for (const [handle] of waiting) this.#waiting.delete(handle);
+      for (const [, use] of waiting) use(0, {mediaTime, presentedFrames: 1});
+      this.dispatchEvent(new Event(event));
+    });
+  }
+  play() { return Promise.reject(new Error('forbidden')); }
+  pause() {}
+}
+"""
+
 # The whole page, with elements that know no more than what it asks them for, and no server.
 PAGE = """
 const widgets = {};

@@ -11,6 +11,8 @@ import pytest
 from feelvos_tf.serving import auth
 from feelvos_tf.serving import errors
 
+from .page_in_node import FILM
+
 PANELS = """
 globalThis.window = {addEventListener() {}};
 console.info = () => {};
@@ -172,29 +174,15 @@ def test_where_a_film_ends_that_only_its_container_counts(node, can_tell, is_dam
   What is shown stays, also if the end cannot be read: after an error an element is of no use.
   """
   shown = node(
-    f'const [canTell, isDamaged] = {json.dumps([can_tell, is_damaged])};'
+    f'{FILM}const [canTell, isDamaged] = {json.dumps([can_tell, is_damaged])};'
     + """
-    globalThis.HTMLMediaElement = {HAVE_CURRENT_DATA: 2};
-    class Film extends EventTarget {
+    class Film extends FilmElement {
       duration = 1.6;
-      videoWidth = 8;
-      videoHeight = 8;
-      readyState = 4;
       #time = 0;
-      #waiting = new Map();
       constructor() {
         super();
-        if (!canTell) return;
-        let count = 0;
-        this.requestVideoFrameCallback = (use) => { this.#waiting.set(++count, use); return count; };
-        this.cancelVideoFrameCallback = (handle) => this.#waiting.delete(handle);
+        if (!canTell) this.requestVideoFrameCallback = undefined;
       }
-      get src() { return this.url; }
-      set src(url) {
-        this.url = url;
-        this.tell('loadeddata', 0);
-      }
-      removeAttribute() {}
       load() { shown.emptied = (shown.emptied ?? 0) + 1; }
       get currentTime() { return this.#time; }
       set currentTime(time) {
@@ -208,16 +196,6 @@ def test_where_a_film_ends_that_only_its_container_counts(node, can_tell, is_dam
         this.#time = time;
         this.tell('seeked', isNew ? shown(time) : null);
       }
-      tell(event, mediaTime) {
-        setTimeout(() => {
-          const waiting = mediaTime === null ? [] : [...this.#waiting];
-          for (const [handle] of waiting) this.#waiting.delete(handle);
-          for (const [, use] of waiting) use(0, {mediaTime, presentedFrames: 1});
-          this.dispatchEvent(new Event(event));
-        });
-      }
-      play() { return Promise.reject(new Error('forbidden')); }
-      pause() {}
     }
     document.createElement = () => new Film();
     const {openVideo} = await import('./video_frames.js');

@@ -4,53 +4,35 @@ import av
 import numpy as np
 import pytest
 
+from .page_in_node import FILM
+
 # Knows its pictures only behind the first half, as if no seek brought those before.
-FILM = """
-globalThis.HTMLMediaElement = {HAVE_CURRENT_DATA: 2};
+HALF_FILM = (
+  FILM
+  + """
 globalThis.setTimeout = ((set) => (use, after, ...given) =>
   set(use, after === 3000 ? 50 : after, ...given))(setTimeout); // As long as a film is played.
-class Film extends EventTarget {
+class Film extends FilmElement {
   duration = 1;
-  videoWidth = 8;
-  videoHeight = 8;
-  readyState = 4;
   #time = 0;
-  #waiting = new Map();
-  #count = 0;
-  requestVideoFrameCallback(use) { this.#waiting.set(++this.#count, use); return this.#count; }
-  cancelVideoFrameCallback(handle) { this.#waiting.delete(handle); }
-  get src() { return this.url; }
-  set src(url) { this.url = url; this.tell('loadeddata'); }
-  removeAttribute() {}
-  load() {}
   get currentTime() { return this.#time; }
   set currentTime(time) {
     this.#time = time;
-    this.tell('seeked');
-    this.tell('durationchange');
+    this.tell('seeked', time < 0.5 ? 0 : Math.floor(10 * time + 1e-6) / 10);
+    this.tell('durationchange', null);
   }
-  tell(event) {
-    const mediaTime = this.#time < 0.5 ? 0 : Math.floor(10 * this.#time + 1e-6) / 10;
-    setTimeout(() => {
-      const waiting = event === 'durationchange' ? [] : [...this.#waiting];
-      for (const [handle] of waiting) this.#waiting.delete(handle);
-      for (const [, use] of waiting) use(0, {mediaTime, presentedFrames: 1});
-      this.dispatchEvent(new Event(event));
-    });
-  }
-  play() { return Promise.reject(new Error('forbidden')); }
-  pause() {}
 }
 document.createElement = () => new Film();
 const {openVideo} = await import('./video_frames.js');
 """
+)
 
 
 @pytest.mark.parametrize('plays', [True, False])
 def test_a_frame_that_does_not_come_is_used_for_no_later_one(node, plays):
   """The picture of the next seek was drawn for it, or one after the error."""
   shown = node(f"""
-    {FILM}
+    {HALF_FILM}
     const film = await openVideo(new Blob(['no index']), 'film.ogv');
     film.setTimes(Array.from({{length: 11}}, (_, i) => i / 10), null);
     if ({str(plays).lower()}) film.video.play = async () => {{}};
@@ -69,7 +51,7 @@ def test_a_frame_that_does_not_come_is_used_for_no_later_one(node, plays):
 def test_a_video_without_a_length_is_let_go(node):
   """The browser kept the file as long as the page was open."""
   shown = node(f"""
-    {FILM}
+    {HALF_FILM}
     const held = new Set();
     URL.createObjectURL = () => {{ held.add('blob:1'); return 'blob:1'; }};
     URL.revokeObjectURL = (url) => held.delete(url);
