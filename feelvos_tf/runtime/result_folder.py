@@ -130,7 +130,7 @@ class ResultFolder:
       self._plans = plans or {}
       same = (kept_frames.holds(self._earlier.get(job) or {}, p) for job, p in self._plans.items())
       is_done = bool(plans) and all(same) and self._done >= self._plans.keys()
-      self.lacks_pictures = is_done and self._lacks(list(pictures))
+      self.lacks_pictures = is_done and self._lacks_only(list(pictures))
       is_done = is_done and not self.lacks_pictures
       self.resumed = last_run == run or (not is_done and self._keeps())
       others = any(p.name not in _OWN_FILES and _has_file(p) for p in self.path.iterdir())
@@ -186,6 +186,10 @@ class ResultFolder:
     """Whether a job was finished, its files as it wrote them; those of `apart` may be gone."""
     gone = {name for name in apart if not os.path.lexists(self.path / name)}
     return job in self._done and all(map(self.is_own, self.entries(job).keys() - gone))
+
+  def lacks(self, names: Iterable[str]) -> bool:
+    """Whether one of these files is not there as a run wrote it."""
+    return not all(map(self.is_own, names))
 
   def finish_job(self, job: str) -> None:
     """Notes that a job is complete."""
@@ -281,10 +285,10 @@ class ResultFolder:
     known = bool(self._plans) and self._plans.keys() <= self._earlier.keys()
     return known and all(self.kept_ranges(job) != [] for job in self._plans)
 
-  def _lacks(self, pictures: list[str]) -> bool:
+  def _lacks_only(self, pictures: list[str]) -> bool:
     """Whether nothing but pictures is missing from finished jobs."""
     is_whole = (self.kept_ranges(j) is None and self.is_done(j, pictures) for j in self._plans)
-    return not all(map(self.is_own, pictures)) and all(is_whole)
+    return self.lacks(pictures) and all(is_whole)
 
   def _note_plan(self, job: str) -> None:
     plan = self._plans.get(job)

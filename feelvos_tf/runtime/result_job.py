@@ -82,8 +82,8 @@ class Job:
     return self._folder.is_done(self._name, names)
 
   def lacks(self, names: Iterable[str]) -> bool:
-    """Whether one of these files is not there as a run wrote it."""
-    return not all(map(self._folder.is_own, names))
+    """See `ResultFolder.lacks`."""
+    return self._folder.lacks(names)
 
   def finish(self) -> None:
     """Notes that the job is complete; what the model remembered is removed."""
