@@ -49,8 +49,9 @@ class GlobalMatching:
   """Every pixel at stride 4 becomes the object whose nearest reference pixel is nearest.
 
   A `contract.Graph` for `VideoSegmenter`. Only the embedding of a model is used: no head, no
-  previous frame. Of equal distances the lowest object index wins,
-  so what is at distance 1 of everything is background. Labels are enlarged by nearest neighbour.
+  previous frame. Of equal distances the lowest object index wins, so what is at distance 1 of
+  everything is background. Labels are enlarged by nearest neighbour. Distances are averaged over
+  squares if the model's head gets such averages (`global_distance_square`).
 
   Source: the original does this for `classification_loss='triplet'` (`research/feelvos/model.py`,
   `predict_labels`).
@@ -64,8 +65,9 @@ class GlobalMatching:
     self._graph = graph
     self.options = graph.options
     self._match = tf.function(
-      lambda embedding, bank, count: matching.global_matching(
-        embedding, bank, count, k=graph.options.k_nearest_neighbors
+      lambda embedding, bank, count: matching.mean_of_squares(
+        matching.global_matching(embedding, bank, count, k=graph.options.k_nearest_neighbors),
+        graph.options.global_distance_square or 1,
       ),
       autograph=False,
       reduce_retracing=True,

@@ -30,6 +30,7 @@ from feelvos_tf.matching.reference_bank import ReferenceBank
 from feelvos_tf.matching.reference_choice import border_weights
 from feelvos_tf.matching.scores import distance_from_squared
 from feelvos_tf.matching.scores import distance_to_others
+from feelvos_tf.matching.scores import mean_of_squares
 
 __all__ = [
   'ReferenceBank',
@@ -41,6 +42,7 @@ __all__ = [
   'global_matching',
   'kept_pixels',
   'local_matching',
+  'mean_of_squares',
   'means_of_bank',
   'means_of_frame',
   'prepare_reference',

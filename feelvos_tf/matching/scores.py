@@ -79,6 +79,19 @@ def distance_to_others(distances: tf.Tensor) -> tf.Tensor:
   return tf.where(is_nearest, second, nearest)
 
 
+def mean_of_squares(distances: tf.Tensor, side: int) -> tf.Tensor:
+  """Distances averaged over the square around every position.
+
+  Args:
+    distances: float tensor [objects, h4, w4] in [0, 1].
+    side: int, odd, of the square in positions; at the borders the part of it that is inside counts.
+
+  Returns:
+    Tensor of the same shape and dtype.
+  """
+  return tf.nn.avg_pool2d(distances[..., tf.newaxis], side, 1, 'SAME')[..., 0]
+
+
 def check_compute_dtype(compute_dtype: tf.DType | str) -> tf.DType:
   """Returns `compute_dtype` as tf.DType; ValueError unless float32 or bfloat16."""
   dtype = tf.as_dtype(compute_dtype)

@@ -317,9 +317,27 @@ class Feelvos(keras.Model):
         matching.distance_to_others(getattr(maps, name)) for name in self.options.matched_inputs
       ]
     inputs += maps.window_distances
+    if self.options.global_distance_square is not None:
+      inputs += self._averaged_inputs(self.patch_distance(maps.global_distance))
     return self.head(
       features[tf.newaxis], tf.stack(inputs, axis=-1), training=training, guidance=guidance
     )
+
+  def _averaged_inputs(self, distance: tf.Tensor) -> list[tf.Tensor]:
+    if not self.options.other_object_distances:
+      return [distance]
+    return [distance, matching.distance_to_others(distance)]
+
+  def patch_distance(self, global_distance: tf.Tensor) -> tf.Tensor:
+    """Global distances as global matching alone takes them.
+
+    Args:
+      global_distance: float32 [objects, h4, w4] in [0, 1].
+
+    Returns:
+      The same; with the option `global_distance_square` averaged over squares.
+    """
+    return matching.mean_of_squares(global_distance, self.options.global_distance_square or 1)
 
   def previous_frame(
     self,

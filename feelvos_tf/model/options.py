@@ -82,6 +82,13 @@ class NetworkOptions(JsonOptions):
   # Multi-local matching of CFBI (Yang et al., ECCV 2020, section 3.2). The published models have
   # one window.
   local_window_radii: tuple[int, ...] = ()
+  # Give the head the global distances averaged over squares with this many positions of stride 4 a
+  # side, an odd number, as further inputs. Initial weights without them still load.
+  #
+  # The distance of a whole patch says more than that of its middle: one more input for every
+  # object, and another one with `other_object_distances`. Where they are, they are what the losses
+  # of matching and the baseline without the head take. The published models do not have them.
+  global_distance_square: int | None = None
   # Gates on the channels of the head's layers, for every object by the mean embeddings of its
   # pixels and of all others. Initial weights without them still load.
   #
@@ -113,6 +120,17 @@ class NetworkOptions(JsonOptions):
       raise ValueError(
         f'local_window_radii is {self.local_window_radii}, and previous-frame matching is off; '
         'turn it on or give no radii.'
+      )
+    side = self.global_distance_square
+    if side is not None and (side < 3 or side % 2 == 0):
+      raise ValueError(
+        f'global_distance_square is {side}; expected an odd number of positions of at least 3, or '
+        'None for no averages.'
+      )
+    if side is not None and not self.use_first_frame_matching:
+      raise ValueError(
+        f'global_distance_square is {side}, and first-frame matching is off; turn it on or give no '
+        'square.'
       )
     if self.other_object_distances and not self.matched_inputs:
       raise ValueError(
@@ -148,7 +166,11 @@ class NetworkOptions(JsonOptions):
     """Names of the channels behind `object_inputs`, which the published models do not have."""
     others = self.matched_inputs if self.other_object_distances else ()
     windows = (f'local_distance_in_radius_{radius}' for radius in self.local_window_radii)
-    return (*(f'other_{name}' for name in others), *windows)
+    names = (*(f'other_{name}' for name in others), *windows)
+    if self.global_distance_square is None:
+      return names
+    averaged = f'global_distance_in_squares_of_{self.global_distance_square}'
+    return (*names, averaged, *([f'other_{averaged}'] if self.other_object_distances else []))
 
   @property
   def object_channels(self) -> int:

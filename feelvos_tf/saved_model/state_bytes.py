@@ -58,6 +58,7 @@ _SIZES_DIFFER = 'state: sizes that do not fit each other; start the video again 
 _LATER_OPTIONS = (
   'other_object_distances',
   'local_window_radii',
+  'global_distance_square',
   'object_gates',
   'joint_head',
   'reference_choice',

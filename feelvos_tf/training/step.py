@@ -88,12 +88,13 @@ def video_results(
       seed,
       options,
     )
-    loss = _video_loss(logits, maps, labels[video, 2:], step, options)
+    loss = _video_loss(model, logits, maps, labels[video, 2:], step, options)
     results.append(VideoResult(loss, logits, maps[-1]))
   return results
 
 
 def _video_loss(
+  model: 'keras.Model',
   logits: tf.Tensor,
   maps: list[feelvos.Maps],
   labels: tf.Tensor,
@@ -107,7 +108,7 @@ def _video_loss(
   if options.overlap_loss_weight:
     loss += options.overlap_loss_weight * losses.overlap_loss(logits, labels)
   if options.matching_loss_weight or options.matching_overlap_loss_weight:
-    distances = tf.stack([frame.global_distance for frame in maps])
+    distances = tf.stack([model.patch_distance(frame.global_distance) for frame in maps])
   if options.matching_loss_weight:
     loss += options.matching_loss_weight * losses.matching_cross_entropy(
       distances, labels, step=step, mining=options.mining
