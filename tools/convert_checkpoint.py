@@ -66,6 +66,11 @@ def define_flags() -> None:
     [],
     'Of a TF1 checkpoint of a video model trained with this option: its radii; no variable has them.',
   )
+  flags.DEFINE_integer(
+    'global_distance_square',
+    None,
+    'Of a TF1 checkpoint of a video model trained with this option: its side; no variable has it.',
+  )
   flags.DEFINE_bool(
     'allow_incomplete',
     False,
@@ -144,7 +149,7 @@ def build_model(
   if FLAGS.network == 'feelvos' or (
     FLAGS.network == 'auto' and (with_embedding or FLAGS.backbone_only)
   ):
-    return Feelvos(_on_grid(FeelvosOptions(options, **guess_head_options(shapes, _radii()))))
+    return Feelvos(_on_grid(FeelvosOptions(options, **_head_options(shapes))))
   return DeepLabV3Plus(dataclasses.replace(options, **guess_deeplab_options(shapes, options)))
 
 
@@ -220,6 +225,10 @@ def guess_depth_multiplier(shapes: Mapping[str, Sequence[int]], variant: str) ->
   return last[-1] / 320 if variant == 'mobilenet_v2' and last else 1.0
 
 
+def _head_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+  return guess_head_options(shapes, _radii(), FLAGS.global_distance_square)
+
+
 def _radii() -> tuple[int, ...]:
   """The radii of the flag.
 
@@ -236,7 +245,7 @@ def _radii() -> tuple[int, ...]:
 
 
 def guess_head_options(
-  shapes: Mapping[str, Sequence[int]], radii: tuple[int, ...] = ()
+  shapes: Mapping[str, Sequence[int]], radii: tuple[int, ...] = (), square: int | None = None
 ) -> dict[str, Any]:
   """Options of the head that show in a checkpoint's variables.
 
@@ -244,15 +253,18 @@ def guess_head_options(
     shapes: dict of variable name to shape.
     radii: `local_window_radii`, one input channel of an object each; the published models have 3
       others, those with `other_object_distances` 5.
+    square: `global_distance_square`; one more channel, with `other_object_distances` two.
   """
   from feelvos_tf.model import head
 
   features = shapes.get('decoder/decoder_conv1_pointwise/weights')
   head_input = shapes.get('embedding_seg/split_separable_conv2d_0_pointwise/weights')
-  others = features and head_input and head_input[2] - features[-1] - len(radii) == 5
+  expected = 5 + len(radii) + (0 if square is None else 2)
+  others = features and head_input and head_input[2] - features[-1] == expected
   return {
     'other_object_distances': bool(others),
     'local_window_radii': radii,
+    'global_distance_square': square,
     'object_gates': any(name.startswith(head.GATE_SCOPE) for name in shapes),
     'joint_head': any(name.startswith(head.JOINT_SCOPE) for name in shapes),
   }

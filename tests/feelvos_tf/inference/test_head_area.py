@@ -80,6 +80,7 @@ def test_sides_in_steps_stay_inside_the_frame():
   [
     {},
     {'local_window_radii': (2,), 'other_object_distances': True},
+    {'global_distance_square': 5, 'other_object_distances': True},
     {'joint_head': True, 'object_gates': True},
     {'previous_frame_matching': 'global'},
     {'previous_frame_matching': 'none', 'previous_prediction': 'probabilities'},
