@@ -45,6 +45,10 @@ RUNGS = {
   ),
   'soft_prediction': ('Soft previous prediction', ['--previous_prediction=probabilities']),
   'local_windows': ('Local windows of radius 4 and 8', ['--local_window_radii=4,8']),
+  'distance_square': (
+    'Global distances of patches of 5x5 positions',
+    ['--global_distance_square=5'],
+  ),
   'object_gates': ("Gates on the head's channels", ['--object_gates']),
   'joint_head': ('Head over all objects jointly', ['--joint_head']),
 }
