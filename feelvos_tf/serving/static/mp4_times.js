@@ -5,6 +5,7 @@
 
 const MAX_INDEX_BYTES = 64 << 20;
 const MAX_FRAGMENTS = 20000;
+const MAX_FRAMES = 1 << 22; // 46 hours at 25 frames a second.
 const CONTAINERS = ['moov', 'trak', 'mdia', 'minf', 'stbl', 'edts'];
 // Flags of a fragment's boxes: which optional fields there are.
 const TFHD = {dataOffset: 1, description: 2, duration: 8};
@@ -95,6 +96,7 @@ function readTrack(view, trak) {
     else if (box.type === 'elst') track.edits = readEdits(view, at);
   };
   visit(trak);
+  if (!track.timescale) throw new RangeError('a track without a time scale');
   track.end = 0;
   track.starts = [];
   addFrames(track, track.durations, track.offsets);
@@ -132,6 +134,8 @@ function readFragment(view, track) {
 function readRun(view, start, duration, track) {
   const flags = view.getUint32(start) & 0xffffff;
   const count = view.getUint32(start + 4);
+  // Frames without fields of their own take no bytes, so the end of the box does not bound them.
+  if (track.starts.length + count > MAX_FRAMES) throw new RangeError('too many frames');
   let place = start + 8 + (flags & TRUN.dataOffset ? 4 : 0) + (flags & TRUN.firstFlags ? 4 : 0);
   const take = (flag, otherwise) => {
     if (!(flags & flag)) return otherwise;
@@ -161,7 +165,7 @@ function runs(view, at) {
   const entries = view.getUint32(at + 4);
   for (let i = 0, place = at + 8; i < entries; i++, place += 8) {
     const count = view.getUint32(place);
-    if (values.length + count > MAX_INDEX_BYTES) throw new RangeError('too many frames');
+    if (values.length + count > MAX_FRAMES) throw new RangeError('too many frames');
     const value = view.getInt32(place + 4);
     for (let j = 0; j < count; j++) values.push(value);
   }

@@ -64,9 +64,24 @@ def test_a_video_without_a_length_is_let_go(node):
   assert shown == {'held': [], 'emptied': True}
 
 
-@pytest.mark.parametrize('damaged', [False, True])
-def test_an_mp4_file_with_a_fragment_of_no_track_has_a_measured_rate(node, tmp_path, damaged):
-  """It could not be opened at all."""
+def with_bytes(data, box, at, value):
+  """The file with other bytes behind the name of its first box of a type."""
+  start = data.index(box) + len(box) + at
+  return data[:start] + value + data[start + len(value) :]
+
+
+@pytest.mark.parametrize(
+  'damage',
+  [
+    None,
+    ('tfhd', -4, b'free'),  # A fragment of no track.
+    ('trun', 0, bytes(4) + b'\xff\xff\xff\xff'),  # 4 billion frames without fields.
+    ('mdhd', 12, bytes(4)),  # No time scale.
+  ],
+  ids=['whole', 'no track', 'frames', 'scale'],
+)
+def test_a_damaged_mp4_file_has_a_measured_rate(node, tmp_path, damage):
+  """It could not be opened at all, or its reader did not end."""
   path = tmp_path / 'clip.mp4'
   flags = {'movflags': 'frag_keyframe+empty_moov'}
   with av.open(path, 'w', options=flags) as container:
@@ -76,14 +91,15 @@ def test_an_mp4_file_with_a_fragment_of_no_track_has_a_measured_rate(node, tmp_p
       container.mux(stream.encode(picture))
     container.mux(stream.encode())
   data = path.read_bytes()
-  assert b'tfhd' in data
-  path.write_bytes(data.replace(b'tfhd', b'free') if damaged else data)
+  if damage:
+    box, at, value = damage
+    path.write_bytes(with_bytes(data, box.encode(), at, value))
   shown = node("""
     const {readMp4Times} = await import('./mp4_times.js');
     const {readFileSync} = await import('node:fs');
     shown.index = await readMp4Times(new Blob([readFileSync('clip.mp4')]));
   """)
-  if damaged:
+  if damage:
     assert shown == {'index': None}
   else:
     np.testing.assert_allclose(shown['index']['times'], np.arange(6) / 25)
