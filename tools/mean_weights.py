@@ -5,7 +5,9 @@ r"""The weighted mean of the weights of one model after different trainings.
 
 A short training on new samples loses some of what the model knew; the mean of the weights before
 and after it keeps most of both (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR
-2022). The default model was made so. Options and notes are those of the first file.
+2022). The default model was made so. Options and notes are those of the first file. A file without
+some of its inputs of the head, a model before a training that added them, gets them as the initial
+weights of a training do.
 """
 
 from collections.abc import Mapping
@@ -83,11 +85,11 @@ def read(path: str, model: 'Feelvos') -> Mapping[str, np.ndarray]:
   import tensorflow as tf
 
   from feelvos_tf.deeplab import tf1_checkpoint
-  from feelvos_tf.deeplab import weights_file
+  from feelvos_tf.training import initial_weights
 
   variables = tf1_checkpoint.variables_by_name(model)
   if os.path.isfile(path):
-    weights_file.restore(path, model)
+    initial_weights.restore_whole(model, path)
   elif os.path.isfile(f'{path}.index'):
     values = {name: variable.value for name, variable in variables.items()}
     try:

@@ -26,6 +26,8 @@ from feelvos_tf.training.options import LOGITS_ONLY
 if TYPE_CHECKING:
   import keras
 
+  from feelvos_tf.model.feelvos import Feelvos
+
 
 _DEPTHWISE = 'embedding_seg/split_separable_conv2d_0_depthwise/depthwise_weights'
 # Variables of the head's first layer: the axis of its inputs; the middle of a new input's kernel.
@@ -34,6 +36,14 @@ _FIRST_LAYER = {
   'embedding_seg/split_separable_conv2d_0_depthwise/biases': (0, 0.0),
   'embedding_seg/split_separable_conv2d_0_pointwise/weights': (2, 0.0),
 }
+# What weights without them can begin with.
+_ADDITIONS = (
+  'other_object_distances',
+  'local_window_radii',
+  'global_distance_square',
+  'object_gates',
+  'joint_head',
+)
 
 
 def initialize(
@@ -83,6 +93,42 @@ def initialize(
     reader, path, model, allow_incomplete=True, exclude_scopes=exclude
   )
   return f'{path}: {_describe(report, exclude, left_out)}'
+
+
+def restore_whole(model: 'Feelvos', path: str | os.PathLike) -> None:
+  """Loads a weights file of the model's network, or of the same without some of its inputs.
+
+  Inputs of the head, gates and a joint layer that the file does not have begin as in `initialize`.
+
+  Args:
+    model: the model.
+    path: our `.h5`.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is damaged, of another network, or has more inputs; the model is not
+      touched then.
+  """
+  metadata, arrays = weights_file.read(path)
+  known = metadata.get('options')
+  _check_network(path, known, model.options)
+  reader, left_out = _fitted_to_maps(weights_file.Arrays(arrays), known, model)
+  if left_out:
+    raise ValueError(f'{path}: the model does not have its inputs {", ".join(left_out)}.')
+  reader = _with_gates_and_joint(reader, model)
+  tf1_checkpoint.restore_from_reader(reader, path, model)
+
+
+def _check_network(path: str | os.PathLike, known: Any, options: NetworkOptions) -> None:
+  """Raises ValueError for options in a file that are of another network, additions aside."""
+  if not isinstance(known, dict):
+    return
+  found = FeelvosOptions.from_dict(known)
+  names = {field.name for field in dataclasses.fields(NetworkOptions)}
+  for name in sorted(names.difference(_ADDITIONS)):
+    theirs, ours = getattr(found, name), getattr(options, name)
+    if theirs != ours:
+      raise ValueError(f'{path}: of another network: its {name} is {theirs}, expected {ours}.')
 
 
 def inference_options(path: str) -> dict[str, Any] | None:

@@ -49,6 +49,45 @@ def test_mean_of_two(inputs, second, run_main, tmp_path):
   assert again.returncode == 2 and 'exists; --overwrite replaces it' in again.stderr
 
 
+def test_weights_before_inputs_were_added(inputs, run_main, tmp_path):
+  """They were refused as of another network."""
+  folder, (one, _, _) = inputs
+  model = small_models.tiny_model(9, other_object_distances=True, global_distance_square=3)
+  weights.save_model(tmp_path / 'after.h5', model)
+  flags = [f'--weights={tmp_path}/after.h5', f'--weights={folder}/one.h5']
+  done = run_main(MODULE, *flags, f'--output={tmp_path}/mean.h5')
+  assert done.returncode == 0, done.stderr
+  assert weights.load_model(tmp_path / 'mean.h5').options == model.options
+  mean = weights_file.read_arrays(tmp_path / 'mean.h5')
+  after = weights_file.read_arrays(tmp_path / 'after.h5')
+  name = 'embedding_seg/split_separable_conv2d_0_pointwise/weights'
+  old = one[name].shape[2]
+  assert after[name].shape[2] == old + 4
+  np.testing.assert_allclose(mean[name][:, :, :old], (after[name][:, :, :old] + one[name]) / 2)
+  np.testing.assert_allclose(mean[name][:, :, old:], after[name][:, :, old:] / 2)
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    (
+      {'other_object_distances': True},
+      'the model does not have its inputs other_global_distance, other_local_distance',
+    ),
+    ({'window_radius': 4}, 'of another network: its window_radius is 4, expected 3'),
+    ({'previous_prediction': 'probabilities'}, 'its previous_prediction is probabilities, expected'),
+    ({'joint_head': True}, 'the checkpoint does not fit the model'),
+  ],
+)
+def test_another_network_is_refused(inputs, options, message, run_main, tmp_path):
+  """With as many variables it was averaged with the first."""
+  weights.save_model(tmp_path / 'other.h5', small_models.tiny_model(9, **options))
+  flags = [f'--weights={inputs[0]}/one.h5', f'--weights={tmp_path}/other.h5']
+  done = run_main(MODULE, *flags, f'--output={tmp_path}/mean.h5')
+  assert done.returncode == 1 and message in done.stderr, done.stderr
+  assert not (tmp_path / 'mean.h5').exists()
+
+
 @pytest.mark.parametrize(
   'flags, code, expected',
   [
