@@ -8,6 +8,7 @@ matched by order or by shape.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 import dataclasses
 import os
+import pathlib
 import re
 from typing import Protocol, TYPE_CHECKING
 
@@ -373,7 +374,9 @@ def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray | tf
       f'{path}: the checkpoint cannot be written ({_first_line(error)}); check the '
       'folder and the space left.'
     ) from error
-  # The index comes last: without it there is no checkpoint.
+  # The index comes last: without it there is no checkpoint. Nor may that of one that is replaced
+  # stay beside other data.
+  pathlib.Path(f'{path}.index').unlink(missing_ok=True)
   for suffix in ('.data-00000-of-00001', '.index'):
     whole_file.move(f'{temporary}{suffix}', f'{path}{suffix}')
 

@@ -10,6 +10,7 @@ import weight_recipe
 from feelvos_tf.deeplab import DeepLabV3Plus
 from feelvos_tf.deeplab import ModelOptions
 from feelvos_tf.deeplab import tf1_checkpoint
+from feelvos_tf.files import whole_file
 
 
 @pytest.fixture(scope='module')
@@ -272,6 +273,24 @@ def test_a_place_that_cannot_be_written_is_an_os_error(tmp_path):
   (tmp_path / 'file').touch()
   with pytest.raises(OSError):
     tf1_checkpoint.write_tensors(str(tmp_path / 'file' / 'model.ckpt'), {'a': np.zeros([2])})
+
+
+def test_a_checkpoint_half_replaced_is_none(tmp_path, monkeypatch):
+  """The index of the one before stood beside the data of the new one."""
+  path = str(tmp_path / 'model.ckpt')
+  tf1_checkpoint.write_tensors(path, {'value': np.float32([2, 3])})
+  move = whole_file.move
+
+  def killed_before_the_index(temporary, name):
+    if str(name).endswith('.index'):
+      raise KeyboardInterrupt
+    move(temporary, name)
+
+  monkeypatch.setattr(whole_file, 'move', killed_before_the_index)
+  with pytest.raises(KeyboardInterrupt):
+    tf1_checkpoint.write_tensors(path, {'value': np.float32([4, 5])})
+  with pytest.raises(FileNotFoundError, match='no checkpoint here'):
+    tf1_checkpoint.read_checkpoint(path)
 
 
 def test_two_variables_of_one_name_are_refused():
