@@ -75,7 +75,10 @@ def test_weights_before_inputs_were_added(inputs, run_main, tmp_path):
       'the model does not have its inputs other_global_distance, other_local_distance',
     ),
     ({'window_radius': 4}, 'of another network: its window_radius is 4, expected 3'),
-    ({'previous_prediction': 'probabilities'}, 'its previous_prediction is probabilities, expected'),
+    (
+      {'previous_prediction': 'probabilities'},
+      'its previous_prediction is probabilities, expected',
+    ),
     ({'joint_head': True}, 'the checkpoint does not fit the model'),
   ],
 )
