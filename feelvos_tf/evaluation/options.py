@@ -1,5 +1,6 @@
 """Options of `feelvos evaluate`: what is run, what is written."""
 
+import ast
 from collections.abc import Mapping
 import dataclasses
 import json
@@ -92,18 +93,14 @@ class RunOptions:
   changed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-# As Python writes them, and messages about options.
-_OF_PYTHON = {'None': None, 'True': True, 'False': False}
-
-
 def _parse_option(text: str) -> tuple[str, Any]:
-  """('name', value) of 'name=value': the value as JSON (3, true) or Python has it, or a string."""
+  """('name', value) of 'name=value': as JSON (3, true) or Python (.5, True) has it, or a string."""
   name, equals, value = text.partition('=')
   if not equals or not name:
     raise ValueError(f'model_option={text} given, name=value expected')
-  if value in _OF_PYTHON:
-    return name, _OF_PYTHON[value]
-  try:
-    return name, json.loads(value)
-  except ValueError:
-    return name, value
+  for parse in (json.loads, ast.literal_eval):
+    try:
+      return name, parse(value)
+    except (ValueError, SyntaxError):
+      continue
+  return name, value

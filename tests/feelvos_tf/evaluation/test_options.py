@@ -14,6 +14,10 @@ from feelvos_tf.evaluation.options import MethodOptions
     ('object_gates=False', False),
     ('object_gates=True', True),
     ('window_radius=3', 3),
+    ('rule_distance_factor=.6', 0.6),
+    ('rule_distance_factor=0.6', 0.6),
+    ('internal_scale_limits=(1, 2)', (1, 2)),
+    ('model=04', '04'),
     ('previous_prediction=none', 'none'),
   ],
 )
