@@ -149,7 +149,8 @@ def build_model(
   if FLAGS.network == 'feelvos' or (
     FLAGS.network == 'auto' and (with_embedding or FLAGS.backbone_only)
   ):
-    return Feelvos(_on_grid(FeelvosOptions(options, **_head_options(shapes))))
+    head_options = guess_head_options(shapes, _radii(), FLAGS.global_distance_square)
+    return Feelvos(_on_grid(FeelvosOptions(options, **head_options)))
   return DeepLabV3Plus(dataclasses.replace(options, **guess_deeplab_options(shapes, options)))
 
 
@@ -223,10 +224,6 @@ def guess_depth_multiplier(shapes: Mapping[str, Sequence[int]], variant: str) ->
   """Width multiplier of a MobileNetV2 checkpoint, by the last layer's 320 channels; else 1."""
   last = shapes.get('MobilenetV2/expanded_conv_16/project/weights')
   return last[-1] / 320 if variant == 'mobilenet_v2' and last else 1.0
-
-
-def _head_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-  return guess_head_options(shapes, _radii(), FLAGS.global_distance_square)
 
 
 def _radii() -> tuple[int, ...]:

@@ -67,7 +67,7 @@ class GlobalMatching:
     self._match = tf.function(
       lambda embedding, bank, count: matching.mean_of_squares(
         matching.global_matching(embedding, bank, count, k=graph.options.k_nearest_neighbors),
-        graph.options.global_distance_square or 1,
+        graph.options.patch_side,
       ),
       autograph=False,
       reduce_retracing=True,

@@ -194,7 +194,7 @@ def around_objects(previous_labels: tf.Tensor, global_distance: tf.Tensor, radiu
 def head_reach(options: NetworkOptions) -> int:
   """Positions up, down and sideways that a logit depends on."""
   rates = options.head_atrous_rates or (1,) * options.head_layers
-  return options.head_kernel_size // 2 * sum(rates) + (options.global_distance_square or 1) // 2
+  return options.head_kernel_size // 2 * sum(rates) + options.patch_side // 2
 
 
 def _match_previous(

@@ -89,6 +89,8 @@ def mean_of_squares(distances: tf.Tensor, side: int) -> tf.Tensor:
   Returns:
     Tensor of the same shape and dtype.
   """
+  if side == 1:
+    return distances
   return tf.nn.avg_pool2d(distances[..., tf.newaxis], side, 1, 'SAME')[..., 0]
 
 

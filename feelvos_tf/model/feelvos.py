@@ -318,15 +318,13 @@ class Feelvos(keras.Model):
       ]
     inputs += maps.window_distances
     if self.options.global_distance_square is not None:
-      inputs += self._averaged_inputs(self.patch_distance(maps.global_distance))
+      averaged = self.patch_distance(maps.global_distance)
+      inputs.append(averaged)
+      if self.options.other_object_distances:
+        inputs.append(matching.distance_to_others(averaged))
     return self.head(
       features[tf.newaxis], tf.stack(inputs, axis=-1), training=training, guidance=guidance
     )
-
-  def _averaged_inputs(self, distance: tf.Tensor) -> list[tf.Tensor]:
-    if not self.options.other_object_distances:
-      return [distance]
-    return [distance, matching.distance_to_others(distance)]
 
   def patch_distance(self, global_distance: tf.Tensor) -> tf.Tensor:
     """Global distances as global matching alone takes them.
@@ -337,7 +335,7 @@ class Feelvos(keras.Model):
     Returns:
       The same; with the option `global_distance_square` averaged over squares.
     """
-    return matching.mean_of_squares(global_distance, self.options.global_distance_square or 1)
+    return matching.mean_of_squares(global_distance, self.options.patch_side)
 
   def previous_frame(
     self,

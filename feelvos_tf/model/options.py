@@ -173,6 +173,11 @@ class NetworkOptions(JsonOptions):
     return (*names, averaged, *([f'other_{averaged}'] if self.other_object_distances else []))
 
   @property
+  def patch_side(self) -> int:
+    """Positions a side of the squares that global matching alone averages over; 1 without."""
+    return self.global_distance_square or 1
+
+  @property
   def object_channels(self) -> int:
     """Number of the head's input channels that belong to one object."""
     return len(self.object_inputs) + len(self.added_inputs)

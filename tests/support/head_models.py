@@ -75,6 +75,16 @@ def eager_logits(model, training=False):
   return model.segment(features[1], maps, training, guidance)
 
 
+def expected_others(distances):
+  """Distance to the nearest other object of each; one object at a time, in numpy."""
+  result = np.ones_like(distances)
+  for i in range(len(distances)):
+    others = np.delete(distances, i, axis=0)
+    if len(others):
+      result[i] = others.min(axis=0)
+  return result
+
+
 def logits_of(graph, order=None):
   """Logits [3, 4, h4, w4] of the clip; `order` gives every object another index."""
   frames, mask = make_clip()

@@ -55,7 +55,7 @@ def test_they_are_the_heads_last_channels(rng, others):
   maps = rng.random((4, 3, 9, 13)).astype(np.float32)
   near, window = maps[2], maps[3]
   features = tf.constant(rng.random((9, 13, 256)), tf.float32)
-  of_others = lambda values: np.stack([np.delete(values, i, axis=0).min(0) for i in range(3)])
+  of_others = head_models.expected_others
   mean = averaged(maps[0], 3)
   inputs = [*maps[:3], *((of_others(maps[0]), of_others(near)) if others else ()), window]
   inputs += [mean, of_others(mean)] if others else [mean]

@@ -58,7 +58,7 @@ def test_they_are_the_heads_last_channels(rng, others):
   features = tf.constant(rng.random((9, 13, 256)), tf.float32)
   stacked = list(maps[:3])
   for distance in (maps.global_distance.numpy(), maps.local_distance.numpy()) if others else ():
-    stacked.append(np.stack([np.delete(distance, i, axis=0).min(0) for i in range(3)]))
+    stacked.append(head_models.expected_others(distance))
   inputs = tf.stack([*stacked, *maps.window_distances], axis=-1)
   assert inputs.shape[-1] == model.options.object_channels == model.head.object_channels
   np.testing.assert_array_equal(

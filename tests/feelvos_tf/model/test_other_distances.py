@@ -47,22 +47,12 @@ def clip(rng):
   return frames, mask
 
 
-def expected_others(distances):
-  """The definition, one object at a time, in numpy."""
-  result = np.ones_like(distances)
-  for i in range(len(distances)):
-    others = np.delete(distances, i, axis=0)
-    if len(others):
-      result[i] = others.min(axis=0)
-  return result
-
-
 @pytest.mark.parametrize('objects', [1, 2, 5])
 def test_distance_to_others_is_the_least_of_the_others(rng, objects):
   # Few values, so that many are equal.
   distances = rng.integers(0, 4, (objects, 6, 7)).astype(np.float32) / 4
   found = matching.distance_to_others(tf.constant(distances))
-  np.testing.assert_array_equal(found, expected_others(distances))
+  np.testing.assert_array_equal(found, head_models.expected_others(distances))
 
 
 def test_distance_to_others_by_hand():
@@ -81,7 +71,11 @@ def test_gradients_reach_the_nearest_other_only():
 def test_the_head_gets_features_then_own_maps_then_those_of_the_others(model, rng):
   maps = feelvos.Maps(*[tf.constant(rng.random((3, 9, 13)), tf.float32) for _ in range(3)])
   features = tf.constant(rng.random((9, 13, 256)), tf.float32)
-  stacked = [*maps[:3], expected_others(maps[0].numpy()), expected_others(maps[2].numpy())]
+  stacked = [
+    *maps[:3],
+    head_models.expected_others(maps[0].numpy()),
+    head_models.expected_others(maps[2].numpy()),
+  ]
   expected = model.head(features[tf.newaxis], tf.stack(stacked, axis=-1))
   assert model.head.object_channels == 5
   np.testing.assert_array_equal(model.segment(features, maps), expected)
