@@ -85,7 +85,8 @@ def element_spec(options: TripletOptions) -> dict[str, tf.TensorSpec]:
   Returns:
     {key: tf.TensorSpec}: `images` [frames, height, width, 3] of `image_dtype`, `labels` int32
     [frames, height, width], `num_objects` int32 [], `video` string [], and with
-    `has_previous_labels` `previous_labels` int32 [height, width].
+    `has_previous_labels` `previous_labels` int32 [height, width], with `mark_twins` `twins` bool
+    [frames, height, width].
   """
   size = (None, None) if options.crop_size is None else tuple(options.crop_size)
   frames = options.num_frames
@@ -97,6 +98,8 @@ def element_spec(options: TripletOptions) -> dict[str, tf.TensorSpec]:
   }
   if options.has_previous_labels:
     spec['previous_labels'] = tf.TensorSpec(size, tf.int32)
+  if options.mark_twins:
+    spec['twins'] = tf.TensorSpec((frames, *size), tf.bool)
   return spec
 
 

@@ -75,18 +75,23 @@ def damage_masks(
   return damaged.reshape(np.shape(labels))
 
 
-def confuse_ids(labels: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+def confuse_ids(
+  labels: np.ndarray, rng: np.random.RandomState, *, exchange: bool = True
+) -> np.ndarray:
   """A mask with wrong ids, as predictions have after one object passed another.
 
   One of: two objects exchange their ids (a quarter of the draws), one takes the id of another (a
   quarter), half of one does (a quarter), the shape of an object appears once more on the background
-  (15 %), an object is lost (10 %). With a single object, the last two in this ratio.
+  (15 %), an object is lost (10 %). With a single object, or without `exchange`, the last two in
+  this ratio.
 
   Not in the original.
 
   Args:
     labels: integer [height, width] or [height, width, 1]; 0 is background, 255 is ignored.
     rng: numpy RandomState.
+    exchange: bool, whether an object may take the id of another. False is for objects that look
+      alike: nothing in the frames tells that their ids are wrong.
 
   Returns:
     New array of the shape and dtype of `labels`; pixels of 255 stay. Without any object, a copy.
@@ -99,7 +104,7 @@ def confuse_ids(labels: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
   ids = np.setdiff1d(np.unique(mask), [0, VOID_ID])
   if not ids.size:
     return result.reshape(np.shape(labels))
-  kind = rng.uniform() if ids.size > 1 else rng.uniform(0.75, 1.0)
+  kind = rng.uniform() if ids.size > 1 and exchange else rng.uniform(0.75, 1.0)
   first, second = rng.permutation(ids)[[0, -1]]
   where = mask == first
   if kind < 0.75:

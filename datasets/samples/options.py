@@ -59,6 +59,10 @@ class TripletOptions:
   max_pasted_objects: int = 1
   # Share of pasted objects that are of the same video, in another view: objects that look alike.
   twin_probability: float = 0.0
+  # Mark twins and the objects they look like, for the losses of matching to leave out.
+  #
+  # Adds 'twins'. In samples with a twin, no object of the previous mask takes the id of another.
+  mark_twins: bool = False
   # Share of pasted things that are no objects and hide what they cover.
   #
   # Then a thing that looks like an object is background.

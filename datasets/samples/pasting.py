@@ -27,7 +27,7 @@ def paste(
   behind: bool = False,
   occluder: bool = False,
   soft: bool = False,
-) -> None:
+) -> list[NDArray[np.bool_]]:
   """Pastes an object into all frames of a clip, in place.
 
   Args:
@@ -39,7 +39,11 @@ def paste(
     occluder: bool, the thing is no object: its pixels become background. It covers objects, but
       none in the reference frame, which has to show them.
     soft: bool, blend over the outline; False cuts hard.
+
+  Returns:
+    list of bool [height, width], the pixels that show it, one a frame.
   """
+  shown = []
   for t, (image, ids, (colours, where)) in enumerate(zip(images, labels, pieces, strict=True)):
     free = ids == 0 if (behind and not occluder) or (occluder and t == 0) else ids != VOID_ID
     where = where & free
@@ -50,6 +54,8 @@ def paste(
     else:
       cv2.copyTo(colours, where.astype(np.uint8), image)
     ids[where] = 0 if occluder else new_id
+    shown.append(where)
+  return shown
 
 
 def aim(

@@ -54,6 +54,30 @@ class _Frames:
   name: str
   images: list  # float32 or uint8 [height, width, 3]
   labels: list  # uint8 [height, width] ids
+  # Ids of twins and of the objects they look like.
+  twin_ids: set[int] = dataclasses.field(default_factory=set)
+  # Where twins are that are no objects, bool [height, width] a frame; None without one.
+  occluding_twins: list | None = None
+
+  def record(self, twin: int | None, original: int, shown: list[NDArray[np.bool_]]) -> None:
+    """Takes down a pasted twin: its id (None: it is no object), of what, and where it shows."""
+    self.twin_ids.add(original)
+    if twin is not None:
+      self.twin_ids.add(twin)
+    elif self.occluding_twins is None:
+      self.occluding_twins = list(shown)
+    else:
+      self.occluding_twins = [a | b for a, b in zip(self.occluding_twins, shown, strict=True)]
+
+  def cover(self, shown: list[NDArray[np.bool_]]) -> None:
+    """What is pasted hides the occluding twins there."""
+    if self.occluding_twins is not None:
+      self.occluding_twins = [a & ~b for a, b in zip(self.occluding_twins, shown, strict=True)]
+
+  def twins(self) -> NDArray[np.bool_]:
+    """bool [frames, height, width]: twins, and what they look like."""
+    found = np.isin(np.stack(self.labels), sorted(self.twin_ids))
+    return found if self.occluding_twins is None else found | np.stack(self.occluding_twins)
 
 
 class Triplets:
@@ -121,7 +145,8 @@ class Triplets:
       dict: images float32 or uint8 [num_frames, height, width, 3], 0..255; labels int32
       [num_frames, height, width], object index, 255 ignored; num_objects int32, background
       included; video str, its name; with damage_initial_previous_frame_mask or
-      confuse_probability also previous_labels int32 [height, width].
+      confuse_probability also previous_labels int32 [height, width]; with mark_twins also twins
+      bool [num_frames, height, width], the pixels of twins and of the objects they look like.
 
     Raises:
       ValueError: if a frame cannot be read, or no sample is accepted in MAX_ATTEMPTS attempts.
@@ -299,7 +324,7 @@ class Triplets:
       ]
       if aimed:
         pieces = pasting.aim(rng, pieces, frames.labels)
-      pasting.paste(
+      shown = pasting.paste(
         frames.images,
         frames.labels,
         pieces,
@@ -308,6 +333,9 @@ class Triplets:
         occluder=occluder,
         soft=options.soft_paste,
       )
+      frames.cover(shown)
+      if twin:
+        frames.record(None if occluder else free[0], donor_id, shown)
       return
 
   def _finish(self, rng: np.random.RandomState, frames: _Frames) -> dict[str, Any]:
@@ -335,8 +363,11 @@ class Triplets:
         # Without dilation: the original damages at stride 4, where 5 pixels would be a lot.
         previous = mask_damaging.damage_masks(previous, rng, dilate=False)
       if options.confuse_probability and rng.uniform() < options.confuse_probability:
-        previous = mask_damaging.confuse_ids(previous, rng)
+        exchange = not (options.mark_twins and frames.twin_ids)
+        previous = mask_damaging.confuse_ids(previous, rng, exchange=exchange)
       sample['previous_labels'] = previous
+    if options.mark_twins:
+      sample['twins'] = frames.twins()
     return sample
 
 

@@ -50,7 +50,8 @@ def video_results(
     batch: dict of `images` uint8 or float32 [videos, frames, height, width, 3] 0..255 in the order
       reference, previous, current, ...; `labels` int32 [videos, frames, height, width], object
       index, 255 ignored; `num_objects` int32 [videos]; optionally `previous_labels` int32 [videos,
-      height, width], the damaged labels of the previous frame.
+      height, width], the damaged labels of the previous frame, and `twins` bool like `labels`,
+      pixels that the losses of matching leave out.
     step: integer scalar, training step.
     options: LossOptions.
     first_video: integer scalar, place of the first video in the batch of all devices. What is
@@ -69,7 +70,7 @@ def video_results(
   features, embeddings = (
     tf.unstack(value, num_videos * num_frames) for value in (features, embeddings)
   )
-  previous = batch.get('previous_labels')
+  previous, twins = batch.get('previous_labels'), batch.get('twins')
   results = []
   for video in range(num_videos):
     part = slice(video * num_frames, (video + 1) * num_frames)
@@ -88,34 +89,42 @@ def video_results(
       seed,
       options,
     )
-    loss = _video_loss(model, logits, maps, labels[video, 2:], step, options)
+    told_apart = labels[video, 2:]
+    if twins is not None:
+      told_apart = tf.where(twins[video, 2:], VOID_ID, told_apart)
+    loss = _video_loss(logits, maps, labels[video, 2:], told_apart, step, options)
     results.append(VideoResult(loss, logits, maps[-1]))
   return results
 
 
 def _video_loss(
-  model: 'keras.Model',
   logits: tf.Tensor,
   maps: list[feelvos.Maps],
   labels: tf.Tensor,
+  told_apart: tf.Tensor,
   step: int | tf.Tensor,
   options: LossOptions,
 ) -> tf.Tensor:
-  """Loss of the current frames of a video: of pixels, of objects, of global matching alone."""
+  """Loss of the current frames of a video: of pixels, of objects, of global matching alone.
+
+  `told_apart` are the labels for matching, which has nothing but looks to tell objects apart.
+  """
   loss = losses.video_cross_entropy(
     logits, labels, step=step, mining=options.mining, upsample_logits=options.upsample_logits
   )
   if options.overlap_loss_weight:
     loss += options.overlap_loss_weight * losses.overlap_loss(logits, labels)
   if options.matching_loss_weight or options.matching_overlap_loss_weight:
-    distances = tf.stack([model.patch_distance(frame.global_distance) for frame in maps])
+    # Of single pixels, whatever the head sees: an average beside an object holds distances of the
+    # object's own pixels, and the loss would pull the background there towards it.
+    distances = tf.stack([frame.global_distance for frame in maps])
   if options.matching_loss_weight:
     loss += options.matching_loss_weight * losses.matching_cross_entropy(
-      distances, labels, step=step, mining=options.mining
+      distances, told_apart, step=step, mining=options.mining
     )
   if options.matching_overlap_loss_weight:
     loss += options.matching_overlap_loss_weight * losses.overlap_loss(
-      losses.matching_logits(distances), labels
+      losses.matching_logits(distances), told_apart
     )
   return loss
 

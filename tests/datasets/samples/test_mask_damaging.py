@@ -151,6 +151,17 @@ def test_a_single_object_is_doubled_or_lost():
   assert {'ghost', 'lost'} <= kinds <= {'ghost', 'lost', 'none'}
 
 
+def test_without_exchange_objects_keep_their_ids():
+  before = squares(3, 7, 200)
+  kinds = {
+    kind_of_confusion(
+      before, mask_damaging.confuse_ids(before, np.random.RandomState(seed), exchange=False)
+    )
+    for seed in range(60)
+  }
+  assert {'ghost', 'lost'} <= kinds <= {'ghost', 'lost', 'none'}
+
+
 def test_confusion_leaves_its_argument_and_masks_without_objects():
   before = squares(3, 7)
   copy = before.copy()

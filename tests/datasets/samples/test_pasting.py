@@ -33,7 +33,8 @@ def pieces(rows=slice(15, 25), columns=slice(15, 25), frames=4, value=200):
 )
 def test_who_covers_whom(options, ids_where_both, id_elsewhere):
   images, labels = scene()
-  pasting.paste(images, labels, pieces(columns=slice(15, 50)), 7, **options)
+  shown = pasting.paste(images, labels, pieces(columns=slice(15, 50)), 7, **options)
+  np.testing.assert_array_equal(shown, np.stack(images)[..., 0] == 200)
   for t, (image, ids) in enumerate(zip(images, labels, strict=True)):
     expected = ids_where_both[min(t, 1)]
     assert set(ids[15:20, 15:20].ravel()) == {expected}

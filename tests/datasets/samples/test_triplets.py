@@ -331,6 +331,66 @@ def test_unlabelled_look_alikes():
   assert {triplets.sample(number)['num_objects'] for number in range(10)} == {2}
 
 
+TWINS = {'twin_probability': 1.0, 'max_scale_factor': 1.5, 'flip_probability': 0.5}
+
+
+def test_twins_are_marked_with_what_they_look_like():
+  both = 0
+  for number in range(40):
+    plain, sample = (mixture(**TWINS, mark_twins=mark).sample(number) for mark in (False, True))
+    twins = sample.pop('twins')
+    assert equal(sample, plain) and twins.dtype == bool
+    objects = (sample['labels'] > 0) & (sample['labels'] < 255)
+    assert twins[objects].all()
+    if sample['num_objects'] == 3:  # Else the other one is background.
+      np.testing.assert_array_equal(twins, objects)
+      both += 1
+  assert both > 10
+
+
+def test_unlabelled_look_alikes_are_marked_where_they_are_seen():
+  for number in range(20):
+    sample = mixture(**TWINS, occluder_probability=1.0, mark_twins=True).sample(number)
+    alone = mixture(**{**TWINS, 'paste_probability': 0.0}).sample(number)
+    pasted = np.any(sample['images'] != alone['images'], axis=-1)
+    objects = (sample['labels'] > 0) & (sample['labels'] < 255)
+    assert pasted.any() and not sample['twins'][sample['labels'] == 255].any()
+    assert sample['twins'][pasted | objects].all()
+    # A pixel of the twin may be that of the frame by chance.
+    assert (sample['twins'] & ~pasted & ~objects).sum() < 20
+
+
+def test_what_hides_an_unlabelled_look_alike_is_not_marked():
+  options = {'twin_probability': 0.5, 'occluder_probability': 0.5, 'max_pasted_objects': 4}
+  triplets = mixture(**options, mark_twins=True)
+  hidden = 0
+  for number in range(40):
+    sample = triplets.sample(number)
+    foreign = (sample['images'][..., 2] >= 90) & (sample['labels'] < 255)
+    hidden += foreign.any() and sample['twins'].any()
+    assert not sample['twins'][foreign].any()
+  assert hidden > 10
+
+
+def test_without_a_twin_nothing_is_marked():
+  sample = mixture(mark_twins=True).sample(0)
+  assert sample['num_objects'] == 3 and not sample['twins'].any()
+  batch = next(iter(make_dataset(mixture(mark_twins=True), 2)))
+  assert batch['twins'].shape == (2, 3, 44, 60) and batch['twins'].dtype == bool
+
+
+def test_ids_of_twins_are_not_exchanged():
+  options = {'twin_probability': 1.0, 'confuse_probability': 1.0}
+  for mark, exchanges in ((False, True), (True, False)):
+    triplets = mixture(**options, mark_twins=mark)
+    exchanged = 0
+    for number in range(40):
+      sample = triplets.sample(number)
+      previous, truth = sample['previous_labels'], sample['labels'][1]
+      exchanged += np.any((previous != truth) & (previous > 0) & (truth > 0))
+    assert (exchanged > 10) if exchanges else (exchanged == 0)
+
+
 def test_aimed_objects_meet_the_object_of_the_clip():
   def nearest(sample):
     """Smallest distance of the middles of both objects after the reference, pixels."""

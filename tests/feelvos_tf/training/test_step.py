@@ -304,6 +304,32 @@ def test_matching_loss_is_added_for_every_current_frame(tiny_model, rng, name):
   np.testing.assert_allclose(both.loss - plain.loss, 0.5 * added, rtol=1e-4)
 
 
+@pytest.mark.parametrize('name', ['matching_loss_weight', 'matching_overlap_loss_weight'])
+def test_losses_of_matching_leave_twins_out(tiny_model, rng, name, monkeypatch):
+  batch = random_batch(rng, videos=2)
+  # Untrained embeddings are all equally far apart, which gives every pixel the same loss.
+  logits = tf.random.stateless_uniform([1, 9, 9, 3], [1, 2])
+  monkeypatch.setattr(losses, 'matching_logits', lambda distances: logits)
+  twins = (batch['labels'] == 2) & (tf.range(2) == 1)[:, None, None, None]
+
+  def loss_of_matching(batch):
+    plain, with_it = (
+      step_lib.video_results(tiny_model, batch, 0, step_lib.LossOptions(dropout=False, **weights))
+      for weights in ({}, {name: 1.0})
+    )
+    return plain, [float(b.loss - a.loss) for a, b in zip(plain, with_it, strict=True)]
+
+  plain, full = loss_of_matching(batch)
+  marked, without = loss_of_matching({**batch, 'twins': twins})
+  # What the head is trained with stays, and so does the other video.
+  np.testing.assert_allclose([r.loss for r in marked], [r.loss for r in plain], rtol=1e-6)
+  assert without[0] == pytest.approx(full[0], rel=1e-4)
+  ignored = tf.where(twins & (tf.range(3) == 2)[:, None, None], 255, batch['labels'])
+  expected = loss_of_matching({**batch, 'labels': ignored})[1][1]
+  assert without[1] == pytest.approx(expected, rel=1e-4)
+  assert abs(without[1] - full[1]) > 1e-3
+
+
 def test_overlap_loss_is_added(tiny_model, rng):
   batch = random_batch(rng, videos=1, frames=4)
   (plain,) = step_lib.video_results(tiny_model, batch, 0, step_lib.LossOptions(dropout=False))
