@@ -86,8 +86,8 @@ class NetworkOptions(JsonOptions):
   # side, an odd number, as further inputs. Initial weights without them still load.
   #
   # The distance of a whole patch says more than that of its middle: one more input for every
-  # object, and another one with `other_object_distances`. Where they are, they are what the losses
-  # of matching and the baseline without the head take. The published models do not have them.
+  # object, and another one with `other_object_distances`. Where they are, the baseline without the
+  # head takes them. The published models do not have them.
   global_distance_square: int | None = None
   # Gates on the channels of the head's layers, for every object by the mean embeddings of its
   # pixels and of all others. Initial weights without them still load.

@@ -92,9 +92,13 @@ def load_model(
       'save_model or of tools.convert_checkpoint --network=feelvos.'
     )
   try:
+    in_file = FeelvosOptions.from_dict(metadata['options'])
     options = FeelvosOptions.from_dict({**metadata['options'], **overrides})
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
+  have, wanted = (', '.join((*of.object_inputs, *of.added_inputs)) for of in (in_file, options))
+  if have != wanted:  # As many others would load without a word.
+    raise ValueError(f'{path}: its head sees {have} of every object; asked for are {wanted}.')
   model = Feelvos(options)
   tf1_checkpoint.restore_from_reader(weights_file.Arrays(arrays), path, model)
   return model

@@ -78,7 +78,7 @@ def initialize(
     reader, known = weights_file.Arrays(arrays), metadata.get('options')
   else:
     reader = tf1_checkpoint.read_checkpoint(path)
-  reader, left_out = _fitted_to_maps(reader, known, model)
+  reader, left_out = _fitted_to_maps(path, reader, known, model)
   reader = _with_gates_and_joint(reader, model)
   last_layers = LOGITS_ONLY if last_layers_contain_logits_only else LAST_LAYERS
   exclude = () if initialize_last_layer else last_layers
@@ -112,7 +112,7 @@ def restore_whole(model: 'Feelvos', path: str | os.PathLike) -> None:
   metadata, arrays = weights_file.read(path)
   known = metadata.get('options')
   _check_network(path, known, model.options)
-  reader, left_out = _fitted_to_maps(weights_file.Arrays(arrays), known, model)
+  reader, left_out = _fitted_to_maps(path, weights_file.Arrays(arrays), known, model)
   if left_out:
     raise ValueError(f'{path}: the model does not have its inputs {", ".join(left_out)}.')
   reader = _with_gates_and_joint(reader, model)
@@ -152,7 +152,7 @@ def inference_options(path: str) -> dict[str, Any] | None:
 
 
 def _fitted_to_maps(
-  reader: tf1_checkpoint.TensorReader, known: Any, model: 'keras.Model'
+  path: str | os.PathLike, reader: tf1_checkpoint.TensorReader, known: Any, model: 'keras.Model'
 ) -> tuple[tf1_checkpoint.TensorReader, tuple[str, ...]]:
   """The reader with the added inputs of the head that the model has, and those left out.
 
@@ -160,9 +160,13 @@ def _fitted_to_maps(
   model's logits are those of the file, unless it has inputs that the model does not.
 
   Args:
+    path: of the file, for messages.
     reader: of the file.
     known: options in the file; None for a TF1 checkpoint, whose inputs are the model's first ones.
     model: `Feelvos` or `DeepLabV3Plus`.
+
+  Raises:
+    ValueError: the options in the file have other inputs of an object than the model.
   """
   options: Any = getattr(model, 'options', None)
   shapes = reader.get_variable_to_shape_map()
@@ -171,7 +175,7 @@ def _fitted_to_maps(
   wanted = options.added_inputs
   first = model.head.feature_channels + len(options.object_inputs)
   count = shapes[_DEPTHWISE][2] - first
-  have = wanted[:count] if known is None else _added_inputs(known, options)
+  have = wanted[:count] if known is None else _added_inputs(path, known, options)
   if have is None or len(have) != count or have == wanted:
     return reader, ()  # The comparison says if it is another model.
   arrays = {name: reader.get_tensor(name) for name in shapes}
@@ -182,13 +186,24 @@ def _fitted_to_maps(
   return weights_file.Arrays(arrays), left_out
 
 
-def _added_inputs(known: Any, options: NetworkOptions) -> tuple[str, ...] | None:
-  """`added_inputs` of the options in a file; None if its other inputs are not the model's."""
+def _added_inputs(
+  path: str | os.PathLike, known: Any, options: NetworkOptions
+) -> tuple[str, ...] | None:
+  """`added_inputs` of the options in a file; None if these are not a video model's.
+
+  Raises:
+    ValueError: the other inputs are not the model's. As many others would load without a word.
+  """
   try:
     found = FeelvosOptions.from_dict(known)
   except (ValueError, TypeError, AttributeError):
     return None
-  return found.added_inputs if found.object_inputs == options.object_inputs else None
+  if found.object_inputs != options.object_inputs:
+    raise ValueError(
+      f'{path}: the head sees {", ".join(found.object_inputs)} of every object there; expected '
+      f'{", ".join(options.object_inputs)}'
+    )
+  return found.added_inputs
 
 
 def _chosen(

@@ -173,8 +173,13 @@ def test_save_model_takes_no_address(tmp_path, monkeypatch):
 def test_load_model_refuses(tmp_path):
   path = tmp_path / 'm.h5'
   weights.save_model(path, tiny())
-  with pytest.raises(ValueError, match='of the wrong shape: embedding_seg/'):
+  inputs = 'global_distance, previous_prediction, local_distance'
+  message = f'{path}: its head sees {inputs} of every object; asked for are '
+  with pytest.raises(ValueError, match=f'{message}global_distance, local_distance'):
     weights.load_model(path, previous_prediction='none')
+  # As many channels, for other inputs.
+  with pytest.raises(ValueError, match=f'{message}global_distance, local_distance, local_dist'):
+    weights.load_model(path, previous_prediction='none', local_window_radii=(1,))
   with pytest.raises(ValueError, match=r'^unknown option\(s\) max_internal_size given, expected'):
     weights.load_model(path, max_internal_size=480)
   with pytest.raises(ValueError, match=f"{path}: window_radius is '3'; expected a whole number"):

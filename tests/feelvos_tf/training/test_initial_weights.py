@@ -19,10 +19,15 @@ ASPP, EMBEDDING = (
 )
 
 
-def make(dimension=8, model=SMALL):
+def make(dimension=8, model=SMALL, **options):
   return Feelvos(
     FeelvosOptions(
-      model, embedding_dimension=dimension, head_dimension=8, head_layers=1, head_kernel_size=3
+      model,
+      embedding_dimension=dimension,
+      head_dimension=8,
+      head_layers=1,
+      head_kernel_size=3,
+      **options,
     )
   )
 
@@ -94,6 +99,17 @@ def test_other_models_are_refused_and_the_model_is_untouched(target, trained, tm
   with pytest.raises(ValueError, match='of another model'):
     initial_weights.initialize(target, tmp_path / 'strange.h5')
   assert not any(loaded(target).values())
+
+
+def test_as_many_other_inputs_of_the_head_are_refused(tmp_path):
+  save_model(tmp_path / 'no_local.h5', make(previous_frame_matching='none'))
+  target = make(previous_prediction='none')
+  message = (
+    'no_local.h5: the head sees global_distance, previous_prediction of every object there; '
+    'expected global_distance, local_distance'
+  )
+  with pytest.raises(ValueError, match=message):
+    initial_weights.initialize(target, tmp_path / 'no_local.h5', initialize_last_layer=True)
 
 
 def test_keras_file_and_missing_files(target, tmp_path):
