@@ -318,24 +318,13 @@ class Feelvos(keras.Model):
       ]
     inputs += maps.window_distances
     if self.options.global_distance_square is not None:
-      averaged = self.patch_distance(maps.global_distance)
+      averaged = matching.mean_of_squares(maps.global_distance, self.options.patch_side)
       inputs.append(averaged)
       if self.options.other_object_distances:
         inputs.append(matching.distance_to_others(averaged))
     return self.head(
       features[tf.newaxis], tf.stack(inputs, axis=-1), training=training, guidance=guidance
     )
-
-  def patch_distance(self, global_distance: tf.Tensor) -> tf.Tensor:
-    """Global distances as global matching alone takes them.
-
-    Args:
-      global_distance: float32 [objects, h4, w4] in [0, 1].
-
-    Returns:
-      The same; with the option `global_distance_square` averaged over squares.
-    """
-    return matching.mean_of_squares(global_distance, self.options.patch_side)
 
   def previous_frame(
     self,
